@@ -1,0 +1,68 @@
+"""Image datasets in memory, and their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.catalog import DATASETS
+from dfm_core.decompositions import build_decomposition
+
+_STATISTICS_CHUNK_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Images as 8-bit values with their classes."""
+
+    pixels: Tensor
+    """[N, C, H, W] uint8."""
+    labels: Tensor
+    """Class indices, [N] int64."""
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def images(self, rows: Sequence[int] | np.ndarray | slice) -> Tensor:
+        """Selected images as the model sees them, [B, C, H, W] float32 in [-1, 1]."""
+        chosen = self.pixels[rows if isinstance(rows, slice) else torch.as_tensor(np.asarray(rows))]
+        return chosen.float() / 127.5 - 1.0
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Model range to 8 bits: round(127.5 (x + 1)) clamped to 0..255, the inverse of `ImageDataset.images`.
+
+    Args: images: [B, C, H, W] float in [-1, 1]. Returns: uint8, same shape.
+    """
+    return ((images + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def load_dataset(name: str, split: str) -> ImageDataset:
+    """The "train" or the "reference" part of a dataset in `DATASETS`, padded to its resolution with black."""
+    card = DATASETS[name]
+    with np.load(card.path) as archive:
+        pixels, labels = archive[f"{split}_images"], archive[f"{split}_labels"]
+    pad = card.resolution - pixels.shape[1]
+    before = pad // 2
+    pixels = np.pad(pixels, ((0, 0), (before, pad - before), (before, pad - before)))
+    return ImageDataset(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64)))
+
+
+def measure_scale_std(config: ExperimentConfig, dataset: ImageDataset) -> tuple[float, ...]:
+    """Standard deviation of each scale over all training images, one scalar per scale (METHOD A15), [S].
+
+    Accumulated in float64 in a fixed order: every worker computes the same number.
+    """
+    decomposition = build_decomposition(config.decomposition)
+    moments = torch.zeros(config.num_stages, 3, dtype=torch.float64)  # count, sum, sum of squares
+    for start in range(0, len(dataset), _STATISTICS_CHUNK_IMAGES):
+        images = dataset.images(slice(start, start + _STATISTICS_CHUNK_IMAGES)).double()
+        for stage, scale in enumerate(decomposition.analyze(images)):
+            moments[stage] += torch.stack([torch.tensor(scale.numel()).double(), scale.sum(), scale.square().sum()])
+    mean = moments[:, 1] / moments[:, 0]
+    return tuple((moments[:, 2] / moments[:, 0] - mean**2).sqrt().tolist())

@@ -1,0 +1,1 @@
+"""Metrics: accumulators with `update`, an associative `merge`, `empty` as its neutral element, and `compute`."""

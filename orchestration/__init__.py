@@ -1,0 +1,1 @@
+"""Sweeps of Decomposable Flow Matching on Ray: plan, train, evaluate, track."""

@@ -1,0 +1,41 @@
+"""Mistakes of the user: collected, reported all at once, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+EXIT_USER_ERROR = 2
+EXIT_TASKS_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where it is and what to do about it."""
+
+    where: str
+    """file: key, or the name of what was given."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class UserError(Exception):
+    """One or more mistakes that only the user can mend."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        assert self.problems, "a UserError needs at least one problem"
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @classmethod
+    def of(cls, where: str, message: str) -> UserError:
+        return cls([Problem(where, message)])
+
+
+def nearest(name: object, known: Sequence[str]) -> str:
+    """"; did you mean 'x'?" if a known name is close, else nothing."""
+    matches = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

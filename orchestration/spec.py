@@ -1,0 +1,337 @@
+"""A sweep file into a `SweepSpec`: composed, validated, every mistake reported at once. Pure but for reading files."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.catalog import DATASETS
+from orchestration.problems import Problem, UserError, nearest
+from orchestration.runtime import RuntimeConfig
+from orchestration.validation import all_keys, field_types, validate
+
+MAX_SWEEP_BYTES = 1_000_000
+MAX_TRIALS = 10_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SWEEP_KEYS = ("name", "title", "base", "seeds", "parts")
+_PART_KEYS = ("title", "grid", "rows")
+_EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
+_RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
+_KNOWN_TOP = (*_SWEEP_KEYS, *_EXPERIMENT_SECTIONS, *_RUNTIME_SECTIONS)
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """One row of a table: its settings, resolved once per seed."""
+
+    label: str
+    settings: Mapping[str, Any]
+    """The deviations from the sweep's common config, by dotted key."""
+    configs: tuple[ExperimentConfig, ...]
+    """One per seed."""
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """One part of a table."""
+
+    name: str
+    title: str
+    rows: tuple[RowSpec, ...]
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """A sweep, fully resolved and valid."""
+
+    name: str
+    title: str
+    path: str
+    seeds: tuple[int, ...]
+    parts: tuple[PartSpec, ...]
+    runtime: RuntimeConfig
+
+
+@dataclass
+class _Source:
+    """The composed file and where each key was written."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+
+    def merge(self, data: Mapping[str, Any], where: str, prefix: str = "") -> None:
+        for key, value in data.items():
+            dotted = f"{prefix}{key}"
+            if isinstance(value, Mapping) and dotted.split(".")[0] != "parts":
+                self.merge(value, where, f"{dotted}.")
+            else:
+                set_dotted(self.data, dotted, value)
+                self.origin[dotted] = f"{where}: {dotted}"
+
+    def locate(self, dotted: str) -> str:
+        """Where the longest prefix of a key was written, with the whole key."""
+        parts = dotted.split(".")
+        for length in range(len(parts), 0, -1):
+            found = self.origin.get(".".join(parts[:length]))
+            if found:
+                return f"{found.split(': ')[0]}: {dotted}"
+        return f"{next(reversed(self.origin.values()), '').split(': ')[0]}: {dotted}"
+
+
+def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """data["a"]["b"] = value for "a.b"; a scalar in the way is replaced."""
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        child = data.get(parent)
+        data[parent] = dict(child) if isinstance(child, Mapping) else {}
+        data = data[parent]
+    data[last] = value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping, read safely: no tags, no duplicate keys, no interpolation.
+
+    Raises: UserError if there is no such file or it is not a mapping of plain data.
+    """
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path()
+        hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])
+        raise UserError.of(str(path), f"no such file{hint}")
+    if path.stat().st_size > MAX_SWEEP_BYTES:
+        raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_SWEEP_BYTES}")
+    try:
+        data = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError, ValueError) as error:
+        raise UserError.of(str(path), f"not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise UserError.of(str(path), "must be a mapping of names to values")
+    found = [Problem(f"{path}: {key}", "interpolation (${...}) is not supported") for key in _interpolations(data)]
+    if found:
+        raise UserError(found)
+    return {str(key): value for key, value in data.items()}
+
+
+def _interpolations(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, str) and "${" in value:
+        yield key
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in items:
+        yield from _interpolations(child, f"{key}.{name}" if key else str(name))
+
+
+def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Reads, composes and validates a sweep.
+
+    Args: path: the YAML file. overrides: `key=value` strings that win over the file.
+    Raises: UserError with every mistake in the file and the overrides.
+    """
+    own = read_yaml(path)
+    source, problems = _Source(), []
+    if isinstance(own.get("base"), str):
+        base_path = path.parent / own["base"]
+        source.merge(read_yaml(base_path), str(base_path))
+    source.merge(own, str(path))
+    for override in overrides:
+        problems.extend(_apply_override(source, override))
+    problems.extend(_top_level_problems(source, path))
+    runtime = validate(RuntimeConfig, _sections(source.data, _RUNTIME_SECTIONS), source.locate)
+    common = _sections(source.data, _EXPERIMENT_SECTIONS)
+    checked = validate(ExperimentConfig, common, source.locate)
+    problems.extend([*runtime.problems, *checked.problems])
+    seeds, seed_problems = _seeds(source)
+    problems.extend(seed_problems)
+    parts: list[PartSpec] = []
+    if not checked.problems:
+        parts, part_problems = _parts(source, common, seeds)
+        problems.extend(part_problems)
+    if runtime.config is not None:
+        problems.extend(_layout_problems(parts, runtime.config, source))
+    if problems:
+        raise UserError(problems)
+    name = str(source.data["name"])
+    return SweepSpec(name, str(source.data.get("title", name)), str(path), seeds, tuple(parts), runtime.config)
+
+
+def _apply_override(source: _Source, override: str) -> list[Problem]:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        return [Problem("command line", f"{override!r} is not key=value")]
+    if key.split(".")[0] not in _KNOWN_TOP:
+        known = [*all_keys(ExperimentConfig), *all_keys(RuntimeConfig), *_SWEEP_KEYS]
+        return [Problem("command line", f"unknown key {key!r}{nearest(key, known)}")]
+    try:
+        value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)
+    except (OmegaConfBaseException, YAMLError) as error:
+        return [Problem("command line", f"{override!r}: not valid YAML: {' '.join(str(error).split())}")]
+    assert isinstance(value, dict)
+    if "${" in text:
+        return [Problem("command line", f"{override!r}: interpolation is not supported")]
+    source.merge({key: value["value"]}, "command line") if not isinstance(value["value"], dict) else source.merge(
+        value["value"], "command line", f"{key}."
+    )
+    return []
+
+
+def _sections(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: data[name] for name in names if name in data}
+
+
+def _top_level_problems(source: _Source, path: Path) -> Iterator[Problem]:
+    for key in source.data:
+        if key not in _KNOWN_TOP:
+            hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, _KNOWN_TOP)
+            yield Problem(source.locate(key), f"unknown key{hint}; known here: {', '.join(_KNOWN_TOP)}")
+    name = source.data.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        yield Problem(f"{path}: name", f"{name!r} must be 1 to 64 letters, digits, '.', '_' or '-'")
+    if not isinstance(source.data.get("title", ""), str):
+        yield Problem(source.locate("title"), "must be text")
+    dataset = source.data.get("data", {})
+    if isinstance(dataset, Mapping):
+        chosen = dataset.get("dataset", "fashion_mnist")
+        if chosen not in DATASETS:
+            hint = nearest(chosen, list(DATASETS))
+            yield Problem(source.locate("data.dataset"), f"{chosen!r} is not a dataset{hint}; known: {', '.join(DATASETS)}")
+
+
+def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
+    seeds = source.data.get("seeds", [0])
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+        or len(set(seeds)) != len(seeds)
+    ):
+        return (0,), [Problem(source.locate("seeds"), f"{seeds!r} must be a list of different integers >= 0")]
+    return tuple(seeds), []
+
+
+def _parts(
+    source: _Source, common: Mapping[str, Any], seeds: Sequence[int]
+) -> tuple[list[PartSpec], list[Problem]]:
+    declared = source.data.get("parts", {"main": {"rows": {"default": {}}}})
+    where = source.locate("parts")
+    if not isinstance(declared, Mapping) or not declared:
+        return [], [Problem(where, "must be a mapping of part names to {grid: ..., rows: ...}")]
+    parts: list[PartSpec] = []
+    problems: list[Problem] = []
+    num_trials = 0
+    for name, part in declared.items():
+        here = f"{where}.{name}"
+        if not _NAME.fullmatch(str(name)):
+            problems.append(Problem(here, "a part's name must be 1 to 64 letters, digits, '.', '_' or '-'"))
+        rows, found = _declared_rows(part, here)
+        num_trials += len(rows) * len(seeds)
+        if num_trials > MAX_TRIALS:
+            return [], [*problems, Problem(here, f"more than {MAX_TRIALS} trials; split the sweep")]
+        problems.extend(found)
+        resolved = []
+        for label, settings, row_where in rows:
+            row, found = _resolve_row(source, common, label, settings, row_where, seeds)
+            problems.extend(found)
+            resolved.append(row)
+        title = part.get("title", name) if isinstance(part, Mapping) else name
+        parts.append(PartSpec(str(name), str(title), tuple(row for row in resolved if row)))
+    return parts, problems
+
+
+def _declared_rows(part: Any, where: str) -> tuple[list[tuple[str, dict[str, Any], str]], list[Problem]]:
+    """(label, settings, where) of every row: first the rows, then the points of the grid."""
+    if not isinstance(part, Mapping):
+        return [], [Problem(where, "must be a mapping with `grid:` or `rows:`")]
+    problems = [
+        Problem(f"{where}.{key}", f"unknown key{nearest(key, _PART_KEYS)}; known here: {', '.join(_PART_KEYS)}")
+        for key in part
+        if key not in _PART_KEYS
+    ]
+    rows: list[tuple[str, dict[str, Any], str]] = []
+    declared, grid = part.get("rows") or {}, part.get("grid") or {}
+    if not isinstance(declared, Mapping) or not isinstance(grid, Mapping):
+        return [], [*problems, Problem(where, "`rows` and `grid` must be mappings")]
+    if not declared and not grid:
+        problems.append(Problem(where, "has neither rows nor a grid"))
+    for label, settings in declared.items():
+        if isinstance(settings, Mapping):
+            rows.append((str(label), dict(_flatten(settings)), f"{where}.rows.{label}"))
+        else:
+            problems.append(Problem(f"{where}.rows.{label}", f"{settings!r} must be a mapping of keys to values"))
+    axes = []
+    for key, values in grid.items():
+        if isinstance(values, list) and values:
+            axes.append([(str(key), value) for value in values])
+        else:
+            problems.append(Problem(f"{where}.grid.{key}", f"{values!r} must be a list of values"))
+    if axes and len(axes) == len(grid):
+        for point in itertools.product(*axes):
+            label = ", ".join(f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in point)
+            rows.append((label, dict(point), f"{where}.grid"))
+    labels = [label for label, _, _ in rows]
+    for label in {label for label in labels if labels.count(label) > 1}:
+        problems.append(Problem(where, f"two rows are called {label!r}"))
+    return rows, problems
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _short(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _resolve_row(
+    source: _Source,
+    common: Mapping[str, Any],
+    label: str,
+    settings: Mapping[str, Any],
+    where: str,
+    seeds: Sequence[int],
+) -> tuple[RowSpec | None, list[Problem]]:
+    """A row's configs, one per seed, or what is wrong with it."""
+    data: dict[str, Any] = dict(common)
+    for dotted, value in settings.items():
+        set_dotted(data, dotted, value)
+
+    def locate(dotted: str) -> str:
+        own = any(dotted == key or dotted.startswith(f"{key}.") for key in settings)
+        return f"{where}.{dotted}" if own else source.locate(dotted)
+
+    if "seed" in data:
+        return None, [Problem(f"{where}.seed", "seeds are given once for the sweep, as `seeds: [0, 1, ...]`")]
+    checked = validate(ExperimentConfig, data, locate)
+    if checked.config is None:
+        return None, list(checked.problems)
+    broken = [Problem(f"{where} ({label}): {key}", message) for key, message in checked.config.problems()]
+    if checked.config.data.dataset not in DATASETS:
+        broken.append(Problem(locate("data.dataset"), f"{checked.config.data.dataset!r} is not a dataset"))
+    configs = tuple(validate(ExperimentConfig, {**data, "seed": seed}, locate).config for seed in seeds)
+    return (None if broken else RowSpec(label, dict(settings), configs)), broken
+
+
+def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: _Source) -> Iterator[Problem]:
+    """The batch must divide evenly over workers and micro-batches."""
+    workers = runtime.workers
+    for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
+        if batch % workers.num_workers:
+            yield Problem(
+                source.locate("training.batch_size"),
+                f"{batch} is not divisible by workers.num_workers = {workers.num_workers}",
+            )
+        elif workers.micro_batch_size and (batch // workers.num_workers) % workers.micro_batch_size:
+            yield Problem(
+                source.locate("workers.micro_batch_size"),
+                f"{workers.micro_batch_size} does not divide {batch // workers.num_workers}, a worker's share of the batch",
+            )

@@ -1,0 +1,101 @@
+"""Plain data into config dataclasses, with every mistake found at once.
+
+pydantic checks types and ranges from the annotations; unknown keys are found here, where the nearest known key can be
+named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestration.problems import Problem, nearest
+
+Config = TypeVar("Config")
+Locate = Callable[[str], str]
+"""Dotted key -> where the user wrote it."""
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@cache
+def field_types(kind: type[Any]) -> Mapping[str, Any]:
+    """Name and type of every field of a config dataclass."""
+    hints = get_type_hints(kind, include_extras=False)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def all_keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of a config dataclass, sections included."""
+    for name, hint in field_types(kind).items():
+        yield f"{prefix}{name}"
+        if is_dataclass(hint):
+            assert isinstance(hint, type)
+            yield from all_keys(hint, f"{prefix}{name}.")
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A config, or what is wrong with it."""
+
+    config: Any
+    problems: tuple[Problem, ...]
+
+
+def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated:
+    """Builds `kind` from nested plain data; `config` is None if there are problems."""
+    problems = list(_unknown_keys(kind, data, "", locate))
+    shaped = _tuples_from_scalars(kind, data)
+    try:
+        config = _adapter(kind).validate_json(json.dumps(shaped), strict=True)
+    except ValidationError as error:
+        problems.extend(_explain(detail, locate) for detail in error.errors(include_url=False))
+        config = None
+    return Validated(None if problems else config, tuple(problems))
+
+
+def _unknown_keys(kind: type[Any], data: Mapping[str, Any], prefix: str, locate: Locate) -> Iterator[Problem]:
+    types = field_types(kind)
+    for key, value in data.items():
+        dotted = f"{prefix}{key}"
+        if key not in types:
+            known = ", ".join(types)
+            yield Problem(locate(dotted), f"unknown key{nearest(key, list(types))}; known here: {known}")
+        elif is_dataclass(types[key]) and isinstance(value, Mapping):
+            assert isinstance(types[key], type)
+            yield from _unknown_keys(types[key], value, f"{dotted}.", locate)
+
+
+def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """`tau: 0.7` may stand for `tau: [0.7]`."""
+    shaped = dict(data)
+    for name, hint in field_types(kind).items():
+        value = shaped.get(name)
+        if is_dataclass(hint) and isinstance(value, Mapping):
+            assert isinstance(hint, type)
+            shaped[name] = _tuples_from_scalars(hint, value)
+        elif get_origin(hint) is tuple and isinstance(value, int | float | str) and not isinstance(value, bool):
+            shaped[name] = [value]
+    return shaped
+
+
+def _explain(detail: Any, locate: Locate) -> Problem:
+    """One pydantic error in our words: what was given, what is allowed."""
+    key = ".".join(part for part in map(str, detail["loc"]) if not part.startswith(("tuple[", "constrained-")))
+    given = detail["input"]
+    if detail["type"] == "literal_error":
+        expected = str(detail["ctx"]["expected"])
+        allowed = [name.strip().strip("'") for name in expected.replace(" or ", ", ").split(",")]
+        return Problem(locate(key), f"{given!r} is not allowed{nearest(given, allowed)} allowed: {', '.join(allowed)}")
+    message = str(detail["msg"]).removeprefix("Input ").removeprefix("Value error, ")
+    return Problem(locate(key), f"{given!r} {message}" if message.startswith("should") else f"{given!r}: {message}")
+
+
