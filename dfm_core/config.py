@@ -186,7 +186,10 @@ def _scale_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
         side = DATASETS[config.data.dataset].resolution
         if resolutions[-1] != side:
             found.append(
-                ("decomposition.resolutions", f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}")
+                (
+                    "decomposition.resolutions",
+                    f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}",
+                )
             )
     for coarse, fine in zip(resolutions, resolutions[1:], strict=False):
         if fine % coarse:
@@ -194,7 +197,9 @@ def _scale_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
     if config.decomposition.name == "identity" and len(resolutions) != 1:
         found.append(("decomposition.resolutions", f"identity has one scale, got {len(resolutions)}"))
     if len(patches) != len(resolutions):
-        found.append(("model.patch_sizes", f"{len(patches)} patch sizes for {len(resolutions)} resolutions: give one per scale"))
+        found.append(
+            ("model.patch_sizes", f"{len(patches)} patch sizes for {len(resolutions)} resolutions: give one per scale")
+        )
         return found
     for side, patch in zip(resolutions, patches, strict=True):
         if side % patch:
@@ -202,7 +207,10 @@ def _scale_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
     tokens = [(side // patch) ** 2 for side, patch in zip(resolutions, patches, strict=True)]
     if len(set(tokens)) > 1:
         found.append(
-            ("model.patch_sizes", f"{list(patches)} give {tokens} tokens at sides {list(resolutions)}; all scales need the same number")
+            (
+                "model.patch_sizes",
+                f"{list(patches)} give {tokens} tokens at sides {list(resolutions)}; all scales need the same number",
+            )
         )
     return found
 
@@ -212,11 +220,26 @@ def _stage_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     stages = config.num_stages
     if config.paradigm == "flow_matching" and stages != 1:
-        found.append(("decomposition.resolutions", f"flow_matching has one scale, got {stages}; set decomposition.resolutions to the last one only"))
+        found.append(
+            (
+                "decomposition.resolutions",
+                f"flow_matching has one scale, got {stages}; set decomposition.resolutions to the last one only",
+            )
+        )
     if len(config.sampling.steps) != stages:
-        found.append(("sampling.steps", f"{list(config.sampling.steps)} has {len(config.sampling.steps)} entries for {stages} stage(s)"))
+        found.append(
+            (
+                "sampling.steps",
+                f"{list(config.sampling.steps)} has {len(config.sampling.steps)} entries for {stages} stage(s)",
+            )
+        )
     if len(config.sampling.tau) != stages - 1:
-        found.append(("sampling.tau", f"{list(config.sampling.tau)} has {len(config.sampling.tau)} entries; {stages} stage(s) need {stages - 1}"))
+        found.append(
+            (
+                "sampling.tau",
+                f"{list(config.sampling.tau)} has {len(config.sampling.tau)} entries; {stages} stage(s) need {stages - 1}",
+            )
+        )
     return found
 
 

@@ -47,7 +47,7 @@ class Plan:
         return [task for task in self.tasks.values() if task.kind == kind]
 
     def users(self, digest: str) -> list[str]:
-        """"part / row" of every trial that needs a task, in the sweep's order."""
+        """ "part / row" of every trial that needs a task, in the sweep's order."""
         needing = [t for t in self.trials if digest == t.train or digest in dict(t.evaluations).values()]
         return list(dict.fromkeys(f"{t.part} / {t.row}" for t in needing))
 

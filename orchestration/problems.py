@@ -36,6 +36,6 @@ class UserError(Exception):
 
 
 def nearest(name: object, known: Sequence[str]) -> str:
-    """"; did you mean 'x'?" if a known name is close, else nothing."""
+    """ "; did you mean 'x'?" if a known name is close, else nothing."""
     matches = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else ""

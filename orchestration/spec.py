@@ -200,7 +200,9 @@ def _top_level_problems(source: _Source, path: Path) -> Iterator[Problem]:
         chosen = dataset.get("dataset", "fashion_mnist")
         if chosen not in DATASETS:
             hint = nearest(chosen, list(DATASETS))
-            yield Problem(source.locate("data.dataset"), f"{chosen!r} is not a dataset{hint}; known: {', '.join(DATASETS)}")
+            yield Problem(
+                source.locate("data.dataset"), f"{chosen!r} is not a dataset{hint}; known: {', '.join(DATASETS)}"
+            )
 
 
 def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
@@ -215,9 +217,7 @@ def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
     return tuple(seeds), []
 
 
-def _parts(
-    source: _Source, common: Mapping[str, Any], seeds: Sequence[int]
-) -> tuple[list[PartSpec], list[Problem]]:
+def _parts(source: _Source, common: Mapping[str, Any], seeds: Sequence[int]) -> tuple[list[PartSpec], list[Problem]]:
     declared = source.data.get("parts", {"main": {"rows": {"default": {}}}})
     where = source.locate("parts")
     if not isinstance(declared, Mapping) or not declared:

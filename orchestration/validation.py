@@ -62,6 +62,14 @@ def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Val
     return Validated(None if problems else config, tuple(problems))
 
 
+def revive(kind: type[Config], data: Mapping[str, Any]) -> Config:
+    """A config that `as_plain` made plain for a journey between processes."""
+    checked = validate(kind, data, str)
+    assert checked.config is not None, f"a {kind.__name__} did not survive its journey: {checked.problems}"
+    config: Config = checked.config
+    return config
+
+
 def _unknown_keys(kind: type[Any], data: Mapping[str, Any], prefix: str, locate: Locate) -> Iterator[Problem]:
     types = field_types(kind)
     for key, value in data.items():
@@ -97,5 +105,3 @@ def _explain(detail: Any, locate: Locate) -> Problem:
         return Problem(locate(key), f"{given!r} is not allowed{nearest(given, allowed)} allowed: {', '.join(allowed)}")
     message = str(detail["msg"]).removeprefix("Input ").removeprefix("Value error, ")
     return Problem(locate(key), f"{given!r} {message}" if message.startswith("should") else f"{given!r}: {message}")
-
-

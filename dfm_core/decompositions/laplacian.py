@@ -40,9 +40,7 @@ class LaplacianPyramid:
         levels = [image]
         for side in reversed(self.resolutions[:-1]):
             levels.insert(0, downsample(levels[0], side))
-        details = [
-            fine - upsample(coarse, fine.shape[-1]) for coarse, fine in zip(levels, levels[1:], strict=False)
-        ]
+        details = [fine - upsample(coarse, fine.shape[-1]) for coarse, fine in zip(levels, levels[1:], strict=False)]
         return [levels[0], *details]
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:

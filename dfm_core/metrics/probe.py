@@ -31,9 +31,7 @@ class LinearProbe:
         return np.argmax(scores, axis=1).astype(np.int64)
 
 
-def fit_linear_probe(
-    features: Array, labels: NDArray[np.int64], num_classes: int, l2: float = 1e-3
-) -> LinearProbe:
+def fit_linear_probe(features: Array, labels: NDArray[np.int64], num_classes: int, l2: float = 1e-3) -> LinearProbe:
     """Minimises mean cross-entropy + l2/2 |W|^2 by L-BFGS from zero: convex, so the result has no seed.
 
     Args: features: [N, D]. labels: [N] in 0..num_classes - 1.

@@ -81,7 +81,7 @@ class Head(nn.Module):
 class DiT(nn.Module):
     """Diffusion transformer over S scales that share one token grid (METHOD 5.3).
 
-        h = sum_s Patchify_s(X^s),  c = sum_s TEmb_s(t_s) + YEmb(y) + StageEmb(stage),  out_s = Head_s(blocks(h, c), c)
+    h = sum_s Patchify_s(X^s),  c = sum_s TEmb_s(t_s) + YEmb(y) + StageEmb(stage),  out_s = Head_s(blocks(h, c), c)
     """
 
     def __init__(

@@ -37,7 +37,8 @@ class DecomposableFlowMatching:
         t, mask = draw.t.to(device), draw.mask.to(device)
         clean = self.analyze(batch.images)
         noises = [
-            normal(seed, f"noise/{s}", batch.indices, tuple(scale.shape[1:])).to(device) for s, scale in enumerate(clean)
+            normal(seed, f"noise/{s}", batch.indices, tuple(scale.shape[1:])).to(device)
+            for s, scale in enumerate(clean)
         ]
         noisy = [interpolate(noise, data, t[:, s]) for s, (noise, data) in enumerate(zip(noises, clean, strict=True))]
         labels = drop_labels(batch.labels, batch.indices, seed, self.config.training.class_dropout, model.null_class)

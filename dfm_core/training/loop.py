@@ -12,10 +12,8 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.data.datasets import ImageDataset
 from dfm_core.data.order import dataset_rows
 from dfm_core.paradigms import Batch, LossResult, Paradigm
+from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine, learning_rate
-
-CurveRow = dict[str, float]
-"""One point of the training curve: `step` and the values averaged over the steps since the row before."""
 
 
 class TrainingDiverged(Exception):

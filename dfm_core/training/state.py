@@ -7,7 +7,7 @@ of workers at any ZeRO stage can read them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def write_state_shard(engine: TrainingEngine, directory: Path) -> Path:
     return path
 
 
-def read_state(directory: Path) -> State:
-    """The whole state from all shards in a directory, whatever the number of workers that wrote them."""
+def read_state(shards: Iterable[Path]) -> State:
+    """The whole state from all shards of a checkpoint, whatever the number of workers that wrote them."""
     state: dict[StateKind, dict[str, Tensor]] = {kind: {} for kind in STATE_KINDS}
-    for path in sorted(directory.glob("state-*.safetensors")):
+    for path in sorted(shards):
         for key, tensor in load_file(path).items():
             kind, _, name = key.partition("/")
             assert kind in STATE_KINDS, f"{path}: unknown kind of state {kind!r}"
@@ -81,7 +81,9 @@ def read_snapshot_card(directory: Path) -> SnapshotCard:
     return SnapshotCard(card["step"], card["channels"], card["num_classes"], tuple(card["scale_std"]))
 
 
-def build_model(config: ExperimentConfig, channels: int, num_classes: int, scale_std: tuple[float, ...]) -> VelocityModel:
+def build_model(
+    config: ExperimentConfig, channels: int, num_classes: int, scale_std: tuple[float, ...]
+) -> VelocityModel:
     """A velocity model with initial weights that depend on the config's seed alone.
 
     Args: scale_std: standard deviation of each scale on the training data; the model sees ones if standardised.

@@ -1,0 +1,1 @@
+"""Tables, plots and one page out of a published plan and MLflow: a join, no bookkeeping of its own."""

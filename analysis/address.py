@@ -1,0 +1,55 @@
+"""The address of a tracking server or database: can it be reached, and how may it be shown."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from analysis.errors import UserError
+
+_SQLITE_SIGNATURE = b"SQLite format 3\x00"
+_DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_CONNECT_SECONDS = 10.0
+
+
+def check_reachable(uri: str) -> None:
+    """Look before MLflow does: it would create an absent sqlite file, and retry an absent server for four minutes.
+
+    Raises: UserError if there is no such database, or nothing listens.
+    """
+    parts = urlsplit(uri)
+    dialect = parts.scheme.split("+")[0]
+    try:
+        if dialect == "sqlite":
+            with Path(uri.partition(":///")[2].partition("?")[0]).open("rb") as file:
+                head = file.read(len(_SQLITE_SIGNATURE))
+            if head and head != _SQLITE_SIGNATURE:
+                raise unreachable(uri, "not an sqlite database")
+        elif parts.hostname and dialect in _DEFAULT_PORTS:
+            address = (parts.hostname, parts.port or _DEFAULT_PORTS[dialect])
+            socket.create_connection(address, _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise unreachable(uri, error.strerror or str(error)) from error
+
+
+def unreachable(uri: str, why: str) -> UserError:
+    """The error for a tracking address that does not answer."""
+    return UserError(
+        f"tracking database {without_password(uri)} (named in the plan): {why}; start the tracking server, or run "
+        "this where the sweep was submitted, or submit the sweep again with another tracking.uri"
+    )
+
+
+def without_password(uri: str) -> str:
+    """An address that can be shown: its password, if any, replaced by asterisks."""
+    parts = urlsplit(uri)
+    return uri if parts.password is None else uri.replace(f":{parts.password}@", ":***@", 1)
+
+
+def ui_command(uri: str) -> str | None:
+    """The shell command that shows a database in a browser; None for a server, which is opened as it is."""
+    if urlsplit(uri).scheme in {"http", "https"}:
+        return None
+    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"

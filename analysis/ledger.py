@@ -1,0 +1,156 @@
+"""What the sweep cost and where it has gaps: compute ledger, provenance, failures, warnings. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.layouts import Measurement
+from analysis.plan_file import PlanFile
+from analysis.records import MISSING, Record
+from analysis.tables import NOTHING, scientific
+
+_MOST_VALUES = 3
+
+
+@dataclass(frozen=True)
+class LedgerTable:
+    """A table of costs in plain text; `total` is its last line."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProvenanceGroup:
+    """What the runs say of where they ran; an empty name for what stands at the top of the file."""
+
+    name: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a reader must know: what it is about, and what happened."""
+
+    about: str
+    message: str
+
+
+def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
+    """Every training once: what was planned, and how long it took."""
+    labels = plan.training_labels()
+    rows, times = [], []
+    for digest, task in plan.trainings.items():
+        record = records.get(digest, MISSING)
+        times.append(record.metrics.get("seconds"))
+        reached = max((step for curve in record.curves.values() for step, _ in curve), default=0)
+        steps = f"{task.until_step:,}" if record.status == "done" else f"{reached:,} of {task.until_step:,}"
+        costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops), duration(times[-1])
+        rows.append((labels[digest], record.status, steps, *costs))
+    tasks = plan.trainings.values()
+    images, flops = sum(task.num_images for task in tasks), sum(task.flops for task in tasks)
+    total = ("all", _done(records, plan.trainings), "", "", f"{images:,}", scientific(flops), _total(times))
+    header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time")
+    return LedgerTable(header, tuple(rows), total)
+
+
+def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
+    """Every evaluation once."""
+    rows, times = [], []
+    for digest, task in plan.evaluations.items():
+        record = records.get(digest, MISSING)
+        times.append(record.metrics.get("seconds"))
+        speed = record.metrics.get("images_per_second")
+        costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", duration(times[-1])
+        rows.append((task.title, record.status, *costs, NOTHING if speed is None else f"{speed:.3g}"))
+    samples = sum(task.num_samples for task in plan.evaluations.values())
+    total = ("all", _done(records, plan.evaluations), f"{samples:,}", "", _total(times), "")
+    header = ("evaluation", "status", "samples", "network evaluations / image", "wall time", "images / s")
+    return LedgerTable(header, tuple(rows), total)
+
+
+def _done(records: Mapping[str, Record], digests: Mapping[str, object]) -> str:
+    done = sum(records.get(digest, MISSING).status == "done" for digest in digests)
+    return f"{done} of {len(digests)} done"
+
+
+def _total(times: Sequence[float | None]) -> str:
+    known = [seconds for seconds in times if seconds is not None and math.isfinite(seconds)]
+    return duration(math.fsum(known)) if known else NOTHING
+
+
+def duration(seconds: float | None) -> str:
+    """12.3 s, 4 min 05 s, 3 h 20 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    return f"{minutes} min {round(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def failures(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Note, ...]:
+    """Tasks that failed, with the message they left."""
+    return tuple(
+        Note(title, record.failure or "failed without a message")
+        for title, record in _titled(plan, records)
+        if record.status == "failed"
+    )
+
+
+def warnings(plan: PlanFile, records: Mapping[str, Record], measurements: Sequence[Measurement]) -> tuple[Note, ...]:
+    """Gaps, values that are not finite, earlier failures of tasks that went on, and what runs warn of themselves."""
+    counts: Counter[str] = Counter(m.status for m in measurements)
+    gaps = [status for status in ("missing", "running", "failed") if counts[status]]
+    notes = [Note("Table", f"{counts[status]} of {counts.total()} measurements: {status}.") for status in gaps]
+    unsound = [m for m in measurements if m.value is not None and not math.isfinite(m.value)]
+    notes += [Note(f"{m.part} / {m.row} @ {m.step}", f"{m.metric} is {m.value}; it is never best.") for m in unsound]
+    for title, record in _titled(plan, records):
+        notes += [Note(title, record.warning)] if record.warning else []
+        if record.failure and record.status != "failed":
+            notes.append(Note(title, f"an attempt failed: {record.failure}"))
+    return tuple(notes)
+
+
+def _titled(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[tuple[str, Record]]:
+    for digest, label in plan.training_labels().items():
+        yield f"training {label}", records.get(digest, MISSING)
+    for digest, evaluation in plan.evaluations.items():
+        yield f"evaluation {evaluation.title}", records.get(digest, MISSING)
+    for digest, reference in plan.references.items():
+        yield f"reference {reference.title}", records.get(digest, MISSING)
+
+
+def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
+    """What all runs' provenance files say, each entry once; a group for each nested object."""
+    groups: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for digest in sorted(records):
+        for key, value in records[digest].provenance.items():
+            if isinstance(value, Mapping):
+                for inner, entry in value.items():
+                    groups[str(key)][str(inner)][_plain(entry)] += 1
+            else:
+                groups[""][str(key)][_plain(value)] += 1
+    return tuple(
+        ProvenanceGroup(name, tuple((key, _values(counts)) for key, counts in sorted(groups[name].items())))
+        for name in sorted(groups)
+    )
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _values(counts: Counter[str]) -> str:
+    """The value, or where runs differ the commonest ones with the number of runs that say so."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    commonest = sorted(counts, key=lambda value: (-counts[value], value))
+    shown = [f"{value} (n={counts[value]})" for value in commonest[:_MOST_VALUES]]
+    return "; ".join([*shown, *([f"{len(counts) - _MOST_VALUES} more"] if len(counts) > _MOST_VALUES else [])])

@@ -1,0 +1,75 @@
+"""The table as Markdown and as LaTeX, every label escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from analysis.plan_file import PlanFile
+from analysis.tables import TextCell, TextTable
+
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+
+
+def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+    """The table as GitHub-flavoured Markdown."""
+    lines = [f"# {escape_markdown(plan.title)}", ""]
+    for table in tables:
+        columns = len(table.header) - 1
+        lines += [f"## {escape_markdown(table.title)}", ""]
+        lines += [_pipes(map(escape_markdown, table.header)), _pipes([":--", *["--:"] * columns])]
+        lines += [_pipes(_decorated(cell, escape_markdown, "**{}**") for cell in row) for row in table.rows]
+        lines.append("")
+    lines += [f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  " for metric in plan.metrics]
+    lines += ["Bold: best of its part. ±: 95% t-interval over n seeds.", ""]
+    return "\n".join(lines)
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _decorated(cell: TextCell, escape: Callable[[str], str], bold: str) -> str:
+    return bold.format(escape(cell.text)) if cell.best else escape(cell.text)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in a table cell too."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", text)
+
+
+def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+    r"""The table for \input in a paper; it needs the package booktabs."""
+    width = len(tables[0].header) if tables else 1
+    lines = [
+        f"% {' '.join(plan.title.split())}; needs \\usepackage{{booktabs}}",
+        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        r"\toprule",
+    ]
+    if tables:
+        lines.append(_ampersands(map(escape_latex, tables[0].header)))
+    for table in tables:
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
+        lines += [_ampersands(_decorated(cell, escape_latex, r"\textbf{{{}}}") for cell in row) for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _ampersands(cells: Iterable[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
+_LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # after the line end of a table, [ and * would be its arguments
+    "±": r"$\pm$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--",
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    text = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_LOWERED)}}}", text)

@@ -1,0 +1,164 @@
+"""A sweep's report: table, charts, samples and one page. Rendering is pure; `write_report` does the rest."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analysis import ledger
+from analysis.address import ui_command, without_password
+from analysis.drawing import DARK, LIGHT, draw
+from analysis.figures import Chart, collect_convergence, collect_losses
+from analysis.layouts import Section, lay_out, measure
+from analysis.markup import latex_table, markdown_table
+from analysis.plan_file import PlanFile
+from analysis.publish import publish
+from analysis.records import Record, read_records
+from analysis.samples import collect_samples
+from analysis.tables import TextTable, csv_table, text_tables
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """A written report."""
+
+    output: str
+    """Its folder or URL."""
+    names: tuple[str, ...]
+    """Its files, inside `output`."""
+    num_cells: int
+    num_filled: int
+    """Table cells, and those that have a value."""
+
+    @property
+    def page(self) -> str:
+        """Path of the page to open."""
+        return f"{self.output.rstrip('/')}/{_PAGE}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart as the page shows it, an SVG for each colour scheme."""
+
+    chart: Chart
+    light: bytes
+    dark: bytes
+
+
+def write_report(plan: PlanFile, output: str, storage_options: Mapping[str, Any] | None = None) -> ReportFiles:
+    """Read what MLflow holds for a plan and write the report of it.
+
+    Args:
+        plan: the published plan, see `plan_file.read_plan` and `parse_plan`.
+        output: folder or fsspec URL; files of an earlier report are replaced.
+        storage_options: passed to fsspec for `output`.
+
+    Raises: UserError if the tracking server cannot be reached or `output` cannot be written.
+    """
+    records = read_records(plan)
+    files = render_report(plan, records)
+    publish(files, output, storage_options)
+    cells = _cells(lay_out(plan, measure(plan, records), records))
+    return ReportFiles(output, tuple(files), len(cells), sum(cells))
+
+
+def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, bytes]:
+    """Every file of the report by its path, the page last; the same bytes for the same plan and records."""
+    measurements = measure(plan, records)
+    sections = lay_out(plan, measurements, records)
+    tables = text_tables(plan, sections)
+    convergence = collect_convergence(plan, measurements, records)
+    losses = collect_losses(plan, records)
+    samples = collect_samples(plan, records)
+    figures = {chart.name: _figure(chart) for _, charts in convergence for chart in charts}
+    figures |= {losses.name: _figure(losses)} if losses else {}
+    files = {
+        "table.md": markdown_table(plan, tables).encode(),
+        "table.csv": csv_table(measurements).encode(),
+        "table.tex": latex_table(plan, tables).encode(),
+    }
+    for name, figure in figures.items():
+        files[f"figures/{name}.png"] = draw(figure.chart, "png")
+        files[f"figures/{name}.svg"] = figure.light
+    files |= {grid.path: grid.image for grid in samples}
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            plan=plan,
+            summary=_summary(plan, sections),
+            findings=_findings(plan, sections, tables),
+            tables=tables,
+            convergence=[(part, [figures[chart.name] for chart in charts]) for part, charts in convergence],
+            losses=figures[losses.name] if losses else None,
+            samples=samples,
+            training_ledger=ledger.training_ledger(plan, records),
+            evaluation_ledger=ledger.evaluation_ledger(plan, records),
+            provenance=ledger.provenance(records),
+            failures=ledger.failures(plan, records),
+            warnings=ledger.warnings(plan, records, measurements),
+            tracking=without_password(plan.tracking_uri),
+            ui_command=ui_command(plan.tracking_uri),
+        )
+    )
+    return {**files, _PAGE: page.encode()}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    return environment
+
+
+def _figure(chart: Chart) -> Figure:
+    return Figure(chart, draw(chart, "svg", LIGHT), draw(chart, "svg", DARK))
+
+
+def _data_uri(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _cells(sections: Sequence[Section]) -> list[bool]:
+    """Whether each planned cell has a value."""
+    cells = [cell for section in sections for row in section.rows for cell in row.cells]
+    return [cell.mean is not None for cell in cells if cell.status != "not planned"]
+
+
+def _summary(plan: PlanFile, sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """Numbers for the head of the page: (value, what it counts)."""
+    cells = _cells(sections)
+    return [
+        (str(len(plan.trials)), "trials"),
+        (str(sum(len(part.rows) for part in plan.parts)), f"rows in {len(plan.parts)} parts"),
+        (str(len(plan.seeds)), "seed" if len(plan.seeds) == 1 else "seeds"),
+        (str(len(plan.trainings)), "trainings"),
+        (str(len(plan.evaluations)), "evaluations"),
+        (f"{sum(cells)} of {len(cells)}", "table cells filled"),
+    ]
+
+
+def _findings(
+    plan: PlanFile, sections: Sequence[Section], tables: Sequence[TextTable]
+) -> list[tuple[str, str, str, str]]:
+    """(part, metric, best row, its value) for the first metric of each part that has a best row."""
+    findings = []
+    for section, table in zip(sections, tables, strict=True):
+        for row, texts in zip(section.rows, table.rows, strict=False):
+            if row.cells and row.cells[0].best:
+                findings.append((section.part.title, plan.metrics[0].title, row.label, texts[1].text))
+    return findings

@@ -1,0 +1,50 @@
+"""The sample grids: which there are, what each shows, and the name of its file. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from analysis.figures import slug
+from analysis.plan_file import PlanFile
+from analysis.records import MISSING, Record
+
+
+@dataclass(frozen=True)
+class SampleGrid:
+    """One grid of images and everything that made it."""
+
+    path: str
+    """Inside the report's folder."""
+    title: str
+    about: str
+    step: int | None
+    """None for real images."""
+    last: bool
+    """Of some row's last evaluation."""
+    image: bytes
+    """PNG."""
+
+
+def collect_samples(plan: PlanFile, records: Mapping[str, Record]) -> tuple[SampleGrid, ...]:
+    """Real images, then each grid once, in the order of the table, a row's last step first."""
+    grids = []
+    for digest, task in plan.references.items():
+        image = records.get(digest, MISSING).image
+        if image is not None:
+            about = f"Grid of real images: {task.title}"
+            grids.append(SampleGrid(f"samples/real-{digest[:8]}.png", "real images", about, None, True, image))
+    users: dict[str, list[str]] = {}
+    last = {trial.evaluations[-1][1] for trial in plan.trials}
+    for trial in plan.trials:
+        seed = f", seed {trial.seed}" if len(plan.seeds) > 1 else ""
+        for _, digest in reversed(trial.evaluations):
+            users.setdefault(digest, []).append(f"{trial.row}{seed}")
+    for digest, labels in users.items():
+        image, evaluation = records.get(digest, MISSING).image, plan.evaluations[digest]
+        if image is not None:
+            title = " · ".join(dict.fromkeys(labels))
+            path = f"samples/{slug(labels[0])}-step{evaluation.step}-{digest[:8]}.png"
+            about = f"Grid of generated samples: {title}, after {evaluation.step:,} training steps"
+            grids.append(SampleGrid(path, title, about, evaluation.step, digest in last, image))
+    return tuple(grids)

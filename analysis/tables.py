@@ -1,0 +1,119 @@
+"""The table in plain text cells, which every format renders, and as long-form CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from analysis.layouts import Cell, Measurement, Section
+from analysis.plan_file import PlanFile
+
+NOTHING = "–"
+_ARROWS = {"lower": "↓", "higher": "↑"}
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_SIGNIFICANT_DIGITS = 4
+_MOST_DECIMALS = 3
+
+
+@dataclass(frozen=True)
+class TextCell:
+    """What a cell says, in plain text."""
+
+    text: str
+    best: bool = False
+    status: str = "done"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """One section of the table in plain text; the first column holds labels."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[TextCell, ...], ...]
+    num_floors: int
+    """How many of the last rows are real images."""
+
+
+def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable, ...]:
+    """The sections in plain text, with the same decimals for a metric throughout."""
+    decimals = [_decimals(sections, index) for index in range(len(plan.metrics))]
+    columns = (f"{metric.title} {_ARROWS[metric.better]}" for metric in plan.metrics)
+    header = ("", *columns, "training steps", "training FLOPs", "network evaluations / image")
+    tables = []
+    for section in sections:
+        rows = [
+            (
+                TextCell(row.label),
+                *(cell_text(cell, places) for cell, places in zip(row.cells, decimals, strict=True)),
+                TextCell(f"{row.step:,}"),
+                TextCell(scientific(row.training_flops)),
+                TextCell(f"{row.num_evaluations:,}"),
+            )
+            for row in section.rows
+        ]
+        floors = [
+            (
+                TextCell(floor.label),
+                *(cell_text(cell, places) for cell, places in zip(floor.values, decimals, strict=True)),
+                *[TextCell(NOTHING)] * 3,
+            )
+            for floor in section.floors
+        ]
+        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors)))
+    return tuple(tables)
+
+
+def _decimals(sections: Sequence[Section], index: int) -> int:
+    cells = [row.cells[index] for section in sections for row in section.rows]
+    sizes = [abs(cell.mean) for cell in cells if cell.mean is not None and math.isfinite(cell.mean)]
+    largest = max(sizes, default=1.0)
+    return decimals_for(largest)
+
+
+def decimals_for(largest: float) -> int:
+    """Decimals that give the largest of some numbers four digits, and numbers near one no more than three decimals."""
+    if largest <= 0:
+        return _MOST_DECIMALS
+    wanted = _SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest))
+    return max(0, min(wanted, _MOST_DECIMALS) if largest >= 0.1 else wanted)
+
+
+def cell_text(cell: Cell, decimals: int) -> TextCell:
+    """`mean`, with several seeds `mean ± half-width (n=...)`, or what became of the cell."""
+    if cell.mean is None:
+        return TextCell(NOTHING if cell.status == "not planned" else cell.status, status=cell.status)
+    text = f"{cell.mean:.{decimals}f}"
+    if cell.half_width is not None:
+        text += f" ± {cell.half_width:.{decimals}f}"
+    if cell.num_values < cell.num_seeds:
+        text += f" (n={cell.num_values} of {cell.num_seeds})"
+    elif cell.num_seeds > 1:
+        text += f" (n={cell.num_seeds})"
+    return TextCell(text, cell.best)
+
+
+def scientific(value: float) -> str:
+    """6380000000000 as 6.38 × 10¹²."""
+    if not value:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa} × 10{superscript(int(exponent))}"
+
+
+def superscript(number: int) -> str:
+    """12 as ¹²."""
+    return str(number).translate(_SUPERSCRIPTS)
+
+
+def csv_table(measurements: Iterable[Measurement]) -> str:
+    """Every planned measurement but those of metrics that a row leaves out, one a line, at full precision."""
+    buffer = io.StringIO()
+    names = [field.name for field in fields(Measurement)]
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(m) for m in measurements if m.status != "not planned")
+    return buffer.getvalue()

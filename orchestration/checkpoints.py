@@ -1,0 +1,99 @@
+"""Checkpoints and snapshots of a training in the store: written by all workers, published by worker 0."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfm_core.config import ExperimentConfig
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import State, TrainingEngine
+from dfm_core.training.state import SnapshotCard, read_state, write_snapshot, write_state_shard
+from orchestration.layout import TaskPaths, step_of
+from orchestration.storage import DamagedArtifact, FileEntry, Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """A verified checkpoint."""
+
+    step: int
+    curve: tuple[CurveRow, ...]
+    state: State
+
+
+class TrainingArtifacts:
+    """What one training leaves in the store."""
+
+    def __init__(self, store: Store, digest: str) -> None:
+        self.store, self.paths = store, TaskPaths(digest)
+
+    def save_checkpoint(self, engine: TrainingEngine, step: int, curve: Sequence[CurveRow], keep: int) -> None:
+        """Each worker writes its shard; worker 0 publishes when all are there, then drops older ones. Collective."""
+        directory = self.paths.checkpoint(step)
+        with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
+            shard = write_state_shard(engine, Path(scratch))
+            self.store.put(shard, f"{directory}/{shard.name}")
+            self.store.write(f"{directory}/{_receipt(engine.rank)}", json.dumps(vars(FileEntry.of(shard))).encode())
+        engine.barrier()
+        if engine.rank == 0:
+            receipts = [self.store.read(f"{directory}/{_receipt(rank)}") for rank in range(engine.world_size)]
+            entries = [FileEntry(**json.loads(receipt)) for receipt in receipts]
+            about = {"step": step, "world_size": engine.world_size, "curve": list(curve)}
+            self.store.publish(directory, entries, about)
+            for old in self.checkpoint_steps()[:-keep]:
+                self.store.remove(self.paths.checkpoint(old))
+        engine.barrier()
+
+    def save_snapshot(self, engine: TrainingEngine, config: ExperimentConfig, card: SnapshotCard) -> None:
+        """Publishes the averaged weights, unless that was done before. Collective."""
+        directory = self.paths.snapshot(card.step)
+        published = self.store.manifest(directory) is not None
+        engine.barrier()  # nobody publishes before everybody has looked
+        if published:
+            return
+        with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
+            files = write_snapshot(engine, config, card, Path(scratch))
+            for path in files:
+                self.store.put(path, f"{directory}/{path.name}")
+            if files:
+                self.store.publish(directory, [FileEntry.of(path) for path in files])
+        engine.barrier()
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of all published checkpoints, ascending."""
+        steps = [step_of(name) for name in self.store.names(self.paths.checkpoints)]
+        return sorted(s for s in steps if s is not None and self.store.manifest(self.paths.checkpoint(s)) is not None)
+
+    def missing_snapshots(self, wanted: Sequence[int]) -> list[int]:
+        return [step for step in wanted if self.store.manifest(self.paths.snapshot(step)) is None]
+
+    def newest_sound_step(self, at_most: int) -> int:
+        """The newest checkpoint up to a step whose files are all intact; 0 if there is none."""
+        for step in reversed([step for step in self.checkpoint_steps() if step <= at_most]):
+            try:
+                with self.store.fetched(self.paths.checkpoint(step)):
+                    return step
+            except DamagedArtifact as damage:
+                _LOG.warning("%s; falling back to the checkpoint before", damage)
+        return 0
+
+    def load_checkpoint(self, step: int) -> ResumePoint:
+        """Raises: FileNotFoundError, DamagedArtifact."""
+        directory = self.paths.checkpoint(step)
+        manifest: Mapping[str, Any] | None = self.store.manifest(directory)
+        with self.store.fetched(directory) as files:
+            state = read_state(files)
+        assert manifest is not None, f"{directory} lost its manifest while it was read"
+        return ResumePoint(step, tuple(manifest["about"]["curve"]), state)
+
+
+def _receipt(rank: int) -> str:
+    return f"receipt-{rank:05d}.json"

@@ -1,0 +1,95 @@
+"""The Ray cluster: joined where there is one, started where there is none; checked before anything is spent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from orchestration.problems import UserError
+from orchestration.provenance import ROOT
+from orchestration.runtime import WorkersConfig
+
+_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets this for the driver of a submitted job."""
+
+
+def inside_ray_job() -> bool:
+    return _JOB_VARIABLE in os.environ
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the cluster has."""
+
+    num_cpus: int
+    num_gpus: float
+    num_nodes: int
+
+    def concurrent_trainings(self, workers: WorkersConfig) -> int:
+        """Trainings that fit at the same time."""
+        fitting = self.num_cpus // (workers.num_workers * workers.cpus_per_worker)
+        return min(fitting, int(self.num_gpus // workers.num_workers)) if workers.use_gpu else fitting
+
+    def fits_both(self, workers: WorkersConfig) -> bool:
+        """Whether evaluators can stay while a training runs."""
+        cpus = (workers.num_workers + workers.num_evaluators) * workers.cpus_per_worker
+        gpus = workers.num_workers * workers.use_gpu + workers.num_evaluators * workers.gpus_per_evaluator
+        return self.num_cpus >= cpus and self.num_gpus >= gpus
+
+
+@contextmanager
+def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
+    """A connection to Ray for the length of a `with` block.
+
+    In a submitted job: the job's cluster. With RAY_ADDRESS set: that cluster. Otherwise a cluster on this machine,
+    which ends with the block.
+
+    Raises: UserError if the cluster cannot be reached or is too small for one training.
+    """
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
+    options = {"log_to_driver": False, "logging_level": "ERROR"}
+    if inside_ray_job():
+        ray.init(**options)
+    elif os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(runtime_env={"working_dir": str(ROOT)}, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {os.environ['RAY_ADDRESS']}: {reason}") from None
+    else:
+        needed = workers.num_workers * workers.cpus_per_worker
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, needed),
+            dashboard_host="127.0.0.1",
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+            **options,
+        )
+    try:
+        yield _checked_capacity(workers)
+    finally:
+        ray.shutdown()
+
+
+def _checked_capacity(workers: WorkersConfig) -> Capacity:
+    resources = ray.cluster_resources()
+    found = Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), len(ray.nodes()))
+    if found.concurrent_trainings(workers) < 1:
+        unit = "GPU" if workers.use_gpu else "CPU"
+        raise UserError.of(
+            "workers.num_workers",
+            f"{workers.num_workers} workers with {workers.cpus_per_worker} CPU(s)"
+            f"{' and a GPU' if workers.use_gpu else ''} each do not fit: the cluster has {found.num_cpus} CPUs and "
+            f"{found.num_gpus:g} GPUs. Lower workers.num_workers or add {unit} nodes",
+        )
+    if workers.gpus_per_evaluator * workers.num_evaluators > found.num_gpus:
+        raise UserError.of(
+            "workers.gpus_per_evaluator",
+            f"{workers.num_evaluators} evaluators with {workers.gpus_per_evaluator} GPU each do not fit: "
+            f"the cluster has {found.num_gpus:g} GPUs",
+        )
+    return found

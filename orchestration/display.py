@@ -1,0 +1,131 @@
+"""What the user sees while a sweep runs: a bar a task in a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orchestration.plan import Plan
+from orchestration.tasks import Task
+
+_LINE_SECONDS = 15.0
+_LOG_WIDTH = 150
+_UNITS = {"train": "steps", "evaluate": "images", "reference": "images"}
+
+
+@dataclass
+class _Running:
+    task: Task
+    total: int
+    started: float
+    first: int | None = None
+    done: int = 0
+    loss: float | None = None
+    last_line: float = 0.0
+    bar: TaskID | None = None
+
+    def describe(self) -> str:
+        """Progress in one line: "train dfm: 340/800 steps, 4.2 steps/s, ETA 1:50, loss 0.31"."""
+        unit = _UNITS[self.task.kind]
+        text = f"{self.task.kind} {self.task.title}: {self.done}/{self.total} {unit}"
+        rate = self.rate()
+        if rate > 0:
+            text += f", {rate:.1f} {unit}/s, ETA {_clock((self.total - self.done) / rate)}"
+        return text if self.loss is None else f"{text}, loss {self.loss:.4f}"
+
+    def rate(self) -> float:
+        """Units per second since the first progress was seen (a resumed task starts in the middle)."""
+        return (self.done - (self.first or 0)) / max(time.monotonic() - self.started, 1e-9)
+
+
+def make_console() -> Console:
+    """A console as wide as the terminal, or wide enough for a table in a log."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=_LOG_WIDTH)
+
+
+class Display:
+    """Prints plan, progress and outcome."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or make_console()
+        self._running: dict[str, _Running] = {}
+        self._progress: Progress | None = None
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} {task.fields[rate]}"),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=self.console, transient=True)
+            self._progress.start()
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def started(self, task: Task, total: int) -> None:
+        running = self._running[task.digest] = _Running(task, total, time.monotonic())
+        if self._progress:
+            running.bar = self._progress.add_task(f"{task.kind} {task.title}", total=total, rate="")
+        else:
+            self.say(f"[{_now()}] {task.kind} {task.title}: started")
+
+    def reached(self, digest: str, done: int) -> None:
+        running = self._running.get(digest)
+        if running is None:
+            return
+        now = time.monotonic()
+        if running.first is None:
+            running.first, running.started = done, now
+        running.done = done
+        if self._progress and running.bar is not None:
+            rate = f"{_UNITS[running.task.kind]}, {running.rate():.1f}/s"
+            self._progress.update(running.bar, completed=done, rate=rate)
+        elif now - running.last_line > _LINE_SECONDS:
+            running.last_line = now
+            self.say(f"[{_now()}] {running.describe()}")
+
+    def loss(self, digest: str, value: float) -> None:
+        if digest in self._running:
+            self._running[digest].loss = value
+
+    def ended(self, task: Task, outcome: str) -> None:
+        running = self._running.pop(task.digest, None)
+        if running and self._progress and running.bar is not None:
+            self._progress.remove_task(running.bar)
+        seconds = f" in {_clock(time.monotonic() - running.started)}" if running else ""
+        self.say(f"[{_now()}] {task.kind} {task.title}: {outcome}{seconds if outcome == 'done' else ''}")
+
+    def close(self) -> None:
+        if self._progress:
+            self._progress.stop()
+
+
+def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
+    """All tasks with their state, trainings once however many rows use them."""
+    title = f"{plan.spec.name}: {len(plan.tasks)} tasks for {len(plan.trials)} trials"
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    for name in ("task", "digest", "state", "used by"):
+        table.add_column(name, overflow="fold")
+    for task in plan.tasks.values():
+        users = plan.users(task.digest)
+        used = users[0] + (f" and {len(users) - 1} more" if len(users) > 1 else "") if users else "all"
+        table.add_row(f"{task.kind} {task.title}", task.digest[:10], statuses.get(task.digest, "to do"), used)
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")

@@ -1,0 +1,39 @@
+"""What is done already: asked of the store alone, without any heavy library."""
+
+from __future__ import annotations
+
+from orchestration.layout import TaskPaths
+from orchestration.plan import Plan
+from orchestration.results import TaskResult, read_result
+from orchestration.storage import Store
+from orchestration.tasks import Task
+
+
+def finished_result(store: Store, task: Task) -> TaskResult | None:
+    """The task's record if everything that the plan wants of it is there."""
+    result = read_result(store, task.digest)
+    if result is None:
+        return None
+    if task.kind == "train":
+        paths = TaskPaths(task.digest)
+        if result.step < task.until_step:
+            return None
+        if any(store.manifest(paths.snapshot(step)) is None for step in task.snapshot_steps):
+            return None
+    if any(not store.exists(TaskPaths(task.digest).result_file(name)) for name in result.files):
+        return None
+    return result
+
+
+def finished_results(store: Store, plan: Plan) -> dict[str, TaskResult]:
+    """Records of all finished tasks by digest."""
+    found = {digest: finished_result(store, task) for digest, task in plan.tasks.items()}
+    return {digest: result for digest, result in found.items() if result is not None}
+
+
+def needed(plan: Plan, done: dict[str, TaskResult]) -> list[Task]:
+    """Tasks that must run: unfinished evaluations, and unfinished inputs of these."""
+    missing = [task for task in plan.of_kind("evaluate") if task.digest not in done]
+    wanted = {digest for task in missing for digest in task.inputs} | {task.digest for task in missing}
+    wanted |= {task.digest for task in plan.of_kind("train")}
+    return [task for digest, task in plan.tasks.items() if digest in wanted and digest not in done]

@@ -1,0 +1,164 @@
+"""Walks the plan: starts what is ready and fits, keeps records and tracking in step, goes on past failures."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from orchestration.board import start_board
+from orchestration.cluster import Capacity
+from orchestration.display import Display
+from orchestration.done import finished_result, needed
+from orchestration.evaluation_pool import EvaluationPool, total_units
+from orchestration.plan import Plan
+from orchestration.results import TaskResult
+from orchestration.runtime import WorkersConfig
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from orchestration.tracking import Tracker
+from orchestration.train_task import fit_training
+
+_POLL_SECONDS = 0.3
+
+
+@dataclass
+class Outcome:
+    """How a launch ended."""
+
+    done: dict[str, TaskResult]
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by digest; tasks whose inputs failed are among them."""
+
+
+class Launcher:
+    """One launch of a plan on a connected cluster."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        done: dict[str, TaskResult],
+        store: Store,
+        tracker: Tracker,
+        capacity: Capacity,
+        display: Display,
+    ) -> None:
+        self._store, self._tracker, self._display = store, tracker, display
+        self._workers: WorkersConfig = plan.spec.runtime.workers
+        self._outcome = Outcome(dict(done))
+        self._todo = {task.digest: task for task in needed(plan, done)}
+        self._trainings: dict[Future[None], Task] = {}
+        self._max_trainings = capacity.concurrent_trainings(self._workers)
+        self._together = capacity.fits_both(self._workers)
+        self._pool: EvaluationPool | None = None
+        self._board: Any = start_board()
+        self._failures: dict[str, str] = {}
+
+    def run(self) -> Outcome:
+        """Returns when every task is done or has failed."""
+        with ThreadPoolExecutor(max_workers=self._max_trainings, thread_name_prefix="training") as threads:
+            while self._todo or self._trainings or (self._pool and self._pool.busy):
+                self._read_board()
+                self._collect_trainings()
+                self._collect_evaluations()
+                self._drop_blocked()
+                self._start_evaluations()
+                self._start_trainings(threads)
+                time.sleep(_POLL_SECONDS)
+        if self._pool:
+            self._pool.close()
+        return self._outcome
+
+    def _ready(self, kinds: tuple[str, ...]) -> list[Task]:
+        done = self._outcome.done
+        return [t for t in self._todo.values() if t.kind in kinds and all(digest in done for digest in t.inputs)]
+
+    def _start_evaluations(self) -> None:
+        """Reference tasks first: they need no training, and try the feature network before hours are spent."""
+        ready = self._ready(("reference", "evaluate"))
+        trainings_wait = bool(self._trainings) or bool(self._ready(("train",)))
+        if not self._together and trainings_wait:
+            # The machine is too small for both: references, then all trainings, then all evaluations.
+            ready = [] if self._trainings else [task for task in ready if task.kind == "reference"]
+        if not ready:
+            return
+        if self._pool is None:
+            self._pool = EvaluationPool(self._store, self._workers, self._board)
+        for task in ready:
+            if self._pool.wants_work:
+                self._begin(task)
+                self._pool.submit(task)
+
+    def _start_trainings(self, threads: ThreadPoolExecutor) -> None:
+        ready = self._ready(("train",))
+        if not ready or len(self._trainings) >= self._max_trainings:
+            return
+        if not self._together and self._pool is not None:
+            if self._pool.busy:
+                return
+            self._pool.close()
+            self._pool = None
+        for task in ready[: self._max_trainings - len(self._trainings)]:
+            self._begin(task)
+            future = threads.submit(fit_training, task, self._store, self._workers, self._board)
+            self._trainings[future] = task
+
+    def _begin(self, task: Task) -> None:
+        del self._todo[task.digest]
+        self._tracker.begin(task)
+        self._display.started(task, total_units(task))
+
+    def _read_board(self) -> None:
+        news = ray.get(self._board.news.remote())
+        for digest, rows in news.rows.items():
+            task = next((t for t in self._trainings.values() if t.digest == digest), None)
+            if task is not None:
+                self._tracker.curve(task, rows)
+                self._display.loss(digest, rows[-1]["loss"])
+        for digest, done in news.done.items():
+            self._display.reached(digest, done)
+        self._failures.update(news.failures)
+
+    def _collect_trainings(self) -> None:
+        for future in [future for future in self._trainings if future.done()]:
+            task = self._trainings.pop(future)
+            self._read_board()
+            error = future.exception()
+            reason = self._failures.pop(task.digest, "") or (_first_line(error) if error else "")
+            self._end(task, reason)
+
+    def _collect_evaluations(self) -> None:
+        if self._pool:
+            for task, reason in self._pool.collect():
+                self._end(task, reason)
+
+    def _end(self, task: Task, reason: str) -> None:
+        result = None if reason else finished_result(self._store, task)
+        if result is not None:
+            self._outcome.done[task.digest] = result
+            self._tracker.complete(task, result)
+            self._display.ended(task, "done")
+            return
+        reason = reason or "it ended without a complete result"
+        self._outcome.failed[task.digest] = reason
+        self._tracker.fail(task, reason)
+        self._display.ended(task, f"FAILED: {reason}")
+
+    def _drop_blocked(self) -> None:
+        """A task whose input failed cannot run."""
+        failed = self._outcome.failed
+        for task in [t for t in self._todo.values() if any(digest in failed for digest in t.inputs)]:
+            del self._todo[task.digest]
+            failed[task.digest] = "an input failed"
+            self._tracker.fail(task, "an input failed")
+
+
+def _first_line(error: BaseException) -> str:
+    """The innermost cause in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"

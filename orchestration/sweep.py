@@ -1,0 +1,61 @@
+"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run]
+
+Submitting the same sweep again computes only what is missing; resuming is running the same command again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Started as a script, Python puts this folder, not the project, first on the path; the project must be there instead.
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).resolve() != _HERE)]
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+
+from orchestration.problems import EXIT_USER_ERROR, UserError  # noqa: E402
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a sweep. Returns the exit code: 0 done, 1 some tasks failed, 2 a mistake in what was given."""
+    parser = argparse.ArgumentParser(prog="sweep.py", description="Plan and run a sweep.", allow_abbrev=False)
+    parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=100 storage.root=/data")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        return _run(options.sweep, options.overrides, dry_run=options.dry_run)
+    except UserError as error:
+        count = len(error.problems)
+        print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _run(path: Path, overrides: Sequence[str], *, dry_run: bool) -> int:
+    # Imported late, so that --help is instant and planning pulls in nothing heavy.
+    from orchestration.done import finished_results
+    from orchestration.plan import make_plan
+    from orchestration.preflight import check_inputs, open_store
+    from orchestration.spec import load_sweep
+    from orchestration.summary import print_plan
+
+    spec = load_sweep(path, overrides)
+    check_inputs(spec)
+    plan = make_plan(spec)
+    store = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not dry_run)
+    done = finished_results(store, plan)
+    print_plan(plan, done, store)
+    if dry_run:
+        return 0
+    from orchestration.execution import execute
+
+    return execute(plan, done, store)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

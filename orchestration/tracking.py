@@ -1,0 +1,193 @@
+"""MLflow; the only file here that imports it. One experiment per sweep, one run per task, found by its digest.
+
+The store's records are the truth and MLflow is filled from them, so an outage costs nothing but freshness: calls are
+never made from inside a training, failures are counted and shown, and the next submission fills what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfm_core.config import as_plain
+from dfm_core.training.curve import CurveRow
+from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
+from orchestration.problems import UserError
+from orchestration.results import TaskResult
+from orchestration.storage import Store
+from orchestration.tasks import Task
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+DIGEST, KIND, STATUS, FAILURE = "dfm.digest", "dfm.kind", "dfm.status", "failure"
+_MAX_BATCH = 900
+_MAX_PARAM_CHARACTERS = 6000
+_LOG = logging.getLogger(__name__)
+
+
+def default_uri(store: Store) -> str:
+    """sqlite under a local root.
+
+    Raises: UserError for a remote root, where a database file cannot be shared.
+    """
+    if not store.is_local:
+        raise UserError.of("tracking.uri", f"give a tracking server: {store.root} cannot hold a database")
+    return f"sqlite:///{store.path(DATABASE)}"
+
+
+@dataclass
+class _KnownRun:
+    run_id: str
+    status: str
+    last_curve_step: int
+
+
+class Tracker:
+    """The runs of one experiment. No method raises for an outage once the tracker was opened."""
+
+    def __init__(self, uri: str, experiment: str, store: Store, provenance: Mapping[str, Any]) -> None:
+        """Raises: UserError if the server or database cannot be used."""
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+        self.num_failed_calls = 0
+        self._store = store
+        self._provenance = provenance
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(experiment)
+            location = store.path(MLFLOW_ARTIFACTS) if uri.startswith("sqlite:") and store.is_local else None
+            self._experiment = (
+                found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=location)
+            )
+            self._runs = self._known_runs()
+        except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason})") from None
+
+    def _known_runs(self) -> dict[str, _KnownRun]:
+        runs: dict[str, _KnownRun] = {}
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            for run in page:
+                digest = run.data.tags.get(DIGEST)
+                if digest and runs.get(digest, _KnownRun("", "", 0)).status != "done":
+                    runs[digest] = _KnownRun(run.info.run_id, run.data.tags.get(STATUS, ""), self._last_step(run))
+            token = page.token
+            if not token:
+                return runs
+
+    def _last_step(self, run: Run) -> int:
+        if run.data.tags.get(KIND) != "train" or "loss" not in run.data.metrics:
+            return 0
+        return max(int(point.step) for point in self._client.get_metric_history(run.info.run_id, "loss"))
+
+    def is_complete(self, digest: str) -> bool:
+        """Whether MLflow holds the finished task."""
+        known = self._runs.get(digest)
+        return known is not None and known.status == "done"
+
+    def begin(self, task: Task) -> None:
+        """A run for the task: the one of an earlier attempt if there is one."""
+        self._safely(lambda: self._begin(task))
+
+    def curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
+        """New points of a training curve; points that MLflow has already are left out."""
+        self._safely(lambda: self._curve(task, rows))
+
+    def complete(self, task: Task, result: TaskResult) -> None:
+        """Everything that a finished task found, whatever was logged before."""
+        self._safely(lambda: self._complete(task, result))
+
+    def fail(self, task: Task, message: str) -> None:
+        self._safely(lambda: self._fail(task, message))
+
+    def _safely(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except (MlflowException, OSError) as error:
+            self.num_failed_calls += 1
+            first = str(error).splitlines()[0] if str(error) else ""
+            _LOG.warning(
+                "MLflow did not take a record (%s: %s); submit again to fill it in", type(error).__name__, first
+            )
+
+    def _begin(self, task: Task) -> _KnownRun:
+        known = self._runs.get(task.digest)
+        if known is None:
+            tags = {DIGEST: task.digest, KIND: task.kind, "git_commit": self._provenance["source"]["git_commit"]}
+            run = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}")
+            known = self._runs[task.digest] = _KnownRun(run.info.run_id, "running", 0)
+            params = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(as_plain(task.config))]
+            self._client.log_batch(known.run_id, params=params)
+            self._client.log_dict(known.run_id, task.payload, "task.json")
+            self._write_provenance(known.run_id)
+        self._client.set_tag(known.run_id, STATUS, "running")
+        self._client.update_run(known.run_id, status="RUNNING")
+        known.status = "running"
+        return known
+
+    def _write_provenance(self, run_id: str) -> None:
+        self._client.log_dict(run_id, dict(self._provenance), "provenance.json")
+        diff = self._provenance["source"]["uncommitted_diff"]
+        if diff:
+            self._client.log_text(run_id, diff, "uncommitted.diff")
+
+    def _curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
+        known = self._runs.get(task.digest) or self._begin(task)
+        fresh = [row for row in rows if row["step"] > known.last_curve_step]
+        now = int(time.time() * 1000)
+        points = [
+            Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
+        ]
+        for start in range(0, len(points), _MAX_BATCH):
+            self._client.log_batch(known.run_id, metrics=points[start : start + _MAX_BATCH])
+        if fresh:
+            known.last_curve_step = int(fresh[-1]["step"])
+
+    def _complete(self, task: Task, result: TaskResult) -> None:
+        known = self._runs.get(task.digest) or self._begin(task)
+        self._curve(task, result.curve)
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, result.step) for name, value in result.metrics.items()]
+        tags = [RunTag(STATUS, "done"), RunTag(FAILURE, "")]
+        self._client.log_batch(known.run_id, metrics=[*metrics, Metric("seconds", result.seconds, now, 0)], tags=tags)
+        for name in result.files:
+            with tempfile.TemporaryDirectory() as scratch:
+                local = Path(scratch) / name
+                local.write_bytes(self._store.read(TaskPaths(task.digest).result_file(name)))
+                self._client.log_artifact(known.run_id, str(local))
+        if result.about:
+            self._client.log_text(known.run_id, json.dumps(result.about, indent=1, sort_keys=True), "about.json")
+        self._client.set_terminated(known.run_id, status="FINISHED")
+        known.status = "done"
+
+    def _fail(self, task: Task, message: str) -> None:
+        known = self._runs.get(task.digest) or self._begin(task)
+        for key, value in ((STATUS, "failed"), (FAILURE, message[:5000])):
+            self._client.set_tag(known.run_id, key, value)
+        self._client.set_terminated(known.run_id, status="FAILED")
+        known.status = "failed"
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as (dotted key, value)."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            rows.extend(flatten(value, f"{prefix}{key}."))
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows

@@ -1,0 +1,214 @@
+"""A `train` task: Ray Train starts the workers, DeepSpeed shards the state, dfm_core's loop does the work."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointUploadMode, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import ExperimentConfig, as_plain
+from dfm_core.data.catalog import DATASETS
+from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
+from dfm_core.paradigms import build_paradigm
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.loop import LoopPlan, TrainingDiverged, train
+from dfm_core.training.state import SnapshotCard, build_model
+from orchestration.checkpoints import TrainingArtifacts
+from orchestration.deepspeed_engine import DeepSpeedEngine
+from orchestration.provenance import environment
+from orchestration.results import TaskResult, write_result
+from orchestration.runtime import WorkersConfig
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from orchestration.validation import revive
+
+_PROGRESS_SECONDS = 0.5
+
+
+class TaskFailed(Exception):
+    """A task gave up; the message says why, for people."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """All that the workers of one training are told; plain data but for the board's handle."""
+
+    digest: str
+    config: dict[str, Any]
+    until_step: int
+    snapshot_steps: tuple[int, ...]
+    workers: dict[str, Any]
+    store_root: str
+    store_options: dict[str, str]
+    board: Any
+
+
+def fit_training(task: Task, store: Store, workers: WorkersConfig, board: Any) -> None:
+    """Runs a training to its end; called in a thread of the driver, returns when its record is in the store.
+
+    Raises: whatever Ray Train raises when the workers keep failing.
+    """
+    request = TrainRequest(
+        digest=task.digest,
+        config=as_plain(task.config),
+        until_step=task.until_step,
+        snapshot_steps=task.snapshot_steps,
+        workers=as_plain(workers),
+        store_root=store.root,
+        store_options=store.options,
+        board=board,
+    )
+    # Ray Train's own state is a cache; after a crash it may be torn, and what counts is the manifests in the store.
+    run_name = f"{task.digest}-{time.time_ns()}"
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"request": request},
+        torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers.num_workers,
+            use_gpu=workers.use_gpu,
+            resources_per_worker={"CPU": workers.cpus_per_worker, **({"GPU": 1} if workers.use_gpu else {})},
+        ),
+        run_config=RunConfig(
+            name=run_name,
+            storage_path=store.path("ray"),
+            storage_filesystem=store.pyarrow_filesystem(),
+            failure_config=FailureConfig(max_failures=workers.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    finally:
+        store.remove(f"ray/{run_name}")
+
+
+def train_worker(loop_config: dict[str, Any]) -> None:
+    """One Ray Train worker."""
+    request: TrainRequest = loop_config["request"]
+    config, workers = revive(ExperimentConfig, request.config), revive(WorkersConfig, request.workers)
+    torch.set_num_threads(workers.cpus_per_worker)
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    _TrainingWorker(request, config, workers).run()
+
+
+class _TrainingWorker:
+    """One worker of one training, and the observer of its loop."""
+
+    def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
+        self.request, self.config, self.workers = request, config, workers
+        self.artifacts = TrainingArtifacts(Store(request.store_root, request.store_options), request.digest)
+        self.started = time.monotonic()
+        self.last_progress = 0.0
+        card = DATASETS[config.data.dataset]
+        self.channels, self.num_classes = card.channels, card.num_classes
+        self.scale_std: tuple[float, ...] = ()
+
+    def run(self) -> None:
+        dataset = load_dataset(self.config.data.dataset, "train")
+        self.scale_std = measure_scale_std(self.config, dataset)
+        world = ray.train.get_context().get_world_size()
+        micro = self.workers.micro_batch_size or self.config.training.batch_size // world
+        self.engine: TrainingEngine = DeepSpeedEngine(
+            build_model(self.config, self.channels, self.num_classes, self.scale_std),
+            self.config.training,
+            zero_stage=self.workers.zero_stage,
+            micro_batch_size=micro,
+            device=ray.train.torch.get_device(),
+        )
+        start, curve = self._resume()
+        try:
+            rows = self._train(dataset, micro, start, curve)
+        except TrainingDiverged as diverged:
+            # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
+            if self.engine.rank == 0:
+                ray.get(self.request.board.failed.remote(self.request.digest, str(diverged)))
+            return
+        if self.engine.rank == 0:
+            self._write_result(rows)
+
+    def _resume(self) -> tuple[int, list[CurveRow]]:
+        """Loads the newest sound checkpoint from which every missing snapshot can still be made."""
+        missing = self.artifacts.missing_snapshots(self.request.snapshot_steps)
+        at_most = min([*missing, self.request.until_step])
+        chosen = [self.artifacts.newest_sound_step(at_most) if self.engine.rank == 0 else 0]
+        torch.distributed.broadcast_object_list(chosen, src=0)
+        (start,) = chosen
+        if start == 0:
+            return 0, []
+        point = self.artifacts.load_checkpoint(start)
+        self.engine.load(point.state, start)
+        if start in missing:
+            self._save_snapshot(start)
+        return start, list(point.curve)
+
+    def _train(self, dataset: ImageDataset, micro: int, start: int, curve: list[CurveRow]) -> list[CurveRow]:
+        request, every = self.request, self.workers.checkpoint_every
+        checkpoints = {*range(every, request.until_step + 1, every), request.until_step}
+        plan = LoopPlan(
+            until_step=request.until_step,
+            micro_batch_size=micro,
+            log_every=self.workers.log_every,
+            save_at=frozenset(checkpoints | set(request.snapshot_steps)),
+        )
+        self.checkpoint_steps = checkpoints
+        paradigm = build_paradigm(self.config, self.scale_std)
+        return train(self.config, paradigm, dataset, self.engine, plan, self, start_step=start, curve=curve)
+
+    def progress(self, step: int) -> None:
+        if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
+            self.last_progress = time.monotonic()
+            self.request.board.reached.remote(self.request.digest, step)
+
+    def log(self, row: CurveRow) -> None:
+        if self.engine.rank == 0:
+            self.request.board.curve.remote(self.request.digest, [row])
+
+    def save(self, step: int, curve: list[CurveRow]) -> None:
+        if step in self.request.snapshot_steps:
+            self._save_snapshot(step)
+        if step in self.checkpoint_steps:
+            self.artifacts.save_checkpoint(self.engine, step, curve, self.workers.keep_checkpoints)
+            store = self.artifacts.store
+            ray.train.report(
+                dict(curve[-1]),
+                checkpoint=Checkpoint(store.path(self.artifacts.paths.checkpoint(step)), store.pyarrow_filesystem()),
+                checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
+            )
+
+    def _save_snapshot(self, step: int) -> None:
+        card = SnapshotCard(step, self.channels, self.num_classes, self.scale_std)
+        self.artifacts.save_snapshot(self.engine, self.config, card)
+
+    def _write_result(self, rows: list[CurveRow]) -> None:
+        cost = model_cost(self.config, self.channels, self.num_classes)
+        until = self.request.until_step
+        result = TaskResult(
+            digest=self.request.digest,
+            kind="train",
+            metrics={
+                "training_flops": float(training_flops(self.config, cost, until)),
+                "training_images": float(until * self.config.training.batch_size),
+                "num_parameters": float(cost.num_parameters),
+            },
+            seconds=time.monotonic() - self.started,
+            step=until,
+            curve=tuple(rows),
+            about={
+                "scale_std": list(self.scale_std),
+                "world_size": self.engine.world_size,
+                "zero_stage": self.workers.zero_stage,
+                "device": str(self.engine.device),
+                "worker": json.loads(json.dumps(environment())),
+            },
+        )
+        write_result(self.artifacts.store, result)

@@ -1,0 +1,129 @@
+"""Small objects that the tests share: golden numbers, tiny configs, models whose every parameter matters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.config import (
+    DecompositionConfig,
+    ExperimentConfig,
+    ModelConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from dfm_core.data.datasets import ImageDataset
+from dfm_core.models.velocity import VelocityModel
+from dfm_core.paradigms import Batch
+from dfm_core.training.state import build_model
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NUM_CLASSES = 3
+
+
+def golden_arrays(name: str) -> dict[str, np.ndarray]:
+    """The arrays of tests/golden/NAME.npz."""
+    with np.load(GOLDEN / f"{name}.npz") as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def golden_tensors(name: str) -> dict[str, Tensor]:
+    """The arrays of tests/golden/NAME.npz as tensors."""
+    return {key: torch.from_numpy(value) for key, value in golden_arrays(name).items()}
+
+
+def golden_json(name: str) -> Any:
+    """The content of tests/golden/NAME.json."""
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> ExperimentConfig:
+    """A copy with other values; keys are dotted, as in a sweep file."""
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        config = (
+            replace(config, **{section: replace(getattr(config, section), **{name: value})})
+            if section
+            else replace(config, **{name: value})
+        )
+    return config
+
+
+def tiny_dfm(values: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """DFM with two scales of sides 4 and 8 and 16 tokens; fast enough to train in a test."""
+    config = ExperimentConfig(
+        paradigm="dfm",
+        decomposition=DecompositionConfig(name="laplacian", resolutions=(4, 8)),
+        model=ModelConfig(size="nano", patch_sizes=(1, 2)),
+        training=TrainingConfig(
+            steps=6,
+            batch_size=8,
+            first_stage_probability=0.6,
+            class_dropout=0.25,
+            learning_rate=1e-2,
+            warmup_steps=3,
+            ema_decay=0.9,
+        ),
+        sampling=SamplingConfig(steps=(3, 2), tau=(0.7,)),
+    )
+    return with_values(config, values or {})
+
+
+def tiny_flow_matching(values: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """Flow matching on images of side 8 with 16 tokens."""
+    one_scale = {
+        "paradigm": "flow_matching",
+        "decomposition": DecompositionConfig(name="identity", resolutions=(8,)),
+        "model.patch_sizes": (2,),
+        "sampling": SamplingConfig(steps=(5,), tau=()),
+    }
+    return with_values(tiny_dfm(), {**one_scale, **(values or {})})
+
+
+def random_model(config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None) -> VelocityModel:
+    """A model whose parameters are all random: at DiT's initialisation zero heads hide everything behind them."""
+    std = tuple(scale_std or (1.0,) * config.num_stages)
+    model = build_model(config, channels, NUM_CLASSES, std)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.15, generator=generator)
+    return model
+
+
+def random_dataset(num_images: int = 20, side: int = 8, channels: int = 1) -> ImageDataset:
+    """Random pixels with random classes."""
+    generator = torch.Generator().manual_seed(11)
+    pixels = torch.randint(0, 256, (num_images, channels, side, side), generator=generator, dtype=torch.uint8)
+    return ImageDataset(pixels, torch.randint(0, NUM_CLASSES, (num_images,), generator=generator))
+
+
+def random_batch(num_images: int = 4, side: int = 8, channels: int = 1, first_index: int = 0) -> Batch:
+    """The first images of `random_dataset` with consecutive sample indices."""
+    dataset = random_dataset(num_images, side, channels)
+    return Batch(dataset.images(slice(None)), dataset.labels, range(first_index, first_index + num_images))
+
+
+VelocityFunction = Callable[[Sequence[Tensor], Tensor, Tensor, Tensor], list[Tensor]]
+
+
+class FormulaModel:
+    """Stands in for a `VelocityModel` where the velocity is known in closed form; remembers its calls."""
+
+    def __init__(self, velocity: VelocityFunction, channels: int = 1) -> None:
+        self.null_class = NUM_CLASSES
+        self.network = SimpleNamespace(channels=channels)
+        self.calls: list[tuple[Sequence[Tensor], Tensor, Tensor, Tensor]] = []
+        self._velocity = velocity
+
+    def __call__(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
+        self.calls.append((scales, t, mask, labels))
+        return self._velocity(scales, t, mask, labels)
