@@ -59,7 +59,7 @@ def _report(given: argparse.Namespace) -> int:
     output = given.output or f"{root.rstrip('/')}/reports/{plan.sweep}"
     # The sweep's storage options belong to its root, not to another place.
     written = write_report(plan, output, None if given.output else sweep.storage_options)
-    print(f"{written.page}: {written.num_filled} of {written.num_cells} cells filled, {len(written.names)} files")
+    print(f"{written.html}: {written.num_filled} of {written.num_cells} cells filled, {len(written.names)} files")
     return 0
 
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.figures import Chart, Panel
 from analysis.tables import superscript
@@ -52,7 +52,7 @@ def draw(chart: Chart, file_format: Literal["png", "svg"], theme: Theme = LIGHT)
         "xtick.color": theme.ink,
         "ytick.color": theme.ink,
     }
-    metadata = {"Date": None} if file_format == "svg" else {"Software": None}
+    metadata = {"Date": None, "Creator": None} if file_format == "svg" else {"Software": None}
     buffer = io.BytesIO()
     with mpl.rc_context(settings):
         figure = _figure(chart, theme)
@@ -99,6 +99,9 @@ def _draw_panel(axes: Any, panel: Panel, chart: Chart, theme: Theme) -> dict[int
     axes.set_ylabel(_literal(panel.y_label))
     if chart.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_facecolor("none")
     axes.grid(color=theme.faint, linewidth=0.6, alpha=0.7)
     axes.spines[["top", "right"]].set_visible(False)

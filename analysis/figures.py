@@ -14,7 +14,7 @@ from analysis.plan_file import Metric, Part, PlanFile
 from analysis.records import MISSING, Curve, Record
 
 _MOST_POINTS = 400
-_LOG_SCALE_FROM_RATIO = 30.0
+_LOG_SCALE_FROM_RATIO = 20.0
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,16 @@ def _convergence(
         Panel("training steps", metric.title, by_step, floor),
         Panel("training FLOPs", metric.title, by_flops, floor),
     )
-    values = [y for line in by_step for y in line.y]
+    # One scale for a metric in all parts, so that its charts compare.
+    values = [m.value for m in measurements if m.metric == metric.name and m.value is not None]
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in by_step)
     return Chart(
         name=f"{slug(part.name)}-{slug(metric.name)}",
-        title=f"{part.title}: {metric.title} ({metric.better} is better)",
-        about=f"{metric.title} against training steps and FLOPs, {metric.better} is better. Last values: {last}.",
+        title=f"{metric.title}, {metric.better} is better",
+        about=f"{part.title}: {metric.title} against training steps and FLOPs, {metric.better} is better. "
+        f"Last values: {last}.",
         panels=panels,
-        log_y=_wants_log([*values, *([] if floor is None else [floor])]),
+        log_y=_wants_log(values),
         markers=True,
     )
 

@@ -15,6 +15,7 @@ from analysis.records import MISSING, Record
 from analysis.tables import NOTHING, scientific
 
 _MOST_VALUES = 3
+_LONGEST_VALUE = 300
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,11 @@ def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """A value as one short line; long ones, such as a diff, are only named."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if len(text) > _LONGEST_VALUE or "\n" in text.strip():
+        return f"{len(text.splitlines()):,} lines, {len(text):,} characters; kept in MLflow"
+    return text.strip() or NOTHING
 
 
 def _values(counts: Counter[str]) -> str:

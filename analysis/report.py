@@ -39,8 +39,8 @@ class ReportFiles:
     """Table cells, and those that have a value."""
 
     @property
-    def page(self) -> str:
-        """Path of the page to open."""
+    def html(self) -> str:
+        """Path or URL of the page to open."""
         return f"{self.output.rstrip('/')}/{_PAGE}"
 
 
@@ -152,13 +152,22 @@ def _summary(plan: PlanFile, sections: Sequence[Section]) -> list[tuple[str, str
     ]
 
 
-def _findings(
-    plan: PlanFile, sections: Sequence[Section], tables: Sequence[TextTable]
-) -> list[tuple[str, str, str, str]]:
-    """(part, metric, best row, its value) for the first metric of each part that has a best row."""
+def _findings(plan: PlanFile, sections: Sequence[Section], tables: Sequence[TextTable]) -> list[dict[str, str]]:
+    """The best rows of each part by the plan's first metric."""
     findings = []
     for section, table in zip(sections, tables, strict=True):
+        whole = all(cell.num_values == cell.num_seeds for row in section.rows for cell in row.cells[:1])
         for row, texts in zip(section.rows, table.rows, strict=False):
             if row.cells and row.cells[0].best:
-                findings.append((section.part.title, plan.metrics[0].title, row.label, texts[1].text))
+                metric = plan.metrics[0].title
+                so_far = "" if whole else " so far"
+                findings.append(
+                    {
+                        "part": section.part.title,
+                        "so_far": so_far,
+                        "metric": metric,
+                        "row": row.label,
+                        "value": texts[1].text,
+                    }
+                )
     return findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ class BoardNews:
     """Units of work done, by digest: steps of a training, images of an evaluation."""
     rows: dict[str, list[CurveRow]] = field(default_factory=dict)
     """New points of training curves, by digest."""
+    stumbles: dict[str, list[str]] = field(default_factory=dict)
+    """Errors after which Ray starts a task's workers again, by digest."""
     failures: dict[str, str] = field(default_factory=dict)
     """Why a task gave up, by digest."""
 
@@ -39,6 +42,9 @@ class _Board:
     def curve(self, digest: str, rows: list[CurveRow]) -> None:
         self._news.rows.setdefault(digest, []).extend(rows)
 
+    def stumbled(self, digest: str, message: str) -> None:
+        self._news.stumbles.setdefault(digest, []).append(message)
+
     def failed(self, digest: str, message: str) -> None:
         self._news.failures[digest] = message
 
@@ -48,6 +54,16 @@ class _Board:
         return news
 
 
-def start_board() -> Any:
-    """A handle on a new board."""
-    return ray.remote(_Board).options(num_cpus=0, max_restarts=-1).remote()
+def start_board() -> tuple[str, Any]:
+    """Starts a board. Returns its name, for `find_board`, and the handle with which it ends."""
+    name = f"board-{uuid.uuid4().hex}"
+    return name, ray.remote(_Board).options(name=name, num_cpus=0, max_restarts=-1).remote()
+
+
+def find_board(name: str) -> Any:
+    """A handle on a board, in any process of the job.
+
+    Handles are looked up, not passed to actors' constructors: Ray keeps a passed handle in the object store, from
+    where a restarted actor might not get it back.
+    """
+    return ray.get_actor(name)

@@ -51,6 +51,7 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     Raises: UserError if the cluster cannot be reached or is too small for one training.
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a report is taken, a death seen
     options = {"log_to_driver": False, "logging_level": "ERROR"}
     if inside_ray_job():
         ray.init(**options)

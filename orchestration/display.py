@@ -40,7 +40,7 @@ class _Running:
         return text if self.loss is None else f"{text}, loss {self.loss:.4f}"
 
     def rate(self) -> float:
-        """Units per second since the first progress was seen (a resumed task starts in the middle)."""
+        """Units per second since the first progress of this attempt (a resumed task starts in the middle)."""
         return (self.done - (self.first or 0)) / max(time.monotonic() - self.started, 1e-9)
 
 
@@ -82,7 +82,7 @@ class Display:
         if running is None:
             return
         now = time.monotonic()
-        if running.first is None:
+        if running.first is None or done < running.done:
             running.first, running.started = done, now
         running.done = done
         if self._progress and running.bar is not None:
@@ -91,6 +91,12 @@ class Display:
         elif now - running.last_line > _LINE_SECONDS:
             running.last_line = now
             self.say(f"[{_now()}] {running.describe()}")
+
+    def stumbled(self, digest: str, line: str) -> None:
+        """An attempt ended with an error; Ray starts the workers again from the last checkpoint."""
+        running = self._running.get(digest)
+        name = f"{running.task.kind} {running.task.title}" if running else digest
+        self.say(f"[{_now()}] {name}: attempt ended ({line.strip().splitlines()[0]}); starting again")
 
     def loss(self, digest: str, value: float) -> None:
         if digest in self._running:

@@ -33,7 +33,7 @@ class _Job:
 class EvaluationPool:
     """`num_evaluators` actors that stay; tasks go to them group by group, in turn."""
 
-    def __init__(self, store: Store, workers: WorkersConfig, board: Any) -> None:
+    def __init__(self, store: Store, workers: WorkersConfig, board: str) -> None:
         actor = ray.remote(Evaluator).options(
             num_cpus=workers.cpus_per_worker,
             num_gpus=workers.gpus_per_evaluator,

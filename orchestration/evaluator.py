@@ -23,6 +23,7 @@ from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.seeding import sample_generator
 from dfm_core.training.state import load_snapshot
+from orchestration.board import find_board
 from orchestration.layout import TaskPaths
 from orchestration.results import TaskResult, write_result
 from orchestration.storage import Store
@@ -65,14 +66,14 @@ class Evaluator:
         self,
         store_root: str,
         store_options: dict[str, str],
-        board: Any,
+        board: str,
         num_threads: int,
         batch_size: int,
         use_gpu: bool,
     ) -> None:
         torch.set_num_threads(num_threads)
         self._store = Store(store_root, store_options)
-        self._board, self._batch_size = board, batch_size
+        self._board, self._batch_size = find_board(board), batch_size
         self._device = torch.device("cuda" if use_gpu else "cpu")
         self._features = load_lite0().to(self._device)
         self._model_key: tuple[str, int] | None = None

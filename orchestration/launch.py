@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
-
 import ray
 
 from orchestration.board import start_board
@@ -54,7 +52,7 @@ class Launcher:
         self._max_trainings = capacity.concurrent_trainings(self._workers)
         self._together = capacity.fits_both(self._workers)
         self._pool: EvaluationPool | None = None
-        self._board: Any = start_board()
+        self._board_name, self._board = start_board()
         self._failures: dict[str, str] = {}
 
     def run(self) -> Outcome:
@@ -86,7 +84,7 @@ class Launcher:
         if not ready:
             return
         if self._pool is None:
-            self._pool = EvaluationPool(self._store, self._workers, self._board)
+            self._pool = EvaluationPool(self._store, self._workers, self._board_name)
         for task in ready:
             if self._pool.wants_work:
                 self._begin(task)
@@ -103,7 +101,7 @@ class Launcher:
             self._pool = None
         for task in ready[: self._max_trainings - len(self._trainings)]:
             self._begin(task)
-            future = threads.submit(fit_training, task, self._store, self._workers, self._board)
+            future = threads.submit(fit_training, task, self._store, self._workers, self._board_name)
             self._trainings[future] = task
 
     def _begin(self, task: Task) -> None:
@@ -120,6 +118,9 @@ class Launcher:
                 self._display.loss(digest, rows[-1]["loss"])
         for digest, done in news.done.items():
             self._display.reached(digest, done)
+        for digest, stumbles in news.stumbles.items():
+            for line in stumbles:
+                self._display.stumbled(digest, line)
         self._failures.update(news.failures)
 
     def _collect_trainings(self) -> None:

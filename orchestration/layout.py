@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+CHECKPOINTS = "checkpoints"
 DATABASE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlflow-artifacts"
 
@@ -23,7 +24,7 @@ class TaskPaths(NamedTuple):
 
     @property
     def checkpoints(self) -> str:
-        return f"checkpoints/{self.digest}"
+        return f"{CHECKPOINTS}/{self.digest}"
 
     def checkpoint(self, step: int) -> str:
         return f"{self.checkpoints}/step-{step:09d}"
@@ -34,11 +35,6 @@ class TaskPaths(NamedTuple):
 
     def snapshot(self, step: int) -> str:
         return f"{self.snapshots}/step-{step:09d}"
-
-    @property
-    def ray(self) -> str:
-        """Ray Train's own state of the run: a cache that can be deleted."""
-        return "ray"
 
 
 def plan_file(sweep: str) -> str:

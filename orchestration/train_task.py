@@ -13,6 +13,7 @@ import ray.train
 import torch
 from ray.train import Checkpoint, CheckpointUploadMode, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
@@ -23,8 +24,10 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import LoopPlan, TrainingDiverged, train
 from dfm_core.training.state import SnapshotCard, build_model
+from orchestration.board import find_board
 from orchestration.checkpoints import TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
+from orchestration.layout import CHECKPOINTS, TaskPaths
 from orchestration.provenance import environment
 from orchestration.results import TaskResult, write_result
 from orchestration.runtime import WorkersConfig
@@ -35,13 +38,9 @@ from orchestration.validation import revive
 _PROGRESS_SECONDS = 0.5
 
 
-class TaskFailed(Exception):
-    """A task gave up; the message says why, for people."""
-
-
 @dataclass(frozen=True)
 class TrainRequest:
-    """All that the workers of one training are told; plain data but for the board's handle."""
+    """All that the workers of one training are told; plain data."""
 
     digest: str
     config: dict[str, Any]
@@ -50,10 +49,10 @@ class TrainRequest:
     workers: dict[str, Any]
     store_root: str
     store_options: dict[str, str]
-    board: Any
+    board: str
 
 
-def fit_training(task: Task, store: Store, workers: WorkersConfig, board: Any) -> None:
+def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -> None:
     """Runs a training to its end; called in a thread of the driver, returns when its record is in the store.
 
     Raises: whatever Ray Train raises when the workers keep failing.
@@ -68,8 +67,9 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: Any) -
         store_options=store.options,
         board=board,
     )
-    # Ray Train's own state is a cache; after a crash it may be torn, and what counts is the manifests in the store.
-    run_name = f"{task.digest}-{time.time_ns()}"
+    # Ray Train keeps state of its own in the run's folder, for which it finds runs by name. It is a cache that a crash
+    # can tear, and it knows less than the manifests in the store, which the workers ask: each launch starts without.
+    store.remove(f"{TaskPaths(task.digest).checkpoints}/{CHECKPOINT_MANAGER_SNAPSHOT_FILENAME}")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"request": request},
@@ -80,16 +80,13 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: Any) -
             resources_per_worker={"CPU": workers.cpus_per_worker, **({"GPU": 1} if workers.use_gpu else {})},
         ),
         run_config=RunConfig(
-            name=run_name,
-            storage_path=store.path("ray"),
+            name=task.digest,
+            storage_path=store.path(CHECKPOINTS),
             storage_filesystem=store.pyarrow_filesystem(),
             failure_config=FailureConfig(max_failures=workers.max_failures),
         ),
     )
-    try:
-        trainer.fit()
-    finally:
-        store.remove(f"ray/{run_name}")
+    trainer.fit()
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -98,7 +95,13 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     config, workers = revive(ExperimentConfig, request.config), revive(WorkersConfig, request.workers)
     torch.set_num_threads(workers.cpus_per_worker)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    _TrainingWorker(request, config, workers).run()
+    try:
+        _TrainingWorker(request, config, workers).run()
+    except Exception as error:
+        # Ray starts the workers again without a word; the user should see that it does, and why.
+        line = f"worker {ray.train.get_context().get_world_rank()}: {type(error).__name__}: {error}"
+        ray.get(find_board(request.board).stumbled.remote(request.digest, line))
+        raise
 
 
 class _TrainingWorker:
@@ -106,6 +109,7 @@ class _TrainingWorker:
 
     def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
         self.request, self.config, self.workers = request, config, workers
+        self.board = find_board(request.board)
         self.artifacts = TrainingArtifacts(Store(request.store_root, request.store_options), request.digest)
         self.started = time.monotonic()
         self.last_progress = 0.0
@@ -131,7 +135,7 @@ class _TrainingWorker:
         except TrainingDiverged as diverged:
             # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
             if self.engine.rank == 0:
-                ray.get(self.request.board.failed.remote(self.request.digest, str(diverged)))
+                ray.get(self.board.failed.remote(self.request.digest, str(diverged)))
             return
         if self.engine.rank == 0:
             self._write_result(rows)
@@ -167,21 +171,22 @@ class _TrainingWorker:
     def progress(self, step: int) -> None:
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()
-            self.request.board.reached.remote(self.request.digest, step)
+            self.board.reached.remote(self.request.digest, step)
 
     def log(self, row: CurveRow) -> None:
         if self.engine.rank == 0:
-            self.request.board.curve.remote(self.request.digest, [row])
+            self.board.curve.remote(self.request.digest, [row])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
         if step in self.request.snapshot_steps:
             self._save_snapshot(step)
         if step in self.checkpoint_steps:
             self.artifacts.save_checkpoint(self.engine, step, curve, self.workers.keep_checkpoints)
-            store = self.artifacts.store
+            path = self.artifacts.store.path(self.artifacts.paths.checkpoint(step))
+            filesystem = ray.train.get_context().get_storage().storage_filesystem
             ray.train.report(
                 dict(curve[-1]),
-                checkpoint=Checkpoint(store.path(self.artifacts.paths.checkpoint(step)), store.pyarrow_filesystem()),
+                checkpoint=Checkpoint(path, filesystem),
                 checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
             )
 

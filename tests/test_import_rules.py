@@ -83,7 +83,12 @@ def test_no_module_imports_what_its_package_must_not(package: str) -> None:
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_a_heavy_library_is_imported_by_its_owner_only(library: str) -> None:
-    importers = {path for package in ("dfm_core", "orchestration", "analysis") for path, names in sources(package) if library in names}
+    importers = {
+        path
+        for package in ("dfm_core", "orchestration", "analysis")
+        for path, names in sources(package)
+        if library in names
+    }
     assert importers <= OWNERS[library]
 
 

@@ -88,7 +88,9 @@ def tiny_flow_matching(values: Mapping[str, Any] | None = None) -> ExperimentCon
     return with_values(tiny_dfm(), {**one_scale, **(values or {})})
 
 
-def random_model(config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None) -> VelocityModel:
+def random_model(
+    config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None
+) -> VelocityModel:
     """A model whose parameters are all random: at DiT's initialisation zero heads hide everything behind them."""
     std = tuple(scale_std or (1.0,) * config.num_stages)
     model = build_model(config, channels, NUM_CLASSES, std)

@@ -89,7 +89,9 @@ def test_a_finished_scale_runs_in_one_straight_line(case: tuple[list[int], list[
     times = torch.tensor(stage_schedule(steps, tau).times, dtype=torch.float64)
     for stage in range(len(steps) - 1):
         rest = times[sum(steps[: stage + 1]) :, stage]
-        torch.testing.assert_close(rest.diff().diff(), torch.zeros(len(rest) - 2, dtype=torch.float64), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            rest.diff().diff(), torch.zeros(len(rest) - 2, dtype=torch.float64), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("tau", [(), (0.5, 0.5)])

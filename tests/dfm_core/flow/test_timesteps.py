@@ -61,7 +61,13 @@ def test_timesteps_and_masks_equal_those_of_the_released_code(stage: int) -> Non
 
 def test_each_scale_follows_the_law_of_its_place() -> None:
     config = tiny_dfm(
-        {**S3, "training.location": 0.25, "training.scale": 1.5, "training.previous_location": 2, "training.previous_scale": 0.5}
+        {
+            **S3,
+            "training.location": 0.25,
+            "training.scale": 1.5,
+            "training.previous_location": 2,
+            "training.previous_scale": 0.5,
+        }
     )
     normals = torch.randn(3, 3, dtype=torch.float64)
     drawn = assemble_timesteps(torch.tensor([0, 1, 2]), normals, config)

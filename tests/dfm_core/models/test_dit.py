@@ -149,4 +149,6 @@ def test_initialisation_is_that_of_dit() -> None:
         assert embedder.mlp[2].weight.std().item() == pytest.approx(0.02, rel=0.15)
     assert network.label_table.weight.std().item() == pytest.approx(0.02, rel=0.3)
     assert not any(p.any() for name, p in network.named_parameters() if name.endswith("bias"))
-    assert all(p.any() for name, p in network.named_parameters() if name.startswith("patch_embedders") and "weight" in name)
+    assert all(
+        p.any() for name, p in network.named_parameters() if name.startswith("patch_embedders") and "weight" in name
+    )

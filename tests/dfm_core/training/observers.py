@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.loop import CurveRow
 from dfm_core.training.state import write_state_shard
 
 

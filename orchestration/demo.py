@@ -1,0 +1,165 @@
+"""The quickstart as a cluster's user would run it: a Ray head of its own, the job submitted to it, the head stopped.
+
+    python -m orchestration.demo [--sweep sweeps/quickstart.yaml] [key=value ...]
+
+Token authentication is on. Only the head that was started here is stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from orchestration.preflight import open_store
+from orchestration.problems import EXIT_USER_ERROR, Problem, UserError
+from orchestration.provenance import ROOT, record_source
+from orchestration.runtime import StorageConfig
+from orchestration.storage import ROOT_VARIABLE
+
+_START_SECONDS = 120
+_STOP_SECONDS = 30
+_OBJECT_STORE_BYTES = 500_000_000
+_LOOPBACK = "127.0.0.1"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the demo. Returns the job's exit code, or 2 for a mistake in what was given."""
+    parser = argparse.ArgumentParser(prog="demo", description="Run a sweep as a Ray job on a head of its own.")
+    parser.add_argument("--sweep", default="sweeps/quickstart.yaml")
+    parser.add_argument("--port", type=int, default=0, help="of the Ray head; default: any free one")
+    parser.add_argument("--dashboard-port", type=int, default=0, help="of the jobs API; default: any free one")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        return _demo(options.sweep, options.overrides, options.port, options.dashboard_port)
+    except UserError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
+    store = open_store(StorageConfig(), os.environ, ROOT, writable=True)
+    record_source(store)  # the job runs in a copy without .git and looks its commit up here
+    ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port})
+    command = ["python", "orchestration/sweep.py", sweep, *overrides]
+    with tempfile.TemporaryDirectory(prefix="dfm-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
+        environment = _environment(Path(scratch), store.root, ports["--dashboard-port"])
+        print(f"Starting a Ray head (jobs API on {environment['RAY_API_SERVER_ADDRESS']}, token authentication on).")
+        with _ray_head(ports, Path(scratch), environment):
+            submit = ["ray", "job", "submit", "--working-dir", ".", "--", *command]
+            print(f"$ {shlex.join(submit)}", flush=True)
+            code = subprocess.run(submit, cwd=ROOT, env=environment, check=False).returncode
+        print("The Ray head is stopped.")
+    return code
+
+
+def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str]:
+    """The environment of head and job: this Python first, a fresh token that only this user can read."""
+    token = scratch / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    tools = str(Path(sys.executable).parent)
+    return {
+        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_API_SERVER_ADDRESS": f"http://{_LOOPBACK}:{dashboard_port}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DISABLE_IMPORT_WARNING": "1",
+        ROOT_VARIABLE: root,
+    }
+
+
+def _free_ports(wanted: dict[str, int]) -> dict[str, int]:
+    """The wanted ports, any free one where 0 is wanted.
+
+    Raises: UserError naming every port that is taken.
+    """
+    chosen: dict[str, int] = {}
+    problems = []
+    with contextlib.ExitStack() as stack:
+        for name, port in wanted.items():
+            listener = stack.enter_context(socket.socket())
+            try:
+                listener.bind((_LOOPBACK, port))
+            except (OSError, OverflowError) as error:
+                problems.append(Problem(f"{name} {port}", f"cannot be used ({error}); leave it out for any free port"))
+                continue
+            chosen[name] = listener.getsockname()[1]
+    if problems:
+        raise UserError(problems)
+    return chosen
+
+
+@contextlib.contextmanager
+def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A Ray head for the length of a `with` block; its processes form a group of their own, which ends with it."""
+    log = scratch / "head.log"
+    command = [
+        "ray", "start", "--head", "--block", f"--node-ip-address={_LOOPBACK}", f"--port={ports['--port']}",
+        f"--dashboard-host={_LOOPBACK}", f"--dashboard-port={ports['--dashboard-port']}",
+        f"--temp-dir={scratch / 'ray'}", f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        f"--num-cpus={max(2, os.cpu_count() or 1)}",
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        head = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        _wait_for_head(head, environment["RAY_API_SERVER_ADDRESS"], log)
+        yield
+    finally:
+        _stop_group(head)
+
+
+def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Returns when the jobs API answers; without the token it must refuse.
+
+    Raises: UserError if the head does not come up.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and head.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/api/version", timeout=2):
+                raise UserError.of("ray", "the head answers without a token; it is not used")
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                return
+        except OSError:
+            pass
+        time.sleep(0.3)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    raise UserError.of("ray start", f"the head did not come up; its last words:\n{tail}")
+
+
+def _stop_group(head: subprocess.Popen[bytes]) -> None:
+    """Ends the head and all its processes, gently first."""
+    if head.poll() is None:
+        head.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            head.wait(_STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+
+
+if __name__ == "__main__":
+    if shutil.which("ray", path=str(Path(sys.executable).parent)) is None:
+        sys.exit("ray is not installed beside this Python; run `make setup`")
+    sys.exit(main(sys.argv[1:]))

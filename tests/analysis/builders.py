@@ -1,0 +1,170 @@
+"""A small published plan and a real MLflow database that holds what a test says it holds."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from analysis.plan_file import PlanFile, parse_plan
+
+STEPS = (100, 200)
+FLOPS_PER_STEP = 1_000_000_000
+BATCH_SIZE = 32
+METRICS = (
+    {"name": "fd", "title": "FD-Lite0", "better": "lower", "floor": "floor_fd", "about": "a distance"},
+    {"name": "accuracy", "title": "label accuracy", "better": "higher", "floor": "floor_accuracy", "about": "a share"},
+)
+TWO_ROWS = {"paradigm": ("flow matching", "DFM")}
+
+
+def train_digest(row: str, seed: int = 0) -> str:
+    return f"train {row} {seed}"
+
+
+def evaluate_digest(row: str, step: int, seed: int = 0) -> str:
+    return f"evaluate {row} {step} {seed}"
+
+
+def plan_document(
+    uri: str = "sqlite:///absent.db", parts: Mapping[str, Sequence[str]] = TWO_ROWS, seeds: Sequence[int] = (0,)
+) -> dict[str, Any]:
+    """A plan as orchestration publishes it; rows of the same name share their tasks, whatever their part."""
+    trials, tasks = [], {}
+    tasks["reference"] = {"kind": "reference", "title": "real, floor at 500 images", "inputs": [], "payload": {}}
+    for part, row, seed in ((part, row, seed) for part, rows in parts.items() for row in rows for seed in seeds):
+        evaluations = [{"step": step, "digest": evaluate_digest(row, step, seed)} for step in STEPS]
+        trials.append(
+            {"part": part, "row": row, "seed": seed, "train": train_digest(row, seed), "evaluations": evaluations}
+        )
+        tasks[train_digest(row, seed)] = _train_task(row, seed)
+        tasks |= {evaluate_digest(row, step, seed): _evaluate_task(row, step, seed) for step in STEPS}
+    return {
+        "format": 1,
+        "sweep": "small",
+        "title": "A small sweep",
+        "file": "sweeps/small.yaml",
+        "seeds": list(seeds),
+        "tracking_uri": uri,
+        "experiment": "small",
+        "metrics": list(METRICS),
+        "parts": [
+            {"name": part, "title": f"Part {part}", "rows": [{"label": row, "settings": {}} for row in rows]}
+            for part, rows in parts.items()
+        ],
+        "trials": trials,
+        "tasks": tasks,
+    }
+
+
+def _train_task(row: str, seed: int) -> dict[str, Any]:
+    return {
+        "kind": "train",
+        "title": f"{row}, seed={seed}",
+        "inputs": [],
+        "payload": {},
+        "until_step": STEPS[-1],
+        "snapshot_steps": list(STEPS),
+        "batch_size": BATCH_SIZE,
+        "flops_per_step": FLOPS_PER_STEP,
+        "num_parameters": 1_234_567,
+        "paradigm": "dfm",
+    }
+
+
+def _evaluate_task(row: str, step: int, seed: int) -> dict[str, Any]:
+    return {
+        "kind": "evaluate",
+        "title": f"{row} @ {step}",
+        "inputs": [train_digest(row, seed), "reference"],
+        "payload": {"evaluation": {"metrics": [card["name"] for card in METRICS]}},
+        "step": step,
+        "train": train_digest(row, seed),
+        "reference": "reference",
+        "training_flops": step * FLOPS_PER_STEP,
+        "training_images": step * BATCH_SIZE,
+        "num_evaluations": 40,
+        "num_samples": 500,
+    }
+
+
+def make_plan(**changes: Any) -> PlanFile:
+    return parse_plan(json.dumps(plan_document(**changes)))
+
+
+def png(shade: int = 128, size: int = 8) -> bytes:
+    """A grey square, a valid PNG file."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes([shade]) * size for _ in range(size))
+    header = struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+class Database:
+    """An MLflow sqlite database with the experiment of the small plan."""
+
+    def __init__(self, path: Path) -> None:
+        self.uri = f"sqlite:///{path}"
+        self.client = MlflowClient(tracking_uri=self.uri)
+        self._clock = 1_700_000_000_000
+        self._experiment = self.client.create_experiment("small", artifact_location=str(path.parent / "artifacts"))
+
+    def tick(self) -> int:
+        """A later millisecond."""
+        self._clock += 1000
+        return self._clock
+
+    def run(
+        self,
+        digest: str,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        status: str = "done",
+        step: int = 0,
+        files: Mapping[str, bytes] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """One run of a task; later calls are later attempts. Returns its id."""
+        named = {"dfm.digest": digest, "dfm.kind": digest.split()[0], "dfm.status": status, **(tags or {})}
+        run_id = str(self.client.create_run(self._experiment, start_time=self.tick(), tags=named).info.run_id)
+        for name, value in (metrics or {}).items():
+            self.client.log_metric(run_id, name, value, timestamp=self.tick(), step=step)
+        for name, data in (files or {}).items():
+            self.client.log_text(run_id, data.decode(), name) if name.endswith("json") else self._image(
+                run_id, name, data
+            )
+        return run_id
+
+    def curve(self, run_id: str, name: str, points: Sequence[tuple[int, float]]) -> None:
+        """Points of a history, each later than all before."""
+        batch = [Metric(name, value, self.tick(), step) for step, value in points]
+        self.client.log_batch(run_id, metrics=batch)
+
+    def _image(self, run_id: str, name: str, data: bytes) -> None:
+        root = self.client.get_run(run_id).info.artifact_uri.removeprefix("file://")
+        Path(root).mkdir(parents=True, exist_ok=True)
+        (Path(root) / name).write_bytes(data)
+
+    def fill(self, plan: PlanFile, values: Mapping[str, float]) -> None:
+        """A finished sweep: `fd` of a row's last step from `values`, twice that at the first; accuracy is fd / 100."""
+        floors = {"floor_fd": 1.25, "floor_accuracy": 0.97}
+        about = json.dumps({"python": "3.11", "source": {"git_commit": "abc1234"}, "packages": {"torch": "2.13"}})
+        self.run("reference", floors, files={"real.png": png(200), "provenance.json": about.encode()})
+        for digest in plan.trainings:
+            run_id = self.run(digest, {"seconds": 61.0}, files={"provenance.json": about.encode()})
+            for name in ("loss", "loss_stage_0"):
+                self.curve(run_id, name, [(step, 1.0 / step) for step in range(20, 201, 20)])
+        for digest, task in plan.evaluations.items():
+            value = values[task.title.partition(" @ ")[0]] * (1 if task.step == STEPS[-1] else 2)
+            metrics = {"fd": value, "accuracy": value / 100, "seconds": 5.0, "images_per_second": 100.0}
+            self.run(digest, metrics, step=task.step, files={"samples.png": png(task.step % 256)})

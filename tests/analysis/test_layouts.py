@@ -1,0 +1,133 @@
+"""Cells of the table from plain records, by known answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from analysis.layouts import Section, lay_out, measure
+from analysis.plan_file import PlanFile
+from analysis.records import Record
+from tests.analysis.builders import FLOPS_PER_STEP, evaluate_digest, make_plan
+
+
+def done(fd: float, accuracy: float = 0.5) -> Record:
+    return Record("done", {"fd": fd, "accuracy": accuracy})
+
+
+def first_section(plan: PlanFile, records: Mapping[str, Record]) -> Section:
+    return lay_out(plan, measure(plan, records), records)[0]
+
+
+def test_a_cell_is_the_value_at_the_last_evaluation() -> None:
+    records = {evaluate_digest("DFM", 100): done(9.0), evaluate_digest("DFM", 200): done(4.0)}
+    row = first_section(make_plan(), records).rows[1]
+    assert (row.label, row.step, row.training_flops, row.num_evaluations) == ("DFM", 200, 200 * FLOPS_PER_STEP, 40)
+    assert [cell.mean for cell in row.cells] == [4.0, 0.5]
+
+
+def test_a_cell_over_seeds_is_their_mean_and_t_interval() -> None:
+    plan = make_plan(seeds=(0, 1, 2))
+    records = {evaluate_digest("DFM", 200, seed): done(float(seed + 1)) for seed in range(3)}
+    cell = first_section(plan, records).rows[1].cells[0]
+    assert (cell.mean, cell.num_values, cell.num_seeds) == (2.0, 3, 3)
+    assert cell.half_width == pytest.approx(4.3027 / math.sqrt(3), abs=1e-4)
+
+
+def test_a_cell_with_one_of_three_seeds_has_a_mean_and_no_interval() -> None:
+    plan = make_plan(seeds=(0, 1, 2))
+    cell = first_section(plan, {evaluate_digest("DFM", 200, 1): done(7.0)}).rows[1].cells[0]
+    assert (cell.mean, cell.half_width, cell.num_values, cell.num_seeds) == (7.0, None, 1, 3)
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_a_cell_says_what_became_of_it(status: str) -> None:
+    # A value that an unfinished run logged early is not shown.
+    records = {evaluate_digest("DFM", 200): Record(status, {"fd": 1.0})}  # type: ignore[arg-type]
+    section = first_section(make_plan(), records)
+    assert [row.cells[0].status for row in section.rows] == ["missing", status]
+    assert [row.cells[0].mean for row in section.rows] == [None, None]
+
+
+def test_of_several_seeds_without_a_value_the_worst_status_shows() -> None:
+    records = {
+        evaluate_digest("DFM", 200, 0): Record("running"),
+        evaluate_digest("DFM", 200, 1): Record("failed"),
+    }
+    assert first_section(make_plan(seeds=(0, 1, 2)), records).rows[1].cells[0].status == "failed"
+
+
+def test_a_done_run_without_the_metric_leaves_the_cell_missing() -> None:
+    records = {evaluate_digest("DFM", 200): Record("done", {"accuracy": 0.5})}
+    assert [cell.status for cell in first_section(make_plan(), records).rows[1].cells] == ["missing", "done"]
+
+
+def test_a_metric_that_a_row_leaves_out_is_not_missing() -> None:
+    plan = make_plan()
+    narrowed = {key: replace(task, metrics=frozenset({"fd"})) for key, task in plan.evaluations.items()}
+    row = first_section(replace(plan, evaluations=narrowed), {}).rows[0]
+    assert [cell.status for cell in row.cells] == ["missing", "not planned"]
+
+
+def best_cells(*values: tuple[float, float]) -> list[list[bool]]:
+    names = [f"row {index}" for index in range(len(values))]
+    records = {
+        evaluate_digest(name, 200): done(*pair) for name, pair in zip(names, values, strict=True) if pair[0] != -1
+    }
+    section = first_section(make_plan(parts={"p": names}), records)
+    return [[cell.best for cell in row.cells] for row in section.rows]
+
+
+def test_the_lowest_distance_and_the_highest_accuracy_are_best() -> None:
+    assert best_cells((3.0, 0.9), (2.0, 0.7), (4.0, 0.8)) == [[False, True], [True, False], [False, False]]
+
+
+def test_ties_share_the_best() -> None:
+    assert best_cells((2.0, 0.5), (2.0, 0.5), (4.0, 0.5)) == [[True, False], [True, False], [False, False]]
+
+
+def test_a_single_row_is_not_best() -> None:
+    assert best_cells((2.0, 0.5)) == [[False, False]]
+
+
+def test_the_only_row_with_a_value_is_not_best() -> None:
+    assert best_cells((2.0, 0.5), (-1, 0.0)) == [[False, False], [False, False]]
+
+
+def test_nan_and_infinity_are_never_best() -> None:
+    cells = best_cells((math.nan, math.inf), (2.0, 0.5), (3.0, 0.4), (-math.inf, math.nan))
+    assert cells == [[False, False], [True, True], [False, False], [False, False]]
+
+
+def test_the_floor_is_what_real_images_score() -> None:
+    records = {"reference": Record("done", {"floor_fd": 1.25, "floor_accuracy": 0.97})}
+    (floor,) = first_section(make_plan(), records).floors
+    assert (floor.label, [cell.mean for cell in floor.values]) == ("real images", [1.25, 0.97])
+    assert not any(cell.best for cell in floor.values)
+
+
+def test_each_reference_of_a_part_has_its_own_floor() -> None:
+    plan = make_plan()
+    digest = evaluate_digest("DFM", 200)
+    evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], reference="second")}
+    second = replace(plan.references["reference"], digest="second", title="other")
+    plan = replace(plan, evaluations=evaluations, references={**plan.references, "second": second})
+    labels = [floor.label for floor in first_section(plan, {}).floors]
+    assert labels == ["real images (real, floor at 500 images)", "real images (other)"]
+
+
+def test_a_row_that_stands_in_two_parts_shows_the_same_run_twice() -> None:
+    plan = make_plan(parts={"a": ("DFM", "x"), "b": ("DFM",)})
+    records = {evaluate_digest("DFM", 200): done(4.0)}
+    sections = lay_out(plan, measure(plan, records), records)
+    assert [section.rows[0].cells[0].mean for section in sections] == [4.0, 4.0]
+
+
+def test_measurements_keep_the_order_of_the_plan() -> None:
+    plan = make_plan(parts={"b": ("z", "y"), "a": ("x",)}, seeds=(1, 0))
+    keys = [(m.part, m.row, m.seed, m.step, m.metric) for m in measure(plan, {})]
+    assert keys[:4] == [("b", "z", 1, step, name) for step in (100, 200) for name in ("fd", "accuracy")]
+    assert list(dict.fromkeys((part, row) for part, row, *_ in keys)) == [("b", "z"), ("b", "y"), ("a", "x")]

@@ -1,0 +1,174 @@
+"""The whole report out of a real MLflow database."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from analysis.errors import UserError
+from analysis.records import Record
+from analysis.report import render_report, write_report
+from tests.analysis.builders import Database, evaluate_digest, make_plan, plan_document, png, train_digest
+
+
+class Page(HTMLParser):
+    """Tags, addresses, alternative texts and headings of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.alternatives: list[str | None] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.addresses += [values[key] or "" for key in ("src", "srcset", "href") if key in values]
+        if tag == "img":
+            self.alternatives.append(values.get("alt"))
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_sweep_gives_the_whole_report(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri)
+    database.fill(plan, {"flow matching": 30.0, "DFM": 20.0})
+    written = write_report(plan, str(tmp_path / "report"))
+    files = files_in(tmp_path / "report")
+    assert set(files) == set(written.names)
+    assert (written.num_filled, written.num_cells) == (4, 4)
+    assert written.html == str(tmp_path / "report/report.html")
+    assert {name for name in files if name.startswith("figures/")} == {
+        f"figures/{name}.{ending}"
+        for name in ("convergence-1-paradigm-fd", "convergence-1-paradigm-accuracy", "training-loss")
+        for ending in ("png", "svg")
+    }
+    assert files[f"samples/DFM-step200-{evaluate_digest('DFM', 200)[:8]}.png"] == png(200)
+    assert b"| DFM | **20.00** | 0.200 |" in files["table.md"]
+
+
+def test_two_reports_of_the_same_records_are_byte_identical(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri, seeds=(0, 1))
+    database.fill(plan, {"flow matching": 30.0, "DFM": 20.0})
+    for name in ("first", "second"):
+        write_report(plan, str(tmp_path / name))
+    assert files_in(tmp_path / "first") == files_in(tmp_path / "second")
+
+
+def test_the_page_needs_nothing_but_itself(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri)
+    database.fill(plan, {"flow matching": 30.0, "DFM": 20.0})
+    write_report(plan, str(tmp_path / "report"))
+    text = (tmp_path / "report/report.html").read_text()
+    page = Page(text)
+    assert page.addresses
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert all(page.alternatives)
+    assert page.tags.count("h1") == 1
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert "mlflow ui --backend-store-uri sqlite:///" in text
+    assert "abc1234" in text
+
+
+def test_a_half_finished_sweep_gives_a_half_filled_table(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri, parts={"p": ("one", "two", "three", "four")})
+    database.run(evaluate_digest("one", 200), {"fd": 5.0, "accuracy": 0.5}, step=200, files={"samples.png": png()})
+    database.run(evaluate_digest("two", 200), {"fd": 4.0}, status="running")
+    database.run(train_digest("three"), status="failed", tags={"failure": "out of memory on <worker 3>"})
+    database.run(evaluate_digest("three", 200), status="failed", tags={"failure": "no snapshot"})
+    written = write_report(plan, str(tmp_path / "report"))
+    assert (written.num_filled, written.num_cells) == (2, 8)
+    table = (tmp_path / "report/table.md").read_text()
+    first_cells = [line.split(" | ")[1] for line in table.splitlines()[6:11]]
+    assert first_cells == ["5.000", "running", "failed", "missing", "missing"]
+    assert "out of memory on &lt;worker 3&gt;" in (tmp_path / "report/report.html").read_text()
+
+
+def test_an_empty_database_gives_a_report_of_missing_cells(database: Database, tmp_path: Path) -> None:
+    written = write_report(make_plan(uri=database.uri), str(tmp_path / "report"))
+    assert (written.num_filled, written.num_cells) == (0, 4)
+    assert (tmp_path / "report/table.md").read_text().count("missing") == 6
+
+
+def test_a_sweep_full_of_nan_gives_a_report(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri)
+    database.fill(plan, {"flow matching": float("nan"), "DFM": float("nan")})
+    run_id = database.run(train_digest("DFM"))
+    database.curve(run_id, "loss", [(10, float("nan")), (20, float("inf"))])
+    write_report(plan, str(tmp_path / "report"))
+    assert "fd is nan; it is never best." in (tmp_path / "report/report.html").read_text()
+
+
+def test_hostile_text_cannot_become_markup() -> None:
+    attack = "<script>alert(1)</script>"
+    document = plan_document(parts={attack: (attack, '"><img src=x>')})
+    document |= {"title": attack, "sweep": attack, "file": attack, "experiment": attack}
+    document["metrics"] = [{**document["metrics"][0], "title": attack, "about": attack}]
+    from analysis.plan_file import parse_plan
+
+    about = {attack: attack, "nested": {attack: attack}}
+    record = Record("done", {"fd": 1.0}, image=png(), provenance=about, failure=attack, warning=attack)
+    page = render_report(parse_plan(json.dumps(document)), {evaluate_digest(attack, 200): record})[
+        "report.html"
+    ].decode()
+    assert "script" not in Page(page).tags
+    assert all(address.startswith(("data:image/", "#")) for address in Page(page).addresses)
+
+
+def test_a_tracking_server_is_linked_and_its_password_left_out() -> None:
+    page = render_report(make_plan(uri="https://me:secret@host:5000"), {})["report.html"].decode()
+    assert 'href="https://me:***@host:5000"' in page
+    assert "secret" not in page
+
+
+def test_a_report_can_be_written_to_a_url(database: Database) -> None:
+    written = write_report(make_plan(uri=database.uri), "memory://bucket/reports/small")
+    memory = fsspec.filesystem("memory")
+    assert memory.cat_file("/bucket/reports/small/report.html").startswith(b"<!doctype html>")
+    assert memory.exists("/bucket/reports/small/table.csv")
+    assert written.html == "memory://bucket/reports/small/report.html"
+
+
+def test_a_report_replaces_its_own_files_and_leaves_others(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("keep")
+    (folder / "table.md").write_text("old")
+    write_report(make_plan(uri=database.uri), str(folder))
+    assert (folder / "mine.txt").read_text() == "keep"
+    assert (folder / "table.md").read_text() != "old"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".report")]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "report"
+    write_report(make_plan(uri=database.uri), str(folder))
+    before = files_in(folder)
+    original = Path.write_bytes
+
+    def full_disk(path: Path, data: bytes) -> int:
+        if path.name == "report.html":
+            raise OSError(28, "No space left on device")
+        return original(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    database.run(evaluate_digest("DFM", 200), {"fd": 5.0, "accuracy": 0.5})
+    with pytest.raises(UserError, match=r"No space left on device.*choose another --output"):
+        write_report(make_plan(uri=database.uri), str(folder))
+    assert files_in(folder) == before
+
+
+def test_the_page_follows_the_readers_colour_scheme() -> None:
+    records = {evaluate_digest("DFM", 200): Record("done", {"fd": 1.0})}
+    text = render_report(make_plan(), records)["report.html"].decode()
+    assert "@media screen and (prefers-color-scheme: dark)" in text
+    assert text.count('<source media="screen and (prefers-color-scheme: dark)"') == text.count("<picture>") == 1

@@ -1,0 +1,74 @@
+"""Datasets in memory: 8-bit values and back, the embedded files against their cards, statistics by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dfm_core.data.catalog import DATASETS
+from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std, to_pixels
+from dfm_core.decompositions import build_decomposition
+from tests.dfm_core.builders import random_dataset, tiny_dfm
+
+
+def test_every_8_bit_value_survives_the_model_range() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    dataset = ImageDataset(pixels, torch.zeros(1, dtype=torch.int64))
+    images = dataset.images(slice(None))
+    assert (images.min(), images.max(), images.dtype) == (-1, 1, torch.float32)
+    assert torch.equal(to_pixels(images), pixels)
+
+
+def test_values_out_of_range_are_clamped_and_others_rounded() -> None:
+    images = torch.tensor([-7.0, -1.0, 0.4 / 127.5, 0.6 / 127.5, 1.0, 7.0])
+    assert to_pixels(images).tolist() == [0, 0, 128, 128, 255, 255]
+    assert to_pixels(torch.tensor([-1 + 0.49 / 127.5, -1 + 0.51 / 127.5])).tolist() == [0, 1]
+
+
+def test_rows_can_be_a_slice_a_list_or_an_array() -> None:
+    dataset = random_dataset(6)
+    assert len(dataset) == 6
+    assert torch.equal(dataset.images([3, 0, 3]), dataset.images(slice(None))[[3, 0, 3]])
+    assert torch.equal(dataset.images(np.array([5, 1])), dataset.images(slice(None))[[5, 1]])
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("split", ["train", "reference"])
+def test_an_embedded_dataset_holds_what_its_card_says(name: str, split: str) -> None:
+    card, dataset = DATASETS[name], load_dataset(name, split)
+    count = card.num_train_images if split == "train" else card.num_reference_images
+    assert dataset.pixels.shape == (count, card.channels, card.resolution, card.resolution)
+    assert dataset.pixels.dtype == torch.uint8
+    assert dataset.labels.dtype == torch.int64
+    assert sorted(set(dataset.labels.tolist())) == list(range(card.num_classes))
+    assert dataset.pixels.flatten(1).float().std(dim=1).min() > 0
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_no_image_is_in_both_splits(name: str) -> None:
+    train, reference = (
+        {p.numpy().tobytes() for p in load_dataset(name, split).pixels} for split in ("train", "reference")
+    )
+    assert len(train & reference) == 0
+
+
+def test_fashion_mnist_is_padded_with_black_on_all_sides() -> None:
+    pixels = load_dataset("fashion_mnist", "reference").pixels
+    frame = torch.ones(32, 32, dtype=torch.bool)
+    frame[2:30, 2:30] = False
+    assert not pixels[..., frame].any()
+    assert pixels[..., 2, 2:30].any()
+    assert pixels[..., 29, 2:30].any()
+
+
+def test_scale_std_is_that_of_all_values_of_a_scale() -> None:
+    config, dataset = tiny_dfm(), random_dataset(30)
+    scales = build_decomposition(config.decomposition).analyze(dataset.images(slice(None)).double())
+    assert measure_scale_std(config, dataset) == pytest.approx([float(s.std(correction=0)) for s in scales], rel=1e-12)
+
+
+def test_scale_std_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure_scale_std(tiny_dfm(), random_dataset(30))
+    monkeypatch.setattr("dfm_core.data.datasets._STATISTICS_CHUNK_IMAGES", 7)
+    assert measure_scale_std(tiny_dfm(), random_dataset(30)) == pytest.approx(whole, rel=1e-12)

@@ -1,0 +1,201 @@
+"""The training loop: interrupted is uninterrupted, split is whole, and divergence stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfm_core.config import ExperimentConfig
+from dfm_core.paradigms import Batch, LossResult, build_paradigm
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
+from dfm_core.training.loop import LoopPlan, TrainingDiverged, make_batch, train
+from dfm_core.training.state import build_model, read_state
+from tests.dfm_core.builders import NUM_CLASSES, random_dataset, tiny_dfm, tiny_flow_matching, with_values
+from tests.dfm_core.training.observers import Recorder, Silent
+
+STD = (0.5, 0.25)
+
+
+def engine_for(config: ExperimentConfig, num_micro_batches: int = 1) -> PlainEngine:
+    return PlainEngine(
+        build_model(config, 1, NUM_CLASSES, STD[-config.num_stages :]), config.training, num_micro_batches
+    )
+
+
+def run(config: ExperimentConfig, engine: PlainEngine, observer: Any = None, **settings: Any) -> list[CurveRow]:
+    plan = LoopPlan(**{"until_step": 6, "micro_batch_size": 8, "log_every": 1, "save_at": frozenset(), **settings})
+    return train(
+        config, build_paradigm(config, STD[-config.num_stages :]), random_dataset(), engine, plan, observer or Silent()
+    )
+
+
+@pytest.mark.parametrize("config", [tiny_dfm(), tiny_flow_matching(), tiny_dfm({"training.timesteps": "tied"})])
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    config: ExperimentConfig, log_every: int, tmp_path: Path
+) -> None:
+    plan = LoopPlan(until_step=6, micro_batch_size=8, log_every=log_every, save_at=frozenset({3}))
+    paradigm, dataset = build_paradigm(config, STD[-config.num_stages :]), random_dataset()
+    whole = engine_for(config)
+    recorder = Recorder(whole, tmp_path)
+    curve = train(config, paradigm, dataset, whole, plan, recorder)
+
+    resumed = engine_for(replace(config, seed=123))  # its initial weights must not matter
+    resumed.load(read_state((tmp_path / "3").iterdir()), num_steps=3)
+    rest = train(config, paradigm, dataset, resumed, plan, Silent(), start_step=3, curve=recorder.saved[3])
+
+    assert rest == curve
+    for kind in STATE_KINDS:
+        for (name, a), (_, b) in zip(whole.tensors(kind), resumed.tensors(kind), strict=True):
+            assert torch.equal(a, b), f"{kind} {name}"
+
+
+def test_a_longer_run_extends_a_shorter_one() -> None:
+    assert run(tiny_dfm(), engine_for(tiny_dfm()), until_step=4) == run(tiny_dfm(), engine_for(tiny_dfm()))[:4]
+
+
+@pytest.mark.parametrize("micro_batch_size", [4, 2, 1])
+def test_micro_batches_change_nothing_but_rounding(micro_batch_size: int) -> None:
+    whole = run(tiny_dfm(), engine_for(tiny_dfm()))
+    split = run(tiny_dfm(), engine_for(tiny_dfm(), 8 // micro_batch_size), micro_batch_size=micro_batch_size)
+    for a, b in zip(whole, split, strict=True):
+        assert b == pytest.approx(a, rel=1e-5)
+
+
+def test_logging_and_saving_change_no_weight() -> None:
+    engines = [engine_for(tiny_dfm()), engine_for(tiny_dfm())]
+    run(tiny_dfm(), engines[0], log_every=1)
+    run(tiny_dfm(), engines[1], log_every=4, save_at=frozenset({1, 5}))
+    for (name, a), (_, b) in zip(engines[0].tensors("weight"), engines[1].tensors("weight"), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_row_averages_the_steps_since_the_row_before() -> None:
+    single, pairs = run(tiny_dfm(), engine_for(tiny_dfm())), run(tiny_dfm(), engine_for(tiny_dfm()), log_every=2)
+    assert [row["step"] for row in pairs] == [2, 4, 6]
+    for row, first, second in zip(pairs, single[::2], single[1::2], strict=True):
+        for key in ("loss", "gradient_norm"):
+            assert row[key] == pytest.approx((first[key] + second[key]) / 2, rel=1e-12)
+        assert row["learning_rate"] == second["learning_rate"]
+        assert row["images"] == row["step"] * 8
+
+
+def test_stage_losses_are_means_over_the_samples_that_have_the_stage() -> None:
+    config = tiny_dfm({"training.learning_rate": 1e-12})
+    (row,) = run(config, engine_for(config), until_step=5, log_every=5)
+    paradigm, model = build_paradigm(config, STD), build_model(config, 1, NUM_CLASSES, STD)
+    results = [
+        paradigm.loss(model, make_batch(config, random_dataset(), range(8 * k, 8 * k + 8), torch.device("cpu")))
+        for k in range(5)
+    ]
+    losses, counts = sum(r.stage_losses for r in results), sum(r.stage_counts for r in results)
+    assert 0 < counts[1] < counts[0] == 40
+    for stage in range(2):
+        assert row[f"loss_stage_{stage}"] == pytest.approx(float(losses[stage] / counts[stage]), rel=1e-5)
+
+
+def test_the_curve_shows_the_warm_up() -> None:
+    config = tiny_dfm({"training.warmup_steps": 4})
+    rates = [row["learning_rate"] for row in run(config, engine_for(config))]
+    assert rates == [learning_rate(config.training, step) for step in range(6)]
+    assert rates[0] == pytest.approx(config.training.learning_rate / 4)
+
+
+def test_training_learns_an_image_by_heart() -> None:
+    # With one image the velocity is a function of the state: the loss can fall far below that of the fresh network.
+    config = tiny_dfm({"training.class_dropout": 0.0, "training.batch_size": 16})
+    plan = LoopPlan(until_step=150, micro_batch_size=16, log_every=25, save_at=frozenset())
+    rows = train(config, build_paradigm(config, STD), random_dataset(1), engine_for(config), plan, Silent())
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+
+
+def test_the_observer_sees_every_step_and_saves_after_the_row_is_logged() -> None:
+    recorder = Recorder()
+    rows = run(tiny_dfm(), engine_for(tiny_dfm()), recorder, log_every=4, save_at=frozenset({1, 5}))
+    assert recorder.steps == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows] == [1, 4, 5, 6]
+    assert recorder.rows == rows
+    assert recorder.saved == {1: rows[:1], 5: rows[:3]}
+
+
+class Recording:
+    """A paradigm that writes down the indices it is given."""
+
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+
+    def loss(self, model: Any, batch: Batch) -> LossResult:
+        self.indices += batch.indices
+        loss = sum(p.sum() for p in model.parameters()) * 0
+        return LossResult(loss, torch.zeros(2), torch.ones(2))
+
+
+class WorkerOf(PlainEngine):
+    """One worker of several, without the others."""
+
+    def __init__(self, config: ExperimentConfig, rank: int, world_size: int) -> None:
+        super().__init__(build_model(config, 1, NUM_CLASSES, STD), config.training)
+        self.rank, self.world_size = rank, world_size
+
+
+@pytest.mark.parametrize(("world_size", "micro_batch_size"), [(1, 8), (1, 2), (2, 4), (2, 2), (4, 1), (8, 1)])
+def test_workers_and_micro_batches_share_the_batch_out_in_order(world_size: int, micro_batch_size: int) -> None:
+    shares = []
+    for rank in range(world_size):
+        paradigm = Recording()
+        plan = LoopPlan(until_step=3, micro_batch_size=micro_batch_size, log_every=1, save_at=frozenset())
+        train(tiny_dfm(), paradigm, random_dataset(), WorkerOf(tiny_dfm(), rank, world_size), plan, Silent())
+        shares.append(torch.tensor(paradigm.indices).reshape(3, -1))
+    assert torch.cat(shares, dim=1).flatten().tolist() == list(range(24))
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(AssertionError, match="batch 8 is not 1 workers x 2 x 3"):
+        run(tiny_dfm(), engine_for(tiny_dfm()), micro_batch_size=3)
+
+
+class NanAt:
+    """A paradigm whose loss is not a number from one sample on."""
+
+    def __init__(self, config: ExperimentConfig, index: int) -> None:
+        self._inner, self._index = build_paradigm(config, STD), index
+
+    def loss(self, model: Any, batch: Batch) -> LossResult:
+        result = self._inner.loss(model, batch)
+        return replace(result, loss=result.loss * float("nan")) if self._index in batch.indices else result
+
+
+@pytest.mark.parametrize("log_every", [1, 2, 3])
+def test_a_loss_that_is_not_a_number_stops_training_before_it_is_saved(log_every: int) -> None:
+    recorder = Recorder()
+    plan = LoopPlan(until_step=6, micro_batch_size=8, log_every=log_every, save_at=frozenset({1, 3}))
+    with pytest.raises(TrainingDiverged, match=r"loss nan at step 3: lower training\.learning_rate\?"):
+        train(tiny_dfm(), NanAt(tiny_dfm(), 20), random_dataset(), engine_for(tiny_dfm()), plan, recorder)
+    assert list(recorder.saved) == [1]
+
+
+def test_a_learning_rate_without_bounds_diverges() -> None:
+    config = with_values(tiny_dfm(), {"training.learning_rate": 1e30, "training.warmup_steps": 0})
+    with pytest.raises(TrainingDiverged, match=r"loss (nan|inf) at step"):
+        run(config, engine_for(config))
+
+
+def test_a_batch_holds_the_images_and_labels_of_its_indices() -> None:
+    config, dataset = tiny_dfm(), random_dataset(20)
+    indices = range(15, 25)
+    batch = make_batch(config, dataset, indices, torch.device("cpu"))
+    assert batch.indices == indices
+
+    def find(image: torch.Tensor) -> Sequence[int]:
+        return [row for row in range(20) if torch.equal(dataset.images([row])[0], image)]
+
+    for image, label in zip(batch.images, batch.labels, strict=True):
+        (row,) = find(image)
+        assert label == dataset.labels[row]
+    assert len({tuple(find(image)) for image in batch.images[:5]}) == 5  # the last five of epoch 0
