@@ -17,17 +17,17 @@ $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	@echo "Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --quiet --upgrade pip
 	@touch $@
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/.python
 	@echo "Installing the pinned packages into $(VENV): about 170 packages, 2.3 GB on disk, 2 to 5 minutes"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt | $(VENV)/.ready
 	@echo "Installing the test tools into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 demo: $(VENV)/.ready

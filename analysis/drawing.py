@@ -117,10 +117,9 @@ def _unit(largest: float) -> tuple[float, str]:
 
 
 def _legend_label(label: str) -> str:
-    """A label as it is: matplotlib hides one that begins with an underscore."""
+    """A label on one line, shortened if need be."""
     short = " ".join(label.split())
-    short = short if len(short) <= _LONGEST_LABEL else f"{short[: _LONGEST_LABEL - 1]}…"
-    return _literal(f"\u200b{short}" if short.startswith("_") else short)
+    return _literal(short if len(short) <= _LONGEST_LABEL else f"{short[: _LONGEST_LABEL - 1]}…")
 
 
 def _literal(text: str) -> str:

@@ -11,7 +11,9 @@ This module needs no torch. Ranges are declared with `annotated_types`; rules th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Interval, Le, Len
@@ -178,68 +180,47 @@ class ExperimentConfig:
 
 def _scale_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
     """The data, the decomposition and the patches must fit each other."""
-    found: list[tuple[str, str]] = []
     resolutions, patches = config.decomposition.resolutions, config.model.patch_sizes
-    if list(resolutions) != sorted(set(resolutions)):
-        found.append(("decomposition.resolutions", f"{list(resolutions)} must grow strictly, coarsest first"))
-    if config.data.dataset in DATASETS:
-        side = DATASETS[config.data.dataset].resolution
-        if resolutions[-1] != side:
-            found.append(
-                (
-                    "decomposition.resolutions",
-                    f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}",
-                )
-            )
-    for coarse, fine in zip(resolutions, resolutions[1:], strict=False):
-        if fine % coarse:
-            found.append(("decomposition.resolutions", f"{fine} is not a multiple of {coarse}"))
-    if config.decomposition.name == "identity" and len(resolutions) != 1:
-        found.append(("decomposition.resolutions", f"identity has one scale, got {len(resolutions)}"))
+    found = [("decomposition.resolutions", message) for message in _resolution_problems(config)]
     if len(patches) != len(resolutions):
-        found.append(
-            ("model.patch_sizes", f"{len(patches)} patch sizes for {len(resolutions)} resolutions: give one per scale")
-        )
-        return found
+        count = f"{len(patches)} patch sizes for {len(resolutions)} resolutions: give one per scale"
+        return [*found, ("model.patch_sizes", count)]
     for side, patch in zip(resolutions, patches, strict=True):
         if side % patch:
             found.append(("model.patch_sizes", f"patch {patch} does not divide side {side}"))
     tokens = [(side // patch) ** 2 for side, patch in zip(resolutions, patches, strict=True)]
     if len(set(tokens)) > 1:
-        found.append(
-            (
-                "model.patch_sizes",
-                f"{list(patches)} give {tokens} tokens at sides {list(resolutions)}; all scales need the same number",
-            )
-        )
+        unequal = f"{list(patches)} give {tokens} tokens at sides {list(resolutions)}"
+        found.append(("model.patch_sizes", f"{unequal}; all scales need the same number"))
     return found
+
+
+def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
+    resolutions = config.decomposition.resolutions
+    if list(resolutions) != sorted(set(resolutions)):
+        yield f"{list(resolutions)} must grow strictly, coarsest first"
+    if config.data.dataset in DATASETS:
+        side = DATASETS[config.data.dataset].resolution
+        if resolutions[-1] != side:
+            yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}"
+    for coarse, fine in pairwise(resolutions):
+        if fine % coarse:
+            yield f"{fine} is not a multiple of {coarse}"
+    if config.decomposition.name == "identity" and len(resolutions) != 1:
+        yield f"identity has one scale, got {len(resolutions)}"
 
 
 def _stage_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
     """The paradigm, the stages and the sampler must fit each other."""
     found: list[tuple[str, str]] = []
-    stages = config.num_stages
+    stages, steps, tau = config.num_stages, config.sampling.steps, config.sampling.tau
     if config.paradigm == "flow_matching" and stages != 1:
-        found.append(
-            (
-                "decomposition.resolutions",
-                f"flow_matching has one scale, got {stages}; set decomposition.resolutions to the last one only",
-            )
-        )
-    if len(config.sampling.steps) != stages:
-        found.append(
-            (
-                "sampling.steps",
-                f"{list(config.sampling.steps)} has {len(config.sampling.steps)} entries for {stages} stage(s)",
-            )
-        )
-    if len(config.sampling.tau) != stages - 1:
-        found.append(
-            (
-                "sampling.tau",
-                f"{list(config.sampling.tau)} has {len(config.sampling.tau)} entries; {stages} stage(s) need {stages - 1}",
-            )
-        )
+        message = f"flow_matching has one scale, got {stages}; give decomposition.resolutions the last one only"
+        found.append(("decomposition.resolutions", message))
+    if len(steps) != stages:
+        found.append(("sampling.steps", f"{list(steps)} has {len(steps)} entries for {stages} stage(s)"))
+    if len(tau) != stages - 1:
+        found.append(("sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"))
     return found
 
 

@@ -15,7 +15,7 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
 from dfm_core.training.state import SnapshotCard, read_state, write_snapshot, write_state_shard
 from orchestration.layout import TaskPaths, step_of
-from orchestration.storage import DamagedArtifact, FileEntry, Store
+from orchestration.storage import DamagedArtifactError, FileEntry, Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,12 +81,12 @@ class TrainingArtifacts:
             try:
                 with self.store.fetched(self.paths.checkpoint(step)):
                     return step
-            except DamagedArtifact as damage:
+            except DamagedArtifactError as damage:
                 _LOG.warning("%s; falling back to the checkpoint before", damage)
         return 0
 
     def load_checkpoint(self, step: int) -> ResumePoint:
-        """Raises: FileNotFoundError, DamagedArtifact."""
+        """Raises: FileNotFoundError, DamagedArtifactError."""
         directory = self.paths.checkpoint(step)
         manifest: Mapping[str, Any] | None = self.store.manifest(directory)
         with self.store.fetched(directory) as files:

@@ -12,13 +12,7 @@ import ray
 from orchestration.problems import UserError
 from orchestration.provenance import ROOT
 from orchestration.runtime import WorkersConfig
-
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Ray sets this for the driver of a submitted job."""
-
-
-def inside_ray_job() -> bool:
-    return _JOB_VARIABLE in os.environ
+from orchestration.storage import JOB_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a report is taken, a death seen
     options = {"log_to_driver": False, "logging_level": "ERROR"}
-    if inside_ray_job():
+    if JOB_VARIABLE in os.environ:
         ray.init(**options)
     elif os.environ.get("RAY_ADDRESS"):
         try:

@@ -3,7 +3,10 @@
 Weights stay fp32 (bf16 is autocast inside the model), so every ZeRO stage holds each weight exactly once in fp32 and
 the average can be kept beside it, sharded the same way and updated without communication. State is exchanged as whole
 named tensors: a checkpoint knows nothing of ZeRO stages, partitions or world sizes, and nothing in it is a pickle.
+
+DeepSpeed offers the pieces of ZeRO-1 and 2 only through its parameters' private attributes.
 """
+# ruff: noqa: SLF001
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class DeepSpeedEngine:
         self._micro_batches_done = 0
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
         self._module = model.to(device)
-        self._parameters = dict(self._module.named_parameters())
+        self._parameters: dict[str, Any] = dict(self._module.named_parameters())
         self._engine, *_ = deepspeed.initialize(
             model=self._module,
             optimizer=build_optimizer(self._module, training),

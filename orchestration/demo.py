@@ -136,7 +136,7 @@ def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> No
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and head.poll() is None:
         try:
-            with urllib.request.urlopen(f"{address}/api/version", timeout=2):
+            with urllib.request.urlopen(f"{address}/api/version", timeout=2):  # noqa: S310  our own address
                 raise UserError.of("ray", "the head answers without a token; it is not used")
         except urllib.error.HTTPError as error:
             if error.code == 401:

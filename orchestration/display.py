@@ -23,7 +23,9 @@ _UNITS = {"train": "steps", "evaluate": "images", "reference": "images"}
 class _Running:
     task: Task
     total: int
+    began: float
     started: float
+    """When the first progress of this attempt was seen."""
     first: int | None = None
     done: int = 0
     loss: float | None = None
@@ -71,7 +73,7 @@ class Display:
         self.console.print(text, markup=False)
 
     def started(self, task: Task, total: int) -> None:
-        running = self._running[task.digest] = _Running(task, total, time.monotonic())
+        running = self._running[task.digest] = _Running(task, total, time.monotonic(), time.monotonic())
         if self._progress:
             running.bar = self._progress.add_task(f"{task.kind} {task.title}", total=total, rate="")
         else:
@@ -106,7 +108,7 @@ class Display:
         running = self._running.pop(task.digest, None)
         if running and self._progress and running.bar is not None:
             self._progress.remove_task(running.bar)
-        seconds = f" in {_clock(time.monotonic() - running.started)}" if running else ""
+        seconds = f" in {_clock(time.monotonic() - running.began)}" if running else ""
         self.say(f"[{_now()}] {task.kind} {task.title}: {outcome}{seconds if outcome == 'done' else ''}")
 
     def close(self) -> None:

@@ -70,8 +70,8 @@ class EvaluationPool:
             card = DATASETS[task.config.data.dataset]
             for split, count in (("train", card.num_train_images), ("reference", card.num_reference_images)):
                 for begin, end in _groups(count):
-                    arguments = (task.digest, task.config.data.dataset, split, begin, end)
-                    job.groups.append(self._actor().real_group.remote(*arguments))
+                    dataset = task.config.data.dataset
+                    job.groups.append(self._actor().real_group.remote(task.digest, dataset, split, begin, end))
                 job.num_train_groups = job.num_train_groups or len(job.groups)
         else:
             train, reference = task.inputs

@@ -120,7 +120,7 @@ class Evaluator:
             "fd_lite0_head": lambda: frechet_distance(head, Moments.from_arrays(arrays, "head")),
             "label_accuracy": lambda: sum(group.num_correct for group in groups) / block10.count,
         }
-        metrics = {name: values[name]() for name in config.evaluation.metrics}
+        metrics: dict[str, float] = {name: values[name]() for name in config.evaluation.metrics}
         pixels = np.concatenate([group.first_pixels for group in groups if group.first_pixels.size])
         self._write_grid(digest, "samples.png", pixels)
         speed = {"images_per_second": block10.count / max(seconds, 1e-9), "num_evaluations": groups[0].num_evaluations}

@@ -39,11 +39,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
         print("Everything is done already; nothing is computed.")
     if tracker.num_failed_calls:
         print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
-    from analysis.plan_file import parse_plan
-    from analysis.report import write_report
-
-    report = write_report(parse_plan(document), store.uri(report_directory(plan.spec.name)), store.options)
-    print(f"Report: {report.html}")
+    print(_report(document, plan.spec.name, plan.spec.path, store))
     print(f"Compare runs: {_ui_command(uri)}")
     print(f"Took {time.monotonic() - started:.0f} s.")
     return EXIT_TASKS_FAILED if failed else 0
@@ -66,6 +62,20 @@ def _launch(
     states = dict.fromkeys(outcome.done, "done") | {d: f"FAILED: {why}" for d, why in outcome.failed.items()}
     display.console.print(status_table(plan, states))
     return outcome.done, outcome.failed
+
+
+def _report(document: str, sweep: str, path: str, store: Store) -> str:
+    """Writes the report. Returns the line that says where it is, or why there is none."""
+    # The analysis pulls in matplotlib, which nothing before needs.
+    from analysis.errors import UserError
+    from analysis.plan_file import parse_plan
+    from analysis.report import write_report
+
+    try:
+        report = write_report(parse_plan(document), store.uri(report_directory(sweep)), store.options)
+    except UserError as error:
+        return f"No report: {error}. Nothing that was computed is lost; later: python -m analysis {path}"
+    return f"Report: {report.html}"
 
 
 def _ui_command(uri: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,10 +136,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     Raises: UserError with every mistake in the file and the overrides.
     """
     own = read_yaml(path)
-    source, problems = _Source(), []
-    if isinstance(own.get("base"), str):
-        base_path = path.parent / own["base"]
-        source.merge(read_yaml(base_path), str(base_path))
+    source = _Source()
+    problems: list[Problem] = []
+    problems.extend(_merge_base(source, own.get("base"), path))
     source.merge(own, str(path))
     for override in overrides:
         problems.extend(_apply_override(source, override))
@@ -161,6 +161,27 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     return SweepSpec(name, str(source.data.get("title", name)), str(path), seeds, tuple(parts), runtime.config)
 
 
+def _merge_base(source: _Source, base: Any, path: Path) -> tuple[Problem, ...]:
+    """The file that a sweep builds on, if it names one; its path is relative to the sweep's."""
+    if base is None:
+        return ()
+    if not isinstance(base, str):
+        return (Problem(f"{path}: base", f"{base!r} must be the name of a YAML file"),)
+    try:
+        source.merge(read_yaml(path.parent / base), str(path.parent / base))
+    except UserError as error:
+        return error.problems
+    return ()
+
+
+def _dataset_problems(name: Any, where: str) -> list[Problem]:
+    if name in DATASETS:
+        return []
+    known = ", ".join(DATASETS)
+    hint = nearest(name, list(DATASETS))
+    return [Problem(where, f"{name!r} is not a dataset{hint}; known: {known}")]
+
+
 def _apply_override(source: _Source, override: str) -> list[Problem]:
     key, sign, text = override.partition("=")
     if not sign or not key:
@@ -175,9 +196,13 @@ def _apply_override(source: _Source, override: str) -> list[Problem]:
     assert isinstance(value, dict)
     if "${" in text:
         return [Problem("command line", f"{override!r}: interpolation is not supported")]
-    source.merge({key: value["value"]}, "command line") if not isinstance(value["value"], dict) else source.merge(
-        value["value"], "command line", f"{key}."
-    )
+    if key.split(".")[0] == "parts":  # a part is replaced, not merged
+        set_dotted(source.data, key, value["value"])
+        source.origin["parts"] = f"command line: {key}"
+        return []
+    nested: dict[str, Any] = {}
+    set_dotted(nested, key, value["value"])
+    source.merge(nested, "command line")
     return []
 
 
@@ -195,14 +220,6 @@ def _top_level_problems(source: _Source, path: Path) -> Iterator[Problem]:
         yield Problem(f"{path}: name", f"{name!r} must be 1 to 64 letters, digits, '.', '_' or '-'")
     if not isinstance(source.data.get("title", ""), str):
         yield Problem(source.locate("title"), "must be text")
-    dataset = source.data.get("data", {})
-    if isinstance(dataset, Mapping):
-        chosen = dataset.get("dataset", "fashion_mnist")
-        if chosen not in DATASETS:
-            hint = nearest(chosen, list(DATASETS))
-            yield Problem(
-                source.locate("data.dataset"), f"{chosen!r} is not a dataset{hint}; known: {', '.join(DATASETS)}"
-            )
 
 
 def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
@@ -244,8 +261,12 @@ def _parts(source: _Source, common: Mapping[str, Any], seeds: Sequence[int]) -> 
     return parts, problems
 
 
-def _declared_rows(part: Any, where: str) -> tuple[list[tuple[str, dict[str, Any], str]], list[Problem]]:
-    """(label, settings, where) of every row: first the rows, then the points of the grid."""
+_Declared = tuple[str, dict[str, Any], str]
+"""Label, settings and place of a row."""
+
+
+def _declared_rows(part: Any, where: str) -> tuple[list[_Declared], list[Problem]]:
+    """All rows of a part: first its `rows`, then the points of its `grid`."""
     if not isinstance(part, Mapping):
         return [], [Problem(where, "must be a mapping with `grid:` or `rows:`")]
     problems = [
@@ -253,31 +274,48 @@ def _declared_rows(part: Any, where: str) -> tuple[list[tuple[str, dict[str, Any
         for key in part
         if key not in _PART_KEYS
     ]
-    rows: list[tuple[str, dict[str, Any], str]] = []
     declared, grid = part.get("rows") or {}, part.get("grid") or {}
     if not isinstance(declared, Mapping) or not isinstance(grid, Mapping):
         return [], [*problems, Problem(where, "`rows` and `grid` must be mappings")]
     if not declared and not grid:
         problems.append(Problem(where, "has neither rows nor a grid"))
+    named, named_problems = _named_rows(declared, f"{where}.rows")
+    points, grid_problems = _grid_rows(grid, f"{where}.grid")
+    rows = [*named, *points]
+    labels = [label for label, _, _ in rows]
+    twice = [
+        Problem(where, f"two rows are called {label!r}") for label in dict.fromkeys(labels) if labels.count(label) > 1
+    ]
+    return rows, [*problems, *named_problems, *grid_problems, *twice]
+
+
+def _named_rows(declared: Mapping[Any, Any], where: str) -> tuple[list[_Declared], list[Problem]]:
+    rows, problems = [], []
     for label, settings in declared.items():
         if isinstance(settings, Mapping):
-            rows.append((str(label), dict(_flatten(settings)), f"{where}.rows.{label}"))
+            rows.append((str(label), dict(_flatten(settings)), f"{where}.{label}"))
         else:
-            problems.append(Problem(f"{where}.rows.{label}", f"{settings!r} must be a mapping of keys to values"))
-    axes = []
-    for key, values in grid.items():
-        if isinstance(values, list) and values:
-            axes.append([(str(key), value) for value in values])
-        else:
-            problems.append(Problem(f"{where}.grid.{key}", f"{values!r} must be a list of values"))
-    if axes and len(axes) == len(grid):
-        for point in itertools.product(*axes):
-            label = ", ".join(f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in point)
-            rows.append((label, dict(point), f"{where}.grid"))
-    labels = [label for label, _, _ in rows]
-    for label in {label for label in labels if labels.count(label) > 1}:
-        problems.append(Problem(where, f"two rows are called {label!r}"))
+            problems.append(Problem(f"{where}.{label}", f"{settings!r} must be a mapping of keys to values"))
     return rows, problems
+
+
+def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[_Declared], list[Problem]]:
+    wrong = [
+        Problem(f"{where}.{key}", f"{values!r} must be a list of values")
+        for key, values in grid.items()
+        if not isinstance(values, list) or not values
+    ]
+    if wrong or not grid:
+        return [], wrong
+    size = math.prod(len(values) for values in grid.values())
+    if size > MAX_TRIALS:
+        return [], [Problem(where, f"{size} points, more than {MAX_TRIALS} trials; split the sweep")]
+    axes = [[(str(key), value) for value in values] for key, values in grid.items()]
+    rows = []
+    for point in itertools.product(*axes):
+        label = ", ".join(f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in point)
+        rows.append((label, dict(point), where))
+    return rows, []
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -314,9 +352,8 @@ def _resolve_row(
     checked = validate(ExperimentConfig, data, locate)
     if checked.config is None:
         return None, list(checked.problems)
-    broken = [Problem(f"{where} ({label}): {key}", message) for key, message in checked.config.problems()]
-    if checked.config.data.dataset not in DATASETS:
-        broken.append(Problem(locate("data.dataset"), f"{checked.config.data.dataset!r} is not a dataset"))
+    broken = [Problem(f"{locate(key)} (row {label!r})", message) for key, message in checked.config.problems()]
+    broken.extend(_dataset_problems(checked.config.data.dataset, locate("data.dataset")))
     configs = tuple(validate(ExperimentConfig, {**data, "seed": seed}, locate).config for seed in seeds)
     return (None if broken else RowSpec(label, dict(settings), configs)), broken
 
@@ -333,5 +370,6 @@ def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: 
         elif workers.micro_batch_size and (batch // workers.num_workers) % workers.micro_batch_size:
             yield Problem(
                 source.locate("workers.micro_batch_size"),
-                f"{workers.micro_batch_size} does not divide {batch // workers.num_workers}, a worker's share of the batch",
+                f"{workers.micro_batch_size} does not divide {batch // workers.num_workers}, "
+                "a worker's share of the batch",
             )

@@ -26,7 +26,7 @@ from orchestration.problems import UserError
 MANIFEST = "manifest.json"
 
 
-class DamagedArtifact(Exception):
+class DamagedArtifactError(Exception):
     """An artifact's files are not what its manifest says."""
 
 
@@ -145,7 +145,7 @@ class Store:
     def fetched(self, directory: str) -> Iterator[list[Path]]:
         """The verified files of an artifact, local for the length of a `with` block.
 
-        Raises: FileNotFoundError if it is not published; DamagedArtifact if a file is missing or has changed.
+        Raises: FileNotFoundError if it is not published; DamagedArtifactError if a file is missing or has changed.
         """
         manifest = self.manifest(directory)
         if manifest is None:
@@ -160,9 +160,9 @@ class Store:
                         self._fs.get_file(self.path(f"{directory}/{name}"), str(path))
                     found = FileEntry.of(path)
                 except FileNotFoundError:
-                    raise DamagedArtifact(f"{self.uri(directory)}: {name} is missing") from None
+                    raise DamagedArtifactError(f"{self.uri(directory)}: {name} is missing") from None
                 if found != FileEntry(name, entry.num_bytes, entry.sha256):
-                    raise DamagedArtifact(f"{self.uri(directory)}: {name} is not what its manifest says")
+                    raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
                 paths.append(path)
             yield paths
 
@@ -185,6 +185,8 @@ def check_writable(store: Store) -> None:
 
 
 ROOT_VARIABLE = "DFM_STORAGE_ROOT"
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets this for the driver of a submitted job."""
 
 
 def resolve_root(configured: str, default: str, environment: Mapping[str, str], working_directory: Path) -> str:
@@ -199,7 +201,7 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
         return root.rstrip("/")
     if Path(root).is_absolute():
         return str(Path(root))
-    if "RAY_JOB_ID" in environment or environment.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):
+    if JOB_VARIABLE in environment:
         raise UserError.of(
             "storage.root",
             f"{root!r} is relative, but inside a Ray job the working directory is thrown away; give an absolute "

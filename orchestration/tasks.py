@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from dfm_core.compute import model_cost, sampling_flops, training_flops
@@ -41,10 +43,16 @@ class Task:
     """evaluate: the snapshot's step."""
 
 
+@cache
+def _fingerprint(path: Path) -> str:
+    """A plan asks once per row; the file is read once per process."""
+    return file_digest(path)
+
+
 def dataset_identity(config: ExperimentConfig) -> dict[str, Any]:
     """Name, content and shape of the training images."""
     card = DATASETS[config.data.dataset]
-    return {"dataset": config.data.dataset, "fingerprint": file_digest(card.path), "resolution": card.resolution}
+    return {"dataset": config.data.dataset, "fingerprint": _fingerprint(card.path), "resolution": card.resolution}
 
 
 def reference_task(config: ExperimentConfig, num_samples: int) -> Task:

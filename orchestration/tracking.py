@@ -114,7 +114,7 @@ class Tracker:
     def fail(self, task: Task, message: str) -> None:
         self._safely(lambda: self._fail(task, message))
 
-    def _safely(self, call: Callable[[], None]) -> None:
+    def _safely(self, call: Callable[[], object]) -> None:
         try:
             call()
         except (MlflowException, OSError) as error:

@@ -22,7 +22,7 @@ from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.loop import LoopPlan, TrainingDiverged, train
+from dfm_core.training.loop import LoopPlan, TrainingDivergedError, train
 from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.board import find_board
 from orchestration.checkpoints import TrainingArtifacts
@@ -132,7 +132,7 @@ class _TrainingWorker:
         start, curve = self._resume()
         try:
             rows = self._train(dataset, micro, start, curve)
-        except TrainingDiverged as diverged:
+        except TrainingDivergedError as diverged:
             # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
             if self.engine.rank == 0:
                 ray.get(self.board.failed.remote(self.request.digest, str(diverged)))

@@ -7,6 +7,7 @@ named.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -22,15 +23,19 @@ Locate = Callable[[str], str]
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-@cache
+_FIELD_TYPES: dict[type[Any], Mapping[str, Any]] = {}
+
+
 def field_types(kind: type[Any]) -> Mapping[str, Any]:
-    """Name and type of every field of a config dataclass."""
-    hints = get_type_hints(kind, include_extras=False)
-    return {f.name: hints[f.name] for f in fields(kind)}
+    """Name and type of every field of a config dataclass; worked out once for each."""
+    if kind not in _FIELD_TYPES:
+        hints = get_type_hints(kind, include_extras=False)
+        _FIELD_TYPES[kind] = {f.name: hints[f.name] for f in fields(kind)}
+    return _FIELD_TYPES[kind]
 
 
 def all_keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
@@ -52,7 +57,7 @@ class Validated:
 
 def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated:
     """Builds `kind` from nested plain data; `config` is None if there are problems."""
-    problems = list(_unknown_keys(kind, data, "", locate))
+    problems = [*_unknown_keys(kind, data, "", locate), *_non_finite(data, "", locate)]
     shaped = _tuples_from_scalars(kind, data)
     try:
         config = _adapter(kind).validate_json(json.dumps(shaped), strict=True)
@@ -80,6 +85,14 @@ def _unknown_keys(kind: type[Any], data: Mapping[str, Any], prefix: str, locate:
         elif is_dataclass(types[key]) and isinstance(value, Mapping):
             assert isinstance(types[key], type)
             yield from _unknown_keys(types[key], value, f"{dotted}.", locate)
+
+
+def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Problem(locate(key), f"{value} must be a finite number")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in items:
+        yield from _non_finite(child, f"{key}.{name}" if key else str(name), locate)
 
 
 def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -31,7 +32,7 @@ class LaplacianPyramid:
     resolutions: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for coarse, fine in zip(self.resolutions, self.resolutions[1:], strict=False):
+        for coarse, fine in pairwise(self.resolutions):
             if fine <= coarse or fine % coarse:
                 raise ValueError(f"each resolution must be a multiple of the one before, got {self.resolutions}")
 
@@ -40,7 +41,7 @@ class LaplacianPyramid:
         levels = [image]
         for side in reversed(self.resolutions[:-1]):
             levels.insert(0, downsample(levels[0], side))
-        details = [fine - upsample(coarse, fine.shape[-1]) for coarse, fine in zip(levels, levels[1:], strict=False)]
+        details = [fine - upsample(coarse, fine.shape[-1]) for coarse, fine in pairwise(levels)]
         return [levels[0], *details]
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:

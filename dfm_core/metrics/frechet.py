@@ -28,4 +28,5 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def _symmetric_root(matrix: Array) -> Array:
     """The positive semidefinite root of a symmetric matrix; negative eigenvalues are rounding and count as 0."""
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    root: Array = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return root

@@ -28,7 +28,8 @@ class LinearProbe:
     def predict(self, features: Array) -> NDArray[np.int64]:
         """Most likely class of each row of features, [B, D] -> [B]."""
         scores = (features - self.mean) / self.scale @ self.weight + self.bias
-        return np.argmax(scores, axis=1).astype(np.int64)
+        classes: NDArray[np.int64] = np.argmax(scores, axis=1).astype(np.int64)
+        return classes
 
 
 def fit_linear_probe(features: Array, labels: NDArray[np.int64], num_classes: int, l2: float = 1e-3) -> LinearProbe:

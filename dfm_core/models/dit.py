@@ -33,7 +33,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """x: [B, N, D]. Returns: [B, N, D]."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, N, D / heads]
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # [3, B, heads, N, D / heads]
         query, key, value = qkv.unbind(0)
         if rotation is not None:
             query, key = apply_rope(query, rotation), apply_rope(key, rotation)
@@ -59,7 +61,8 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition).chunk(6, dim=-1)
         x = x + gate_a[:, None] * self.attention(modulate(self.norm1(x), shift_a, scale_a), rotation)
         hidden = gelu(self.fc1(modulate(self.norm2(x), shift_m, scale_m)), approximate="tanh")
-        return x + gate_m[:, None] * self.fc2(hidden)
+        out: Tensor = x + gate_m[:, None] * self.fc2(hidden)
+        return out
 
 
 class Head(nn.Module):
@@ -120,14 +123,15 @@ class DiT(nn.Module):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)
-        for embedder in self.timestep_embedders:
-            for layer in (embedder.mlp[0], embedder.mlp[2]):
-                nn.init.normal_(layer.weight, std=0.02, generator=generator)
-        for block in self.blocks:
-            nn.init.zeros_(block.modulation.weight)
-        for head in self.heads:
-            nn.init.zeros_(head.modulation.weight)
-            nn.init.zeros_(head.linear.weight)
+        for module in self.modules():
+            if isinstance(module, TimestepEmbedder):
+                for layer in module.layers:
+                    nn.init.normal_(layer.weight, std=0.02, generator=generator)
+            elif isinstance(module, Block):
+                nn.init.zeros_(module.modulation.weight)
+            elif isinstance(module, Head):
+                nn.init.zeros_(module.modulation.weight)
+                nn.init.zeros_(module.linear.weight)
 
     def forward(self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor) -> list[Tensor]:
         """One output per scale.

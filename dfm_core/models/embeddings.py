@@ -26,6 +26,13 @@ class TimestepEmbedder(nn.Module):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(NUM_TIMESTEP_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
 
+    @property
+    def layers(self) -> tuple[nn.Linear, nn.Linear]:
+        first, _, last = self.mlp
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        return first, last
+
     def forward(self, t: Tensor) -> Tensor:
         """t: [B], scaled. Returns: [B, D]."""
         embedded: Tensor = self.mlp(timestep_features(t))

@@ -30,7 +30,7 @@ def apply_rope(x: Tensor, rotation: Tensor) -> Tensor:
     Returns: same shape and dtype as x.
     """
     cos, sin = rotation[..., 0], rotation[..., 1]
-    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    a, b = x.float().reshape(*x.shape[:-1], -1, 2).unbind(-1)
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig, SamplingConfig
-from dfm_core.decompositions import Decomposition
+from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.guidance import guide
 from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import stage_schedule
@@ -101,4 +101,4 @@ def guided_velocity(
         torch.cat([mask, mask]),
         torch.cat([labels, null]),
     )
-    return [guide(*v.chunk(2), guidance) for v in both]
+    return [guide(v[:batch], v[batch:], guidance) for v in both]

@@ -16,7 +16,7 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine, learning_rate
 
 
-class TrainingDiverged(Exception):
+class TrainingDivergedError(Exception):
     """The loss is no longer a finite number."""
 
 
@@ -93,7 +93,7 @@ def train(
     over workers and micro-batches.
 
     Args: start_step: steps that the engine's state already has. curve: the rows that belong to them.
-    Raises: TrainingDiverged if a row's loss is not finite, on all workers alike.
+    Raises: TrainingDivergedError if a row's loss is not finite, on all workers alike.
     """
     training = config.training
     per_worker = training.batch_size // engine.world_size
@@ -120,7 +120,7 @@ def train(
             observer.log(rows[-1])
             window = _Window(num_micro)
             if not math.isfinite(rows[-1]["loss"]):
-                raise TrainingDiverged(f"loss {rows[-1]['loss']} at step {done}: lower training.learning_rate?")
+                raise TrainingDivergedError(f"loss {rows[-1]['loss']} at step {done}: lower training.learning_rate?")
         if done in plan.save_at:
             observer.save(done, rows)
         observer.progress(done)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from analysis.drawing import DARK, draw
+from analysis.drawing import DARK, LIGHT, _figure, draw
 from analysis.figures import Chart, Line, Panel, collect_convergence, collect_losses, slug, thin
 from analysis.layouts import measure
 from analysis.plan_file import PlanFile
@@ -92,3 +92,11 @@ def test_hostile_labels_and_values_can_be_drawn(label: str) -> None:
     panel = Panel(label, label, (line,), math.nan)
     chart = Chart("x", label, label, (panel, panel), log_y=True, markers=True)
     assert draw(chart, "svg", DARK).startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("label", ["_hidden", "$x$ and $", "plain"])
+def test_the_legend_shows_every_label_as_it_is(label: str) -> None:
+    panel = Panel("x", "y", (Line(label, (1.0,), (1.0,)), Line("second", (1.0,), (1.0,), color=1)), floor=0.5)
+    (legend,) = _figure(Chart("x", "x", "x", (panel,), log_y=False, markers=True), LIGHT).legends
+    shown = [text.get_text().replace("\\$", "$") for text in legend.get_texts()]
+    assert shown == [label, "second", "real images"]

@@ -172,3 +172,16 @@ def test_the_page_follows_the_readers_colour_scheme() -> None:
     text = render_report(make_plan(), records)["report.html"].decode()
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert text.count('<source media="screen and (prefers-color-scheme: dark)"') == text.count("<picture>") == 1
+
+
+def test_the_lead_says_so_while_the_best_is_not_yet_settled() -> None:
+    plan = make_plan(parts={"p": ("one", "two", "three")})
+    records = {
+        evaluate_digest(row, 200): Record("done", {"fd": fd})
+        for row, fd in (("one", 3.0), ("two", 2.0), ("three", 4.0))
+    }
+    whole = render_report(plan, records)["report.html"].decode()
+    assert "Part p: best FD-Lite0 is <b>2.000</b>, by <b>two</b>." in whole
+    del records[evaluate_digest("three", 200)]
+    half = render_report(plan, records)["report.html"].decode()
+    assert "Part p: best FD-Lite0 so far is <b>2.000</b>, by <b>two</b>." in half

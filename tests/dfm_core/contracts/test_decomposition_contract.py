@@ -107,7 +107,9 @@ def test_analysis_leaves_its_input_alone(decomposition: Decomposition, image: Te
     assert torch.equal(image, before)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, SIDE, SIDE // 2), (1, 1, 2 * SIDE, 2 * SIDE), (1, SIDE, SIDE)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, SIDE, SIDE // 2), (1, 1, SIDE // 2, SIDE), (1, 1, 2 * SIDE, 2 * SIDE), (1, SIDE, SIDE)]
+)
 def test_another_side_is_refused(decomposition: Decomposition, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=rf"was made for \[B, C, {SIDE}, {SIDE}\] images, got"):
         decomposition.analyze(torch.zeros(shape))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import ModelSizeSpec
-from dfm_core.models.dit import DiT
+from dfm_core.models.dit import Block, DiT
 from dfm_core.models.embeddings import timestep_features
 from tests.dfm_core.builders import golden_tensors
 
@@ -133,6 +133,20 @@ def test_the_timestep_scale_multiplies_the_timestep() -> None:
     for a, b in zip(fast(scales, t, labels, stage), slow(scales, 1000.0 * t, labels, stage), strict=True):
         assert torch.equal(a, b)
     assert timestep_features(t[:, 0]).shape == (3, 256)
+
+
+@torch.no_grad()
+def test_the_mlp_of_a_block_is_its_formula_with_the_tanh_gelu() -> None:
+    block, x, width = Block(width=16, heads=2), 3 * torch.randn(2, 5, 16), 16
+    shift, scale, gate = torch.randn(3, width)
+    block.modulation.weight.zero_()
+    block.modulation.bias.copy_(torch.cat([torch.zeros(3 * width), shift, scale, gate]))
+    normed = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
+    hidden = 4 * (normed * (1 + scale) + shift) @ block.fc1.weight.T + block.fc1.bias
+    block.fc1.weight.mul_(4)
+    activated = 0.5 * hidden * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (hidden + 0.044715 * hidden**3)))
+    expected = x + gate * (activated @ block.fc2.weight.T + block.fc2.bias)
+    torch.testing.assert_close(block(x, torch.randn(2, width), None), expected, rtol=0, atol=1e-5)
 
 
 def test_initialisation_is_that_of_dit() -> None:

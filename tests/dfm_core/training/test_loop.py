@@ -14,7 +14,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.paradigms import Batch, LossResult, build_paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
-from dfm_core.training.loop import LoopPlan, TrainingDiverged, make_batch, train
+from dfm_core.training.loop import LoopPlan, TrainingDivergedError, make_batch, train
 from dfm_core.training.state import build_model, read_state
 from tests.dfm_core.builders import NUM_CLASSES, random_dataset, tiny_dfm, tiny_flow_matching, with_values
 from tests.dfm_core.training.observers import Recorder, Silent
@@ -175,14 +175,14 @@ class NanAt:
 def test_a_loss_that_is_not_a_number_stops_training_before_it_is_saved(log_every: int) -> None:
     recorder = Recorder()
     plan = LoopPlan(until_step=6, micro_batch_size=8, log_every=log_every, save_at=frozenset({1, 3}))
-    with pytest.raises(TrainingDiverged, match=r"loss nan at step 3: lower training\.learning_rate\?"):
+    with pytest.raises(TrainingDivergedError, match=r"loss nan at step 3: lower training\.learning_rate\?"):
         train(tiny_dfm(), NanAt(tiny_dfm(), 20), random_dataset(), engine_for(tiny_dfm()), plan, recorder)
     assert list(recorder.saved) == [1]
 
 
 def test_a_learning_rate_without_bounds_diverges() -> None:
     config = with_values(tiny_dfm(), {"training.learning_rate": 1e30, "training.warmup_steps": 0})
-    with pytest.raises(TrainingDiverged, match=r"loss (nan|inf) at step"):
+    with pytest.raises(TrainingDivergedError, match=r"loss (nan|inf) at step"):
         run(config, engine_for(config))
 
 

@@ -1,0 +1,146 @@
+"""The plan: what is one task, what is shared, and what a digest depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from dfm_core.compute import model_cost, training_flops
+from orchestration.done import finished_results, needed
+from orchestration.layout import TaskPaths
+from orchestration.plan import Plan, make_plan, plan_json
+from orchestration.results import TaskResult, write_result
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from tests.orchestration.conftest import QUICKSTART
+
+
+def plan(*overrides: str) -> Plan:
+    return make_plan(load_sweep(QUICKSTART, overrides))
+
+
+def digests(made: Plan, kind: str) -> set[str]:
+    return {task.digest for task in made.of_kind(kind)}
+
+
+def test_the_quickstart_trains_three_models_for_its_six_rows() -> None:
+    made = plan()
+    assert len(made.trials) == 6
+    assert len(made.of_kind("train")) == 3
+    assert len(made.of_kind("evaluate")) == 15  # the default DFM row stands in two parts
+    assert len(made.of_kind("reference")) == 1
+
+
+def test_the_quickstart_compares_at_equal_compute() -> None:
+    first, *others = [task.flops for task in plan().of_kind("train")]
+    for flops in others:
+        assert flops == pytest.approx(first, rel=0.01)
+
+
+def test_inputs_come_before_their_readers() -> None:
+    seen: set[str] = set()
+    for task in plan().tasks.values():
+        assert set(task.inputs) <= seen
+        seen.add(task.digest)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.learning_rate=0.5",
+        "training.batch_size=16",
+        "training.class_dropout=0.2",
+        "training.precision=bf16",
+        "model.size=nano",
+        "model.preconditioning=none",
+        "data.standardize=true",
+        "seeds=[1]",
+    ],
+)
+def test_whatever_changes_a_training_changes_its_digest_and_its_evaluations(override: str) -> None:
+    assert not digests(plan(), "train") & digests(plan(override), "train")
+    assert not digests(plan(), "evaluate") & digests(plan(override), "evaluate")
+
+
+@pytest.mark.parametrize(
+    "override", ["sampling.guidance=2.0", "evaluation.seed=3", "evaluation.num_samples=77", "sampling.steps=[5, 5]"]
+)
+def test_sampling_settings_share_the_trainings(override: str) -> None:
+    base = plan("parts={p: {rows: {DFM: {}}}}")
+    changed = plan("parts={p: {rows: {DFM: {}}}}", override)
+    assert digests(base, "train") == digests(changed, "train")
+    assert not digests(base, "evaluate") & digests(changed, "evaluate")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["workers.num_workers=1", "workers.zero_stage=3", "workers.log_every=7", "storage.root=/x", "title=other"],
+)
+def test_what_cannot_change_a_number_changes_no_digest(override: str) -> None:
+    assert plan().tasks.keys() == plan(override).tasks.keys()
+
+
+def test_more_steps_extend_the_same_training() -> None:
+    short, long = plan(), plan("training.steps=1600", "evaluation.at_steps=[100, 400, 800, 1600]")
+    assert digests(short, "train") == digests(long, "train")
+    assert digests(short, "evaluate") < digests(long, "evaluate")
+
+
+def test_flow_matching_ignores_the_settings_of_stages_it_does_not_have() -> None:
+    rows = "parts={p: {grid: {training.first_stage_probability: [0.7, 0.9]}}}"
+    single = ("paradigm=flow_matching", "decomposition={name: identity, resolutions: [32]}", "model.patch_sizes=[4]")
+    made = plan(rows, *single, "sampling.steps=[20]", "sampling.tau=[]")
+    assert len(made.trials) == 2
+    assert len(made.of_kind("train")) == 1
+
+
+def test_the_published_plan_is_the_same_text_for_the_same_sweep() -> None:
+    assert plan_json(plan(), "sqlite:///x") == plan_json(plan(), "sqlite:///x")
+
+
+def test_the_published_plan_says_what_a_training_costs() -> None:
+    made = plan()
+    document = json.loads(plan_json(made, "sqlite:///x"))
+    (task,) = [task for task in made.of_kind("train") if task.config.paradigm == "flow_matching"]
+    cost = model_cost(task.config, channels=1, num_classes=10)
+    assert document["tasks"][task.digest]["flops_per_step"] == training_flops(task.config, cost, 1)
+    assert document["tasks"][task.digest]["num_parameters"] == cost.num_parameters
+
+
+def finish(store: Store, tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        for step in task.snapshot_steps:
+            store.publish(TaskPaths(task.digest).snapshot(step), [])
+        write_result(store, TaskResult(task.digest, task.kind, {}, 1.0, step=task.until_step))
+
+
+def test_a_finished_sweep_needs_nothing(store: Store) -> None:
+    made = plan()
+    finish(store, list(made.tasks.values()))
+    assert needed(made, finished_results(store, made)) == []
+
+
+def test_one_missing_evaluation_needs_only_itself(store: Store) -> None:
+    made = plan()
+    *others, missing = made.tasks.values()
+    finish(store, others)
+    assert [task.digest for task in needed(made, finished_results(store, made))] == [missing.digest]
+
+
+def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> None:
+    made = plan()
+    finish(store, list(made.tasks.values()))
+    training = made.of_kind("train")[0]
+    store.remove(TaskPaths(training.digest).snapshot(400))
+    assert [task.digest for task in needed(made, finished_results(store, made))] == [training.digest]
+
+
+def test_a_torn_record_counts_as_not_done(store: Store) -> None:
+    made = plan()
+    finish(store, list(made.tasks.values()))
+    evaluation = made.of_kind("evaluate")[0]
+    store.write(TaskPaths(evaluation.digest).result, b'{"digest": "torn')
+    assert [task.digest for task in needed(made, finished_results(store, made))] == [evaluation.digest]
