@@ -114,7 +114,7 @@ def test_drawing_does_not_depend_on_how_indices_are_batched() -> None:
 def test_stages_come_with_their_probabilities(first: float, stages: int) -> None:
     resolutions = (2, 4, 8)[-stages:]
     config = tiny_dfm({"decomposition.resolutions": resolutions, "training.first_stage_probability": first})
-    count = 5000
+    count = 2500
     frequencies = torch.bincount(draw_timesteps(config, range(count)).stage, minlength=stages) / count
     assert len(frequencies) == stages
     for frequency, probability in zip(frequencies.tolist(), config.stage_probabilities, strict=True):

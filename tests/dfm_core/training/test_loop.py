@@ -112,7 +112,7 @@ def test_training_learns_an_image_by_heart() -> None:
     config = tiny_dfm({"training.class_dropout": 0.0, "training.batch_size": 16})
     plan = LoopPlan(until_step=150, micro_batch_size=16, log_every=25, save_at=frozenset())
     rows = train(config, build_paradigm(config, STD), random_dataset(1), engine_for(config), plan, Silent())
-    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.65 * rows[0]["loss"]
 
 
 def test_the_observer_sees_every_step_and_saves_after_the_row_is_logged() -> None:

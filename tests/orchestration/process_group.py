@@ -1,0 +1,112 @@
+"""Trainings in a real gloo process group, without Ray: several jobs one after the other in the same processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from dfm_core.config import ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
+from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.paradigms import build_paradigm
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.loop import LoopPlan, train
+from dfm_core.training.state import build_model, read_state, write_state_shard
+from orchestration.deepspeed_engine import DeepSpeedEngine
+from orchestration.runtime import ZeroStage
+
+CONFIG = ExperimentConfig(
+    model=ModelConfig(size="nano"),
+    training=TrainingConfig(batch_size=8, learning_rate=4e-3, warmup_steps=3, ema_decay=0.9, gradient_clip=0.5),
+    sampling=SamplingConfig(steps=(3, 2)),
+)
+LAST_STEP, CUT_STEP = 10, 5
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, or a half of one."""
+
+    name: str
+    zero_stage: ZeroStage
+    micro_batch_size: int
+    start: int = 0
+    until: int = LAST_STEP
+    save_to: str = ""
+    resume_from: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a job found."""
+
+    losses: list[float]
+    """Loss of every step from the job's start."""
+    ema: list[float]
+    """Sum and sum of squares of the averaged weights."""
+
+
+class _Saver:
+    def __init__(self, engine: DeepSpeedEngine, directory: str) -> None:
+        self.engine, self.directory = engine, directory
+
+    def progress(self, step: int) -> None: ...
+
+    def log(self, row: CurveRow) -> None: ...
+
+    def save(self, step: int, curve: list[CurveRow]) -> None:
+        Path(self.directory).mkdir(exist_ok=True, parents=True)
+        write_state_shard(self.engine, Path(self.directory))
+        self.engine.barrier()
+
+
+def run_jobs(world_size: int, jobs: list[Job], folder: Path) -> dict[str, Finding]:
+    """Runs jobs in order on `world_size` processes and returns what each found, by name."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    torch.multiprocessing.spawn(_run, (world_size, port, jobs, str(folder)), nprocs=world_size)
+    found = {}
+    for job in jobs:
+        data = json.loads((folder / f"{job.name}.json").read_text())
+        found[job.name] = Finding(data["losses"], data["ema"])
+    return found
+
+
+def _run(rank: int, world_size: int, port: int, jobs: list[Job], folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        LOCAL_WORLD_SIZE=str(world_size),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    torch.distributed.init_process_group("gloo")
+    dataset = load_dataset("fashion_mnist", "train")
+    scale_std = measure_scale_std(CONFIG, dataset)
+    for job in jobs:
+        engine = DeepSpeedEngine(
+            build_model(CONFIG, 1, 10, scale_std),
+            CONFIG.training,
+            zero_stage=job.zero_stage,
+            micro_batch_size=job.micro_batch_size,
+            device=torch.device("cpu"),
+        )
+        if job.resume_from:
+            engine.load(read_state(Path(job.resume_from).glob("state-*")), job.start)
+        plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()))
+        paradigm = build_paradigm(CONFIG, scale_std)
+        rows = train(CONFIG, paradigm, dataset, engine, plan, _Saver(engine, job.save_to), start_step=job.start)
+        average = torch.cat([tensor.double().flatten() for _, tensor in engine.tensors("ema")])
+        if rank == 0:
+            data = {"losses": [row["loss"] for row in rows], "ema": [float(average.sum()), float(average.norm())]}
+            (Path(folder) / f"{job.name}.json").write_text(json.dumps(data))
+    torch.distributed.destroy_process_group()

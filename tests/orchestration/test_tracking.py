@@ -1,0 +1,105 @@
+"""MLflow, a real one on sqlite: one run per task, nothing twice, an outage costs no result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from orchestration.plan import make_plan
+from orchestration.problems import UserError
+from orchestration.results import TaskResult
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from orchestration.tracking import Tracker, default_uri
+from tests.orchestration.conftest import QUICKSTART
+
+PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": "a diff"}}
+ROWS = [{"step": float(step), "loss": 1.0 / step} for step in range(1, 5)]
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return make_plan(load_sweep(QUICKSTART)).of_kind("train")[0]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One database for the module: making one takes seconds."""
+    return Store(str(tmp_path_factory.mktemp("mlflow")))
+
+
+def open_tracker(store: Store, experiment: str) -> Tracker:
+    return Tracker(default_uri(store), experiment, store, PROVENANCE)
+
+
+def only_run(store: Store, experiment: str) -> tuple[MlflowClient, Run]:
+    client = MlflowClient(tracking_uri=default_uri(store))
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    (run,) = client.search_runs([found.experiment_id])
+    return client, run
+
+
+def test_a_task_is_one_run_over_all_attempts_and_its_curve_has_no_point_twice(database: Store, task: Task) -> None:
+    first = open_tracker(database, "attempts")
+    first.begin(task)
+    first.curve(task, ROWS[:2])
+    second = open_tracker(database, "attempts")  # another process, after the first was killed
+    second.begin(task)
+    second.curve(task, ROWS[1:3])
+    second.complete(task, TaskResult(task.digest, "train", {"training_flops": 5.0}, 1.0, step=4, curve=tuple(ROWS)))
+    client, run = only_run(database, "attempts")
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(int(row["step"]), row["loss"]) for row in ROWS]
+    assert run.data.tags["dfm.status"] == "done"
+    assert run.info.status == "FINISHED"
+    assert open_tracker(database, "attempts").is_complete(task.digest)
+
+
+def test_a_run_carries_config_digest_and_provenance(database: Store, task: Task) -> None:
+    open_tracker(database, "provenance").begin(task)
+    client, run = only_run(database, "provenance")
+    assert run.data.tags["dfm.digest"] == task.digest
+    assert run.data.tags["git_commit"] == "abc"
+    assert run.data.params["training.learning_rate"] == str(task.config.training.learning_rate)
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert {"provenance.json", "uncommitted.diff", "task.json"} <= names
+
+
+def test_a_failed_task_says_why_and_can_be_tried_again(database: Store, task: Task) -> None:
+    tracker = open_tracker(database, "failure")
+    tracker.begin(task)
+    tracker.fail(task, "out of luck")
+    _, run = only_run(database, "failure")
+    assert (run.data.tags["dfm.status"], run.data.tags["failure"], run.info.status) == (
+        "failed",
+        "out of luck",
+        "FAILED",
+    )
+    open_tracker(database, "failure").begin(task)
+    _, run = only_run(database, "failure")
+    assert (run.data.tags["dfm.status"], run.info.status) == ("running", "RUNNING")
+
+
+def test_an_outage_raises_nothing_and_is_counted(tmp_path: Path, task: Task) -> None:
+    store = Store(str(tmp_path))
+    tracker = open_tracker(store, "outage")
+    Path(store.path("mlflow.db")).write_bytes(b"not a database any more, " * 1000)
+    tracker.begin(task)
+    tracker.curve(task, ROWS)
+    assert tracker.num_failed_calls == 2
+
+
+def test_a_database_that_cannot_be_used_is_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(UserError, match=r"tracking\.uri: cannot use MLflow"):
+        open_tracker(Store(str(tmp_path)), "any")
+
+
+def test_a_remote_store_needs_a_tracking_server() -> None:
+    with pytest.raises(UserError, match="give a tracking server"):
+        default_uri(Store("memory://bucket"))
