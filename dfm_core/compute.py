@@ -1,4 +1,4 @@
-"""Compute and parameter accounting from formulas (METHOD 5.2 and 11). Needs no torch: planning reads it."""
+"""Compute and parameter accounting from formulas (numerics 5.2 and 11). Needs no torch: planning reads it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class DataConfig:
     dataset: str = "fashion_mnist"
     """A name in `dfm_core.data.catalog.DATASETS`."""
     standardize: bool = False
-    """Divide every scale by its standard deviation on the training data before noising (METHOD: optional)."""
+    """Divide every scale by its standard deviation on the training data before noising (numerics: optional)."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ class TrainingConfig:
     batch_size: PositiveInt = 256
     """Images per optimiser step, over all workers."""
     timesteps: TimestepLaw = "independent"
-    """`independent`: one draw per scale (METHOD 3.1); `tied`: one timestep shared by all scales, none masked."""
+    """`independent`: one draw per scale (numerics 3.1); `tied`: one timestep shared by all scales, none masked."""
     first_stage_probability: Probability = 0.9
-    """P(only the coarsest scale is active); the rest is split evenly over the later stages (METHOD A1, A21)."""
+    """P(only the coarsest scale is active); the rest is split evenly over the later stages (numerics A1, A21)."""
     location: float = 0.0
     """Location of the logit-normal timestep of the active stage."""
     scale: PositiveFloat = 1.0
@@ -166,7 +166,7 @@ class ExperimentConfig:
 
     @property
     def stage_probabilities(self) -> tuple[float, ...]:
-        """P(stage q is the active one), [S], sums to 1 (METHOD 3.1; A21 for S > 2)."""
+        """P(stage q is the active one), [S], sums to 1 (numerics 3.1; A21 for S > 2)."""
         if self.num_stages == 1:
             return (1.0,)
         first = self.training.first_stage_probability
@@ -233,7 +233,7 @@ def _step_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class ModelSizeSpec:
-    """Dimensions of a diffusion transformer (METHOD 5.2; `nano` and `micro` are ours, for CPUs)."""
+    """Dimensions of a diffusion transformer (numerics 5.2; `nano` and `micro` are ours, for CPUs)."""
 
     depth: int
     width: int

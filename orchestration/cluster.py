@@ -14,6 +14,9 @@ from orchestration.provenance import ROOT
 from orchestration.runtime import WorkersConfig
 from orchestration.storage import JOB_VARIABLE
 
+_LEAST_CPUS = 2
+"""A cluster on this machine has at least as many, so that the quickstart's two workers fit on one core too."""
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -56,23 +59,23 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {os.environ['RAY_ADDRESS']}: {reason}") from None
     else:
-        needed = workers.num_workers * workers.cpus_per_worker
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, needed),
+            num_cpus=max(os.cpu_count() or 1, _LEAST_CPUS),
             dashboard_host="127.0.0.1",
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
             **options,
         )
     try:
-        yield _checked_capacity(workers)
+        resources = ray.cluster_resources()
+        capacity = Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), len(ray.nodes()))
+        _check_capacity(capacity, workers)
+        yield capacity
     finally:
         ray.shutdown()
 
 
-def _checked_capacity(workers: WorkersConfig) -> Capacity:
-    resources = ray.cluster_resources()
-    found = Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), len(ray.nodes()))
+def _check_capacity(found: Capacity, workers: WorkersConfig) -> None:
     if found.concurrent_trainings(workers) < 1:
         unit = "GPU" if workers.use_gpu else "CPU"
         raise UserError.of(
@@ -87,4 +90,3 @@ def _checked_capacity(workers: WorkersConfig) -> Capacity:
             f"{workers.num_evaluators} evaluators with {workers.gpus_per_evaluator} GPU each do not fit: "
             f"the cluster has {found.num_gpus:g} GPUs",
         )
-    return found

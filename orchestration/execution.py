@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from orchestration.problems import EXIT_TASKS_FAILED
 from orchestration.provenance import environment, record_source
 from orchestration.results import TaskResult
 from orchestration.storage import Store
-from orchestration.tracking import Tracker, default_uri
+from orchestration.tracking import Tracker, resolve_uri
 
 
 def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
@@ -24,7 +25,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
     """
     started = time.monotonic()
     logging.captureWarnings(capture=True)
-    uri = plan.spec.runtime.tracking.uri or default_uri(store)
+    uri = resolve_uri(plan.spec.runtime.tracking.uri, store, os.environ)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
     tracker = Tracker(uri, plan.spec.name, store, provenance)
     document = plan_json(plan, uri)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dfm_core.config import as_plain
 from dfm_core.training.curve import CurveRow
@@ -37,11 +38,20 @@ _MAX_PARAM_CHARACTERS = 6000
 _LOG = logging.getLogger(__name__)
 
 
-def default_uri(store: Store) -> str:
-    """sqlite under a local root.
+def resolve_uri(configured: str | None, store: Store, environment: Mapping[str, str]) -> str:
+    """The tracking URI: the config's, else MLFLOW_TRACKING_URI, else sqlite under a local storage root.
 
-    Raises: UserError for a remote root, where a database file cannot be shared.
+    Raises: UserError if it holds a password (it is published with the plan), or if there is none for a remote root.
     """
+    uri = configured or environment.get("MLFLOW_TRACKING_URI")
+    if uri:
+        if urlsplit(uri).password:
+            raise UserError.of(
+                "tracking.uri",
+                "holds a password, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, a database's in its own client settings",
+            )
+        return uri
     if not store.is_local:
         raise UserError.of("tracking.uri", f"give a tracking server: {store.root} cannot hold a database")
     return f"sqlite:///{store.path(DATABASE)}"

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,12 +21,15 @@ Locate = Callable[[str], str]
 """Dotted key -> where the user wrote it."""
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 _FIELD_TYPES: dict[type[Any], Mapping[str, Any]] = {}
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    """pydantic's validator of a config dataclass; built once for each."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def field_types(kind: type[Any]) -> Mapping[str, Any]:

@@ -54,7 +54,7 @@ def load_dataset(name: str, split: str) -> ImageDataset:
 
 
 def measure_scale_std(config: ExperimentConfig, dataset: ImageDataset) -> tuple[float, ...]:
-    """Standard deviation of each scale over all training images, one scalar per scale (METHOD A15), [S].
+    """Standard deviation of each scale over all training images, one scalar per scale (numerics A15), [S].
 
     Accumulated in float64 in a fixed order: every worker computes the same number.
     """

@@ -24,7 +24,7 @@ def upsample(image: Tensor, side: int) -> Tensor:
 
 @dataclass(frozen=True)
 class LaplacianPyramid:
-    """X^1 = D_1 and X^s = D_s - up(D_{s-1}), with D_s the image at side r_s, made level by level (METHOD 2.1).
+    """X^1 = D_1 and X^s = D_s - up(D_{s-1}), with D_s the image at side r_s, made level by level (numerics 2.1).
 
     Exact for any down and up, since the same up(D_{s-1}) is subtracted and added.
     """

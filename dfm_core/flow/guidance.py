@@ -1,4 +1,4 @@
-"""Classifier-free guidance (METHOD 1)."""
+"""Classifier-free guidance (numerics 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The straight path from noise to data (DFM, Eq. 3; METHOD 1)."""
+"""The straight path from noise to data (DFM, Eq. 3; numerics 1)."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def interpolate(noise: Tensor, data: Tensor, t: Tensor) -> Tensor:
 
 
 def velocity(noise: Tensor, data: Tensor) -> Tensor:
-    """d/dt of the path: data - noise, [B, ...] (METHOD 1)."""
+    """d/dt of the path: data - noise, [B, ...] (numerics 1)."""
     return data - noise

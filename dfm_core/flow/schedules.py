@@ -1,4 +1,4 @@
-"""The stage schedule of sampling: which scale moves when (DFM, section 3.4 and Figure 2a; METHOD 4.1)."""
+"""The stage schedule of sampling: which scale moves when (DFM, section 3.4 and Figure 2a; numerics 4.1)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class StageSchedule:
 
 
 def stage_schedule(steps: Sequence[int], tau: Sequence[float]) -> StageSchedule:
-    """The schedule of S stages (METHOD 4.1).
+    """The schedule of S stages (numerics 4.1).
 
     Scale s rests at 0 until its stage begins at C_{s-1}, rises straight to tau_s at C_s, and from there in one
-    straight line to 1 at the last step (METHOD A7: it is not re-scaled at later switches).
+    straight line to 1 at the last step (numerics A7: it is not re-scaled at later switches).
 
     Args: steps: solver steps of each stage, [S]. tau: threshold of each stage but the last, [S - 1], in (0, 1].
     Raises: ValueError if the lengths do not match or a value is out of range.
@@ -48,3 +48,9 @@ def stage_schedule(steps: Sequence[int], tau: Sequence[float]) -> StageSchedule:
     times = tuple(tuple(time(stage, n) for stage in range(len(steps))) for n in range(total + 1))
     num_active = tuple(sum(end - own <= n for end, own in zip(ends, steps, strict=True)) for n in range(total))
     return StageSchedule(times=times, num_active=num_active)
+
+
+def tied_schedule(num_steps: int, num_stages: int) -> StageSchedule:
+    """All scales together on the uniform grid n / N, none waiting (the paper's "tied" ablation, Table 1b)."""
+    times = tuple((n / num_steps,) * num_stages for n in range(num_steps + 1))
+    return StageSchedule(times=times, num_active=(num_stages,) * num_steps)

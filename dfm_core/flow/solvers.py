@@ -14,7 +14,7 @@ VelocityField = Callable[[Sequence[Tensor], Tensor, int], list[Tensor]]
 
 
 def euler(field: VelocityField, noise: Sequence[Tensor], schedule: StageSchedule) -> list[Tensor]:
-    """Euler's method over the stage schedule (METHOD 4.1): X^s += (t_s(n+1) - t_s(n)) v^s for the active scales.
+    """Euler's method over the stage schedule (numerics 4.1): X^s += (t_s(n+1) - t_s(n)) v^s for the active scales.
 
     The state is float64, as in the released code: forty additions in float32 would cost the last digits.
 

@@ -1,4 +1,4 @@
-"""The training distribution of stages and timesteps (DFM, section 3.3; METHOD 3.1)."""
+"""The training distribution of stages and timesteps (DFM, section 3.3; numerics 3.1)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class TimestepDraw:
 
 
 def logit_normal(normal: Tensor, location: float, scale: float) -> Tensor:
-    """sigmoid(location + scale * z): a timestep in (0, 1) from a standard normal z (METHOD 1)."""
+    """sigmoid(location + scale * z): a timestep in (0, 1) from a standard normal z (numerics 1)."""
     return torch.sigmoid(location + scale * normal)
 
 
 def assemble_timesteps(stage: Tensor, normals: Tensor, config: ExperimentConfig) -> TimestepDraw:
-    """Timesteps from the active stages and one standard normal per scale (METHOD 3.1).
+    """Timesteps from the active stages and one standard normal per scale (numerics 3.1).
 
     Args: stage: [B] int64 in [0, S). normals: [B, S] float64.
     """

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two Gaussians (METHOD 10)."""
+"""The Fréchet distance between two Gaussians (numerics 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The diffusion transformer with one patchify, timestep embedder and head per scale (DFM, section 3.4; METHOD 5)."""
+"""The diffusion transformer with one patchify, timestep embedder and head per scale (DFM, section 3.4; numerics 5)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP under adaLN-Zero: x + gate * f(norm(x) (1 + scale) + shift) (METHOD 5.2)."""
+    """Attention and MLP under adaLN-Zero: x + gate * f(norm(x) (1 + scale) + shift) (numerics 5.2)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Head(nn.Module):
 
 
 class DiT(nn.Module):
-    """Diffusion transformer over S scales that share one token grid (METHOD 5.3).
+    """Diffusion transformer over S scales that share one token grid (numerics 5.3).
 
     h = sum_s Patchify_s(X^s),  c = sum_s TEmb_s(t_s) + YEmb(y) + StageEmb(stage),  out_s = Head_s(blocks(h, c), c)
     """

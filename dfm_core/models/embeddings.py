@@ -1,4 +1,4 @@
-"""Features of timesteps and positions (METHOD 5.4, 5.5)."""
+"""Features of timesteps and positions (numerics 5.4, 5.5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NUM_TIMESTEP_FEATURES = 256
 
 
 def timestep_features(t: Tensor, num_features: int = NUM_TIMESTEP_FEATURES) -> Tensor:
-    """Sin-cos features, cosines first: f_i = 10000^(-i / (n/2)) (METHOD 5.4).
+    """Sin-cos features, cosines first: f_i = 10000^(-i / (n/2)) (numerics 5.4).
 
     Args: t: timestep as it is to be fed, already scaled, [B]. Returns: [B, num_features] float32.
     """

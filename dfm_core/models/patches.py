@@ -1,4 +1,4 @@
-"""Images to tokens and back (METHOD 5.3). All scales share one token grid; only the patch side differs."""
+"""Images to tokens and back (numerics 5.3). All scales share one token grid; only the patch side differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EDM's preconditioning carried to flow matching, per scale (METHOD 5.1)."""
+"""EDM's preconditioning carried to flow matching, per scale (numerics 5.1)."""
 
 from __future__ import annotations
 

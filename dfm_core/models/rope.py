@@ -1,4 +1,4 @@
-"""Rotary position embedding over a grid of tokens (METHOD 5.5)."""
+"""Rotary position embedding over a grid of tokens (numerics 5.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decomposable Flow Matching (DFM, section 3; METHOD 3 and 4)."""
+"""Decomposable Flow Matching (DFM, section 3; numerics 3 and 4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.guidance import guide
 from dfm_core.flow.path import interpolate, velocity
-from dfm_core.flow.schedules import stage_schedule
+from dfm_core.flow.schedules import StageSchedule, stage_schedule, tied_schedule
 from dfm_core.flow.solvers import euler
 from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.models.velocity import VelocityModel
@@ -31,7 +31,7 @@ class DecomposableFlowMatching:
     """What each scale is divided by before noising; ones unless the data is standardised."""
 
     def loss(self, model: VelocityModel, batch: Batch) -> LossResult:
-        """L = E sum_s M_s mean((v_hat^s - v^s)^2) (DFM, Eq. 4; mean per scale: METHOD A4)."""
+        """L = E sum_s M_s mean((v_hat^s - v^s)^2) (DFM, Eq. 4; mean per scale: numerics A4)."""
         device, seed = batch.images.device, self.config.seed
         draw = draw_timesteps(self.config, batch.indices)
         t, mask = draw.t.to(device), draw.mask.to(device)
@@ -57,7 +57,7 @@ class DecomposableFlowMatching:
     def sample(
         self, model: VelocityModel, labels: Tensor, indices: Sequence[int], seed: int, sampling: SamplingConfig
     ) -> SampleResult:
-        schedule = stage_schedule(sampling.steps, sampling.tau)
+        schedule = self._schedule(sampling)
         channels = model.network.channels
         noises = [
             normal(seed, f"sample_noise/{s}", indices, (channels, side, side)).to(labels.device)
@@ -71,6 +71,12 @@ class DecomposableFlowMatching:
         image = self.synthesize(scales).float()
         return SampleResult(image, schedule.num_steps * (1 if sampling.guidance == 1.0 else 2))
 
+    def _schedule(self, sampling: SamplingConfig) -> StageSchedule:
+        """Stage after stage, unless the model was trained with all timesteps tied: then it never saw a stage wait."""
+        if self.config.training.timesteps == "tied":
+            return tied_schedule(sum(sampling.steps), len(sampling.steps))
+        return stage_schedule(sampling.steps, sampling.tau)
+
     def analyze(self, images: Tensor) -> list[Tensor]:
         """Scales as the model sees them, coarsest first."""
         return [x / std for x, std in zip(self.decomposition.analyze(images), self.scale_std, strict=True)]
@@ -83,7 +89,7 @@ class DecomposableFlowMatching:
 def guided_velocity(
     model: VelocityModel, state: Sequence[Tensor], t: Tensor, num_active: int, labels: Tensor, guidance: float
 ) -> list[Tensor]:
-    """The model's velocity of every scale under classifier-free guidance, one weight for all scales (METHOD 4.1).
+    """The model's velocity of every scale under classifier-free guidance, one weight for all scales (numerics 4.1).
 
     Args: state: scale s is [B, C, r_s, r_s], any float type. t: [S]. labels: [B]. Returns: float32, as state.
     """

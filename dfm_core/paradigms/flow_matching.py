@@ -1,4 +1,4 @@
-"""Flow Matching, the baseline: one path from noise to the image (METHOD 1).
+"""Flow Matching, the baseline: one path from noise to the image (numerics 1).
 
 Written on its own, not as a special case of DFM, so that a test can hold the two against each other: DFM with the
 identity decomposition must agree with it bitwise.
@@ -24,7 +24,7 @@ from dfm_core.seeding import normal, normal_scalars
 
 @dataclass(frozen=True)
 class FlowMatching:
-    """Flow matching with logit-normal timesteps (METHOD A17)."""
+    """Flow matching with logit-normal timesteps (numerics A17)."""
 
     config: ExperimentConfig
     image_std: float

@@ -1,4 +1,4 @@
-"""Class dropout, shared by all paradigms (METHOD 3.3)."""
+"""Class dropout, shared by all paradigms (numerics 3.3)."""
 
 from __future__ import annotations
 

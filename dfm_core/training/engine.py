@@ -105,7 +105,7 @@ class PlainEngine:
 
 
 def build_optimizer(model: torch.nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters (METHOD 3.3: decoupled decay); the learning rate is set at every step."""
+    """AdamW over all parameters (numerics 3.3: decoupled decay); the learning rate is set at every step."""
     return torch.optim.AdamW(
         model.parameters(),
         lr=training.learning_rate,

@@ -121,7 +121,7 @@ def test_a_stage_embedding_costs_one_row_a_stage_and_no_operation() -> None:
 
 
 def test_a_training_step_is_six_flops_a_mac_and_image() -> None:
-    # METHOD 11: DiT-B/2 at 512 px with batch 256 takes 1.6350e14 FLOPs a step, 9.810e19 in 600k steps.
+    # numerics 11: DiT-B/2 at 512 px with batch 256 takes 1.6350e14 FLOPs a step, 9.810e19 in 600k steps.
     config = with_values(latent_config("B", (64,), (2,), stage_embedding=False), {"training.batch_size": 256})
     cost = model_cost(config, 16, IMAGENET_CLASSES)
     assert training_flops(config, cost, 1) == 6 * cost.forward_macs * 256

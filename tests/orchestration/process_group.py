@@ -60,7 +60,7 @@ class _Saver:
 
     def log(self, row: CurveRow) -> None: ...
 
-    def save(self, step: int, curve: list[CurveRow]) -> None:
+    def save(self, step: int, curve: list[CurveRow]) -> None:  # noqa: ARG002
         Path(self.directory).mkdir(exist_ok=True, parents=True)
         write_state_shard(self.engine, Path(self.directory))
         self.engine.barrier()

@@ -14,7 +14,7 @@ from orchestration.results import TaskResult
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task
-from orchestration.tracking import Tracker, default_uri
+from orchestration.tracking import Tracker, resolve_uri
 from tests.orchestration.conftest import QUICKSTART
 
 PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": "a diff"}}
@@ -33,11 +33,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def open_tracker(store: Store, experiment: str) -> Tracker:
-    return Tracker(default_uri(store), experiment, store, PROVENANCE)
+    return Tracker(resolve_uri(None, store, {}), experiment, store, PROVENANCE)
 
 
 def only_run(store: Store, experiment: str) -> tuple[MlflowClient, Run]:
-    client = MlflowClient(tracking_uri=default_uri(store))
+    client = MlflowClient(tracking_uri=resolve_uri(None, store, {}))
     found = client.get_experiment_by_name(experiment)
     assert found is not None
     (run,) = client.search_runs([found.experiment_id])
@@ -102,4 +102,16 @@ def test_a_database_that_cannot_be_used_is_a_users_mistake(tmp_path: Path) -> No
 
 def test_a_remote_store_needs_a_tracking_server() -> None:
     with pytest.raises(UserError, match="give a tracking server"):
-        default_uri(Store("memory://bucket"))
+        resolve_uri(None, Store("memory://bucket"), {})
+
+
+def test_the_configured_server_wins_over_the_environments(tmp_path: Path) -> None:
+    store, environment = Store(str(tmp_path)), {"MLFLOW_TRACKING_URI": "http://theirs"}
+    assert resolve_uri("http://ours", store, environment) == "http://ours"
+    assert resolve_uri(None, store, environment) == "http://theirs"
+
+
+def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds a password") as caught:
+        resolve_uri("https://me:s3cret@host", Store(str(tmp_path)), {})
+    assert "s3cret" not in str(caught.value)

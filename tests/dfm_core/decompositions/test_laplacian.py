@@ -1,4 +1,4 @@
-"""The Laplacian pyramid against the released code, torch's resize and its own algebra (METHOD 2.1)."""
+"""The Laplacian pyramid against the released code, torch's resize and its own algebra (numerics 2.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The straight path against SiT and flow_matching, and against its own derivative (METHOD 1)."""
+"""The straight path against SiT and flow_matching, and against its own derivative (numerics 1)."""
 
 from __future__ import annotations
 

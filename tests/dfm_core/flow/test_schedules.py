@@ -1,4 +1,4 @@
-"""The stage schedule against the released scheduler and the worked examples (METHOD 4.1, 4.2)."""
+"""The stage schedule against the released scheduler and the worked examples (numerics 4.1, 4.2)."""
 
 from __future__ import annotations
 

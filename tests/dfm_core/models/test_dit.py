@@ -1,4 +1,4 @@
-"""The transformer against the released network's outputs, and the symmetries its parts must have (METHOD 5)."""
+"""The transformer against the released network's outputs, and the symmetries its parts must have (numerics 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of timesteps and positions against DiT and FLUX (METHOD 5.4)."""
+"""Features of timesteps and positions against DiT and FLUX (numerics 5.4)."""
 
 from __future__ import annotations
 

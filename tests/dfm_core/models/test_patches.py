@@ -1,4 +1,4 @@
-"""Token order and feature order against DiT's patch embedding and unpatchify (METHOD 5.3)."""
+"""Token order and feature order against DiT's patch embedding and unpatchify (numerics 5.3)."""
 
 from __future__ import annotations
 

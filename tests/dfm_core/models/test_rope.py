@@ -1,4 +1,4 @@
-"""Rotary positions against FLUX, diffusers and LightningDiT, and their invariances (METHOD 5.5)."""
+"""Rotary positions against FLUX, diffusers and LightningDiT, and their invariances (numerics 5.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decomposable Flow Matching: the released loss, what masks hide, and samples with known answers (METHOD 3, 4)."""
+"""Decomposable Flow Matching: the released loss, what masks hide, and samples with known answers (numerics 3, 4)."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_sampling_feeds_the_stage_schedule_to_the_model() -> None:
 
 
 def test_a_model_trained_with_tied_timesteps_samples_all_scales_together() -> None:
-    # METHOD 3.2, "Tied": sampling advances all timesteps together on n/N. A staged schedule would ask the model for
+    # numerics 3.2, "Tied": sampling advances all timesteps together on n/N. A staged schedule would ask the model for
     # masks and stages that it never saw in training.
     model = FormulaModel(lambda scales, *_: list(scales))
     build_paradigm(tiny_dfm({"training.timesteps": "tied"}), (1.0, 1.0)).sample(

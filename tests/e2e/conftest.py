@@ -1,0 +1,48 @@
+"""One undisturbed run of the tiny sweep, as a Ray job; the others are held against it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment
+
+
+@dataclass(frozen=True)
+class FinishedSweep:
+    """The undisturbed run."""
+
+    root: Path
+    output: str
+    code: int
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
+    """The sweep submitted as a Ray job with token authentication, by the code behind `make demo`."""
+    root = tmp_path_factory.mktemp("undisturbed") / "runs"
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestration.demo", *TINY],
+        cwd=ROOT,
+        env=environment() | {"DFM_STORAGE_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    return FinishedSweep(root, done.stdout + done.stderr, done.returncode)
+
+
+@pytest.fixture
+def with_reference(undisturbed: FinishedSweep, tmp_path: Path) -> Path:
+    """A root in which only the reference task is done already: it takes longest and is not what is tested."""
+    root = tmp_path / "runs"
+    for record in undisturbed.root.glob("results/*/reference.npz"):
+        shutil.copytree(record.parent, root / "results" / record.parent.name)
+    assert (root / "results").is_dir(), f"the undisturbed run left no reference:\n{undisturbed.output}"
+    return root

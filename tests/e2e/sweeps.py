@@ -1,0 +1,103 @@
+"""Whole sweeps in processes of their own, as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRY = ROOT / "orchestration" / "sweep.py"
+
+_PARTS = (
+    "parts={paradigm: {rows: {flow matching: {paradigm: flow_matching, decomposition: {name: identity, "
+    "resolutions: [32]}, model: {patch_sizes: [4]}, sampling: {steps: [4], tau: []}}, DFM: {}}}}"
+)
+TINY = (
+    "model.size=nano",
+    "training.steps=60",
+    "training.batch_size=8",
+    "training.warmup_steps=3",
+    "evaluation.at_steps=[20, 60]",
+    "evaluation.num_samples=40",
+    "workers.checkpoint_every=5",
+    "workers.log_every=1",
+    _PARTS,
+    "sampling.steps=[3, 1]",
+)
+"""Overrides that shrink the quickstart to two trainings of seconds; what the tasks do, and how, stays."""
+TIMEOUT_SECONDS = 420
+
+
+def environment() -> dict[str, str]:
+    """Ours, less what would make a sweep look for another cluster or root."""
+    dropped = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "DFM_STORAGE_ROOT", "MLFLOW_TRACKING_URI", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
+def command(root: Path, *more: str) -> list[str]:
+    return [sys.executable, str(ENTRY), "sweeps/quickstart.yaml", f"storage.root={root}", *TINY, *more]
+
+
+def run(root: Path, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The tiny sweep to its end."""
+    arguments = command(root, *more)
+    arguments[2] = str(ROOT / "sweeps" / "quickstart.yaml")
+    return subprocess.run(
+        arguments, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+
+
+@contextmanager
+def started(root: Path, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The tiny sweep, running; nothing of it is left after the block."""
+    with log.open("wb") as output:
+        driver = subprocess.Popen(command(root, *more), cwd=ROOT, env=environment(), stdout=output, stderr=output)
+    try:
+        yield driver
+    finally:
+        for process in [*descendants(driver.pid), driver.pid]:
+            _kill(process)
+        driver.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+def published_steps(root: Path) -> list[int]:
+    """Steps of all published checkpoints of all trainings under a root."""
+    return [int(path.parent.name.split("-")[1]) for path in root.glob("checkpoints/*/step-*/manifest.json")]
+
+
+def numbers(root: Path) -> dict[tuple[str, str, str], str]:
+    """The table: value by (row, step, metric), as text, so that equal means bitwise equal."""
+    with (root / "reports" / "quickstart" / "table.csv").open() as file:
+        lines: list[Mapping[str, str]] = list(csv.DictReader(file))
+    assert lines, "the table is empty"
+    return {(line["row"], line["step"], line["metric"]): line["value"] for line in lines}

@@ -1,0 +1,135 @@
+"""The main job, as users meet it: submitted, run directly, repeated, changed, killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import FinishedSweep
+from tests.e2e.sweeps import (
+    ROOT,
+    descendants,
+    environment,
+    numbers,
+    published_steps,
+    run,
+    started,
+    wait_until,
+)
+
+
+def ray_processes() -> set[int]:
+    names = ("raylet", "gcs_server")
+    return {p.pid for p in psutil.process_iter(["name"]) if p.info["name"] in names and p.status() != "zombie"}
+
+
+def test_a_submitted_job_leaves_records_report_and_no_process(undisturbed: FinishedSweep) -> None:
+    assert undisturbed.code == 0, undisturbed.output
+    assert "ray job submit --working-dir . -- python orchestration/sweep.py" in undisturbed.output
+    report = undisturbed.root / "reports" / "quickstart"
+    for name in ("report.html", "table.md", "table.csv", "table.tex"):
+        assert (report / name).stat().st_size > 0
+    values = numbers(undisturbed.root)
+    assert {row for row, _, _ in values} == {"flow matching", "DFM"}
+    assert all(float(value) >= 0 for value in values.values())
+    assert (undisturbed.root / "mlflow.db").is_file()
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "dfm-ray-" in " ".join(p.info["cmdline"] or [])]
+
+
+def test_the_job_knows_the_commit_it_ran(undisturbed: FinishedSweep) -> None:
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert commit in (undisturbed.root / "reports" / "quickstart" / "report.html").read_text()
+
+
+def test_submitting_again_computes_nothing_and_ends_at_once(undisturbed: FinishedSweep) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.root.glob("results/*/result.json")}
+    page = (undisturbed.root / "reports" / "quickstart" / "report.html").read_bytes()
+    begin = time.monotonic()
+    again = run(undisturbed.root)
+    assert again.returncode == 0, again.stderr
+    assert "Everything is done already; nothing is computed." in again.stdout
+    assert "Ray:" not in again.stdout
+    assert time.monotonic() - begin < 30
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.root.glob("results/*/result.json")}
+    assert (undisturbed.root / "reports" / "quickstart" / "report.html").read_bytes() == page
+
+
+def test_analysis_alone_writes_the_same_report(undisturbed: FinishedSweep, tmp_path: Path) -> None:
+    places = ["--storage", str(undisturbed.root), "--output", str(tmp_path / "report")]
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", "sweeps/quickstart.yaml", *places],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ours = (undisturbed.root / "reports" / "quickstart" / "report.html").read_bytes()
+    assert (tmp_path / "report" / "report.html").read_bytes() == ours
+
+
+def test_a_changed_value_runs_only_the_difference(undisturbed: FinishedSweep, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(undisturbed.root, root, ignore=shutil.ignore_patterns("mlflow*"))
+    changed = run(root, "sampling.tau=0.9", cwd=tmp_path)  # DFM's two evaluations; started from another folder
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+    begun = [line for line in changed.stdout.splitlines() if line.endswith(": started")]
+    assert len(begun) == 0 or all("evaluate" in line for line in begun)
+    assert sum("evaluate DFM" in line for line in begun) == 2
+
+
+def test_a_killed_driver_is_continued_to_the_same_table(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    others = ray_processes()
+    with started(with_reference, tmp_path / "log") as driver:
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        wait_until(lambda: not ray_processes() - others, "the killed driver's Ray to end", seconds=60)
+    reached = max(published_steps(with_reference))
+    assert 0 < reached < 60
+    resumed = run(with_reference)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert numbers(with_reference) == numbers(undisturbed.root)
+
+
+def test_a_killed_train_worker_is_replaced_and_the_table_is_the_same(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with started(with_reference, log) as driver:
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        os.kill(train_worker(driver.pid), signal.SIGKILL)
+        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
+        assert driver.returncode == 0, log.read_text()
+    assert "starting again" in log.read_text()
+    assert numbers(with_reference) == numbers(undisturbed.root)
+
+
+def train_worker(driver: int) -> int:
+    """A process of the training's workers."""
+    for pid in descendants(driver):
+        if "RayTrainWorker" in " ".join(psutil.Process(pid).cmdline()):
+            return pid
+    raise AssertionError("no train worker is running")
+
+
+@pytest.mark.parametrize("override", ["training.steps=0", "workers.num_workers=64"])
+def test_a_mistake_starts_nothing(tmp_path: Path, override: str) -> None:
+    done = run(tmp_path / "runs", override, "training.batch_size=64")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert override.split("=")[0] in done.stderr
+    assert not list(tmp_path.glob("runs/checkpoints/*"))
