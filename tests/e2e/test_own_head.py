@@ -1,0 +1,73 @@
+"""The cluster commands of docs/running.md, as written, on a head of our own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.conftest import FinishedSweep
+from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment, wait_until
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def test_the_documented_cluster_commands_run_a_sweep(undisturbed: FinishedSweep, tmp_path: Path) -> None:
+    """On a finished root, so that only the way there is tested; ports and folders are ours instead of the defaults."""
+    tools, ports = Path(sys.executable).parent, (free_port(), free_port())
+    own = environment() | {
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),  # `ray get-auth-token` writes ~/.ray/auth_token
+        "RAY_AUTH_MODE": "token",
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports[1]}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    subprocess.run(["ray", "get-auth-token", "--generate"], env=own, capture_output=True, check=True)
+    assert (tmp_path / ".ray" / "auth_token").is_file()
+    submit = ["ray", "job", "submit", "--working-dir", ".", "--"]
+    options = [f"--port={ports[0]}", f"--dashboard-port={ports[1]}", "--num-cpus=2", "--object-store-memory=100000000"]
+    with (tmp_path / "head.log").open("wb") as log:
+        head = subprocess.Popen(
+            ["ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", *options],
+            env=own | {"DFM_STORAGE_ROOT": str(undisturbed.root)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: listening(ports[1]) or head.poll() is not None, "the jobs API", seconds=120)
+        done = subprocess.run(
+            [*submit, "python", "orchestration/sweep.py", "sweeps/quickstart.yaml", *TINY],
+            cwd=ROOT,
+            env=own,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(60)
+        kill_group(head.pid)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything is done already; nothing is computed." in done.stdout
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return

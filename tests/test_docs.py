@@ -1,0 +1,81 @@
+"""Every command in the documentation is run by a test; this file knows by which."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_PROGRAMS = ("make ", "ray ", "python ", "pip ", ".venv/bin/", "export ", "DFM_STORAGE_ROOT=")
+
+JOB = "tests/e2e/test_main_job.py::test_a_submitted_job_leaves_records_report_and_no_process"
+DIRECT = "tests/e2e/test_main_job.py::test_submitting_again_computes_nothing_and_ends_at_once"
+DRY = "tests/orchestration/test_sweep_command.py::test_a_dry_run_prints_the_plan_and_creates_nothing"
+ANALYSIS = "tests/e2e/test_main_job.py::test_analysis_alone_writes_the_same_report"
+HERE = "tests/test_docs.py::test_make_knows_its_targets"
+GPU = "tests/test_docs.py::test_the_gpu_command_is_a_valid_sweep"
+UI = "tests/e2e/test_mlflow_ui.py::test_the_documented_command_serves_the_runs"
+HEAD = "tests/e2e/test_own_head.py::test_the_documented_cluster_commands_run_a_sweep"
+SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
+
+RUN_BY = {
+    "make demo": HERE,
+    "make test": HERE,
+    "make setup": HERE,
+    f"ray job submit --working-dir . -- {SWEEP}": JOB,
+    f".venv/bin/{SWEEP}": DIRECT,
+    f".venv/bin/{SWEEP} --dry-run": DRY,
+    ".venv/bin/python -m analysis sweeps/quickstart.yaml": ANALYSIS,
+    ".venv/bin/mlflow ui --backend-store-uri sqlite:///$PWD/runs/mlflow.db": UI,
+    "export RAY_AUTH_MODE=token": HEAD,
+    "ray get-auth-token --generate": HEAD,
+    "DFM_STORAGE_ROOT=s3://bucket/dfm ray start --head": HEAD,
+    "export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265": HEAD,
+    f"{SWEEP} workers.use_gpu=true workers.gpus_per_evaluator=0.5": GPU,
+}
+"""Documented command -> the test that runs it, or its program on smaller input."""
+
+
+def documented() -> set[str]:
+    lines = [line for page in PAGES for line in page.read_text().splitlines()]
+    commands = {re.sub(r"\s+#.*", "", line).strip() for line in lines if line.startswith("    ")}
+    return {command for command in commands if command.startswith(_PROGRAMS)}
+
+
+def test_every_documented_command_is_run_by_a_test() -> None:
+    assert documented() == set(RUN_BY)
+
+
+@pytest.mark.parametrize("test", sorted(set(RUN_BY.values())))
+def test_the_tests_named_here_exist(test: str) -> None:
+    path, _, name = test.partition("::")
+    assert f"def {name}(" in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "setup", "lint", "types", "test-slow", "clean", "help"])
+def test_make_knows_its_targets(target: str) -> None:
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_gpu_command_is_a_valid_sweep(tmp_path: Path) -> None:
+    options = ["workers.use_gpu=true", "workers.gpus_per_evaluator=0.5", "--dry-run", f"storage.root={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "orchestration/sweep.py", "sweeps/quickstart.yaml", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
