@@ -10,7 +10,7 @@ from typing import Any
 from orchestration.display import Display, status_table
 from orchestration.done import needed
 from orchestration.layout import plan_file, report_directory
-from orchestration.plan import Plan, plan_json
+from orchestration.plan import Plan, plan_json, shown_path
 from orchestration.problems import EXIT_TASKS_FAILED
 from orchestration.provenance import environment, record_source
 from orchestration.results import TaskResult
@@ -40,7 +40,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
         print("Everything is done already; nothing is computed.")
     if tracker.num_failed_calls:
         print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
-    print(_report(document, plan.spec.name, plan.spec.path, store))
+    print(_report(document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
     print(f"Took {time.monotonic() - started:.0f} s.")
     return EXIT_TASKS_FAILED if failed else 0

@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dfm_core.compute import model_cost, num_evaluations, training_flops
@@ -21,6 +22,7 @@ from orchestration.spec import PartSpec, RowSpec, SweepSpec
 from orchestration.tasks import Task, evaluate_task, reference_task, train_payload, train_task
 
 PLAN_FORMAT = 1
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "format": PLAN_FORMAT,
         "sweep": spec.name,
         "title": spec.title,
-        "file": spec.path,
+        "file": shown_path(spec.path),
         "seeds": list(spec.seeds),
         "tracking_uri": tracking_uri,
         "experiment": spec.name,
@@ -133,6 +135,12 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "tasks": {digest: _task_json(task) for digest, task in plan.tasks.items()},
     }
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
+
+
+def shown_path(path: str) -> str:
+    """A sweep file's name for people: relative to the project if it lies in it, wherever the user called from."""
+    resolved = Path(path).resolve()
+    return resolved.relative_to(_ROOT).as_posix() if resolved.is_relative_to(_ROOT) else resolved.name
 
 
 def _task_json(task: Task) -> dict[str, Any]:
