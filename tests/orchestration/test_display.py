@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -26,6 +27,8 @@ def shown(plan: Plan, *, terminal: bool) -> str:
     display.loss(task.digest, 0.25)
     display.reached(task.digest, 100)
     display.reached(task.digest, 200)
+    if terminal:
+        time.sleep(0.3)  # bars are drawn ten times a second
     display.stumbled(task.digest, "worker 1: RuntimeError: peer is gone\nmore")
     display.ended(task, "done")
     display.close()

@@ -66,7 +66,7 @@ def test_whatever_changes_a_training_changes_its_digest_and_its_evaluations(over
 
 
 @pytest.mark.parametrize(
-    "override", ["sampling.guidance=2.0", "evaluation.seed=3", "evaluation.num_samples=77", "sampling.steps=[5, 5]"]
+    "override", ["sampling.guidance=3.5", "evaluation.seed=3", "evaluation.num_samples=77", "sampling.steps=[5, 5]"]
 )
 def test_sampling_settings_share_the_trainings(override: str) -> None:
     base = plan("parts={p: {rows: {DFM: {}}}}")
@@ -84,7 +84,7 @@ def test_what_cannot_change_a_number_changes_no_digest(override: str) -> None:
 
 
 def test_more_steps_extend_the_same_training() -> None:
-    short, long = plan(), plan("training.steps=1600", "evaluation.at_steps=[100, 400, 800, 1600]")
+    short, long = plan(), plan("training.steps=1600", "evaluation.at_steps=[100, 350, 700, 1600]")
     assert digests(short, "train") == digests(long, "train")
     assert digests(short, "evaluate") < digests(long, "evaluate")
 
@@ -134,7 +134,7 @@ def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> No
     made = plan()
     finish(store, list(made.tasks.values()))
     training = made.of_kind("train")[0]
-    store.remove(TaskPaths(training.digest).snapshot(400))
+    store.remove(TaskPaths(training.digest).snapshot(350))
     assert [task.digest for task in needed(made, finished_results(store, made))] == [training.digest]
 
 
