@@ -34,6 +34,8 @@ TINY = (
     "sampling.steps=[3, 1]",
 )
 """Overrides that shrink the quickstart to two trainings of seconds; what the tasks do, and how, stays."""
+ONLY_DFM = "parts={paradigm: {rows: {DFM: {}}}}"
+"""Override for tests that disturb a training: one is enough, and has the same digest."""
 TIMEOUT_SECONDS = 420
 
 
@@ -95,9 +97,10 @@ def published_steps(root: Path) -> list[int]:
     return [int(path.parent.name.split("-")[1]) for path in root.glob("checkpoints/*/step-*/manifest.json")]
 
 
-def numbers(root: Path) -> dict[tuple[str, str, str], str]:
-    """The table: value by (row, step, metric), as text, so that equal means bitwise equal."""
+def numbers(root: Path, row: str | None = None) -> dict[tuple[str, str, str], str]:
+    """The table: value by (row, step, metric), as text, so that equal means bitwise equal; all rows or one."""
     with (root / "reports" / "quickstart" / "table.csv").open() as file:
         lines: list[Mapping[str, str]] = list(csv.DictReader(file))
     assert lines, "the table is empty"
-    return {(line["row"], line["step"], line["metric"]): line["value"] for line in lines}
+    chosen = [line for line in lines if row in (None, line["row"])]
+    return {(line["row"], line["step"], line["metric"]): line["value"] for line in chosen}

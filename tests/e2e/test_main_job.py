@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import FinishedSweep
 from tests.e2e.sweeps import (
+    ONLY_DFM,
     ROOT,
     descendants,
     environment,
@@ -93,29 +94,29 @@ def test_a_killed_driver_is_continued_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     others = ray_processes()
-    with started(with_reference, tmp_path / "log") as driver:
+    with started(with_reference, tmp_path / "log", ONLY_DFM) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
         wait_until(lambda: not ray_processes() - others, "the killed driver's Ray to end", seconds=60)
     reached = max(published_steps(with_reference))
     assert 0 < reached < 60
-    resumed = run(with_reference)
+    resumed = run(with_reference, ONLY_DFM)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert numbers(with_reference) == numbers(undisturbed.root)
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
 
 
 def test_a_killed_train_worker_is_replaced_and_the_table_is_the_same(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    with started(with_reference, log) as driver:
+    with started(with_reference, log, ONLY_DFM) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
         os.kill(train_worker(driver.pid), signal.SIGKILL)
         wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
         assert driver.returncode == 0, log.read_text()
     assert "starting again" in log.read_text()
-    assert numbers(with_reference) == numbers(undisturbed.root)
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
 
 
 def train_worker(driver: int) -> int:
