@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import ray
@@ -58,15 +59,14 @@ class Launcher:
 
     def run(self) -> Outcome:
         """Returns when every task is done or has failed."""
-        with ThreadPoolExecutor(max_workers=self._max_trainings, thread_name_prefix="training") as threads:
-            while self._todo or self._trainings or (self._pool and self._pool.busy):
-                self._read_board()
-                self._collect_trainings()
-                self._collect_evaluations()
-                self._drop_blocked()
-                self._start_evaluations()
-                self._start_trainings(threads)
-                time.sleep(_POLL_SECONDS)
+        while self._todo or self._trainings or (self._pool and self._pool.busy):
+            self._read_board()
+            self._collect_trainings()
+            self._collect_evaluations()
+            self._drop_blocked()
+            self._start_evaluations()
+            self._start_trainings()
+            time.sleep(_POLL_SECONDS)
         if self._pool:
             self._pool.close()
         return self._outcome
@@ -91,7 +91,7 @@ class Launcher:
                 self._begin(task)
                 self._pool.submit(task)
 
-    def _start_trainings(self, threads: ThreadPoolExecutor) -> None:
+    def _start_trainings(self) -> None:
         ready = self._ready(("train",))
         if not ready or len(self._trainings) >= self._max_trainings:
             return
@@ -102,8 +102,22 @@ class Launcher:
             self._pool = None
         for task in ready[: self._max_trainings - len(self._trainings)]:
             self._begin(task)
-            future = threads.submit(fit_training, task, self._store, self._workers, self._board_name)
-            self._trainings[future] = task
+            self._trainings[self._fit(task)] = task
+
+    def _fit(self, task: Task) -> Future[None]:
+        """A training in a thread of its own; a daemon, so that Ctrl-C does not wait for its end."""
+        future: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                fit_training(task, self._store, self._workers, self._board_name)
+            except Exception as error:  # noqa: BLE001  whatever it is, the launcher tells it as the task's failure
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        threading.Thread(target=run, name=f"train-{task.digest}", daemon=True).start()
+        return future
 
     def _begin(self, task: Task) -> None:
         del self._todo[task.digest]

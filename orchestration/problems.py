@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 EXIT_USER_ERROR = 2
 EXIT_TASKS_FAILED = 1
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
-from orchestration.problems import EXIT_USER_ERROR, UserError  # noqa: E402
+from orchestration.problems import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a sweep. Returns the exit code: 0 done, 1 some tasks failed, 2 a mistake in what was given."""
+    """Runs a sweep. Returns the exit code: 0 done, 1 some tasks failed, 2 a mistake, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="sweep.py", description="Plan and run a sweep.", allow_abbrev=False)
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=100 storage.root=/data")
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("\nInterrupted. Nothing published is lost; the same command goes on from there.", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _run(path: Path, overrides: Sequence[str], *, dry_run: bool) -> int:

@@ -134,3 +134,15 @@ def test_a_mistake_starts_nothing(tmp_path: Path, override: str) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert override.split("=")[0] in done.stderr
     assert not list(tmp_path.glob("runs/checkpoints/*"))
+
+
+def test_ctrl_c_ends_at_once_says_how_to_go_on_and_leaves_no_ray(with_reference: Path, tmp_path: Path) -> None:
+    others, log = ray_processes(), tmp_path / "log"
+    with started(with_reference, log, ONLY_DFM) as driver:
+        wait_until(lambda: len(published_steps(with_reference)) >= 1, "a checkpoint")
+        driver.send_signal(signal.SIGINT)
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=60)
+        assert driver.returncode == 130, log.read_text()
+        wait_until(lambda: not ray_processes() - others, "its Ray to end", seconds=60)
+    assert "the same command goes on from there" in log.read_text()
+    assert "Traceback" not in log.read_text()
