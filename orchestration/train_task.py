@@ -120,14 +120,16 @@ class _TrainingWorker:
     def run(self) -> None:
         dataset = load_dataset(self.config.data.dataset, "train")
         self.scale_std = measure_scale_std(self.config, dataset)
-        world = ray.train.get_context().get_world_size()
+        world, device = ray.train.get_context().get_world_size(), ray.train.torch.get_device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
         micro = self.workers.micro_batch_size or self.config.training.batch_size // world
         self.engine: TrainingEngine = DeepSpeedEngine(
             build_model(self.config, self.channels, self.num_classes, self.scale_std),
             self.config.training,
             zero_stage=self.workers.zero_stage,
             micro_batch_size=micro,
-            device=ray.train.torch.get_device(),
+            device=device,
         )
         start, curve = self._resume()
         try:

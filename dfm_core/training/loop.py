@@ -47,19 +47,17 @@ class Observer(Protocol):
 
 @dataclass
 class _Window:
-    """Sums over the steps since the last row of the curve."""
+    """What happened in the steps since the last row of the curve."""
 
-    num_micro_batches: int
     totals: list[torch.Tensor] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
 
     def add(self, result: LossResult) -> None:
-        self.totals.append(
-            torch.cat([result.loss.detach()[None], result.stage_losses, result.stage_counts]).double().cpu()
-        )
+        # Left on the device: reading them here would make every step wait for it.
+        self.totals.append(torch.cat([result.loss.detach()[None], result.stage_losses, result.stage_counts]).double())
 
     def row(self, engine: TrainingEngine, step: int, rate: float, batch_size: int) -> CurveRow:
-        mean = engine.mean(torch.stack(self.totals).mean(dim=0))
+        mean = engine.mean(torch.stack(self.totals).mean(dim=0).cpu())
         losses, counts = mean[1:].chunk(2)
         per_stage = {
             f"loss_stage_{stage}": float(total / count)
@@ -102,7 +100,7 @@ def train(
         f"batch {training.batch_size} is not {engine.world_size} workers x {num_micro} x {plan.micro_batch_size}"
     )
     rows = list(curve or [])
-    window = _Window(num_micro)
+    window = _Window()
     for step in range(start_step, plan.until_step):
         first = step * training.batch_size + engine.rank * per_worker
         for micro in range(num_micro):
@@ -118,7 +116,7 @@ def train(
         if done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at:
             rows.append(window.row(engine, done, rate, training.batch_size))
             observer.log(rows[-1])
-            window = _Window(num_micro)
+            window = _Window()
             if not math.isfinite(rows[-1]["loss"]):
                 raise TrainingDivergedError(f"loss {rows[-1]['loss']} at step {done}: lower training.learning_rate?")
         if done in plan.save_at:
