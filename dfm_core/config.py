@@ -30,13 +30,15 @@ Preconditioning = Literal["edm", "no_skip", "none"]
 Positions = Literal["rope", "sincos"]
 TimestepLaw = Literal["independent", "tied"]
 Precision = Literal["fp32", "bf16"]
-SolverName = Literal["euler"]
 LabelSampling = Literal["uniform", "balanced"]
 MetricName = Literal["fd_lite0_block10", "fd_lite0_head", "label_accuracy"]
 
 Probability = Annotated[float, Interval(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Gt(0)]
-NonNegativeInt = Annotated[int, Ge(0)]
+PositiveInt = Annotated[int, Interval(gt=0, le=10**9)]
+DecayRate = Annotated[float, Interval(ge=0.0, lt=1.0)]
+Location = Annotated[float, Interval(ge=-20.0, le=20.0)]
+Scale = Annotated[float, Interval(gt=0.0, le=20.0)]
+NonNegativeInt = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 PositiveFloat = Annotated[float, Gt(0.0)]
 
 
@@ -91,27 +93,27 @@ class TrainingConfig:
     """`independent`: one draw per scale (numerics 3.1); `tied`: one timestep shared by all scales, none masked."""
     first_stage_probability: Probability = 0.9
     """P(only the coarsest scale is active); the rest is split evenly over the later stages (numerics A1, A21)."""
-    location: float = 0.0
+    location: Location = 0.0
     """Location of the logit-normal timestep of the active stage."""
-    scale: PositiveFloat = 1.0
+    scale: Scale = 1.0
     """Scale of the logit-normal timestep of the active stage."""
-    previous_location: float = 1.5
+    previous_location: Location = 1.5
     """Location of the logit-normal timestep of the stages before the active one."""
-    previous_scale: PositiveFloat = 1.0
+    previous_scale: Scale = 1.0
     """Scale of the logit-normal timestep of the stages before the active one."""
     class_dropout: Probability = 0.1
     """Share of labels replaced by the null class, for classifier-free guidance."""
     learning_rate: PositiveFloat = 1e-4
     warmup_steps: NonNegativeInt = 10_000
     """Linear warm-up from 0; constant afterwards."""
-    adam_beta1: Probability = 0.9
-    adam_beta2: Probability = 0.99
+    adam_beta1: DecayRate = 0.9
+    adam_beta2: DecayRate = 0.99
     adam_epsilon: PositiveFloat = 1e-8
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
     """Decoupled (AdamW)."""
     gradient_clip: PositiveFloat = 1.0
     """Largest global L2 norm of the gradient."""
-    ema_decay: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.9999
+    ema_decay: DecayRate = 0.9999
     precision: Precision = "fp32"
     """`bf16`: autocast around the network, fp32 weights; meant for CUDA (many CPUs are far slower in bf16)."""
 
@@ -120,13 +122,12 @@ class TrainingConfig:
 class SamplingConfig:
     """How a snapshot is turned into images."""
 
-    steps: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (30, 10)
+    steps: Annotated[tuple[Annotated[int, Interval(gt=0, le=10_000)], ...], Len(1, 6)] = (30, 10)
     """Solver steps of each stage."""
     tau: tuple[Annotated[float, Gt(0.0), Le(1.0)], ...] = (0.7,)
     """Timestep that stage s reaches before stage s + 1 starts; one per stage but the last."""
-    guidance: Annotated[float, Ge(0.0)] = 1.0
+    guidance: Annotated[float, Interval(ge=0.0, le=100.0)] = 1.0
     """Classifier-free guidance weight; 1 is the conditional model alone."""
-    solver: SolverName = "euler"
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ class EvaluationConfig:
 
     at_steps: tuple[PositiveInt, ...] = ()
     """Training steps whose snapshots are evaluated; empty means the last step only."""
-    num_samples: Annotated[int, Ge(2)] = 10_000
-    metrics: tuple[MetricName, ...] = ("fd_lite0_block10", "fd_lite0_head", "label_accuracy")
+    num_samples: Annotated[int, Interval(ge=2, le=10**7)] = 10_000
+    metrics: Annotated[tuple[MetricName, ...], Len(1, 16)] = ("fd_lite0_block10", "fd_lite0_head", "label_accuracy")
     label_sampling: LabelSampling = "uniform"
     """`uniform`: classes drawn at random (DiT); `balanced`: sample i has class i mod num_classes."""
     seed: NonNegativeInt = 0

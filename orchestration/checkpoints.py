@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
@@ -48,16 +50,16 @@ class TrainingArtifacts:
             entries = [FileEntry(**json.loads(receipt)) for receipt in receipts]
             about = {"step": step, "world_size": engine.world_size, "curve": list(curve)}
             self.store.publish(directory, entries, about)
-            for old in self.checkpoint_steps()[:-keep]:
+            for old in [known for known in self.checkpoint_steps() if known <= step][:-keep]:
                 self.store.remove(self.paths.checkpoint(old))
         engine.barrier()
 
     def save_snapshot(self, engine: TrainingEngine, config: ExperimentConfig, card: SnapshotCard) -> None:
         """Publishes the averaged weights, unless that was done before. Collective."""
         directory = self.paths.snapshot(card.step)
-        published = self.store.manifest(directory) is not None
-        engine.barrier()  # nobody publishes before everybody has looked
-        if published:
+        # Worker 0 looks for all: if they saw different things, some would wait in a collective for ever.
+        published = engine.rank == 0 and self.store.manifest(directory) is not None
+        if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
         with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
             files = write_snapshot(engine, config, card, Path(scratch))

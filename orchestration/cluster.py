@@ -27,9 +27,17 @@ class Capacity:
     num_nodes: int
 
     def concurrent_trainings(self, workers: WorkersConfig) -> int:
-        """Trainings that fit at the same time."""
-        fitting = self.num_cpus // (workers.num_workers * workers.cpus_per_worker)
-        return min(fitting, int(self.num_gpus // workers.num_workers)) if workers.use_gpu else fitting
+        """Trainings that fit at the same time, beside the evaluators if one training leaves room for these."""
+        cpus, gpus = self.num_cpus, self.num_gpus
+        if self.fits_both(workers):
+            cpus -= workers.num_evaluators * workers.cpus_per_worker
+            gpus -= workers.num_evaluators * workers.gpus_per_evaluator
+        fitting = cpus // (workers.num_workers * workers.cpus_per_worker)
+        return min(fitting, int(gpus // workers.num_workers)) if workers.use_gpu else fitting
+
+    def num_evaluators(self, workers: WorkersConfig) -> int:
+        """As many as are wanted and fit; an evaluator that never starts would hold its share of the work for ever."""
+        return max(1, min(workers.num_evaluators, self.num_cpus // workers.cpus_per_worker))
 
     def fits_both(self, workers: WorkersConfig) -> bool:
         """Whether evaluators can stay while a training runs."""
@@ -61,7 +69,7 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     else:
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, _LEAST_CPUS),
+            num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
             dashboard_host="127.0.0.1",
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
             **options,

@@ -26,14 +26,14 @@ from dfm_core.training.engine import State, StateKind, build_optimizer
 from orchestration.runtime import ZeroStage
 
 
-def _import_deepspeed() -> Any:
+def _import_deepspeed(device: torch.device) -> Any:
     """DeepSpeed, quiet and without its compiled communication op.
 
     On a CPU DeepSpeed would compile a shared-memory op with g++ for over a minute at first use; gloo serves as well
     at our sizes, so the op is declared incompatible, which is how DeepSpeed itself skips it.
     """
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if device.type == "cpu":  # also on a machine that has a GPU which was not given to us
+        os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
@@ -55,7 +55,7 @@ class DeepSpeedEngine:
     ) -> None:
         """model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
         assert torch.distributed.is_initialized(), "the process group must exist before the engine"
-        deepspeed = _import_deepspeed()
+        deepspeed = _import_deepspeed(device)
         self.rank = torch.distributed.get_rank()
         self.world_size = torch.distributed.get_world_size()
         self.device = device

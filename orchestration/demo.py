@@ -115,7 +115,7 @@ def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str])
         "ray", "start", "--head", "--block", f"--node-ip-address={_LOOPBACK}", f"--port={ports['--port']}",
         f"--dashboard-host={_LOOPBACK}", f"--dashboard-port={ports['--dashboard-port']}",
         f"--temp-dir={scratch / 'ray'}", f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--num-cpus={max(2, os.cpu_count() or 1)}",
+        *(["--num-cpus=2"] if os.cpu_count() == 1 else []),
     ]  # fmt: skip
     with log.open("wb") as output:
         head = subprocess.Popen(

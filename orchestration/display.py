@@ -16,6 +16,7 @@ from orchestration.tasks import Task
 
 _LINE_SECONDS = 15.0
 _LOG_WIDTH = 150
+_MAX_TABLE_ROWS = 200
 _UNITS = {"train": "steps", "evaluate": "images", "reference": "images"}
 
 
@@ -48,8 +49,8 @@ class _Running:
 
 def make_console() -> Console:
     """A console as wide as the terminal, or wide enough for a table in a log."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=_LOG_WIDTH)
+    console = Console(highlight=False, soft_wrap=True, markup=False)  # names are shown as they are written
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, markup=False, width=_LOG_WIDTH)
 
 
 class Display:
@@ -122,10 +123,12 @@ def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for name in ("task", "digest", "state", "used by"):
         table.add_column(name, overflow="fold")
-    for task in plan.tasks.values():
+    for task in list(plan.tasks.values())[:_MAX_TABLE_ROWS]:
         users = plan.users(task.digest)
         used = users[0] + (f" and {len(users) - 1} more" if len(users) > 1 else "") if users else "all"
         table.add_row(f"{task.kind} {task.title}", task.digest[:10], statuses.get(task.digest, "to do"), used)
+    if len(plan.tasks) > _MAX_TABLE_ROWS:
+        table.add_row(f"and {len(plan.tasks) - _MAX_TABLE_ROWS} more", "", "", "")
     return table
 
 

@@ -33,12 +33,12 @@ class _Job:
 class EvaluationPool:
     """`num_evaluators` actors that stay; tasks go to them group by group, in turn."""
 
-    def __init__(self, store: Store, workers: WorkersConfig, board: str) -> None:
+    def __init__(self, store: Store, workers: WorkersConfig, num_evaluators: int, board: str) -> None:
         actor = ray.remote(Evaluator).options(
             num_cpus=workers.cpus_per_worker,
             num_gpus=workers.gpus_per_evaluator,
-            max_restarts=-1,
-            max_task_retries=-1,
+            max_restarts=workers.max_failures,
+            max_task_retries=workers.max_failures,
         )
         self._actors = [
             actor.remote(
@@ -49,7 +49,7 @@ class EvaluationPool:
                 workers.evaluation_batch_size,
                 workers.gpus_per_evaluator > 0,
             )
-            for _ in range(workers.num_evaluators)
+            for _ in range(num_evaluators)
         ]
         self._next = 0
         self._jobs: dict[str, _Job] = {}

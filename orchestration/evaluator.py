@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from dfm_core.seeding import sample_generator
 from dfm_core.training.state import load_snapshot
 from orchestration.board import find_board
 from orchestration.layout import TaskPaths
-from orchestration.results import TaskResult, write_result
-from orchestration.storage import Store
+from orchestration.results import TaskResult, read_result, write_result
+from orchestration.storage import MANIFEST, DamagedArtifactError, Store
 from orchestration.validation import revive
 
 GRID_ROWS, GRID_COLUMNS = 4, 10
@@ -72,6 +73,8 @@ class Evaluator:
         use_gpu: bool,
     ) -> None:
         torch.set_num_threads(num_threads)
+        # TF32 would give a GPU's evaluators other features than a CPU's, under one digest.
+        torch.backends.cudnn.allow_tf32 = False
         self._store = Store(store_root, store_options)
         self._board, self._batch_size = find_board(board), batch_size
         self._device = torch.device("cuda" if use_gpu else "cpu")
@@ -174,7 +177,8 @@ class Evaluator:
         self._store.write(TaskPaths(digest).result_file(_REFERENCE_FILE), buffer.getvalue())
         self._write_grid(digest, "real.png", reference[0].pixels)
         files = ("real.png",)
-        write_result(self._store, TaskResult(digest, "reference", metrics, seconds, files=files))
+        about = {"reference_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+        write_result(self._store, TaskResult(digest, "reference", metrics, seconds, files=files, about=about))
 
     def _measure(self, pixels: Tensor) -> Lite0Features:
         features: Lite0Features = self._features(pixels.to(self._device))
@@ -183,8 +187,13 @@ class Evaluator:
     def _load_model(self, config: ExperimentConfig, train: str, step: int) -> tuple[VelocityModel, tuple[float, ...]]:
         """The snapshot's model; the last one stays loaded."""
         if self._model_key != (train, step) or self._model is None:
-            with self._store.fetched(TaskPaths(train).snapshot(step)) as files:
-                model, card = load_snapshot(config, files[0].parent)
+            directory = TaskPaths(train).snapshot(step)
+            try:
+                with self._store.fetched(directory) as files:
+                    model, card = load_snapshot(config, files[0].parent)
+            except DamagedArtifactError as damage:
+                self._store.remove(f"{directory}/{MANIFEST}")  # so that the next submission makes it anew
+                raise DamagedArtifactError(f"{damage}; submit again to make it anew") from None
             self._model, self._model_key = (model.to(self._device), card.scale_std), (train, step)
         return self._model
 
@@ -196,7 +205,16 @@ class Evaluator:
         return self._probes[reference]
 
     def _reference_arrays(self, reference: str) -> dict[str, Array]:
-        content = self._store.read(TaskPaths(reference).result_file(_REFERENCE_FILE))
+        paths, record = TaskPaths(reference), read_result(self._store, reference)
+        expected = record.about["reference_sha256"] if record else None
+        try:
+            content = self._store.read(paths.result_file(_REFERENCE_FILE))
+        except FileNotFoundError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != expected:
+            self._store.remove(paths.result)  # so that the next submission makes it anew
+            place = self._store.uri(paths.result_file(_REFERENCE_FILE))
+            raise DamagedArtifactError(f"{place} is damaged; submit again to make it anew")
         with np.load(io.BytesIO(content)) as archive:
             return {name: archive[name] for name in archive.files}
 

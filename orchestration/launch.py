@@ -53,6 +53,7 @@ class Launcher:
         self._trainings: dict[Future[None], Task] = {}
         self._max_trainings = capacity.concurrent_trainings(self._workers)
         self._together = capacity.fits_both(self._workers)
+        self._num_evaluators = capacity.num_evaluators(self._workers)
         self._pool: EvaluationPool | None = None
         self._board_name, self._board = start_board()
         self._failures: dict[str, str] = {}
@@ -85,7 +86,7 @@ class Launcher:
         if not ready:
             return
         if self._pool is None:
-            self._pool = EvaluationPool(self._store, self._workers, self._board_name)
+            self._pool = EvaluationPool(self._store, self._workers, self._num_evaluators, self._board_name)
         for task in ready:
             if self._pool.wants_work:
                 self._begin(task)
@@ -125,7 +126,10 @@ class Launcher:
         self._display.started(task, total_units(task))
 
     def _read_board(self) -> None:
-        news = ray.get(self._board.news.remote())
+        try:
+            news = ray.get(self._board.news.remote())
+        except ray.exceptions.RayActorError:
+            return  # the board starts again by itself; it holds nothing that is not in the store too
         for digest, rows in news.rows.items():
             task = next((t for t in self._trainings.values() if t.digest == digest), None)
             if task is not None:
@@ -152,7 +156,12 @@ class Launcher:
                 self._end(task, reason)
 
     def _end(self, task: Task, reason: str) -> None:
-        result = None if reason else finished_result(self._store, task)
+        result = None
+        if not reason:
+            try:
+                result = finished_result(self._store, task)
+            except Exception as error:  # noqa: BLE001  any storage library: the task is told as failed, the sweep goes on
+                reason = f"its record cannot be read ({type(error).__name__}: {error})"
         if result is not None:
             self._outcome.done[task.digest] = result
             self._tracker.complete(task, result)

@@ -44,14 +44,15 @@ class Plan:
     spec: SweepSpec
     tasks: dict[str, Task]
     trials: tuple[Trial, ...]
+    used_by: dict[str, list[str]]
+    """ "part / row" of every trial that needs a task, in the sweep's order; references serve all and are not in it."""
 
     def of_kind(self, kind: str) -> list[Task]:
         return [task for task in self.tasks.values() if task.kind == kind]
 
     def users(self, digest: str) -> list[str]:
         """ "part / row" of every trial that needs a task, in the sweep's order."""
-        needing = [t for t in self.trials if digest == t.train or digest in dict(t.evaluations).values()]
-        return list(dict.fromkeys(f"{t.part} / {t.row}" for t in needing))
+        return self.used_by.get(digest, [])
 
 
 def make_plan(spec: SweepSpec) -> Plan:
@@ -81,7 +82,15 @@ def make_plan(spec: SweepSpec) -> Plan:
         title, config = users[0]
         tasks[digest] = train_task(config, title, until, tuple(sorted({*snapshots, until})))
         assert tasks[digest].digest == digest, "a training's digest depends on its payload alone"
-    return Plan(spec, {**tasks, **evaluations}, tuple(trials))
+    return Plan(spec, {**tasks, **evaluations}, tuple(trials), _used_by(trials))
+
+
+def _used_by(trials: list[Trial]) -> dict[str, list[str]]:
+    users: dict[str, dict[str, None]] = defaultdict(dict)
+    for trial in trials:
+        for digest in (trial.train, *(digest for _, digest in trial.evaluations)):
+            users[digest][f"{trial.part} / {trial.row}"] = None
+    return {digest: list(names) for digest, names in users.items()}
 
 
 def _cells(spec: SweepSpec) -> Iterator[tuple[PartSpec, RowSpec, ExperimentConfig]]:

@@ -27,6 +27,7 @@ _SWEEP_KEYS = ("name", "title", "base", "seeds", "parts")
 _PART_KEYS = ("title", "grid", "rows")
 _EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 _RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
+_FILE_ONLY = {"base": "it is composed before the overrides", "seed": "give `seeds=[0, 1, ...]`"}
 _KNOWN_TOP = (*_SWEEP_KEYS, *_EXPERIMENT_SECTIONS, *_RUNTIME_SECTIONS)
 
 
@@ -103,7 +104,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises: UserError if there is no such file or it is not a mapping of plain data.
     """
-    if not path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise UserError.of(f"{str(path)[:80]}...", f"cannot be read ({error.strerror})") from None
+    if is_folder:
+        raise UserError.of(str(path), "is a directory; give one YAML file, e.g. sweeps/quickstart.yaml")
+    if not is_file:
         folder = path.parent if path.parent.is_dir() else Path()
         hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])
         raise UserError.of(str(path), f"no such file{hint}")
@@ -111,7 +118,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_SWEEP_BYTES}")
     try:
         data = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError) as error:
         raise UserError.of(str(path), f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError.of(str(path), "must be a mapping of names to values")
@@ -138,7 +145,8 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     own = read_yaml(path)
     source = _Source()
     problems: list[Problem] = []
-    problems.extend(_merge_base(source, own.get("base"), path))
+    base_problems = _merge_base(source, own.get("base"), path)
+    problems.extend(base_problems)
     source.merge(own, str(path))
     for override in overrides:
         problems.extend(_apply_override(source, override))
@@ -150,7 +158,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     seeds, seed_problems = _seeds(source)
     problems.extend(seed_problems)
     parts: list[PartSpec] = []
-    if not checked.problems:
+    if not checked.problems and not base_problems:  # on half a config the other rules would accuse the innocent
         parts, part_problems = _parts(source, common, seeds)
         problems.extend(part_problems)
     if runtime.config is not None:
@@ -168,10 +176,16 @@ def _merge_base(source: _Source, base: Any, path: Path) -> tuple[Problem, ...]:
     if not isinstance(base, str):
         return (Problem(f"{path}: base", f"{base!r} must be the name of a YAML file"),)
     try:
-        source.merge(read_yaml(path.parent / base), str(path.parent / base))
+        data = read_yaml(path.parent / base)
     except UserError as error:
         return error.problems
-    return ()
+    source.merge(data, str(path.parent / base))
+    allowed = (*_EXPERIMENT_SECTIONS, *_RUNTIME_SECTIONS)
+    return tuple(
+        Problem(f"{path.parent / base}: {key}", f"a base file holds only {', '.join(allowed)}{nearest(key, allowed)}")
+        for key in data
+        if key not in allowed
+    )
 
 
 def _dataset_problems(name: Any, where: str) -> list[Problem]:
@@ -186,12 +200,14 @@ def _apply_override(source: _Source, override: str) -> list[Problem]:
     key, sign, text = override.partition("=")
     if not sign or not key:
         return [Problem("command line", f"{override!r} is not key=value")]
+    if key in _FILE_ONLY:
+        return [Problem("command line", f"{key!r} cannot be overridden: {_FILE_ONLY[key]}")]
     if key.split(".")[0] not in _KNOWN_TOP:
         known = [*all_keys(ExperimentConfig), *all_keys(RuntimeConfig), *_SWEEP_KEYS]
         return [Problem("command line", f"unknown key {key!r}{nearest(key, known)}")]
     try:
         value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
         return [Problem("command line", f"{override!r}: not valid YAML: {' '.join(str(error).split())}")]
     assert isinstance(value, dict)
     if "${" in text:
@@ -344,7 +360,7 @@ def _resolve_row(
         set_dotted(data, dotted, value)
 
     def locate(dotted: str) -> str:
-        own = any(dotted == key or dotted.startswith(f"{key}.") for key in settings)
+        own = any(dotted == k or dotted.startswith(f"{k}.") or k.startswith(f"{dotted}.") for k in settings)
         return f"{where}.{dotted}" if own else source.locate(dotted)
 
     if "seed" in data:

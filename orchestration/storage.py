@@ -197,10 +197,16 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
     Raises: UserError for a relative root inside a Ray job.
     """
     root = environment.get(ROOT_VARIABLE, configured) if configured == default else configured
-    if "://" in root:
+    protocol, separator, rest = root.partition("://")
+    if separator and not (protocol and rest.strip("/")):
+        raise UserError.of(
+            "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
+        )
+    if separator:
         return root.rstrip("/")
+    root = str(Path(root).expanduser())
     if Path(root).is_absolute():
-        return str(Path(root))
+        return root
     if JOB_VARIABLE in environment:
         raise UserError.of(
             "storage.root",

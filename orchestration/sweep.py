@@ -51,7 +51,11 @@ def _run(path: Path, overrides: Sequence[str], *, dry_run: bool) -> int:
     check_inputs(spec)
     plan = make_plan(spec)
     store = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not dry_run)
-    done = finished_results(store, plan)
+    try:
+        done = finished_results(store, plan)
+    except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean that this root cannot be used
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError.of("storage.root", f"cannot read {store.root} ({reason[:300]})") from None
     print_plan(plan, done, store)
     if dry_run:
         return 0

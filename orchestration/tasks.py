@@ -74,12 +74,15 @@ def train_payload(config: ExperimentConfig) -> dict[str, Any]:
     """What decides a training's trajectory.
 
     `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. With a
-    single stage the draws over stages are left out too: nothing reads them.
+    single stage, or all tied, the draws over stages are left out too: nothing reads them.
     """
     training = as_plain(config.training)
     del training["steps"]
+    unread: tuple[str, ...] = ("first_stage_probability", "previous_location", "previous_scale")
     if config.num_stages == 1:
-        for key in ("first_stage_probability", "previous_location", "previous_scale", "timesteps"):
+        unread = (*unread, "timesteps")
+    if config.num_stages == 1 or config.training.timesteps == "tied":
+        for key in unread:
             del training[key]
     return {
         "kind": "train",
@@ -117,12 +120,16 @@ def evaluate_task(config: ExperimentConfig, title: str, step: int, train: str, r
     """What one sampling setting gives on one snapshot."""
     evaluation = as_plain(config.evaluation)
     del evaluation["at_steps"]
+    evaluation["metrics"] = sorted(set(evaluation["metrics"]))
+    sampling = as_plain(config.sampling)
+    if config.training.timesteps == "tied":  # all scales move together: neither the split nor tau is read
+        sampling |= {"steps": [sum(config.sampling.steps)], "tau": []}
     payload = {
         "kind": "evaluate",
         "train": train,
         "step": step,
         "reference": reference,
-        "sampling": as_plain(config.sampling),
+        "sampling": sampling,
         "evaluation": evaluation,
         "numerics": NUMERICS_VERSION,
     }

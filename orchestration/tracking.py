@@ -22,7 +22,7 @@ from dfm_core.training.curve import CurveRow
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
 from orchestration.results import TaskResult
-from orchestration.storage import Store
+from orchestration.storage import JOB_VARIABLE, Store
 from orchestration.tasks import Task
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
@@ -45,6 +45,8 @@ def resolve_uri(configured: str | None, store: Store, environment: Mapping[str, 
     """
     uri = configured or environment.get("MLFLOW_TRACKING_URI")
     if uri:
+        if JOB_VARIABLE in environment and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+            raise UserError.of("tracking.uri", f"{uri!r} is relative: inside a Ray job it would be thrown away")
         if urlsplit(uri).password:
             raise UserError.of(
                 "tracking.uri",
@@ -77,6 +79,8 @@ class Tracker:
         try:
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(experiment)
+            if found is not None and found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
             location = store.path(MLFLOW_ARTIFACTS) if uri.startswith("sqlite:") and store.is_local else None
             self._experiment = (
                 found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=location)
@@ -137,13 +141,14 @@ class Tracker:
     def _begin(self, task: Task) -> _KnownRun:
         known = self._runs.get(task.digest)
         if known is None:
-            tags = {DIGEST: task.digest, KIND: task.kind, "git_commit": self._provenance["source"]["git_commit"]}
+            tags = {KIND: task.kind, "git_commit": self._provenance["source"]["git_commit"]}
             run = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}")
             known = self._runs[task.digest] = _KnownRun(run.info.run_id, "running", 0)
             params = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(as_plain(task.config))]
             self._client.log_batch(known.run_id, params=params)
             self._client.log_dict(known.run_id, task.payload, "task.json")
             self._write_provenance(known.run_id)
+            self._client.set_tag(known.run_id, DIGEST, task.digest)  # last: a run cut off before is never found
         self._client.set_tag(known.run_id, STATUS, "running")
         self._client.update_run(known.run_id, status="RUNNING")
         known.status = "running"
@@ -172,8 +177,7 @@ class Tracker:
         self._curve(task, result.curve)
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, result.step) for name, value in result.metrics.items()]
-        tags = [RunTag(STATUS, "done"), RunTag(FAILURE, "")]
-        self._client.log_batch(known.run_id, metrics=[*metrics, Metric("seconds", result.seconds, now, 0)], tags=tags)
+        self._client.log_batch(known.run_id, metrics=[*metrics, Metric("seconds", result.seconds, now, 0)])
         for name in result.files:
             with tempfile.TemporaryDirectory() as scratch:
                 local = Path(scratch) / name
@@ -182,6 +186,7 @@ class Tracker:
         if result.about:
             self._client.log_text(known.run_id, json.dumps(result.about, indent=1, sort_keys=True), "about.json")
         self._client.set_terminated(known.run_id, status="FINISHED")
+        self._client.log_batch(known.run_id, tags=[RunTag(FAILURE, ""), RunTag(STATUS, "done")])  # last: all is there
         known.status = "done"
 
     def _fail(self, task: Task, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -29,7 +30,7 @@ from orchestration.checkpoints import TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
 from orchestration.layout import CHECKPOINTS, TaskPaths
 from orchestration.provenance import environment
-from orchestration.results import TaskResult, write_result
+from orchestration.results import TaskResult, read_result, write_result
 from orchestration.runtime import WorkersConfig
 from orchestration.storage import Store
 from orchestration.tasks import Task
@@ -83,7 +84,9 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -
             name=task.digest,
             storage_path=store.path(CHECKPOINTS),
             storage_filesystem=store.pyarrow_filesystem(),
-            failure_config=FailureConfig(max_failures=workers.max_failures),
+            failure_config=FailureConfig(
+                max_failures=workers.max_failures, controller_failure_limit=workers.max_failures
+            ),
         ),
     )
     trainer.fit()
@@ -100,7 +103,8 @@ def train_worker(loop_config: dict[str, Any]) -> None:
     except Exception as error:
         # Ray starts the workers again without a word; the user should see that it does, and why.
         line = f"worker {ray.train.get_context().get_world_rank()}: {type(error).__name__}: {error}"
-        ray.get(find_board(request.board).stumbled.remote(request.digest, line))
+        with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
+            ray.get(find_board(request.board).stumbled.remote(request.digest, line))
         raise
 
 
@@ -144,16 +148,18 @@ class _TrainingWorker:
 
     def _resume(self) -> tuple[int, list[CurveRow]]:
         """Loads the newest sound checkpoint from which every missing snapshot can still be made."""
-        missing = self.artifacts.missing_snapshots(self.request.snapshot_steps)
-        at_most = min([*missing, self.request.until_step])
-        chosen = [self.artifacts.newest_sound_step(at_most) if self.engine.rank == 0 else 0]
+        chosen: list[Any] = [None]
+        if self.engine.rank == 0:  # one looks, all do the same: what two workers see in a store can differ
+            missing = self.artifacts.missing_snapshots(self.request.snapshot_steps)
+            begin = self.artifacts.newest_sound_step(min([*missing, self.request.until_step]))
+            chosen = [(begin, begin in missing)]
         torch.distributed.broadcast_object_list(chosen, src=0)
-        (start,) = chosen
+        ((start, snapshot_missing),) = chosen
         if start == 0:
             return 0, []
         point = self.artifacts.load_checkpoint(start)
         self.engine.load(point.state, start)
-        if start in missing:
+        if snapshot_missing:
             self._save_snapshot(start)
         return start, list(point.curve)
 
@@ -199,6 +205,9 @@ class _TrainingWorker:
     def _write_result(self, rows: list[CurveRow]) -> None:
         cost = model_cost(self.config, self.channels, self.num_classes)
         until = self.request.until_step
+        known = read_result(self.artifacts.store, self.request.digest)
+        if known is not None and known.step > until:
+            return  # a longer run of this trajectory is on record; this one only filled in a snapshot
         result = TaskResult(
             digest=self.request.digest,
             kind="train",

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from orchestration.problems import Problem, nearest
 
 Config = TypeVar("Config")
+_MAX_SHOWN = 80
 Locate = Callable[[str], str]
 """Dotted key -> where the user wrote it."""
 
@@ -117,6 +118,16 @@ def _explain(detail: Any, locate: Locate) -> Problem:
     if detail["type"] == "literal_error":
         expected = str(detail["ctx"]["expected"])
         allowed = [name.strip().strip("'") for name in expected.replace(" or ", ", ").split(",")]
-        return Problem(locate(key), f"{given!r} is not allowed{nearest(given, allowed)} allowed: {', '.join(allowed)}")
+        hint = nearest(given, allowed) or ";"
+        return Problem(locate(key), f"{_shown(given)} is not allowed{hint} allowed: {', '.join(allowed)}")
     message = str(detail["msg"]).removeprefix("Input ").removeprefix("Value error, ")
-    return Problem(locate(key), f"{given!r} {message}" if message.startswith("should") else f"{given!r}: {message}")
+    separator = " " if message.startswith("should") else ": "
+    return Problem(
+        locate(key), f"{_shown(given)}{separator}{message.replace('object', 'mapping').replace('array', 'list')}"
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value as the user gave it, cut to what fits a line."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
