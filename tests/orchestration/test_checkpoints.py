@@ -94,3 +94,9 @@ def test_a_snapshot_holds_the_averaged_weights_and_is_published_once(artifacts: 
     for name, average in engine.tensors("ema"):
         assert torch.equal(loaded[name], average)
     assert artifacts.missing_snapshots([3, 4]) == [4]
+
+
+def test_going_back_for_an_early_snapshot_keeps_the_checkpoints_it_makes(artifacts: TrainingArtifacts) -> None:
+    save(artifacts, 6, 7, keep=2)
+    save(artifacts, 1, 2, 3, keep=2)
+    assert artifacts.checkpoint_steps() == [2, 3, 6, 7]

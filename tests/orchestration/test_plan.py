@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -144,3 +145,18 @@ def test_a_torn_record_counts_as_not_done(store: Store) -> None:
     evaluation = made.of_kind("evaluate")[0]
     store.write(TaskPaths(evaluation.digest).result, b'{"digest": "torn')
     assert [task.digest for task in needed(made, finished_results(store, made))] == [evaluation.digest]
+
+
+def test_a_tied_training_ignores_the_draw_over_stages_and_its_sampling_ignores_tau() -> None:
+    tied = ("parts={p: {rows: {DFM: {}}}}", "training.timesteps=tied")
+    changes = ("training.first_stage_probability=0.9", "training.previous_location=0.5", "sampling.tau=0.9")
+    assert plan(*tied).tasks.keys() == plan(*tied, *changes).tasks.keys()
+
+
+def test_a_thousand_rows_are_planned_in_seconds() -> None:
+    values = [round(0.001 * step, 3) for step in range(1, 1001)]
+    begin = time.monotonic()
+    made = plan(f"parts={{p: {{grid: {{training.first_stage_probability: {values}}}}}}}")
+    assert len(made.of_kind("train")) == 1000
+    assert [made.users(task.digest) for task in made.of_kind("train")][7] == ["p / first_stage_probability=0.008"]
+    assert time.monotonic() - begin < 20

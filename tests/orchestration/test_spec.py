@@ -121,6 +121,14 @@ seeds: [0, 0]
         ("paradigm=dmf", "'dmf' is not allowed; did you mean 'dfm'?"),
         ("workers.zero_stage=4", "4 is not allowed"),
         ("training.learning_rate=.nan", "finite"),
+        ("base=other.yaml", "it is composed before the overrides"),
+        ("seed=5", "give `seeds=[0, 1, ...]`"),
+        ("evaluation.metrics=[]", "should have at least 1 item"),
+        ("evaluation.metrics=[fid]", "'fid' is not allowed; allowed: fd_lite0_block10"),
+        ("training.adam_beta2=1.0", "should be less than 1"),
+        ("training.location=1e308", "less than or equal to 20"),
+        ("training.steps=99999999999999999999999", "less than or equal to 1000000000"),
+        ("training=5", "5 should be"),
         ("training.learning_rte=1", "did you mean 'learning_rate'?"),
         ("modle.size=B", "unknown key 'modle.size'; did you mean 'model.size'?"),
         ("training.steps", "is not key=value"),
@@ -148,6 +156,10 @@ def test_an_impossible_setting_is_refused_with_its_reason(override: str, expecte
         ("name: a\nseed: 3\n", "give `seeds: [0, 1, ...]`"),
         ("name: a\nparts: {p: {grid: {training.steps: [1, 1]}}}\n", "two rows are called 'steps=1'"),
         ("name: a\ntraining: 5\n", "training"),
+        ("name: a\nparts: 3\n", "must be a mapping of part names"),
+        ("name: a\nseeds: []\n", "must be a list of different integers"),
+        ("name: a\nbase: [x]\n", "must be the name of a YAML file"),
+        ("name: " + "[" * 3000 + "]" * 3000, "not valid YAML"),
         ("", "must be"),
         ("\x00\x01", "not valid YAML"),
     ],
@@ -164,3 +176,17 @@ def test_a_grid_of_too_many_trials_is_refused_before_it_is_expanded(tmp_path: Pa
 
 def test_a_missing_file_names_the_nearest_one() -> None:
     assert "did you mean 'quickstart.yaml'?" in mistakes(ROOT / "sweeps" / "quikstart.yaml")
+
+
+def test_a_base_with_a_base_of_its_own_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("base: other.yaml\ntraining: {steps: 5}\n")
+    assert "a base file holds only" in mistakes(write(tmp_path, "name: a\nbase: base.yaml\n"))
+
+
+def test_a_folder_is_not_a_sweep(tmp_path: Path) -> None:
+    assert "is a directory" in mistakes(tmp_path)
+
+
+def test_a_row_cannot_set_what_concerns_the_whole_sweep(tmp_path: Path) -> None:
+    text = "name: a\nparts: {p: {rows: {x: {storage.root: /y}}}}\n"
+    assert "parts.p.rows.x.storage: unknown key" in mistakes(write(tmp_path, text))

@@ -123,3 +123,14 @@ def test_a_relative_root_inside_a_ray_job_is_refused(tmp_path: Path) -> None:
 
 def test_a_url_keeps_its_slashes(tmp_path: Path) -> None:
     assert resolve_root("s3://bucket/prefix/", "runs", {}, tmp_path) == "s3://bucket/prefix"
+
+
+@pytest.mark.parametrize("root", ["s3://", "://", "s3:///"])
+def test_a_url_that_names_no_place_is_refused(tmp_path: Path, root: str) -> None:
+    with pytest.raises(UserError, match="names no place"):
+        resolve_root(root, "runs", {}, tmp_path)
+
+
+def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert resolve_root("~/runs", "runs", {}, tmp_path) == "/home/somebody/runs"

@@ -59,7 +59,11 @@ def test_mistakes_end_with_code_2_all_listed_and_no_traceback(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("root", "expected"),
-    [("/dev/null/runs", "cannot write to /dev/null/runs"), ("nosuch://bucket", "storage.root: 'nosuch://bucket'")],
+    [
+        ("/dev/null/runs", "cannot write to /dev/null/runs"),
+        ("nosuch://bucket", "storage.root: 'nosuch://bucket'"),
+        ("/etc/passwd", "/etc/passwd"),
+    ],
 )
 def test_storage_that_cannot_be_used_is_named(tmp_path: Path, root: str, expected: str) -> None:
     done = sweep(str(QUICKSTART), f"storage.root={root}", cwd=tmp_path)
@@ -101,3 +105,17 @@ def test_a_taken_port_is_named_by_the_demo(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"--dashboard-port {port}: cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("root", ["/etc/passwd", "/tmp/" + "x" * 300])
+def test_a_root_that_cannot_be_read_stops_a_dry_run_too(tmp_path: Path, root: str) -> None:
+    done = sweep(str(QUICKSTART), "--dry-run", f"storage.root={root}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "storage.root" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_names_that_look_like_markup_are_shown_as_written(tmp_path: Path) -> None:
+    done = sweep(str(QUICKSTART), "--dry-run", "parts={p: {rows: {'[/x] [bold]y': {}}}}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[/x] [bold]y" in done.stdout

@@ -115,3 +115,20 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
     with pytest.raises(UserError, match="holds a password") as caught:
         resolve_uri("https://me:s3cret@host", Store(str(tmp_path)), {})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_record_that_was_torn_is_not_called_complete(database: Store, task: Task) -> None:
+    tracker = open_tracker(database, "torn")
+    result = TaskResult(task.digest, "train", {}, 1.0, files=("not-there.png",))
+    tracker.complete(task, result)  # its artifact cannot be read
+    assert tracker.num_failed_calls == 1
+    assert not open_tracker(database, "torn").is_complete(task.digest)
+
+
+def test_an_experiment_that_was_deleted_in_the_ui_is_restored(database: Store, task: Task) -> None:
+    open_tracker(database, "deleted").begin(task)
+    client, run = only_run(database, "deleted")
+    client.delete_experiment(run.info.experiment_id)
+    tracker = open_tracker(database, "deleted")
+    tracker.complete(task, TaskResult(task.digest, "train", {}, 1.0))
+    assert tracker.num_failed_calls == 0
