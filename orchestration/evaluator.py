@@ -206,7 +206,7 @@ class Evaluator:
 
     def _reference_arrays(self, reference: str) -> dict[str, Array]:
         paths, record = TaskPaths(reference), read_result(self._store, reference)
-        expected = record.about["reference_sha256"] if record else None
+        expected = record.about.get("reference_sha256") if record else None
         try:
             content = self._store.read(paths.result_file(_REFERENCE_FILE))
         except FileNotFoundError:
