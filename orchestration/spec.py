@@ -157,10 +157,10 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     problems.extend([*runtime.problems, *checked.problems])
     seeds, seed_problems = _seeds(source)
     problems.extend(seed_problems)
-    parts: list[PartSpec] = []
-    if not checked.problems and not base_problems:  # on half a config the other rules would accuse the innocent
-        parts, part_problems = _parts(source, common, seeds)
-        problems.extend(part_problems)
+    # On half a config the rules that span fields would accuse the innocent; the rows' own values are checked anyway.
+    sound = not checked.problems and not base_problems
+    parts, part_problems = _parts(source, common if sound else {}, seeds, whole=sound)
+    problems.extend(part_problems)
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
     if problems:
@@ -250,7 +250,10 @@ def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
     return tuple(seeds), []
 
 
-def _parts(source: _Source, common: Mapping[str, Any], seeds: Sequence[int]) -> tuple[list[PartSpec], list[Problem]]:
+def _parts(
+    source: _Source, common: Mapping[str, Any], seeds: Sequence[int], *, whole: bool
+) -> tuple[list[PartSpec], list[Problem]]:
+    """The parts, or what is wrong with them; without a `whole` common config only what the rows themselves say."""
     declared = source.data.get("parts", {"main": {"rows": {"default": {}}}})
     where = source.locate("parts")
     if not isinstance(declared, Mapping) or not declared:
@@ -269,7 +272,7 @@ def _parts(source: _Source, common: Mapping[str, Any], seeds: Sequence[int]) -> 
         problems.extend(found)
         resolved = []
         for label, settings, row_where in rows:
-            row, found = _resolve_row(source, common, label, settings, row_where, seeds)
+            row, found = _resolve_row(source, common, label, settings, row_where, seeds, whole=whole)
             problems.extend(found)
             resolved.append(row)
         title = part.get("title", name) if isinstance(part, Mapping) else name
@@ -353,6 +356,8 @@ def _resolve_row(
     settings: Mapping[str, Any],
     where: str,
     seeds: Sequence[int],
+    *,
+    whole: bool,
 ) -> tuple[RowSpec | None, list[Problem]]:
     """A row's configs, one per seed, or what is wrong with it."""
     data: dict[str, Any] = dict(common)
@@ -368,6 +373,8 @@ def _resolve_row(
     checked = validate(ExperimentConfig, data, locate)
     if checked.config is None:
         return None, list(checked.problems)
+    if not whole:
+        return None, []
     broken = [Problem(f"{locate(key)} (row {label!r})", message) for key, message in checked.config.problems()]
     broken.extend(_dataset_problems(checked.config.data.dataset, locate("data.dataset")))
     configs = tuple(validate(ExperimentConfig, {**data, "seed": seed}, locate).config for seed in seeds)
