@@ -136,6 +136,7 @@ def test_a_mistake_starts_nothing(tmp_path: Path, override: str) -> None:
     assert not list(tmp_path.glob("runs/checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_says_how_to_go_on_and_leaves_no_ray(with_reference: Path, tmp_path: Path) -> None:
     others, log = ray_processes(), tmp_path / "log"
     with started(with_reference, log, ONLY_DFM) as driver:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import FinishedSweep
 from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment, wait_until
 
@@ -20,6 +22,7 @@ def free_port() -> int:
     return port
 
 
+@pytest.mark.slow
 def test_the_documented_cluster_commands_run_a_sweep(undisturbed: FinishedSweep, tmp_path: Path) -> None:
     """On a finished root, so that only the way there is tested; ports and folders are ours instead of the defaults."""
     tools, ports = Path(sys.executable).parent, (free_port(), free_port())
