@@ -10,8 +10,8 @@ from typing import Any, Literal
 from dfm_core.compute import model_cost, sampling_flops, training_flops
 from dfm_core.config import MODEL_SIZES, NUMERICS_VERSION, ExperimentConfig, as_plain
 from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS
-from orchestration.digests import digest_of, file_digest
+from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
+from orchestration.digests import digest_of
 
 TaskKind = Literal["reference", "train", "evaluate"]
 
@@ -46,7 +46,7 @@ class Task:
 @cache
 def _fingerprint(path: Path) -> str:
     """A plan asks once per row; the file is read once per process."""
-    return file_digest(path)
+    return file_sha256(path)
 
 
 def dataset_identity(config: ExperimentConfig) -> dict[str, Any]:
