@@ -62,7 +62,15 @@ def run(root: Path, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess
 def started(root: Path, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """The tiny sweep, running; nothing of it is left after the block."""
     with log.open("wb") as output:
-        driver = subprocess.Popen(command(root, *more), cwd=ROOT, env=environment(), stdout=output, stderr=output)
+        # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must reach this one.
+        driver = subprocess.Popen(
+            command(root, *more),
+            cwd=ROOT,
+            env=environment(),
+            stdout=output,
+            stderr=output,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
     try:
         yield driver
     finally:
