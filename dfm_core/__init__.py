@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from dfm_core.decompositions import build_decomposition
     from dfm_core.flow.schedules import stage_schedule
     from dfm_core.paradigms import build_paradigm
+    from dfm_core.pipeline import DFMPipeline
     from dfm_core.training.engine import PlainEngine
     from dfm_core.training.loop import LoopPlan, train
-    from dfm_core.training.state import build_model, load_snapshot, write_snapshot
+    from dfm_core.training.state import SnapshotCard, build_model, load_snapshot, write_snapshot
 
 _PUBLIC = {
+    "DFMPipeline": "dfm_core.pipeline",
     "ExperimentConfig": "dfm_core.config",
     "LoopPlan": "dfm_core.training.loop",
     "PlainEngine": "dfm_core.training.engine",
+    "SnapshotCard": "dfm_core.training.state",
     "build_decomposition": "dfm_core.decompositions",
     "build_model": "dfm_core.training.state",
     "build_paradigm": "dfm_core.paradigms",
@@ -34,9 +37,11 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "DFMPipeline",
     "ExperimentConfig",
     "LoopPlan",
     "PlainEngine",
+    "SnapshotCard",
     "build_decomposition",
     "build_model",
     "build_paradigm",

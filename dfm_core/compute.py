@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfm_core.config import MODEL_SIZES, ExperimentConfig
+from dfm_core.config import MODEL_SIZES, ExperimentConfig, parameter_tokens
+from dfm_core.data.catalog import DataShape
+from dfm_core.flow.schedules import network_calls, sampling_schedule
 
 _TIMESTEP_FEATURES = 256
 _FLOPS_PER_MAC = 2
@@ -17,49 +19,103 @@ class ModelCost:
     """Size of a model and of one forward pass for one sample."""
 
     num_parameters: int
-    forward_macs: int
-    num_tokens: int
+    stage_macs: tuple[int, ...]
+    """Multiply-accumulates of one sample whose active stage is q, [S]; all equal on a shared token grid."""
+    num_tokens: tuple[int, ...]
+    """Tokens of that sample, [S]."""
 
 
-def model_cost(config: ExperimentConfig, channels: int, num_classes: int) -> ModelCost:
+def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """Parameters and multiply-accumulates of the transformer, exact for the layers it has.
 
-    With N tokens, width D, depth L, S scales of patch p_s and C channels:
-    MAC = L (12 N D^2 + 2 N^2 D + 6 D^2) + S (256 D + D^2) + S 2 D^2 + 2 sum_s N p_s^2 C D.
+    With N tokens, width D, depth L, S scales of patch p_s and C_s channels on grids of n_s tokens:
+    MAC = L (12 N D^2 + 2 N^2 D + 6 D^2) + S (256 D + D^2) + sum_s (2 D^2 + 2 n_s p_s^2 C_s D),
+    where a stage's own grid leaves out the scales after it (numerics 5.6).
     """
-    size, patches = MODEL_SIZES[config.model.size], config.model.patch_sizes
-    width, stages = size.width, len(patches)
-    tokens = (config.decomposition.resolutions[0] // patches[0]) ** 2
-    patch_values = sum(patch * patch * channels for patch in patches)
-    macs = (
-        size.depth * (12 * tokens * width**2 + 2 * tokens**2 * width + 6 * width**2)
-        + stages * (_TIMESTEP_FEATURES * width + width**2)
-        + stages * 2 * width**2
-        + 2 * tokens * patch_values * width
-    )
-    parameters = (
-        size.depth * (18 * width**2 + 15 * width)
-        + stages * (width**2 + (_TIMESTEP_FEATURES + 2) * width)
-        + (num_classes + 1) * width
-        + (stages * width if config.model.stage_embedding else 0)
-        + patch_values * width
-        + stages * width
-        + stages * (2 * width**2 + 2 * width)
-        + patch_values * (width + 1)
-    )
-    return ModelCost(parameters, macs, tokens)
+    size, stages, frames = MODEL_SIZES[config.model.size], config.num_stages, shape.frames or 1
+    width, grids = size.width, [frames * side**2 for side in config.token_sides]
+    values = _patch_values(config, shape)
+    per_stage = config.model.patch_grid == "per_stage"
+    macs, tokens = [], []
+    for stage in range(stages):
+        used = range(stage + 1) if per_stage else range(stages)
+        count = grids[stage]
+        ends = sum(2 * width**2 + 2 * grids[s] * values[s] * width for s in used)
+        embedders = stages * (_TIMESTEP_FEATURES * width + width**2)
+        attention = 2 * count**2 * width
+        macs.append(size.depth * (count * _token_macs(config) + attention + _sample_macs(config)) + embedders + ends)
+        tokens.append(count)
+    return ModelCost(_num_parameters(config, shape), tuple(macs), tuple(tokens))
+
+
+def _patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
+    """Numbers in a patch of each scale, [S]."""
+    channels = config.decomposition.channels(shape.channels)
+    return [count * patch**2 for count, patch in zip(channels, config.model.patch_sizes, strict=True)]
+
+
+def _token_macs(config: ExperimentConfig) -> int:
+    """Of a block's maps, for each token."""
+    width = MODEL_SIZES[config.model.size].width
+    if config.model.backbone == "tokenformer":
+        attention = parameter_tokens(width, 3 * width) * 4 * width + parameter_tokens(width, width) * 2 * width
+        return attention + 8 * width**2
+    return 12 * width**2 + config.model.lora_rank * 16 * width
+
+
+def _sample_macs(config: ExperimentConfig) -> int:
+    """Of a block's modulation, for each sample."""
+    width = MODEL_SIZES[config.model.size].width
+    return 6 * width**2 + config.model.lora_rank * 7 * width
+
+
+def _num_parameters(config: ExperimentConfig, shape: DataShape) -> int:
+    """All weights; a kind that is specialised has one set more for each stage (numerics 6)."""
+    size, stages, model = MODEL_SIZES[config.model.size], config.num_stages, config.model
+    width, depth, values = size.width, size.depth, _patch_values(config, shape)
+    kinds = {
+        "modulation": depth * (6 * width**2 + 6 * width) + stages * (2 * width**2 + 2 * width),
+        "projection": sum(count * width + width + count * (width + 1) for count in values),
+        "conditioning": stages * (width**2 + (_TIMESTEP_FEATURES + 2) * width)
+        + (shape.num_classes + 1) * width
+        + (stages * width if model.stage_embedding else 0),
+        "attention": depth * (4 * width**2 + 4 * width),
+        "mlp": depth * (8 * width**2 + 5 * width),
+    }
+    if model.backbone == "tokenformer":
+        kinds["attention"] = depth * (
+            4 * width * _stored_tokens(parameter_tokens(width, 3 * width), stages)
+            + 2 * width * _stored_tokens(parameter_tokens(width, width), stages)
+        )
+        kinds["mlp"] = depth * 2 * width * _stored_tokens(4 * width, stages)
+    copies = {kind: 1 + stages if model.specialization in (kind, "full") else 1 for kind in kinds}
+    adapters = depth * stages * model.lora_rank * 23 * width
+    return sum(count * copies[kind] for kind, count in kinds.items()) + adapters
+
+
+def _stored_tokens(attended: int, stages: int) -> int:
+    """Parameter tokens held so that each stage attends to `attended`: a quarter of them is its own."""
+    own = attended // 4 if stages > 1 else 0
+    return attended - own + stages * own
 
 
 def training_flops(config: ExperimentConfig, cost: ModelCost, num_steps: int) -> int:
-    """FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC."""
-    return _FLOPS_PER_MAC * _TRAIN_PASSES * cost.forward_macs * config.training.batch_size * num_steps
+    """Expected FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC, averaged over the drawn stages."""
+    stages = (1.0,) if len(cost.stage_macs) == 1 else config.stage_probabilities
+    if config.training.timesteps == "tied":
+        stages = (*[0.0] * (len(stages) - 1), 1.0)
+    mean = sum(share * macs for share, macs in zip(stages, cost.stage_macs, strict=True))
+    return round(_FLOPS_PER_MAC * _TRAIN_PASSES * mean * config.training.batch_size * num_steps)
 
 
 def num_evaluations(config: ExperimentConfig) -> int:
     """Network evaluations per generated image; guidance counts twice."""
-    return sum(config.sampling.steps) * (1 if config.sampling.guidance == 1.0 else 2)
+    calls = network_calls(sampling_schedule(config, config.sampling), config.sampling)
+    return sum(evaluations for _, evaluations in calls)
 
 
 def sampling_flops(config: ExperimentConfig, cost: ModelCost, num_samples: int) -> int:
     """FLOPs of generating `num_samples` images."""
-    return _FLOPS_PER_MAC * cost.forward_macs * num_evaluations(config) * num_samples
+    calls = network_calls(sampling_schedule(config, config.sampling), config.sampling)
+    macs = sum(evaluations * cost.stage_macs[num_active - 1] for num_active, evaluations in calls)
+    return _FLOPS_PER_MAC * macs * num_samples

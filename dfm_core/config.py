@@ -5,33 +5,40 @@ measured on it; `orchestration.plan` digests them apart, so that trials which di
 training. What cannot change a number (workers, paths, logging) lives in `orchestration.runtime`, not here: the
 digest leaves it out by type, not by a list of exceptions.
 
-This module needs no torch. Ranges are declared with `annotated_types`; rules that span fields are checked by
-`ExperimentConfig.problems`, which reports all of them at once.
+This module needs no torch. Ranges are declared with `annotated_types`; rules that span fields are in
+`dfm_core.config_rules`, which reports all of them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Le, Len
-
-from dfm_core.data.catalog import DATASETS
 
 NUMERICS_VERSION = 1
 """Raised whenever the same config would give other numbers; part of every digest."""
 
+Config = TypeVar("Config")
 Paradigm = Literal["dfm", "flow_matching"]
-DecompositionName = Literal["identity", "laplacian"]
+DecompositionName = Literal["identity", "laplacian", "wavelet", "cosine", "fourier", "learned"]
+WaveletFamily = Literal["haar", "db2", "db4", "sym4", "coif1"]
+Upsampling = Literal["direct", "doubling"]
+Domain = Literal["spatial", "frequency"]
 ModelSize = Literal["nano", "micro", "S", "B", "L", "XL"]
 Preconditioning = Literal["edm", "no_skip", "none"]
 Positions = Literal["rope", "sincos"]
+Backbone = Literal["dit", "tokenformer"]
+Specialization = Literal["none", "modulation", "projection", "conditioning", "attention", "mlp", "full"]
+PatchGrid = Literal["shared", "per_stage"]
 TimestepLaw = Literal["independent", "tied"]
+StageDraw = Literal["sample", "batch"]
+Solver = Literal["euler", "heun"]
 Precision = Literal["fp32", "bf16"]
 LabelSampling = Literal["uniform", "balanced"]
-MetricName = Literal["fd_lite0_block10", "fd_lite0_head", "label_accuracy"]
+MetricName = Literal["fd_lite0_block10", "fd_lite0_head", "label_accuracy", "fid", "fdd", "inception_score"]
 
 Probability = Annotated[float, Interval(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Interval(gt=0, le=10**9)]
@@ -40,6 +47,7 @@ Location = Annotated[float, Interval(ge=-20.0, le=20.0)]
 Scale = Annotated[float, Interval(gt=0.0, le=20.0)]
 NonNegativeInt = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 PositiveFloat = Annotated[float, Gt(0.0)]
+UnitTime = Annotated[float, Interval(ge=0.0, le=1.0)]
 
 
 @dataclass(frozen=True)
@@ -53,12 +61,61 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class PyramidFitConfig:
+    """How the learned pyramid is fitted, by a task of its own, before anything is trained on its scales."""
+
+    width: PositiveInt = 32
+    """Channels of its hidden convolutions."""
+    steps: PositiveInt = 400
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 2e-3
+    coarse_weight: Annotated[float, Ge(0.0)] = 0.1
+    """Weight of staying close to the mean over cells; keeps the coarse scale an image, and its variance from 0."""
+
+
+@dataclass(frozen=True)
 class DecompositionConfig:
     """The multi-scale representation (DFM, Eq. 2)."""
 
     name: DecompositionName = "laplacian"
     resolutions: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (16, 32)
     """Side of each scale, coarsest first, in cells of the model's input; the last is the data's side."""
+    upsampling: Upsampling = "direct"
+    """laplacian, ratio 4 and more: one bilinear resize, or one after the other by 2 (numerics 2.1)."""
+    wavelet: WaveletFamily = "haar"
+    """wavelet: the orthonormal family."""
+    block_size: Literal[4, 8] = 8
+    """cosine: side of the blocks."""
+    domain: Domain = "spatial"
+    """cosine: feed each band as an image (paper, appendix F) or as raw coefficients, one channel a frequency."""
+    fit: PyramidFitConfig = field(default_factory=PyramidFitConfig)
+    """learned: how its weights are made."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Side of each scale's tensor, [S]: its resolution, or in the frequency domain the number of blocks."""
+        if self.name == "cosine" and self.domain == "frequency":
+            return (self.resolutions[-1] // self.block_size,) * len(self.resolutions)
+        return self.resolutions
+
+    def channels(self, data_channels: int) -> tuple[int, ...]:
+        """Channels of each scale's tensor, [S]: the data's, times the band's coefficients in the frequency domain."""
+        if self.name == "cosine" and self.domain == "frequency":
+            kept = [0, *(side * self.block_size // self.resolutions[-1] for side in self.resolutions)]
+            return tuple(data_channels * (high**2 - low**2) for low, high in pairwise(kept))
+        return (data_channels,) * len(self.resolutions)
+
+
+DECOMPOSITION_SETTINGS: dict[DecompositionName, tuple[str, ...]] = {
+    "identity": (),
+    "laplacian": ("upsampling",),
+    "wavelet": ("wavelet",),
+    "cosine": ("block_size", "domain"),
+    "fourier": (),
+    "learned": ("fit",),
+}
+"""The settings that each decomposition reads beside its resolutions; the others change nothing and enter no digest."""
+assert set(DECOMPOSITION_SETTINGS) == set(get_args(DecompositionName)), "every decomposition says what it reads"
 
 
 @dataclass(frozen=True)
@@ -68,7 +125,18 @@ class ModelConfig:
     size: ModelSize = "micro"
     """A row of `MODEL_SIZES`."""
     patch_sizes: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (2, 4)
-    """Patch side of each scale; every scale must give the same number of tokens."""
+    """Patch side of each scale."""
+    patch_grid: PatchGrid = "shared"
+    """`shared`: every scale gives the same number of tokens. `per_stage`: a stage has the tokens of its own scale, and
+    earlier scales are spread over that finer grid, so that early stages are cheap (Table 1e; numerics 5.6)."""
+    backbone: Backbone = "dit"
+    """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own."""
+    specialization: Specialization = "none"
+    """Which weights have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
+    lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
+    """Rank of a low-rank addition per stage to every linear map of the blocks; 0 is none."""
+    lora_alpha: PositiveFloat = 16.0
+    """The addition is scaled by alpha / rank."""
     preconditioning: Preconditioning = "edm"
     """`edm`: c_in, c_skip, c_out of EDM carried to flow matching; `no_skip`: c_skip = 0; `none`: raw network."""
     input_masking: bool = True
@@ -93,6 +161,12 @@ class TrainingConfig:
     """`independent`: one draw per scale (numerics 3.1); `tied`: one timestep shared by all scales, none masked."""
     first_stage_probability: Probability = 0.9
     """P(only the coarsest scale is active); the rest is split evenly over the later stages (numerics A1, A21)."""
+    stage_probabilities: Annotated[tuple[Probability, ...], Len(0, 6)] = ()
+    """P(each stage is the active one), given outright instead of by `first_stage_probability`; empty: not given."""
+    stage_draw: StageDraw = "sample"
+    """`sample`: every sample draws its stage; `batch`: all samples of a step share one (numerics A3)."""
+    loss_masking: bool = True
+    """Leave the scales after the active one out of the loss (False trains on scales that are pure noise)."""
     location: Location = 0.0
     """Location of the logit-normal timestep of the active stage."""
     scale: Scale = 1.0
@@ -128,6 +202,12 @@ class SamplingConfig:
     """Timestep that stage s reaches before stage s + 1 starts; one per stage but the last."""
     guidance: Annotated[float, Interval(ge=0.0, le=100.0)] = 1.0
     """Classifier-free guidance weight; 1 is the conditional model alone."""
+    guidance_interval: Annotated[tuple[UnitTime, ...], Len(2, 2)] = (0.0, 1.0)
+    """A scale is guided only while its timestep lies in [first, second]; elsewhere it follows the conditional model."""
+    solver: Solver = "euler"
+    """`heun` evaluates twice a step and converges with order 2."""
+    time_shift: PositiveFloat = 1.0
+    """Time grid inside each stage: 1 is linear; s > 1 takes smaller steps near the noise, t -> t / (s - (s - 1) t)."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +225,20 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ExpertsConfig:
+    """One network per stage instead of one for all, each trained on its own stage (paper, appendix F)."""
+
+    steps: Annotated[tuple[PositiveInt, ...], Len(0, 6)] = ()
+    """Training steps of each stage's network; empty: one network for all stages, trained for `training.steps`."""
+    initialize: Literal["previous", "scratch"] = "previous"
+    """`previous`: each network starts from the averaged weights of the one before."""
+    initialize_at: PositiveInt | None = None
+    """Step of the network before at which the next one starts from it; default: its last."""
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
-    """One fully resolved experiment. Construct freely; `problems()` says what does not fit together."""
+    """One fully resolved experiment. Construct freely; `config_rules` says what does not fit together."""
 
     paradigm: Paradigm = "dfm"
     seed: NonNegativeInt = 0
@@ -154,6 +246,7 @@ class ExperimentConfig:
     decomposition: DecompositionConfig = field(default_factory=DecompositionConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
@@ -163,73 +256,27 @@ class ExperimentConfig:
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
+        """Training steps at which something is measured; experts are measured once, after the steps of all of them."""
+        if self.experts.steps:
+            return (sum(self.experts.steps),)
         return tuple(sorted(set(self.evaluation.at_steps))) or (self.training.steps,)
 
     @property
     def stage_probabilities(self) -> tuple[float, ...]:
         """P(stage q is the active one), [S], sums to 1 (numerics 3.1; A21 for S > 2)."""
+        if self.training.stage_probabilities:
+            return self.training.stage_probabilities
         if self.num_stages == 1:
             return (1.0,)
         first = self.training.first_stage_probability
         rest = (1.0 - first) / (self.num_stages - 1)
         return (first, *[rest] * (self.num_stages - 1))
 
-    def problems(self) -> list[tuple[str, str]]:
-        """All rules that span fields: (key, message) of each one broken."""
-        return [*_scale_problems(self), *_stage_problems(self), *_step_problems(self)]
-
-
-def _scale_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
-    """The data, the decomposition and the patches must fit each other."""
-    resolutions, patches = config.decomposition.resolutions, config.model.patch_sizes
-    found = [("decomposition.resolutions", message) for message in _resolution_problems(config)]
-    if len(patches) != len(resolutions):
-        count = f"{len(patches)} patch sizes for {len(resolutions)} resolutions: give one per scale"
-        return [*found, ("model.patch_sizes", count)]
-    for side, patch in zip(resolutions, patches, strict=True):
-        if side % patch:
-            found.append(("model.patch_sizes", f"patch {patch} does not divide side {side}"))
-    tokens = [(side // patch) ** 2 for side, patch in zip(resolutions, patches, strict=True)]
-    if len(set(tokens)) > 1:
-        unequal = f"{list(patches)} give {tokens} tokens at sides {list(resolutions)}"
-        found.append(("model.patch_sizes", f"{unequal}; all scales need the same number"))
-    return found
-
-
-def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
-    resolutions = config.decomposition.resolutions
-    if list(resolutions) != sorted(set(resolutions)):
-        yield f"{list(resolutions)} must grow strictly, coarsest first"
-    if config.data.dataset in DATASETS:
-        side = DATASETS[config.data.dataset].resolution
-        if resolutions[-1] != side:
-            yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}"
-    for coarse, fine in pairwise(resolutions):
-        if fine % coarse:
-            yield f"{fine} is not a multiple of {coarse}"
-    if config.decomposition.name == "identity" and len(resolutions) != 1:
-        yield f"identity has one scale, got {len(resolutions)}"
-
-
-def _stage_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
-    """The paradigm, the stages and the sampler must fit each other."""
-    found: list[tuple[str, str]] = []
-    stages, steps, tau = config.num_stages, config.sampling.steps, config.sampling.tau
-    if config.paradigm == "flow_matching" and stages != 1:
-        message = f"flow_matching has one scale, got {stages}; give decomposition.resolutions the last one only"
-        found.append(("decomposition.resolutions", message))
-    if len(steps) != stages:
-        found.append(("sampling.steps", f"{list(steps)} has {len(steps)} entries for {stages} stage(s)"))
-    if len(tau) != stages - 1:
-        found.append(("sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"))
-    return found
-
-
-def _step_problems(config: ExperimentConfig) -> list[tuple[str, str]]:
-    late = [step for step in config.evaluation.at_steps if step > config.training.steps]
-    if late:
-        return [("evaluation.at_steps", f"{late} lie after the last training step {config.training.steps}")]
-    return []
+    @property
+    def token_sides(self) -> tuple[int, ...]:
+        """Side of the token grid on which each stage runs, [S]."""
+        own = [side // patch for side, patch in zip(self.decomposition.sides, self.model.patch_sizes, strict=True)]
+        return tuple(own)
 
 
 @dataclass(frozen=True)
@@ -250,6 +297,30 @@ MODEL_SIZES: dict[ModelSize, ModelSizeSpec] = {
     "XL": ModelSizeSpec(depth=28, width=1152, heads=16),
 }
 assert set(MODEL_SIZES) == set(get_args(ModelSize)), "MODEL_SIZES and ModelSize name the same sizes"
+
+
+def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
+    """The inverse of `as_plain` for a config dataclass. Checks names, not values: for data that this package wrote.
+
+    Raises: ValueError naming keys that the dataclass does not have.
+    """
+    hints = get_type_hints(kind)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}; it was written by another version")
+    values = {}
+    for name, value in data.items():
+        if hasattr(hints[name], "__dataclass_fields__"):
+            values[name] = from_plain(hints[name], value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def parameter_tokens(inputs: int, outputs: int) -> int:
+    """Parameter tokens of a tokenformer that cost the FLOPs of a linear map: n (inputs + outputs) = inputs * outputs,
+    in fours, one of which belongs to the stage (numerics 6)."""
+    return max(4, inputs * outputs // (inputs + outputs) // 4 * 4)
 
 
 def as_plain(config: object) -> Any:

@@ -54,7 +54,13 @@ class TrainingArtifacts:
                 self.store.remove(self.paths.checkpoint(old))
         engine.barrier()
 
-    def save_snapshot(self, engine: TrainingEngine, config: ExperimentConfig, card: SnapshotCard) -> None:
+    def save_snapshot(
+        self,
+        engine: TrainingEngine,
+        config: ExperimentConfig,
+        card: SnapshotCard,
+        pyramid: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         """Publishes the averaged weights, unless that was done before. Collective."""
         directory = self.paths.snapshot(card.step)
         # Worker 0 looks for all: if they saw different things, some would wait in a collective for ever.
@@ -62,7 +68,7 @@ class TrainingArtifacts:
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
         with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
-            files = write_snapshot(engine, config, card, Path(scratch))
+            files = write_snapshot(engine, config, card, Path(scratch), pyramid)
             for path in files:
                 self.store.put(path, f"{directory}/{path.name}")
             if files:

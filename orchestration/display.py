@@ -17,7 +17,7 @@ from orchestration.tasks import Task
 _LINE_SECONDS = 15.0
 _LOG_WIDTH = 150
 _MAX_TABLE_ROWS = 200
-_UNITS = {"train": "steps", "evaluate": "images", "reference": "images"}
+_UNITS = {"train": "steps", "pyramid": "steps", "evaluate": "images", "reference": "images"}
 
 
 @dataclass

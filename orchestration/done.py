@@ -32,8 +32,12 @@ def finished_results(store: Store, plan: Plan) -> dict[str, TaskResult]:
 
 
 def needed(plan: Plan, done: dict[str, TaskResult]) -> list[Task]:
-    """Tasks that must run: unfinished evaluations, and unfinished inputs of these."""
-    missing = [task for task in plan.of_kind("evaluate") if task.digest not in done]
-    wanted = {digest for task in missing for digest in task.inputs} | {task.digest for task in missing}
-    wanted |= {task.digest for task in plan.of_kind("train")}
-    return [task for digest, task in plan.tasks.items() if digest in wanted and digest not in done]
+    """Tasks that must run: unfinished trainings and evaluations, and what they read, as far as it is unfinished."""
+    wanted: set[str] = set()
+    asked = [task.digest for task in (*plan.of_kind("train"), *plan.of_kind("evaluate"))]
+    while asked:
+        digest = asked.pop()
+        if digest not in done and digest not in wanted:
+            wanted.add(digest)
+            asked.extend(plan.tasks[digest].inputs)
+    return [task for digest, task in plan.tasks.items() if digest in wanted]

@@ -64,7 +64,7 @@ class EvaluationPool:
         return len(self._jobs) < 2
 
     def submit(self, task: Task) -> None:
-        """Starts a reference or evaluate task."""
+        """Starts a reference, pyramid or evaluate task."""
         job = _Job(task, time.monotonic())
         if task.kind == "reference":
             card = DATASETS[task.config.data.dataset]
@@ -73,10 +73,11 @@ class EvaluationPool:
                     dataset = task.config.data.dataset
                     job.groups.append(self._actor().real_group.remote(task.digest, dataset, split, begin, end))
                 job.num_train_groups = job.num_train_groups or len(job.groups)
+        elif task.kind == "pyramid":
+            job.last = self._actor().fit_pyramid.remote(task.digest, as_plain(task.config))
         else:
-            train, reference = task.inputs
             for begin, end in _groups(task.config.evaluation.num_samples):
-                arguments = (task.digest, as_plain(task.config), train, task.at_step, reference, begin, end)
+                arguments = (task.digest, as_plain(task.config), task.snapshots, task.inputs[-1], begin, end)
                 job.groups.append(self._actor().sample_group.remote(*arguments))
         self._jobs[task.digest] = job
 
@@ -107,7 +108,7 @@ class EvaluationPool:
             arguments: tuple[Any, ...] = (task.digest, card.num_classes, floor, seconds, job.num_train_groups)
             job.last = self._actor().finish_reference.remote(*arguments, *job.groups)
         else:
-            arguments = (task.digest, as_plain(task.config), task.at_step, task.inputs[1], seconds)
+            arguments = (task.digest, as_plain(task.config), task.at_step, task.inputs[-1], seconds)
             job.last = self._actor().finish_evaluation.remote(*arguments, *job.groups)
 
     def _actor(self) -> Any:
@@ -127,6 +128,8 @@ def total_units(task: Task) -> int:
         return task.until_step
     if task.kind == "evaluate":
         return task.config.evaluation.num_samples
+    if task.kind == "pyramid":
+        return task.config.decomposition.fit.steps
     card = DATASETS[task.config.data.dataset]
     return card.num_train_images + card.num_reference_images
 

@@ -20,14 +20,15 @@ from dfm_core.metrics.features.lite0 import Lite0Features, load_lite0
 from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.moments import Array, Moments
 from dfm_core.metrics.probe import LinearProbe, fit_linear_probe
-from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.seeding import sample_generator
-from dfm_core.training.state import load_snapshot
 from orchestration.board import find_board
 from orchestration.layout import TaskPaths
+from orchestration.pyramids import make_pyramid
 from orchestration.results import TaskResult, read_result, write_result
-from orchestration.storage import MANIFEST, DamagedArtifactError, Store
+from orchestration.snapshots import SnapshotLoader
+from orchestration.storage import DamagedArtifactError, Store
+from orchestration.tasks import SnapshotRef
 from orchestration.validation import revive
 
 GRID_ROWS, GRID_COLUMNS = 4, 10
@@ -79,24 +80,31 @@ class Evaluator:
         self._board, self._batch_size = find_board(board), batch_size
         self._device = torch.device("cuda" if use_gpu else "cpu")
         self._features = load_lite0().to(self._device)
-        self._model_key: tuple[str, int] | None = None
-        self._model: tuple[VelocityModel, tuple[float, ...]] | None = None
+        self._snapshots = SnapshotLoader(self._store, self._device)
         self._probes: dict[str, LinearProbe] = {}
 
     def sample_group(
-        self, digest: str, config_data: dict[str, Any], train: str, step: int, reference: str, begin: int, end: int
+        self,
+        digest: str,
+        config_data: dict[str, Any],
+        snapshots: Sequence[SnapshotRef],
+        reference: str,
+        begin: int,
+        end: int,
     ) -> GroupResult:
         """Samples the images begin..end - 1 of an evaluation and measures them."""
         config = revive(ExperimentConfig, config_data)
-        model, scale_std = self._load_model(config, train, step)
-        paradigm, probe = build_paradigm(config, scale_std), self._load_probe(reference)
+        sampler, probe = self._snapshots.load(tuple(snapshots)), self._load_probe(reference)
+        paradigm = build_paradigm(config, sampler.decomposition, sampler.scale_std)
         num_classes = DATASETS[config.data.dataset].num_classes
         block10, head = Moments.empty(probe.mean.shape[0]), None
         num_correct, evaluations, first = 0, 0, []
         for start in range(begin, end, self._batch_size):
             indices = range(start, min(start + self._batch_size, end))
             labels = sample_labels(config.evaluation, indices, num_classes)
-            sampled = paradigm.sample(model, labels.to(self._device), indices, config.evaluation.seed, config.sampling)
+            sampled = paradigm.sample(
+                sampler.model, labels.to(self._device), indices, config.evaluation.seed, config.sampling
+            )
             pixels, evaluations = to_pixels(sampled.images).cpu(), sampled.num_evaluations
             features = self._measure(pixels)
             block10 = block10.merge(Moments.of(features.block10))
@@ -131,6 +139,11 @@ class Evaluator:
             self._store,
             TaskResult(digest, "evaluate", {**metrics, **speed}, seconds, step=step, files=("samples.png",)),
         )
+
+    def fit_pyramid(self, digest: str, config_data: dict[str, Any]) -> None:
+        """Makes the weights of a learned decomposition."""
+        config = revive(ExperimentConfig, config_data)
+        make_pyramid(self._store, digest, config, lambda steps: self._board.reached.remote(digest, steps))
 
     def real_group(self, digest: str, dataset: str, split: str, begin: int, end: int) -> RealGroup:
         """Features of the real images begin..end - 1 of a split."""
@@ -183,19 +196,6 @@ class Evaluator:
     def _measure(self, pixels: Tensor) -> Lite0Features:
         features: Lite0Features = self._features(pixels.to(self._device))
         return features
-
-    def _load_model(self, config: ExperimentConfig, train: str, step: int) -> tuple[VelocityModel, tuple[float, ...]]:
-        """The snapshot's model; the last one stays loaded."""
-        if self._model_key != (train, step) or self._model is None:
-            directory = TaskPaths(train).snapshot(step)
-            try:
-                with self._store.fetched(directory) as files:
-                    model, card = load_snapshot(config, files[0].parent)
-            except DamagedArtifactError as damage:
-                self._store.remove(f"{directory}/{MANIFEST}")  # so that the next submission makes it anew
-                raise DamagedArtifactError(f"{damage}; submit again to make it anew") from None
-            self._model, self._model_key = (model.to(self._device), card.scale_std), (train, step)
-        return self._model
 
     def _load_probe(self, reference: str) -> LinearProbe:
         if reference not in self._probes:

@@ -78,11 +78,11 @@ class Launcher:
 
     def _start_evaluations(self) -> None:
         """Reference tasks first: they need no training, and try the feature network before hours are spent."""
-        ready = self._ready(("reference", "evaluate"))
+        ready = self._ready(("reference", "pyramid", "evaluate"))
         trainings_wait = bool(self._trainings) or bool(self._ready(("train",)))
         if not self._together and trainings_wait:
             # The machine is too small for both: references, then all trainings, then all evaluations.
-            ready = [] if self._trainings else [task for task in ready if task.kind == "reference"]
+            ready = [] if self._trainings else [task for task in ready if task.kind != "evaluate"]
         if not ready:
             return
         if self._pool is None:

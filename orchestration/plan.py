@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.catalog import METRICS
-from orchestration.digests import digest_of
+from orchestration.chains import Link, snapshots_at, training_chain
 from orchestration.spec import PartSpec, RowSpec, SweepSpec
-from orchestration.tasks import Task, evaluate_task, reference_task, train_payload, train_task
+from orchestration.tasks import Task, evaluate_task, pyramid_task, reference_task, train_task
 
 PLAN_FORMAT = 1
+_TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,7 +33,8 @@ class Trial:
     part: str
     row: str
     seed: int
-    train: str
+    trains: tuple[str, ...]
+    """Digests of its trainings, in order: one, or one for each expert."""
     evaluations: tuple[tuple[int, str], ...]
     """(step, digest of the evaluate task), by step."""
 
@@ -57,38 +59,44 @@ class Plan:
 
 def make_plan(spec: SweepSpec) -> Plan:
     """The plan of a sweep: trials that differ only in sampling share their training, equal rows share everything."""
-    cells = list(_cells(spec))
-    wanted: dict[str, list[tuple[str, ExperimentConfig]]] = defaultdict(list)
-    digests = []
-    for _, row, config in cells:
-        digest = digest_of(train_payload(config))
-        digests.append(digest)
-        wanted[digest].append((_training_title(row, config), config))
-    tasks: dict[str, Task] = {}
+    trainings: dict[str, list[tuple[str, Link]]] = defaultdict(list)
+    inputs: dict[str, Task] = {}
     evaluations: dict[str, Task] = {}
     trials = []
-    for (part, row, config), digest in zip(cells, digests, strict=True):
+    for part, row, config in _cells(spec):
+        chain = training_chain(config)
+        for link in chain:
+            trainings[link.digest].append((_training_title(row, link), link))
+        if config.decomposition.name == "learned":
+            pyramid = pyramid_task(config)
+            inputs.setdefault(pyramid.digest, pyramid)
         reference = reference_task(config, config.evaluation.num_samples)
-        tasks.setdefault(reference.digest, reference)
+        inputs.setdefault(reference.digest, reference)
         ids = []
         for step in config.evaluation_steps:
-            task = evaluate_task(config, f"{row.label} @ {step}", step, digest, reference.digest)
+            snapshots = snapshots_at(config, chain, step)
+            task = evaluate_task(config, f"{row.label} @ {step}", step, snapshots, reference.digest)
             evaluations.setdefault(task.digest, task)
             ids.append((step, task.digest))
-        trials.append(Trial(part.name, row.label, config.seed, digest, tuple(ids)))
-    for digest, users in wanted.items():
-        snapshots = tuple(sorted({step for _, config in users for step in config.evaluation_steps}))
-        until = max(config.training.steps for _, config in users)
-        title, config = users[0]
-        tasks[digest] = train_task(config, title, until, tuple(sorted({*snapshots, until})))
-        assert tasks[digest].digest == digest, "a training's digest depends on its payload alone"
-    return Plan(spec, {**tasks, **evaluations}, tuple(trials), _used_by(trials))
+        trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
+    tasks = {**inputs, **{digest: _shared_training(users) for digest, users in trainings.items()}, **evaluations}
+    assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
+    return Plan(spec, tasks, tuple(trials), _used_by(trials, tasks))
 
 
-def _used_by(trials: list[Trial]) -> dict[str, list[str]]:
+def _shared_training(users: list[tuple[str, Link]]) -> Task:
+    """One training that serves all who want something of it."""
+    title, first = users[0]
+    until = max(link.until_step for _, link in users)
+    snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial)
+
+
+def _used_by(trials: list[Trial], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
-        for digest in (trial.train, *(digest for _, digest in trial.evaluations)):
+        own = {*trial.trains, *(digest for _, digest in trial.evaluations), *(tasks[d].pyramid for d in trial.trains)}
+        for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
 
@@ -100,10 +108,20 @@ def _cells(spec: SweepSpec) -> Iterator[tuple[PartSpec, RowSpec, ExperimentConfi
                 yield part, row, config
 
 
-def _training_title(row: RowSpec, config: ExperimentConfig) -> str:
+def _is_shown(key: str) -> bool:
+    section, _, name = key.partition(".")
+    return section in _TRAINING_SECTIONS and "." not in name
+
+
+def _training_title(row: RowSpec, link: Link) -> str:
     """The row's settings that concern the training, for people."""
-    own = [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in row.settings.items() if key.startswith("training.")]
-    return ", ".join([config.paradigm, *own, f"seed={config.seed}"])
+    stage = [] if link.stage is None else [f"expert of stage {link.stage}"]
+    own = [
+        str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
+        for key, value in row.settings.items()
+        if _is_shown(key) and not isinstance(value, list) and value != "identity"
+    ]
+    return ", ".join([link.config.paradigm, *stage, *own, f"seed={link.config.seed}"])
 
 
 def plan_json(plan: Plan, tracking_uri: str) -> str:
@@ -136,12 +154,13 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
                 "part": trial.part,
                 "row": trial.row,
                 "seed": trial.seed,
-                "train": trial.train,
+                "train": trial.trains[-1],
+                "trains": list(trial.trains),
                 "evaluations": [{"step": step, "digest": digest} for step, digest in trial.evaluations],
             }
             for trial in plan.trials
         ],
-        "tasks": {digest: _task_json(task) for digest, task in plan.tasks.items()},
+        "tasks": {digest: _task_json(task, plan.tasks) for digest, task in plan.tasks.items()},
     }
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
 
@@ -152,9 +171,9 @@ def shown_path(path: str) -> str:
     return resolved.relative_to(_ROOT).as_posix() if resolved.is_relative_to(_ROOT) else resolved.name
 
 
-def _task_json(task: Task) -> dict[str, Any]:
+def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
     card = DATASETS[task.config.data.dataset]
-    cost = model_cost(task.config, card.channels, card.num_classes)
+    cost = model_cost(task.config, card.shape)
     details: dict[str, Any] = {}
     if task.kind == "train":
         details = {
@@ -168,11 +187,16 @@ def _task_json(task: Task) -> dict[str, Any]:
     elif task.kind == "evaluate":
         details = {
             "step": task.at_step,
-            "train": task.inputs[0],
-            "reference": task.inputs[1],
-            "training_flops": training_flops(task.config, cost, task.at_step),
+            "train": task.snapshots[-1][0],
+            "reference": task.inputs[-1],
+            "training_flops": sum(_flops_until(tasks[train], step) for train, step in task.snapshots),
             "training_images": task.at_step * task.config.training.batch_size,
             "num_evaluations": num_evaluations(task.config),
             "num_samples": task.config.evaluation.num_samples,
         }
     return {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload, **details}
+
+
+def _flops_until(task: Task, step: int) -> int:
+    """Training FLOPs up to a step of a training."""
+    return training_flops(task.config, model_cost(task.config, DATASETS[task.config.data.dataset].shape), step)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dfm_core.data.catalog import DATASETS
+from dfm_core.metrics.catalog import METRICS
 from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
 from orchestration.problems import Problem, UserError
 from orchestration.runtime import StorageConfig
@@ -13,21 +14,28 @@ from orchestration.spec import SweepSpec
 from orchestration.storage import Store, check_writable, resolve_root
 
 
-def check_inputs(spec: SweepSpec) -> None:
-    """Raises: UserError if a dataset or the feature network's weights are missing or damaged."""
-    problems = [*_missing_datasets(spec), *_missing_weights()]
-    if problems:
-        raise UserError(problems)
+def missing_inputs(spec: SweepSpec) -> list[Problem]:
+    """Datasets, metrics and weights that the sweep needs and that are missing or damaged."""
+    return [*_missing_datasets(spec), *_missing_metrics(spec), *_missing_weights()]
 
 
 def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
-    used = {config.data.dataset for part in spec.parts for row in part.rows for config in row.configs}
-    for name in sorted(used):
-        path = DATASETS[name].path
-        if not path.is_file():
+    for name in sorted({config.data.dataset for config in spec.configs}):
+        card = DATASETS[name]
+        path = card.path
+        if path is None:
+            where = f"{spec.path}: data.dataset"
+            yield Problem(where, f"{name} ({card.about}) is not part of the repository, and cannot be encoded here yet")
+        elif not path.is_file():
             yield Problem(
                 f"{spec.path}: data.dataset", f"{name}: its file {path} is missing; check out the repository anew"
             )
+
+
+def _missing_metrics(spec: SweepSpec) -> Iterator[Problem]:
+    for name in sorted({name for config in spec.configs for name in config.evaluation.metrics}):
+        if METRICS[name].needs:
+            yield Problem(f"{spec.path}: evaluation.metrics", f"{name} needs {METRICS[name].needs}")
 
 
 def _missing_weights() -> Iterator[Problem]:

@@ -22,6 +22,10 @@ class WorkersConfig:
     """One CUDA GPU for each worker (NCCL); otherwise CPU and gloo."""
     zero_stage: ZeroStage = 1
     """DeepSpeed's ZeRO stage: 1 shards the optimiser state, 2 also gradients, 3 also weights."""
+    activation_checkpointing: bool = False
+    """Compute the blocks' activations anew in the backward pass: less memory, more time."""
+    compile: bool = False
+    """`torch.compile` on the transformer's blocks; needs zero_stage 1 or 2, and a C++ compiler on CPUs."""
     micro_batch_size: Annotated[int, Gt(0)] | None = None
     """Images per worker and forward pass; default: the worker's whole share of the batch."""
     checkpoint_every: Annotated[int, Gt(0)] = 100

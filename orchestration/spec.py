@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from dfm_core.config import ExperimentConfig
+from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DATASETS
 from orchestration.problems import Problem, UserError, nearest
 from orchestration.runtime import RuntimeConfig
@@ -61,6 +62,11 @@ class SweepSpec:
     seeds: tuple[int, ...]
     parts: tuple[PartSpec, ...]
     runtime: RuntimeConfig
+
+    @property
+    def configs(self) -> Iterator[ExperimentConfig]:
+        """Of all rows and seeds, in the sweep's order."""
+        return (config for part in self.parts for row in part.rows for config in row.configs)
 
 
 @dataclass
@@ -375,7 +381,7 @@ def _resolve_row(
         return None, list(checked.problems)
     if not whole:
         return None, []
-    broken = [Problem(f"{locate(key)} (row {label!r})", message) for key, message in checked.config.problems()]
+    broken = [Problem(f"{locate(key)} (row {label!r})", message) for key, message in broken_rules(checked.config)]
     broken.extend(_dataset_problems(checked.config.data.dataset, locate("data.dataset")))
     configs = tuple(validate(ExperimentConfig, {**data, "seed": seed}, locate).config for seed in seeds)
     return (None if broken else RowSpec(label, dict(settings), configs)), broken
@@ -384,6 +390,9 @@ def _resolve_row(
 def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: _Source) -> Iterator[Problem]:
     """The batch must divide evenly over workers and micro-batches."""
     workers = runtime.workers
+    if workers.compile and workers.zero_stage == 3:
+        message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
+        yield Problem(source.locate("workers.compile"), message)
     for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
         if batch % workers.num_workers:
             yield Problem(

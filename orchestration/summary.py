@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestration.display import make_console, status_table
 from orchestration.done import needed
 from orchestration.plan import Plan
+from orchestration.problems import Problem
 from orchestration.results import TaskResult
 from orchestration.storage import Store
 
@@ -28,6 +31,15 @@ def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store) -> None:
     if todo:
         console.print(_estimate(plan, done))
     console.print(f"Storage: {store.root}")
+
+
+def print_missing(problems: Sequence[Problem]) -> None:
+    """What would stop the sweep here before it starts anything."""
+    if problems:
+        console = make_console()
+        console.print("It cannot run here yet:")
+        for problem in problems:
+            console.print(f"  {problem}", markup=False)
 
 
 def _estimate(plan: Plan, done: dict[str, TaskResult]) -> str:

@@ -1,4 +1,4 @@
-"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run]
+"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run] [--check]
 
 Submitting the same sweep again computes only what is missing; resuming is running the same command again.
 """
@@ -25,9 +25,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=100 storage.root=/data")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    parser.add_argument("--check", action="store_true", help="build every model on the meta device and stop")
     options = parser.parse_intermixed_args(arguments)
     try:
-        return _run(options.sweep, options.overrides, dry_run=options.dry_run)
+        return _run(options.sweep, options.overrides, dry_run=options.dry_run, check=options.check)
     except UserError as error:
         count = len(error.problems)
         print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
@@ -39,25 +40,33 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def _run(path: Path, overrides: Sequence[str], *, dry_run: bool) -> int:
+def _run(path: Path, overrides: Sequence[str], *, dry_run: bool, check: bool) -> int:
     # Imported late, so that --help is instant and planning pulls in nothing heavy.
     from orchestration.done import finished_results
     from orchestration.plan import make_plan
-    from orchestration.preflight import check_inputs, open_store
+    from orchestration.preflight import missing_inputs, open_store
     from orchestration.spec import load_sweep
-    from orchestration.summary import print_plan
+    from orchestration.summary import print_missing, print_plan
 
     spec = load_sweep(path, overrides)
-    check_inputs(spec)
+    missing = missing_inputs(spec)
+    looks_only = dry_run or check
+    if missing and not looks_only:
+        raise UserError(missing)
     plan = make_plan(spec)
-    store = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not dry_run)
+    store = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not looks_only)
     try:
         done = finished_results(store, plan)
     except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean that this root cannot be used
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError.of("storage.root", f"cannot read {store.root} ({reason[:300]})") from None
     print_plan(plan, done, store)
-    if dry_run:
+    if check:
+        from orchestration.check import check as check_models
+
+        check_models(plan)
+    if looks_only:
+        print_missing(missing)
         return 0
     from orchestration.execution import execute
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dfm_core.compute import model_cost, sampling_flops, training_flops
-from dfm_core.config import MODEL_SIZES, NUMERICS_VERSION, ExperimentConfig, as_plain
+from dfm_core.config import DECOMPOSITION_SETTINGS, MODEL_SIZES, NUMERICS_VERSION, ExperimentConfig, as_plain
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
 from orchestration.digests import digest_of
 
-TaskKind = Literal["reference", "train", "evaluate"]
+TaskKind = Literal["reference", "pyramid", "train", "evaluate"]
+SnapshotRef = tuple[str, int]
+"""A training's digest and the step of one of its snapshots."""
 
 _STATES_PER_PARAMETER = 4
 """Weight, two moments and the average, each fp32."""
@@ -39,14 +41,23 @@ class Task:
     """train: last step wanted. Grows when a sweep asks for more; the trajectory, and so the digest, stays."""
     snapshot_steps: tuple[int, ...] = ()
     """train: steps whose averaged weights are kept."""
+    initial: SnapshotRef | None = None
+    """train: the snapshot whose weights it starts from; None: from initial weights."""
+    snapshots: tuple[SnapshotRef, ...] = ()
+    """evaluate: what it samples from; experts have one for each stage."""
     at_step: int = 0
-    """evaluate: the snapshot's step."""
+    """evaluate: training steps that lie behind its snapshots."""
+
+    @property
+    def pyramid(self) -> str:
+        """Digest of the task that fits its learned decomposition; "" if it has none."""
+        return str(self.payload.get("pyramid", ""))
 
 
 @cache
-def _fingerprint(path: Path) -> str:
-    """A plan asks once per row; the file is read once per process."""
-    return file_sha256(path)
+def _fingerprint(path: Path | None) -> str:
+    """A plan asks once per row; the file is read once per process. Data that is not there can be planned, not used."""
+    return "absent" if path is None else file_sha256(path)
 
 
 def dataset_identity(config: ExperimentConfig) -> dict[str, Any]:
@@ -70,54 +81,99 @@ def reference_task(config: ExperimentConfig, num_samples: int) -> Task:
     return Task("reference", digest_of(payload), title, payload, (), config, flops=0, num_bytes=15_000_000)
 
 
-def train_payload(config: ExperimentConfig) -> dict[str, Any]:
+def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:
+    """The decomposition's name, resolutions and the settings that it reads."""
+    plain = as_plain(config.decomposition)
+    read = ("name", "resolutions", *DECOMPOSITION_SETTINGS[config.decomposition.name])
+    return {key: plain[key] for key in read}
+
+
+def _model_payload(config: ExperimentConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = as_plain(config.model)
+    if not config.model.lora_rank:
+        del plain["lora_alpha"]
+    return plain
+
+
+def pyramid_task(config: ExperimentConfig) -> Task:
+    """The weights of the learned decomposition, fitted to the training images."""
+    fit = config.decomposition.fit
+    payload = {
+        "kind": "pyramid",
+        "data": dataset_identity(config),
+        "decomposition": decomposition_payload(config),
+        "seed": config.seed,
+        "numerics": NUMERICS_VERSION,
+    }
+    title = f"learned pyramid on {config.data.dataset}, {fit.steps} steps, seed={config.seed}"
+    return Task("pyramid", digest_of(payload), title, payload, (), config, flops=0, num_bytes=1_000_000)
+
+
+def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
     """What decides a training's trajectory.
 
     `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. With a
     single stage, or all tied, the draws over stages are left out too: nothing reads them.
     """
     training = as_plain(config.training)
-    del training["steps"]
-    unread: tuple[str, ...] = ("first_stage_probability", "previous_location", "previous_scale")
+    del training["steps"], training["first_stage_probability"]
+    training["stage_probabilities"] = [round(share, 12) for share in config.stage_probabilities]
+    unread: tuple[str, ...] = ("stage_probabilities", "stage_draw", "previous_location", "previous_scale")
     if config.num_stages == 1:
-        unread = (*unread, "timesteps")
+        unread = (*unread, "timesteps", "loss_masking")
     if config.num_stages == 1 or config.training.timesteps == "tied":
         for key in unread:
             del training[key]
+    inputs: dict[str, Any] = {}
+    if config.decomposition.name == "learned":
+        inputs["pyramid"] = pyramid_task(config).digest
+    if initial is not None:
+        inputs["initial"] = {"train": initial[0], "step": initial[1]}
     return {
         "kind": "train",
+        **inputs,
         "paradigm": config.paradigm,
         "seed": config.seed,
         "data": {**dataset_identity(config), "standardize": config.data.standardize},
-        "decomposition": as_plain(config.decomposition),
-        "model": {**as_plain(config.model), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
+        "decomposition": decomposition_payload(config),
+        "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
         "training": training,
         "numerics": NUMERICS_VERSION,
     }
 
 
-def train_task(config: ExperimentConfig, title: str, until_step: int, snapshot_steps: tuple[int, ...]) -> Task:
+def train_task(
+    config: ExperimentConfig,
+    title: str,
+    until_step: int,
+    snapshot_steps: tuple[int, ...],
+    initial: SnapshotRef | None = None,
+) -> Task:
     """One trajectory, at least up to `until_step`."""
-    payload = train_payload(config)
+    payload = train_payload(config, initial)
+    inputs = (payload.get("pyramid"), initial[0] if initial else None)
     card = DATASETS[config.data.dataset]
-    cost = model_cost(config, card.channels, card.num_classes)
+    cost = model_cost(config, card.shape)
     per_state = cost.num_parameters * _BYTES_PER_VALUE
     return Task(
         "train",
         digest_of(payload),
         title,
         payload,
-        (),
+        tuple(digest for digest in inputs if digest),
         config,
         flops=training_flops(config, cost, until_step),
         num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps)),
         until_step=until_step,
         snapshot_steps=snapshot_steps,
+        initial=initial,
     )
 
 
-def evaluate_task(config: ExperimentConfig, title: str, step: int, train: str, reference: str) -> Task:
-    """What one sampling setting gives on one snapshot."""
+def evaluate_task(
+    config: ExperimentConfig, title: str, step: int, snapshots: tuple[SnapshotRef, ...], reference: str
+) -> Task:
+    """What one sampling setting gives on one snapshot, or on one for each stage."""
     evaluation = as_plain(config.evaluation)
     del evaluation["at_steps"]
     evaluation["metrics"] = sorted(set(evaluation["metrics"]))
@@ -126,23 +182,23 @@ def evaluate_task(config: ExperimentConfig, title: str, step: int, train: str, r
         sampling |= {"steps": [sum(config.sampling.steps)], "tau": []}
     payload = {
         "kind": "evaluate",
-        "train": train,
-        "step": step,
+        "snapshots": [list(snapshot) for snapshot in snapshots],
         "reference": reference,
         "sampling": sampling,
         "evaluation": evaluation,
         "numerics": NUMERICS_VERSION,
     }
     card = DATASETS[config.data.dataset]
-    cost = model_cost(config, card.channels, card.num_classes)
+    cost = model_cost(config, card.shape)
     return Task(
         "evaluate",
         digest_of(payload),
         title,
         payload,
-        (train, reference),
+        (*(train for train, _ in snapshots), reference),
         config,
         flops=sampling_flops(config, cost, config.evaluation.num_samples),
         num_bytes=300_000,
+        snapshots=snapshots,
         at_step=step,
     )

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
+from dfm_core.decompositions import build_decomposition
+from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
@@ -30,10 +33,12 @@ from orchestration.checkpoints import TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
 from orchestration.layout import CHECKPOINTS, TaskPaths
 from orchestration.provenance import environment
+from orchestration.pyramids import read_pyramid
 from orchestration.results import TaskResult, read_result, write_result
 from orchestration.runtime import WorkersConfig
+from orchestration.snapshots import read_snapshot
 from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.tasks import SnapshotRef, Task
 from orchestration.validation import revive
 
 _PROGRESS_SECONDS = 0.5
@@ -47,6 +52,8 @@ class TrainRequest:
     config: dict[str, Any]
     until_step: int
     snapshot_steps: tuple[int, ...]
+    initial: SnapshotRef | None
+    pyramid: str
     workers: dict[str, Any]
     store_root: str
     store_options: dict[str, str]
@@ -63,6 +70,8 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -
         config=as_plain(task.config),
         until_step=task.until_step,
         snapshot_steps=task.snapshot_steps,
+        initial=task.initial,
+        pyramid=task.pyramid,
         workers=as_plain(workers),
         store_root=store.root,
         store_options=store.options,
@@ -117,19 +126,22 @@ class _TrainingWorker:
         self.artifacts = TrainingArtifacts(Store(request.store_root, request.store_options), request.digest)
         self.started = time.monotonic()
         self.last_progress = 0.0
-        card = DATASETS[config.data.dataset]
-        self.channels, self.num_classes = card.channels, card.num_classes
+        self.shape = DATASETS[config.data.dataset].shape
         self.scale_std: tuple[float, ...] = ()
+        self.pyramid: Mapping[str, torch.Tensor] | None = None
 
     def run(self) -> None:
         dataset = load_dataset(self.config.data.dataset, "train")
-        self.scale_std = measure_scale_std(self.config, dataset)
+        store = self.artifacts.store
+        self.pyramid = read_pyramid(store, self.request.pyramid) if self.request.pyramid else None
+        self.decomposition = build_decomposition(self.config.decomposition, self.pyramid)
+        self.scale_std = measure_scale_std(self.decomposition, dataset)
         world, device = ray.train.get_context().get_world_size(), ray.train.torch.get_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
         micro = self.workers.micro_batch_size or self.config.training.batch_size // world
         self.engine: TrainingEngine = DeepSpeedEngine(
-            build_model(self.config, self.channels, self.num_classes, self.scale_std),
+            self._initial_model(),
             self.config.training,
             zero_stage=self.workers.zero_stage,
             micro_batch_size=micro,
@@ -145,6 +157,17 @@ class _TrainingWorker:
             return
         if self.engine.rank == 0:
             self._write_result(rows)
+
+    def _initial_model(self) -> VelocityModel:
+        """Initial weights, or those of the snapshot that the training starts from."""
+        model = build_model(self.config, self.shape, self.scale_std)
+        if self.request.initial is not None:
+            model.load_state_dict(read_snapshot(self.artifacts.store, self.request.initial).model.state_dict())
+        if self.workers.activation_checkpointing:
+            model.use_activation_checkpointing()
+        if self.workers.compile:
+            model.compile_blocks()
+        return model
 
     def _resume(self) -> tuple[int, list[CurveRow]]:
         """Loads the newest sound checkpoint from which every missing snapshot can still be made."""
@@ -173,7 +196,7 @@ class _TrainingWorker:
             save_at=frozenset(checkpoints | set(request.snapshot_steps)),
         )
         self.checkpoint_steps = checkpoints
-        paradigm = build_paradigm(self.config, self.scale_std)
+        paradigm = build_paradigm(self.config, self.decomposition, self.scale_std)
         return train(self.config, paradigm, dataset, self.engine, plan, self, start_step=start, curve=curve)
 
     def progress(self, step: int) -> None:
@@ -199,11 +222,11 @@ class _TrainingWorker:
             )
 
     def _save_snapshot(self, step: int) -> None:
-        card = SnapshotCard(step, self.channels, self.num_classes, self.scale_std)
-        self.artifacts.save_snapshot(self.engine, self.config, card)
+        card = SnapshotCard(step, self.shape, self.scale_std)
+        self.artifacts.save_snapshot(self.engine, self.config, card, self.pyramid)
 
     def _write_result(self, rows: list[CurveRow]) -> None:
-        cost = model_cost(self.config, self.channels, self.num_classes)
+        cost = model_cost(self.config, self.shape)
         until = self.request.until_step
         known = read_result(self.artifacts.store, self.request.digest)
         if known is not None and known.step > until:

@@ -9,23 +9,39 @@ _EMBEDDED = Path(__file__).parent / "embedded"
 
 
 @dataclass(frozen=True)
+class DataShape:
+    """What a model has to know of the data."""
+
+    channels: int
+    num_classes: int
+    frames: int | None = None
+    """Frames of a video; None for images."""
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """What planning has to know of a dataset before anything is loaded."""
 
-    path: Path
-    """The file that holds it; its sha256 is the dataset's fingerprint."""
+    path: Path | None
+    """The file that holds it; its sha256 is the dataset's fingerprint. None: not part of the repository."""
     resolution: int
-    """Side in pixels as the model sees it."""
+    """Side in cells as the model sees it: pixels, or positions of an autoencoder's latent."""
     channels: int
     class_names: tuple[str, ...]
     num_train_images: int
     num_reference_images: int
     """Held-out real images against which samples are measured."""
     licence: str
+    about: str = ""
+    """Where data comes from that is not part of the repository."""
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def shape(self) -> DataShape:
+        return DataShape(self.channels, self.num_classes)
 
 
 FASHION_CLASSES = (
@@ -41,6 +57,8 @@ FASHION_CLASSES = (
     "ankle boot",
 )  # fmt: skip
 
+IMAGENET_CLASSES = tuple(f"class {index}" for index in range(1000))
+
 DATASETS: dict[str, DatasetCard] = {
     "fashion_mnist": DatasetCard(
         path=_EMBEDDED / "fashion_mnist.npz",
@@ -50,5 +68,25 @@ DATASETS: dict[str, DatasetCard] = {
         num_train_images=4000,
         num_reference_images=2000,
         licence="MIT, (c) 2017 Zalando SE",
+    ),
+    "imagenet512_flux": DatasetCard(
+        path=None,
+        resolution=64,
+        channels=16,
+        class_names=IMAGENET_CLASSES,
+        num_train_images=1_281_167,
+        num_reference_images=1_281_167,
+        licence="ImageNet terms of access",
+        about="ImageNet-1K at 512 px as latents of the scale-equivariant FLUX autoencoder (paper, 4.1)",
+    ),
+    "imagenet1024_flux": DatasetCard(
+        path=None,
+        resolution=128,
+        channels=16,
+        class_names=IMAGENET_CLASSES,
+        num_train_images=1_281_167,
+        num_reference_images=1_281_167,
+        licence="ImageNet terms of access",
+        about="ImageNet-1K at 1024 px as latents of the scale-equivariant FLUX autoencoder (paper, 4.1)",
     ),
 }

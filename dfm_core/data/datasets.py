@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import DATASETS
-from dfm_core.decompositions import build_decomposition
+from dfm_core.decompositions import Decomposition
 
 _STATISTICS_CHUNK_IMAGES = 1024
 
@@ -45,6 +44,7 @@ def to_pixels(images: Tensor) -> Tensor:
 def load_dataset(name: str, split: str) -> ImageDataset:
     """The "train" or the "reference" part of a dataset in `DATASETS`, padded to its resolution with black."""
     card = DATASETS[name]
+    assert card.path is not None, f"{name} is not part of the repository; preflight should have said so"
     with np.load(card.path) as archive:
         pixels, labels = archive[f"{split}_images"], archive[f"{split}_labels"]
     pad = card.resolution - pixels.shape[1]
@@ -53,13 +53,12 @@ def load_dataset(name: str, split: str) -> ImageDataset:
     return ImageDataset(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64)))
 
 
-def measure_scale_std(config: ExperimentConfig, dataset: ImageDataset) -> tuple[float, ...]:
+def measure_scale_std(decomposition: Decomposition, dataset: ImageDataset) -> tuple[float, ...]:
     """Standard deviation of each scale over all training images, one scalar per scale (numerics A15), [S].
 
     Accumulated in float64 in a fixed order: every worker computes the same number.
     """
-    decomposition = build_decomposition(config.decomposition)
-    moments = torch.zeros(config.num_stages, 3, dtype=torch.float64)  # count, sum, sum of squares
+    moments = torch.zeros(len(decomposition.resolutions), 3, dtype=torch.float64)  # count, sum, sum of squares
     for start in range(0, len(dataset), _STATISTICS_CHUNK_IMAGES):
         images = dataset.images(slice(start, start + _STATISTICS_CHUNK_IMAGES)).double()
         for stage, scale in enumerate(decomposition.analyze(images)):

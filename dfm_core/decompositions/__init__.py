@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
 
 from dfm_core.config import DecompositionConfig, DecompositionName
 from dfm_core.decompositions.base import Decomposition
+from dfm_core.decompositions.cosine import CosineBands, CosinePyramid
+from dfm_core.decompositions.fourier import FourierPyramid
 from dfm_core.decompositions.identity import Identity
 from dfm_core.decompositions.laplacian import LaplacianPyramid
+from dfm_core.decompositions.learned import load_pyramid
+from dfm_core.decompositions.wavelet import WaveletPyramid
 
-DECOMPOSITIONS: dict[DecompositionName, Callable[[tuple[int, ...]], Decomposition]] = {
-    "identity": Identity,
-    "laplacian": LaplacianPyramid,
+__all__ = ["DECOMPOSITIONS", "Decomposition", "build_decomposition"]
+
+Weights = Mapping[str, Tensor] | None
+"""Of a decomposition that is fitted to data; None for all others."""
+
+
+def _cosine(config: DecompositionConfig, _: Weights) -> Decomposition:
+    made = CosineBands if config.domain == "frequency" else CosinePyramid
+    return made(config.resolutions, config.block_size)
+
+
+DECOMPOSITIONS: dict[DecompositionName, Callable[[DecompositionConfig, Weights], Decomposition]] = {
+    "identity": lambda config, _: Identity(config.resolutions),
+    "laplacian": lambda config, _: LaplacianPyramid(config.resolutions, config.upsampling),
+    "wavelet": lambda config, _: WaveletPyramid(config.resolutions, config.wavelet),
+    "cosine": _cosine,
+    "fourier": lambda config, _: FourierPyramid(config.resolutions),
+    "learned": load_pyramid,
 }
 
 
-def build_decomposition(config: DecompositionConfig) -> Decomposition:
-    """The decomposition that a config names."""
-    return DECOMPOSITIONS[config.name](config.resolutions)
+def build_decomposition(config: DecompositionConfig, weights: Weights = None) -> Decomposition:
+    """The decomposition that a config names.
+
+    Args: weights: of the learned pyramid, from `fit_pyramid`; the others have none.
+    Raises: ValueError if its resolutions do not suit it, or its weights are missing.
+    """
+    return DECOMPOSITIONS[config.name](config, weights)

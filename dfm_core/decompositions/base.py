@@ -1,36 +1,144 @@
-"""What a decomposition is: a pair of linear maps between an image and its scales (DFM, section 3.2)."""
+"""What a decomposition is: a pair of maps between an image and its scales (DFM, section 3.2; numerics 2)."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 
 class Decomposition(Protocol):
-    """Splits an image into scales, coarsest first, and puts them together again, exactly."""
+    """Splits images or videos into scales, coarsest first, and puts them together again, exactly."""
+
+    linear: ClassVar[bool]
+    """Both maps are linear and leave channels apart."""
+    orthonormal: ClassVar[bool]
+    """The scales' energies add up to the image's, each counted (resolutions[-1] / r_s)^2 times in the spatial
+    domain."""
 
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Side of each scale, coarsest first."""
 
-    def analyze(self, image: Tensor) -> list[Tensor]:
-        """The scales of an image.
+    def analyze(self, data: Tensor) -> list[Tensor]:
+        """The scales of images or videos, coarsest first.
 
-        Args: image: [B, C, H, W] with H = W = resolutions[-1].
-        Returns: scale s is [B, C, resolutions[s], resolutions[s]], coarsest first.
+        Args: data: [B, C, H, W] or [B, C, T, H, W] with H = W = resolutions[-1].
+        Returns: scale s is [B, C_s, r_s, r_s] or [B, C_s, T, r_s, r_s], with the side and channels that
+            `DecompositionConfig.sides` and `.channels` say.
         Raises: ValueError if the side is not resolutions[-1].
         """
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
-        """The image of which `scales` are the scales, [B, C, H, W]; the inverse of `analyze`."""
+        """The data of which `scales` are the scales; the inverse of `analyze`."""
 
     def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
-        """The image seen by the first `num_scales` scales, at their own side, [B, C, r, r]."""
+        """The data seen by the first `num_scales` scales, at the side of the last of them, [B, C, (T,) r, r]."""
 
 
-def check_side(image: Tensor, side: int, name: str) -> None:
-    """Refuses an image that the decomposition was not made for."""
-    if image.ndim != 4 or image.shape[-2:] != (side, side):
-        raise ValueError(f"{name} was made for [B, C, {side}, {side}] images, got {list(image.shape)}")
+class FramewiseDecomposition(ABC):
+    """A decomposition of images that takes a video frame by frame (numerics 2)."""
+
+    linear: ClassVar[bool] = True
+    orthonormal: ClassVar[bool] = False
+    resolutions: tuple[int, ...]
+
+    @abstractmethod
+    def split(self, images: Tensor) -> list[Tensor]:
+        """`analyze` of images [B, C, H, W]."""
+
+    @abstractmethod
+    def join(self, scales: Sequence[Tensor]) -> Tensor:
+        """`partial` of all the given scales, one to all of them, of images."""
+
+    def analyze(self, data: Tensor) -> list[Tensor]:
+        images, frames = fold_frames(data, self.resolutions[-1], type(self).__name__)
+        return [unfold_frames(scale, frames) for scale in self.split(images)]
+
+    def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
+        return self.partial(scales, len(self.resolutions))
+
+    def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
+        assert 1 <= num_scales <= len(scales), f"cannot use {num_scales} of {len(scales)} scales"
+        folded = [fold_frames(scale) for scale in scales[:num_scales]]
+        return unfold_frames(self.join([images for images, _ in folded]), folded[0][1])
+
+
+@dataclass(frozen=True)
+class PyramidDecomposition(FramewiseDecomposition):
+    """X^1 = D_1 and X^s = D_s - up(D_{s-1}), with D_s the image at side r_s, made level by level (DFM, Eq. 2).
+
+    Exact for any down and up, since the same up(D_{s-1}) is subtracted and added; the first k scales give D_k.
+    """
+
+    resolutions: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_ladder(self.resolutions)
+
+    @abstractmethod
+    def down(self, image: Tensor, side: int) -> Tensor:
+        """The level below: [B, C, r_s, r_s] -> [B, C, side, side], an image with the same mean."""
+
+    @abstractmethod
+    def up(self, image: Tensor, side: int) -> Tensor:
+        """What a level tells of the one above: [B, C, r_s, r_s] -> [B, C, side, side]."""
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """D_1 to D_S, the last the images themselves."""
+        levels = [images]
+        for side in reversed(self.resolutions[:-1]):
+            levels.insert(0, self.down(levels[0], side))
+        return levels
+
+    def details(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """X^2 to X^S of the levels."""
+        return [fine - self.up(coarse, fine.shape[-1]) for coarse, fine in pairwise(levels)]
+
+    def split(self, images: Tensor) -> list[Tensor]:
+        levels = self.levels(images)
+        return [levels[0], *self.details(levels)]
+
+    def join(self, scales: Sequence[Tensor]) -> Tensor:
+        image = scales[0]
+        for scale in scales[1:]:
+            image = self.up(image, scale.shape[-1]) + scale
+        return image
+
+
+def check_ladder(resolutions: Sequence[int]) -> None:
+    """Raises: ValueError unless each resolution is a larger multiple of the one before."""
+    for coarse, fine in pairwise(resolutions):
+        if fine <= coarse or fine % coarse:
+            raise ValueError(f"each resolution must be a multiple of the one before, got {tuple(resolutions)}")
+
+
+def check_halvings(resolutions: Sequence[int], name: str) -> None:
+    """Raises: ValueError unless each resolution is the one before, doubled once or more."""
+    check_ladder(resolutions)
+    for coarse, fine in pairwise(resolutions):
+        ratio = fine // coarse
+        if ratio & (ratio - 1):
+            raise ValueError(f"{name} halves the side, but {fine} is {ratio} times {coarse}: give a power of 2")
+
+
+def fold_frames(data: Tensor, side: int | None = None, name: str = "") -> tuple[Tensor, int | None]:
+    """[B, C, T, H, W] -> [B T, C, H, W] and T; images are left alone, with None.
+
+    Raises: ValueError if a `side` is given and the data has another one.
+    """
+    if data.ndim not in (4, 5) or (side is not None and data.shape[-2:] != (side, side)):
+        shapes = f"[B, C, {side}, {side}] images or [B, C, T, {side}, {side}] videos"
+        raise ValueError(f"{name} was made for {shapes}, got {list(data.shape)}")
+    if data.ndim == 4:
+        return data, None
+    return data.transpose(1, 2).flatten(0, 1), data.shape[2]
+
+
+def unfold_frames(images: Tensor, frames: int | None) -> Tensor:
+    """The inverse of `fold_frames`."""
+    return images if frames is None else images.reshape(-1, frames, *images.shape[1:]).transpose(1, 2)

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from dfm_core.decompositions.base import check_side
+from dfm_core.decompositions.base import FramewiseDecomposition
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(FramewiseDecomposition):
     """The decomposition that does nothing."""
 
+    orthonormal: ClassVar[bool] = True
     resolutions: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if len(self.resolutions) != 1:
             raise ValueError(f"the identity has one scale, got resolutions {self.resolutions}")
 
-    def analyze(self, image: Tensor) -> list[Tensor]:
-        check_side(image, self.resolutions[-1], "Identity")
-        return [image]
+    def split(self, images: Tensor) -> list[Tensor]:
+        return [images]
 
-    def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
-        return self.partial(scales, 1)
-
-    def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
-        assert num_scales == len(scales) == 1, f"the identity has one scale, got {num_scales} of {len(scales)}"
-        return scales[0]
+    def join(self, scales: Sequence[Tensor]) -> Tensor:
+        (image,) = scales
+        return image

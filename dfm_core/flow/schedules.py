@@ -1,9 +1,15 @@
-"""The stage schedule of sampling: which scale moves when (DFM, section 3.4 and Figure 2a; numerics 4.1)."""
+"""The stage schedule of sampling: which scale moves when (DFM, section 3.4 and Figure 2a; numerics 4.1).
+
+Needs no torch: planning counts network evaluations with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
+
+from dfm_core.config import ExperimentConfig, SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -19,38 +25,92 @@ class StageSchedule:
     def num_steps(self) -> int:
         return len(self.num_active)
 
+    def ends_stage(self, n: int) -> bool:
+        """Whether another scale starts to move after step n, or none is left to."""
+        return n + 1 == self.num_steps or self.num_active[n + 1] > self.num_active[n]
 
-def stage_schedule(steps: Sequence[int], tau: Sequence[float]) -> StageSchedule:
+
+def shifted(u: float, shift: float) -> float:
+    """Progress on the shifted grid: u / (s - (s - 1) u), which keeps 0 and 1 (numerics 4.2)."""
+    return u / (shift - (shift - 1.0) * u)
+
+
+def stage_schedule(steps: Sequence[int], tau: Sequence[float], time_shift: float = 1.0) -> StageSchedule:
     """The schedule of S stages (numerics 4.1).
 
     Scale s rests at 0 until its stage begins at C_{s-1}, rises straight to tau_s at C_s, and from there in one
-    straight line to 1 at the last step (numerics A7: it is not re-scaled at later switches).
+    straight line to 1 at the last step (numerics A7: it is not re-scaled at later switches). A shift moves the grid
+    points along these lines, inside each stage, not the lines.
 
     Args: steps: solver steps of each stage, [S]. tau: threshold of each stage but the last, [S - 1], in (0, 1].
+        time_shift: > 0; 1 is the linear grid.
     Raises: ValueError if the lengths do not match or a value is out of range.
     """
     if len(tau) != len(steps) - 1:
         raise ValueError(f"{len(steps)} stage(s) need {len(steps) - 1} tau, got {list(tau)}")
     if min(steps) < 1 or not all(0 < value <= 1 for value in tau):
         raise ValueError(f"steps must be positive and tau in (0, 1], got steps {list(steps)}, tau {list(tau)}")
+    if not 0 < time_shift < inf:
+        raise ValueError(f"the time shift must be positive and finite, got {time_shift}")
     ends = [sum(steps[: stage + 1]) for stage in range(len(steps))]
     total = ends[-1]
     thresholds = [*tau, 1.0]
 
-    def time(stage: int, n: int) -> float:
+    def time(stage: int, clock: float) -> float:
         begin, end, threshold = ends[stage] - steps[stage], ends[stage], thresholds[stage]
-        if n <= begin:
+        if clock <= begin:
             return 0.0
-        if n <= end:
-            return threshold * (n - begin) / steps[stage]
-        return threshold + (1.0 - threshold) * (n - end) / (total - end)
+        if clock in (end, total):  # exactly, which the products below may miss by a rounding
+            return threshold if clock == end else 1.0
+        if clock < end:
+            return threshold * (clock - begin) / steps[stage]
+        return threshold + (1.0 - threshold) * (clock - end) / (total - end)
 
-    times = tuple(tuple(time(stage, n) for stage in range(len(steps))) for n in range(total + 1))
+    clocks = [0.0]
+    for end, count in zip(ends, steps, strict=True):
+        clocks.extend(_clocks(end - count, count, time_shift))
+    times = tuple(tuple(time(stage, clock) for stage in range(len(steps))) for clock in clocks)
     num_active = tuple(sum(end - own <= n for end, own in zip(ends, steps, strict=True)) for n in range(total))
     return StageSchedule(times=times, num_active=num_active)
 
 
-def tied_schedule(num_steps: int, num_stages: int) -> StageSchedule:
-    """All scales together on the uniform grid n / N, none waiting (the paper's "tied" ablation, Table 1b)."""
-    times = tuple((n / num_steps,) * num_stages for n in range(num_steps + 1))
+def tied_schedule(num_steps: int, num_stages: int, time_shift: float = 1.0) -> StageSchedule:
+    """All scales together on one grid, none waiting (the paper's "tied" ablation, Table 1b)."""
+    clocks = [0.0, *_clocks(0, num_steps, time_shift)]
+    times = tuple((clock / num_steps,) * num_stages for clock in clocks)
     return StageSchedule(times=times, num_active=(num_stages,) * num_steps)
+
+
+def _clocks(begin: int, count: int, time_shift: float) -> Iterator[float]:
+    """Where a stage's grid points lie on the linear clock of steps; its last is exactly its end."""
+    for k in range(1, count + 1):
+        yield begin + (k if time_shift == 1.0 or k == count else count * shifted(k / count, time_shift))
+
+
+def sampling_schedule(config: ExperimentConfig, sampling: SamplingConfig) -> StageSchedule:
+    """Stage after stage, unless the model was trained with all timesteps tied: then it never saw a stage wait."""
+    if config.training.timesteps == "tied":
+        return tied_schedule(sum(sampling.steps), len(sampling.steps), sampling.time_shift)
+    return stage_schedule(sampling.steps, sampling.tau, sampling.time_shift)
+
+
+def guided_scales(times: Sequence[float], num_active: int, sampling: SamplingConfig) -> tuple[int, ...]:
+    """The active scales that guidance steers at these timesteps, each by its own (numerics 4.3)."""
+    if sampling.guidance == 1.0:
+        return ()
+    first, last = sampling.guidance_interval
+    return tuple(scale for scale in range(num_active) if first <= times[scale] <= last)
+
+
+def ends_at_data(after: Sequence[float], num_active: int) -> bool:
+    """Whether the scale being generated is clean after a step: no noise is left there to tell a velocity from."""
+    return after[num_active - 1] == 1.0
+
+
+def network_calls(schedule: StageSchedule, sampling: SamplingConfig) -> Iterator[tuple[int, int]]:
+    """(active scales, evaluations) of every call of the velocity; guidance evaluates twice, Heun calls twice a step,
+    but once in a step that ends at data."""
+    for n, num_active in enumerate(schedule.num_active):
+        corrects = sampling.solver == "heun" and not ends_at_data(schedule.times[n + 1], num_active)
+        for point in (n, n + 1) if corrects else (n,):
+            yield num_active, 2 if guided_scales(schedule.times[point], num_active, sampling) else 1

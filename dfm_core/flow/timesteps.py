@@ -49,8 +49,12 @@ def assemble_timesteps(stage: Tensor, normals: Tensor, config: ExperimentConfig)
 
 def draw_timesteps(config: ExperimentConfig, indices: Sequence[int]) -> TimestepDraw:
     """The stages and timesteps of the training samples with these global indices."""
+    if config.training.stage_draw == "batch":  # one key for all samples of a step, so one stage
+        keys: Sequence[int] = [index // config.training.batch_size for index in indices]
+    else:
+        keys = indices
     cumulative = torch.tensor(config.stage_probabilities, dtype=torch.float64).cumsum(0)
     # The last boundary is 1 up to rounding; leaving it out puts every u in [0, 1) into a stage.
-    stage = torch.bucketize(uniform(config.seed, "stage", indices), cumulative[:-1], right=True)
+    stage = torch.bucketize(uniform(config.seed, "stage", keys), cumulative[:-1], right=True)
     normals = normal_scalars(config.seed, "timestep", indices, config.num_stages)
     return assemble_timesteps(stage, normals, config)

@@ -18,6 +18,8 @@ class MetricCard:
     floor: str
     """Metric of the reference task to read beside it: what real images score at the same number of images."""
     about: str
+    needs: str = ""
+    """What this version lacks to compute it; sweeps that name it can be planned, not run."""
 
 
 METRICS: dict[MetricName, MetricCard] = {
@@ -42,6 +44,30 @@ METRICS: dict[MetricName, MetricCard] = {
         "floor_label_accuracy",
         "share of samples that a linear probe, fitted on block-10 features of real training images, puts into the "
         "class that was asked for",
+    ),
+    "fid": MetricCard(
+        "fid",
+        "FID",
+        "lower",
+        "floor_fid",
+        "Fréchet distance on 2048-d features of Inception-v3 (2015-12-05)",
+        "Inception-v3 features, which this version does not compute yet",
+    ),
+    "fdd": MetricCard(
+        "fdd",
+        "FDD",
+        "lower",
+        "floor_fdd",
+        "Fréchet distance on 1024-d features of DINOv2 ViT-L/14",
+        "DINOv2 features, which this version does not compute yet",
+    ),
+    "inception_score": MetricCard(
+        "inception_score",
+        "IS",
+        "higher",
+        "floor_inception_score",
+        "inception score from the classes that Inception-v3 sees",
+        "Inception-v3 features, which this version does not compute yet",
     ),
 }
 assert set(METRICS) == set(get_args(MetricName)), "METRICS and MetricName name the same metrics"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from dfm_core.models.linear import Groups, LinearFactory
 
 NUM_TIMESTEP_FEATURES = 256
 
@@ -22,9 +25,10 @@ def timestep_features(t: Tensor, num_features: int = NUM_TIMESTEP_FEATURES) -> T
 class TimestepEmbedder(nn.Module):
     """Linear-SiLU-Linear over the sin-cos features of one scale's timestep."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, linears: LinearFactory) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(NUM_TIMESTEP_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
+        first, last = linears("conditioning", NUM_TIMESTEP_FEATURES, width), linears("conditioning", width, width)
+        self.mlp = nn.ModuleList([first, nn.SiLU(), last])
 
     @property
     def layers(self) -> tuple[nn.Linear, nn.Linear]:
@@ -33,9 +37,10 @@ class TimestepEmbedder(nn.Module):
         assert isinstance(last, nn.Linear)
         return first, last
 
-    def forward(self, t: Tensor) -> Tensor:
+    def forward(self, t: Tensor, groups: Groups | None = None) -> Tensor:
         """t: [B], scaled. Returns: [B, D]."""
-        embedded: Tensor = self.mlp(timestep_features(t))
+        first, last = self.layers
+        embedded: Tensor = last(silu(first(timestep_features(t), groups)), groups)
         return embedded
 
 

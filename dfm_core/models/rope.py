@@ -11,7 +11,7 @@ from torch import Tensor
 def rope_rotation(positions: Tensor, axis_widths: Sequence[int]) -> Tensor:
     """cos and sin of every rotation: omega_j = 10000^(-2j / d_a), angle = position * omega_j.
 
-    Args: positions: integer coordinates, [N, A]. axis_widths: even width d_a of each axis, sum = head width.
+    Args: positions: coordinates, [N, A]. axis_widths: even width d_a of each axis, sum = head width.
     Returns: [N, sum(d_a) / 2, 2] float32, last axis (cos, sin).
     """
     angles = []
@@ -30,12 +30,28 @@ def apply_rope(x: Tensor, rotation: Tensor) -> Tensor:
     Returns: same shape and dtype as x.
     """
     cos, sin = rotation[..., 0], rotation[..., 1]
-    a, b = x.float().reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    a, b = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
 
 
-def grid_rotation(side: int, head_width: int) -> Tensor:
-    """Rotations of a square grid in row-major order, half the head for each axis, [side * side, head_width / 2, 2]."""
-    coordinates = torch.arange(side)
-    positions = torch.stack(torch.meshgrid(coordinates, coordinates, indexing="ij"), dim=-1).reshape(-1, 2)
-    return rope_rotation(positions, (head_width // 2, head_width // 2))
+def axis_widths(head_width: int, num_axes: int) -> tuple[int, ...]:
+    """How a head is shared out: halves for (row, column); about thirds for (frame, row, column), 16 + 24 + 24 of 64."""
+    if num_axes == 2:
+        return (head_width // 2, head_width // 2)
+    spatial = max(8 * round(head_width / 24), 2)
+    if head_width - 2 * spatial < head_width // 4:
+        spatial = 2 * (head_width // 6)
+    return (head_width - 2 * spatial, spatial, spatial)
+
+
+def grid_rotation(side: int, head_width: int, *, frames: int | None = None, finest: int | None = None) -> Tensor:
+    """Rotations of a token grid in row-major order, frame after frame, [T * side * side, head_width / 2, 2].
+
+    Args: frames: T of a video, which adds an axis; None for images. finest: side of the grid whose integer
+        coordinates count; a coarser grid's tokens sit in the middle of the cells they cover.
+    """
+    cell = (finest or side) / side
+    space = (torch.arange(side, dtype=torch.float64) + 0.5) * cell - 0.5
+    axes = [space, space] if frames is None else [torch.arange(frames, dtype=torch.float64), space, space]
+    positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(axes))
+    return rope_rotation(positions, axis_widths(head_width, len(axes)))

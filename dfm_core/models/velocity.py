@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dfm_core.config import MODEL_SIZES, ExperimentConfig
+from dfm_core.data.catalog import DataShape
+from dfm_core.flow.path import expand_like
 from dfm_core.models.dit import DiT
 from dfm_core.models.preconditioning import preconditioning_factors
 
@@ -15,41 +17,53 @@ from dfm_core.models.preconditioning import preconditioning_factors
 class VelocityModel(nn.Module):
     """Predicts the velocity of every scale from their noisy states."""
 
-    def __init__(self, config: ExperimentConfig, *, channels: int, num_classes: int, data_std: Sequence[float]) -> None:
+    def __init__(self, config: ExperimentConfig, shape: DataShape, *, data_std: Sequence[float]) -> None:
         """data_std: standard deviation of each clean scale as the model sees it, [S]; ones if standardised."""
         super().__init__()
         assert len(data_std) == config.num_stages, f"{len(data_std)} data_std for {config.num_stages} scales"
         self.preconditioning = config.model.preconditioning
         self.input_masking = config.model.input_masking
         self.precision = config.training.precision
-        self.null_class = num_classes
-        self.network = DiT(
-            size=MODEL_SIZES[config.model.size],
-            channels=channels,
-            num_classes=num_classes,
-            resolutions=config.decomposition.resolutions,
-            patch_sizes=config.model.patch_sizes,
-            positions=config.model.positions,
-            stage_embedding=config.model.stage_embedding,
-            timestep_scale=config.model.timestep_scale,
-        )
+        self.null_class = shape.num_classes
+        self.scale_shapes = scale_shapes(config, shape)
+        """Shape of each scale of one sample, [S]: (C, r, r), or (C, T, r, r)."""
+        self.network = DiT(config, shape, MODEL_SIZES[config.model.size])
         self.register_buffer("data_std", torch.tensor(data_std, dtype=torch.float32), persistent=False)
         self.data_std: Tensor
+
+    def use_activation_checkpointing(self) -> None:
+        """Compute the blocks' activations anew in the backward pass: less memory, more time, the same numbers."""
+        self.network.activation_checkpointing = True
+
+    def compile_blocks(self) -> None:
+        """`torch.compile` on every block, in place: names of weights stay, equal blocks share one compilation."""
+        for block in self.network.blocks:
+            block.compile()
 
     def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
         """Velocities of all scales; those of masked scales mean nothing.
 
-        Args: scales: noisy scales, scale s is [B, C, r_s, r_s]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active scales.
-            labels: [B] int64.
-        Returns: scale s is [B, C, r_s, r_s] float32.
+        Args: scales: noisy scales, scale s is [B, *scale_shapes[s]]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active
+            scales. labels: [B] int64.
+        Returns: as scales, float32.
         """
         factors = preconditioning_factors(t, self.data_std, self.preconditioning)
         c_in = factors.c_in * mask if self.input_masking else factors.c_in
-        inputs = [c_in[:, s, None, None, None] * scale for s, scale in enumerate(scales)]
+        inputs = [expand_like(c_in[:, s], scale) * scale for s, scale in enumerate(scales)]
         stage = mask.sum(dim=1).long() - 1
-        with torch.autocast(labels.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        # The meta device, on which models are only weighed, knows no autocast.
+        kind, mixed = labels.device.type, self.precision == "bf16" and not labels.is_meta
+        with torch.autocast("cpu" if kind == "meta" else kind, dtype=torch.bfloat16, enabled=mixed):
             outputs = self.network(inputs, t, labels, stage)
         return [
-            factors.c_skip[:, s, None, None, None] * scale + factors.c_out[:, s, None, None, None] * output.float()
+            expand_like(factors.c_skip[:, s], scale) * scale + expand_like(factors.c_out[:, s], scale) * output.float()
             for s, (scale, output) in enumerate(zip(scales, outputs, strict=True))
         ]
+
+
+def scale_shapes(config: ExperimentConfig, shape: DataShape) -> tuple[tuple[int, ...], ...]:
+    """Shape of each scale of one sample, coarsest first: (C, r, r), or (C, T, r, r) for videos."""
+    decomposition = config.decomposition
+    time = () if shape.frames is None else (shape.frames,)
+    channels = decomposition.channels(shape.channels)
+    return tuple((count, *time, side, side) for count, side in zip(channels, decomposition.sides, strict=True))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from dfm_core.config import SamplingConfig
-from dfm_core.models.velocity import VelocityModel
+
+
+class VelocityPredictor(Protocol):
+    """What a paradigm asks of a model: a `VelocityModel`, experts, or a formula in a test."""
+
+    null_class: int
+    scale_shapes: tuple[tuple[int, ...], ...]
+
+    def __call__(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class Batch:
     """Training images with their identities."""
 
     images: Tensor
-    """[B, C, H, W] float32."""
+    """[B, C, H, W] or [B, C, T, H, W] float32."""
     labels: Tensor
     """Class indices, [B] int64."""
     indices: Sequence[int]
@@ -38,24 +46,50 @@ class LossResult:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """Images from noise."""
+    """Images, or videos, from noise."""
 
     images: Tensor
-    """[B, C, H, W] float32 in the data's range."""
+    """[B, C, H, W], or [B, C, T, H, W], float32 in the data's range."""
     num_evaluations: int
     """Network evaluations per image; guidance counts twice."""
+
+
+@dataclass(frozen=True)
+class SampleProgress:
+    """What a watcher sees of sampling, after every solver step."""
+
+    step: int
+    """Steps done, 1..num_steps."""
+    num_steps: int
+    ends_stage: bool
+    """The stage that was generated has reached its threshold, or the end: a good moment for a preview."""
+    scales: Sequence[Tensor]
+    """State of every scale as the model sees it, float64."""
+    preview: Callable[[], Tensor]
+    """The images that the scales generated so far would give if each jumped to its end, float32, at the side of the
+    last of them."""
+
+
+SampleWatcher = Callable[[SampleProgress], None]
 
 
 class Paradigm(Protocol):
     """A way to train and sample a velocity model."""
 
-    def loss(self, model: VelocityModel, batch: Batch) -> LossResult:
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """The training loss; its random draws depend on (seed, global sample index) alone."""
 
     def sample(
-        self, model: VelocityModel, labels: Tensor, indices: Sequence[int], seed: int, sampling: SamplingConfig
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        watcher: SampleWatcher | None = None,
     ) -> SampleResult:
         """Images of the given classes.
 
         Args: labels: [B] int64. indices: global sample index of each image, which keys its noise. seed: of the noise.
+            watcher: called after every solver step.
         """

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions.base import Decomposition
-from dfm_core.flow.guidance import guide
 from dfm_core.flow.path import interpolate, velocity
-from dfm_core.flow.schedules import StageSchedule, stage_schedule, tied_schedule
-from dfm_core.flow.solvers import euler
+from dfm_core.flow.schedules import sampling_schedule
+from dfm_core.flow.solvers import SolverStep, solve
 from dfm_core.flow.timesteps import draw_timesteps
-from dfm_core.models.velocity import VelocityModel
-from dfm_core.paradigms.base import Batch, LossResult, SampleResult
+from dfm_core.paradigms.base import (
+    Batch,
+    LossResult,
+    SampleProgress,
+    SampleResult,
+    SampleWatcher,
+    VelocityPredictor,
+)
+from dfm_core.paradigms.guided import GuidedField
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal
 
@@ -30,7 +37,7 @@ class DecomposableFlowMatching:
     scale_std: tuple[float, ...]
     """What each scale is divided by before noising; ones unless the data is standardised."""
 
-    def loss(self, model: VelocityModel, batch: Batch) -> LossResult:
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E sum_s M_s mean((v_hat^s - v^s)^2) (DFM, Eq. 4; mean per scale: numerics A4)."""
         device, seed = batch.images.device, self.config.seed
         draw = draw_timesteps(self.config, batch.indices)
@@ -45,37 +52,40 @@ class DecomposableFlowMatching:
         predicted = model(noisy, t, mask, labels)
         errors = torch.stack(
             [
-                (guess - velocity(noise, data)).square().mean(dim=(1, 2, 3))
+                (guess - velocity(noise, data)).square().flatten(1).mean(dim=1)
                 for guess, noise, data in zip(predicted, noises, clean, strict=True)
             ],
             dim=1,
         )  # [B, S]
-        masked = mask * errors
-        return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), mask.sum(dim=0))
+        counted = mask if self.config.training.loss_masking else torch.ones_like(mask)
+        masked = counted * errors
+        return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), counted.sum(dim=0))
 
     @torch.no_grad()
     def sample(
-        self, model: VelocityModel, labels: Tensor, indices: Sequence[int], seed: int, sampling: SamplingConfig
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        watcher: SampleWatcher | None = None,
     ) -> SampleResult:
-        schedule = self._schedule(sampling)
-        channels = model.network.channels
         noises = [
-            normal(seed, f"sample_noise/{s}", indices, (channels, side, side)).to(labels.device)
-            for s, side in enumerate(self.decomposition.resolutions)
+            normal(seed, f"sample_noise/{s}", indices, shape).to(labels.device)
+            for s, shape in enumerate(model.scale_shapes)
         ]
+        field = GuidedField(model, labels, sampling)
+        watch = None if watcher is None else partial(self._report, watcher)
+        scales = solve(field, noises, sampling_schedule(self.config, sampling), sampling.solver, watch)
+        return SampleResult(self.synthesize(scales).float(), field.num_evaluations)
 
-        def field(state: Sequence[Tensor], t: Tensor, num_active: int) -> list[Tensor]:
-            return guided_velocity(model, state, t, num_active, labels, sampling.guidance)
+    def _report(self, watcher: SampleWatcher, step: SolverStep) -> None:
+        def preview() -> Tensor:
+            estimate = self._unscaled(step.estimate())
+            return self.decomposition.partial(estimate, len(estimate)).float()
 
-        scales = euler(field, noises, schedule)
-        image = self.synthesize(scales).float()
-        return SampleResult(image, schedule.num_steps * (1 if sampling.guidance == 1.0 else 2))
-
-    def _schedule(self, sampling: SamplingConfig) -> StageSchedule:
-        """Stage after stage, unless the model was trained with all timesteps tied: then it never saw a stage wait."""
-        if self.config.training.timesteps == "tied":
-            return tied_schedule(sum(sampling.steps), len(sampling.steps))
-        return stage_schedule(sampling.steps, sampling.tau)
+        watcher(SampleProgress(step.n, step.num_steps, step.ends_stage, step.state, preview))
 
     def analyze(self, images: Tensor) -> list[Tensor]:
         """Scales as the model sees them, coarsest first."""
@@ -83,28 +93,8 @@ class DecomposableFlowMatching:
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
         """The inverse of `analyze`."""
-        return self.decomposition.synthesize([x * std for x, std in zip(scales, self.scale_std, strict=True)])
+        return self.decomposition.synthesize(self._unscaled(scales))
 
-
-def guided_velocity(
-    model: VelocityModel, state: Sequence[Tensor], t: Tensor, num_active: int, labels: Tensor, guidance: float
-) -> list[Tensor]:
-    """The model's velocity of every scale under classifier-free guidance, one weight for all scales (numerics 4.1).
-
-    Args: state: scale s is [B, C, r_s, r_s], any float type. t: [S]. labels: [B]. Returns: float32, as state.
-    """
-    batch = labels.shape[0]
-    scales = [scale.float() for scale in state]
-    times = t.to(labels.device, torch.float32).expand(batch, -1)
-    mask = (torch.arange(len(scales), device=labels.device) < num_active).float().expand(batch, -1)
-    if guidance == 1.0:
-        velocities: list[Tensor] = model(scales, times, mask, labels)
-        return velocities
-    null = torch.full_like(labels, model.null_class)
-    both = model(
-        [torch.cat([scale, scale]) for scale in scales],
-        torch.cat([times, times]),
-        torch.cat([mask, mask]),
-        torch.cat([labels, null]),
-    )
-    return [guide(v[:batch], v[batch:], guidance) for v in both]
+    def _unscaled(self, scales: Sequence[Tensor]) -> list[Tensor]:
+        """The first scales, or all, as the decomposition made them."""
+        return [x * std for x, std in zip(scales, self.scale_std, strict=False)]

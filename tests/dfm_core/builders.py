@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,16 @@ from dfm_core.config import (
     SamplingConfig,
     TrainingConfig,
 )
+from dfm_core.data.catalog import DataShape
 from dfm_core.data.datasets import ImageDataset
+from dfm_core.decompositions import build_decomposition
 from dfm_core.models.velocity import VelocityModel
-from dfm_core.paradigms import Batch
+from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from dfm_core.training.state import build_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NUM_CLASSES = 3
+SHAPE = DataShape(channels=1, num_classes=NUM_CLASSES)
 
 
 def golden_arrays(name: str) -> dict[str, np.ndarray]:
@@ -89,11 +91,11 @@ def tiny_flow_matching(values: Mapping[str, Any] | None = None) -> ExperimentCon
 
 
 def random_model(
-    config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None
+    config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None, frames: int | None = None
 ) -> VelocityModel:
     """A model whose parameters are all random: at DiT's initialisation zero heads hide everything behind them."""
     std = tuple(scale_std or (1.0,) * config.num_stages)
-    model = build_model(config, channels, NUM_CLASSES, std)
+    model = build_model(config, DataShape(channels, NUM_CLASSES, frames), std)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -114,15 +116,24 @@ def random_batch(num_images: int = 4, side: int = 8, channels: int = 1, first_in
     return Batch(dataset.images(slice(None)), dataset.labels, range(first_index, first_index + num_images))
 
 
+def paradigm_of(config: ExperimentConfig, scale_std: Sequence[float] | None = None) -> Paradigm:
+    """The paradigm of a config whose decomposition needs no weights."""
+    return build_paradigm(
+        config, build_decomposition(config.decomposition), tuple(scale_std or (1.0,) * config.num_stages)
+    )
+
+
 VelocityFunction = Callable[[Sequence[Tensor], Tensor, Tensor, Tensor], list[Tensor]]
 
 
 class FormulaModel:
     """Stands in for a `VelocityModel` where the velocity is known in closed form; remembers its calls."""
 
-    def __init__(self, velocity: VelocityFunction, channels: int = 1) -> None:
+    def __init__(
+        self, velocity: VelocityFunction, scale_shapes: Sequence[tuple[int, ...]] = ((1, 4, 4), (1, 8, 8))
+    ) -> None:
         self.null_class = NUM_CLASSES
-        self.network = SimpleNamespace(channels=channels)
+        self.scale_shapes = tuple(scale_shapes)
         self.calls: list[tuple[Sequence[Tensor], Tensor, Tensor, Tensor]] = []
         self._velocity = velocity
 

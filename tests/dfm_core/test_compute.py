@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,12 +11,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops, training_flops
-from dfm_core.config import MODEL_SIZES, ExperimentConfig, ModelSize
+from dfm_core.config import MODEL_SIZES, Backbone, DecompositionConfig, ExperimentConfig, ModelSize, Specialization
+from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import VelocityModel
-from tests.dfm_core.builders import golden_json, tiny_dfm, with_values
+from tests.dfm_core.builders import SHAPE, golden_json, paradigm_of, random_model, tiny_dfm, with_values
 
 GOLDEN = golden_json("model_params_flops")
 IMAGENET_CLASSES = 1000
+LATENTS = DataShape(channels=16, num_classes=IMAGENET_CLASSES)
 
 
 def latent_config(
@@ -41,18 +43,18 @@ def published(name: str) -> tuple[ExperimentConfig, int]:
 @pytest.mark.parametrize("name", GOLDEN["models"])
 def test_counts_equal_those_of_the_originals(name: str) -> None:
     config, channels = published(name)
-    cost, expected = model_cost(config, channels, IMAGENET_CLASSES), GOLDEN["models"][name]
+    cost, expected = model_cost(config, DataShape(channels, IMAGENET_CLASSES)), GOLDEN["models"][name]
     assert cost.num_parameters == expected["params_trainable"]
-    assert 2 * cost.forward_macs == expected["flops_2xmac"]
-    assert cost.num_tokens == expected["tokens"]
+    assert {2 * macs for macs in cost.stage_macs} == {expected["flops_2xmac"]}
+    assert set(cost.num_tokens) == {expected["tokens"]}
 
 
 def test_the_published_parameter_counts_are_these() -> None:
     two_scales = {size: latent_config(size, (32, 64), (1, 2), stage_embedding=False) for size in ("B", "XL")}
     one_scale = latent_config("XL", (64,), (2,), stage_embedding=False)
-    assert model_cost(two_scales["B"], 16, IMAGENET_CLASSES).num_parameters == 132_371_792
-    assert model_cost(two_scales["XL"], 16, IMAGENET_CLASSES).num_parameters == 679_245_776
-    assert model_cost(one_scale, 16, IMAGENET_CLASSES).num_parameters == 674_926_912
+    assert model_cost(two_scales["B"], LATENTS).num_parameters == 132_371_792
+    assert model_cost(two_scales["XL"], LATENTS).num_parameters == 679_245_776
+    assert model_cost(one_scale, LATENTS).num_parameters == 674_926_912
 
 
 @pytest.mark.parametrize(
@@ -68,29 +70,61 @@ def test_the_published_parameter_counts_are_these() -> None:
 )
 def test_the_formula_gives_the_tabulated_gmac(name: str, size: ModelSize, resolutions: tuple[int, ...]) -> None:
     config = latent_config(size, resolutions, (2,) * len(resolutions), stage_embedding=False)
-    gmac = model_cost(config, 16, IMAGENET_CLASSES).forward_macs / 1e9
+    gmac = model_cost(config, LATENTS).stage_macs[0] / 1e9
     assert gmac == pytest.approx(GOLDEN["formula_check"][name], rel=1e-9)
 
 
 SHAPES = [((8,), (2,)), ((4, 8), (1, 2)), ((2, 4, 8), (1, 2, 4))]
+PER_STAGE = {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)}
+FREQUENCIES = {
+    "decomposition": DecompositionConfig("cosine", (16, 32), block_size=8, domain="frequency"),
+    "model.patch_sizes": (1, 1),
+}
+VARIANTS: list[dict[str, Any]] = [
+    *({"model.specialization": kind} for kind in get_args(Specialization)),
+    {"model.lora_rank": 5},
+    {"model.backbone": "tokenformer"},
+    {"model.backbone": "tokenformer", "model.specialization": "modulation"},
+    PER_STAGE,
+    {**PER_STAGE, "model.specialization": "full"},
+    {**PER_STAGE, "model.lora_rank": 5},
+    {**PER_STAGE, "model.backbone": "tokenformer"},
+    {**PER_STAGE, "decomposition.resolutions": (2, 4, 8), "model.patch_sizes": (1, 2, 2)},
+    FREQUENCIES,
+]
 
 
-def build_on(device: str, config: ExperimentConfig, channels: int, num_classes: int) -> VelocityModel:
+def label(values: dict[str, Any]) -> str:
+    return "-".join(str(value) for value in values.values() if isinstance(value, str | int)) or "three"
+
+
+def build_on(device: str, config: ExperimentConfig, shape: DataShape) -> VelocityModel:
     with torch.device(device):
-        return VelocityModel(config, channels=channels, num_classes=num_classes, data_std=(1.0,) * config.num_stages)
+        return VelocityModel(config, shape, data_std=(1.0,) * config.num_stages)
 
 
-def counted_macs(model: VelocityModel, config: ExperimentConfig, channels: int, device: str) -> float:
+def counting() -> FlopCounterMode:
+    return FlopCounterMode(display=False)
+
+
+def counted_macs(model: VelocityModel, stage: int, device: str) -> float:
     """Multiply-accumulates of one forward pass of one sample, by torch's counter.
 
     The counter knows matrix products, not the fused attention of CPUs, hence the MATH backend.
+    On the meta device nobody knows the stage: it is the first.
     """
-    counter = FlopCounterMode(display=False)
-    with torch.device(device), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        scales = [torch.zeros(1, channels, side, side) for side in config.decomposition.resolutions]
-        zero = torch.zeros(1, dtype=torch.int64)
-        model.network(scales, torch.ones(1, config.num_stages), zero, zero)
+    with torch.device(device), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counting() as counter:
+        scales = [torch.zeros(1, *sizes) for sizes in model.scale_shapes]
+        t = torch.ones(1, len(scales))
+        model.network(scales, t, torch.zeros(1, dtype=torch.int64), torch.full((1,), stage))
     return counter.get_total_flops() / 2
+
+
+def assert_counted(config: ExperimentConfig, shape: DataShape, device: str = "cpu") -> None:
+    model, cost = build_on(device, config, shape), model_cost(config, shape)
+    assert sum(p.numel() for p in model.parameters()) == cost.num_parameters
+    for stage in range(config.num_stages if device == "cpu" else 1):
+        assert counted_macs(model, stage, device) == pytest.approx(cost.stage_macs[stage], rel=0.01)
 
 
 @pytest.mark.parametrize(("resolutions", "patches"), SHAPES)
@@ -99,49 +133,121 @@ def counted_macs(model: VelocityModel, config: ExperimentConfig, channels: int, 
 def test_small_models_are_as_large_as_the_formula_says(
     size: ModelSize, stage_embedding: bool, resolutions: tuple[int, ...], patches: tuple[int, ...]
 ) -> None:
-    config = latent_config(size, resolutions, patches, stage_embedding=stage_embedding)
-    model, cost = build_on("cpu", config, 3, 5), model_cost(config, 3, 5)
-    assert sum(p.numel() for p in model.parameters()) == cost.num_parameters
-    assert counted_macs(model, config, 3, "cpu") == pytest.approx(cost.forward_macs, rel=0.01)
+    assert_counted(latent_config(size, resolutions, patches, stage_embedding=stage_embedding), DataShape(3, 5))
+
+
+@pytest.mark.parametrize("frames", [None, 3], ids=["image", "video"])
+@pytest.mark.parametrize("values", VARIANTS, ids=label)
+def test_every_variant_is_as_large_as_the_formula_says(values: dict[str, Any], frames: int | None) -> None:
+    assert_counted(with_values(tiny_dfm(), values), DataShape(3, 5, frames))
 
 
 @pytest.mark.parametrize(("size", "positions"), [("S", "sincos"), ("B", "rope"), ("L", "rope"), ("XL", "rope")])
 def test_large_models_are_as_large_as_the_formula_says(size: ModelSize, positions: str) -> None:
-    config = latent_config(size, (32, 64), (1, 2), positions=positions)
-    model, cost = build_on("meta", config, 16, IMAGENET_CLASSES), model_cost(config, 16, IMAGENET_CLASSES)
-    assert sum(p.numel() for p in model.parameters()) == cost.num_parameters
-    assert counted_macs(model, config, 16, "meta") == pytest.approx(cost.forward_macs, rel=0.01)
+    assert_counted(latent_config(size, (32, 64), (1, 2), positions=positions), LATENTS, "meta")
+
+
+@pytest.mark.parametrize("variant", [{"specialization": "full"}, {"lora_rank": 64}, {"backbone": "tokenformer"}])
+def test_large_variants_are_as_large_as_the_formula_says(variant: dict[str, Any]) -> None:
+    assert_counted(latent_config("B", (32, 64), (1, 2), **variant), LATENTS, "meta")
+
+
+def test_a_video_has_the_tokens_of_all_its_frames() -> None:
+    image, video = (model_cost(latent_config("XL", (64,), (2,)), DataShape(16, 400, frames)) for frames in (None, 5))
+    assert (image.num_tokens, video.num_tokens) == ((1024,), (5 * 1024,))
+    assert image.num_parameters == video.num_parameters
+
+
+@pytest.mark.parametrize("size", ["S", "B", "L", "XL"])
+def test_a_tokenformer_costs_what_a_transformer_costs(size: ModelSize) -> None:
+    tokens, maps = (
+        model_cost(latent_config(size, (32, 64), (1, 2), backbone=backbone), LATENTS) for backbone in get_args(Backbone)
+    )
+    assert tokens.stage_macs[0] == pytest.approx(maps.stage_macs[0], rel=0.01)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Specialization) if kind != "none"])
+def test_specialised_weights_take_memory_and_no_operation(kind: Specialization) -> None:
+    plain, special = (
+        model_cost(latent_config("B", (32, 64), (1, 2), specialization=value), LATENTS) for value in ("none", kind)
+    )
+    assert special.stage_macs == plain.stage_macs
+    assert special.num_parameters > plain.num_parameters
+    if kind == "full":
+        assert special.num_parameters == 3 * plain.num_parameters
 
 
 def test_a_stage_embedding_costs_one_row_a_stage_and_no_operation() -> None:
-    with_table = model_cost(latent_config("B", (32, 64), (1, 2)), 16, IMAGENET_CLASSES)
-    without = model_cost(latent_config("B", (32, 64), (1, 2), stage_embedding=False), 16, IMAGENET_CLASSES)
+    with_table = model_cost(latent_config("B", (32, 64), (1, 2)), LATENTS)
+    without = model_cost(latent_config("B", (32, 64), (1, 2), stage_embedding=False), LATENTS)
     assert with_table.num_parameters - without.num_parameters == 2 * MODEL_SIZES["B"].width
-    assert with_table.forward_macs == without.forward_macs
+    assert with_table.stage_macs[0] == without.stage_macs[0]
 
 
 def test_a_training_step_is_six_flops_a_mac_and_image() -> None:
     # numerics 11: DiT-B/2 at 512 px with batch 256 takes 1.6350e14 FLOPs a step, 9.810e19 in 600k steps.
     config = with_values(latent_config("B", (64,), (2,), stage_embedding=False), {"training.batch_size": 256})
-    cost = model_cost(config, 16, IMAGENET_CLASSES)
-    assert training_flops(config, cost, 1) == 6 * cost.forward_macs * 256
+    cost = model_cost(config, LATENTS)
+    assert training_flops(config, cost, 1) == 6 * cost.stage_macs[0] * 256
     assert training_flops(config, cost, 1) == pytest.approx(1.6350e14, rel=1e-4)
     assert training_flops(config, cost, 600_000) == pytest.approx(9.810e19, rel=1e-4)
 
 
 def test_sampling_counts_every_step_and_guidance_twice() -> None:
     config = with_values(latent_config("B", (32, 64), (1, 2)), {"sampling.steps": (30, 10)})
-    cost = model_cost(config, 16, IMAGENET_CLASSES)
+    cost = model_cost(config, LATENTS)
     guided = replace(config, sampling=replace(config.sampling, guidance=1.5))
     assert (num_evaluations(config), num_evaluations(guided)) == (40, 80)
-    assert sampling_flops(config, cost, 100) == 2 * cost.forward_macs * 40 * 100
+    assert sampling_flops(config, cost, 100) == 2 * cost.stage_macs[0] * 40 * 100
     assert sampling_flops(guided, cost, 100) == 2 * sampling_flops(config, cost, 100)
+
+
+SAMPLERS: list[dict[str, Any]] = [
+    {},
+    {"sampling.solver": "heun"},
+    {"sampling.guidance": 2.0},
+    {"sampling.guidance": 2.0, "sampling.guidance_interval": (0.2, 0.75)},
+    {"sampling.guidance": 2.0, "sampling.guidance_interval": (0.2, 0.75), "sampling.solver": "heun"},
+    {"training.timesteps": "tied", "sampling.guidance": 2.0},
+]
+
+
+@pytest.mark.parametrize("grid", [{}, PER_STAGE], ids=["shared_grid", "grid_per_stage"])
+@pytest.mark.parametrize("values", SAMPLERS, ids=lambda values: "-".join(str(v) for v in values.values()) or "euler")
+def test_the_plan_of_sampling_equals_what_sampling_does(values: dict[str, Any], grid: dict[str, Any]) -> None:
+    config = with_values(tiny_dfm(), {**values, **grid})
+    model, labels = random_model(config), torch.tensor([0, 2])
+    with sdpa_kernel(SDPBackend.MATH), counting() as counter:
+        result = paradigm_of(config).sample(model, labels, range(2), 0, config.sampling)
+    assert result.num_evaluations == num_evaluations(config)
+    assert counter.get_total_flops() == pytest.approx(sampling_flops(config, model_cost(config, SHAPE), 2), rel=0.01)
+
+
+def test_training_on_grids_of_their_own_costs_the_mean_over_the_drawn_stages() -> None:
+    config = latent_config("B", (32, 64), (2, 2), patch_grid="per_stage")
+    cost = model_cost(config, LATENTS)
+    coarse, fine = cost.stage_macs
+    assert cost.num_tokens == (256, 1024)
+    for stages, mean in (((0.9, 0.1), 0.9 * coarse + 0.1 * fine), ((0.0, 1.0), fine), ((1.0, 0.0), coarse)):
+        drawn = with_values(config, {"training.stage_probabilities": stages, "training.batch_size": 10})
+        assert training_flops(drawn, cost, 3) == pytest.approx(6 * mean * 10 * 3, rel=1e-9)
+    tied = with_values(config, {"training.timesteps": "tied", "training.batch_size": 10})
+    assert training_flops(tied, cost, 3) == 6 * fine * 10 * 3
+
+
+def test_coarse_stages_of_their_own_pay_for_the_larger_batch_of_table_1e() -> None:
+    base = with_values(latent_config("B", (32, 64), (1, 2)), {"training.first_stage_probability": 0.9})
+    shared = with_values(base, {"training.batch_size": 256})
+    grids = {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2), "training.batch_size": 872}
+    larger = with_values(base, grids)
+    flops = [training_flops(config, model_cost(config, LATENTS), 1) for config in (shared, larger)]
+    assert flops[1] == pytest.approx(flops[0], rel=0.005)
 
 
 def test_dfm_costs_what_flow_matching_costs() -> None:
     for size, relative in (("XL", 1.0001), ("B", 1.0003)):
         two, one = (
-            model_cost(latent_config(size, *shape), 16, IMAGENET_CLASSES).forward_macs
+            model_cost(latent_config(size, *shape), LATENTS).stage_macs[0]
             for shape in (((32, 64), (1, 2)), ((64,), (2,)))
         )
         assert two / one == pytest.approx(relative, abs=5e-5)

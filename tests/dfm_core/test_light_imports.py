@@ -24,6 +24,7 @@ def loaded_after(statement: str) -> set[str]:
     "module",
     [
         "dfm_core.config",
+        "dfm_core.config_rules",
         "dfm_core.compute",
         "dfm_core.data.catalog",
         "dfm_core.metrics.catalog",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,9 @@ import torch.distributed
 import torch.multiprocessing
 
 from dfm_core.config import ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
+from dfm_core.data.catalog import DataShape
 from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.loop import LoopPlan, train
@@ -27,6 +29,15 @@ CONFIG = ExperimentConfig(
     sampling=SamplingConfig(steps=(3, 2)),
 )
 LAST_STEP, CUT_STEP = 10, 5
+VARIANTS: dict[str, ExperimentConfig] = {
+    "plain": CONFIG,
+    "specialized": replace(CONFIG, model=replace(CONFIG.model, specialization="full")),
+    "adapted": replace(CONFIG, model=replace(CONFIG.model, lora_rank=4)),
+    "tokenformer": replace(CONFIG, model=replace(CONFIG.model, backbone="tokenformer")),
+    "grids": replace(CONFIG, model=replace(CONFIG.model, patch_sizes=(4, 4), patch_grid="per_stage")),
+}
+"""Architectures whose batches mix stages, by name. With the first stage at 0.9 a worker's four samples often have one
+stage only: then it has no sample for the weights of the other, and its partner may."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Job:
     until: int = LAST_STEP
     save_to: str = ""
     resume_from: str = ""
+    variant: str = "plain"
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,15 @@ def _run(rank: int, world_size: int, port: int, jobs: list[Job], folder: str) ->
     )
     torch.distributed.init_process_group("gloo")
     dataset = load_dataset("fashion_mnist", "train")
-    scale_std = measure_scale_std(CONFIG, dataset)
+    scale_std = measure_scale_std(build_decomposition(CONFIG.decomposition), dataset)
     for job in jobs:
+        config = VARIANTS[job.variant]
+        model = build_model(config, DataShape(1, 10), scale_std)
+        if job.activation_checkpointing:
+            model.use_activation_checkpointing()
         engine = DeepSpeedEngine(
-            build_model(CONFIG, 1, 10, scale_std),
-            CONFIG.training,
+            model,
+            config.training,
             zero_stage=job.zero_stage,
             micro_batch_size=job.micro_batch_size,
             device=torch.device("cpu"),
@@ -103,8 +120,8 @@ def _run(rank: int, world_size: int, port: int, jobs: list[Job], folder: str) ->
         if job.resume_from:
             engine.load(read_state(Path(job.resume_from).glob("state-*")), job.start)
         plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()))
-        paradigm = build_paradigm(CONFIG, scale_std)
-        rows = train(CONFIG, paradigm, dataset, engine, plan, _Saver(engine, job.save_to), start_step=job.start)
+        paradigm = build_paradigm(config, build_decomposition(config.decomposition), scale_std)
+        rows = train(config, paradigm, dataset, engine, plan, _Saver(engine, job.save_to), start_step=job.start)
         average = torch.cat([tensor.double().flatten() for _, tensor in engine.tensors("ema")])
         if rank == 0:
             data = {"losses": [row["loss"] for row in rows], "ema": [float(average.sum()), float(average.norm())]}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
 from orchestration.checkpoints import TrainingArtifacts
@@ -23,7 +24,7 @@ def artifacts(store: Store) -> TrainingArtifacts:
 
 def engine_after(num_steps: int) -> PlainEngine:
     """An engine whose weights differ after every step."""
-    engine = PlainEngine(build_model(CONFIG, 1, 10, STD), CONFIG.training)
+    engine = PlainEngine(build_model(CONFIG, DataShape(1, 10), STD), CONFIG.training)
     for _ in range(num_steps):
         sum(p.square().sum() for p in engine.model.parameters()).backward()
         engine.step(1e-2)
@@ -85,11 +86,12 @@ def test_an_unpublished_checkpoint_is_not_seen(artifacts: TrainingArtifacts) -> 
 
 def test_a_snapshot_holds_the_averaged_weights_and_is_published_once(artifacts: TrainingArtifacts) -> None:
     engine = engine_after(3)
-    artifacts.save_snapshot(engine, CONFIG, SnapshotCard(3, 1, 10, STD))
-    artifacts.save_snapshot(engine_after(5), CONFIG, SnapshotCard(3, 1, 10, STD))  # published: left alone
+    artifacts.save_snapshot(engine, CONFIG, SnapshotCard(3, DataShape(1, 10), STD))
+    artifacts.save_snapshot(engine_after(5), CONFIG, SnapshotCard(3, DataShape(1, 10), STD))  # published: left alone
     with artifacts.store.fetched(artifacts.paths.snapshot(3)) as files:
-        model, card = load_snapshot(CONFIG, files[0].parent)
-    assert card == SnapshotCard(3, 1, 10, STD)
+        snapshot = load_snapshot(files[0].parent)
+        model, card = snapshot.model, snapshot.card
+    assert card == SnapshotCard(3, DataShape(1, 10), STD)
     loaded = dict(model.named_parameters())
     for name, average in engine.tensors("ema"):
         assert torch.equal(loaded[name], average)

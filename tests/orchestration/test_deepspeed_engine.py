@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import pytest
 
+from dfm_core.data.catalog import DataShape
 from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import LoopPlan, train
 from dfm_core.training.state import build_model
-from tests.orchestration.process_group import CONFIG, CUT_STEP, LAST_STEP, Finding, Job, run_jobs
+from tests.orchestration.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 
 TOLERANCE = 1e-5
 """Relative, on losses of order one: another number of workers adds the same numbers in another order."""
+
+
+BY_STAGE = [(variant, stage) for variant in VARIANTS if variant != "plain" for stage in (2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
         *[Job(f"tail-{stage}", stage, 4, start=CUT_STEP, resume_from=cut[stage]) for stage in (1, 2, 3)],
         Job("micro", 1, 2),
         Job("tail-zero-2-of-zero-3", 2, 4, start=CUT_STEP, resume_from=cut[3]),
+        Job("recomputed", 2, 4, activation_checkpointing=True),
+        *[Job(f"{variant}-{stage}", stage, 4, until=CUT_STEP, variant=variant) for variant, stage in BY_STAGE],
     ]
     one = [
         Job("one-1", 1, 8),
@@ -77,9 +84,23 @@ class _Nobody:
 
 
 def test_deepspeed_trains_as_plain_torch_does(found: dict[str, Finding]) -> None:
-    dataset = load_dataset("fashion_mnist", "train")
-    scale_std = measure_scale_std(CONFIG, dataset)
-    engine = PlainEngine(build_model(CONFIG, 1, 10, scale_std), CONFIG.training)
-    plan = LoopPlan(LAST_STEP, 8, 1, frozenset())
-    rows = train(CONFIG, build_paradigm(CONFIG, scale_std), dataset, engine, plan, _Nobody())
-    assert [row["loss"] for row in rows] == pytest.approx(found["whole-1"].losses, rel=TOLERANCE)
+    assert plain_losses("plain", LAST_STEP) == pytest.approx(found["whole-1"].losses, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("variant", "stage"), BY_STAGE)
+def test_weights_per_stage_train_as_in_plain_torch(found: dict[str, Finding], variant: str, stage: int) -> None:
+    assert plain_losses(variant, CUT_STEP) == pytest.approx(found[f"{variant}-{stage}"].losses, rel=TOLERANCE)
+
+
+def test_recomputed_activations_change_no_bit(found: dict[str, Finding]) -> None:
+    assert found["recomputed"] == found["whole-2"]
+
+
+def plain_losses(variant: str, until: int) -> list[float]:
+    config, dataset = VARIANTS[variant], load_dataset("fashion_mnist", "train")
+    decomposition = build_decomposition(config.decomposition)
+    scale_std = measure_scale_std(decomposition, dataset)
+    engine = PlainEngine(build_model(config, DataShape(1, 10), scale_std), config.training)
+    paradigm = build_paradigm(config, decomposition, scale_std)
+    rows = train(config, paradigm, dataset, engine, LoopPlan(until, 8, 1, frozenset()), _Nobody())
+    return [row["loss"] for row in rows]

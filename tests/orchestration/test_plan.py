@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from dfm_core.compute import model_cost, training_flops
+from dfm_core.compute import model_cost, sampling_flops, training_flops
+from dfm_core.data.catalog import DATASETS
 from orchestration.done import finished_results, needed
 from orchestration.layout import TaskPaths
 from orchestration.plan import Plan, make_plan, plan_json
@@ -106,7 +107,7 @@ def test_the_published_plan_says_what_a_training_costs() -> None:
     made = plan()
     document = json.loads(plan_json(made, "sqlite:///x"))
     (task,) = [task for task in made.of_kind("train") if task.config.paradigm == "flow_matching"]
-    cost = model_cost(task.config, channels=1, num_classes=10)
+    cost = model_cost(task.config, DATASETS["fashion_mnist"].shape)
     assert document["tasks"][task.digest]["flops_per_step"] == training_flops(task.config, cost, 1)
     assert document["tasks"][task.digest]["num_parameters"] == cost.num_parameters
 
@@ -160,3 +161,90 @@ def test_a_thousand_rows_are_planned_in_seconds() -> None:
     assert len(made.of_kind("train")) == 1000
     assert [made.users(task.digest) for task in made.of_kind("train")][7] == ["p / first_stage_probability=0.008"]
     assert time.monotonic() - begin < 20
+
+
+SWEEPS = QUICKSTART.parent
+ONE = "parts={p: {rows: {only: {}}}}"
+EXPERTS = ("experts.steps=[40, 30]", "evaluation.at_steps=[]", "parts={p: {rows: {experts: {}}}}")
+
+
+def test_table_1_has_25_rows_from_21_trainings() -> None:
+    made = make_plan(load_sweep(SWEEPS / "table1.yaml"))
+    assert len(made.trials) == 25
+    assert len(made.of_kind("train")) == 21
+    default = [digest for digest in digests(made, "train") if len(made.users(digest)) > 1]
+    assert len(default) == 1
+    assert [user.split(" / ")[0][0] for user in made.users(default[0])] == list("abcde")
+
+
+@pytest.mark.parametrize("sweep", ["table1.yaml", "table1_small.yaml"])
+def test_compute_allocation_compares_at_equal_training_and_sampling_compute(sweep: str) -> None:
+    spec = load_sweep(SWEEPS / sweep)
+    (part,) = [part for part in spec.parts if part.name == "e_compute_allocation"]
+    configs = [row.configs[0] for row in part.rows]
+    costs = [model_cost(config, DATASETS[config.data.dataset].shape) for config in configs]
+    training = [training_flops(config, cost, 1) for config, cost in zip(configs, costs, strict=True)]
+    sampling = [sampling_flops(config, cost, 1) for config, cost in zip(configs, costs, strict=True)]
+    assert training[0] == pytest.approx(training[1], rel=0.01)
+    assert sampling[0] == pytest.approx(sampling[1], rel=0.01)
+
+
+def test_table_1_small_has_the_rows_of_table_1() -> None:
+    small, full = (load_sweep(SWEEPS / name) for name in ("table1_small.yaml", "table1.yaml"))
+    assert [part.name for part in small.parts] == [part.name for part in full.parts]
+    for part, other in zip(small.parts[:-1], full.parts[:-1], strict=True):
+        assert [row.label for row in part.rows] == [row.label for row in other.rows]
+
+
+def test_experts_are_a_chain_of_trainings_each_from_the_one_before() -> None:
+    made = plan(*EXPERTS)
+    first, second = made.of_kind("train")
+    (evaluation,) = made.of_kind("evaluate")
+    assert first.config.training.stage_probabilities == (1.0, 0.0)
+    assert second.config.training.stage_probabilities == (0.0, 1.0)
+    assert first.initial is None
+    assert second.initial == (first.digest, 40)
+    assert second.inputs == (first.digest,)
+    assert evaluation.snapshots == ((first.digest, 40), (second.digest, 30))
+    assert evaluation.at_step == 70
+    document = json.loads(plan_json(made, "uri"))["tasks"][evaluation.digest]
+    assert document["training_flops"] == first.flops + second.flops
+
+
+def test_experts_of_other_lengths_share_what_they_can() -> None:
+    longer = plan("experts.steps=[60, 30]", *EXPERTS[1:])
+    mixed = plan("experts={steps: [20, 30], initialize_at: 40}", *EXPERTS[1:])
+    first, second = plan(*EXPERTS).of_kind("train")
+    assert digests(mixed, "train") == {first.digest, second.digest}  # the second still starts from step 40
+    assert [task.until_step for task in mixed.of_kind("train")] == [40, 30]
+    assert first.digest in digests(longer, "train")  # a longer run of the same trajectory
+    assert second.digest not in digests(longer, "train")  # it starts from another step
+
+
+def test_experts_from_scratch_do_not_wait_for_each_other() -> None:
+    made = plan("experts={steps: [40, 30], initialize: scratch}", *EXPERTS[1:])
+    assert [task.inputs for task in made.of_kind("train")] == [(), ()]
+
+
+def test_a_learned_decomposition_is_fitted_once_for_all_trainings_on_its_scales() -> None:
+    rows = "parts={p: {grid: {training.learning_rate: [0.001, 0.002]}}}"
+    made = plan("decomposition.name=learned", rows)
+    (pyramid,) = made.of_kind("pyramid")
+    assert [task.inputs for task in made.of_kind("train")] == [(pyramid.digest,)] * 2
+    other = plan("decomposition={name: learned, fit: {steps: 7}}", rows)
+    assert not digests(made, "train") & digests(other, "train")
+
+
+def test_settings_that_a_decomposition_does_not_read_change_no_digest() -> None:
+    fit = {"decomposition.fit.steps": 7, "decomposition.fit.width": 9}
+    changed = plan(*(f"{key}={value}" for key, value in fit.items()), "decomposition.name=learned", ONE)
+    assert digests(changed, "train") != digests(plan("decomposition.name=learned", ONE), "train")
+    assert "fit" not in plan(ONE).of_kind("train")[0].payload["decomposition"]
+
+
+def test_an_unfinished_second_expert_needs_the_first_only_if_that_is_missing(store: Store) -> None:
+    made = plan(*EXPERTS)
+    first, second = made.of_kind("train")
+    (evaluation,) = made.of_kind("evaluate")
+    finish(store, [first, *made.of_kind("reference")])
+    assert needed(made, finished_results(store, made)) == [second, evaluation]

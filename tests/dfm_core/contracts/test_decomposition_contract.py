@@ -2,114 +2,259 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor
 
+from dfm_core.config import (
+    DECOMPOSITION_SETTINGS,
+    DataConfig,
+    DecompositionConfig,
+    ExperimentConfig,
+    PyramidFitConfig,
+    Upsampling,
+    WaveletFamily,
+)
+from dfm_core.config_rules import broken_rules
 from dfm_core.decompositions import DECOMPOSITIONS, Decomposition
+from dfm_core.decompositions.learned import initial_pyramid
 
-SIDE = 16
-LADDERS = ((16,), (8, 16), (4, 16), (4, 8, 16), (2, 4, 8, 16))
-
-
-def accepted_ladders(name: str) -> list[tuple[int, ...]]:
-    """The ladders of resolutions for which a decomposition can be made."""
-    found = []
-    for ladder in LADDERS:
-        try:
-            DECOMPOSITIONS[name](ladder)
-        except ValueError:
-            continue
-        found.append(ladder)
-    return found
-
-
-CASES = [(name, ladder) for name in DECOMPOSITIONS for ladder in accepted_ladders(name)]
+CHANNELS = 2
+ORTHONORMALITY = 1e-11
+"""Relative; PyWavelets tabulates the filters of sym4 to 12 digits, all others to 15."""
+LADDERS = ((16,), (8, 16), (4, 16), (4, 8, 16), (2, 4, 8, 16), (12, 24), (5, 15), (8, 8), (16, 8), (6, 16))
+VALUES = {
+    "upsampling": get_args(Upsampling),
+    "wavelet": get_args(WaveletFamily),
+    "block_size": (4, 8),
+    "domain": ("spatial", "frequency"),
+    "fit": (PyramidFitConfig(width=4),),
+}
+"""Of every setting in `DECOMPOSITION_SETTINGS`, all that there are, or one small one."""
 
 
-@pytest.fixture
-def image() -> Tensor:
-    return torch.randn(3, 2, SIDE, SIDE, dtype=torch.float64)
+def every_config() -> list[DecompositionConfig]:
+    """Every decomposition with every combination of its settings and every ladder."""
+    return [
+        DecompositionConfig(name=name, resolutions=ladder, **dict(zip(settings, values, strict=True)))
+        for name, settings in DECOMPOSITION_SETTINGS.items()
+        for values in product(*(VALUES[setting] for setting in settings))
+        for ladder in LADDERS
+    ]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'-'.join(map(str, case[1]))}")
-def decomposition(request: pytest.FixtureRequest) -> Decomposition:
-    name, ladder = request.param
-    return DECOMPOSITIONS[name](ladder)
+def resolution_problems(config: DecompositionConfig) -> list[str]:
+    """What the rules of configs have against a decomposition, wherever its data comes from."""
+    experiment = ExperimentConfig(decomposition=config, data=DataConfig(dataset="of any side"))
+    return [message for key, message in broken_rules(experiment) if key.startswith("decomposition")]
 
 
-@pytest.mark.parametrize("name", DECOMPOSITIONS)
-def test_every_decomposition_accepts_some_ladder(name: str) -> None:
-    assert accepted_ladders(name)
+def name_of(config: DecompositionConfig) -> str:
+    settings = (getattr(config, setting) for setting in DECOMPOSITION_SETTINGS[config.name] if setting != "fit")
+    return "-".join(map(str, (config.name, *settings, *config.resolutions)))
 
 
-def test_synthesis_inverts_analysis_in_float64(decomposition: Decomposition, image: Tensor) -> None:
-    restored = decomposition.synthesize(decomposition.analyze(image))
-    torch.testing.assert_close(restored, image, rtol=0, atol=1e-14)
+def decomposition_of(config: DecompositionConfig) -> Decomposition:
+    """With random weights where there are any: initial ones hide what is behind a zero."""
+    weights = None
+    if config.name == "learned":
+        generator, initial = torch.Generator().manual_seed(5), initial_pyramid(config, CHANNELS)
+        weights = {name: 0.2 * torch.randn(weight.shape, generator=generator) for name, weight in initial.items()}
+    return DECOMPOSITIONS[config.name](config, weights)
 
 
-def test_synthesis_inverts_analysis_in_float32(decomposition: Decomposition, image: Tensor) -> None:
-    restored = decomposition.synthesize(decomposition.analyze(image.float()))
-    torch.testing.assert_close(restored, image.float(), rtol=0, atol=2e-6)
+def data_of(config: DecompositionConfig, frames: int | None = None, seed: int = 1) -> Tensor:
+    """Three random images, or videos."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (3, CHANNELS, *([frames] if frames else []), *config.resolutions[-1:] * 2)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def test_scales_come_coarse_first_at_their_resolutions(decomposition: Decomposition, image: Tensor) -> None:
-    scales = decomposition.analyze(image)
-    assert [tuple(scale.shape) for scale in scales] == [(3, 2, side, side) for side in decomposition.resolutions]
-    assert list(decomposition.resolutions) == sorted(decomposition.resolutions)
+def nothing_to_learn(config: DecompositionConfig) -> bool:
+    return config.name == "learned" and len(config.resolutions) == 1
 
 
-def test_the_partial_image_of_all_scales_is_the_whole(decomposition: Decomposition, image: Tensor) -> None:
-    scales = decomposition.analyze(image)
+ACCEPTED = [config for config in every_config() if not resolution_problems(config) and not nothing_to_learn(config)]
+REFUSED = [config for config in every_config() if resolution_problems(config)]
+LINEAR = [config for config in ACCEPTED if decomposition_of(config).linear]
+ORTHONORMAL = [config for config in ACCEPTED if decomposition_of(config).orthonormal]
+for_every_config = pytest.mark.parametrize("config", ACCEPTED, ids=name_of)
+
+
+def test_the_registry_has_every_name_and_each_accepts_several_ladders() -> None:
+    assert set(DECOMPOSITIONS) == set(DECOMPOSITION_SETTINGS)
+    for name in set(DECOMPOSITIONS) - {"identity"}:
+        assert len({config.resolutions for config in ACCEPTED if config.name == name}) >= 4
+
+
+@pytest.mark.parametrize("config", REFUSED, ids=name_of)
+def test_ladders_that_the_rules_refuse_are_refused(config: DecompositionConfig) -> None:
+    weights = {} if config.name == "learned" else None
+    with pytest.raises(ValueError, match=r"each resolution must be|identity has one scale|blocks of|keeps no|halves"):
+        DECOMPOSITIONS[config.name](config, weights)
+
+
+@for_every_config
+def test_synthesis_inverts_analysis_in_float64(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config)
+    torch.testing.assert_close(decomposition.synthesize(decomposition.analyze(data)), data, rtol=0, atol=5e-14)
+
+
+@for_every_config
+def test_synthesis_inverts_analysis_in_float32(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config).float()
+    torch.testing.assert_close(decomposition.synthesize(decomposition.analyze(data)), data, rtol=0, atol=1e-5)
+
+
+@for_every_config
+def test_scales_come_coarse_first_as_the_config_says(config: DecompositionConfig) -> None:
+    decomposition, expected = decomposition_of(config), zip(config.channels(CHANNELS), config.sides, strict=True)
+    scales = decomposition.analyze(data_of(config))
+    assert [tuple(scale.shape) for scale in scales] == [(3, channels, side, side) for channels, side in expected]
+    assert decomposition.resolutions == config.resolutions
+
+
+@for_every_config
+def test_it_follows_its_input_to_another_device(config: DecompositionConfig) -> None:
+    decomposition = decomposition_of(config)
+    scales = decomposition.analyze(data_of(config).to("meta"))
+    assert {scale.device.type for scale in [*scales, decomposition.synthesize(scales)]} == {"meta"}
+
+
+@for_every_config
+def test_the_partial_image_of_all_scales_is_the_whole(config: DecompositionConfig) -> None:
+    decomposition = decomposition_of(config)
+    scales = decomposition.analyze(data_of(config))
     assert torch.equal(decomposition.partial(scales, len(scales)), decomposition.synthesize(scales))
 
 
-def test_a_partial_image_has_the_side_of_its_last_scale(decomposition: Decomposition, image: Tensor) -> None:
-    scales = decomposition.analyze(image)
-    for count, side in enumerate(decomposition.resolutions, start=1):
-        assert decomposition.partial(scales, count).shape == (3, 2, side, side)
-
-
-def test_a_partial_image_ignores_the_scales_after_it(decomposition: Decomposition, image: Tensor) -> None:
-    scales = decomposition.analyze(image)
-    for count in range(1, len(scales)):
+@for_every_config
+def test_a_partial_image_has_the_side_of_its_last_scale_and_ignores_later_ones(config: DecompositionConfig) -> None:
+    decomposition = decomposition_of(config)
+    scales = decomposition.analyze(data_of(config))
+    for count, side in enumerate(config.resolutions, start=1):
         disturbed = [*scales[:count], *(torch.randn_like(scale) for scale in scales[count:])]
-        assert torch.equal(decomposition.partial(disturbed, count), decomposition.partial(scales, count))
+        seen = decomposition.partial(disturbed, count)
+        assert seen.shape == (3, CHANNELS, side, side)
+        assert torch.equal(seen, decomposition.partial(scales, count))
 
 
-def test_analysis_and_synthesis_are_linear(decomposition: Decomposition, image: Tensor) -> None:
-    other = torch.randn_like(image)
-    combined = decomposition.analyze(2.0 * image - 3.0 * other)
-    for whole, a, b in zip(combined, decomposition.analyze(image), decomposition.analyze(other), strict=True):
+@pytest.mark.parametrize("config", [config for config in LINEAR if len(config.resolutions) > 2], ids=name_of)
+def test_a_level_does_not_depend_on_those_below(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config)
+    shorter = decomposition_of(replace(config, resolutions=config.resolutions[1:]))
+    partial, expected = decomposition.partial(decomposition.analyze(data), 2), shorter.analyze(data)
+    torch.testing.assert_close(partial, shorter.partial(expected, 1), rtol=0, atol=5e-14)
+
+
+@pytest.mark.parametrize("config", LINEAR, ids=name_of)
+def test_every_partial_image_of_a_constant_is_that_constant(config: DecompositionConfig) -> None:
+    decomposition = decomposition_of(config)
+    scales = decomposition.analyze(torch.full_like(data_of(config), 0.75))
+    for count in range(1, len(scales) + 1):
+        seen = decomposition.partial(scales, count)
+        torch.testing.assert_close(seen, torch.full_like(seen, 0.75), rtol=0, atol=5e-14)
+
+
+@for_every_config
+def test_a_frame_of_a_video_is_taken_as_the_image_alone(config: DecompositionConfig) -> None:
+    decomposition, video = decomposition_of(config), data_of(config, frames=2)
+    scales = decomposition.analyze(video)
+    for frame in range(2):
+        for scale, alone in zip(scales, decomposition.analyze(video[:, :, frame]), strict=True):
+            torch.testing.assert_close(scale[:, :, frame], alone, rtol=0, atol=5e-14)
+    torch.testing.assert_close(decomposition.synthesize(scales), video, rtol=0, atol=5e-14)
+    assert decomposition.partial(scales, 1).shape == (3, CHANNELS, 2, *config.resolutions[:1] * 2)
+
+
+@for_every_config
+def test_images_do_not_mix(config: DecompositionConfig) -> None:
+    decomposition, images = decomposition_of(config), data_of(config)
+    for whole, alone in zip(decomposition.analyze(images), decomposition.analyze(images[1:2]), strict=True):
+        torch.testing.assert_close(whole[1:2], alone, rtol=0, atol=5e-14)
+
+
+@pytest.mark.parametrize("config", LINEAR, ids=name_of)
+def test_channels_of_a_linear_one_do_not_mix(config: DecompositionConfig) -> None:
+    decomposition, images = decomposition_of(config), data_of(config)
+    for whole, alone in zip(decomposition.analyze(images), decomposition.analyze(images[:, 1:]), strict=True):
+        torch.testing.assert_close(whole.chunk(CHANNELS, dim=1)[1], alone, rtol=0, atol=5e-14)
+
+
+@pytest.mark.parametrize("config", LINEAR, ids=name_of)
+def test_a_linear_one_is_linear_both_ways(config: DecompositionConfig) -> None:
+    decomposition, first, second = decomposition_of(config), data_of(config), data_of(config, seed=2)
+    combined = decomposition.analyze(2.0 * first - 3.0 * second)
+    for whole, a, b in zip(combined, decomposition.analyze(first), decomposition.analyze(second), strict=True):
         torch.testing.assert_close(whole, 2.0 * a - 3.0 * b, rtol=0, atol=1e-12)
-    first, second = decomposition.analyze(image), [torch.randn_like(scale) for scale in decomposition.analyze(other)]
-    total = decomposition.synthesize([a + b for a, b in zip(first, second, strict=True)])
-    expected = decomposition.synthesize(first) + decomposition.synthesize(second)
+    scales = [torch.randn_like(scale) for scale in combined]
+    total = decomposition.synthesize([a + b for a, b in zip(scales, combined, strict=True)])
+    expected = decomposition.synthesize(scales) + decomposition.synthesize(combined)
     torch.testing.assert_close(total, expected, rtol=0, atol=1e-12)
 
 
-def test_images_and_channels_do_not_mix(decomposition: Decomposition, image: Tensor) -> None:
-    alone = decomposition.analyze(image[1:2, 1:])
-    for whole, part in zip(decomposition.analyze(image), alone, strict=True):
-        torch.testing.assert_close(whole[1:2, 1:], part, rtol=0, atol=1e-14)
+@pytest.mark.parametrize("config", ORTHONORMAL, ids=name_of)
+def test_an_orthonormal_one_keeps_the_energy(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config)
+    scales, finest = decomposition.analyze(data), config.resolutions[-1]
+    plain_sum = config.name == "cosine" and config.domain == "frequency"
+    energy = sum(
+        (1 if plain_sum else (finest / side) ** 2) * scale.square().sum()
+        for scale, side in zip(scales, config.resolutions, strict=True)
+    )
+    torch.testing.assert_close(energy, data.square().sum(), rtol=ORTHONORMALITY, atol=0)
 
 
-def test_gradients_pass_unchanged_through_the_round_trip(decomposition: Decomposition, image: Tensor) -> None:
-    image.requires_grad_()
-    weight = torch.randn(image.shape, dtype=torch.float64)
-    (decomposition.synthesize(decomposition.analyze(image)) * weight).sum().backward()
-    torch.testing.assert_close(image.grad, weight, rtol=0, atol=1e-13)
+@pytest.mark.parametrize("config", ORTHONORMAL, ids=name_of)
+def test_the_levels_of_an_orthonormal_one_are_orthogonal_to_the_scales_above(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config)
+    scales = decomposition.analyze(data)
+    for count in range(1, len(scales)):
+        kept = [*scales[:count], *(torch.zeros_like(scale) for scale in scales[count:])]
+        blurred = decomposition.synthesize(kept)
+        assert ((data - blurred) * blurred).sum().abs() < ORTHONORMALITY * data.square().sum()
 
 
-def test_analysis_leaves_its_input_alone(decomposition: Decomposition, image: Tensor) -> None:
-    before = image.clone()
-    decomposition.analyze(image)
-    assert torch.equal(image, before)
+@for_every_config
+def test_gradients_pass_unchanged_through_the_round_trip(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config).requires_grad_()
+    weight = data_of(config, seed=2)
+    (decomposition.synthesize(decomposition.analyze(data)) * weight).sum().backward()
+    torch.testing.assert_close(data.grad, weight, rtol=0, atol=5e-13)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, SIDE, SIDE // 2), (1, 1, SIDE // 2, SIDE), (1, 1, 2 * SIDE, 2 * SIDE), (1, SIDE, SIDE)]
-)
-def test_another_side_is_refused(decomposition: Decomposition, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"was made for \[B, C, {SIDE}, {SIDE}\] images, got"):
-        decomposition.analyze(torch.zeros(shape))
+@for_every_config
+def test_gradients_of_every_scale_are_its_differences(config: DecompositionConfig) -> None:
+    decomposition, data, direction = decomposition_of(config), data_of(config).requires_grad_(), data_of(config, seed=2)
+    for number, scale in enumerate(decomposition.analyze(data)):
+        weight = torch.randn_like(scale)
+        (gradient,) = torch.autograd.grad((scale * weight).sum(), data, retain_graph=True)
+        with torch.no_grad():
+            ahead, behind = (decomposition.analyze(data + h * direction)[number] for h in (1e-5, -1e-5))
+        difference = ((ahead - behind) * weight).sum() / 2e-5
+        torch.testing.assert_close((gradient * direction).sum(), difference, rtol=1e-6, atol=1e-6)
+
+
+@for_every_config
+def test_analysis_and_synthesis_leave_their_inputs_alone(config: DecompositionConfig) -> None:
+    decomposition, data = decomposition_of(config), data_of(config)
+    before = data.clone()
+    scales = decomposition.analyze(data)
+    copies = [scale.clone() for scale in scales]
+    decomposition.synthesize(scales)
+    assert torch.equal(data, before)
+    assert all(torch.equal(scale, copy) for scale, copy in zip(scales, copies, strict=True))
+
+
+@for_every_config
+def test_another_side_is_refused(config: DecompositionConfig) -> None:
+    decomposition, side = decomposition_of(config), config.resolutions[-1]
+    for shape in [(side, side // 2), (side // 2, side), (side + 1, side + 1), (2 * side, 2 * side)]:
+        with pytest.raises(ValueError, match=rf"was made for \[B, C, {side}, {side}\] images or .* videos, got"):
+            decomposition.analyze(torch.zeros(1, CHANNELS, *shape))
+    with pytest.raises(ValueError, match=rf"was made for .*, got \[{side}, {side}\]"):
+        decomposition.analyze(torch.zeros(side, side))

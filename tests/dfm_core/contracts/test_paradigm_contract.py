@@ -10,8 +10,16 @@ import torch
 
 from dfm_core.compute import num_evaluations
 from dfm_core.config import ExperimentConfig
-from dfm_core.paradigms import PARADIGMS, Batch, Paradigm, build_paradigm
-from tests.dfm_core.builders import NUM_CLASSES, random_batch, random_model, tiny_dfm, tiny_flow_matching, with_values
+from dfm_core.paradigms import PARADIGMS, Batch
+from tests.dfm_core.builders import (
+    NUM_CLASSES,
+    paradigm_of,
+    random_batch,
+    random_model,
+    tiny_dfm,
+    tiny_flow_matching,
+    with_values,
+)
 
 CONFIGS = {"dfm": tiny_dfm(), "flow_matching": tiny_flow_matching()}
 SEED = 5
@@ -20,10 +28,6 @@ SEED = 5
 @pytest.fixture(params=PARADIGMS)
 def config(request: pytest.FixtureRequest) -> ExperimentConfig:
     return CONFIGS[request.param]
-
-
-def paradigm_of(config: ExperimentConfig) -> Paradigm:
-    return build_paradigm(config, (1.0,) * config.num_stages)
 
 
 def part_of(batch: Batch, rows: slice) -> Batch:
@@ -71,7 +75,7 @@ def test_another_seed_or_index_gives_another_loss(config: ExperimentConfig, chan
 def test_the_gradient_of_the_loss_is_its_slope(config: ExperimentConfig) -> None:
     model, batch = random_model(config), random_batch(8)
     paradigm_of(config).loss(model, batch).loss.backward()
-    parameter = model.network.blocks[0].fc1.weight
+    parameter = model.network.blocks[0].mlp.fc1.weight
     with torch.no_grad():
         step = 1e-2 * parameter.grad / parameter.grad.norm()
         parameter += step
@@ -145,7 +149,7 @@ def test_standardisation_is_undone_by_sampling(config: ExperimentConfig) -> None
     config = with_values(config, {"data.standardize": True})
     model, labels = random_model(config), torch.zeros(2, dtype=torch.int64)
     ones, twos = (
-        build_paradigm(config, (std,) * config.num_stages).sample(model, labels, range(2), SEED, config.sampling).images
+        paradigm_of(config, (std,) * config.num_stages).sample(model, labels, range(2), SEED, config.sampling).images
         for std in (1.0, 2.0)
     )
     torch.testing.assert_close(twos, 2 * ones)

@@ -11,6 +11,8 @@ from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
 from dfm_core.decompositions import build_decomposition
 from tests.dfm_core.builders import random_dataset, tiny_dfm
 
+EMBEDDED = [name for name, card in DATASETS.items() if card.path is not None]
+
 
 def test_every_8_bit_value_survives_the_model_range() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
@@ -33,7 +35,7 @@ def test_rows_can_be_a_slice_a_list_or_an_array() -> None:
     assert torch.equal(dataset.images(np.array([5, 1])), dataset.images(slice(None))[[5, 1]])
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", EMBEDDED)
 @pytest.mark.parametrize("split", ["train", "reference"])
 def test_an_embedded_dataset_holds_what_its_card_says(name: str, split: str) -> None:
     card, dataset = DATASETS[name], load_dataset(name, split)
@@ -45,12 +47,17 @@ def test_an_embedded_dataset_holds_what_its_card_says(name: str, split: str) -> 
     assert dataset.pixels.flatten(1).float().std(dim=1).min() > 0
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_no_image_is_in_both_splits(name: str) -> None:
     train, reference = (
         {p.numpy().tobytes() for p in load_dataset(name, split).pixels} for split in ("train", "reference")
     )
     assert len(train & reference) == 0
+
+
+def test_a_dataset_that_is_not_part_of_the_repository_is_not_loaded() -> None:
+    with pytest.raises(AssertionError, match="imagenet512_flux is not part of the repository"):
+        load_dataset("imagenet512_flux", "train")
 
 
 def test_fashion_mnist_is_padded_with_black_on_all_sides() -> None:
@@ -65,10 +72,12 @@ def test_fashion_mnist_is_padded_with_black_on_all_sides() -> None:
 def test_scale_std_is_that_of_all_values_of_a_scale() -> None:
     config, dataset = tiny_dfm(), random_dataset(30)
     scales = build_decomposition(config.decomposition).analyze(dataset.images(slice(None)).double())
-    assert measure_scale_std(config, dataset) == pytest.approx([float(s.std(correction=0)) for s in scales], rel=1e-12)
+    measured = measure_scale_std(build_decomposition(config.decomposition), dataset)
+    assert measured == pytest.approx([float(s.std(correction=0)) for s in scales], rel=1e-12)
 
 
 def test_scale_std_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measure_scale_std(tiny_dfm(), random_dataset(30))
+    decomposition, dataset = build_decomposition(tiny_dfm().decomposition), random_dataset(30)
+    whole = measure_scale_std(decomposition, dataset)
     monkeypatch.setattr("dfm_core.data.datasets._STATISTICS_CHUNK_IMAGES", 7)
-    assert measure_scale_std(tiny_dfm(), random_dataset(30)) == pytest.approx(whole, rel=1e-12)
+    assert measure_scale_std(decomposition, dataset) == pytest.approx(whole, rel=1e-12)

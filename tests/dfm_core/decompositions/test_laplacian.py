@@ -40,6 +40,12 @@ def test_ratio_four_takes_one_step() -> None:
     torch.testing.assert_close(detail, RESIZE["eq2_4to16_area_aa0_X2"], rtol=0, atol=1e-14)
 
 
+def test_doubling_resizes_by_two_again_and_again() -> None:
+    coarse, detail = LaplacianPyramid((4, 16), "doubling").analyze(RESIZE["x"])
+    torch.testing.assert_close(detail, RESIZE["x"] - upsample(upsample(coarse, 8), 16), rtol=0, atol=1e-14)
+    assert (detail - RESIZE["eq2_4to16_area_aa0_X2"]).abs().max() > 1e-3  # ratio 4 at once is another operator
+
+
 def test_white_noise_has_the_known_variances() -> None:
     # Row i of the linear map, squared and summed, is the variance of output i for white noise in.
     golden = golden_json("laplacian_statistics")

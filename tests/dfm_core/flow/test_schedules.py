@@ -1,16 +1,29 @@
-"""The stage schedule against the released scheduler and the worked examples (numerics 4.1, 4.2)."""
+"""The stage schedule against the released schedulers and worked examples, and the calls it makes (numerics 4.1-4.3)."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dfm_core.flow.schedules import stage_schedule
-from tests.dfm_core.builders import golden_json
+from dfm_core.config import SamplingConfig, Solver
+from dfm_core.flow.schedules import (
+    guided_scales,
+    network_calls,
+    sampling_schedule,
+    shifted,
+    stage_schedule,
+    tied_schedule,
+)
+from tests.dfm_core.builders import golden_json, tiny_dfm
 
 OFFICIAL = golden_json("dfm_official_schedule")
+FLUX = golden_json("flux_schedule")
+DIFFUSERS = golden_json("diffusers_flow_euler")
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -60,10 +73,15 @@ def stages(draw: st.DrawFn) -> tuple[list[int], list[float]]:
     return steps, draw(st.lists(tau, min_size=len(steps) - 1, max_size=len(steps) - 1))
 
 
-@given(stages())
-def test_every_schedule_runs_from_noise_to_data_and_never_back(case: tuple[list[int], list[float]]) -> None:
+SHIFTS = st.sampled_from((1.0, 0.2, 3.0, 20.0))
+
+
+@given(stages(), SHIFTS)
+def test_every_schedule_runs_from_noise_to_data_and_never_back(
+    case: tuple[list[int], list[float]], shift: float
+) -> None:
     steps, tau = case
-    schedule = stage_schedule(steps, tau)
+    schedule = stage_schedule(steps, tau, shift)
     times = torch.tensor(schedule.times, dtype=torch.float64)
     assert schedule.num_steps == sum(steps) == len(times) - 1
     assert times[0].eq(0).all()
@@ -75,12 +93,153 @@ def test_every_schedule_runs_from_noise_to_data_and_never_back(case: tuple[list[
         assert moves[n, num_active - 1] > 0
 
 
-@given(stages())
-def test_every_stage_ends_at_its_threshold(case: tuple[list[int], list[float]]) -> None:
+@given(stages(), st.floats(0.01, 100))
+def test_0_and_1_and_the_thresholds_are_exact_whatever_the_shift(
+    case: tuple[list[int], list[float]], shift: float
+) -> None:
     steps, tau = case
-    times = stage_schedule(steps, tau).times
+    times = stage_schedule(steps, tau, shift).times
+    assert set(times[0]) == {0.0}
+    assert set(times[-1]) == {1.0}
     for stage, threshold in enumerate([*tau, 1.0]):
-        assert times[sum(steps[: stage + 1])][stage] == pytest.approx(threshold)
+        row = times[sum(steps[: stage + 1])]
+        assert row[stage] == threshold
+        assert set(row[stage + 1 :]) <= ({1.0} if row is times[-1] else {0.0})
+
+
+@pytest.mark.parametrize(("steps", "tau"), [((10, 10), 0.11), ((3, 7), 0.1)])
+def test_thresholds_that_a_product_would_miss_by_a_rounding_are_exact(steps: tuple[int, int], tau: float) -> None:
+    times = stage_schedule(steps, (tau,)).times
+    assert tau * steps[0] / steps[0] != tau or tau + (1 - tau) * steps[1] / steps[1] != 1
+    assert (times[steps[0]], times[-1]) == ((tau, 0.0), (1.0, 1.0))
+
+
+@given(stages(), SHIFTS)
+def test_a_shift_moves_points_along_the_lines_and_not_the_lines(
+    case: tuple[list[int], list[float]], shift: float
+) -> None:
+    steps, tau = case
+    straight, moved = (np.array(stage_schedule(steps, tau, s).times) for s in (1.0, shift))
+    ends = np.cumsum(steps)
+    for n in range(sum(steps)):
+        newest = int(np.searchsorted(ends, n, side="right"))
+        progress = moved[n, newest] / [*tau, 1.0][newest]
+        clock = ends[newest] - steps[newest] + steps[newest] * progress
+        for scale in range(len(steps)):
+            line = np.interp(clock, np.arange(len(straight)), straight[:, scale])
+            assert moved[n, scale] == pytest.approx(line, abs=1e-12)
+
+
+@given(stages())
+@example(([49, 49], [0.7]))  # 49 * (1 / 49) is not 1: the linear grid must not take that way
+def test_shift_one_is_the_linear_grid_bit_for_bit(case: tuple[list[int], list[float]]) -> None:
+    steps, tau = case
+    times = stage_schedule(steps, tau, 1.0).times
+    assert times == stage_schedule(steps, tau).times
+    begin = 0
+    for stage, (count, threshold) in enumerate(zip(steps, [*tau, 1.0], strict=True)):
+        assert [times[begin + k][stage] for k in range(count)] == [threshold * k / count for k in range(count)]
+        begin += count
+
+
+@pytest.mark.parametrize("name", FLUX)
+def test_the_shifted_grid_equals_that_of_flux(name: str) -> None:
+    # shift = e^mu, mu linear in the number of tokens: 0.5 at 256 and 1.15 at 4096.
+    num_steps, num_tokens = (int("".join(filter(str.isdigit, part))) for part in name.split("_"))
+    mu = 0.5 + (1.15 - 0.5) * (num_tokens - 256) / (4096 - 256)
+    times = stage_schedule((num_steps,), (), math.exp(mu)).times
+    assert [1 - t for (t,) in times] == pytest.approx(FLUX[name], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [
+        ("shift1_linspace10", 1.0),
+        ("shift1_linspace40", 1.0),
+        ("shift3_linspace10", 3.0),
+        ("flux_dynamic_mu1.15_linspace10", math.exp(1.15)),
+    ],
+)
+def test_the_shifted_grid_equals_that_of_diffusers(name: str, shift: float) -> None:
+    sigmas = DIFFUSERS[name]["sigmas"]
+    assert [1 - t for (t,) in stage_schedule((len(sigmas) - 1,), (), shift).times] == pytest.approx(sigmas, abs=1e-6)
+
+
+def test_a_stage_of_a_shifted_schedule_is_the_shifted_grid_times_its_threshold() -> None:
+    times = stage_schedule((4, 2), (0.8,), 3.0).times
+    assert [row[0] for row in times[:5]] == pytest.approx([0.8 * u for u in (0, 1 / 10, 1 / 4, 1 / 2, 1)])
+    assert times[5] == pytest.approx((0.8 + 0.2 / 4, 1 / 4))  # half of stage 2: u / (3 - 2 u) = 1 / 4
+
+
+@given(st.floats(0, 1), st.floats(0.01, 100))
+def test_the_inverse_shift_shifts_back(u: float, shift: float) -> None:
+    assert shifted(shifted(u, shift), 1 / shift) == pytest.approx(u, abs=1e-12)
+    assert 1 - shifted(1 - u, shift) == pytest.approx(shifted(u, 1 / shift), abs=1e-12)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_tied_scales_share_the_grid_of_one_stage(shift: float) -> None:
+    tied = tied_schedule(5, 3, shift)
+    assert tied.times == tuple(row * 3 for row in stage_schedule((5,), (), shift).times)
+    assert tied.num_active == (3,) * 5
+    assert [tied.ends_stage(n) for n in range(5)] == [False] * 4 + [True]
+
+
+def test_sampling_follows_the_law_of_training() -> None:
+    sampling = SamplingConfig((3, 2), (0.7,), time_shift=2.0)
+    assert sampling_schedule(tiny_dfm(), sampling) == stage_schedule((3, 2), (0.7,), 2.0)
+    assert sampling_schedule(tiny_dfm({"training.timesteps": "tied"}), sampling) == tied_schedule(5, 2, 2.0)
+
+
+@given(stages(), SHIFTS)
+def test_as_many_steps_end_a_stage_as_there_are_stages(case: tuple[list[int], list[float]], shift: float) -> None:
+    steps, tau = case
+    schedule = stage_schedule(steps, tau, shift)
+    ends = [n + 1 for n in range(schedule.num_steps) if schedule.ends_stage(n)]
+    assert ends == np.cumsum(steps).tolist()
+
+
+QUARTERS = stage_schedule((2, 2), (0.5,))
+"""(0, 0), (1/4, 0), (1/2, 0), (3/4, 1/2), (1, 1)."""
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((0.0, 1.0), [(0,), (0,), (0, 1), (0, 1)]),
+        ((0.25, 0.5), [(), (0,), (0,), (1,)]),
+        ((0.0, 0.0), [(0,), (), (1,), ()]),
+        ((0.9, 1.0), [(), (), (), ()]),
+    ],
+)
+def test_each_scale_is_guided_by_its_own_timestep(
+    interval: tuple[float, float], expected: list[tuple[int, ...]]
+) -> None:
+    sampling = SamplingConfig((2, 2), (0.5,), guidance=2.0, guidance_interval=interval)
+    rows = zip(QUARTERS.times[:-1], QUARTERS.num_active, strict=True)
+    assert [guided_scales(times, num_active, sampling) for times, num_active in rows] == expected
+
+
+def test_guidance_one_guides_no_scale() -> None:
+    assert guided_scales((0.5, 0.5), 2, SamplingConfig(guidance=1.0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("solver", "guidance", "interval", "expected"),
+    [
+        ("euler", 1.0, (0.0, 1.0), [(1, 1), (1, 1), (2, 1), (2, 1)]),
+        ("euler", 2.0, (0.0, 1.0), [(1, 2), (1, 2), (2, 2), (2, 2)]),
+        ("euler", 2.0, (0.1, 0.4), [(1, 1), (1, 2), (2, 1), (2, 1)]),
+        # Heun also evaluates at the end of each step but the last, with the stage of the step.
+        ("heun", 1.0, (0.0, 1.0), [(1, 1)] * 4 + [(2, 1)] * 3),
+        ("heun", 2.0, (0.1, 0.4), [(1, 1), (1, 2), (1, 2), (1, 1), (2, 1), (2, 1), (2, 1)]),
+    ],
+)
+def test_network_calls_are_counted(
+    solver: Solver, guidance: float, interval: tuple[float, float], expected: list[tuple[int, int]]
+) -> None:
+    sampling = SamplingConfig((2, 2), (0.5,), guidance=guidance, guidance_interval=interval, solver=solver)
+    assert list(network_calls(QUARTERS, sampling)) == expected
 
 
 @given(stages())
@@ -104,3 +263,9 @@ def test_a_wrong_number_of_thresholds_is_refused(tau: tuple[float, ...]) -> None
 def test_steps_and_thresholds_out_of_range_are_refused(steps: tuple[int, int], tau: float) -> None:
     with pytest.raises(ValueError, match=r"steps must be positive and tau in \(0, 1\]"):
         stage_schedule(steps, (tau,))
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_shift_that_is_not_a_positive_number_is_refused(shift: float) -> None:
+    with pytest.raises(ValueError, match="the time shift must be positive and finite"):
+        stage_schedule((3, 2), (0.7,), shift)

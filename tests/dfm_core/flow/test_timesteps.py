@@ -131,3 +131,76 @@ def test_the_stage_is_independent_of_the_timestep() -> None:
 def test_another_seed_draws_other_timesteps() -> None:
     a, b = (draw_timesteps(tiny_dfm({"seed": seed}), range(16)).t[:, 0] for seed in (0, 1))
     assert not (a == b).any()
+
+
+GIVEN = {**S3, "training.stage_probabilities": (0.2, 0.5, 0.3), "training.batch_size": 8}
+
+
+def frequencies_of(stage: torch.Tensor) -> list[float]:
+    return (torch.bincount(stage, minlength=3) / len(stage)).tolist()
+
+
+def test_stage_probabilities_can_be_given_outright() -> None:
+    config, count = tiny_dfm({**GIVEN, "training.first_stage_probability": 0.99}), 4000
+    assert config.stage_probabilities == (0.2, 0.5, 0.3)
+    for frequency, probability in zip(
+        frequencies_of(draw_timesteps(config, range(count)).stage), (0.2, 0.5, 0.3), strict=True
+    ):
+        assert abs(frequency - probability) <= 4 * (probability * (1 - probability) / count) ** 0.5
+
+
+def test_given_probabilities_that_repeat_the_default_draw_the_same() -> None:
+    default = tiny_dfm({**S3, "training.first_stage_probability": 0.5})
+    outright = tiny_dfm({**S3, "training.stage_probabilities": (0.5, 0.25, 0.25)})
+    assert torch.equal(draw_timesteps(default, range(64)).t, draw_timesteps(outright, range(64)).t)
+
+
+@pytest.mark.parametrize("only", [0, 1, 2])
+def test_a_stage_of_probability_one_is_the_only_one(only: int) -> None:
+    probabilities = tuple(float(stage == only) for stage in range(3))
+    config = tiny_dfm({**S3, "training.stage_probabilities": probabilities})
+    assert draw_timesteps(config, range(500)).stage.eq(only).all()
+
+
+def test_drawing_per_batch_gives_all_samples_of_a_step_one_stage_and_each_its_own_timestep() -> None:
+    drawn = draw_timesteps(tiny_dfm({**GIVEN, "training.stage_draw": "batch"}), range(8 * 20))
+    steps = drawn.stage.reshape(20, 8)
+    assert torch.equal(steps, steps[:, :1].expand(20, 8))
+    assert len(set(steps[:, 0].tolist())) == 3
+    assert len(set(drawn.t[:, 0].tolist())) == 160
+
+
+def test_steps_come_to_the_stages_with_their_probabilities() -> None:
+    config, num_steps = tiny_dfm({**GIVEN, "training.stage_draw": "batch"}), 4000
+    first_of_each_step = range(0, 8 * num_steps, 8)
+    frequencies = frequencies_of(draw_timesteps(config, first_of_each_step).stage)
+    for frequency, probability in zip(frequencies, (0.2, 0.5, 0.3), strict=True):
+        assert abs(frequency - probability) <= 4 * (probability * (1 - probability) / num_steps) ** 0.5
+
+
+def test_drawing_per_batch_does_not_depend_on_how_indices_are_split() -> None:
+    config = tiny_dfm({**GIVEN, "training.stage_draw": "batch"})
+    whole = draw_timesteps(config, range(64))
+    parts = [draw_timesteps(config, indices) for indices in (range(3), range(3, 21), range(21, 64))]
+    for name in ("stage", "t", "mask"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+
+
+def test_with_one_sample_a_step_both_ways_of_drawing_agree() -> None:
+    a, b = (
+        draw_timesteps(tiny_dfm({**GIVEN, "training.batch_size": 1, "training.stage_draw": how}), range(50))
+        for how in ("sample", "batch")
+    )
+    assert torch.equal(a.stage, b.stage)
+    assert torch.equal(a.t, b.t)
+
+
+@pytest.mark.parametrize("stage_draw", ["sample", "batch"])
+def test_drawn_timesteps_have_the_tabulated_moments(stage_draw: str) -> None:
+    # The scale that is generated follows location 0, those before it 1.5.
+    config = tiny_dfm({"training.stage_probabilities": (0.0, 1.0), "training.stage_draw": stage_draw})
+    t, count = draw_timesteps(config, range(4000)).t.double(), 4000
+    for scale, name in ((1, "loc0.0_scale1"), (0, "loc1.5_scale1")):
+        table = STATISTICS[name]
+        assert float(t[:, scale].mean()) == pytest.approx(table["mean"], abs=4 * table["std"] / count**0.5)
+        assert float(t[:, scale].std()) == pytest.approx(table["std"], rel=4 / (2 * count) ** 0.5)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from dfm_core.config import ModelSizeSpec
-from dfm_core.models.dit import Block, DiT
+from dfm_core.data.catalog import DataShape
+from dfm_core.models.blocks import Block
+from dfm_core.models.dit import DiT
 from dfm_core.models.embeddings import timestep_features
-from tests.dfm_core.builders import golden_tensors
+from dfm_core.models.linear import LinearFactory
+from tests.dfm_core.builders import golden_tensors, random_model, tiny_dfm
+from tests.dfm_core.models.helpers import random_inputs, rows
 
 GOLDEN = golden_tensors("dfm_official_tiny_forward")
 
@@ -24,7 +27,6 @@ def renamed(name: str) -> str:
         ("y_embedder.embedding_table", "label_table"),
         ("final_layer.projections", "heads"),
         (".attn.", ".attention."),
-        (".mlp.fc", ".fc"),
         ("adaLN_modulation.1", "modulation"),
     ):
         name = name.replace(theirs, ours) if theirs else name
@@ -34,16 +36,8 @@ def renamed(name: str) -> str:
 @pytest.fixture
 def released() -> DiT:
     """Our network with the weights of the released one."""
-    network = DiT(
-        size=ModelSizeSpec(depth=2, width=16, heads=2),
-        channels=2,
-        num_classes=10,
-        resolutions=(4, 8),
-        patch_sizes=(1, 2),
-        positions="sincos",
-        stage_embedding=False,
-        timestep_scale=1.0,
-    )
+    config = tiny_dfm({"model.positions": "sincos", "model.stage_embedding": False, "model.timestep_scale": 1.0})
+    network = DiT(config, DataShape(channels=2, num_classes=10), ModelSizeSpec(depth=2, width=16, heads=2))
     weights = {renamed(key[2:]): value for key, value in GOLDEN.items() if key.startswith("w:")}
     table = weights.pop("pos_embed")[0]
     torch.testing.assert_close(network.position_table, table, rtol=0, atol=1e-6)
@@ -69,30 +63,16 @@ def test_timestep_embeddings_sum_to_those_of_the_released_network(released: DiT)
 
 
 def random_network(**settings: object) -> DiT:
-    network = DiT(
-        size=ModelSizeSpec(depth=2, width=32, heads=2),
-        channels=1,
-        num_classes=3,
-        resolutions=(4, 8),
-        patch_sizes=(1, 2),
-        **settings,  # type: ignore[arg-type]
-    )
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(std=0.15)
-    return network
+    return random_model(tiny_dfm({f"model.{name}": value for name, value in settings.items()})).network
 
 
-def random_inputs(batch: int = 3) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-    scales = [torch.randn(batch, 1, 4, 4), torch.randn(batch, 1, 8, 8)]
-    return scales, torch.rand(batch, 2), torch.arange(batch) % 3, torch.arange(batch) % 2
+STAGES = (0, 1, 0)
 
 
 @torch.no_grad()
 def test_images_of_a_batch_do_not_see_each_other() -> None:
-    network, (scales, t, labels, stage) = random_network(), random_inputs()
-    whole = network(scales, t, labels, stage)
-    alone = network([scale[1:2] for scale in scales], t[1:2], labels[1:2], stage[1:2])
+    network, inputs = random_network(), random_inputs(tiny_dfm(), STAGES)
+    whole, alone = network(*inputs), network(*rows(inputs, [1]))
     for one, all_of_them in zip(alone, whole, strict=True):
         torch.testing.assert_close(one, all_of_them[1:2], rtol=0, atol=1e-5)
 
@@ -100,7 +80,7 @@ def test_images_of_a_batch_do_not_see_each_other() -> None:
 @pytest.mark.parametrize("position", range(4), ids=["scale", "timestep", "label", "stage"])
 @torch.no_grad()
 def test_every_input_reaches_every_output(position: int) -> None:
-    network, inputs = random_network(), random_inputs()
+    network, inputs = random_network(), random_inputs(tiny_dfm(), STAGES)
     before = network(*inputs)
     scales, t, labels, stage = inputs
     changed = [([scales[0], scales[1] + 1], t, labels, stage), (scales, t + torch.tensor([0.0, 0.1]), labels, stage)]
@@ -111,7 +91,7 @@ def test_every_input_reaches_every_output(position: int) -> None:
 
 @torch.no_grad()
 def test_without_a_stage_table_the_stage_changes_nothing() -> None:
-    network, (scales, t, labels, stage) = random_network(stage_embedding=False), random_inputs()
+    network, (scales, t, labels, stage) = random_network(stage_embedding=False), random_inputs(tiny_dfm(), STAGES)
     for a, b in zip(network(scales, t, labels, stage), network(scales, t, labels, 1 - stage), strict=True):
         assert torch.equal(a, b)
 
@@ -119,7 +99,7 @@ def test_without_a_stage_table_the_stage_changes_nothing() -> None:
 @pytest.mark.parametrize("positions", ["rope", "sincos"])
 @torch.no_grad()
 def test_tokens_know_where_they_are(positions: str) -> None:
-    network, (scales, t, labels, stage) = random_network(positions=positions), random_inputs()
+    network, (scales, t, labels, stage) = random_network(positions=positions), random_inputs(tiny_dfm(), STAGES)
     plain = network(scales, t, labels, stage)
     mirrored = network([scale.flip(-1) for scale in scales], t, labels, stage)
     assert not torch.allclose(plain[0], mirrored[0].flip(-1), atol=1e-3)
@@ -127,7 +107,7 @@ def test_tokens_know_where_they_are(positions: str) -> None:
 
 @torch.no_grad()
 def test_the_timestep_scale_multiplies_the_timestep() -> None:
-    fast, (scales, t, labels, stage) = random_network(timestep_scale=1000.0), random_inputs()
+    fast, (scales, t, labels, stage) = random_network(timestep_scale=1000.0), random_inputs(tiny_dfm(), STAGES)
     slow = random_network(timestep_scale=1.0)
     slow.load_state_dict(fast.state_dict())
     for a, b in zip(fast(scales, t, labels, stage), slow(scales, 1000.0 * t, labels, stage), strict=True):
@@ -137,15 +117,15 @@ def test_the_timestep_scale_multiplies_the_timestep() -> None:
 
 @torch.no_grad()
 def test_the_mlp_of_a_block_is_its_formula_with_the_tanh_gelu() -> None:
-    block, x, width = Block(width=16, heads=2), 3 * torch.randn(2, 5, 16), 16
+    block, x, width = Block(16, 2, LinearFactory(num_stages=1)), 3 * torch.randn(2, 5, 16), 16
     shift, scale, gate = torch.randn(3, width)
     block.modulation.weight.zero_()
     block.modulation.bias.copy_(torch.cat([torch.zeros(3 * width), shift, scale, gate]))
     normed = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
-    hidden = 4 * (normed * (1 + scale) + shift) @ block.fc1.weight.T + block.fc1.bias
-    block.fc1.weight.mul_(4)
+    hidden = 4 * (normed * (1 + scale) + shift) @ block.mlp.fc1.weight.T + block.mlp.fc1.bias
+    block.mlp.fc1.weight.mul_(4)
     activated = 0.5 * hidden * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (hidden + 0.044715 * hidden**3)))
-    expected = x + gate * (activated @ block.fc2.weight.T + block.fc2.bias)
+    expected = x + gate * (activated @ block.mlp.fc2.weight.T + block.mlp.fc2.bias)
     torch.testing.assert_close(block(x, torch.randn(2, width), None), expected, rtol=0, atol=1e-5)
 
 

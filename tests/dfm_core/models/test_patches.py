@@ -35,5 +35,5 @@ def test_patchify_with_a_linear_map_is_a_strided_convolution() -> None:
 
 
 def test_tokens_that_are_not_a_square_are_refused() -> None:
-    with pytest.raises(AssertionError, match="6 tokens are not a square grid"):
+    with pytest.raises(AssertionError, match="6 tokens are not 1 square grid"):
         unpatchify(torch.zeros(1, 6, 4), 2, channels=1)

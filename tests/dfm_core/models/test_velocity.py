@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dfm_core.models.preconditioning import preconditioning_factors
 from dfm_core.training.state import build_model
-from tests.dfm_core.builders import NUM_CLASSES, random_model, tiny_dfm
+from tests.dfm_core.builders import SHAPE, random_model, tiny_dfm
 
 FIRST_ONLY = torch.tensor([[1.0, 0.0]]).expand(3, 2)
 LABELS = torch.arange(3)
@@ -52,7 +52,7 @@ def test_an_active_scale_is_seen_by_all() -> None:
 def test_a_fresh_model_predicts_the_skip_alone(preconditioning: str) -> None:
     config = tiny_dfm({"model.preconditioning": preconditioning})
     std = (0.7, 0.2)
-    model = build_model(config, 1, NUM_CLASSES, std)
+    model = build_model(config, SHAPE, std)
     scales, t = inputs()
     factors = preconditioning_factors(t, torch.tensor(std), preconditioning)
     for stage, (scale, velocity) in enumerate(zip(scales, model(scales, t, FIRST_ONLY, LABELS), strict=True)):
@@ -82,21 +82,21 @@ def test_bfloat16_stays_close_and_returns_float32() -> None:
 
 def test_data_std_must_be_one_per_scale() -> None:
     with pytest.raises(AssertionError, match="1 data_std for 2 scales"):
-        build_model(tiny_dfm(), 1, NUM_CLASSES, (1.0,))
+        build_model(tiny_dfm(), SHAPE, (1.0,))
 
 
 def test_standardised_data_has_unit_std() -> None:
-    standardised = build_model(tiny_dfm({"data.standardize": True}), 1, NUM_CLASSES, (0.3, 0.1))
+    standardised = build_model(tiny_dfm({"data.standardize": True}), SHAPE, (0.3, 0.1))
     assert standardised.data_std.tolist() == [1, 1]
-    assert build_model(tiny_dfm(), 1, NUM_CLASSES, (0.5, 0.25)).data_std.tolist() == [0.5, 0.25]
+    assert build_model(tiny_dfm(), SHAPE, (0.5, 0.25)).data_std.tolist() == [0.5, 0.25]
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(1)
-    first = build_model(tiny_dfm(), 1, NUM_CLASSES, (1.0, 1.0))
+    first = build_model(tiny_dfm(), SHAPE, (1.0, 1.0))
     torch.manual_seed(2)
-    again = build_model(tiny_dfm({"training.learning_rate": 0.5}), 1, NUM_CLASSES, (1.0, 1.0))
-    other = build_model(tiny_dfm({"seed": 1}), 1, NUM_CLASSES, (1.0, 1.0))
+    again = build_model(tiny_dfm({"training.learning_rate": 0.5}), SHAPE, (1.0, 1.0))
+    other = build_model(tiny_dfm({"seed": 1}), SHAPE, (1.0, 1.0))
     for (name, a), b, c in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b), name
         assert not a.any() or not torch.equal(a, c), name

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import LoopPlan, train
-from tests.dfm_core.builders import random_batch, random_dataset, random_model, tiny_flow_matching
+from tests.dfm_core.builders import paradigm_of, random_batch, random_dataset, random_model, tiny_flow_matching
 from tests.dfm_core.training.observers import Silent
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -20,6 +19,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "standardized": {"data.standardize": True},
     "tied": {"training.timesteps": "tied"},
     "other_law": {"training.location": 0.5, "training.scale": 2.0, "training.previous_location": -3.0},
+    "one_stage_a_step": {"training.stage_draw": "batch"},
+    "unmasked": {"training.loss_masking": False, "model.input_masking": False},
     "laplacian_of_one_scale": {"decomposition.name": "laplacian"},
 }
 STD = (0.37,)
@@ -34,7 +35,7 @@ def test_losses_and_gradients_are_bitwise_equal(baseline: ExperimentConfig) -> N
     results, gradients = [], []
     for config in (baseline, replace(baseline, paradigm="dfm")):
         model = random_model(config, scale_std=STD)
-        results.append(build_paradigm(config, STD).loss(model, random_batch(8, first_index=40)))
+        results.append(paradigm_of(config, STD).loss(model, random_batch(8, first_index=40)))
         results[-1].loss.backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
     assert torch.equal(results[0].loss, results[1].loss)
@@ -45,13 +46,29 @@ def test_losses_and_gradients_are_bitwise_equal(baseline: ExperimentConfig) -> N
         assert torch.equal(gradient, gradients[1][name]), name
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_samples_are_bitwise_equal(baseline: ExperimentConfig, guidance: float) -> None:
-    samples = []
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "guided": {"guidance": 2.5},
+    "guided_in_an_interval": {"guidance": 2.5, "guidance_interval": (0.3, 0.7)},
+    "heun": {"solver": "heun"},
+    "shifted": {"time_shift": 3.0},
+    "all": {"guidance": 2.5, "guidance_interval": (0.1, 0.7), "solver": "heun", "time_shift": 3.0},
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samples_and_previews_are_bitwise_equal(baseline: ExperimentConfig, sampler: str) -> None:
+    samples, previews = [], []
     for config in (baseline, replace(baseline, paradigm="dfm")):
-        model, sampling = random_model(config, scale_std=STD), replace(config.sampling, guidance=guidance)
-        samples.append(build_paradigm(config, STD).sample(model, torch.tensor([0, 1, 2]), range(3), 9, sampling))
+        model, sampling = random_model(config, scale_std=STD), replace(config.sampling, **SAMPLERS[sampler])
+        seen: list[torch.Tensor] = []
+        paradigm, labels = paradigm_of(config, STD), torch.tensor([0, 1, 2])
+        samples.append(
+            paradigm.sample(model, labels, range(3), 9, sampling, lambda p, seen=seen: seen.append(p.preview()))
+        )
+        previews.append(torch.stack(seen))
     assert torch.equal(samples[0].images, samples[1].images)
+    assert torch.equal(previews[0], previews[1])
     assert samples[0].num_evaluations == samples[1].num_evaluations
 
 
@@ -60,7 +77,7 @@ def test_trainings_are_bitwise_equal(baseline: ExperimentConfig) -> None:
     for config in (baseline, replace(baseline, paradigm="dfm")):
         engine = PlainEngine(random_model(config, scale_std=STD), config.training, num_micro_batches=2)
         plan = LoopPlan(until_step=3, micro_batch_size=4, log_every=1, save_at=frozenset())
-        curves.append(train(config, build_paradigm(config, STD), random_dataset(), engine, plan, Silent()))
+        curves.append(train(config, paradigm_of(config, STD), random_dataset(), engine, plan, Silent()))
         weights.append(dict(engine.tensors("ema")))
     assert curves[0] == curves[1]
     for name, weight in weights[0].items():

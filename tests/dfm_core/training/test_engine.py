@@ -8,13 +8,12 @@ from torch import Tensor
 
 from dfm_core.config import TrainingConfig
 from dfm_core.models.velocity import VelocityModel
-from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, build_optimizer, learning_rate
-from tests.dfm_core.builders import random_batch, random_model, tiny_dfm
+from tests.dfm_core.builders import paradigm_of, random_batch, random_model, tiny_dfm
 
 
 def loss_of(model: VelocityModel, first_index: int = 0) -> Tensor:
-    return build_paradigm(tiny_dfm(), (1.0, 1.0)).loss(model, random_batch(4, first_index=first_index)).loss
+    return paradigm_of(tiny_dfm(), (1.0, 1.0)).loss(model, random_batch(4, first_index=first_index)).loss
 
 
 def kept(engine: PlainEngine, kind: str) -> dict[str, Tensor]:

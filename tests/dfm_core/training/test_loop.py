@@ -11,27 +11,25 @@ import pytest
 import torch
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.paradigms import Batch, LossResult, build_paradigm
+from dfm_core.paradigms import Batch, LossResult
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
 from dfm_core.training.loop import LoopPlan, TrainingDivergedError, make_batch, train
 from dfm_core.training.state import build_model, read_state
-from tests.dfm_core.builders import NUM_CLASSES, random_dataset, tiny_dfm, tiny_flow_matching, with_values
+from tests.dfm_core.builders import SHAPE, paradigm_of, random_dataset, tiny_dfm, tiny_flow_matching, with_values
 from tests.dfm_core.training.observers import Recorder, Silent
 
 STD = (0.5, 0.25)
 
 
 def engine_for(config: ExperimentConfig, num_micro_batches: int = 1) -> PlainEngine:
-    return PlainEngine(
-        build_model(config, 1, NUM_CLASSES, STD[-config.num_stages :]), config.training, num_micro_batches
-    )
+    return PlainEngine(build_model(config, SHAPE, STD[-config.num_stages :]), config.training, num_micro_batches)
 
 
 def run(config: ExperimentConfig, engine: PlainEngine, observer: Any = None, **settings: Any) -> list[CurveRow]:
     plan = LoopPlan(**{"until_step": 6, "micro_batch_size": 8, "log_every": 1, "save_at": frozenset(), **settings})
     return train(
-        config, build_paradigm(config, STD[-config.num_stages :]), random_dataset(), engine, plan, observer or Silent()
+        config, paradigm_of(config, STD[-config.num_stages :]), random_dataset(), engine, plan, observer or Silent()
     )
 
 
@@ -41,7 +39,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     config: ExperimentConfig, log_every: int, tmp_path: Path
 ) -> None:
     plan = LoopPlan(until_step=6, micro_batch_size=8, log_every=log_every, save_at=frozenset({3}))
-    paradigm, dataset = build_paradigm(config, STD[-config.num_stages :]), random_dataset()
+    paradigm, dataset = paradigm_of(config, STD[-config.num_stages :]), random_dataset()
     whole = engine_for(config)
     recorder = Recorder(whole, tmp_path)
     curve = train(config, paradigm, dataset, whole, plan, recorder)
@@ -89,7 +87,7 @@ def test_a_row_averages_the_steps_since_the_row_before() -> None:
 def test_stage_losses_are_means_over_the_samples_that_have_the_stage() -> None:
     config = tiny_dfm({"training.learning_rate": 1e-12})
     (row,) = run(config, engine_for(config), until_step=5, log_every=5)
-    paradigm, model = build_paradigm(config, STD), build_model(config, 1, NUM_CLASSES, STD)
+    paradigm, model = paradigm_of(config, STD), build_model(config, SHAPE, STD)
     results = [
         paradigm.loss(model, make_batch(config, random_dataset(), range(8 * k, 8 * k + 8), torch.device("cpu")))
         for k in range(5)
@@ -111,7 +109,7 @@ def test_training_learns_an_image_by_heart() -> None:
     # With one image the velocity is a function of the state: the loss can fall far below that of the fresh network.
     config = tiny_dfm({"training.class_dropout": 0.0, "training.batch_size": 16})
     plan = LoopPlan(until_step=150, micro_batch_size=16, log_every=25, save_at=frozenset())
-    rows = train(config, build_paradigm(config, STD), random_dataset(1), engine_for(config), plan, Silent())
+    rows = train(config, paradigm_of(config, STD), random_dataset(1), engine_for(config), plan, Silent())
     assert rows[-1]["loss"] < 0.65 * rows[0]["loss"]
 
 
@@ -140,7 +138,7 @@ class WorkerOf(PlainEngine):
     """One worker of several, without the others."""
 
     def __init__(self, config: ExperimentConfig, rank: int, world_size: int) -> None:
-        super().__init__(build_model(config, 1, NUM_CLASSES, STD), config.training)
+        super().__init__(build_model(config, SHAPE, STD), config.training)
         self.rank, self.world_size = rank, world_size
 
 
@@ -164,7 +162,7 @@ class NanAt:
     """A paradigm whose loss is not a number from one sample on."""
 
     def __init__(self, config: ExperimentConfig, index: int) -> None:
-        self._inner, self._index = build_paradigm(config, STD), index
+        self._inner, self._index = paradigm_of(config, STD), index
 
     def loss(self, model: Any, batch: Batch) -> LossResult:
         result = self._inner.loss(model, batch)

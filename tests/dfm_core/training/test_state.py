@@ -13,6 +13,7 @@ from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.state import (
+    SNAPSHOT_CARD,
     SnapshotCard,
     load_snapshot,
     read_snapshot_card,
@@ -21,7 +22,15 @@ from dfm_core.training.state import (
     write_snapshot,
     write_state_shard,
 )
-from tests.dfm_core.builders import NUM_CLASSES, random_batch, random_model, tiny_dfm, tiny_flow_matching, with_values
+from tests.dfm_core.builders import (
+    SHAPE,
+    paradigm_of,
+    random_batch,
+    random_model,
+    tiny_dfm,
+    tiny_flow_matching,
+    with_values,
+)
 
 STD = (0.5, 0.25)
 
@@ -34,7 +43,7 @@ class WorkerOf(PlainEngine):
         self.rank, self.world_size = rank, world_size
         for step in range(2):
             batch = random_batch(4, first_index=4 * step)
-            self.backward(build_paradigm(config, STD[-config.num_stages :]).loss(self.model, batch).loss)
+            self.backward(paradigm_of(config, STD[-config.num_stages :]).loss(self.model, batch).loss)
             self.step(1e-2)
 
 
@@ -72,26 +81,28 @@ def test_a_snapshot_samples_what_the_averaged_weights_sample(
 ) -> None:
     config = with_values(config, {"data.standardize": standardize})
     engine, std = WorkerOf(config), STD[-config.num_stages :]
-    card = SnapshotCard(step=2, channels=1, num_classes=NUM_CLASSES, scale_std=std)
+    card = SnapshotCard(step=2, shape=SHAPE, scale_std=std)
     write_snapshot(engine, config, card, tmp_path)
-    restored, restored_card = load_snapshot(config, tmp_path)
-    assert restored_card == read_snapshot_card(tmp_path) == card
-    assert not restored.training
+    restored = load_snapshot(tmp_path)
+    assert restored.config == config
+    assert restored.card == read_snapshot_card(tmp_path) == card
+    assert not restored.model.training
 
-    labels, paradigm = torch.tensor([0, 1, 2]), build_paradigm(config, restored_card.scale_std)
+    labels = torch.tensor([0, 1, 2])
+    paradigm = build_paradigm(restored.config, restored.decomposition, restored.card.scale_std)
     with_weights = paradigm.sample(engine.model, labels, range(3), 0, config.sampling).images
     averages = dict(engine.tensors("ema"))
     with torch.no_grad():
         for name, parameter in engine.model.named_parameters():
             parameter.copy_(averages[name])
     with_averages = paradigm.sample(engine.model, labels, range(3), 0, config.sampling).images
-    sampled = paradigm.sample(restored, labels, range(3), 0, config.sampling).images
+    sampled = paradigm.sample(restored.model, labels, range(3), 0, config.sampling).images
     assert torch.equal(sampled, with_averages)
     assert not torch.equal(sampled, with_weights)
 
 
 def test_only_the_first_worker_writes_the_snapshot(tmp_path: Path) -> None:
-    card = SnapshotCard(2, 1, NUM_CLASSES, STD)
+    card = SnapshotCard(2, SHAPE, STD)
     assert write_snapshot(WorkerOf(tiny_dfm(), 1, 2), tiny_dfm(), card, tmp_path) == []
     assert not list(tmp_path.iterdir())
     written = write_snapshot(WorkerOf(tiny_dfm(), 0, 2), tiny_dfm(), card, tmp_path)
@@ -99,12 +110,22 @@ def test_only_the_first_worker_writes_the_snapshot(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_says_from_which_config_it_comes(tmp_path: Path) -> None:
-    write_snapshot(WorkerOf(tiny_dfm()), tiny_dfm(), SnapshotCard(2, 1, NUM_CLASSES, STD), tmp_path)
+    write_snapshot(WorkerOf(tiny_dfm()), tiny_dfm(), SnapshotCard(2, SHAPE, STD), tmp_path)
     (content,) = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
     assert content["config"] == json.loads(json.dumps(as_plain(tiny_dfm())))
 
 
 def test_a_snapshot_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    write_snapshot(WorkerOf(tiny_dfm()), tiny_dfm(), SnapshotCard(2, 1, NUM_CLASSES, STD), tmp_path)
+    other = with_values(tiny_dfm(), {"model.stage_embedding": False})
+    write_snapshot(WorkerOf(tiny_dfm()), other, SnapshotCard(2, SHAPE, STD), tmp_path)
     with pytest.raises(RuntimeError, match=r"Unexpected key.*stage_table"):
-        load_snapshot(with_values(tiny_dfm(), {"model.stage_embedding": False}), tmp_path)
+        load_snapshot(tmp_path)
+
+
+def test_a_snapshot_with_settings_that_this_version_lacks_is_refused(tmp_path: Path) -> None:
+    write_snapshot(WorkerOf(tiny_dfm()), tiny_dfm(), SnapshotCard(2, SHAPE, STD), tmp_path)
+    content = json.loads((tmp_path / SNAPSHOT_CARD).read_text())
+    content["config"]["model"]["colour"] = "red"
+    (tmp_path / SNAPSHOT_CARD).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="ModelConfig has no colour; it was written by another version"):
+        load_snapshot(tmp_path)

@@ -1,0 +1,32 @@
+"""One network per stage in the place of one for all (paper, appendix F)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dfm_core.models.velocity import VelocityModel
+
+
+class StageExperts(nn.Module):
+    """Sends each sample to the network of its active stage."""
+
+    def __init__(self, experts: Sequence[VelocityModel]) -> None:
+        """experts: of stage 0, 1, ..., S - 1; each maps all S scales."""
+        super().__init__()
+        self.experts = nn.ModuleList(experts)
+        self.null_class, self.scale_shapes = experts[0].null_class, experts[0].scale_shapes
+        assert len(experts) == len(self.scale_shapes), f"{len(experts)} experts for {len(self.scale_shapes)} stages"
+
+    def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
+        """As `VelocityModel.forward`."""
+        stage = mask.sum(dim=1).long() - 1
+        velocities = [torch.empty_like(scale, dtype=torch.float32) for scale in scales]
+        for active in sorted(set(stage.tolist())):
+            rows = (stage == active).nonzero()[:, 0]
+            found = self.experts[active]([scale[rows] for scale in scales], t[rows], mask[rows], labels[rows])
+            for whole, part in zip(velocities, found, strict=True):
+                whole[rows] = part
+        return velocities

@@ -1,0 +1,318 @@
+"""Sampling from a snapshot, called as diffusers' pipelines are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from dfm_core.config import SamplingConfig, Solver
+from dfm_core.data.catalog import DATASETS
+from dfm_core.data.datasets import to_pixels
+from dfm_core.flow.schedules import sampling_schedule
+from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.base import SampleProgress
+from dfm_core.training.state import (
+    PYRAMID_WEIGHTS,
+    SNAPSHOT_CARD,
+    SNAPSHOT_WEIGHTS,
+    Snapshot,
+    load_snapshot,
+    write_snapshot_files,
+)
+
+OutputType = Literal["pil", "pt", "np"]
+Pictures = list[Any] | Tensor | np.ndarray
+"""`pil`: a list of PIL images, or of lists of frames for videos. `pt`, `np`: [B, C, (T,) H, W] float32 in the data's
+range, which is [-1, 1] for images."""
+Label = int | str
+
+_PIL_CHANNELS = (1, 3)
+_MAX_GUIDANCE = 100.0
+_MAX_NAMES = 10  # of classes in a message
+
+
+@dataclass(frozen=True)
+class DFMPipelineOutput:
+    """What a call of the pipeline gives."""
+
+    images: Pictures
+    previews: list[Pictures]
+    """For each stage, what the image would be if sampling jumped to its end there, at that stage's side; asked for
+    with `return_previews`."""
+    trajectory: list[list[Tensor]]
+    """After each solver step every scale as the model sees it, [N][S] of [B, C_s, (T,) r_s, r_s] float32 on the CPU;
+    asked for with `return_trajectory`."""
+    num_evaluations: int
+    """Network evaluations per image; guidance counts twice."""
+
+
+class DFMPipeline:
+    """A trained model with its decomposition and its sampler; made with `from_pretrained`.
+
+    >>> pipe = DFMPipeline.from_pretrained("snapshot").to("cuda")
+    >>> pipe(["coat", "bag"], guidance_scale=2.0, generator=torch.Generator().manual_seed(0)).images
+    """
+
+    def __init__(self, snapshot: Snapshot, pyramid: Mapping[str, Tensor] | None = None) -> None:
+        """pyramid: weights of the learned decomposition, if the snapshot has it."""
+        self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
+        self.decomposition = snapshot.decomposition
+        self._pyramid = pyramid
+        self._paradigm = build_paradigm(self.config, self.decomposition, self.card.scale_std)
+        self._progress_bar: dict[str, Any] = {}
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> Self:
+        """The pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
+
+        Raises: FileNotFoundError if a file is missing; ValueError if one is damaged or another version wrote it.
+        """
+        directory = Path(directory)
+        try:
+            _check_files(directory)
+            pyramid = directory / PYRAMID_WEIGHTS
+            return cls(load_snapshot(directory), load_file(pyramid) if pyramid.is_file() else None)
+        except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as problem:
+            raise ValueError(f"{directory} is damaged, or another version of dfm_core wrote it: {problem}") from problem
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes the files that `from_pretrained` reads; makes the directory."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.model.state_dict().items()}
+        write_snapshot_files(weights, self.config, self.card, directory, self._pyramid)
+
+    def to(self, device: torch.device | str) -> Self:
+        self.model.to(device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that labels may have; none if the dataset is not in the catalog."""
+        card = DATASETS.get(self.config.data.dataset)
+        return card.class_names if card and card.num_classes == self.card.shape.num_classes else ()
+
+    def set_progress_bar_config(self, **options: Any) -> None:
+        """Options for tqdm, such as disable=True."""
+        self._progress_bar = options
+
+    def __call__(
+        self,
+        labels: Label | Sequence[Label] | Tensor,
+        num_inference_steps: int | Sequence[int] | None = None,
+        tau: float | Sequence[float] | None = None,
+        guidance_scale: float | None = None,
+        generator: torch.Generator | None = None,
+        output_type: OutputType = "pil",
+        return_previews: bool = False,
+        return_trajectory: bool = False,
+        solver: Solver | None = None,
+        batch_size: int | None = None,
+    ) -> DFMPipelineOutput:
+        """Images, or videos, of the given classes. What is None is as the snapshot's config says.
+
+        Args: labels: class of each image, by number or name, [B]. num_inference_steps: solver steps of each stage, or
+            their sum, which is then shared out as the config's steps are. tau: in (0, 1], the timestep at which a
+            stage hands over to the next; one for all, or one for each stage but the last. guidance_scale: 1 is the
+            conditional model alone. generator: gives the seed of the noise; image i depends on it and on i alone.
+            batch_size: images at a time; default all.
+        Raises: ValueError that lists everything wrong with the arguments.
+        """
+        arguments = _Arguments(self)
+        classes = arguments.classes(labels)
+        sampling = SamplingConfig(
+            steps=arguments.steps(num_inference_steps),
+            tau=arguments.tau(tau),
+            guidance=arguments.guidance(guidance_scale),
+            guidance_interval=self.config.sampling.guidance_interval,
+            solver=arguments.solver(solver),
+            time_shift=self.config.sampling.time_shift,
+        )
+        size = arguments.batch_size(batch_size, len(classes))
+        arguments.check_output_type(output_type)
+        arguments.finish()
+
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device if generator else "cpu"))
+        chunks = [range(start, min(start + size, len(classes))) for start in range(0, len(classes), size)]
+        num_steps = sampling_schedule(self.config, sampling).num_steps
+        taken = []
+        with tqdm(total=len(chunks) * num_steps, **self._progress_bar) as bar:
+            for chunk in chunks:
+                watcher = _Watcher(bar, return_previews, return_trajectory)
+                own = torch.tensor(classes[chunk.start : chunk.stop], device=self.device)
+                taken.append((self._paradigm.sample(self.model, own, chunk, seed, sampling, watcher), watcher))
+        return DFMPipelineOutput(
+            images=_pictures([result.images for result, _ in taken], output_type),
+            previews=[_pictures(stage, output_type) for stage in zip(*(w.previews for _, w in taken), strict=True)],
+            trajectory=[
+                [torch.cat(scale) for scale in zip(*step, strict=True)]
+                for step in zip(*(w.trajectory for _, w in taken), strict=True)
+            ],
+            num_evaluations=taken[0][0].num_evaluations,
+        )
+
+
+class _Watcher:
+    """Keeps what was asked for of the sampling of one chunk."""
+
+    def __init__(self, bar: tqdm[Any], wants_previews: bool, wants_trajectory: bool) -> None:
+        self._bar, self._wants_previews, self._wants_trajectory = bar, wants_previews, wants_trajectory
+        self.previews: list[Tensor] = []
+        self.trajectory: list[list[Tensor]] = []
+
+    def __call__(self, progress: SampleProgress) -> None:
+        if self._wants_previews and progress.ends_stage:
+            self.previews.append(progress.preview())
+        if self._wants_trajectory:
+            self.trajectory.append([scale.float().cpu() for scale in progress.scales])
+        self._bar.update()
+
+
+class _Arguments:
+    """The arguments of a call as sampling needs them; remembers what is wrong with them."""
+
+    def __init__(self, pipe: DFMPipeline) -> None:
+        self._pipe, self._default = pipe, pipe.config.sampling
+        self._num_stages = pipe.config.num_stages
+        self._problems: list[str] = []
+
+    def finish(self) -> None:
+        """Raises: ValueError if anything was wrong."""
+        if self._problems:
+            raise ValueError("; ".join(self._problems))
+
+    def classes(self, labels: Label | Sequence[Label] | Tensor) -> list[int]:
+        plain: Any = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
+        given = [plain] if isinstance(plain, str) or not isinstance(plain, Sequence) else list(plain)
+        classes = [self._class(label) for label in given]
+        wrong = [label for label, found in zip(given, classes, strict=True) if found is None]
+        if not given:
+            self._problems.append("labels is empty: give the class of at least one image")
+        elif wrong:
+            self._problems.append(f"labels: no class {', '.join(map(repr, wrong[:5]))}; {self._known_classes(wrong)}")
+        return [found for found in classes if found is not None]
+
+    def _class(self, label: object) -> int | None:
+        names = self._pipe.class_names
+        if isinstance(label, str):
+            return names.index(label) if label in names else None
+        if isinstance(label, bool) or not isinstance(label, int | np.integer):
+            return None
+        return int(label) if 0 <= label < self._pipe.card.shape.num_classes else None
+
+    def _known_classes(self, wrong: list[object]) -> str:
+        names, last = self._pipe.class_names, self._pipe.card.shape.num_classes - 1
+        near = [match for label in wrong for match in get_close_matches(str(label), names, 1)]
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        if not names:
+            return f"known: 0 to {last}; {self._pipe.config.data.dataset!r} has no names"
+        listed = ", ".join(map(repr, names[:_MAX_NAMES])) + (", ..." if len(names) > _MAX_NAMES else "")
+        return f"{guess}known: 0 to {last}, or {listed}"
+
+    def steps(self, steps: int | Sequence[int] | None) -> tuple[int, ...]:
+        if steps is None:
+            return self._default.steps
+        if isinstance(steps, int) and _is_count(steps) and steps >= self._num_stages:
+            return _share_out(steps, self._default.steps)
+        if isinstance(steps, Sequence) and len(steps) == self._num_stages and all(map(_is_count, steps)):
+            return tuple(steps)
+        self._problems.append(
+            f"num_inference_steps {steps!r}: give {self._num_stages} positive integer(s), one per stage, or their sum"
+        )
+        return self._default.steps
+
+    def tau(self, tau: float | Sequence[float] | None) -> tuple[float, ...]:
+        count = self._num_stages - 1
+        if tau is None:
+            return self._default.tau
+        values = tuple(tau) if isinstance(tau, Sequence) else (tau,) * max(count, 1)
+        if len(values) == count and all(_is_number(value) and 0 < value <= 1 for value in values):
+            return values
+        allowed = f"give one in (0, 1], or {count}" if count else "a model of one stage has none"
+        self._problems.append(f"tau {tau!r}: {allowed}")
+        return self._default.tau
+
+    def guidance(self, guidance: float | None) -> float:
+        if guidance is None:
+            return self._default.guidance
+        if not _is_number(guidance) or not 0 <= guidance <= _MAX_GUIDANCE:
+            self._problems.append(f"guidance_scale {guidance!r}: give a number from 0 to {_MAX_GUIDANCE:g}")
+        return guidance
+
+    def solver(self, solver: Solver | None) -> Solver:
+        if solver is None:
+            return self._default.solver
+        if solver not in get_args(Solver):
+            self._problems.append(f"solver {solver!r}: known are {', '.join(get_args(Solver))}")
+        return solver
+
+    def batch_size(self, size: int | None, num_images: int) -> int:
+        if size is not None and not _is_count(size):
+            self._problems.append(f"batch_size {size!r}: give a positive integer")
+        return size or max(num_images, 1)
+
+    def check_output_type(self, output_type: str) -> None:
+        channels = self._pipe.card.shape.channels
+        if output_type not in get_args(OutputType):
+            self._problems.append(f"output_type {output_type!r}: known are {', '.join(get_args(OutputType))}")
+        elif output_type == "pil" and channels not in _PIL_CHANNELS:
+            reason = f"the model makes {channels} channels, which are no grey or RGB image"
+            self._problems.append(f"output_type 'pil': {reason}; give 'pt' or 'np' and decode them")
+
+
+def _check_files(directory: Path) -> None:
+    """Raises: FileNotFoundError if a file of the snapshot is missing."""
+    needed = [SNAPSHOT_CARD, SNAPSHOT_WEIGHTS]
+    for name in needed:  # the card comes first and may ask for more
+        if not (directory / name).is_file():
+            raise FileNotFoundError(f"{directory} has no {name}; a snapshot is a directory with {', '.join(needed)}")
+        if name == SNAPSHOT_CARD and '"name": "learned"' in (directory / name).read_text():
+            needed.append(PYRAMID_WEIGHTS)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _share_out(total: int, shares: Sequence[int]) -> tuple[int, ...]:
+    """`total` steps in the proportions of `shares`, at least one each: always one more to who is shortest of them."""
+    counts = [1] * len(shares)
+    for _ in range(total - len(shares)):
+        counts[max(range(len(shares)), key=lambda stage: shares[stage] / (counts[stage] + 0.5))] += 1
+    return tuple(counts)
+
+
+def _pictures(chunks: Sequence[Tensor], output_type: OutputType) -> Pictures:
+    """Chunks of a batch, each [b, C, (T,) H, W] in the data's range, as asked for."""
+    data = torch.cat(list(chunks))
+    if output_type == "pt":
+        return data
+    if output_type == "np":
+        return data.cpu().numpy()
+    return [_pil(one) for one in to_pixels(data).cpu()]
+
+
+def _pil(pixels: Tensor) -> Any:
+    """[C, H, W] uint8 to an image, [C, T, H, W] to a list of frames; C is 1 or 3."""
+    if pixels.ndim == 4:
+        return [_pil(frame) for frame in pixels.unbind(1)]
+    return Image.fromarray(pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous().numpy())

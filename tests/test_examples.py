@@ -1,0 +1,61 @@
+"""The example, the documentation's snippets and the benchmark run as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the example ran, with few steps and its documented output folder."""
+    folder = tmp_path_factory.mktemp("example")
+    script = str(ROOT / "examples" / "train_and_sample.py")
+    done = python(script, "--steps", "2", "--output", "runs/example", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_example_leaves_a_snapshot_and_a_grid(folder: Path) -> None:
+    names = {path.name for path in (folder / "runs" / "example").iterdir()}
+    assert names == {"ema.safetensors", "snapshot.json", "samples.png"}
+    grid = Image.open(folder / "runs" / "example" / "samples.png")
+    assert grid.size == (4 * 10 * 32, 4 * 4 * 32)
+    assert len(np.unique(np.asarray(grid))) > 100  # images, not a blank page
+
+
+def test_the_snippets_of_the_page_run_one_after_the_other(folder: Path) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
+    assert len(snippets) == 3
+    done = python("-c", "\n".join(snippets), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(folder / "runs" / "example" / "coat.png").size == (32, 32)
+
+
+def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers", reason="the extra `benchmark` is not installed")
+    size = ["--size", "nano", "--tokens", "16", "--batch", "2", "--threads", "1", "--rounds", "2"]
+    rows = ["plain DiT (diffusers)", "DFM, two stages"]
+    done = python(str(ROOT / "benchmarks" / "train_step.py"), *size, "--rows", *rows, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cells = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in done.stdout.splitlines() if "│" in line}
+    assert set(rows) <= set(cells)
+    gflop, milliseconds, _, ratio, share, peak = (cell.strip() for cell in cells["plain DiT (diffusers)"])
+    assert float(ratio) == 1.0
+    assert min(float(milliseconds), float(share), float(peak), float(gflop)) >= 0.0
