@@ -290,6 +290,7 @@ def table_rows(
             f"{1000 * statistics.median(seconds for seconds, _ in taken[name]):.0f}",
             f"{50 * (high - low) / middle:.1f}%",
             f"{paired_ratio(taken[name], taken[PLAIN]):.3f}" if PLAIN in taken else "-",
+            f"{min(per_flop) / min(s / f for s, f in taken[PLAIN]):.3f}" if PLAIN in taken else "-",
             f"{1 / paired_ratio(taken[name], taken[MATMUL]):.2f}",
             f"{peaks[name] / 2**20:.0f}" if name in peaks else "-",
         )
@@ -306,7 +307,8 @@ def show(options: Options, taken: dict[str, list[tuple[float, float]]], peaks: d
         "(CPU: resident; CUDA: allocated).",
     )
     table.add_column("")
-    for title in ("GFLOP/step", "ms/step", "spread", "time per FLOP\n/ plain DiT", "share of\nmatmul rate", "peak MiB"):
+    titles = ("GFLOP\n/step", "ms\n/step", "spread", "time per FLOP\n/ plain DiT", "the same,\nfastest round")
+    for title in (*titles, "share of\nmatmul rate", "peak\nMiB"):
         table.add_column(title, justify="right")
     for row in table_rows(options, taken, peaks):
         table.add_row(*row)

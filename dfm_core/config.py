@@ -205,7 +205,7 @@ class SamplingConfig:
     guidance_interval: Annotated[tuple[UnitTime, ...], Len(2, 2)] = (0.0, 1.0)
     """A scale is guided only while its timestep lies in [first, second]; elsewhere it follows the conditional model."""
     solver: Solver = "euler"
-    """`heun` evaluates twice a step and converges with order 2."""
+    """`heun` evaluates twice a step, but once in a step that ends at the data, and converges with order 2."""
     time_shift: PositiveFloat = 1.0
     """Time grid inside each stage: 1 is linear; s > 1 takes smaller steps near the noise, t -> t / (s - (s - 1) t)."""
 

@@ -25,8 +25,8 @@ class Link:
 def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
     """The trainings of a config, each after the one it starts from."""
     if not config.experts.steps:
-        digest, steps = digest_of(train_payload(config)), config.evaluation_steps
-        return (Link(digest, config, None, config.training.steps, steps),)
+        digest = digest_of(train_payload(config))
+        return (Link(digest, config, None, config.training.steps, config.evaluation_steps),)
     chain: list[Link] = []
     for stage, steps in enumerate(config.experts.steps):
         initial = None

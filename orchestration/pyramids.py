@@ -19,9 +19,7 @@ from orchestration.storage import DamagedArtifactError, Store
 _FILE = "pyramid.safetensors"
 
 
-def make_pyramid(
-    store: Store, digest: str, config: ExperimentConfig, progress: Callable[[int], None]
-) -> None:
+def make_pyramid(store: Store, digest: str, config: ExperimentConfig, progress: Callable[[int], None]) -> None:
     """Fits the learned decomposition of a config to its training images and publishes the weights with their record.
 
     Args: progress: called with the steps done.

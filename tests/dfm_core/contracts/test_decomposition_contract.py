@@ -74,11 +74,7 @@ def data_of(config: DecompositionConfig, frames: int | None = None, seed: int = 
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def nothing_to_learn(config: DecompositionConfig) -> bool:
-    return config.name == "learned" and len(config.resolutions) == 1
-
-
-ACCEPTED = [config for config in every_config() if not resolution_problems(config) and not nothing_to_learn(config)]
+ACCEPTED = [config for config in every_config() if not resolution_problems(config)]
 REFUSED = [config for config in every_config() if resolution_problems(config)]
 LINEAR = [config for config in ACCEPTED if decomposition_of(config).linear]
 ORTHONORMAL = [config for config in ACCEPTED if decomposition_of(config).orthonormal]
@@ -94,7 +90,9 @@ def test_the_registry_has_every_name_and_each_accepts_several_ladders() -> None:
 @pytest.mark.parametrize("config", REFUSED, ids=name_of)
 def test_ladders_that_the_rules_refuse_are_refused(config: DecompositionConfig) -> None:
     weights = {} if config.name == "learned" else None
-    with pytest.raises(ValueError, match=r"each resolution must be|identity has one scale|blocks of|keeps no|halves"):
+    with pytest.raises(
+        ValueError, match=r"each resolution must be|identity has one scale|blocks of|keeps no|halves|nothing to learn"
+    ):
         DECOMPOSITIONS[config.name](config, weights)
 
 
