@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -278,11 +279,13 @@ class _Arguments:
 def _check_files(directory: Path) -> None:
     """Raises: FileNotFoundError if a file of the snapshot is missing."""
     needed = [SNAPSHOT_CARD, SNAPSHOT_WEIGHTS]
-    for name in needed:  # the card comes first and may ask for more
-        if not (directory / name).is_file():
-            raise FileNotFoundError(f"{directory} has no {name}; a snapshot is a directory with {', '.join(needed)}")
-        if name == SNAPSHOT_CARD and '"name": "learned"' in (directory / name).read_text():
-            needed.append(PYRAMID_WEIGHTS)
+    card = directory / SNAPSHOT_CARD
+    if card.is_file() and json.loads(card.read_text())["config"]["decomposition"]["name"] == "learned":
+        needed.append(PYRAMID_WEIGHTS)
+    missing = [name for name in needed if not (directory / name).is_file()]
+    if missing:
+        has = f"{directory} has no {', '.join(missing)}"
+        raise FileNotFoundError(f"{has}; a snapshot is a directory with {', '.join(needed)}")
 
 
 def _is_count(value: object) -> bool:

@@ -180,6 +180,8 @@ def evaluate_task(
     sampling = as_plain(config.sampling)
     if config.training.timesteps == "tied":  # all scales move together: neither the split nor tau is read
         sampling |= {"steps": [sum(config.sampling.steps)], "tau": []}
+    if config.sampling.guidance == 1.0:
+        del sampling["guidance_interval"]
     payload = {
         "kind": "evaluate",
         "snapshots": [list(snapshot) for snapshot in snapshots],

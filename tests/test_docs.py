@@ -21,6 +21,11 @@ HERE = "tests/test_docs.py::test_make_knows_its_targets"
 GPU = "tests/test_docs.py::test_the_gpu_command_is_a_valid_sweep"
 UI = "tests/e2e/test_mlflow_ui.py::test_the_documented_command_serves_the_runs"
 HEAD = "tests/e2e/test_own_head.py::test_the_documented_cluster_commands_run_a_sweep"
+CHECK = (
+    "tests/orchestration/test_check.py::test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
+)
+EXAMPLE = "tests/test_examples.py::test_the_example_leaves_a_snapshot_and_a_grid"
+BENCHMARK = "tests/test_examples.py::test_the_benchmark_prints_a_row_for_each_contender"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -30,6 +35,10 @@ RUN_BY = {
     f"ray job submit --working-dir . -- {SWEEP}": JOB,
     f".venv/bin/{SWEEP}": DIRECT,
     f".venv/bin/{SWEEP} --dry-run": DRY,
+    ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --check": CHECK,
+    ".venv/bin/python examples/train_and_sample.py --output runs/example": EXAMPLE,
+    ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[benchmark]'": BENCHMARK,
+    ".venv/bin/python benchmarks/train_step.py --size S --tokens 256 --batch 8 --threads 2": BENCHMARK,
     ".venv/bin/python -m analysis sweeps/quickstart.yaml": ANALYSIS,
     ".venv/bin/mlflow ui --backend-store-uri sqlite:///$PWD/runs/mlflow.db": UI,
     "export RAY_AUTH_MODE=token": HEAD,

@@ -49,7 +49,6 @@ def test_the_snippets_of_the_page_run_one_after_the_other(folder: Path) -> None:
 
 
 def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
-    pytest.importorskip("diffusers", reason="the extra `benchmark` is not installed")
     size = ["--size", "nano", "--tokens", "16", "--batch", "2", "--threads", "1", "--rounds", "2"]
     rows = ["plain DiT (diffusers)", "DFM, two stages"]
     done = python(str(ROOT / "benchmarks" / "train_step.py"), *size, "--rows", *rows, cwd=tmp_path)

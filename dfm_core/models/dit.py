@@ -102,6 +102,7 @@ class DiT(nn.Module):
         x = self._embed(scales[0], 0, side, groups)
         for s in used[1:]:
             x = x + self._embed(scales[s], s, side, groups)  # [B, N, D]
+        x = x.to(scales[0].dtype)  # under autocast: blocks add to an fp32 stream, not to a bf16 one
         if self.position_table is not None:
             x = x + self.position_table
         condition = self.label_table(labels, stage)
@@ -133,5 +134,6 @@ def _stage_counts(stage: Tensor, num_stages: int) -> list[int]:
     if stage.is_meta:
         share, rest = divmod(len(stage), num_stages)
         return [share + (active < rest) for active in range(num_stages)]
-    counts: list[int] = torch.bincount(stage, minlength=num_stages).tolist()
+    counted = stage[:, None] == torch.arange(num_stages, device=stage.device)
+    counts: list[int] = counted.sum(dim=0).tolist()
     return counts

@@ -11,7 +11,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops, training_flops
-from dfm_core.config import MODEL_SIZES, Backbone, DecompositionConfig, ExperimentConfig, ModelSize, Specialization
+from dfm_core.config import (
+    MODEL_SIZES,
+    Backbone,
+    DecompositionConfig,
+    ExperimentConfig,
+    ModelSize,
+    SamplingConfig,
+    Specialization,
+)
 from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import VelocityModel
 from tests.dfm_core.builders import SHAPE, golden_json, paradigm_of, random_model, tiny_dfm, with_values
@@ -76,6 +84,12 @@ def test_the_formula_gives_the_tabulated_gmac(name: str, size: ModelSize, resolu
 
 SHAPES = [((8,), (2,)), ((4, 8), (1, 2)), ((2, 4, 8), (1, 2, 4))]
 PER_STAGE = {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)}
+THREE_GRIDS = {
+    **PER_STAGE,
+    "decomposition.resolutions": (2, 4, 8),
+    "model.patch_sizes": (1, 2, 2),
+    "sampling": SamplingConfig(steps=(3, 2, 2), tau=(0.6, 0.8)),
+}
 FREQUENCIES = {
     "decomposition": DecompositionConfig("cosine", (16, 32), block_size=8, domain="frequency"),
     "model.patch_sizes": (1, 1),
@@ -89,7 +103,7 @@ VARIANTS: list[dict[str, Any]] = [
     {**PER_STAGE, "model.specialization": "full"},
     {**PER_STAGE, "model.lora_rank": 5},
     {**PER_STAGE, "model.backbone": "tokenformer"},
-    {**PER_STAGE, "decomposition.resolutions": (2, 4, 8), "model.patch_sizes": (1, 2, 2)},
+    THREE_GRIDS,
     FREQUENCIES,
 ]
 
@@ -212,10 +226,10 @@ SAMPLERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("grid", [{}, PER_STAGE], ids=["shared_grid", "grid_per_stage"])
+@pytest.mark.parametrize("grid", [{}, PER_STAGE, THREE_GRIDS], ids=["shared_grid", "grid_per_stage", "three_stages"])
 @pytest.mark.parametrize("values", SAMPLERS, ids=lambda values: "-".join(str(v) for v in values.values()) or "euler")
 def test_the_plan_of_sampling_equals_what_sampling_does(values: dict[str, Any], grid: dict[str, Any]) -> None:
-    config = with_values(tiny_dfm(), {**values, **grid})
+    config = with_values(tiny_dfm(), {**grid, **values})
     model, labels = random_model(config), torch.tensor([0, 2])
     with sdpa_kernel(SDPBackend.MATH), counting() as counter:
         result = paradigm_of(config).sample(model, labels, range(2), 0, config.sampling)

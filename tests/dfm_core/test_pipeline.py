@@ -110,7 +110,7 @@ def test_a_single_label_gives_a_batch_of_one(label: Any) -> None:
         (40, (30, 10), (30, 10)),
         (20, (30, 10), (15, 5)),
         (2, (30, 10), (1, 1)),
-        (8, (30, 10), (6, 2)),
+        (7, (30, 10), (5, 2)),
         (41, (30, 10, 1), (30, 10, 1)),
         (7, (5,), (7,)),
     ],
@@ -252,7 +252,7 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 def test_a_dataset_outside_the_catalog_has_no_names() -> None:
     pipe = pipeline({"data.dataset": "mine"})
-    assert pipe.class_names == ()
+    assert pipe.class_names == pipeline(shape=DataShape(channels=1, num_classes=3)).class_names == ()
     with pytest.raises(ValueError, match="no class 'coat'; known: 0 to 9; 'mine' has no names"):
         pipe("coat")
 

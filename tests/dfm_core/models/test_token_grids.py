@@ -38,6 +38,9 @@ def test_a_coarse_token_sits_in_the_middle_of_the_cells_it_covers() -> None:
     centres = torch.tensor([[row, column] for row in (0.5, 2.5) for column in (0.5, 2.5)])
     assert torch.equal(grid_rotation(2, 16, finest=4), rope_rotation(centres, (8, 8)))
     assert torch.equal(grid_rotation(4, 16, finest=4), grid_rotation(4, 16))
+    network = random_model(PER_STAGE).network
+    assert torch.equal(network.rotation_0, grid_rotation(2, 16, finest=4))
+    assert torch.equal(network.rotation_1, grid_rotation(4, 16))
 
 
 @torch.no_grad()
