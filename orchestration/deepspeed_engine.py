@@ -169,7 +169,7 @@ class DeepSpeedEngine:
         stage3 = self._zero_stage == 3
         for flat in zero.fp32_partitioned_groups_flat if stage3 else zero.single_partition_of_fp32_groups:
             zero.optimizer.state[flat] = {
-                "step": torch.tensor(float(num_steps)),
+                "step": torch.tensor(float(num_steps), device=flat.device),
                 "exp_avg": torch.zeros_like(flat, requires_grad=False),
                 "exp_avg_sq": torch.zeros_like(flat, requires_grad=False),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
@@ -16,7 +17,7 @@ MLP_RATIO = 4
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """x: [B, N, D]; shift, scale: [B, D]."""
-    return x * (1 + scale[:, None]) + shift[:, None]
+    return torch.addcmul(shift[:, None], x, 1 + scale[:, None])
 
 
 class Attention(nn.Module):
@@ -39,10 +40,10 @@ class Attention(nn.Module):
         """x: [B, N, D]. Returns: [B, N, D]."""
         batch, tokens, width = x.shape
         qkv = self.qkv(x, groups).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        qkv = qkv.permute(2, 0, 3, 1, 4)  # [3, B, heads, N, D / heads]
-        query, key, value = qkv.unbind(0)
-        if rotation is not None:
-            query, key = apply_rope(query, rotation), apply_rope(key, rotation)
+        query, key, value = qkv.unbind(2)
+        if rotation is not None:  # both at once, before the heads move: half the kernels, no copies
+            query, key = apply_rope(qkv[:, :, :2], rotation[:, None, None]).unbind(2)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)  # [B, heads, N, ...]
         # A stage without samples runs on an empty batch, which some of CUDA's attention kernels refuse.
         attended = scaled_dot_product_attention(query, key, value) if batch else value
         projected: Tensor = self.proj(attended.transpose(1, 2).flatten(2), groups)

@@ -56,8 +56,11 @@ class SpecializedLinear(nn.Linear):
 
     def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         assert groups is not None, "a specialised map must know the stages of its batch"
-        weight, bias = (self.weight + self.stage_weight) / 2, (self.bias + self.stage_bias) / 2
-        return by_group(x, groups, lambda part, q: linear(part, weight[q], bias[q]))
+        # Unbound, so that the backward pass writes each stage's gradient once, not into zeros of all of them.
+        weights, biases = self.stage_weight.unbind(0), self.stage_bias.unbind(0)
+        return by_group(
+            x, groups, lambda part, q: linear(part, (self.weight + weights[q]) / 2, (self.bias + biases[q]) / 2)
+        )
 
 
 class LoraLinear(nn.Linear):
@@ -77,8 +80,9 @@ class LoraLinear(nn.Linear):
 
     def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         assert groups is not None, "an adapted map must know the stages of its batch"
-        added = by_group(x, groups, lambda part, q: linear(linear(part, self.down[q]), self.up[q]))
-        return linear(x, self.weight, self.bias) + self.scale * added
+        down, up = self.down.unbind(0), self.up.unbind(0)
+        added = by_group(x, groups, lambda part, q: linear(linear(part, self.scale * down[q]), up[q]))
+        return linear(x, self.weight, self.bias) + added
 
 
 class SpecializedEmbedding(nn.Embedding):

@@ -26,12 +26,16 @@ def rope_rotation(positions: Tensor, axis_widths: Sequence[int]) -> Tensor:
 def apply_rope(x: Tensor, rotation: Tensor) -> Tensor:
     """Rotates adjacent pairs of features: (a cos - b sin, a sin + b cos).
 
-    Args: x: queries or keys, [B, heads, N, head width]. rotation: from `rope_rotation`.
+    Args: x: queries or keys, [..., head width]. rotation: from `rope_rotation`, broadcastable to x's pairs.
     Returns: same shape and dtype as x.
     """
-    cos, sin = rotation[..., 0], rotation[..., 1]
-    a, b = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
+    pairs = x.float().reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
+    if torch.compiler.is_compiling():  # the compiler fuses real numbers, not complex ones
+        (a, b), (cos, sin) = pairs.unbind(-1), rotation.unbind(-1)
+        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(rotation))
+    return turned.flatten(-2).to(x.dtype)
 
 
 def axis_widths(head_width: int, num_axes: int) -> tuple[int, ...]:

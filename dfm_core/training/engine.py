@@ -95,7 +95,8 @@ class PlainEngine:
                 parameter.copy_(state["weight"][name])
                 self._ema[name].copy_(state["ema"][name])
                 moments = {kind: state[kind][name].to(self.device).clone() for kind in ("exp_avg", "exp_avg_sq")}
-                self._optimizer.state[parameter] = {"step": torch.tensor(float(num_steps)), **moments}
+                step = torch.tensor(float(num_steps), device=self.device)
+                self._optimizer.state[parameter] = {"step": step, **moments}
 
     def mean(self, values: Tensor) -> Tensor:
         return values
@@ -112,6 +113,7 @@ def build_optimizer(model: torch.nn.Module, training: TrainingConfig) -> torch.o
         betas=(training.adam_beta1, training.adam_beta2),
         eps=training.adam_epsilon,
         weight_decay=training.weight_decay,
+        fused=True,
     )
 
 
