@@ -14,6 +14,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -267,8 +268,8 @@ def peak_memories(options: Options) -> dict[str, int]:
         return {}
     peaks = {}
     for name in track(options.rows, "memory", transient=True):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peaks[name] = pool.apply(peak_memory, (name, options))
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            peaks[name] = process.submit(peak_memory, name, options).result()
     return peaks
 
 

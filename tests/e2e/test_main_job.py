@@ -106,6 +106,7 @@ def test_a_killed_driver_is_continued_to_the_same_table(
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
 
 
+@pytest.mark.slow
 def test_a_killed_train_worker_is_replaced_and_the_table_is_the_same(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
