@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Le, Len
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 """Raised whenever the same config would give other numbers; part of every digest."""
 
 Config = TypeVar("Config")
@@ -47,6 +47,7 @@ Location = Annotated[float, Interval(ge=-20.0, le=20.0)]
 Scale = Annotated[float, Interval(gt=0.0, le=20.0)]
 NonNegativeInt = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 PositiveFloat = Annotated[float, Gt(0.0)]
+Factor = Annotated[float, Interval(gt=0.0, le=1e6)]
 UnitTime = Annotated[float, Interval(ge=0.0, le=1.0)]
 
 
@@ -135,7 +136,7 @@ class ModelConfig:
     """Which weights have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
     lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
     """Rank of a low-rank addition per stage to every linear map of the blocks; 0 is none."""
-    lora_alpha: PositiveFloat = 16.0
+    lora_alpha: Factor = 16.0
     """The addition is scaled by alpha / rank."""
     preconditioning: Preconditioning = "edm"
     """`edm`: c_in, c_skip, c_out of EDM carried to flow matching; `no_skip`: c_skip = 0; `none`: raw network."""
@@ -145,7 +146,7 @@ class ModelConfig:
     """`rope`: rotary embedding over the token grid; `sincos`: the fixed additive table of the original DiT."""
     stage_embedding: bool = True
     """Add an embedding of the active stage to the conditioning vector."""
-    timestep_scale: PositiveFloat = 1000.0
+    timestep_scale: Factor = 1000.0
     """Factor on t in [0, 1] before the sin-cos features."""
 
 
@@ -300,10 +301,12 @@ assert set(MODEL_SIZES) == set(get_args(ModelSize)), "MODEL_SIZES and ModelSize 
 
 
 def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
-    """The inverse of `as_plain` for a config dataclass. Checks names, not values: for data that this package wrote.
+    """The inverse of `as_plain` for a config dataclass. Checks names and choices, not ranges.
 
-    Raises: ValueError naming keys that the dataclass does not have.
+    Raises: ValueError naming keys that the dataclass does not have, or a choice that it does not offer; TypeError.
     """
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{kind.__name__} is a mapping, got {data!r}")
     hints = get_type_hints(kind)
     unknown = sorted(set(data) - set(hints))
     if unknown:
@@ -312,6 +315,10 @@ def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
     for name, value in data.items():
         if hasattr(hints[name], "__dataclass_fields__"):
             values[name] = from_plain(hints[name], value)
+        elif get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            raise ValueError(
+                f"{kind.__name__}.{name} {value!r} is none of {', '.join(map(str, get_args(hints[name])))}"
+            )
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

@@ -138,7 +138,10 @@ def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
         if experts.initialize_at is not None:
             yield "experts.initialize_at", "means nothing without experts.steps"
         return
-    if len(experts.steps) != config.num_stages or config.num_stages == 1:
+    if config.num_stages == 1:
+        yield "experts.steps", "experts need two stages or more"
+        return
+    if len(experts.steps) != config.num_stages:
         yield (
             "experts.steps",
             f"{list(experts.steps)} has {len(experts.steps)} entries for {config.num_stages} stage(s)",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -24,9 +21,6 @@ from dfm_core.flow.schedules import sampling_schedule
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.training.state import (
-    PYRAMID_WEIGHTS,
-    SNAPSHOT_CARD,
-    SNAPSHOT_WEIGHTS,
     Snapshot,
     load_snapshot,
     write_snapshot_files,
@@ -40,6 +34,7 @@ Label = int | str
 
 _PIL_CHANNELS = (1, 3)
 _MAX_GUIDANCE = 100.0
+_MAX_STEPS = 10_000
 _MAX_NAMES = 10  # of classes in a message
 
 
@@ -65,11 +60,15 @@ class DFMPipeline:
     >>> pipe(["coat", "bag"], guidance_scale=2.0, generator=torch.Generator().manual_seed(0)).images
     """
 
-    def __init__(self, snapshot: Snapshot, pyramid: Mapping[str, Tensor] | None = None) -> None:
-        """pyramid: weights of the learned decomposition, if the snapshot has it."""
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Raises: ValueError if the snapshot is of an expert, which knows one stage only."""
         self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
-        self.decomposition = snapshot.decomposition
-        self._pyramid = pyramid
+        shares = self.config.stage_probabilities
+        if 0.0 in shares and self.config.training.timesteps != "tied":
+            known = [stage for stage, share in enumerate(shares) if share > 0]
+            combine = "sample with all experts through dfm_core.models.experts.StageExperts"
+            raise ValueError(f"this model was trained on stage(s) {known} of {len(shares)} only: {combine}")
+        self.decomposition, self._pyramid = snapshot.decomposition, snapshot.pyramid
         self._paradigm = build_paradigm(self.config, self.decomposition, self.card.scale_std)
         self._progress_bar: dict[str, Any] = {}
 
@@ -77,22 +76,15 @@ class DFMPipeline:
     def from_pretrained(cls, directory: str | Path) -> Self:
         """The pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
 
-        Raises: FileNotFoundError if a file is missing; ValueError if one is damaged or another version wrote it.
+        Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, or it
+            is of an expert.
         """
-        directory = Path(directory)
-        try:
-            _check_files(directory)
-            pyramid = directory / PYRAMID_WEIGHTS
-            return cls(load_snapshot(directory), load_file(pyramid) if pyramid.is_file() else None)
-        except (KeyError, RuntimeError, SafetensorError, TypeError, ValueError) as problem:
-            raise ValueError(f"{directory} is damaged, or another version of dfm_core wrote it: {problem}") from problem
+        return cls(load_snapshot(directory))
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes the files that `from_pretrained` reads; makes the directory."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.model.state_dict().items()}
-        write_snapshot_files(weights, self.config, self.card, directory, self._pyramid)
+        write_snapshot_files(weights, self.config, self.card, Path(directory), self._pyramid)
 
     def to(self, device: torch.device | str) -> Self:
         self.model.to(device)
@@ -233,7 +225,8 @@ class _Arguments:
         if isinstance(steps, Sequence) and len(steps) == self._num_stages and all(map(_is_count, steps)):
             return tuple(steps)
         self._problems.append(
-            f"num_inference_steps {steps!r}: give {self._num_stages} positive integer(s), one per stage, or their sum"
+            f"num_inference_steps {steps!r}: give {self._num_stages} integer(s), one per stage, or their sum; "
+            f"at most {_MAX_STEPS}"
         )
         return self._default.steps
 
@@ -276,20 +269,8 @@ class _Arguments:
             self._problems.append(f"output_type 'pil': {reason}; give 'pt' or 'np' and decode them")
 
 
-def _check_files(directory: Path) -> None:
-    """Raises: FileNotFoundError if a file of the snapshot is missing."""
-    needed = [SNAPSHOT_CARD, SNAPSHOT_WEIGHTS]
-    card = directory / SNAPSHOT_CARD
-    if card.is_file() and json.loads(card.read_text())["config"]["decomposition"]["name"] == "learned":
-        needed.append(PYRAMID_WEIGHTS)
-    missing = [name for name in needed if not (directory / name).is_file()]
-    if missing:
-        has = f"{directory} has no {', '.join(missing)}"
-        raise FileNotFoundError(f"{has}; a snapshot is a directory with {', '.join(needed)}")
-
-
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_STEPS
 
 
 def _is_number(value: object) -> bool:

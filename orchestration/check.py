@@ -141,4 +141,5 @@ def saved_bytes(model: VelocityModel) -> Iterator[list[int]]:
 
 def _name(plan: Plan, task: Task) -> str:
     users = plan.users(task.digest)
-    return users[0] + (f" and {len(users) - 1} more" if len(users) > 1 else "")
+    shared = f" and {len(users) - 1} more" if len(users) > 1 else ""
+    return f"{users[0]}{shared}: {task.title}"

@@ -185,16 +185,27 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
             "paradigm": task.config.paradigm,
         }
     elif task.kind == "evaluate":
+        spent = _steps_spent(task, tasks)
         details = {
             "step": task.at_step,
             "train": task.snapshots[-1][0],
             "reference": task.inputs[-1],
-            "training_flops": sum(_flops_until(tasks[train], step) for train, step in task.snapshots),
-            "training_images": task.at_step * task.config.training.batch_size,
+            "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
+            "training_images": sum(spent.values()) * task.config.training.batch_size,
             "num_evaluations": num_evaluations(task.config),
             "num_samples": task.config.evaluation.num_samples,
         }
     return {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload, **details}
+
+
+def _steps_spent(task: Task, tasks: Mapping[str, Task]) -> dict[str, int]:
+    """Training steps behind an evaluation, by training: to its snapshots, and to those that another started from."""
+    spent = dict(task.snapshots)
+    for train, _ in task.snapshots:
+        start = tasks[train].initial
+        if start is not None:
+            spent[start[0]] = max(spent.get(start[0], 0), start[1])
+    return spent
 
 
 def _flops_until(task: Task, step: int) -> int:

@@ -249,10 +249,12 @@ def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
     if (
         not isinstance(seeds, list)
         or not seeds
-        or not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+        or not all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
         or len(set(seeds)) != len(seeds)
     ):
-        return (0,), [Problem(source.locate("seeds"), f"{seeds!r} must be a list of different integers >= 0")]
+        return (0,), [
+            Problem(source.locate("seeds"), f"{seeds!r} must be a list of different integers from 0 to 2**63 - 1")
+        ]
     return tuple(seeds), []
 
 

@@ -118,12 +118,12 @@ def _explain(detail: Any, locate: Locate) -> Problem:
     if detail["type"] == "literal_error":
         expected = str(detail["ctx"]["expected"])
         allowed = [name.strip().strip("'") for name in expected.replace(" or ", ", ").split(",")]
-        hint = nearest(given, allowed) or ";"
+        hint = ("" if str(given) in allowed else nearest(given, allowed)) or ";"
         return Problem(locate(key), f"{_shown(given)} is not allowed{hint} allowed: {', '.join(allowed)}")
     message = str(detail["msg"]).removeprefix("Input ").removeprefix("Value error, ")
     separator = " " if message.startswith("should") else ": "
     return Problem(
-        locate(key), f"{_shown(given)}{separator}{message.replace('object', 'mapping').replace('array', 'list')}"
+        locate(key), f"{_shown(given)}{separator}{message.replace('an object', 'a mapping').replace('array', 'list')}"
     )
 
 

@@ -21,9 +21,7 @@ HERE = "tests/test_docs.py::test_make_knows_its_targets"
 GPU = "tests/test_docs.py::test_the_gpu_command_is_a_valid_sweep"
 UI = "tests/e2e/test_mlflow_ui.py::test_the_documented_command_serves_the_runs"
 HEAD = "tests/e2e/test_own_head.py::test_the_documented_cluster_commands_run_a_sweep"
-CHECK = (
-    "tests/orchestration/test_check.py::test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
-)
+CHECK = "tests/orchestration/test_check.py::test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
 EXAMPLE = "tests/test_examples.py::test_the_example_leaves_a_snapshot_and_a_grid"
 BENCHMARK = "tests/test_examples.py::test_the_benchmark_prints_a_row_for_each_contender"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"

@@ -7,15 +7,18 @@ of workers at any ZeRO stage can read them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, as_plain, from_plain
+from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain, from_plain
+from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DataShape
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel
@@ -76,6 +79,8 @@ class Snapshot:
     model: VelocityModel
     """In evaluation mode."""
     decomposition: Decomposition
+    pyramid: Mapping[str, Tensor] | None = None
+    """Weights of the learned decomposition, if the config names it."""
 
 
 def write_snapshot(
@@ -102,18 +107,16 @@ def write_snapshot_files(
     directory: Path,
     pyramid: Mapping[str, Tensor] | None,
 ) -> list[Path]:
-    """A snapshot's files: safetensors and JSON. Returns them."""
+    """A snapshot's files: safetensors and JSON, in a directory that is made if needed. Returns them."""
+    directory.mkdir(parents=True, exist_ok=True)
     weights_path, card_path = directory / SNAPSHOT_WEIGHTS, directory / SNAPSHOT_CARD
     save_file(dict(weights), weights_path)
-    card_path.write_text(json.dumps({"config": as_plain(config), "card": as_plain(card)}, indent=1, sort_keys=True))
+    document = {"numerics": NUMERICS_VERSION, "config": as_plain(config), "card": as_plain(card)}
+    card_path.write_text(json.dumps(document, indent=1, sort_keys=True))
     if pyramid is None:
         return [weights_path, card_path]
     save_file(dict(pyramid), directory / PYRAMID_WEIGHTS)
     return [weights_path, card_path, directory / PYRAMID_WEIGHTS]
-
-
-def read_snapshot_card(directory: Path) -> SnapshotCard:
-    return from_plain(SnapshotCard, json.loads((directory / SNAPSHOT_CARD).read_text())["card"])
 
 
 def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
@@ -129,15 +132,45 @@ def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[flo
     return model
 
 
-def load_snapshot(directory: Path) -> Snapshot:
+def load_snapshot(directory: Path | str) -> Snapshot:
     """A snapshot from its files alone, on the CPU.
 
-    Raises: FileNotFoundError if a file is missing; ValueError if another version wrote it.
+    Raises: FileNotFoundError if a file is missing; ValueError if one is damaged or another version wrote it.
     """
-    config = from_plain(ExperimentConfig, json.loads((directory / SNAPSHOT_CARD).read_text())["config"])
-    card = read_snapshot_card(directory)
-    model = build_model(config, card.shape, card.scale_std)
-    model.load_state_dict(load_file(directory / SNAPSHOT_WEIGHTS))
-    pyramid = directory / PYRAMID_WEIGHTS
-    decomposition = build_decomposition(config.decomposition, load_file(pyramid) if pyramid.is_file() else None)
-    return Snapshot(config, card, model.eval(), decomposition)
+    directory = Path(directory)
+    _require(directory, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS)
+    try:
+        config, card = _read_card(directory)
+        model = build_model(config, card.shape, card.scale_std)
+        model.load_state_dict(load_file(directory / SNAPSHOT_WEIGHTS))
+        pyramid = None
+        if config.decomposition.name == "learned":
+            _require(directory, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS, PYRAMID_WEIGHTS)
+            pyramid = load_file(directory / PYRAMID_WEIGHTS)
+        decomposition = build_decomposition(config.decomposition, pyramid)
+    except FileNotFoundError:
+        raise
+    except (ArithmeticError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as problem:
+        raise ValueError(f"{directory} is damaged, or another version of dfm_core wrote it: {problem}") from problem
+    return Snapshot(config, card, model.eval(), decomposition, pyramid)
+
+
+def _require(directory: Path, *names: str) -> None:
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        has = f"{directory} has no {', '.join(missing)}"
+        raise FileNotFoundError(f"{has}; a snapshot is a directory with {', '.join(names)}")
+
+
+def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:
+    """Raises: ValueError, TypeError or KeyError if the card cannot be of a snapshot that this version wrote."""
+    document = json.loads((directory / SNAPSHOT_CARD).read_text())
+    if document["numerics"] != NUMERICS_VERSION:
+        raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_VERSION}")
+    config, card = from_plain(ExperimentConfig, document["config"]), from_plain(SnapshotCard, document["card"])
+    broken = broken_rules(replace(config, data=replace(config.data, dataset="")))  # the dataset need not be known here
+    if broken:
+        raise ValueError("; ".join(f"{key}: {message}" for key, message in broken))
+    if len(card.scale_std) != config.num_stages or not all(map(math.isfinite, card.scale_std)):
+        raise ValueError(f"scale_std {card.scale_std} is not {config.num_stages} finite number(s)")
+    return config, card

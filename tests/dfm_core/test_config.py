@@ -225,7 +225,7 @@ def test_blocks_wider_than_the_data_are_reported_and_not_divided_by() -> None:
         (
             {**FLOW_MATCHING, "experts.steps": (5,)},
             "experts.steps",
-            "flow_matching has no stages to give a network each",
+            "experts need two stages or more",
         ),
         (
             {**EXPERTS, "training.timesteps": "tied"},

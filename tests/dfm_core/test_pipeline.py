@@ -43,7 +43,7 @@ def pipeline(values: Mapping[str, Any] | None = None, shape: DataShape = FASHION
     pyramid = initial_pyramid(config.decomposition, shape.channels) if learned else None
     decomposition = build_decomposition(config.decomposition, pyramid)
     model = randomized(build_model(config, shape, std))
-    pipe = DFMPipeline(Snapshot(config, SnapshotCard(6, shape, std), model, decomposition), pyramid)
+    pipe = DFMPipeline(Snapshot(config, SnapshotCard(6, shape, std), model, decomposition, pyramid))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -216,7 +216,7 @@ def test_wrong_labels_are_named(labels: Any, message: str) -> None:
     [
         (
             {"num_inference_steps": 1},
-            r"num_inference_steps 1: give 2 positive integer\(s\), one per stage, or their sum",
+            r"num_inference_steps 1: give 2 integer\(s\), one per stage, or their sum; at most 10000",
         ),
         ({"num_inference_steps": (3,)}, r"num_inference_steps \(3,\): give 2"),
         ({"num_inference_steps": (3, 0)}, "num_inference_steps"),
@@ -291,6 +291,11 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
         ("snapshot.json", b'"config"', b'"settings"'),
         ("snapshot.json", b'"size": "nano"', b'"size": "micro"'),
         ("snapshot.json", b"{", b""),
+        ("snapshot.json", b'"numerics": ', b'"numerics": 1'),
+        ("snapshot.json", b'"edm"', b'"mde"'),
+        ("snapshot.json", b"0.25", b"NaN"),
+        ("snapshot.json", b'"scale_std": [', b'"scale_std": [1.0, '),
+        ("snapshot.json", b'"patch_sizes": [\n    1', b'"patch_sizes": [\n    0'),
         ("ema.safetensors", b"stage_table", b"stage_chair"),
         ("ema.safetensors", b"{", b"["),
     ],
@@ -302,6 +307,11 @@ def test_files_of_another_version_or_damaged_are_refused(name: str, old: bytes, 
     (tmp_path / name).write_bytes(content.replace(old, new, 1))
     with pytest.raises(ValueError, match="is damaged, or another version of dfm_core wrote it"):
         DFMPipeline.from_pretrained(tmp_path)
+
+
+def test_an_expert_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"was trained on stage\(s\) \[1\] of 2 only"):
+        pipeline({"training.stage_probabilities": (0.0, 1.0)})
 
 
 def test_the_progress_bar_counts_solver_steps_and_can_be_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,6 +221,14 @@ def test_experts_of_other_lengths_share_what_they_can() -> None:
     assert second.digest not in digests(longer, "train")  # it starts from another step
 
 
+def test_steps_that_a_later_expert_started_from_count_as_training() -> None:
+    made = plan("experts={steps: [20, 30], initialize_at: 40}", *EXPERTS[1:])
+    (evaluation,) = made.of_kind("evaluate")
+    document = json.loads(plan_json(made, "uri"))["tasks"][evaluation.digest]
+    assert document["training_flops"] == sum(task.flops for task in made.of_kind("train"))  # 40 and 30 steps
+    assert document["training_images"] == 70 * evaluation.config.training.batch_size
+
+
 def test_experts_from_scratch_do_not_wait_for_each_other() -> None:
     made = plan("experts={steps: [40, 30], initialize: scratch}", *EXPERTS[1:])
     assert [task.inputs for task in made.of_kind("train")] == [(), ()]
