@@ -9,18 +9,6 @@ import dfm_core as dfm
 from dfm_core.config import DecompositionConfig, ModelConfig, SamplingConfig, TrainingConfig
 from dfm_core.data.catalog import DATASETS
 
-
-class Printer:
-    """What the training loop reports to."""
-
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: dict[str, float]) -> None:
-        print(f"step {row['step']}: loss {row['loss']:.3f}")
-
-    def save(self, step: int, curve: list[dict[str, float]]) -> None: ...
-
-
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=150)
 parser.add_argument("--output", type=Path, default=Path("runs/example"))
@@ -39,9 +27,8 @@ decomposition = dfm.build_decomposition(config.decomposition)
 scale_std = dfm.measure_scale_std(decomposition, dataset)
 engine = dfm.PlainEngine(dfm.build_model(config, shape, scale_std), config.training)
 plan = dfm.LoopPlan(options.steps, micro_batch_size=32, log_every=10, save_at=frozenset())
-dfm.train(config, dfm.build_paradigm(config, decomposition, scale_std), dataset, engine, plan, Printer())
-
-options.output.mkdir(parents=True, exist_ok=True)
+curve = dfm.train(config, dfm.build_paradigm(config, decomposition, scale_std), dataset, engine, plan)
+print(*(f"step {row['step']}: loss {row['loss']:.3f}" for row in curve), sep="\n")
 dfm.write_snapshot(engine, config, dfm.SnapshotCard(options.steps, shape, scale_std), options.output)
 
 pipe = dfm.DFMPipeline.from_pretrained(options.output)

@@ -37,8 +37,18 @@ class TrainingArtifacts:
     def __init__(self, store: Store, digest: str) -> None:
         self.store, self.paths = store, TaskPaths(digest)
 
-    def save_checkpoint(self, engine: TrainingEngine, step: int, curve: Sequence[CurveRow], keep: int) -> None:
-        """Each worker writes its shard; worker 0 publishes when all are there, then drops older ones. Collective."""
+    def save_checkpoint(
+        self,
+        engine: TrainingEngine,
+        step: int,
+        curve: Sequence[CurveRow],
+        keep: int,
+        scale_std: Sequence[float] = (),
+    ) -> None:
+        """Each worker writes its shard; worker 0 publishes when all are there, then drops older ones. Collective.
+
+        Args: keep: how many checkpoints stay. scale_std: of the training data, for whoever opens the checkpoint.
+        """
         directory = self.paths.checkpoint(step)
         with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
             shard = write_state_shard(engine, Path(scratch))
@@ -48,7 +58,7 @@ class TrainingArtifacts:
         if engine.rank == 0:
             receipts = [self.store.read(f"{directory}/{_receipt(rank)}") for rank in range(engine.world_size)]
             entries = [FileEntry(**json.loads(receipt)) for receipt in receipts]
-            about = {"step": step, "world_size": engine.world_size, "curve": list(curve)}
+            about = {"step": step, "world_size": engine.world_size, "curve": list(curve), "scale_std": list(scale_std)}
             self.store.publish(directory, entries, about)
             for old in [known for known in self.checkpoint_steps() if known <= step][:-keep]:
                 self.store.remove(self.paths.checkpoint(old))

@@ -212,7 +212,7 @@ class _TrainingWorker:
         if step in self.request.snapshot_steps:
             self._save_snapshot(step)
         if step in self.checkpoint_steps:
-            self.artifacts.save_checkpoint(self.engine, step, curve, self.workers.keep_checkpoints)
+            self.artifacts.save_checkpoint(self.engine, step, curve, self.workers.keep_checkpoints, self.scale_std)
             path = self.artifacts.store.path(self.artifacts.paths.checkpoint(step))
             filesystem = ray.train.get_context().get_storage().storage_filesystem
             ray.train.report(

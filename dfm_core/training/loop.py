@@ -45,6 +45,16 @@ class Observer(Protocol):
         """Keep the engine's state; collective."""
 
 
+class _Nobody:
+    """An observer that does nothing."""
+
+    def progress(self, step: int) -> None: ...
+
+    def log(self, row: CurveRow) -> None: ...
+
+    def save(self, step: int, curve: list[CurveRow]) -> None: ...
+
+
 @dataclass
 class _Window:
     """What happened in the steps since the last row of the curve."""
@@ -80,7 +90,7 @@ def train(
     dataset: ImageDataset,
     engine: TrainingEngine,
     plan: LoopPlan,
-    observer: Observer,
+    observer: Observer | None = None,
     *,
     start_step: int = 0,
     curve: list[CurveRow] | None = None,
@@ -90,7 +100,8 @@ def train(
     Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
     over workers and micro-batches.
 
-    Args: start_step: steps that the engine's state already has. curve: the rows that belong to them.
+    Args: observer: is told of progress, points of the curve and moments to save; None: nobody is. start_step: steps
+        that the engine's state already has. curve: the rows that belong to them.
     Raises: TrainingDivergedError if a row's loss is not finite, on all workers alike.
     """
     training = config.training
@@ -99,6 +110,7 @@ def train(
     assert num_micro * plan.micro_batch_size * engine.world_size == training.batch_size, (
         f"batch {training.batch_size} is not {engine.world_size} workers x {num_micro} x {plan.micro_batch_size}"
     )
+    observer = observer or _Nobody()
     rows = list(curve or [])
     window = _Window()
     for step in range(start_step, plan.until_step):

@@ -102,3 +102,10 @@ def test_going_back_for_an_early_snapshot_keeps_the_checkpoints_it_makes(artifac
     save(artifacts, 6, 7, keep=2)
     save(artifacts, 1, 2, 3, keep=2)
     assert artifacts.checkpoint_steps() == [2, 3, 6, 7]
+
+
+def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifacts) -> None:
+    artifacts.save_checkpoint(engine_after(1), 1, [], 2, STD)
+    manifest = artifacts.store.manifest(artifacts.paths.checkpoint(1))
+    assert manifest is not None
+    assert manifest["about"]["scale_std"] == list(STD)
