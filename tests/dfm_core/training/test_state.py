@@ -117,7 +117,7 @@ def test_a_snapshot_says_from_which_config_it_comes(tmp_path: Path) -> None:
 def test_a_snapshot_of_another_architecture_is_refused(tmp_path: Path) -> None:
     other = with_values(tiny_dfm(), {"model.stage_embedding": False})
     write_snapshot(WorkerOf(tiny_dfm()), other, SnapshotCard(2, SHAPE, STD), tmp_path)
-    with pytest.raises(RuntimeError, match=r"Unexpected key.*stage_table"):
+    with pytest.raises(ValueError, match=r"Unexpected key.*stage_table"):
         load_snapshot(tmp_path)
 
 
