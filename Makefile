@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help setup demo test lint types test-slow clean
 
 help:
-	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 18 minutes on 2 cores)"
+	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
 	@echo "make test       set up, then lint, type check and run the test suite"
 	@echo "make setup      only set up"
 	@echo "make lint types test-slow clean"
