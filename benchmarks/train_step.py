@@ -36,7 +36,6 @@ from dfm_core.data.datasets import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import draw_timesteps, logit_normal
 from dfm_core.paradigms import build_paradigm
-from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import PlainEngine, build_optimizer
 from dfm_core.training.loop import LoopPlan, train
 from dfm_core.training.state import build_model
@@ -68,16 +67,6 @@ class Options:
 
 Step = Callable[[int], float]
 """Runs step k and returns its FLOPs."""
-
-
-class Silent:
-    """An observer that keeps nothing."""
-
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: CurveRow) -> None: ...
-
-    def save(self, step: int, curve: list[CurveRow]) -> None: ...
 
 
 def flow_matching(options: Options) -> ExperimentConfig:
@@ -142,7 +131,7 @@ def our_step(options: Options, config: ExperimentConfig) -> Step:
 
     def step(k: int) -> float:
         plan = LoopPlan(k + 1, options.batch, log_every=100, save_at=frozenset())
-        train(config, paradigm, dataset, engine, plan, Silent(), start_step=k)
+        train(config, paradigm, dataset, engine, plan, start_step=k)
         stages = draw_timesteps(config, range(k * options.batch, (k + 1) * options.batch)).stage
         return 2.0 * TRAIN_PASSES * sum(macs[stage] for stage in stages.tolist())
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dfm_core.config import MODEL_SIZES, ExperimentConfig, parameter_tokens
+from dfm_core.config import MODEL_SIZES, ExperimentConfig
 from dfm_core.data.catalog import DataShape
 from dfm_core.flow.schedules import network_calls, sampling_schedule
 
 _TIMESTEP_FEATURES = 256
 _FLOPS_PER_MAC = 2
+_STAGE_TOKEN_SHARE = 4
+"""One in four of the parameter tokens that a sample attends to belongs to its stage (numerics 6)."""
 _TRAIN_PASSES = 3
 """Forward, gradient of activations, gradient of weights."""
 
@@ -34,7 +37,7 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """
     size, stages, frames = MODEL_SIZES[config.model.size], config.num_stages, shape.frames or 1
     width, grids = size.width, [frames * side**2 for side in config.token_sides]
-    values = _patch_values(config, shape)
+    values = patch_values(config, shape)
     per_stage = config.model.patch_grid == "per_stage"
     macs, tokens = [], []
     for stage in range(stages):
@@ -48,7 +51,7 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     return ModelCost(_num_parameters(config, shape), tuple(macs), tuple(tokens))
 
 
-def _patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
+def patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
     """Numbers in a patch of each scale, [S]."""
     channels = config.decomposition.channels(shape.channels)
     return [count * patch**2 for count, patch in zip(channels, config.model.patch_sizes, strict=True)]
@@ -72,7 +75,7 @@ def _sample_macs(config: ExperimentConfig) -> int:
 def _num_parameters(config: ExperimentConfig, shape: DataShape) -> int:
     """All weights; a kind that is specialised has one set more for each stage (numerics 6)."""
     size, stages, model = MODEL_SIZES[config.model.size], config.num_stages, config.model
-    width, depth, values = size.width, size.depth, _patch_values(config, shape)
+    width, depth, values = size.width, size.depth, patch_values(config, shape)
     kinds = {
         "modulation": depth * (6 * width**2 + 6 * width) + stages * (2 * width**2 + 2 * width),
         "projection": sum(count * width + width + count * (width + 1) for count in values),
@@ -93,29 +96,41 @@ def _num_parameters(config: ExperimentConfig, shape: DataShape) -> int:
     return sum(count * copies[kind] for kind, count in kinds.items()) + adapters
 
 
+def parameter_tokens(inputs: int, outputs: int) -> int:
+    """Parameter tokens of a tokenformer that cost the FLOPs of a linear map: n (inputs + outputs) = inputs * outputs,
+    rounded so that the stage's share is whole (numerics 6)."""
+    share = _STAGE_TOKEN_SHARE
+    return max(share, inputs * outputs // (inputs + outputs) // share * share)
+
+
+def own_tokens(attended: int, stages: int) -> int:
+    """Of the parameter tokens that a sample attends to, those of its stage alone; with one stage none."""
+    return attended // _STAGE_TOKEN_SHARE if stages > 1 else 0
+
+
 def _stored_tokens(attended: int, stages: int) -> int:
-    """Parameter tokens held so that each stage attends to `attended`: a quarter of them is its own."""
-    own = attended // 4 if stages > 1 else 0
+    """Parameter tokens held so that each stage attends to `attended`."""
+    own = own_tokens(attended, stages)
     return attended - own + stages * own
 
 
 def training_flops(config: ExperimentConfig, cost: ModelCost, num_steps: int) -> int:
     """Expected FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC, averaged over the drawn stages."""
-    stages = (1.0,) if len(cost.stage_macs) == 1 else config.stage_probabilities
-    if config.training.timesteps == "tied":
-        stages = (*[0.0] * (len(stages) - 1), 1.0)
-    mean = sum(share * macs for share, macs in zip(stages, cost.stage_macs, strict=True))
+    mean = sum(share * macs for share, macs in zip(config.stage_probabilities, cost.stage_macs, strict=True))
     return round(_FLOPS_PER_MAC * _TRAIN_PASSES * mean * config.training.batch_size * num_steps)
 
 
 def num_evaluations(config: ExperimentConfig) -> int:
     """Network evaluations per generated image; guidance counts twice."""
-    calls = network_calls(sampling_schedule(config, config.sampling), config.sampling)
-    return sum(evaluations for _, evaluations in calls)
+    return sum(evaluations for _, evaluations in _calls(config))
 
 
 def sampling_flops(config: ExperimentConfig, cost: ModelCost, num_samples: int) -> int:
     """FLOPs of generating `num_samples` images."""
-    calls = network_calls(sampling_schedule(config, config.sampling), config.sampling)
-    macs = sum(evaluations * cost.stage_macs[num_active - 1] for num_active, evaluations in calls)
+    macs = sum(evaluations * cost.stage_macs[num_active - 1] for num_active, evaluations in _calls(config))
     return _FLOPS_PER_MAC * macs * num_samples
+
+
+def _calls(config: ExperimentConfig) -> Iterator[tuple[int, int]]:
+    """(active scales, evaluations) of every call of the network in sampling."""
+    return network_calls(sampling_schedule(config, config.sampling), config.sampling)

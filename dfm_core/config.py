@@ -264,7 +264,9 @@ class ExperimentConfig:
 
     @property
     def stage_probabilities(self) -> tuple[float, ...]:
-        """P(stage q is the active one), [S], sums to 1 (numerics 3.1; A21 for S > 2)."""
+        """P(stage q is the active one), [S], sums to 1 (numerics 3.1; A21 for S > 2); tied: always the last."""
+        if self.training.timesteps == "tied":
+            return (*[0.0] * (self.num_stages - 1), 1.0)
         if self.training.stage_probabilities:
             return self.training.stage_probabilities
         if self.num_stages == 1:
@@ -322,12 +324,6 @@ def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
-
-
-def parameter_tokens(inputs: int, outputs: int) -> int:
-    """Parameter tokens of a tokenformer that cost the FLOPs of a linear map: n (inputs + outputs) = inputs * outputs,
-    in fours, one of which belongs to the stage (numerics 6)."""
-    return max(4, inputs * outputs // (inputs + outputs) // 4 * 4)
 
 
 def as_plain(config: object) -> Any:

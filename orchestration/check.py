@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DATASETS, DataShape
+from dfm_core.data.catalog import DATASETS
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel
@@ -87,7 +87,8 @@ def weigh(config: ExperimentConfig, workers: WorkersConfig) -> Weighed:
         if workers.activation_checkpointing:
             model.use_activation_checkpointing()
     labels = torch.zeros(micro, dtype=torch.int64, device="meta")
-    batch = Batch(_meta_images(config, shape, micro), labels, range(micro))
+    images = torch.empty(micro, *shape.of_scale(shape.channels, config.decomposition.resolutions[-1]), device="meta")
+    batch = Batch(images, labels, range(micro))
     with saved_bytes(model) as saved:
         build_paradigm(config, decomposition, ones).loss(model, batch).loss.backward()  # type: ignore[no-untyped-call]
     missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
@@ -112,12 +113,6 @@ def state_bytes(num_parameters: int, workers: WorkersConfig) -> int:
     weights = size // shards if workers.zero_stage == 3 else size
     gradients = size // shards if workers.zero_stage >= 2 else size
     return weights + gradients + 3 * size // shards
-
-
-def _meta_images(config: ExperimentConfig, shape: DataShape, count: int) -> Tensor:
-    time = () if shape.frames is None else (shape.frames,)
-    side = config.decomposition.resolutions[-1]
-    return torch.empty(count, shape.channels, *time, side, side, device="meta")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +24,9 @@ from dfm_core.seeding import sample_generator
 from orchestration.board import find_board
 from orchestration.layout import TaskPaths
 from orchestration.pyramids import make_pyramid
-from orchestration.results import TaskResult, read_result, write_result
+from orchestration.results import TaskResult, checksum, read_checked, write_result
 from orchestration.snapshots import SnapshotLoader
-from orchestration.storage import DamagedArtifactError, Store
+from orchestration.storage import Store
 from orchestration.tasks import SnapshotRef
 from orchestration.validation import revive
 
@@ -190,7 +189,7 @@ class Evaluator:
         self._store.write(TaskPaths(digest).result_file(_REFERENCE_FILE), buffer.getvalue())
         self._write_grid(digest, "real.png", reference[0].pixels)
         files = ("real.png",)
-        about = {"reference_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+        about = checksum(_REFERENCE_FILE, buffer.getvalue())
         write_result(self._store, TaskResult(digest, "reference", metrics, seconds, files=files, about=about))
 
     def _measure(self, pixels: Tensor) -> Lite0Features:
@@ -205,16 +204,7 @@ class Evaluator:
         return self._probes[reference]
 
     def _reference_arrays(self, reference: str) -> dict[str, Array]:
-        paths, record = TaskPaths(reference), read_result(self._store, reference)
-        expected = record.about.get("reference_sha256") if record else None
-        try:
-            content = self._store.read(paths.result_file(_REFERENCE_FILE))
-        except FileNotFoundError:
-            content = b""
-        if hashlib.sha256(content).hexdigest() != expected:
-            self._store.remove(paths.result)  # so that the next submission makes it anew
-            place = self._store.uri(paths.result_file(_REFERENCE_FILE))
-            raise DamagedArtifactError(f"{place} is damaged; submit again to make it anew")
+        content = read_checked(self._store, reference, _REFERENCE_FILE)
         with np.load(io.BytesIO(content)) as archive:
             return {name: archive[name] for name in archive.files}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,8 +12,8 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.data.datasets import load_dataset
 from dfm_core.decompositions.learned import fit_pyramid
 from orchestration.layout import TaskPaths
-from orchestration.results import TaskResult, read_result, write_result
-from orchestration.storage import DamagedArtifactError, Store
+from orchestration.results import TaskResult, checksum, read_checked, write_result
+from orchestration.storage import Store
 
 _FILE = "pyramid.safetensors"
 
@@ -28,7 +27,7 @@ def make_pyramid(store: Store, digest: str, config: ExperimentConfig, progress: 
     weights = fit_pyramid(config.decomposition, images, images.shape[1], config.seed, progress)
     content = save({name: tensor.contiguous() for name, tensor in weights.items()})
     store.write(TaskPaths(digest).result_file(_FILE), content)
-    about = {"sha256": hashlib.sha256(content).hexdigest()}
+    about = checksum(_FILE, content)
     write_result(store, TaskResult(digest, "pyramid", {}, time.monotonic() - started, files=(_FILE,), about=about))
 
 
@@ -37,10 +36,5 @@ def read_pyramid(store: Store, digest: str) -> Mapping[str, Tensor]:
 
     Raises: DamagedArtifactError, after which the next submission makes them anew.
     """
-    paths, record = TaskPaths(digest), read_result(store, digest)
-    content = store.read(paths.result_file(_FILE)) if record else b""
-    if record is None or hashlib.sha256(content).hexdigest() != record.about.get("sha256"):
-        store.remove(paths.result)
-        raise DamagedArtifactError(f"{store.uri(paths.result_file(_FILE))} is damaged; submit again to make it anew")
-    weights: Mapping[str, Tensor] = load(content)
+    weights: Mapping[str, Tensor] = load(read_checked(store, digest, _FILE))
     return weights

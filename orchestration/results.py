@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dfm_core.training.curve import CurveRow
 from orchestration.layout import TaskPaths
-from orchestration.storage import Store
+from orchestration.storage import DamagedArtifactError, Store
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,28 @@ def read_result(store: Store, digest: str) -> TaskResult | None:
         return TaskResult(**{**data, "curve": tuple(data["curve"]), "files": tuple(data["files"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
+
+
+def checksum(name: str, content: bytes) -> dict[str, str]:
+    """What a record's `about` says of a file beside it that other tasks read."""
+    return {_checksum_key(name): hashlib.sha256(content).hexdigest()}
+
+
+def read_checked(store: Store, digest: str, name: str) -> bytes:
+    """A file beside a task's record whose `checksum` the record keeps.
+
+    Raises: DamagedArtifactError if it is not the file of the record, after which the next submission makes it anew.
+    """
+    paths, record = TaskPaths(digest), read_result(store, digest)
+    try:
+        content = store.read(paths.result_file(name))
+    except FileNotFoundError:
+        content = b""
+    if record is None or checksum(name, content)[_checksum_key(name)] != record.about.get(_checksum_key(name)):
+        store.remove(paths.result)
+        raise DamagedArtifactError(f"{store.uri(paths.result_file(name))} is damaged; submit again to make it anew")
+    return content
+
+
+def _checksum_key(name: str) -> str:
+    return f"{Path(name).stem}_sha256"

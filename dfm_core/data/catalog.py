@@ -17,6 +17,10 @@ class DataShape:
     frames: int | None = None
     """Frames of a video; None for images."""
 
+    def of_scale(self, channels: int, side: int) -> tuple[int, ...]:
+        """Shape of one sample's tensor with these channels and side: (C, r, r), or (C, T, r, r) for videos."""
+        return (channels, side, side) if self.frames is None else (channels, self.frames, side, side)
+
 
 @dataclass(frozen=True)
 class DatasetCard:
@@ -57,7 +61,23 @@ FASHION_CLASSES = (
     "ankle boot",
 )  # fmt: skip
 
+_FLUX_FACTOR = 8
 IMAGENET_CLASSES = tuple(f"class {index}" for index in range(1000))
+
+
+def _imagenet_latents(pixels: int) -> DatasetCard:
+    """ImageNet-1K in the latent space of the paper's image experiments; the reference is the whole training set."""
+    return DatasetCard(
+        path=None,
+        resolution=pixels // _FLUX_FACTOR,
+        channels=16,
+        class_names=IMAGENET_CLASSES,
+        num_train_images=1_281_167,
+        num_reference_images=1_281_167,
+        licence="ImageNet terms of access",
+        about=f"ImageNet-1K at {pixels} px as latents of the scale-equivariant FLUX autoencoder (paper, 4.1)",
+    )
+
 
 DATASETS: dict[str, DatasetCard] = {
     "fashion_mnist": DatasetCard(
@@ -69,24 +89,6 @@ DATASETS: dict[str, DatasetCard] = {
         num_reference_images=2000,
         licence="MIT, (c) 2017 Zalando SE",
     ),
-    "imagenet512_flux": DatasetCard(
-        path=None,
-        resolution=64,
-        channels=16,
-        class_names=IMAGENET_CLASSES,
-        num_train_images=1_281_167,
-        num_reference_images=1_281_167,
-        licence="ImageNet terms of access",
-        about="ImageNet-1K at 512 px as latents of the scale-equivariant FLUX autoencoder (paper, 4.1)",
-    ),
-    "imagenet1024_flux": DatasetCard(
-        path=None,
-        resolution=128,
-        channels=16,
-        class_names=IMAGENET_CLASSES,
-        num_train_images=1_281_167,
-        num_reference_images=1_281_167,
-        licence="ImageNet terms of access",
-        about="ImageNet-1K at 1024 px as latents of the scale-equivariant FLUX autoencoder (paper, 4.1)",
-    ),
+    "imagenet512_flux": _imagenet_latents(512),
+    "imagenet1024_flux": _imagenet_latents(1024),
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
+from dfm_core.compute import patch_values
 from dfm_core.config import ExperimentConfig, ModelSizeSpec
 from dfm_core.data.catalog import DataShape
 from dfm_core.models.blocks import Block, Head
@@ -39,7 +40,7 @@ class DiT(nn.Module):
         self.patch_sizes, self.token_sides = model.patch_sizes, config.token_sides
         self.timestep_scale = model.timestep_scale
         self.activation_checkpointing = False
-        values = [channels * patch * patch for channels, patch in zip(self.channels, self.patch_sizes, strict=True)]
+        values = patch_values(config, shape)
         self.patch_embedders = nn.ModuleList(linears("projection", count, width) for count in values)
         self.timestep_embedders = nn.ModuleList(TimestepEmbedder(width, linears) for _ in values)
         self.label_table = linears.embedding(shape.num_classes + 1, width)  # the last row is the null class
@@ -48,8 +49,10 @@ class DiT(nn.Module):
         self.heads = nn.ModuleList(Head(width, count, linears) for count in values)
         assert self.frames is None or model.positions == "rope", "DiT's table knows no frames: videos need rope"
         for stage, side in enumerate(self.token_sides):
-            rotation = grid_rotation(side, width // size.heads, frames=self.frames, finest=self.token_sides[-1])
-            self.register_buffer(f"rotation_{stage}", rotation if model.positions == "rope" else None, persistent=False)
+            rotation = None
+            if model.positions == "rope" and (self.per_stage_grid or stage == stages - 1):  # a shared grid runs as last
+                rotation = grid_rotation(side, width // size.heads, frames=self.frames, finest=self.token_sides[-1])
+            self.register_buffer(f"rotation_{stage}", rotation, persistent=False)
         table = sincos_positions(width, self.token_sides[-1]) if model.positions == "sincos" else None
         self.register_buffer("position_table", table, persistent=False)
         self.position_table: Tensor | None

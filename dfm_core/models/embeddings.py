@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from dfm_core.models.linear import Groups, LinearFactory
 
@@ -40,7 +39,7 @@ class TimestepEmbedder(nn.Module):
     def forward(self, t: Tensor, groups: Groups | None = None) -> Tensor:
         """t: [B], scaled. Returns: [B, D]."""
         first, last = self.layers
-        embedded: Tensor = last(silu(first(timestep_features(t), groups)), groups)
+        embedded: Tensor = last(self.mlp[1](first(timestep_features(t), groups)), groups)
         return embedded
 
 

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, normalize
 
+from dfm_core.compute import own_tokens
 from dfm_core.models.linear import Groups, by_group
-
-STAGE_SHARE = 4
-"""One in four of the tokens that a sample attends to belongs to its stage."""
 
 
 def attend_to_parameters(x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -30,7 +28,7 @@ class ParameterAttention(nn.Module):
     def __init__(self, inputs: int, outputs: int, num_tokens: int, num_stages: int) -> None:
         """num_tokens: that a sample attends to, its stage's included; a multiple of 4."""
         super().__init__()
-        own = num_tokens // STAGE_SHARE if num_stages > 1 else 0
+        own = own_tokens(num_tokens, num_stages)
         self.keys = nn.Parameter(torch.empty(num_tokens - own, inputs))
         self.values = nn.Parameter(torch.empty(num_tokens - own, outputs))
         self.stage_keys = nn.Parameter(torch.empty(num_stages, own, inputs)) if own else None

@@ -63,7 +63,5 @@ class VelocityModel(nn.Module):
 
 def scale_shapes(config: ExperimentConfig, shape: DataShape) -> tuple[tuple[int, ...], ...]:
     """Shape of each scale of one sample, coarsest first: (C, r, r), or (C, T, r, r) for videos."""
-    decomposition = config.decomposition
-    time = () if shape.frames is None else (shape.frames,)
-    channels = decomposition.channels(shape.channels)
-    return tuple((count, *time, side, side) for count, side in zip(channels, decomposition.sides, strict=True))
+    channels, sides = config.decomposition.channels(shape.channels), config.decomposition.sides
+    return tuple(shape.of_scale(count, side) for count, side in zip(channels, sides, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,17 +12,9 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import sampling_schedule
-from dfm_core.flow.solvers import SolverStep, solve
 from dfm_core.flow.timesteps import draw_timesteps
-from dfm_core.paradigms.base import (
-    Batch,
-    LossResult,
-    SampleProgress,
-    SampleResult,
-    SampleWatcher,
-    VelocityPredictor,
-)
-from dfm_core.paradigms.guided import GuidedField
+from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.following import follow
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal
 
@@ -61,7 +52,6 @@ class DecomposableFlowMatching:
         masked = counted * errors
         return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), counted.sum(dim=0))
 
-    @torch.no_grad()
     def sample(
         self,
         model: VelocityPredictor,
@@ -71,30 +61,14 @@ class DecomposableFlowMatching:
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
     ) -> SampleResult:
-        noises = [
-            normal(seed, f"sample_noise/{s}", indices, shape).to(labels.device)
-            for s, shape in enumerate(model.scale_shapes)
-        ]
-        field = GuidedField(model, labels, sampling)
-        watch = None if watcher is None else partial(self._report, watcher)
-        scales = solve(field, noises, sampling_schedule(self.config, sampling), sampling.solver, watch)
-        return SampleResult(self.synthesize(scales).float(), field.num_evaluations)
-
-    def _report(self, watcher: SampleWatcher, step: SolverStep) -> None:
-        def preview() -> Tensor:
-            estimate = self._unscaled(step.estimate())
-            return self.decomposition.partial(estimate, len(estimate)).float()
-
-        watcher(SampleProgress(step.n, step.num_steps, step.ends_stage, step.state, preview))
+        schedule = sampling_schedule(self.config, sampling)
+        return follow(model, labels, indices, seed, sampling, schedule, self.synthesize, watcher)
 
     def analyze(self, images: Tensor) -> list[Tensor]:
         """Scales as the model sees them, coarsest first."""
         return [x / std for x, std in zip(self.decomposition.analyze(images), self.scale_std, strict=True)]
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
-        """The inverse of `analyze`."""
-        return self.decomposition.synthesize(self._unscaled(scales))
-
-    def _unscaled(self, scales: Sequence[Tensor]) -> list[Tensor]:
-        """The first scales, or all, as the decomposition made them."""
-        return [x * std for x, std in zip(scales, self.scale_std, strict=False)]
+        """The inverse of `analyze`; of the first scales only, the images that they show, at the side of the last."""
+        unscaled = [x * std for x, std in zip(scales, self.scale_std, strict=False)]
+        return self.decomposition.partial(unscaled, len(unscaled))

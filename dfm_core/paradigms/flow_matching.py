@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,17 +15,9 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import stage_schedule
-from dfm_core.flow.solvers import SolverStep, solve
 from dfm_core.flow.timesteps import logit_normal
-from dfm_core.paradigms.base import (
-    Batch,
-    LossResult,
-    SampleProgress,
-    SampleResult,
-    SampleWatcher,
-    VelocityPredictor,
-)
-from dfm_core.paradigms.guided import GuidedField
+from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.following import follow
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal, normal_scalars
 
@@ -52,7 +43,6 @@ class FlowMatching:
         errors = (predicted - velocity(noise, data)).square().flatten(1).mean(dim=1)
         return LossResult(errors.mean(), errors.detach().sum()[None], ones.sum(dim=0))
 
-    @torch.no_grad()
     def sample(
         self,
         model: VelocityPredictor,
@@ -62,16 +52,9 @@ class FlowMatching:
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
     ) -> SampleResult:
-        (shape,), (steps,) = model.scale_shapes, sampling.steps
-        noise = normal(seed, "sample_noise/0", indices, shape).to(labels.device)
-        field = GuidedField(model, labels, sampling)
-        schedule = stage_schedule((steps,), (), sampling.time_shift)
-        watch = None if watcher is None else partial(self._report, watcher)
-        (image,) = solve(field, [noise], schedule, sampling.solver, watch)
-        return SampleResult((image * self.image_std).float(), field.num_evaluations)
+        schedule = stage_schedule(sampling.steps, (), sampling.time_shift)
+        return follow(model, labels, indices, seed, sampling, schedule, self._image, watcher)
 
-    def _report(self, watcher: SampleWatcher, step: SolverStep) -> None:
-        def preview() -> Tensor:
-            return (step.estimate()[0] * self.image_std).float()
-
-        watcher(SampleProgress(step.n, step.num_steps, step.ends_stage, step.state, preview))
+    def _image(self, scales: Sequence[Tensor]) -> Tensor:
+        (image,) = scales
+        return image * self.image_std

@@ -90,6 +90,16 @@ def tiny_flow_matching(values: Mapping[str, Any] | None = None) -> ExperimentCon
     return with_values(tiny_dfm(), {**one_scale, **(values or {})})
 
 
+THREE_SCALES: dict[str, Any] = {
+    "decomposition.resolutions": (2, 4, 8),
+    "model.patch_sizes": (1, 2, 4),
+    "sampling": SamplingConfig((2, 3, 2), (0.6, 0.8)),
+}
+"""Values that give `tiny_dfm` a third scale."""
+PARADIGM_CONFIGS = {"dfm": tiny_dfm(), "flow_matching": tiny_flow_matching()}
+"""A config of every paradigm, for what all of them promise."""
+
+
 def random_model(
     config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None, frames: int | None = None
 ) -> VelocityModel:

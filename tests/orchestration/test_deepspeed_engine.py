@@ -75,14 +75,6 @@ def test_a_training_resumes_on_other_workers_and_another_zero_stage(found: dict[
     assert found[name].ema == pytest.approx(found["whole-1"].ema, rel=TOLERANCE)
 
 
-class _Nobody:
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: dict[str, float]) -> None: ...
-
-    def save(self, step: int, curve: list[dict[str, float]]) -> None: ...
-
-
 def test_deepspeed_trains_as_plain_torch_does(found: dict[str, Finding]) -> None:
     assert plain_losses("plain", LAST_STEP) == pytest.approx(found["whole-1"].losses, rel=TOLERANCE)
 
@@ -102,5 +94,5 @@ def plain_losses(variant: str, until: int) -> list[float]:
     scale_std = measure_scale_std(decomposition, dataset)
     engine = PlainEngine(build_model(config, DataShape(1, 10), scale_std), config.training)
     paradigm = build_paradigm(config, decomposition, scale_std)
-    rows = train(config, paradigm, dataset, engine, LoopPlan(until, 8, 1, frozenset()), _Nobody())
+    rows = train(config, paradigm, dataset, engine, LoopPlan(until, 8, 1, frozenset()))
     return [row["loss"] for row in rows]

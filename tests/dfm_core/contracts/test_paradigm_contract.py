@@ -13,21 +13,19 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.paradigms import PARADIGMS, Batch
 from tests.dfm_core.builders import (
     NUM_CLASSES,
+    PARADIGM_CONFIGS,
     paradigm_of,
     random_batch,
     random_model,
-    tiny_dfm,
-    tiny_flow_matching,
     with_values,
 )
 
-CONFIGS = {"dfm": tiny_dfm(), "flow_matching": tiny_flow_matching()}
 SEED = 5
 
 
 @pytest.fixture(params=PARADIGMS)
 def config(request: pytest.FixtureRequest) -> ExperimentConfig:
-    return CONFIGS[request.param]
+    return PARADIGM_CONFIGS[request.param]
 
 
 def part_of(batch: Batch, rows: slice) -> Batch:
@@ -35,7 +33,7 @@ def part_of(batch: Batch, rows: slice) -> Batch:
 
 
 def test_every_paradigm_has_a_config_here() -> None:
-    assert set(CONFIGS) == set(PARADIGMS)
+    assert set(PARADIGM_CONFIGS) == set(PARADIGMS)
 
 
 def test_the_loss_is_a_function_of_its_arguments(config: ExperimentConfig) -> None:

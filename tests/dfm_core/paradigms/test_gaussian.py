@@ -19,7 +19,7 @@ from torch import Tensor
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, SamplingConfig, Solver
 from dfm_core.decompositions import DECOMPOSITIONS, build_decomposition
 from dfm_core.models.velocity import scale_shapes
-from dfm_core.paradigms import dfm
+from dfm_core.paradigms import following
 from tests.dfm_core.builders import SHAPE, FormulaModel, paradigm_of, tiny_dfm
 
 SIDE, PIXELS = 8, 64
@@ -88,7 +88,7 @@ def sampled_law(
     def basis(_seed: int, stream: str, _indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         return noises[int(stream.removeprefix("sample_noise/"))].reshape(-1, *shape)
 
-    monkeypatch.setattr(dfm, "normal", basis)
+    monkeypatch.setattr(following, "normal", basis)
     rows = 1 + sum(sizes)
     labels = torch.zeros(rows, dtype=torch.int64)
     images = paradigm_of(config).sample(model, labels, range(rows), 0, sampling).images.double().flatten(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from dfm_core.paradigms.base import VelocityPredictor
 from dfm_core.seeding import normal
 from tests.dfm_core.builders import (
     NUM_CLASSES,
+    THREE_SCALES,
     FormulaModel,
     paradigm_of,
     random_model,
@@ -29,15 +29,10 @@ from tests.dfm_core.builders import (
     with_values,
 )
 
-S3: dict[str, Any] = {
-    "decomposition.resolutions": (2, 4, 8),
-    "model.patch_sizes": (1, 2, 4),
-    "sampling": SamplingConfig((2, 3, 2), (0.6, 0.8)),
-}
 CONFIGS = {
     "S1": tiny_flow_matching(),
     "S2": tiny_dfm(),
-    "S3": tiny_dfm(S3),
+    "S3": tiny_dfm(THREE_SCALES),
     "tied": tiny_dfm({"training.timesteps": "tied"}),
 }
 NOWHERE = (0.501, 0.502)
@@ -100,7 +95,7 @@ def test_an_interval_without_a_timestep_is_guidance_one_bit_for_bit(config: Expe
 def test_each_scale_is_guided_in_its_own_time(interval: tuple[float, float]) -> None:
     # The conditional velocity is 1, the unconditional 0: a scale moves by w inside the interval and by 1 outside.
     weight, sampling = 3.0, SamplingConfig((2, 3, 2), (0.6, 0.8), guidance=3.0, guidance_interval=interval)
-    config = tiny_dfm(S3)
+    config = tiny_dfm(THREE_SCALES)
     model = FormulaModel(
         lambda scales, _t, _m, labels: [
             (labels != NUM_CLASSES).float()[:, None, None, None].expand_as(x) for x in scales

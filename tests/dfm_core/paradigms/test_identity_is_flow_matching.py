@@ -12,7 +12,6 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import LoopPlan, train
 from tests.dfm_core.builders import paradigm_of, random_batch, random_dataset, random_model, tiny_flow_matching
-from tests.dfm_core.training.observers import Silent
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -77,7 +76,7 @@ def test_trainings_are_bitwise_equal(baseline: ExperimentConfig) -> None:
     for config in (baseline, replace(baseline, paradigm="dfm")):
         engine = PlainEngine(random_model(config, scale_std=STD), config.training, num_micro_batches=2)
         plan = LoopPlan(until_step=3, micro_batch_size=4, log_every=1, save_at=frozenset())
-        curves.append(train(config, paradigm_of(config, STD), random_dataset(), engine, plan, Silent()))
+        curves.append(train(config, paradigm_of(config, STD), random_dataset(), engine, plan))
         weights.append(dict(engine.tensors("ema")))
     assert curves[0] == curves[1]
     for name, weight in weights[0].items():

@@ -15,6 +15,7 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.solvers import SOLVERS
 from dfm_core.paradigms.base import SampleProgress
 from tests.dfm_core.builders import (
+    THREE_SCALES,
     FormulaModel,
     paradigm_of,
     random_model,
@@ -24,16 +25,11 @@ from tests.dfm_core.builders import (
 )
 
 LABELS = torch.tensor([0, 2])
-S3: dict[str, Any] = {
-    "decomposition.resolutions": (2, 4, 8),
-    "model.patch_sizes": (1, 2, 4),
-    "sampling": SamplingConfig((2, 3, 2), (0.6, 0.8)),
-}
 CONFIGS = {
     "flow_matching": tiny_flow_matching(),
     "S1": tiny_flow_matching({"paradigm": "dfm"}),
     "S2": tiny_dfm(),
-    "S3": tiny_dfm(S3),
+    "S3": tiny_dfm(THREE_SCALES),
     "haar": tiny_dfm({"decomposition": DecompositionConfig("wavelet", (4, 8))}),
     "bands": tiny_dfm(
         {

@@ -9,16 +9,6 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.state import write_state_shard
 
 
-class Silent:
-    """Ignores everything."""
-
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: CurveRow) -> None: ...
-
-    def save(self, step: int, curve: list[CurveRow]) -> None: ...
-
-
 class Recorder:
     """Keeps what it is told; with an engine and a folder it writes the state of every save."""
 

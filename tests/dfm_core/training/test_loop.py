@@ -17,7 +17,7 @@ from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
 from dfm_core.training.loop import LoopPlan, TrainingDivergedError, make_batch, train
 from dfm_core.training.state import build_model, read_state
 from tests.dfm_core.builders import SHAPE, paradigm_of, random_dataset, tiny_dfm, tiny_flow_matching, with_values
-from tests.dfm_core.training.observers import Recorder, Silent
+from tests.dfm_core.training.observers import Recorder
 
 STD = (0.5, 0.25)
 
@@ -28,9 +28,7 @@ def engine_for(config: ExperimentConfig, num_micro_batches: int = 1) -> PlainEng
 
 def run(config: ExperimentConfig, engine: PlainEngine, observer: Any = None, **settings: Any) -> list[CurveRow]:
     plan = LoopPlan(**{"until_step": 6, "micro_batch_size": 8, "log_every": 1, "save_at": frozenset(), **settings})
-    return train(
-        config, paradigm_of(config, STD[-config.num_stages :]), random_dataset(), engine, plan, observer or Silent()
-    )
+    return train(config, paradigm_of(config, STD[-config.num_stages :]), random_dataset(), engine, plan, observer)
 
 
 @pytest.mark.parametrize("config", [tiny_dfm(), tiny_flow_matching(), tiny_dfm({"training.timesteps": "tied"})])
@@ -46,7 +44,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
 
     resumed = engine_for(replace(config, seed=123))  # its initial weights must not matter
     resumed.load(read_state((tmp_path / "3").iterdir()), num_steps=3)
-    rest = train(config, paradigm, dataset, resumed, plan, Silent(), start_step=3, curve=recorder.saved[3])
+    rest = train(config, paradigm, dataset, resumed, plan, start_step=3, curve=recorder.saved[3])
 
     assert rest == curve
     for kind in STATE_KINDS:
@@ -109,7 +107,7 @@ def test_training_learns_an_image_by_heart() -> None:
     # With one image the velocity is a function of the state: the loss can fall far below that of the fresh network.
     config = tiny_dfm({"training.class_dropout": 0.0, "training.batch_size": 16})
     plan = LoopPlan(until_step=150, micro_batch_size=16, log_every=25, save_at=frozenset())
-    rows = train(config, paradigm_of(config, STD), random_dataset(1), engine_for(config), plan, Silent())
+    rows = train(config, paradigm_of(config, STD), random_dataset(1), engine_for(config), plan)
     assert rows[-1]["loss"] < 0.65 * rows[0]["loss"]
 
 
@@ -148,7 +146,7 @@ def test_workers_and_micro_batches_share_the_batch_out_in_order(world_size: int,
     for rank in range(world_size):
         paradigm = Recording()
         plan = LoopPlan(until_step=3, micro_batch_size=micro_batch_size, log_every=1, save_at=frozenset())
-        train(tiny_dfm(), paradigm, random_dataset(), WorkerOf(tiny_dfm(), rank, world_size), plan, Silent())
+        train(tiny_dfm(), paradigm, random_dataset(), WorkerOf(tiny_dfm(), rank, world_size), plan)
         shares.append(torch.tensor(paradigm.indices).reshape(3, -1))
     assert torch.cat(shares, dim=1).flatten().tolist() == list(range(24))
 
