@@ -155,7 +155,6 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
                 "row": trial.row,
                 "seed": trial.seed,
                 "train": trial.trains[-1],
-                "trains": list(trial.trains),
                 "evaluations": [{"step": step, "digest": digest} for step, digest in trial.evaluations],
             }
             for trial in plan.trials
