@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from yaml import YAMLError
 from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DATASETS
+from orchestration.composition import Source, read_yaml, set_dotted
 from orchestration.problems import Problem, UserError, nearest
 from orchestration.runtime import RuntimeConfig
 from orchestration.validation import all_keys, field_types, validate
 
-MAX_SWEEP_BYTES = 1_000_000
 MAX_TRIALS = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "parts")
@@ -69,79 +69,6 @@ class SweepSpec:
         return (config for part in self.parts for row in part.rows for config in row.configs)
 
 
-@dataclass
-class _Source:
-    """The composed file and where each key was written."""
-
-    data: dict[str, Any] = field(default_factory=dict)
-    origin: dict[str, str] = field(default_factory=dict)
-
-    def merge(self, data: Mapping[str, Any], where: str, prefix: str = "") -> None:
-        for key, value in data.items():
-            dotted = f"{prefix}{key}"
-            if isinstance(value, Mapping) and dotted.split(".")[0] != "parts":
-                self.merge(value, where, f"{dotted}.")
-            else:
-                set_dotted(self.data, dotted, value)
-                self.origin[dotted] = f"{where}: {dotted}"
-
-    def locate(self, dotted: str) -> str:
-        """Where the longest prefix of a key was written, with the whole key."""
-        parts = dotted.split(".")
-        for length in range(len(parts), 0, -1):
-            found = self.origin.get(".".join(parts[:length]))
-            if found:
-                return f"{found.split(': ')[0]}: {dotted}"
-        return f"{next(reversed(self.origin.values()), '').split(': ')[0]}: {dotted}"
-
-
-def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """data["a"]["b"] = value for "a.b"; a scalar in the way is replaced."""
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        child = data.get(parent)
-        data[parent] = dict(child) if isinstance(child, Mapping) else {}
-        data = data[parent]
-    data[last] = value
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, read safely: no tags, no duplicate keys, no interpolation.
-
-    Raises: UserError if there is no such file or it is not a mapping of plain data.
-    """
-    try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError as error:
-        raise UserError.of(f"{str(path)[:80]}...", f"cannot be read ({error.strerror})") from None
-    if is_folder:
-        raise UserError.of(str(path), "is a directory; give one YAML file, e.g. sweeps/quickstart.yaml")
-    if not is_file:
-        folder = path.parent if path.parent.is_dir() else Path()
-        hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])
-        raise UserError.of(str(path), f"no such file{hint}")
-    if path.stat().st_size > MAX_SWEEP_BYTES:
-        raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_SWEEP_BYTES}")
-    try:
-        data = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError) as error:
-        raise UserError.of(str(path), f"not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise UserError.of(str(path), "must be a mapping of names to values")
-    found = [Problem(f"{path}: {key}", "interpolation (${...}) is not supported") for key in _interpolations(data)]
-    if found:
-        raise UserError(found)
-    return {str(key): value for key, value in data.items()}
-
-
-def _interpolations(value: Any, key: str = "") -> Iterator[str]:
-    if isinstance(value, str) and "${" in value:
-        yield key
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, child in items:
-        yield from _interpolations(child, f"{key}.{name}" if key else str(name))
-
-
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """Reads, composes and validates a sweep.
 
@@ -149,7 +76,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     Raises: UserError with every mistake in the file and the overrides.
     """
     own = read_yaml(path)
-    source = _Source()
+    source = Source()
     problems: list[Problem] = []
     base_problems = _merge_base(source, own.get("base"), path)
     problems.extend(base_problems)
@@ -175,7 +102,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     return SweepSpec(name, str(source.data.get("title", name)), str(path), seeds, tuple(parts), runtime.config)
 
 
-def _merge_base(source: _Source, base: Any, path: Path) -> tuple[Problem, ...]:
+def _merge_base(source: Source, base: Any, path: Path) -> tuple[Problem, ...]:
     """The file that a sweep builds on, if it names one; its path is relative to the sweep's."""
     if base is None:
         return ()
@@ -202,7 +129,7 @@ def _dataset_problems(name: Any, where: str) -> list[Problem]:
     return [Problem(where, f"{name!r} is not a dataset{hint}; known: {known}")]
 
 
-def _apply_override(source: _Source, override: str) -> list[Problem]:
+def _apply_override(source: Source, override: str) -> list[Problem]:
     key, sign, text = override.partition("=")
     if not sign or not key:
         return [Problem("command line", f"{override!r} is not key=value")]
@@ -232,7 +159,7 @@ def _sections(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: data[name] for name in names if name in data}
 
 
-def _top_level_problems(source: _Source, path: Path) -> Iterator[Problem]:
+def _top_level_problems(source: Source, path: Path) -> Iterator[Problem]:
     for key in source.data:
         if key not in _KNOWN_TOP:
             hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, _KNOWN_TOP)
@@ -244,7 +171,7 @@ def _top_level_problems(source: _Source, path: Path) -> Iterator[Problem]:
         yield Problem(source.locate("title"), "must be text")
 
 
-def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
+def _seeds(source: Source) -> tuple[tuple[int, ...], list[Problem]]:
     seeds = source.data.get("seeds", [0])
     if (
         not isinstance(seeds, list)
@@ -259,7 +186,7 @@ def _seeds(source: _Source) -> tuple[tuple[int, ...], list[Problem]]:
 
 
 def _parts(
-    source: _Source, common: Mapping[str, Any], seeds: Sequence[int], *, whole: bool
+    source: Source, common: Mapping[str, Any], seeds: Sequence[int], *, whole: bool
 ) -> tuple[list[PartSpec], list[Problem]]:
     """The parts, or what is wrong with them; without a `whole` common config only what the rows themselves say."""
     declared = source.data.get("parts", {"main": {"rows": {"default": {}}}})
@@ -358,7 +285,7 @@ def _short(value: Any) -> str:
 
 
 def _resolve_row(
-    source: _Source,
+    source: Source,
     common: Mapping[str, Any],
     label: str,
     settings: Mapping[str, Any],
@@ -389,7 +316,7 @@ def _resolve_row(
     return (None if broken else RowSpec(label, dict(settings), configs)), broken
 
 
-def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: _Source) -> Iterator[Problem]:
+def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: Source) -> Iterator[Problem]:
     """The batch must divide evenly over workers and micro-batches."""
     workers = runtime.workers
     if workers.compile and workers.zero_stage == 3:
