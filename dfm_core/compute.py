@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dfm_core.config import MODEL_SIZES, ExperimentConfig
 from dfm_core.data.catalog import DataShape
-from dfm_core.flow.schedules import network_calls, sampling_schedule
+from dfm_core.flow.schedules import network_calls, sampling_legs
+from dfm_core.wiring import StageWiring, Wiring, networks
 
 _TIMESTEP_FEATURES = 256
 _FLOPS_PER_MAC = 2
@@ -23,7 +24,8 @@ class ModelCost:
 
     num_parameters: int
     stage_macs: tuple[int, ...]
-    """Multiply-accumulates of one sample whose active stage is q, [S]; all equal on a shared token grid."""
+    """Multiply-accumulates of one sample whose active stage is q, [S]; all equal for DFM on a shared token grid, 0 for
+    stages that another network of a cascade serves."""
     num_tokens: tuple[int, ...]
     """Tokens of that sample, [S]."""
 
@@ -31,24 +33,39 @@ class ModelCost:
 def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """Parameters and multiply-accumulates of the transformer, exact for the layers it has.
 
-    With N tokens, width D, depth L, S scales of patch p_s and C_s channels on grids of n_s tokens:
-    MAC = L (12 N D^2 + 2 N^2 D + 6 D^2) + S (256 D + D^2) + sum_s (2 D^2 + 2 n_s p_s^2 C_s D),
-    where a stage's own grid leaves out the scales after it (numerics 5.6).
+    A stage that runs N tokens of width D through depth L, with T timestep embedders, and reads or predicts scales of
+    patch p_s and C_s channels on grids of n_s tokens (`wiring`):
+    MAC = L (12 N D^2 + 2 N^2 D + 6 D^2) + T (256 D + D^2) + sum_out (2 D^2 + n_s p_s^2 C_s D) + sum_in n_s p_s^2 C_s D.
     """
-    size, stages, frames = MODEL_SIZES[config.model.size], config.num_stages, shape.frames or 1
-    width, grids = size.width, [frames * side**2 for side in config.token_sides]
-    values = patch_values(config, shape)
-    per_stage = config.model.patch_grid == "per_stage"
-    macs, tokens = [], []
-    for stage in range(stages):
-        used = range(stage + 1) if per_stage else range(stages)
-        count = grids[stage]
-        ends = sum(2 * width**2 + 2 * grids[s] * values[s] * width for s in used)
-        embedders = stages * (_TIMESTEP_FEATURES * width + width**2)
-        attention = 2 * count**2 * width
-        macs.append(size.depth * (count * _token_macs(config) + attention + _sample_macs(config)) + embedders + ends)
-        tokens.append(count)
-    return ModelCost(_num_parameters(config, shape), tuple(macs), tuple(tokens))
+    values, found = patch_values(config, shape), networks(config)
+    grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
+    num_parameters = sum(_num_parameters(config, shape, own) for own in found)
+    wired = [_wiring_of(found, stage) for stage in range(config.num_stages)]
+    macs = tuple(_stage_macs(config, stage, grids, values) for stage in wired)
+    return ModelCost(num_parameters, macs, tuple(_num_tokens(stage, grids) for stage in wired))
+
+
+def _wiring_of(found: Sequence[Wiring], stage: int) -> StageWiring | None:
+    """How a stage is wired; None if no network of the config serves it."""
+    return next((own.stages[stage] for own in found if stage in own.stages), None)
+
+
+def _num_tokens(stage: StageWiring | None, grids: Sequence[int]) -> int:
+    return 0 if stage is None else grids[stage.grid] + sum(grids[s] for s in stage.joined)
+
+
+def _stage_macs(
+    config: ExperimentConfig, stage: StageWiring | None, grids: Sequence[int], values: Sequence[int]
+) -> int:
+    if stage is None:
+        return 0
+    size, count = MODEL_SIZES[config.model.size], _num_tokens(stage, grids)
+    width = size.width
+    blocks = size.depth * (count * _token_macs(config) + 2 * count**2 * width + _sample_macs(config))
+    embedders = len(stage.timesteps) * (_TIMESTEP_FEATURES * width + width**2)
+    read = sum(grids[s] * values[s] * width for s in stage.inputs)
+    predicted = sum(2 * width**2 + grids[s] * values[s] * width for s in stage.outputs)
+    return blocks + embedders + read + predicted
 
 
 def patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
@@ -72,16 +89,17 @@ def _sample_macs(config: ExperimentConfig) -> int:
     return 6 * width**2 + config.model.lora_rank * 7 * width
 
 
-def _num_parameters(config: ExperimentConfig, shape: DataShape) -> int:
-    """All weights; a kind that is specialised has one set more for each stage (numerics 6)."""
+def _num_parameters(config: ExperimentConfig, shape: DataShape, own: Wiring) -> int:
+    """All weights of a network; a kind that is specialised has one set more for each stage (numerics 6)."""
     size, stages, model = MODEL_SIZES[config.model.size], config.num_stages, config.model
     width, depth, values = size.width, size.depth, patch_values(config, shape)
     kinds = {
-        "modulation": depth * (6 * width**2 + 6 * width) + stages * (2 * width**2 + 2 * width),
-        "projection": sum(count * width + width + count * (width + 1) for count in values),
-        "conditioning": stages * (width**2 + (_TIMESTEP_FEATURES + 2) * width)
+        "modulation": depth * (6 * width**2 + 6 * width) + len(own.outputs) * (2 * width**2 + 2 * width),
+        "projection": sum(values[s] * width + width for s in own.inputs)
+        + sum(values[s] * (width + 1) for s in own.outputs),
+        "conditioning": len(own.embedders) * (width**2 + (_TIMESTEP_FEATURES + 2) * width)
         + (shape.num_classes + 1) * width
-        + (stages * width if model.stage_embedding else 0),
+        + (stages * width if own.has_stage_table else 0),
         "attention": depth * (4 * width**2 + 4 * width),
         "mlp": depth * (8 * width**2 + 5 * width),
     }
@@ -133,4 +151,4 @@ def sampling_flops(config: ExperimentConfig, cost: ModelCost, num_samples: int) 
 
 def _calls(config: ExperimentConfig) -> Iterator[tuple[int, int]]:
     """(active scales, evaluations) of every call of the network in sampling."""
-    return network_calls(sampling_schedule(config, config.sampling), config.sampling)
+    return (call for leg in sampling_legs(config, config.sampling) for call in network_calls(leg, config.sampling))

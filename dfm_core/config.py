@@ -11,9 +11,11 @@ This module needs no torch. Ranges are declared with `annotated_types`; rules th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 from itertools import pairwise
+from math import lcm
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Le, Len
@@ -21,9 +23,10 @@ from annotated_types import Ge, Gt, Interval, Le, Len
 NUMERICS_VERSION = 2
 """Raised whenever the same config would give other numbers; part of every digest."""
 
+_MAX_COLUMNS = 10_000
 Config = TypeVar("Config")
-Paradigm = Literal["dfm", "flow_matching"]
-DecompositionName = Literal["identity", "laplacian", "wavelet", "cosine", "fourier", "learned"]
+Paradigm = Literal["dfm", "flow_matching", "cascaded", "pyramidal_flow"]
+DecompositionName = Literal["identity", "levels", "laplacian", "wavelet", "cosine", "fourier", "learned"]
 WaveletFamily = Literal["haar", "db2", "db4", "sym4", "coif1"]
 Upsampling = Literal["direct", "doubling"]
 Domain = Literal["spatial", "frequency"]
@@ -38,7 +41,10 @@ StageDraw = Literal["sample", "batch"]
 Solver = Literal["euler", "heun"]
 Precision = Literal["fp32", "bf16"]
 LabelSampling = Literal["uniform", "balanced"]
-MetricName = Literal["fd_lite0_block10", "fd_lite0_head", "label_accuracy", "fid", "fdd", "inception_score"]
+ConditionTokens = Literal["added", "joined"]
+MetricName = Literal[
+    "fd_lite0_block10", "fd_lite0_head", "label_accuracy", "fid", "fdd", "inception_score", "frame_fid", "fvd"
+]
 
 Probability = Annotated[float, Interval(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Interval(gt=0, le=10**9)]
@@ -109,6 +115,7 @@ class DecompositionConfig:
 
 DECOMPOSITION_SETTINGS: dict[DecompositionName, tuple[str, ...]] = {
     "identity": (),
+    "levels": (),
     "laplacian": ("upsampling",),
     "wavelet": ("wavelet",),
     "cosine": ("block_size", "domain"),
@@ -163,7 +170,8 @@ class TrainingConfig:
     first_stage_probability: Probability = 0.9
     """P(only the coarsest scale is active); the rest is split evenly over the later stages (numerics A1, A21)."""
     stage_probabilities: Annotated[tuple[Probability, ...], Len(0, 6)] = ()
-    """P(each stage is the active one), given outright instead of by `first_stage_probability`; empty: not given."""
+    """P(each stage is the active one), given outright instead of by `first_stage_probability`; empty: not given.
+    pyramidal_flow: the share of every batch that trains each stage; empty: twice as much for inner stages."""
     stage_draw: StageDraw = "sample"
     """`sample`: every sample draws its stage; `batch`: all samples of a step share one (numerics A3)."""
     loss_masking: bool = True
@@ -173,7 +181,7 @@ class TrainingConfig:
     scale: Scale = 1.0
     """Scale of the logit-normal timestep of the active stage."""
     previous_location: Location = 1.5
-    """Location of the logit-normal timestep of the stages before the active one."""
+    """Location of the logit-normal timestep of the stages before the active one, which a cascade is conditioned on."""
     previous_scale: Scale = 1.0
     """Scale of the logit-normal timestep of the stages before the active one."""
     class_dropout: Probability = 0.1
@@ -200,7 +208,7 @@ class SamplingConfig:
     steps: Annotated[tuple[Annotated[int, Interval(gt=0, le=10_000)], ...], Len(1, 6)] = (30, 10)
     """Solver steps of each stage."""
     tau: tuple[Annotated[float, Gt(0.0), Le(1.0)], ...] = (0.7,)
-    """Timestep that stage s reaches before stage s + 1 starts; one per stage but the last."""
+    """dfm: timestep that stage s reaches before stage s + 1 starts; one per stage but the last."""
     guidance: Annotated[float, Interval(ge=0.0, le=100.0)] = 1.0
     """Classifier-free guidance weight; 1 is the conditional model alone."""
     guidance_interval: Annotated[tuple[UnitTime, ...], Len(2, 2)] = (0.0, 1.0)
@@ -209,6 +217,8 @@ class SamplingConfig:
     """`heun` evaluates twice a step, but once in a step that ends at the data, and converges with order 2."""
     time_shift: PositiveFloat = 1.0
     """Time grid inside each stage: 1 is linear; s > 1 takes smaller steps near the noise, t -> t / (s - (s - 1) t)."""
+    condition_noise: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.025
+    """cascaded: share of fresh noise in the first stage's output when the second reads it (paper, appendix B)."""
 
 
 @dataclass(frozen=True)
@@ -227,14 +237,33 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class ExpertsConfig:
-    """One network per stage instead of one for all, each trained on its own stage (paper, appendix F)."""
+    """One network per stage instead of one for all, each trained on its own stage (paper, appendix F); a cascade always
+    has them."""
 
     steps: Annotated[tuple[PositiveInt, ...], Len(0, 6)] = ()
     """Training steps of each stage's network; empty: one network for all stages, trained for `training.steps`."""
+    compute_shares: Annotated[tuple[Probability, ...], Len(0, 6)] = ()
+    """Each network's share of a sweep's compute budget, from which `steps` follow; only with `compute.budget`."""
     initialize: Literal["previous", "scratch"] = "previous"
     """`previous`: each network starts from the averaged weights of the one before."""
     initialize_at: PositiveInt | None = None
     """Step of the network before at which the next one starts from it; default: its last."""
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """How the second network of a cascade reads the first one's output (numerics 7, A10)."""
+
+    condition_tokens: ConditionTokens = "added"
+    """`added`: position by position, as if channels were concatenated; `joined`: as more tokens of the sequence."""
+
+
+@dataclass(frozen=True)
+class PyramidalFlowConfig:
+    """The baseline of Jin et al. (numerics 8)."""
+
+    gamma: Annotated[float, Interval(gt=0.0, le=1 / 3)] = 1 / 3
+    """Strength of the block noise at a jump: its covariance is (1 + gamma) I - gamma 1 1^T, which needs <= 1/3."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +277,8 @@ class ExperimentConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
+    pyramidal_flow: PyramidalFlowConfig = field(default_factory=PyramidalFlowConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
@@ -271,15 +302,40 @@ class ExperimentConfig:
             return self.training.stage_probabilities
         if self.num_stages == 1:
             return (1.0,)
+        if self.paradigm == "cascaded":  # no stage is drawn: each has a network of its own
+            return (1.0 / self.num_stages,) * self.num_stages
+        if self.paradigm == "pyramidal_flow":  # the ends count once, what lies between twice (numerics 8.2)
+            once = 1.0 / (2 * self.num_stages - 2)
+            return (once, *[2 * once] * (self.num_stages - 2), once)
         first = self.training.first_stage_probability
         rest = (1.0 - first) / (self.num_stages - 1)
         return (first, *[rest] * (self.num_stages - 1))
+
+    @property
+    def own_stages(self) -> tuple[int, ...]:
+        """Stages that are ever the active one in training: for an expert, or a cascade's network, one of them."""
+        return tuple(stage for stage, share in enumerate(self.stage_probabilities) if share > 0.0)
 
     @property
     def token_sides(self) -> tuple[int, ...]:
         """Side of the token grid on which each stage runs, [S]."""
         own = [side // patch for side, patch in zip(self.decomposition.sides, self.model.patch_sizes, strict=True)]
         return tuple(own)
+
+
+def expert_config(config: ExperimentConfig, stage: int) -> ExperimentConfig:
+    """The config of the training of one stage's network, for `experts.steps` of it if they are given."""
+    shares = tuple(float(other == stage) for other in range(config.num_stages))
+    steps = config.experts.steps[stage] if config.experts.steps else config.training.steps
+    training = replace(config.training, stage_probabilities=shares, steps=steps)
+    return replace(config, training=training, experts=ExpertsConfig())
+
+
+def stage_columns(shares: Sequence[float]) -> tuple[int, ...]:
+    """The smallest whole numbers in the ratio of the shares, [S]; of shares that sum to 1 and are small fractions."""
+    fractions = [Fraction(share).limit_denominator(_MAX_COLUMNS) for share in shares]
+    whole = lcm(*(fraction.denominator for fraction in fractions))
+    return tuple(int(fraction * whole) for fraction in fractions)
 
 
 @dataclass(frozen=True)

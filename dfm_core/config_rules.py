@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
 from dfm_core.data.catalog import DATASETS
+from dfm_core.paradigm_rules import Rule, paradigm_problems
 
-Rule = tuple[str, str]
 _PROBABILITY_TOLERANCE = 1e-6
 
 
@@ -21,6 +21,7 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
         *_token_problems(config),
         *_network_problems(config),
         *_stage_problems(config),
+        *paradigm_problems(config),
         *_expert_problems(config),
         *_step_problems(config),
     ]
@@ -109,17 +110,15 @@ def _network_problems(config: ExperimentConfig) -> Iterator[Rule]:
 
 
 def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """The paradigm, the stages and the sampler must fit each other."""
+    """The stages and the sampler must fit each other."""
     stages, sampling, given = config.num_stages, config.sampling, config.training.stage_probabilities
     steps, tau, interval = sampling.steps, sampling.tau, sampling.guidance_interval
-    if config.paradigm == "flow_matching" and stages != 1:
-        message = f"flow_matching has one scale, got {stages}; give decomposition.resolutions the last one only"
-        yield "decomposition.resolutions", message
-    if config.paradigm == "flow_matching" and config.decomposition.domain == "frequency":
-        yield "decomposition.domain", "flow_matching generates images, which frequency coefficients are not"
     if len(steps) != stages:
         yield "sampling.steps", f"{list(steps)} has {len(steps)} entries for {stages} stage(s)"
-    if len(tau) != stages - 1:
+    if config.paradigm in ("cascaded", "pyramidal_flow"):
+        if tau:
+            yield "sampling.tau", f"{list(tau)}: {config.paradigm} ends a stage before the next begins; give []"
+    elif len(tau) != stages - 1:
         yield "sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"
     if given and len(given) != stages:
         yield "training.stage_probabilities", f"{list(given)} has {len(given)} entries for {stages} stage(s)"
@@ -133,7 +132,14 @@ def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
 
 def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
     """Experts have a stage each, and what concerns several stages in one network means nothing to them."""
-    experts = config.experts
+    experts, shares = config.experts, config.experts.compute_shares
+    if shares and len(shares) != config.num_stages:
+        count = f"{list(shares)} has {len(shares)} entries for {config.num_stages} stage(s)"
+        yield "experts.compute_shares", count
+    if shares and (abs(sum(shares) - 1.0) > _PROBABILITY_TOLERANCE or 0.0 in shares):
+        yield "experts.compute_shares", f"{list(shares)} must be above 0 and sum to 1; they sum to {sum(shares):g}"
+    if shares and experts.steps:
+        yield "experts.compute_shares", f"experts.steps {list(experts.steps)} are given; leave one of them out"
     if not experts.steps:
         if experts.initialize_at is not None:
             yield "experts.initialize_at", "means nothing without experts.steps"
@@ -149,7 +155,11 @@ def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
     training, model, default = config.training, config.model, ModelConfig()
     per_stage = "weights per stage mean nothing to experts, which are networks per stage"
     clashes = (
-        (config.paradigm != "dfm", "experts.steps", f"{config.paradigm} has no stages to give a network each"),
+        (
+            config.paradigm not in ("dfm", "cascaded"),
+            "experts.steps",
+            f"{config.paradigm} has one network; experts are for dfm and cascaded",
+        ),
         (training.timesteps == "tied", "training.timesteps", "tied trains all stages at once; experts have one each"),
         (
             training.stage_probabilities != (),

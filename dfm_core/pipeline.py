@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from dfm_core.config import SamplingConfig, Solver
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import to_pixels
-from dfm_core.flow.schedules import sampling_schedule
+from dfm_core.flow.schedules import sampling_legs
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.training.state import (
@@ -63,11 +63,10 @@ class DFMPipeline:
     def __init__(self, snapshot: Snapshot) -> None:
         """Raises: ValueError if the snapshot is of an expert, which knows one stage only."""
         self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
-        shares = self.config.stage_probabilities
-        if 0.0 in shares and self.config.training.timesteps != "tied":
-            known = [stage for stage, share in enumerate(shares) if share > 0]
+        known, stages = self.config.own_stages, self.config.num_stages
+        if len(known) < stages and self.config.training.timesteps != "tied":
             combine = "sample with all experts through dfm_core.models.experts.StageExperts"
-            raise ValueError(f"this model was trained on stage(s) {known} of {len(shares)} only: {combine}")
+            raise ValueError(f"this model was trained on stage(s) {list(known)} of {stages} only: {combine}")
         self.decomposition, self._pyramid = snapshot.decomposition, snapshot.pyramid
         self._paradigm = build_paradigm(self.config, self.decomposition, self.card.scale_std)
         self._progress_bar: dict[str, Any] = {}
@@ -142,7 +141,7 @@ class DFMPipeline:
 
         seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device if generator else "cpu"))
         chunks = [range(start, min(start + size, len(classes))) for start in range(0, len(classes), size)]
-        num_steps = sampling_schedule(self.config, sampling).num_steps
+        num_steps = sum(leg.num_steps for leg in sampling_legs(self.config, sampling))
         taken = []
         with tqdm(total=len(chunks) * num_steps, **self._progress_bar) as bar:
             for chunk in chunks:

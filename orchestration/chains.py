@@ -1,10 +1,12 @@
-"""The trainings behind one config: one, or a chain of experts of which each starts from the one before."""
+"""The trainings behind one config: one, or a chain of networks of which each starts from the one before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dfm_core.config import ExperimentConfig, ExpertsConfig
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import ExperimentConfig, expert_config
+from dfm_core.data.catalog import DATASETS
 from orchestration.digests import digest_of
 from orchestration.tasks import SnapshotRef, train_payload
 
@@ -19,7 +21,7 @@ class Link:
     until_step: int
     snapshot_steps: tuple[int, ...]
     stage: int | None = None
-    """The stage that an expert generates; None: all."""
+    """The stage of an expert, or of a cascade's network; None: all."""
 
 
 def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
@@ -42,15 +44,21 @@ def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
     return tuple(chain)
 
 
-def expert_config(config: ExperimentConfig, stage: int) -> ExperimentConfig:
-    """The config that trains one stage alone."""
-    shares = tuple(float(other == stage) for other in range(config.num_stages))
-    training = replace(config.training, stage_probabilities=shares, steps=config.experts.steps[stage])
-    return replace(config, training=training, experts=ExpertsConfig())
-
-
 def snapshots_at(config: ExperimentConfig, chain: tuple[Link, ...], step: int) -> tuple[SnapshotRef, ...]:
     """What is sampled at an evaluation step: the training's snapshot, or each expert's last."""
     if not config.experts.steps:
         return ((chain[0].digest, step),)
     return tuple((link.digest, steps) for link, steps in zip(chain, config.experts.steps, strict=True))
+
+
+def flops_per_step(config: ExperimentConfig) -> int:
+    """Training FLOPs of one step of one training."""
+    return training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 1)
+
+
+def spent_flops(config: ExperimentConfig) -> int:
+    """Training FLOPs behind the last evaluation of a config, of all its trainings."""
+    chain, last = training_chain(config), config.evaluation_steps[-1]
+    if not config.experts.steps:
+        return last * flops_per_step(config)
+    return sum(link.until_step * flops_per_step(link.config) for link in chain)

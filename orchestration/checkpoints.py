@@ -23,12 +23,26 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What a training has cost so far, over all attempts that led to this state."""
+
+    seconds: float = 0.0
+    """Wall time."""
+    accelerator_seconds: float = 0.0
+    """Wall time times workers, each of which has one accelerator, or on a machine without them its CPUs."""
+
+    def plus(self, seconds: float, num_workers: int) -> Spent:
+        return Spent(self.seconds + seconds, self.accelerator_seconds + seconds * num_workers)
+
+
+@dataclass(frozen=True)
 class ResumePoint:
     """A verified checkpoint."""
 
     step: int
     curve: tuple[CurveRow, ...]
     state: State
+    spent: Spent
 
 
 class TrainingArtifacts:
@@ -44,10 +58,12 @@ class TrainingArtifacts:
         curve: Sequence[CurveRow],
         keep: int,
         scale_std: Sequence[float] = (),
+        spent: Spent | None = None,
     ) -> None:
         """Each worker writes its shard; worker 0 publishes when all are there, then drops older ones. Collective.
 
-        Args: keep: how many checkpoints stay. scale_std: of the training data, for whoever opens the checkpoint.
+        Args: keep: how many checkpoints stay. scale_std: of the training data, for whoever opens the checkpoint. spent:
+            up to here.
         """
         directory = self.paths.checkpoint(step)
         with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
@@ -58,7 +74,13 @@ class TrainingArtifacts:
         if engine.rank == 0:
             receipts = [self.store.read(f"{directory}/{_receipt(rank)}") for rank in range(engine.world_size)]
             entries = [FileEntry(**json.loads(receipt)) for receipt in receipts]
-            about = {"step": step, "world_size": engine.world_size, "curve": list(curve), "scale_std": list(scale_std)}
+            about = {
+                "step": step,
+                "world_size": engine.world_size,
+                "curve": list(curve),
+                "scale_std": list(scale_std),
+                "spent": vars(spent or Spent()),
+            }
             self.store.publish(directory, entries, about)
             for old in [known for known in self.checkpoint_steps() if known <= step][:-keep]:
                 self.store.remove(self.paths.checkpoint(old))
@@ -110,7 +132,8 @@ class TrainingArtifacts:
         with self.store.fetched(directory) as files:
             state = read_state(files)
         assert manifest is not None, f"{directory} lost its manifest while it was read"
-        return ResumePoint(step, tuple(manifest["about"]["curve"]), state)
+        about = manifest["about"]
+        return ResumePoint(step, tuple(about["curve"]), state, Spent(**about.get("spent", {})))
 
 
 def _receipt(rank: int) -> str:

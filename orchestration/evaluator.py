@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dfm_core.compute import model_cost, sampling_flops
 from dfm_core.config import EvaluationConfig, ExperimentConfig
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import load_dataset, to_pixels
@@ -47,6 +49,8 @@ class GroupResult:
     """The first images, for the grid, [n, C, H, W] uint8."""
     num_evaluations: int
     """Network evaluations per image."""
+    seconds: float
+    """That one evaluator was busy with it."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Evaluator:
         end: int,
     ) -> GroupResult:
         """Samples the images begin..end - 1 of an evaluation and measures them."""
+        started = time.monotonic()
         config = revive(ExperimentConfig, config_data)
         sampler, probe = self._snapshots.load(tuple(snapshots)), self._load_probe(reference)
         paradigm = build_paradigm(config, sampler.decomposition, sampler.scale_std)
@@ -114,7 +119,8 @@ class Evaluator:
                 first.append(pixels.numpy())
             self._board.advanced.remote(digest, len(indices))
         assert head is not None, f"a group has images: {begin}..{end}"
-        return GroupResult(block10, head, num_correct, np.concatenate(first) if first else np.empty(0), evaluations)
+        shown = np.concatenate(first) if first else np.empty(0)
+        return GroupResult(block10, head, num_correct, shown, evaluations, time.monotonic() - started)
 
     def finish_evaluation(
         self, digest: str, config_data: dict[str, Any], step: int, reference: str, seconds: float, *groups: GroupResult
@@ -133,10 +139,17 @@ class Evaluator:
         metrics: dict[str, float] = {name: values[name]() for name in config.evaluation.metrics}
         pixels = np.concatenate([group.first_pixels for group in groups if group.first_pixels.size])
         self._write_grid(digest, "samples.png", pixels)
-        speed = {"images_per_second": block10.count / max(seconds, 1e-9), "num_evaluations": groups[0].num_evaluations}
+        shape = DATASETS[config.data.dataset].shape
+        costs = {
+            "images_per_second": block10.count / max(seconds, 1e-9),
+            "num_evaluations": groups[0].num_evaluations,
+            "num_samples": block10.count,
+            "sampling_flops": float(sampling_flops(config, model_cost(config, shape), block10.count)),
+            "accelerator_seconds": sum(group.seconds for group in groups),
+        }
         write_result(
             self._store,
-            TaskResult(digest, "evaluate", {**metrics, **speed}, seconds, step=step, files=("samples.png",)),
+            TaskResult(digest, "evaluate", {**metrics, **costs}, seconds, step=step, files=("samples.png",)),
         )
 
     def fit_pyramid(self, digest: str, config_data: dict[str, Any]) -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from dfm_core.compute import model_cost, num_evaluations, training_flops
-from dfm_core.config import ExperimentConfig
+from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.catalog import METRICS
 from orchestration.chains import Link, snapshots_at, training_chain
-from orchestration.spec import PartSpec, RowSpec, SweepSpec
+from orchestration.published_keys import PublishedPart
+from orchestration.rows import PartSpec, RowSpec
+from orchestration.spec import SweepSpec
 from orchestration.tasks import Task, evaluate_task, pyramid_task, reference_task, train_task
 
 PLAN_FORMAT = 1
@@ -115,11 +117,12 @@ def _is_shown(key: str) -> bool:
 
 def _training_title(row: RowSpec, link: Link) -> str:
     """The row's settings that concern the training, for people."""
-    stage = [] if link.stage is None else [f"expert of stage {link.stage}"]
+    network = "network" if link.config.paradigm == "cascaded" else "expert"
+    stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
     own = [
         str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
         for key, value in row.settings.items()
-        if _is_shown(key) and not isinstance(value, list) and value != "identity"
+        if _is_shown(key) and not isinstance(value, list) and value not in ("identity", "levels")
     ]
     return ", ".join([link.config.paradigm, *stage, *own, f"seed={link.config.seed}"])
 
@@ -136,6 +139,9 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "seeds": list(spec.seeds),
         "tracking_uri": tracking_uri,
         "experiment": spec.name,
+        "budget_flops": spec.budget_flops,
+        "equal_compute": not spec.compute.allow_unequal,
+        "published": None if spec.published is None else as_plain(spec.published),
         "metrics": [
             {"name": card.name, "title": card.title, "better": card.better, "floor": card.floor, "about": card.about}
             for card in METRICS.values()
@@ -145,6 +151,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
             {
                 "name": part.name,
                 "title": part.title,
+                "published": None if spec.published is None else as_plain(part.published or PublishedPart()),
                 "rows": [{"label": row.label, "settings": dict(row.settings)} for row in part.rows],
             }
             for part in spec.parts
@@ -193,6 +200,7 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
             "training_images": sum(spent.values()) * task.config.training.batch_size,
             "num_evaluations": num_evaluations(task.config),
             "num_samples": task.config.evaluation.num_samples,
+            "sampling_flops": task.flops,
         }
     return {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload, **details}
 

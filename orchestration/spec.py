@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +13,20 @@ from yaml import YAMLError
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
-from dfm_core.data.catalog import DATASETS
+from orchestration.budgets import TOLERANCE, Budget, ComputeConfig, compute_spread
+from orchestration.chains import spent_flops
 from orchestration.composition import Source, read_yaml, set_dotted
 from orchestration.problems import Problem, UserError, nearest
+from orchestration.published_keys import PublishedTable
+from orchestration.rows import NAME, Common, DeclaredPart, PartSpec, declared_parts, resolve_part, row_config
 from orchestration.runtime import RuntimeConfig
 from orchestration.validation import all_keys, field_types, validate
 
-MAX_TRIALS = 10_000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SWEEP_KEYS = ("name", "title", "base", "seeds", "parts")
-_PART_KEYS = ("title", "grid", "rows")
+_SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
 _EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 _RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
 _FILE_ONLY = {"base": "it is composed before the overrides", "seed": "give `seeds=[0, 1, ...]`"}
 _KNOWN_TOP = (*_SWEEP_KEYS, *_EXPERIMENT_SECTIONS, *_RUNTIME_SECTIONS)
-
-
-@dataclass(frozen=True)
-class RowSpec:
-    """One row of a table: its settings, resolved once per seed."""
-
-    label: str
-    settings: Mapping[str, Any]
-    """The deviations from the sweep's common config, by dotted key."""
-    configs: tuple[ExperimentConfig, ...]
-    """One per seed."""
-
-
-@dataclass(frozen=True)
-class PartSpec:
-    """One part of a table."""
-
-    name: str
-    title: str
-    rows: tuple[RowSpec, ...]
 
 
 @dataclass(frozen=True)
@@ -62,6 +39,10 @@ class SweepSpec:
     seeds: tuple[int, ...]
     parts: tuple[PartSpec, ...]
     runtime: RuntimeConfig
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    budget_flops: float | None = None
+    """Training FLOPs of every row, if the sweep gives a budget."""
+    published: PublishedTable | None = None
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
@@ -92,14 +73,38 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     problems.extend(seed_problems)
     # On half a config the rules that span fields would accuse the innocent; the rows' own values are checked anyway.
     sound = not checked.problems and not base_problems
-    parts, part_problems = _parts(source, common if sound else {}, seeds, whole=sound)
-    problems.extend(part_problems)
+    shared = Common(source, common if sound else {}, sound, seeds)
+    compute = validate(ComputeConfig, _mapping(source.data.get("compute")), lambda key: source.locate(f"compute.{key}"))
+    published, published_problems = _published(source)
+    declared, declared_problems = declared_parts(source, len(seeds))
+    problems.extend([*compute.problems, *published_problems, *declared_problems])
+    budget = None
+    if compute.config is not None and not declared_problems:
+        budget, budget_problems = _budget(compute.config, shared, declared, path)
+        problems.extend(budget_problems)
+    parts = []
+    for part in declared:
+        resolved, found = resolve_part(shared, part, budget)
+        parts.append(resolved)
+        problems.extend(found)
+    if compute.config is not None and not compute.config.allow_unequal:
+        problems.extend(_unequal_compute(parts, source))
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
     if problems:
         raise UserError(problems)
     name = str(source.data["name"])
-    return SweepSpec(name, str(source.data.get("title", name)), str(path), seeds, tuple(parts), runtime.config)
+    return SweepSpec(
+        name=name,
+        title=str(source.data.get("title", name)),
+        path=str(path),
+        seeds=seeds,
+        parts=tuple(parts),
+        runtime=runtime.config,
+        compute=compute.config,
+        budget_flops=None if budget is None else budget.flops,
+        published=published,
+    )
 
 
 def _merge_base(source: Source, base: Any, path: Path) -> tuple[Problem, ...]:
@@ -119,14 +124,6 @@ def _merge_base(source: Source, base: Any, path: Path) -> tuple[Problem, ...]:
         for key in data
         if key not in allowed
     )
-
-
-def _dataset_problems(name: Any, where: str) -> list[Problem]:
-    if name in DATASETS:
-        return []
-    known = ", ".join(DATASETS)
-    hint = nearest(name, list(DATASETS))
-    return [Problem(where, f"{name!r} is not a dataset{hint}; known: {known}")]
 
 
 def _apply_override(source: Source, override: str) -> list[Problem]:
@@ -155,6 +152,60 @@ def _apply_override(source: Source, override: str) -> list[Problem]:
     return []
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A section that may be left out; what is no mapping is for the rule of its key to say."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _published(source: Source) -> tuple[PublishedTable | None, Sequence[Problem]]:
+    given = source.data.get("published")
+    if given is None:
+        return None, ()
+    checked = validate(PublishedTable, _mapping(given), lambda key: source.locate(f"published.{key}"))
+    return checked.config, checked.problems
+
+
+def _budget(
+    compute: ComputeConfig, common: Common, declared: Sequence[DeclaredPart], path: Path
+) -> tuple[Budget | None, list[Problem]]:
+    """The training FLOPs that all rows share; none if the row that sets them is wrong, which that row reports."""
+    source, given = common.source, compute.budget
+    if given is None:
+        message = "are shares of compute.budget, which is not given"
+        return None, [Problem(source.locate("compute.measure_at"), message)] if compute.measure_at else []
+    problems = []
+    if compute.measure_at and source.data.get("evaluation", {}).get("at_steps"):
+        message = "says when rows are measured, as evaluation.at_steps does: give one of them"
+        problems.append(Problem(source.locate("compute.measure_at"), message))
+    if not isinstance(given, str):
+        origin = source.origin.get("training.steps", "")
+        if origin.startswith((str(path), "command line")):
+            message = "steps follow from compute.budget: leave them out, or give the label of a row as the budget"
+            problems.append(Problem(origin, message))
+        return Budget(given, None, compute.measure_at), problems
+    named = [row for part in declared for row in part.rows if row[0] == given]
+    if not named:
+        labels = [row[0] for part in declared for row in part.rows]
+        message = f"{given!r} is neither a number of FLOPs nor the label of a row{nearest(given, labels)}"
+        return None, [*problems, Problem(source.locate("compute.budget"), message)]
+    config, _ = row_config(common, named[0])
+    if config is None or not common.whole or broken_rules(config):
+        return None, problems
+    return Budget(spent_flops(config), given, compute.measure_at), problems
+
+
+def _unequal_compute(parts: Sequence[PartSpec], source: Source) -> Iterator[Problem]:
+    for part in parts:
+        rows = {row.label: row.configs[0] for row in part.rows}
+        if len(rows) < 2:
+            continue
+        spread, words = compute_spread(rows)
+        if spread > TOLERANCE:
+            message = f"its rows differ by {spread:.1%} in training compute ({words})"
+            mend = "give compute.budget, from which their steps follow, or compute.allow_unequal: true"
+            yield Problem(f"{source.locate('parts')}.{part.name}", f"{message}; {mend}")
+
+
 def _sections(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: data[name] for name in names if name in data}
 
@@ -164,8 +215,11 @@ def _top_level_problems(source: Source, path: Path) -> Iterator[Problem]:
         if key not in _KNOWN_TOP:
             hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, _KNOWN_TOP)
             yield Problem(source.locate(key), f"unknown key{hint}; known here: {', '.join(_KNOWN_TOP)}")
+    for key in ("compute", "published"):
+        if not isinstance(source.data.get(key, {}), Mapping):
+            yield Problem(source.locate(key), f"{source.data[key]!r} must be a mapping")
     name = source.data.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         yield Problem(f"{path}: name", f"{name!r} must be 1 to 64 letters, digits, '.', '_' or '-'")
     if not isinstance(source.data.get("title", ""), str):
         yield Problem(source.locate("title"), "must be text")
@@ -183,137 +237,6 @@ def _seeds(source: Source) -> tuple[tuple[int, ...], list[Problem]]:
             Problem(source.locate("seeds"), f"{seeds!r} must be a list of different integers from 0 to 2**63 - 1")
         ]
     return tuple(seeds), []
-
-
-def _parts(
-    source: Source, common: Mapping[str, Any], seeds: Sequence[int], *, whole: bool
-) -> tuple[list[PartSpec], list[Problem]]:
-    """The parts, or what is wrong with them; without a `whole` common config only what the rows themselves say."""
-    declared = source.data.get("parts", {"main": {"rows": {"default": {}}}})
-    where = source.locate("parts")
-    if not isinstance(declared, Mapping) or not declared:
-        return [], [Problem(where, "must be a mapping of part names to {grid: ..., rows: ...}")]
-    parts: list[PartSpec] = []
-    problems: list[Problem] = []
-    num_trials = 0
-    for name, part in declared.items():
-        here = f"{where}.{name}"
-        if not _NAME.fullmatch(str(name)):
-            problems.append(Problem(here, "a part's name must be 1 to 64 letters, digits, '.', '_' or '-'"))
-        rows, found = _declared_rows(part, here)
-        num_trials += len(rows) * len(seeds)
-        if num_trials > MAX_TRIALS:
-            return [], [*problems, Problem(here, f"more than {MAX_TRIALS} trials; split the sweep")]
-        problems.extend(found)
-        resolved = []
-        for label, settings, row_where in rows:
-            row, found = _resolve_row(source, common, label, settings, row_where, seeds, whole=whole)
-            problems.extend(found)
-            resolved.append(row)
-        title = part.get("title", name) if isinstance(part, Mapping) else name
-        parts.append(PartSpec(str(name), str(title), tuple(row for row in resolved if row)))
-    return parts, problems
-
-
-_Declared = tuple[str, dict[str, Any], str]
-"""Label, settings and place of a row."""
-
-
-def _declared_rows(part: Any, where: str) -> tuple[list[_Declared], list[Problem]]:
-    """All rows of a part: first its `rows`, then the points of its `grid`."""
-    if not isinstance(part, Mapping):
-        return [], [Problem(where, "must be a mapping with `grid:` or `rows:`")]
-    problems = [
-        Problem(f"{where}.{key}", f"unknown key{nearest(key, _PART_KEYS)}; known here: {', '.join(_PART_KEYS)}")
-        for key in part
-        if key not in _PART_KEYS
-    ]
-    declared, grid = part.get("rows") or {}, part.get("grid") or {}
-    if not isinstance(declared, Mapping) or not isinstance(grid, Mapping):
-        return [], [*problems, Problem(where, "`rows` and `grid` must be mappings")]
-    if not declared and not grid:
-        problems.append(Problem(where, "has neither rows nor a grid"))
-    named, named_problems = _named_rows(declared, f"{where}.rows")
-    points, grid_problems = _grid_rows(grid, f"{where}.grid")
-    rows = [*named, *points]
-    labels = [label for label, _, _ in rows]
-    twice = [
-        Problem(where, f"two rows are called {label!r}") for label in dict.fromkeys(labels) if labels.count(label) > 1
-    ]
-    return rows, [*problems, *named_problems, *grid_problems, *twice]
-
-
-def _named_rows(declared: Mapping[Any, Any], where: str) -> tuple[list[_Declared], list[Problem]]:
-    rows, problems = [], []
-    for label, settings in declared.items():
-        if isinstance(settings, Mapping):
-            rows.append((str(label), dict(_flatten(settings)), f"{where}.{label}"))
-        else:
-            problems.append(Problem(f"{where}.{label}", f"{settings!r} must be a mapping of keys to values"))
-    return rows, problems
-
-
-def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[_Declared], list[Problem]]:
-    wrong = [
-        Problem(f"{where}.{key}", f"{values!r} must be a list of values")
-        for key, values in grid.items()
-        if not isinstance(values, list) or not values
-    ]
-    if wrong or not grid:
-        return [], wrong
-    size = math.prod(len(values) for values in grid.values())
-    if size > MAX_TRIALS:
-        return [], [Problem(where, f"{size} points, more than {MAX_TRIALS} trials; split the sweep")]
-    axes = [[(str(key), value) for value in values] for key, values in grid.items()]
-    rows = []
-    for point in itertools.product(*axes):
-        label = ", ".join(f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in point)
-        rows.append((label, dict(point), where))
-    return rows, []
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _short(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _resolve_row(
-    source: Source,
-    common: Mapping[str, Any],
-    label: str,
-    settings: Mapping[str, Any],
-    where: str,
-    seeds: Sequence[int],
-    *,
-    whole: bool,
-) -> tuple[RowSpec | None, list[Problem]]:
-    """A row's configs, one per seed, or what is wrong with it."""
-    data: dict[str, Any] = dict(common)
-    for dotted, value in settings.items():
-        set_dotted(data, dotted, value)
-
-    def locate(dotted: str) -> str:
-        own = any(dotted == k or dotted.startswith(f"{k}.") or k.startswith(f"{dotted}.") for k in settings)
-        return f"{where}.{dotted}" if own else source.locate(dotted)
-
-    if "seed" in data:
-        return None, [Problem(f"{where}.seed", "seeds are given once for the sweep, as `seeds: [0, 1, ...]`")]
-    checked = validate(ExperimentConfig, data, locate)
-    if checked.config is None:
-        return None, list(checked.problems)
-    if not whole:
-        return None, []
-    broken = [Problem(f"{locate(key)} (row {label!r})", message) for key, message in broken_rules(checked.config)]
-    broken.extend(_dataset_problems(checked.config.data.dataset, locate("data.dataset")))
-    configs = tuple(validate(ExperimentConfig, {**data, "seed": seed}, locate).config for seed in seeds)
-    return (None if broken else RowSpec(label, dict(settings), configs)), broken
 
 
 def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: Source) -> Iterator[Problem]:

@@ -20,6 +20,16 @@ SnapshotRef = tuple[str, int]
 _STATES_PER_PARAMETER = 4
 """Weight, two moments and the average, each fp32."""
 _BYTES_PER_VALUE = 4
+_DRAW_SETTINGS = (
+    "timesteps",
+    "stage_probabilities",
+    "stage_draw",
+    "loss_masking",
+    "location",
+    "scale",
+    "previous_location",
+    "previous_scale",
+)
 
 
 @dataclass(frozen=True)
@@ -109,22 +119,37 @@ def pyramid_task(config: ExperimentConfig) -> Task:
     return Task("pyramid", digest_of(payload), title, payload, (), config, flops=0, num_bytes=1_000_000)
 
 
+def _draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
+    """The settings of stages and timesteps that a training reads."""
+    own, previous = ("location", "scale"), ("previous_location", "previous_scale")
+    if config.paradigm == "pyramidal_flow":
+        return ("stage_probabilities",)
+    if config.paradigm == "cascaded":
+        condition = () if config.own_stages == (0,) else previous
+        return ("stage_probabilities", *own, *condition)
+    if config.num_stages == 1:
+        return own
+    if config.training.timesteps == "tied":
+        return ("timesteps", "loss_masking", *own)
+    return _DRAW_SETTINGS
+
+
 def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
     """What decides a training's trajectory.
 
-    `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. With a
-    single stage, or all tied, the draws over stages are left out too: nothing reads them.
+    `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. So are
+    the settings of draws that the paradigm does not make.
     """
     training = as_plain(config.training)
     del training["steps"], training["first_stage_probability"]
     training["stage_probabilities"] = [round(share, 12) for share in config.stage_probabilities]
-    unread: tuple[str, ...] = ("stage_probabilities", "stage_draw", "previous_location", "previous_scale")
-    if config.num_stages == 1:
-        unread = (*unread, "timesteps", "loss_masking")
-    if config.num_stages == 1 or config.training.timesteps == "tied":
-        for key in unread:
-            del training[key]
+    read = _draw_settings(config)
+    training = {key: value for key, value in training.items() if key not in _DRAW_SETTINGS or key in read}
     inputs: dict[str, Any] = {}
+    if config.paradigm == "cascaded" and config.own_stages != (0,):
+        inputs["cascade"] = as_plain(config.cascade)
+    if config.paradigm == "pyramidal_flow":
+        inputs["pyramidal_flow"] = as_plain(config.pyramidal_flow)
     if config.decomposition.name == "learned":
         inputs["pyramid"] = pyramid_task(config).digest
     if initial is not None:
@@ -182,6 +207,8 @@ def evaluate_task(
         sampling |= {"steps": [sum(config.sampling.steps)], "tau": []}
     if config.sampling.guidance == 1.0:
         del sampling["guidance_interval"]
+    if config.paradigm != "cascaded":
+        del sampling["condition_noise"]
     payload = {
         "kind": "evaluate",
         "snapshots": [list(snapshot) for snapshot in snapshots],

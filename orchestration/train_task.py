@@ -22,6 +22,7 @@ from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
 from dfm_core.decompositions import build_decomposition
+from dfm_core.models.inheritance import inherit
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
@@ -29,7 +30,7 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import LoopPlan, TrainingDivergedError, train
 from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.board import find_board
-from orchestration.checkpoints import TrainingArtifacts
+from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
 from orchestration.layout import CHECKPOINTS, TaskPaths
 from orchestration.provenance import environment
@@ -125,6 +126,7 @@ class _TrainingWorker:
         self.board = find_board(request.board)
         self.artifacts = TrainingArtifacts(Store(request.store_root, request.store_options), request.digest)
         self.started = time.monotonic()
+        self.spent_before = Spent()
         self.last_progress = 0.0
         self.shape = DATASETS[config.data.dataset].shape
         self.scale_std: tuple[float, ...] = ()
@@ -162,7 +164,8 @@ class _TrainingWorker:
         """Initial weights, or those of the snapshot that the training starts from."""
         model = build_model(self.config, self.shape, self.scale_std)
         if self.request.initial is not None:
-            model.load_state_dict(read_snapshot(self.artifacts.store, self.request.initial).model.state_dict())
+            before = read_snapshot(self.artifacts.store, self.request.initial)
+            inherit(model, self.config, before.model.state_dict())
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
         if self.workers.compile:
@@ -182,6 +185,7 @@ class _TrainingWorker:
             return 0, []
         point = self.artifacts.load_checkpoint(start)
         self.engine.load(point.state, start)
+        self.spent_before = point.spent
         if snapshot_missing:
             self._save_snapshot(start)
         return start, list(point.curve)
@@ -212,7 +216,8 @@ class _TrainingWorker:
         if step in self.request.snapshot_steps:
             self._save_snapshot(step)
         if step in self.checkpoint_steps:
-            self.artifacts.save_checkpoint(self.engine, step, curve, self.workers.keep_checkpoints, self.scale_std)
+            keep = self.workers.keep_checkpoints
+            self.artifacts.save_checkpoint(self.engine, step, curve, keep, self.scale_std, self._spent())
             path = self.artifacts.store.path(self.artifacts.paths.checkpoint(step))
             filesystem = ray.train.get_context().get_storage().storage_filesystem
             ray.train.report(
@@ -225,6 +230,10 @@ class _TrainingWorker:
         card = SnapshotCard(step, self.shape, self.scale_std)
         self.artifacts.save_snapshot(self.engine, self.config, card, self.pyramid)
 
+    def _spent(self) -> Spent:
+        """Up to now, earlier attempts included."""
+        return self.spent_before.plus(time.monotonic() - self.started, self.engine.world_size)
+
     def _write_result(self, rows: list[CurveRow]) -> None:
         cost = model_cost(self.config, self.shape)
         until = self.request.until_step
@@ -235,11 +244,12 @@ class _TrainingWorker:
             digest=self.request.digest,
             kind="train",
             metrics={
+                "accelerator_seconds": self._spent().accelerator_seconds,
                 "training_flops": float(training_flops(self.config, cost, until)),
                 "training_images": float(until * self.config.training.batch_size),
                 "num_parameters": float(cost.num_parameters),
             },
-            seconds=time.monotonic() - self.started,
+            seconds=self._spent().seconds,
             step=until,
             curve=tuple(rows),
             about={

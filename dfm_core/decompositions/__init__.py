@@ -13,6 +13,7 @@ from dfm_core.decompositions.fourier import FourierPyramid
 from dfm_core.decompositions.identity import Identity
 from dfm_core.decompositions.laplacian import LaplacianPyramid
 from dfm_core.decompositions.learned import load_pyramid
+from dfm_core.decompositions.levels import Levels
 from dfm_core.decompositions.wavelet import WaveletPyramid
 
 __all__ = ["DECOMPOSITIONS", "Decomposition", "build_decomposition"]
@@ -28,6 +29,7 @@ def _cosine(config: DecompositionConfig, _: Weights) -> Decomposition:
 
 DECOMPOSITIONS: dict[DecompositionName, Callable[[DecompositionConfig, Weights], Decomposition]] = {
     "identity": lambda config, _: Identity(config.resolutions),
+    "levels": lambda config, _: Levels(config.resolutions),
     "laplacian": lambda config, _: LaplacianPyramid(config.resolutions, config.upsampling),
     "wavelet": lambda config, _: WaveletPyramid(config.resolutions, config.wavelet),
     "cosine": _cosine,

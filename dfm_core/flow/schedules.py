@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 
 from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.flow.jumps import progress_grid
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,19 @@ class StageSchedule:
     """Timesteps of every scale at every solver step, in float64."""
 
     times: tuple[tuple[float, ...], ...]
-    """t_s(n) for n = 0..N, [N + 1][S]; each row starts at 0 and ends at 1."""
+    """t_s(n) for n = 0..N, [N + 1][S]."""
     num_active: tuple[int, ...]
-    """Number of scales that move in step n, [N]; they are the first ones."""
+    """Number of scales that the network sees in step n, [N]; they are the first ones."""
+    first_moving: int = 0
+    """The first scale that moves; the active ones before it stay where they are."""
 
     @property
     def num_steps(self) -> int:
         return len(self.num_active)
+
+    def moving(self, n: int) -> range:
+        """The scales that move in step n."""
+        return range(self.first_moving, self.num_active[n])
 
     def ends_stage(self, n: int) -> bool:
         """Whether another scale starts to move after step n, or none is left to."""
@@ -81,36 +88,65 @@ def tied_schedule(num_steps: int, num_stages: int, time_shift: float = 1.0) -> S
     return StageSchedule(times=times, num_active=(num_stages,) * num_steps)
 
 
+def single_stage_schedule(
+    grid: Sequence[float], stage: int, num_stages: int, condition: float | None = None
+) -> StageSchedule:
+    """One scale alone, from 0 to 1 along a grid; what was generated before it rests.
+
+    Args: grid: timesteps of the scale, from 0 to 1. condition: timestep at which the scale before it is held as a
+        condition; None: it is not looked at.
+    """
+    before = [0.0] * stage
+    if condition is not None:
+        before[-1] = condition
+    after = [0.0] * (num_stages - stage - 1)
+    times = tuple((*before, t, *after) for t in grid)
+    return StageSchedule(times, (stage + 1,) * (len(grid) - 1), first_moving=stage)
+
+
+def linear_grid(num_steps: int, time_shift: float = 1.0) -> tuple[float, ...]:
+    """Timesteps of one stage alone: 0, ..., 1, evenly or shifted towards the noise."""
+    return (0.0, *(clock / num_steps for clock in _clocks(0, num_steps, time_shift)))
+
+
 def _clocks(begin: int, count: int, time_shift: float) -> Iterator[float]:
     """Where a stage's grid points lie on the linear clock of steps; its last is exactly its end."""
     for k in range(1, count + 1):
         yield begin + (k if time_shift == 1.0 or k == count else count * shifted(k / count, time_shift))
 
 
-def sampling_schedule(config: ExperimentConfig, sampling: SamplingConfig) -> StageSchedule:
-    """Stage after stage, unless the model was trained with all timesteps tied: then it never saw a stage wait."""
-    if config.training.timesteps == "tied":
-        return tied_schedule(sum(sampling.steps), len(sampling.steps), sampling.time_shift)
-    return stage_schedule(sampling.steps, sampling.tau, sampling.time_shift)
+def sampling_legs(config: ExperimentConfig, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
+    """The schedules that a paradigm follows one after the other to make an image."""
+    stages = config.num_stages
+    if config.paradigm == "cascaded":
+        linear = [linear_grid(count, sampling.time_shift) for count in sampling.steps]
+        held = (None, *[1.0 - sampling.condition_noise] * (stages - 1))
+        return tuple(single_stage_schedule(linear[q], q, stages, held[q]) for q in range(stages))
+    if config.paradigm == "pyramidal_flow":
+        return tuple(single_stage_schedule(progress_grid(count), q, stages) for q, count in enumerate(sampling.steps))
+    if config.training.timesteps == "tied":  # the model never saw a stage wait
+        return (tied_schedule(sum(sampling.steps), stages, sampling.time_shift),)
+    return (stage_schedule(sampling.steps, sampling.tau, sampling.time_shift),)
 
 
-def guided_scales(times: Sequence[float], num_active: int, sampling: SamplingConfig) -> tuple[int, ...]:
-    """The active scales that guidance steers at these timesteps, each by its own (numerics 4.3)."""
+def guided_scales(times: Sequence[float], moving: range, sampling: SamplingConfig) -> tuple[int, ...]:
+    """The moving scales that guidance steers at these timesteps, each by its own (numerics 4.3)."""
     if sampling.guidance == 1.0:
         return ()
     first, last = sampling.guidance_interval
-    return tuple(scale for scale in range(num_active) if first <= times[scale] <= last)
+    return tuple(scale for scale in moving if first <= times[scale] <= last)
 
 
-def ends_at_data(after: Sequence[float], num_active: int) -> bool:
+def ends_at_data(after: Sequence[float], moving: range) -> bool:
     """Whether the scale being generated is clean after a step: no noise is left there to tell a velocity from."""
-    return after[num_active - 1] == 1.0
+    return after[moving[-1]] == 1.0
 
 
 def network_calls(schedule: StageSchedule, sampling: SamplingConfig) -> Iterator[tuple[int, int]]:
     """(active scales, evaluations) of every call of the velocity; guidance evaluates twice, Heun calls twice a step,
     but once in a step that ends at data."""
     for n, num_active in enumerate(schedule.num_active):
-        corrects = sampling.solver == "heun" and not ends_at_data(schedule.times[n + 1], num_active)
+        moving = schedule.moving(n)
+        corrects = sampling.solver == "heun" and not ends_at_data(schedule.times[n + 1], moving)
         for point in (n, n + 1) if corrects else (n,):
-            yield num_active, 2 if guided_scales(schedule.times[point], num_active, sampling) else 1
+            yield num_active, 2 if guided_scales(schedule.times[point], moving, sampling) else 1

@@ -69,5 +69,21 @@ METRICS: dict[MetricName, MetricCard] = {
         "inception score from the classes that Inception-v3 sees",
         "Inception-v3 features, which this version does not compute yet",
     ),
+    "frame_fid": MetricCard(
+        "frame_fid",
+        "frame-FID",
+        "lower",
+        "floor_frame_fid",
+        "FID over all decoded frames of the clips",
+        "Inception-v3 features, which this version does not compute yet",
+    ),
+    "fvd": MetricCard(
+        "fvd",
+        "FVD",
+        "lower",
+        "floor_fvd",
+        "Fréchet distance on 400-d features of I3D, trained on Kinetics-400",
+        "I3D features, which this version does not compute yet",
+    ),
 }
 assert set(METRICS) == set(get_args(MetricName)), "METRICS and MetricName name the same metrics"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from dfm_core.models.initialization import initialize
 from dfm_core.models.linear import Groups, LinearFactory
 from dfm_core.models.patches import gather_tokens, patchify, spread_tokens, unpatchify
 from dfm_core.models.rope import grid_rotation
+from dfm_core.wiring import StageWiring, network
 
 
 class DiT(nn.Module):
@@ -25,34 +26,35 @@ class DiT(nn.Module):
 
     h = sum_s Patchify_s(X^s),  c = sum_s TEmb_s(t_s) + YEmb(y) + StageEmb(stage),  out_s = Head_s(blocks(h, c), c)
 
-    With `model.patch_grid: per_stage`, stage q runs on the grid of scale q: coarser scales are spread over it, their
-    heads read the mean over the cells they cover, finer ones are left out (numerics 5.6).
+    `dfm_core.wiring` says which scales a stage reads and predicts, and on whose token grid it runs: coarser scales are
+    spread over it, their heads read the mean over the cells they cover (numerics 5.6).
     """
 
     def __init__(self, config: ExperimentConfig, shape: DataShape, size: ModelSizeSpec) -> None:
         super().__init__()
-        model = config.model
+        model, own = config.model, network(config)
         width, stages = size.width, config.num_stages
         linears = LinearFactory(stages, model.specialization, model.lora_rank, model.lora_alpha)
+        self.wiring = own
         self.by_stage = linears.needs_groups or (model.backbone == "tokenformer" and stages > 1)
-        self.per_stage_grid = model.patch_grid == "per_stage"
         self.channels, self.frames = config.decomposition.channels(shape.channels), shape.frames
         self.patch_sizes, self.token_sides = model.patch_sizes, config.token_sides
         self.timestep_scale = model.timestep_scale
         self.activation_checkpointing = False
         values = patch_values(config, shape)
-        self.patch_embedders = nn.ModuleList(linears("projection", count, width) for count in values)
-        self.timestep_embedders = nn.ModuleList(TimestepEmbedder(width, linears) for _ in values)
+        self.patch_embedders = _by_number(own.inputs, lambda s: linears("projection", values[s], width))
+        self.timestep_embedders = _by_number(own.embedders, lambda _: TimestepEmbedder(width, linears))
         self.label_table = linears.embedding(shape.num_classes + 1, width)  # the last row is the null class
-        self.stage_table = linears.embedding(stages, width) if model.stage_embedding else None
+        self.stage_table = linears.embedding(stages, width) if own.has_stage_table else None
         self.blocks = nn.ModuleList(Block(width, size.heads, linears, model.backbone) for _ in range(size.depth))
-        self.heads = nn.ModuleList(Head(width, count, linears) for count in values)
+        self.heads = _by_number(own.outputs, lambda s: Head(width, values[s], linears))
         assert self.frames is None or model.positions == "rope", "DiT's table knows no frames: videos need rope"
-        for stage, side in enumerate(self.token_sides):
+        finest = None if config.paradigm == "pyramidal_flow" else self.token_sides[-1]  # whose coordinates count
+        for scale, side in enumerate(self.token_sides):
             rotation = None
-            if model.positions == "rope" and (self.per_stage_grid or stage == stages - 1):  # a shared grid runs as last
-                rotation = grid_rotation(side, width // size.heads, frames=self.frames, finest=self.token_sides[-1])
-            self.register_buffer(f"rotation_{stage}", rotation, persistent=False)
+            if model.positions == "rope" and scale in own.grids:
+                rotation = grid_rotation(side, width // size.heads, frames=self.frames, finest=finest)
+            self.register_buffer(f"rotation_{scale}", rotation, persistent=False)
         table = sincos_positions(width, self.token_sides[-1]) if model.positions == "sincos" else None
         self.register_buffer("position_table", table, persistent=False)
         self.position_table: Tensor | None
@@ -66,29 +68,33 @@ class DiT(nn.Module):
 
         Args: scales: scale s is [B, C_s, r_s, r_s], or [B, C_s, T, r_s, r_s]. t: timesteps in [0, 1], [B, S]. labels:
             class indices, [B] int64; num_classes is the null class. stage: active stage, [B] int64.
-        Returns: as scales; on grids of their own, zeros for the scales after a sample's stage.
+        Returns: as scales; zeros for what a sample's stage does not predict.
         """
-        if not self.by_stage and not self.per_stage_grid:
-            return self._run(scales, t, labels, stage, None, len(scales) - 1)
+        if self.wiring.alike and not self.by_stage:
+            return self._run(scales, t, labels, stage, None, self._any_stage)
         order = torch.argsort(stage, stable=True)
         counts = _stage_counts(stage, len(scales))
         ordered = [scale[order] for scale in scales], t[order], labels[order], stage[order]
-        if self.per_stage_grid:
-            outputs = self._run_grids(*ordered, counts)
+        if self.wiring.alike:
+            outputs = self._run(*ordered, tuple(counts), self._any_stage)
         else:
-            outputs = self._run(*ordered, tuple(counts), len(scales) - 1)
+            outputs = self._run_stages(*ordered, counts)
         back = torch.argsort(order)
         return [output[back] for output in outputs]
 
-    def _run_grids(
+    @property
+    def _any_stage(self) -> StageWiring:
+        return next(iter(self.wiring.stages.values()))
+
+    def _run_stages(
         self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor, counts: Sequence[int]
     ) -> list[Tensor]:
-        """Stage after stage, each on its own grid; a stage that no sample has runs on none, for ZeRO's sake."""
+        """Stage after stage, each as it is wired; a stage that no sample has runs on none, for ZeRO's sake."""
         parts = zip(*(torch.split(x, list(counts)) for x in (*scales, t, labels, stage)), strict=True)
         outputs: list[list[Tensor]] = []
         for active, (*own, times, classes, stages) in enumerate(parts):
             groups = tuple(count if q == active else 0 for q, count in enumerate(counts)) if self.by_stage else None
-            outputs.append(self._run(own, times, classes, stages, groups, active))
+            outputs.append(self._run(own, times, classes, stages, groups, self.wiring.stages[active]))
         return [torch.cat(list(per_scale)) for per_scale in zip(*outputs, strict=True)]
 
     def _run(
@@ -98,38 +104,61 @@ class DiT(nn.Module):
         labels: Tensor,
         stage: Tensor,
         groups: Groups | None,
-        last: int,
+        wired: StageWiring,
     ) -> list[Tensor]:
-        """The transformer on the grid of scale `last`, over the scales up to it."""
-        used, side = range(last + 1), self.token_sides[last]
-        x = self._embed(scales[0], 0, side, groups)
-        for s in used[1:]:
-            x = x + self._embed(scales[s], s, side, groups)  # [B, N, D]
-        x = x.to(scales[0].dtype)  # under autocast: blocks add to an fp32 stream, not to a bf16 one
-        if self.position_table is not None:
-            x = x + self.position_table
+        """The transformer as a stage is wired."""
+        grid = self.token_sides[wired.grid]
+        x, rotation = self._tokens(scales, wired, groups)
         condition = self.label_table(labels, stage)
-        for embed, time in zip(self.timestep_embedders, t.unbind(1), strict=True):
-            condition = condition + embed(time * self.timestep_scale, groups)
+        for embedder, scale in wired.timesteps:
+            condition = condition + self.timestep_embedders[str(embedder)](t[:, scale] * self.timestep_scale, groups)
         if self.stage_table is not None:
             condition = condition + self.stage_table(stage, stage)
         condition = silu(condition)
-        rotation = getattr(self, f"rotation_{last}")
+        own_tokens = (self.frames or 1) * grid**2
         for block in self.blocks:
             if self.activation_checkpointing and self.training:
                 x = checkpoint(block, x, condition, rotation, groups, use_reentrant=False)
             else:
                 x = block(x, condition, rotation, groups)
-        outputs = [self._head(x, condition, s, side, groups) for s in used]
-        return [*outputs, *(torch.zeros_like(scale) for scale in scales[last + 1 :])]
+        x = x[:, -own_tokens:]  # without what was joined as a condition
+        return [
+            self._head(x, condition, s, grid, groups) if s in wired.outputs else torch.zeros_like(scale)
+            for s, scale in enumerate(scales)
+        ]
+
+    def _tokens(
+        self, scales: Sequence[Tensor], wired: StageWiring, groups: Groups | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens of the scales that a stage reads, [B, N, D], and the rotations of their positions."""
+        added = [s for s in wired.inputs if s not in wired.joined]
+        x = self._embed(scales[added[0]], added[0], self.token_sides[wired.grid], groups)
+        for s in added[1:]:
+            x = x + self._embed(scales[s], s, self.token_sides[wired.grid], groups)
+        parts = [*(self._embed(scales[s], s, self.token_sides[s], groups) for s in wired.joined), x]
+        # Under autocast: blocks add to an fp32 stream, not to a bf16 one.
+        parts = [part.to(scales[0].dtype) for part in parts]
+        if self.position_table is not None:
+            parts = [part + self.position_table for part in parts]
+        if not wired.joined:
+            return parts[0], getattr(self, f"rotation_{wired.grid}")
+        rotations = [getattr(self, f"rotation_{s}") for s in (*wired.joined, wired.grid)]
+        rotation = None if self.position_table is not None else torch.cat(rotations)
+        return torch.cat(parts, dim=1), rotation
 
     def _embed(self, scale: Tensor, s: int, side: int, groups: Groups | None) -> Tensor:
-        tokens = self.patch_embedders[s](patchify(scale, self.patch_sizes[s]), groups)
+        tokens = self.patch_embedders[str(s)](patchify(scale, self.patch_sizes[s]), groups)
         return spread_tokens(tokens, self.token_sides[s], side)
 
     def _head(self, x: Tensor, condition: Tensor, s: int, side: int, groups: Groups | None) -> Tensor:
         tokens = gather_tokens(x, side, self.token_sides[s])
-        return unpatchify(self.heads[s](tokens, condition, groups), self.patch_sizes[s], self.channels[s], self.frames)
+        patches = self.heads[str(s)](tokens, condition, groups)
+        return unpatchify(patches, self.patch_sizes[s], self.channels[s], self.frames)
+
+
+def _by_number(numbers: Sequence[int], make: Callable[[int], nn.Module]) -> nn.ModuleDict:
+    """Modules under their scale's number, which their weights keep in networks that lack some of them."""
+    return nn.ModuleDict({str(number): make(number) for number in numbers})
 
 
 def _stage_counts(stage: Tensor, num_stages: int) -> list[int]:

@@ -9,9 +9,15 @@ from torch import Tensor, nn
 
 from dfm_core.config import MODEL_SIZES, ExperimentConfig
 from dfm_core.data.catalog import DataShape
+from dfm_core.flow.jumps import pyramid_stages
 from dfm_core.flow.path import expand_like
 from dfm_core.models.dit import DiT
-from dfm_core.models.preconditioning import preconditioning_factors
+from dfm_core.models.preconditioning import (
+    PreconditioningFactors,
+    preconditioning_factors,
+    pyramid_ends,
+    pyramidal_factors,
+)
 
 
 class VelocityModel(nn.Module):
@@ -30,6 +36,11 @@ class VelocityModel(nn.Module):
         self.network = DiT(config, shape, MODEL_SIZES[config.model.size])
         self.register_buffer("data_std", torch.tensor(data_std, dtype=torch.float32), persistent=False)
         self.data_std: Tensor
+        ends = None
+        if config.paradigm == "pyramidal_flow":
+            ends = pyramid_ends(pyramid_stages(config.num_stages, config.pyramidal_flow.gamma))
+        self.register_buffer("stage_ends", ends, persistent=False)
+        self.stage_ends: Tensor | None
 
     def use_activation_checkpointing(self) -> None:
         """Compute the blocks' activations anew in the backward pass: less memory, more time, the same numbers."""
@@ -40,14 +51,19 @@ class VelocityModel(nn.Module):
         for block in self.network.blocks:
             block.compile()
 
+    def _factors(self, t: Tensor) -> PreconditioningFactors:
+        if self.stage_ends is not None:
+            return pyramidal_factors(t, self.data_std, self.stage_ends, self.preconditioning)
+        return preconditioning_factors(t, self.data_std, self.preconditioning)
+
     def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
-        """Velocities of all scales; those of masked scales mean nothing.
+        """Velocities of all scales; those that the active stage does not predict mean nothing.
 
         Args: scales: noisy scales, scale s is [B, *scale_shapes[s]]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active
             scales. labels: [B] int64.
         Returns: as scales, float32.
         """
-        factors = preconditioning_factors(t, self.data_std, self.preconditioning)
+        factors = self._factors(t)
         c_in = factors.c_in * mask if self.input_masking else factors.c_in
         inputs = [expand_like(c_in[:, s], scale) * scale for s, scale in enumerate(scales)]
         stage = mask.sum(dim=1).long() - 1

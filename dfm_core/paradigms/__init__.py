@@ -8,8 +8,11 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config import Paradigm as ParadigmName
 from dfm_core.decompositions import Decomposition
 from dfm_core.paradigms.base import Batch, LossResult, Paradigm, SampleResult
+from dfm_core.paradigms.cascaded import Cascaded
 from dfm_core.paradigms.dfm import DecomposableFlowMatching
 from dfm_core.paradigms.flow_matching import FlowMatching
+from dfm_core.paradigms.pyramidal_flow import PyramidalFlow
+from dfm_core.paradigms.standardization import scale_divisors
 
 __all__ = ["PARADIGMS", "Batch", "LossResult", "Paradigm", "SampleResult", "build_paradigm"]
 
@@ -19,9 +22,15 @@ def _flow_matching(config: ExperimentConfig, _: Decomposition, divisors: tuple[f
     return FlowMatching(config, divisor)
 
 
+def _pyramidal_flow(config: ExperimentConfig, decomposition: Decomposition, divisors: tuple[float, ...]) -> Paradigm:
+    return PyramidalFlow(config, decomposition, divisors[-1])
+
+
 PARADIGMS: dict[ParadigmName, Callable[[ExperimentConfig, Decomposition, tuple[float, ...]], Paradigm]] = {
     "dfm": DecomposableFlowMatching,
     "flow_matching": _flow_matching,
+    "cascaded": Cascaded,
+    "pyramidal_flow": _pyramidal_flow,
 }
 
 
@@ -31,5 +40,4 @@ def build_paradigm(config: ExperimentConfig, decomposition: Decomposition, scale
     Args: decomposition: that the config names, with its weights if it has any. scale_std: standard deviation of each
         scale on the training data, [S]; used only if data.standardize.
     """
-    divisors = scale_std if config.data.standardize else (1.0,) * config.num_stages
-    return PARADIGMS[config.paradigm](config, decomposition, divisors)
+    return PARADIGMS[config.paradigm](config, decomposition, scale_divisors(config, scale_std))

@@ -11,10 +11,10 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.path import interpolate, velocity
-from dfm_core.flow.schedules import sampling_schedule
+from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import follow
+from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal
 
@@ -61,8 +61,10 @@ class DecomposableFlowMatching:
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
     ) -> SampleResult:
-        schedule = sampling_schedule(self.config, sampling)
-        return follow(model, labels, indices, seed, sampling, schedule, self.synthesize, watcher)
+        legs = sampling_legs(self.config, sampling)
+        walk = Walk(model, labels, indices, seed, sampling, legs, watcher)
+        scales = walk.follow(walk.start(), 0, lambda step: self.synthesize(step.estimate()))
+        return walk.result(self.synthesize(scales))
 
     def analyze(self, images: Tensor) -> list[Tensor]:
         """Scales as the model sees them, coarsest first."""

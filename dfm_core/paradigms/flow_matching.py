@@ -17,7 +17,7 @@ from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import stage_schedule
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import follow
+from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal, normal_scalars
 
@@ -52,8 +52,9 @@ class FlowMatching:
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
     ) -> SampleResult:
-        schedule = stage_schedule(sampling.steps, (), sampling.time_shift)
-        return follow(model, labels, indices, seed, sampling, schedule, self._image, watcher)
+        legs = [stage_schedule(sampling.steps, (), sampling.time_shift)]
+        walk = Walk(model, labels, indices, seed, sampling, legs, watcher)
+        return walk.result(self._image(walk.follow(walk.start(), 0, lambda step: self._image(step.estimate()))))
 
     def _image(self, scales: Sequence[Tensor]) -> Tensor:
         (image,) = scales

@@ -1,4 +1,4 @@
-"""Sampling that all paradigms of one trajectory share: noise, the guided velocity, the solver, the watcher."""
+"""Sampling that all paradigms share: noise, the guided velocity, the solver, the watcher."""
 
 from __future__ import annotations
 
@@ -9,40 +9,71 @@ from torch import Tensor
 
 from dfm_core.config import SamplingConfig
 from dfm_core.flow.schedules import StageSchedule
-from dfm_core.flow.solvers import SolverStep, solve
+from dfm_core.flow.solvers import SolverStep, Times, solve
 from dfm_core.paradigms.base import SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.guided import GuidedField
 from dfm_core.seeding import normal
 
-ToImages = Callable[[Sequence[Tensor]], Tensor]
-"""The first scales as the model sees them, one to all -> images, at the side of the last of them."""
+Preview = Callable[[SolverStep], Tensor]
+"""The images that a paradigm would show after a solver step, at the side of the scale that moves."""
 
 
-@torch.no_grad()
-def follow(
-    model: VelocityPredictor,
-    labels: Tensor,
-    indices: Sequence[int],
-    seed: int,
-    sampling: SamplingConfig,
-    schedule: StageSchedule,
-    to_images: ToImages,
-    watcher: SampleWatcher | None,
-) -> SampleResult:
-    """Follows the guided velocity from noise along a schedule; the arguments of `Paradigm.sample` and what is its own.
+class Walk:
+    """One call of `Paradigm.sample` on its way from noise to images, leg by leg; float64 throughout.
 
-    Args: schedule: of all scales. to_images: how the paradigm puts scales together.
+    Args: as of `Paradigm.sample`. legs: the schedules to come, for the watcher's count of steps.
     """
-    noises = [
-        normal(seed, f"sample_noise/{s}", indices, shape).to(labels.device)
-        for s, shape in enumerate(model.scale_shapes)
-    ]
-    field = GuidedField(model, labels, sampling)
 
-    def report(step: SolverStep) -> None:
-        if watcher is not None:
-            progress = (step.n, step.num_steps, step.ends_stage, step.state)
-            watcher(SampleProgress(*progress, lambda: to_images(step.estimate()).float()))
+    def __init__(
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        legs: Sequence[StageSchedule],
+        watcher: SampleWatcher | None,
+    ) -> None:
+        self.legs = tuple(legs)
+        self._field = GuidedField(model, labels, sampling)
+        self._shapes, self._indices, self._seed = model.scale_shapes, indices, seed
+        self._device, self._solver, self._watcher = labels.device, sampling.solver, watcher
+        self._steps_done = 0
 
-    scales = solve(field, noises, schedule, sampling.solver, report)
-    return SampleResult(to_images(scales).float(), field.num_evaluations)
+    def start(self) -> list[Tensor]:
+        """Independent noise for every scale."""
+        return [self.noise(f"sample_noise/{s}", s) for s in range(len(self._shapes))]
+
+    def noise(self, stream: str, scale: int) -> Tensor:
+        """Standard normal noise of a scale's shape, [B, *scale_shapes[scale]] float64."""
+        return normal(self._seed, stream, self._indices, self._shapes[scale]).to(self._device).double()
+
+    @torch.no_grad()
+    def follow(
+        self,
+        state: Sequence[Tensor],
+        leg: int,
+        preview: Preview,
+        network_times: Callable[[Times], Times] | None = None,
+    ) -> list[Tensor]:
+        """The state after a leg, in a list that the caller may change.
+
+        Args: preview: for the watcher. network_times: from the schedule's timesteps to those that the network is
+            given; None: they are the same.
+        """
+        before, total = self._steps_done, sum(schedule.num_steps for schedule in self.legs)
+
+        def field(scales: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
+            return self._field(scales, times if network_times is None else network_times(times), moving)
+
+        def report(step: SolverStep) -> None:
+            self._steps_done = before + step.n
+            if self._watcher is not None:
+                progress = (self._steps_done, total, step.ends_stage, step.state)
+                self._watcher(SampleProgress(*progress, lambda: preview(step).float()))
+
+        return list(solve(field, state, self.legs[leg], self._solver, report))  # not the list that the watcher was shown
+
+    def result(self, images: Tensor) -> SampleResult:
+        """Images in the data's range, [B, C, (T,) H, W]."""
+        return SampleResult(images.float(), self._field.num_evaluations)

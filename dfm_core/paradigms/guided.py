@@ -26,13 +26,13 @@ class GuidedField:
     num_evaluations: int = 0
     """Network evaluations per image so far; guidance counts twice."""
 
-    def __call__(self, state: Sequence[Tensor], times: Times, num_active: int) -> list[Tensor]:
+    def __call__(self, state: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
         """Velocities of all scales, float32; one guidance weight for all, each scale only in its interval of t."""
         labels, batch = self.labels, self.labels.shape[0]
         scales = [scale.float() for scale in state]
         t = torch.tensor(times, dtype=torch.float32, device=labels.device).expand(batch, -1)
-        mask = (torch.arange(len(scales), device=labels.device) < num_active).float().expand(batch, -1)
-        guided = guided_scales(times, num_active, self.sampling)
+        mask = (torch.arange(len(scales), device=labels.device) < moving.stop).float().expand(batch, -1)
+        guided = guided_scales(times, moving, self.sampling)
         if not guided:
             self.num_evaluations += 1
             return self.model(scales, t, mask, labels)

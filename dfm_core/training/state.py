@@ -22,6 +22,7 @@ from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DataShape
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel
+from dfm_core.paradigms.standardization import scale_divisors
 from dfm_core.seeding import sample_generator
 from dfm_core.training.engine import STATE_KINDS, State, StateKind, TrainingEngine
 
@@ -122,9 +123,10 @@ def write_snapshot_files(
 def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
     """A velocity model with initial weights that depend on the config's seed alone.
 
-    Args: scale_std: standard deviation of each scale on the training data; the model sees ones if standardised.
+    Args: scale_std: standard deviation of each scale on the training data.
     """
-    data_std = (1.0,) * config.num_stages if config.data.standardize else scale_std
+    divisors = scale_divisors(config, scale_std)
+    data_std = [std / divisor for std, divisor in zip(scale_std, divisors, strict=True)]
     model = VelocityModel(config, shape, data_std=data_std)
     draw = sample_generator(config.seed, "initial_weights", 0)
     generator = torch.Generator().manual_seed(int(draw.integers(2**63)))

@@ -1,0 +1,81 @@
+"""What each paradigm needs of the other settings: (key, message) of each rule broken. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from dfm_core.config import ExperimentConfig, ModelConfig, stage_columns
+
+Rule = tuple[str, str]
+
+
+def paradigm_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """What the paradigm cannot work with."""
+    if config.paradigm == "flow_matching":
+        yield from _flow_matching_problems(config)
+    elif config.paradigm == "cascaded":
+        yield from _cascade_problems(config)
+    elif config.paradigm == "pyramidal_flow":
+        yield from _pyramidal_problems(config)
+
+
+def _flow_matching_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    if config.num_stages != 1:
+        message = (
+            f"flow_matching has one scale, got {config.num_stages}; give decomposition.resolutions the last one only"
+        )
+        yield "decomposition.resolutions", message
+    if config.decomposition.domain == "frequency":
+        yield "decomposition.domain", "flow_matching generates images, which frequency coefficients are not"
+
+
+def _level_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """Of the paradigms that generate an image at growing resolutions."""
+    name = config.decomposition.name
+    if name != "levels":
+        yield "decomposition.name", f"{config.paradigm} generates the image at each resolution: levels, not {name}"
+    if config.training.timesteps == "tied":
+        yield "training.timesteps", f"tied is for dfm; {config.paradigm} generates one stage after the other"
+
+
+def _cascade_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    yield from _level_problems(config)
+    if config.num_stages != 2:
+        message = f"a cascade has two stages, got {list(config.decomposition.resolutions)}"
+        yield "decomposition.resolutions", message
+    is_one_network = len(config.own_stages) == 1
+    if not config.experts.steps and not config.experts.compute_shares and not is_one_network:
+        message = "a cascade trains a network per stage: give the steps of each, e.g. [400000, 100000]"
+        yield "experts.steps", f"{message}, or experts.compute_shares with the sweep's compute.budget"
+    per_stage, default = "weights per stage mean nothing to a cascade, which has networks per stage", ModelConfig()
+    for setting in ("backbone", "specialization", "lora_rank"):
+        if getattr(config.model, setting) != getattr(default, setting) and not config.experts.steps:
+            yield f"model.{setting}", per_stage  # with experts.steps the experts' rule says it
+
+
+def _pyramidal_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    yield from _level_problems(config)
+    resolutions, batch = config.decomposition.resolutions, config.training.batch_size
+    if len(resolutions) not in (2, 3):
+        yield "decomposition.resolutions", f"pyramidal_flow has 2 or 3 stages, got {list(resolutions)}"
+    for coarse, fine in pairwise(resolutions):
+        if fine != 2 * coarse:
+            yield (
+                "decomposition.resolutions",
+                f"pyramidal_flow doubles the side from stage to stage, not {coarse} to {fine}",
+            )
+    sampling = config.sampling
+    if sampling.guidance_interval != (0.0, 1.0):
+        yield "sampling.guidance_interval", "pyramidal_flow is guided everywhere: give [0.0, 1.0]"
+    if sampling.time_shift != 1.0:
+        yield "sampling.time_shift", f"{sampling.time_shift:g}: pyramidal_flow has a time grid of its own; give 1"
+    shares = config.stage_probabilities
+    if len(shares) != config.num_stages or abs(sum(shares) - 1.0) > 1e-6:
+        return  # which the rule of the shares themselves reports
+    if 0.0 in shares:
+        yield "training.stage_probabilities", f"{list(shares)}: one network learns all stages, so no share may be 0"
+    columns = stage_columns(shares)
+    if batch % sum(columns):
+        message = f"{batch} is not a multiple of {sum(columns)}, which deals the shares {list(columns)} out"
+        yield "training.batch_size", message

@@ -1,0 +1,89 @@
+"""The cascaded baseline: a network for the coarse image, and one that makes the fine image from it (numerics 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.decompositions.base import Decomposition
+from dfm_core.flow.path import interpolate, velocity
+from dfm_core.flow.schedules import sampling_legs
+from dfm_core.flow.solvers import SolverStep
+from dfm_core.flow.timesteps import logit_normal
+from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.following import Walk
+from dfm_core.paradigms.labels import drop_labels
+from dfm_core.seeding import normal, normal_scalars
+from dfm_core.wiring import network
+
+
+@dataclass(frozen=True)
+class Cascaded:
+    """Flow matching on each level, given the level below with a little noise (paper, appendix B)."""
+
+    config: ExperimentConfig
+    decomposition: Decomposition
+    level_std: tuple[float, ...]
+    """What each level is divided by before noising; ones unless the data is standardised."""
+
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
+        """L = E mean((v_hat - v)^2) on the level of the network's stage.
+
+        The level's t is logit-normal(location, scale). The level below is the condition, at a t that is
+        logit-normal(previous_location, previous_scale): its noise, 1 - t, hides the errors it will have in sampling.
+        Raises: AssertionError if the config trains several stages, which are networks of their own.
+        """
+        training, seed, device = self.config.training, self.config.seed, batch.images.device
+        (stage,) = network(self.config).stages
+        levels = self.analyze(batch.images)
+        z = normal_scalars(seed, "timestep", batch.indices, len(levels))
+        t = torch.zeros(len(batch.indices), len(levels), device=device)
+        t[:, stage] = logit_normal(z[:, stage], training.location, training.scale).float().to(device)
+        if stage > 0:
+            condition_t = logit_normal(z[:, stage - 1], training.previous_location, training.previous_scale)
+            t[:, stage - 1] = condition_t.float().to(device)
+        noises = [
+            normal(seed, f"noise/{s}", batch.indices, tuple(level.shape[1:])).to(device)
+            for s, level in enumerate(levels)
+        ]
+        noisy = [interpolate(noise, data, t[:, s]) for s, (noise, data) in enumerate(zip(noises, levels, strict=True))]
+        mask = (torch.arange(len(levels), device=device) <= stage).float().expand(len(batch.indices), -1)
+        labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
+        predicted = model(noisy, t, mask, labels)[stage]
+        errors = (predicted - velocity(noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
+        own = (torch.arange(len(levels), device=device) == stage).float()
+        return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices))
+
+    def sample(
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        watcher: SampleWatcher | None = None,
+    ) -> SampleResult:
+        """Level after level; each finished level gets fresh noise before the next network reads it."""
+        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher)
+        state = walk.follow(walk.start(), 0, self._preview)
+        for stage in range(1, len(state)):
+            fresh = walk.noise(f"condition_noise/{stage - 1}", stage - 1)
+            kept = 1.0 - sampling.condition_noise
+            state[stage - 1] = kept * state[stage - 1] + sampling.condition_noise * fresh
+            state = walk.follow(state, stage, self._preview)
+        return walk.result(self.synthesize(state))
+
+    def analyze(self, images: Tensor) -> list[Tensor]:
+        """The levels as the networks see them, coarsest first."""
+        return [x / std for x, std in zip(self.decomposition.analyze(images), self.level_std, strict=True)]
+
+    def synthesize(self, levels: Sequence[Tensor]) -> Tensor:
+        """The last of the given levels as images."""
+        return levels[-1] * self.level_std[len(levels) - 1]
+
+    def _preview(self, step: SolverStep) -> Tensor:
+        return self.synthesize(step.estimate())

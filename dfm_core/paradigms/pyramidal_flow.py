@@ -1,0 +1,147 @@
+"""The Pyramidal Flow baseline: one flow cut into stages of growing resolution (Jin et al. 2024; numerics 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfm_core.config import ExperimentConfig, SamplingConfig, stage_columns
+from dfm_core.decompositions.base import Decomposition
+from dfm_core.flow.block_noise import block_mean, block_noise, repeat_blocks
+from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages
+from dfm_core.flow.path import expand_like
+from dfm_core.flow.schedules import sampling_legs
+from dfm_core.flow.solvers import SolverStep, Times
+from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.following import Walk
+from dfm_core.paradigms.labels import drop_labels
+from dfm_core.seeding import normal, uniform
+
+
+@dataclass(frozen=True)
+class PyramidalFlow:
+    """A stage runs from the upsampled, noised end of the one before to its own level, with less noise."""
+
+    config: ExperimentConfig
+    decomposition: Decomposition
+    image_std: float
+    """What all levels are divided by before noising; 1 unless the data is standardised."""
+
+    @property
+    def stages(self) -> tuple[PyramidStage, ...]:
+        return pyramid_stages(self.config.num_stages, self.config.pyramidal_flow.gamma)
+
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
+        """L = E mean((v_hat - (end - start))^2) over the samples of all stages (numerics 8.2).
+
+        Which samples train a stage follows from their place in the batch; progress is uniform, in whole ticks.
+        """
+        training, seed, device = self.config.training, self.config.seed, batch.images.device
+        levels = [level / self.image_std for level in self.decomposition.analyze(batch.images)]
+        finest = normal(seed, "noise/0", batch.indices, tuple(levels[-1].shape[1:])).to(device)
+        noises = noise_pyramid(finest, len(levels))
+        ticks = (uniform(seed, "progress", batch.indices) * NUM_TICKS).floor()
+        progress = (ticks / NUM_TICKS).float().to(device)
+        stage = sample_stages(self.config, batch.indices).to(device)
+        own = (stage[:, None] == torch.arange(len(levels), device=device)).float()  # [B, S]
+
+        states, targets, times = [], [], []
+        for q, wired in enumerate(self.stages):
+            start, end = stage_ends(wired, levels[q], levels[q - 1] if q else None, noises[q])
+            weight = expand_like(progress, start)
+            states.append((1 - weight) * start + weight * end)
+            targets.append(end - start)
+            times.append(wired.start_t + (wired.end_t - wired.start_t) * progress)
+        mask = (torch.arange(len(levels), device=device) <= stage[:, None]).float()
+        labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
+        predicted = model(states, own * torch.stack(times, dim=1), mask, labels)
+        errors = torch.stack(
+            [
+                (guess - target).square().flatten(1).mean(dim=1)
+                for guess, target in zip(predicted, targets, strict=True)
+            ],
+            dim=1,
+        )
+        counted = own * errors
+        return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0))
+
+    def sample(
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        watcher: SampleWatcher | None = None,
+    ) -> SampleResult:
+        """Stage after stage, with a jump between them (numerics 8.3)."""
+        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher)
+        gamma, state = self.config.pyramidal_flow.gamma, walk.start()
+        for q, wired in enumerate(self.stages):
+            if q > 0:
+                noise = block_noise(state[q], gamma)
+                state[q] = wired.jump_scale * repeat_blocks(state[q - 1]) + wired.jump_noise * noise
+
+            def network_times(times: Times, q: int = q, wired: PyramidStage = wired) -> Times:
+                return [wired.network_t(t) if s == q else 0.0 for s, t in enumerate(times)]
+
+            def preview(step: SolverStep, wired: PyramidStage = wired) -> Tensor:
+                return self.image_std * clean_estimate(wired, step)
+
+            state = walk.follow(state, q, preview, network_times)
+        return walk.result(self.image_std * state[-1])
+
+
+def sample_stages(config: ExperimentConfig, indices: Sequence[int]) -> Tensor:
+    """The stage that each training sample is used for, [B] int64.
+
+    The batch is dealt out in columns, as many as make all shares whole, so that every batch, and nearly every part of
+    one, has the shares exactly (numerics 8.2).
+    """
+    columns = stage_columns(config.stage_probabilities)
+    order = [stage for stage, count in enumerate(columns) for _ in range(count)]
+    return torch.tensor([order[index % config.training.batch_size % len(order)] for index in indices])
+
+
+def noise_pyramid(noise: Tensor, num_levels: int) -> list[Tensor]:
+    """One white noise at every resolution, coarsest first: twice the mean over blocks stays white with variance 1.
+
+    Args: noise: at the finest resolution, [B, C, (T,) r, r].
+    """
+    levels = [noise]
+    while len(levels) < num_levels:
+        levels.insert(0, 2 * block_mean(levels[0]))
+    return levels
+
+
+def stage_ends(stage: PyramidStage, level: Tensor, coarser: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a sample's stage starts and ends (numerics 8.2).
+
+    Args: level: the clean level, [B, C, (T,) r, r]. coarser: the one below; None in the first stage, which starts as
+        noise. noise: of the level, same shape.
+    """
+    start = stage.start_noise * noise
+    if coarser is not None:
+        start = start + (1.0 - stage.start_noise) * repeat_blocks(coarser)
+    return start, stage.end_noise * noise + (1.0 - stage.end_noise) * level
+
+
+def clean_estimate(stage: PyramidStage, step: SolverStep) -> Tensor:
+    """The clean level that a stage is heading for, from its state and its last velocity (numerics 8.3).
+
+    Both ends of the stage follow from them. In what differs inside blocks the start is noise alone; in the blocks'
+    means both ends mix the same noise and the same image.
+    """
+    (q,), (velocity,) = step.moving, step.velocities
+    end = step.state[q] + (1.0 - step.times[q]) * velocity
+    start = end - velocity
+    start_noise, end_noise = stage.start_noise, stage.end_noise
+    if q == 0:
+        return (end - end_noise * start) / (1.0 - end_noise)
+    start_mean, end_mean = repeat_blocks(block_mean(start)), repeat_blocks(block_mean(end))
+    details = ((end - end_mean) - end_noise / start_noise * (start - start_mean)) / (1.0 - end_noise)
+    mean = (start_noise * end_mean - end_noise * start_mean) / (start_noise - end_noise)
+    return mean + details

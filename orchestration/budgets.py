@@ -1,0 +1,75 @@
+"""Equal compute: a budget of training FLOPs from which each row's steps follow (numerics 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from annotated_types import Gt, Interval, Len
+
+from dfm_core.config import ExperimentConfig, expert_config
+from orchestration.chains import flops_per_step, spent_flops
+
+TOLERANCE = 0.01
+"""Rows of one table may differ by this share in training compute without the sweep saying so."""
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """The sweep's `compute:`."""
+
+    budget: Annotated[float, Gt(0.0)] | str | None = None
+    """Training FLOPs of every row, or the label of the row whose `training.steps` set them; the steps of all other
+    rows, and of a cascade's networks, follow. Not given: every row has the steps that it says."""
+    measure_at: Annotated[tuple[Annotated[float, Interval(gt=0.0, le=1.0)], ...], Len(0, 100)] = ()
+    """Shares of the budget after which rows are measured; experts and cascades only at the end. Empty: at the end, or
+    as `evaluation.at_steps` says."""
+    allow_unequal: bool = False
+    """Rows of one part may differ by more than 1%; their table then says so."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Training FLOPs that every row of a sweep uses up."""
+
+    flops: float
+    set_by: str | None
+    """Label of the row whose own steps set them."""
+    measure_at: tuple[float, ...] = ()
+
+    def problems(self, label: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(key, message) of what a row must not say, since it follows."""
+        if label == self.set_by or "training.steps" not in settings:
+            return []
+        return [("training.steps", "follow from compute.budget; leave them out")]
+
+    def applied(self, config: ExperimentConfig) -> ExperimentConfig:
+        """The config with steps that use up the budget as nearly as whole ones do; explicit `experts.steps` stay."""
+        experts = config.experts
+        if experts.steps:
+            return config
+        if experts.compute_shares:
+            networks = [expert_config(config, stage) for stage in range(config.num_stages)]
+            steps = tuple(
+                _steps(share * self.flops, own) for share, own in zip(experts.compute_shares, networks, strict=True)
+            )
+            return replace(config, experts=replace(experts, steps=steps, compute_shares=()))
+        count = _steps(self.flops, config)
+        own = replace(config, training=replace(config.training, steps=count))
+        if not self.measure_at:
+            return own
+        at_steps = tuple(sorted({max(1, round(share * count)) for share in self.measure_at}))
+        return replace(own, evaluation=replace(config.evaluation, at_steps=at_steps))
+
+
+def _steps(flops: float, config: ExperimentConfig) -> int:
+    return max(1, round(flops / flops_per_step(config)))
+
+
+def compute_spread(rows: Mapping[str, ExperimentConfig]) -> tuple[float, str]:
+    """By how much the training compute of rows differs, as a share of the least; the most and the least in words."""
+    spent = {label: spent_flops(config) for label, config in rows.items()}
+    most, least = max(spent, key=lambda label: spent[label]), min(spent, key=lambda label: spent[label])
+    words = f"{most!r} {spent[most]:.4g} FLOPs, {least!r} {spent[least]:.4g}"
+    return spent[most] / spent[least] - 1.0, words

@@ -1,0 +1,30 @@
+"""Beside which of the paper's numbers a sweep's tables stand: the sweep's `published:` keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """The sweep's `published:`."""
+
+    table: str
+    """A table of the paper, e.g. table2."""
+    metrics: dict[str, str] = field(default_factory=dict)
+    """Our metric -> the published one that it stands beside."""
+    same_setting: bool = True
+    """false: data, model or metric are not the paper's, so that only the order of the rows can be compared."""
+
+
+@dataclass(frozen=True)
+class PublishedPart:
+    """A part's `published:`."""
+
+    part: str | None = None
+    """The table's part; default: of the part's own name."""
+    guidance: Annotated[float, Ge(0.0)] | None = None
+    """The guidance weight of the published values; default: 1."""
