@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dfm_core.config import SamplingConfig, Solver
+from dfm_core.config import Solver
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import to_pixels
 from dfm_core.flow.schedules import sampling_legs
@@ -127,13 +127,12 @@ class DFMPipeline:
         """
         arguments = _Arguments(self)
         classes = arguments.classes(labels)
-        sampling = SamplingConfig(
+        sampling = replace(
+            self.config.sampling,
             steps=arguments.steps(num_inference_steps),
             tau=arguments.tau(tau),
             guidance=arguments.guidance(guidance_scale),
-            guidance_interval=self.config.sampling.guidance_interval,
             solver=arguments.solver(solver),
-            time_shift=self.config.sampling.time_shift,
         )
         size = arguments.batch_size(batch_size, len(classes))
         arguments.check_output_type(output_type)
@@ -230,13 +229,13 @@ class _Arguments:
         return self._default.steps
 
     def tau(self, tau: float | Sequence[float] | None) -> tuple[float, ...]:
-        count = self._num_stages - 1
+        count = len(self._default.tau)
         if tau is None:
             return self._default.tau
         values = tuple(tau) if isinstance(tau, Sequence) else (tau,) * max(count, 1)
         if len(values) == count and all(_is_number(value) and 0 < value <= 1 for value in values):
             return values
-        allowed = f"give one in (0, 1], or {count}" if count else "a model of one stage has none"
+        allowed = f"give one in (0, 1], or {count}" if count else "this model has none"
         self._problems.append(f"tau {tau!r}: {allowed}")
         return self._default.tau
 

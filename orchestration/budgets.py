@@ -12,7 +12,7 @@ from dfm_core.config import ExperimentConfig, expert_config
 from orchestration.chains import flops_per_step, spent_flops
 
 TOLERANCE = 0.01
-"""Rows of one table may differ by this share in training compute without the sweep saying so."""
+"""Rows of one part may differ by this share in training compute without the sweep saying so."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Budget:
         """(key, message) of what a row must not say, since it follows."""
         if label == self.set_by or "training.steps" not in settings:
             return []
-        return [("training.steps", "follow from compute.budget; leave them out")]
+        return [("training.steps", "steps follow from compute.budget; leave them out")]
 
     def applied(self, config: ExperimentConfig) -> ExperimentConfig:
         """The config with steps that use up the budget as nearly as whole ones do; explicit `experts.steps` stay."""

@@ -206,6 +206,9 @@ def _resolve_row(common: Common, row: _Declared, budget: Budget | None) -> tuple
         broken.extend(broken_rules(config))
     elif config.experts.compute_shares and not config.experts.steps:
         broken.append(("experts.compute_shares", "are shares of the sweep's compute.budget, which is not given"))
+    if config.paradigm == "cascaded" and len(config.own_stages) < config.num_stages:
+        message = "one network of a cascade cannot be sampled without the other's snapshot: leave them out"
+        broken.append(("training.stage_probabilities", f"{message}, and give experts.steps"))
     found = [Problem(f"{_place(common, row, key)} (row {label!r})", message) for key, message in broken]
     found.extend(_dataset_problems(config.data.dataset, _place(common, row, "data.dataset")))
     if found:

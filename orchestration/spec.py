@@ -22,6 +22,7 @@ from orchestration.rows import NAME, Common, DeclaredPart, PartSpec, declared_pa
 from orchestration.runtime import RuntimeConfig
 from orchestration.validation import all_keys, field_types, validate
 
+_ROUNDING = 1e-9
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
 _EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 _RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
@@ -178,10 +179,10 @@ def _budget(
         message = "says when rows are measured, as evaluation.at_steps does: give one of them"
         problems.append(Problem(source.locate("compute.measure_at"), message))
     if not isinstance(given, str):
-        origin = source.origin.get("training.steps", "")
-        if origin.startswith((str(path), "command line")):
+        # Steps of a base file, or of the file under a budget from the command line, are simply overruled.
+        if _strength(source, "training.steps", path) >= _strength(source, "compute.budget", path):
             message = "steps follow from compute.budget: leave them out, or give the label of a row as the budget"
-            problems.append(Problem(origin, message))
+            problems.append(Problem(source.locate("training.steps"), message))
         return Budget(given, None, compute.measure_at), problems
     named = [row for part in declared for row in part.rows if row[0] == given]
     if not named:
@@ -194,13 +195,19 @@ def _budget(
     return Budget(spent_flops(config), given, compute.measure_at), problems
 
 
+def _strength(source: Source, key: str, path: Path) -> int:
+    """How close to the user a key was written: 0 nowhere or in a base, 1 in the sweep's file, 2 on the command line."""
+    origin = source.origin.get(key, "")
+    return 2 if origin.startswith("command line") else int(origin.startswith(f"{path}: "))
+
+
 def _unequal_compute(parts: Sequence[PartSpec], source: Source) -> Iterator[Problem]:
     for part in parts:
         rows = {row.label: row.configs[0] for row in part.rows}
         if len(rows) < 2:
             continue
         spread, words = compute_spread(rows)
-        if spread > TOLERANCE:
+        if spread > TOLERANCE + _ROUNDING:
             message = f"its rows differ by {spread:.1%} in training compute ({words})"
             mend = "give compute.budget, from which their steps follow, or compute.allow_unequal: true"
             yield Problem(f"{source.locate('parts')}.{part.name}", f"{message}; {mend}")

@@ -56,7 +56,7 @@ def test_inputs_come_before_their_readers() -> None:
         "training.batch_size=16",
         "training.class_dropout=0.2",
         "training.precision=bf16",
-        "model.size=nano",
+        "model.size=S",
         "model.preconditioning=none",
         "data.standardize=true",
         "seeds=[1]",

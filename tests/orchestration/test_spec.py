@@ -124,7 +124,7 @@ seeds: [0, 0]
         ("base=other.yaml", "it is composed before the overrides"),
         ("seed=5", "give `seeds=[0, 1, ...]`"),
         ("evaluation.metrics=[]", "should have at least 1 item"),
-        ("evaluation.metrics=[fvd]", "'fvd' is not allowed; did you mean 'fid'? allowed: fd_lite0_block10"),
+        ("evaluation.metrics=[fvdd]", "'fvdd' is not allowed; did you mean 'fvd'? allowed: fd_lite0_block10"),
         ("training.adam_beta2=1.0", "should be less than 1"),
         ("training.location=1e308", "less than or equal to 20"),
         ("training.steps=99999999999999999999999", "less than or equal to 1000000000"),
