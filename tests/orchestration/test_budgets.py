@@ -60,7 +60,7 @@ def test_the_budget_of_512_px_is_that_of_the_accounting() -> None:
 
 
 def test_a_longer_reference_row_lengthens_every_row() -> None:
-    short, long = load_sweep(SMALL), load_sweep(SMALL, ["training.steps=1000"])
+    short, long = load_sweep(SMALL, ["training.steps=500"]), load_sweep(SMALL, ["training.steps=1000"])
     for label in ("cascaded", "pyramidal_flow", "dfm"):
         ratio = spent_flops(config_of(long, label)) / spent_flops(config_of(short, label))
         assert ratio == pytest.approx(2, rel=0.01)
@@ -83,7 +83,7 @@ def test_a_cheaper_step_gets_more_of_them() -> None:
 
 
 def test_rows_are_measured_at_shares_of_the_budget_and_a_cascade_at_its_end() -> None:
-    spec = load_sweep(SMALL, ["compute.measure_at=[0.5, 1.0]"])
+    spec = load_sweep(SMALL, ["training.steps=500", "compute.measure_at=[0.5, 1.0]"])
     assert config_of(spec, "flow_matching").evaluation_steps == (250, 500)
     assert config_of(spec, "pyramidal_flow").evaluation_steps == (250, 501)
     assert config_of(spec, "cascaded").evaluation_steps == (502,)
