@@ -14,6 +14,7 @@ from analysis.plan_file import PlanFile
 from analysis.records import MISSING, Record
 from analysis.tables import NOTHING, scientific
 
+_BUSY = "accelerator time"
 _MOST_VALUES = 3
 _LONGEST_VALUE = 300
 
@@ -46,33 +47,40 @@ class Note:
 def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
     """Every training once: what was planned, and how long it took."""
     labels = plan.training_labels()
-    rows, times = [], []
+    rows, times, busy = [], [], []
     for digest, task in plan.trainings.items():
         record = records.get(digest, MISSING)
         times.append(record.metrics.get("seconds"))
+        busy.append(record.metrics.get("accelerator_seconds"))
         reached = max((step for curve in record.curves.values() for step, _ in curve), default=0)
         steps = f"{task.until_step:,}" if record.status == "done" else f"{reached:,} of {task.until_step:,}"
-        costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops), duration(times[-1])
-        rows.append((labels[digest], record.status, steps, *costs))
+        costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops)
+        rows.append((labels[digest], record.status, steps, *costs, duration(times[-1]), duration(busy[-1])))
     tasks = plan.trainings.values()
     images, flops = sum(task.num_images for task in tasks), sum(task.flops for task in tasks)
-    total = ("all", _done(records, plan.trainings), "", "", f"{images:,}", scientific(flops), _total(times))
-    header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time")
+    sums = f"{images:,}", scientific(flops), _total(times), _total(busy)
+    total = ("all", _done(records, plan.trainings), "", "", *sums)
+    header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time", _BUSY)
     return LedgerTable(header, tuple(rows), total)
 
 
 def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
     """Every evaluation once."""
-    rows, times = [], []
+    rows, times, busy = [], [], []
     for digest, task in plan.evaluations.items():
         record = records.get(digest, MISSING)
         times.append(record.metrics.get("seconds"))
+        busy.append(record.metrics.get("accelerator_seconds"))
         speed = record.metrics.get("images_per_second")
-        costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", duration(times[-1])
-        rows.append((task.title, record.status, *costs, NOTHING if speed is None else f"{speed:.3g}"))
-    samples = sum(task.num_samples for task in plan.evaluations.values())
-    total = ("all", _done(records, plan.evaluations), f"{samples:,}", "", _total(times), "")
-    header = ("evaluation", "status", "samples", "network evaluations / image", "wall time", "images / s")
+        costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", scientific(task.sampling_flops)
+        took = duration(times[-1]), duration(busy[-1]), NOTHING if speed is None else f"{speed:.3g}"
+        rows.append((task.title, record.status, *costs, *took))
+    tasks = plan.evaluations.values()
+    samples, flops = sum(task.num_samples for task in tasks), sum(task.sampling_flops for task in tasks)
+    sums = f"{samples:,}", "", scientific(flops), _total(times), _total(busy), ""
+    total = ("all", _done(records, plan.evaluations), *sums)
+    made = ("samples", "network evaluations / image", "FLOPs")
+    header = ("evaluation", "status", *made, "wall time", _BUSY, "images / s")
     return LedgerTable(header, tuple(rows), total)
 
 

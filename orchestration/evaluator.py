@@ -62,6 +62,8 @@ class RealGroup:
     labels: np.ndarray
     pixels: np.ndarray
     """The first images, for the grid."""
+    seconds: float
+    """That one evaluator was busy with it."""
 
 
 class Evaluator:
@@ -159,7 +161,7 @@ class Evaluator:
 
     def real_group(self, digest: str, dataset: str, split: str, begin: int, end: int) -> RealGroup:
         """Features of the real images begin..end - 1 of a split."""
-        images = load_dataset(dataset, split)
+        started, images = time.monotonic(), load_dataset(dataset, split)
         block10, head = [], []
         for start in range(begin, end, self._batch_size):
             features = self._measure(images.pixels[start : min(start + self._batch_size, end)])
@@ -167,7 +169,13 @@ class Evaluator:
             head.append(features.head.double().cpu().numpy())
             self._board.advanced.remote(digest, min(self._batch_size, end - start))
         shown = images.pixels[begin : min(end, GRID_ROWS * GRID_COLUMNS)].numpy()
-        return RealGroup(np.concatenate(block10), np.concatenate(head), images.labels[begin:end].numpy(), shown)
+        return RealGroup(
+            np.concatenate(block10),
+            np.concatenate(head),
+            images.labels[begin:end].numpy(),
+            shown,
+            time.monotonic() - started,
+        )
 
     def finish_reference(
         self, digest: str, num_classes: int, floor_images: int, seconds: float, num_train: int, *groups: RealGroup
@@ -191,6 +199,7 @@ class Evaluator:
             f"floor_fd_lite0_{name}": frechet_distance(Moments.of(torch.from_numpy(floors[name])), moments[name])
             for name in moments
         }
+        metrics["accelerator_seconds"] = sum(group.seconds for group in groups)
         metrics["floor_label_accuracy"] = float((probe.predict(held_out) == truth).mean())
         buffer = io.BytesIO()
         np.savez(

@@ -72,7 +72,7 @@ class Walk:
                 progress = (self._steps_done, total, step.ends_stage, step.state)
                 self._watcher(SampleProgress(*progress, lambda: preview(step).float()))
 
-        return list(solve(field, state, self.legs[leg], self._solver, report))  # not the list that the watcher was shown
+        return list(solve(field, state, self.legs[leg], self._solver, report))  # the watcher keeps its own
 
     def result(self, images: Tensor) -> SampleResult:
         """Images in the data's range, [B, C, (T,) H, W]."""

@@ -12,26 +12,27 @@ from analysis.records import Record
 from tests.analysis.builders import evaluate_digest, make_plan, train_digest
 
 PLAN = make_plan()
+COSTS = {"seconds": 5.0, "accelerator_seconds": 9.5, "images_per_second": 100.0}
 
 
 def test_the_ledger_counts_each_training_once() -> None:
     records = {
-        train_digest("DFM"): Record("done", {"seconds": 61.0}),
+        train_digest("DFM"): Record("done", {"seconds": 61.0, "accelerator_seconds": 122.0}),
         train_digest("flow matching"): Record("running", curves={"loss": ((20, 1.0), (40, 1.0))}),
     }
     table = training_ledger(make_plan(parts={"a": ("flow matching", "DFM"), "b": ("DFM",)}), records)
     assert table.rows == (
-        ("flow matching, seed=0", "running", "40 of 200", "1,234,567", "6,400", "2.00 × 10¹¹", "–"),
-        ("DFM, seed=0", "done", "200", "1,234,567", "6,400", "2.00 × 10¹¹", "1 min 01 s"),
+        ("flow matching, seed=0", "running", "40 of 200", "1,234,567", "6,400", "2.00 × 10¹¹", "–", "–"),
+        ("DFM, seed=0", "done", "200", "1,234,567", "6,400", "2.00 × 10¹¹", "1 min 01 s", "2 min 02 s"),
     )
-    assert table.total == ("all", "1 of 2 done", "", "", "12,800", "4.00 × 10¹¹", "1 min 01 s")
+    assert table.total == ("all", "1 of 2 done", "", "", "12,800", "4.00 × 10¹¹", "1 min 01 s", "2 min 02 s")
 
 
 def test_evaluations_are_counted_with_their_samples_and_seconds() -> None:
-    records = {evaluate_digest("DFM", 100): Record("done", {"seconds": 5.0, "images_per_second": 100.0})}
+    records = {evaluate_digest("DFM", 100): Record("done", COSTS)}
     table = evaluation_ledger(PLAN, records)
-    assert table.rows[2] == ("DFM @ 100", "done", "500", "40", "5.0 s", "100")
-    assert table.total == ("all", "1 of 4 done", "2,000", "", "5.0 s", "")
+    assert table.rows[2] == ("DFM @ 100", "done", "500", "40", "7.00 × 10¹⁰", "5.0 s", "9.5 s", "100")
+    assert table.total == ("all", "1 of 4 done", "2,000", "", "2.80 × 10¹¹", "5.0 s", "9.5 s", "")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch import Tensor
 from dfm_core.config import (
     DecompositionConfig,
     ExperimentConfig,
+    ExpertsConfig,
     ModelConfig,
     SamplingConfig,
     TrainingConfig,
@@ -22,6 +23,7 @@ from dfm_core.config import (
 from dfm_core.data.catalog import DataShape
 from dfm_core.data.datasets import ImageDataset
 from dfm_core.decompositions import build_decomposition
+from dfm_core.models.experts import StageExperts
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from dfm_core.training.state import build_model
@@ -96,7 +98,42 @@ THREE_SCALES: dict[str, Any] = {
     "sampling": SamplingConfig((2, 3, 2), (0.6, 0.8)),
 }
 """Values that give `tiny_dfm` a third scale."""
-PARADIGM_CONFIGS = {"dfm": tiny_dfm(), "flow_matching": tiny_flow_matching()}
+
+
+def tiny_cascade(stage: int | None, values: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """A cascade of sides 4 and 8 with 16 tokens: the training of one stage's network, or with None the whole."""
+    whole = {
+        "paradigm": "cascaded",
+        "decomposition": DecompositionConfig(name="levels", resolutions=(4, 8)),
+        "sampling": SamplingConfig(steps=(3, 2), tau=()),
+        "experts.steps": (6, 6),
+    }
+    config = with_values(tiny_dfm(), {**whole, **(values or {})})
+    return config if stage is None else one_network(config, stage)
+
+
+def one_network(config: ExperimentConfig, stage: int) -> ExperimentConfig:
+    """The config that trains one stage's network of several."""
+    shares = tuple(float(other == stage) for other in range(config.num_stages))
+    return with_values(config, {"training.stage_probabilities": shares, "experts": ExpertsConfig()})
+
+
+def tiny_pyramidal_flow(values: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """Pyramidal Flow with two stages of sides 4 and 8 and 16 tokens each."""
+    own = {
+        "paradigm": "pyramidal_flow",
+        "decomposition": DecompositionConfig(name="levels", resolutions=(4, 8)),
+        "sampling": SamplingConfig(steps=(3, 2), tau=()),
+    }
+    return with_values(tiny_dfm(), {**own, **(values or {})})
+
+
+PARADIGM_CONFIGS = {
+    "dfm": tiny_dfm(),
+    "flow_matching": tiny_flow_matching(),
+    "cascaded": tiny_cascade(None),
+    "pyramidal_flow": tiny_pyramidal_flow(),
+}
 """A config of every paradigm, for what all of them promise."""
 
 
@@ -111,6 +148,21 @@ def random_model(
         for parameter in model.parameters():
             parameter.normal_(std=0.15, generator=generator)
     return model
+
+
+def trainings(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
+    """The trainings behind a config: its own, or that of each network."""
+    if not config.experts.steps:
+        return (config,)
+    return tuple(one_network(config, stage) for stage in range(config.num_stages))
+
+
+def random_sampler(
+    config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None
+) -> VelocityModel | StageExperts:
+    """What samples a config: `random_model`, or one for each stage."""
+    models = [random_model(own, channels, scale_std) for own in trainings(config)]
+    return StageExperts(models) if config.experts.steps else models[0]
 
 
 def random_dataset(num_images: int = 20, side: int = 8, channels: int = 1) -> ImageDataset:

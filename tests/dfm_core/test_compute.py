@@ -22,7 +22,18 @@ from dfm_core.config import (
 )
 from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import VelocityModel
-from tests.dfm_core.builders import SHAPE, golden_json, paradigm_of, random_model, tiny_dfm, with_values
+from tests.dfm_core.builders import (
+    SHAPE,
+    golden_json,
+    one_network,
+    paradigm_of,
+    random_model,
+    random_sampler,
+    tiny_cascade,
+    tiny_dfm,
+    tiny_pyramidal_flow,
+    with_values,
+)
 
 GOLDEN = golden_json("model_params_flops")
 IMAGENET_CLASSES = 1000
@@ -94,6 +105,24 @@ FREQUENCIES = {
     "decomposition": DecompositionConfig("cosine", (16, 32), block_size=8, domain="frequency"),
     "model.patch_sizes": (1, 1),
 }
+PYRAMID: dict[str, Any] = {
+    "paradigm": "pyramidal_flow",
+    "decomposition": DecompositionConfig("levels", (4, 8)),
+    "sampling.tau": (),
+}
+PYRAMIDS: list[dict[str, Any]] = [
+    PYRAMID,
+    {**PYRAMID, **PER_STAGE},
+    {
+        **PYRAMID,
+        "decomposition": DecompositionConfig("levels", (2, 4, 8)),
+        "model.patch_sizes": (1, 2, 4),
+        "sampling": SamplingConfig((2, 3, 2), ()),
+    },
+    *({**PYRAMID, "model.specialization": kind} for kind in ("projection", "conditioning", "full")),
+    {**PYRAMID, "model.lora_rank": 5},
+    {**PYRAMID, "model.backbone": "tokenformer"},
+]
 VARIANTS: list[dict[str, Any]] = [
     *({"model.specialization": kind} for kind in get_args(Specialization)),
     {"model.lora_rank": 5},
@@ -105,11 +134,21 @@ VARIANTS: list[dict[str, Any]] = [
     {**PER_STAGE, "model.backbone": "tokenformer"},
     THREE_GRIDS,
     FREQUENCIES,
+    *PYRAMIDS,
 ]
 
 
 def label(values: dict[str, Any]) -> str:
     return "-".join(str(value) for value in values.values() if isinstance(value, str | int)) or "three"
+
+
+CASCADES: list[dict[str, Any]] = [
+    {},
+    {"cascade.condition_tokens": "joined"},
+    {"cascade.condition_tokens": "joined", **PER_STAGE},
+    PER_STAGE,
+    {"model.preconditioning": "none", "model.stage_embedding": False},
+]
 
 
 def build_on(device: str, config: ExperimentConfig, shape: DataShape) -> VelocityModel:
@@ -137,7 +176,7 @@ def counted_macs(model: VelocityModel, stage: int, device: str) -> float:
 def assert_counted(config: ExperimentConfig, shape: DataShape, device: str = "cpu") -> None:
     model, cost = build_on(device, config, shape), model_cost(config, shape)
     assert sum(p.numel() for p in model.parameters()) == cost.num_parameters
-    for stage in range(config.num_stages if device == "cpu" else 1):
+    for stage in config.own_stages if device == "cpu" else config.own_stages[:1]:
         assert counted_macs(model, stage, device) == pytest.approx(cost.stage_macs[stage], rel=0.01)
 
 
@@ -154,6 +193,24 @@ def test_small_models_are_as_large_as_the_formula_says(
 @pytest.mark.parametrize("values", VARIANTS, ids=label)
 def test_every_variant_is_as_large_as_the_formula_says(values: dict[str, Any], frames: int | None) -> None:
     assert_counted(with_values(tiny_dfm(), values), DataShape(3, 5, frames))
+
+
+@pytest.mark.parametrize("frames", [None, 3], ids=["image", "video"])
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("values", CASCADES, ids=label)
+def test_every_network_of_a_cascade_is_as_large_as_the_formula_says(
+    values: dict[str, Any], stage: int, frames: int | None
+) -> None:
+    config, shape = tiny_cascade(stage, values), DataShape(3, 5, frames)
+    assert_counted(config, shape)
+    whole, own = model_cost(tiny_cascade(None, values), shape), model_cost(config, shape)
+    assert own.stage_macs == tuple(macs if s == stage else 0 for s, macs in enumerate(whole.stage_macs))
+    assert own.num_tokens == tuple(count if s == stage else 0 for s, count in enumerate(whole.num_tokens))
+
+
+def test_a_cascade_has_the_weights_of_both_its_networks() -> None:
+    whole, *parts = (model_cost(tiny_cascade(stage), SHAPE).num_parameters for stage in (None, 0, 1))
+    assert whole == sum(parts)
 
 
 @pytest.mark.parametrize(("size", "positions"), [("S", "sincos"), ("B", "rope"), ("L", "rope"), ("XL", "rope")])
@@ -265,3 +322,101 @@ def test_dfm_costs_what_flow_matching_costs() -> None:
             for shape in (((32, 64), (1, 2)), ((64,), (2,)))
         )
         assert two / one == pytest.approx(relative, abs=5e-5)
+
+
+def flow_matching_macs(size: ModelSize) -> int:
+    """Of the baseline at 512 px with patch 2, numerics 11."""
+    return model_cost(latent_config(size, (64,), (2,), stage_embedding=False), LATENTS).stage_macs[0]
+
+
+def pyramid_config(size: ModelSize, **model: Any) -> ExperimentConfig:
+    own = {"paradigm": "pyramidal_flow", "decomposition.name": "levels", "sampling.tau": ()}
+    return with_values(latent_config(size, (32, 64), (1, 2), **model), own)
+
+
+@pytest.mark.parametrize(("size", "relative"), [("XL", 0.9999), ("B", 0.9996)])
+def test_pyramidal_flow_with_a_patch_per_stage_costs_what_flow_matching_costs(size: ModelSize, relative: float) -> None:
+    config = pyramid_config(size)
+    cost = model_cost(config, LATENTS)
+    assert cost.num_tokens == (1024, 1024)
+    per_image = training_flops(with_values(config, {"training.batch_size": 1}), cost, 1) / 6
+    assert per_image / flow_matching_macs(size) == pytest.approx(relative, abs=5e-5)
+
+
+@pytest.mark.parametrize(("size", "relative", "batch"), [("XL", 0.6131, 418), ("B", 0.6081, 421)])
+def test_pyramidal_flow_with_one_patch_pays_for_a_larger_batch(size: ModelSize, relative: float, batch: int) -> None:
+    config = with_values(pyramid_config(size, patch_grid="per_stage"), {"model.patch_sizes": (2, 2)})
+    cost = model_cost(config, LATENTS)
+    assert cost.num_tokens == (256, 1024)
+    per_image = training_flops(with_values(config, {"training.batch_size": 1}), cost, 1) / 6
+    assert per_image / flow_matching_macs(size) == pytest.approx(relative, abs=5e-5)
+    assert round(256 / (per_image / flow_matching_macs(size))) == batch
+    base = 6 * flow_matching_macs(size) * 256
+    assert training_flops(with_values(config, {"training.batch_size": batch}), cost, 1) == pytest.approx(base, rel=2e-3)
+
+
+def test_three_stages_of_pyramidal_flow_train_as_one_two_one() -> None:
+    config = with_values(
+        pyramid_config("B", patch_grid="per_stage"),
+        {"decomposition.resolutions": (16, 32, 64), "model.patch_sizes": (2, 2, 2), "training.batch_size": 4},
+    )
+    cost = model_cost(config, LATENTS)
+    assert cost.num_tokens == (64, 256, 1024)
+    coarse, middle, fine = cost.stage_macs
+    assert training_flops(config, cost, 1) == 6 * (coarse + 2 * middle + fine)
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens", "relative"),
+    [("XL", "added", 0.9998), ("B", "added", 0.9995), ("XL", "joined", 1.251), ("B", "joined", 1.272)],
+)
+def test_a_cascade_of_80_to_20_steps_costs_its_share(size: ModelSize, tokens: str, relative: float) -> None:
+    own = {
+        "paradigm": "cascaded",
+        "decomposition.name": "levels",
+        "sampling.tau": (),
+        "experts.steps": (80, 20),
+        "cascade.condition_tokens": tokens,
+        "training.batch_size": 1,
+    }
+    config = with_values(latent_config(size, (32, 64), (1, 2)), own)
+    parts = [one_network(config, stage) for stage in (0, 1)]
+    costs = [model_cost(part, LATENTS) for part in parts]
+    assert costs[1].num_tokens[1] == (1024 if tokens == "added" else 2048)
+    flops = sum(
+        training_flops(part, cost, steps) for part, cost, steps in zip(parts, costs, config.experts.steps, strict=True)
+    )
+    per_image = flops / 6 / 100
+    assert per_image / flow_matching_macs(size) == pytest.approx(relative, abs=5e-5 if tokens == "added" else 5e-4)
+
+
+def test_sampling_a_cascade_runs_each_network_in_its_own_steps() -> None:
+    config = tiny_cascade(None, {"cascade.condition_tokens": "joined", "sampling.guidance": 2.0})
+    cost = model_cost(config, SHAPE)
+    coarse, fine = cost.stage_macs
+    assert fine > coarse
+    assert num_evaluations(config) == 2 * (3 + 2)
+    assert sampling_flops(config, cost, 10) == 2 * 2 * (3 * coarse + 2 * fine) * 10
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_cascade(None),
+        tiny_cascade(None, {"cascade.condition_tokens": "joined"}),
+        tiny_cascade(None, {"sampling.guidance_interval": (0.2, 0.75)}),
+        *(tiny_pyramidal_flow(values) for values in PYRAMIDS[:3]),
+    ],
+    ids=["added", "joined", "interval", "pyramid", "grid_per_stage", "three_stages"],
+)
+def test_the_plan_of_sampling_stage_after_stage_equals_what_sampling_does(
+    config: ExperimentConfig, guidance: float, solver: str
+) -> None:
+    config = with_values(config, {"sampling.guidance": guidance, "sampling.solver": solver})
+    sampler, labels = random_sampler(config), torch.tensor([0, 2])
+    with sdpa_kernel(SDPBackend.MATH), counting() as counter:
+        result = paradigm_of(config).sample(sampler, labels, range(2), 0, config.sampling)
+    assert result.num_evaluations == num_evaluations(config)
+    assert counter.get_total_flops() == pytest.approx(sampling_flops(config, model_cost(config, SHAPE), 2), rel=0.01)

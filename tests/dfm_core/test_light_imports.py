@@ -25,6 +25,9 @@ def loaded_after(statement: str) -> set[str]:
     [
         "dfm_core.config",
         "dfm_core.config_rules",
+        "dfm_core.wiring",
+        "dfm_core.flow.jumps",
+        "dfm_core.flow.schedules",
         "dfm_core.compute",
         "dfm_core.data.catalog",
         "dfm_core.metrics.catalog",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import dfm_core
+from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import FASHION_CLASSES, DataShape
 from dfm_core.data.datasets import to_pixels
 from dfm_core.decompositions import build_decomposition
@@ -18,7 +19,7 @@ from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.pipeline import DFMPipeline, _share_out
 from dfm_core.training.state import Snapshot, SnapshotCard, build_model
-from tests.dfm_core.builders import paradigm_of, tiny_dfm, tiny_flow_matching
+from tests.dfm_core.builders import paradigm_of, tiny_cascade, tiny_dfm, tiny_flow_matching, tiny_pyramidal_flow
 
 FASHION = DataShape(channels=1, num_classes=10)
 LABELS = [0, 3, 9, 1]
@@ -35,9 +36,13 @@ def randomized(model: VelocityModel) -> VelocityModel:
     return model.eval()
 
 
-def pipeline(values: Mapping[str, Any] | None = None, shape: DataShape = FASHION, *, one_scale: bool = False) -> Any:
+def pipeline(
+    values: Mapping[str, Any] | None = None,
+    shape: DataShape = FASHION,
+    make: Callable[[Mapping[str, Any] | None], ExperimentConfig] = tiny_dfm,
+) -> Any:
     """A tiny pipeline with random weights and no progress bar; as `Any`, for calls with wrong arguments."""
-    config = (tiny_flow_matching if one_scale else tiny_dfm)(values)
+    config = make(values)
     std = (0.5, 0.25)[-config.num_stages :]
     learned = config.decomposition.name == "learned"
     pyramid = initial_pyramid(config.decomposition, shape.channels) if learned else None
@@ -49,9 +54,9 @@ def pipeline(values: Mapping[str, Any] | None = None, shape: DataShape = FASHION
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("one_scale", [False, True])
-def test_the_images_are_the_paradigms_own(one_scale: bool, standardize: bool) -> None:
-    pipe = pipeline({"data.standardize": standardize}, one_scale=one_scale)
+@pytest.mark.parametrize("make", [tiny_dfm, tiny_flow_matching, tiny_pyramidal_flow])
+def test_the_images_are_the_paradigms_own(make: Any, standardize: bool) -> None:
+    pipe = pipeline({"data.standardize": standardize}, make=make)
     seed = int(torch.randint(2**63 - 1, (), generator=seeded()))
     paradigm = paradigm_of(pipe.config, pipe.card.scale_std)
     expected = paradigm.sample(pipe.model, torch.tensor(LABELS), range(4), seed, pipe.config.sampling)
@@ -150,6 +155,18 @@ def test_previews_grow_with_the_stages_and_end_in_the_images() -> None:
     assert [image.size for image in small] == [(4, 4)] * 4
 
 
+def test_pyramidal_flow_shows_the_clean_coarse_level_and_the_levels_on_their_way() -> None:
+    options = {"output_type": "pt", "return_previews": True, "return_trajectory": True}
+    output = pipeline(make=tiny_pyramidal_flow)(LABELS, generator=seeded(), **options)
+    assert [tuple(preview.shape) for preview in output.previews] == [(4, 1, 4, 4), (4, 1, 8, 8)]
+    torch.testing.assert_close(output.previews[-1], output.images, rtol=0, atol=1e-6)
+    coarse, fine = ([scales[level] for scales in output.trajectory] for level in (0, 1))
+    assert len(coarse) == len(fine) == 5
+    assert torch.equal(fine[0], fine[2])  # noise that the jump will use, not yet a level
+    assert torch.equal(coarse[2], coarse[4])
+    torch.testing.assert_close(fine[4], output.images)
+
+
 def test_the_trajectory_rests_until_a_stage_begins_and_ends_in_the_images() -> None:
     pipe = pipeline()
     output = pipe(LABELS, generator=seeded(), output_type="pt", return_trajectory=True)
@@ -240,9 +257,10 @@ def test_wrong_options_are_named_with_what_is_allowed(options: dict[str, Any], m
         pipeline()([1], **options)
 
 
-def test_a_model_of_one_stage_has_no_tau() -> None:
-    with pytest.raises(ValueError, match=r"tau 0.7: a model of one stage has none"):
-        pipeline(one_scale=True)([1], tau=0.7)
+@pytest.mark.parametrize("make", [tiny_flow_matching, tiny_pyramidal_flow])
+def test_a_model_that_hands_nothing_over_has_no_tau(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"tau 0\.7: this model has none"):
+        pipeline(make=make)([1], tau=0.7)
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -258,10 +276,16 @@ def test_a_dataset_outside_the_catalog_has_no_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"decomposition.name": "learned", "data.standardize": True}], ids=["laplacian", "learned"]
+    ("make", "values"),
+    [
+        (tiny_dfm, {}),
+        (tiny_dfm, {"decomposition.name": "learned", "data.standardize": True}),
+        (tiny_pyramidal_flow, {"pyramidal_flow.gamma": 0.2, "data.standardize": True}),
+    ],
+    ids=["laplacian", "learned", "pyramid"],
 )
-def test_saving_and_loading_changes_nothing(values: dict[str, Any], tmp_path: Path) -> None:
-    pipe = pipeline(values)
+def test_saving_and_loading_changes_nothing(make: Any, values: dict[str, Any], tmp_path: Path) -> None:
+    pipe = pipeline(values, make=make)
     pipe.save_pretrained(tmp_path / "once" / "snapshot")
     loaded = DFMPipeline.from_pretrained(str(tmp_path / "once" / "snapshot"))
     loaded.save_pretrained(tmp_path / "twice")
@@ -312,6 +336,12 @@ def test_files_of_another_version_or_damaged_are_refused(name: str, old: bytes, 
 def test_an_expert_alone_is_refused() -> None:
     with pytest.raises(ValueError, match=r"was trained on stage\(s\) \[1\] of 2 only"):
         pipeline({"training.stage_probabilities": (0.0, 1.0)})
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_network_of_a_cascade_alone_is_refused(stage: int) -> None:
+    with pytest.raises(ValueError, match=rf"stage\(s\) \[{stage}\] of 2 only: sample with .*StageExperts"):
+        pipeline(make=lambda values: tiny_cascade(stage, values))
 
 
 def test_the_progress_bar_counts_solver_steps_and_can_be_silent(capsys: pytest.CaptureFixture[str]) -> None:

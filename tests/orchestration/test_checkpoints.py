@@ -10,7 +10,7 @@ import torch
 from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
-from orchestration.checkpoints import TrainingArtifacts
+from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.storage import Store
 from tests.orchestration.process_group import CONFIG
 
@@ -109,3 +109,15 @@ def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifa
     manifest = artifacts.store.manifest(artifacts.paths.checkpoint(1))
     assert manifest is not None
     assert manifest["about"]["scale_std"] == list(STD)
+
+
+def test_what_a_training_cost_is_carried_over_attempts_on_any_number_of_workers(artifacts: TrainingArtifacts) -> None:
+    first = Spent().plus(seconds=10.0, num_workers=4)
+    artifacts.save_checkpoint(engine_after(1), 1, [{"step": 1, "loss": 1.0}], keep=2, spent=first)
+    resumed = artifacts.load_checkpoint(1).spent.plus(seconds=5.0, num_workers=2)
+    assert resumed == Spent(seconds=15.0, accelerator_seconds=50.0)
+
+
+def test_a_checkpoint_that_says_no_cost_counts_as_free(artifacts: TrainingArtifacts) -> None:
+    save(artifacts, 1)
+    assert artifacts.load_checkpoint(1).spent == Spent()

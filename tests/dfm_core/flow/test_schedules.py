@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from dfm_core.config import SamplingConfig, Solver
 from dfm_core.flow.schedules import (
     guided_scales,
+    linear_grid,
     network_calls,
-    sampling_schedule,
+    sampling_legs,
     shifted,
+    single_stage_schedule,
     stage_schedule,
     tied_schedule,
 )
-from tests.dfm_core.builders import golden_json, tiny_dfm
+from tests.dfm_core.builders import golden_json, tiny_cascade, tiny_dfm, tiny_pyramidal_flow
 
 OFFICIAL = golden_json("dfm_official_schedule")
 FLUX = golden_json("flux_schedule")
@@ -187,8 +189,54 @@ def test_tied_scales_share_the_grid_of_one_stage(shift: float) -> None:
 
 def test_sampling_follows_the_law_of_training() -> None:
     sampling = SamplingConfig((3, 2), (0.7,), time_shift=2.0)
-    assert sampling_schedule(tiny_dfm(), sampling) == stage_schedule((3, 2), (0.7,), 2.0)
-    assert sampling_schedule(tiny_dfm({"training.timesteps": "tied"}), sampling) == tied_schedule(5, 2, 2.0)
+    assert sampling_legs(tiny_dfm(), sampling) == (stage_schedule((3, 2), (0.7,), 2.0),)
+    assert sampling_legs(tiny_dfm({"training.timesteps": "tied"}), sampling) == (tied_schedule(5, 2, 2.0),)
+
+
+def test_a_cascade_samples_each_level_by_itself_and_holds_its_condition() -> None:
+    sampling = SamplingConfig((2, 4), (), condition_noise=0.125)
+    first, second = sampling_legs(tiny_cascade(None), sampling)
+    assert first.times == ((0, 0), (0.5, 0), (1, 0))
+    assert second.times == tuple((0.875, t) for t in (0, 0.25, 0.5, 0.75, 1))
+    assert [first.moving(n) for n in range(2)] == [range(1)] * 2
+    assert [second.moving(n) for n in range(4)] == [range(1, 2)] * 4
+    assert (first.num_active, second.num_active) == ((1,) * 2, (2,) * 4)
+    assert [leg.ends_stage(n) for leg in (first, second) for n in range(leg.num_steps)] == [
+        *(False, True),
+        *(False, False, False, True),
+    ]
+
+
+def test_the_grid_of_a_cascade_is_shifted_inside_each_level() -> None:
+    first, second = sampling_legs(tiny_cascade(None), SamplingConfig((4, 2), (), time_shift=3.0))
+    expected = stage_schedule((4,), (), 3.0).times
+    assert [row[0] for row in first.times] == pytest.approx([t for (t,) in expected])
+    assert [row[1] for row in second.times] == pytest.approx([0, 0.25, 1])
+
+
+def test_pyramidal_flow_samples_each_level_by_itself_and_holds_nothing() -> None:
+    config = tiny_pyramidal_flow({"decomposition.resolutions": (2, 4, 8)})
+    first, second, third = sampling_legs(config, SamplingConfig((1, 3, 2), ()))
+    assert first.times == ((0, 0, 0), (1, 0, 0))
+    assert [row[1] for row in second.times] == pytest.approx([0, 0.4995, 0.999, 1])
+    assert [row[2] for row in third.times] == pytest.approx([0, 0.999, 1])
+    assert all(row[0] == row[1] == 0 for row in third.times)
+    assert [leg.moving(0) for leg in (first, second, third)] == [range(1), range(1, 2), range(2, 3)]
+    assert [leg.num_active for leg in (first, second, third)] == [(1,), (2,) * 3, (3,) * 2]
+
+
+def test_one_scale_alone_moves_and_its_condition_rests() -> None:
+    schedule = single_stage_schedule((0.0, 0.4, 1.0), 1, 3, condition=0.9)
+    assert schedule.times == ((0.9, 0.0, 0.0), (0.9, 0.4, 0.0), (0.9, 1.0, 0.0))
+    assert [schedule.moving(n) for n in range(2)] == [range(1, 2)] * 2
+    assert [schedule.ends_stage(n) for n in range(2)] == [False, True]
+
+
+@given(st.integers(1, 60), st.floats(0.01, 100))
+def test_a_grid_of_one_stage_is_the_schedule_of_one_stage(steps: int, shift: float) -> None:
+    expected = [t for (t,) in stage_schedule((steps,), (), shift).times]
+    assert linear_grid(steps, shift) == pytest.approx(expected, abs=1e-12)
+    assert (linear_grid(steps, shift)[0], linear_grid(steps, shift)[-1]) == (0.0, 1.0)
 
 
 @given(stages(), SHIFTS)
@@ -216,12 +264,21 @@ def test_each_scale_is_guided_by_its_own_timestep(
     interval: tuple[float, float], expected: list[tuple[int, ...]]
 ) -> None:
     sampling = SamplingConfig((2, 2), (0.5,), guidance=2.0, guidance_interval=interval)
-    rows = zip(QUARTERS.times[:-1], QUARTERS.num_active, strict=True)
-    assert [guided_scales(times, num_active, sampling) for times, num_active in rows] == expected
+    found = [guided_scales(QUARTERS.times[n], QUARTERS.moving(n), sampling) for n in range(QUARTERS.num_steps)]
+    assert found == expected
+
+
+def test_a_condition_is_not_guided() -> None:
+    sampling = SamplingConfig((2, 2), (), guidance=2.0)
+    first, second = sampling_legs(tiny_cascade(None), sampling)
+    assert guided_scales(first.times[0], first.moving(0), sampling) == (0,)
+    assert guided_scales(second.times[0], second.moving(0), sampling) == (1,)
+    early = SamplingConfig((2, 2), (), guidance=2.0, guidance_interval=(0.0, 0.4))
+    assert [guided_scales(second.times[n], second.moving(n), early) for n in range(2)] == [(1,), ()]
 
 
 def test_guidance_one_guides_no_scale() -> None:
-    assert guided_scales((0.5, 0.5), 2, SamplingConfig(guidance=1.0)) == ()
+    assert guided_scales((0.5, 0.5), range(2), SamplingConfig(guidance=1.0)) == ()
 
 
 @pytest.mark.parametrize(
@@ -240,6 +297,13 @@ def test_network_calls_are_counted(
 ) -> None:
     sampling = SamplingConfig((2, 2), (0.5,), guidance=guidance, guidance_interval=interval, solver=solver)
     assert list(network_calls(QUARTERS, sampling)) == expected
+
+
+@pytest.mark.parametrize(("solver", "calls"), [("euler", [1, 1, 2, 2, 2]), ("heun", [1, 1, 1, 2, 2, 2, 2, 2])])
+def test_networks_of_a_cascade_are_called_in_their_own_steps(solver: Solver, calls: list[int]) -> None:
+    sampling = SamplingConfig((2, 3), (), solver=solver)
+    legs = sampling_legs(tiny_cascade(None), sampling)
+    assert [stage for leg in legs for stage, _ in network_calls(leg, sampling)] == calls
 
 
 @given(stages())

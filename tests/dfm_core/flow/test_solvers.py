@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import Solver
-from dfm_core.flow.schedules import StageSchedule, stage_schedule
+from dfm_core.flow.schedules import StageSchedule, single_stage_schedule, stage_schedule
 from dfm_core.flow.solvers import SOLVERS, SolverStep, Times, VelocityField, solve
 from tests.dfm_core.builders import golden_json, golden_tensors
 
@@ -46,8 +46,8 @@ def test_every_solver_has_its_order_here() -> None:
 def test_forty_steps_equal_the_original_solver() -> None:
     golden = golden_tensors("flow_paths_and_euler")
 
-    def field(state: Sequence[Tensor], times: Times, num_active: int) -> list[Tensor]:
-        assert num_active == 1
+    def field(state: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
+        assert moving == range(1)
         return [0.4 * state[0] - 0.2 * times[0] + 0.1]
 
     (end,) = solve(field, [golden["euler_x_init"]], stage_schedule((40,), ()))
@@ -120,8 +120,8 @@ def test_heun_takes_the_mean_of_both_ends_and_ends_with_a_step_of_euler() -> Non
 @pytest.mark.parametrize("tau", [0.7, 1.0])
 def test_no_noise_is_left_where_the_data_does_not_vary(solver: Solver, tau: float) -> None:
     # The velocity of a point mass at 0, -x / (1 - t), has no value at t = 1: no solver may ask a moving scale for it.
-    def field(state: Sequence[Tensor], times: Times, num_active: int) -> list[Tensor]:
-        assert times[num_active - 1] < 1
+    def field(state: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
+        assert times[moving[-1]] < 1
         return [-x / (1 - t) if t < 1 else torch.zeros_like(x) for x, t in zip(state, times, strict=True)]
 
     for end in solve(field, scalars(1.0, -2.0), stage_schedule((7, 5), (tau,)), solver):
@@ -140,8 +140,8 @@ def test_a_constant_velocity_is_integrated_exactly_whatever_the_schedule(solver:
 def test_a_scale_rests_until_its_stage_begins() -> None:
     seen: list[tuple[float, int]] = []
 
-    def field(state: Sequence[Tensor], _times: Times, num_active: int) -> list[Tensor]:
-        seen.append((float(state[1]), num_active))
+    def field(state: Sequence[Tensor], _times: Times, moving: range) -> list[Tensor]:
+        seen.append((float(state[1]), len(moving)))
         return [torch.ones(1), torch.full((1,), 5.0)]
 
     solve(field, [torch.zeros(1), torch.full((1,), -3.0)], stage_schedule((3, 2), (0.7,)))
@@ -149,12 +149,32 @@ def test_a_scale_rests_until_its_stage_begins() -> None:
     assert seen[4] == (-3.0 + 5.0 * 0.5, 2)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_scale_that_is_held_rests_whatever_its_velocity(solver: Solver) -> None:
+    # The middle one of three moves; the first is its condition, the last has not begun.
+    seen: list[tuple[list[float], range]] = []
+
+    def field(state: Sequence[Tensor], _times: Times, moving: range) -> list[Tensor]:
+        seen.append(([float(x) for x in state[::2]], moving))
+        return scalars(7.0, 2.0, -5.0)
+
+    steps: list[SolverStep] = []
+    schedule = single_stage_schedule((0.0, 0.25, 1.0), 1, 3, condition=0.9)
+    ends = solve(field, scalars(1.0, 0.5, 3.0), schedule, solver, steps.append)
+    assert [float(end) for end in ends] == pytest.approx([1.0, 0.5 + 2.0, 3.0], abs=1e-14)
+    assert all(others == [1.0, 3.0] and moving == range(1, 2) for others, moving in seen)
+    for step in steps:
+        assert step.moving == range(1, 2)
+        assert [float(v) for v in step.velocities] == [2.0]
+        assert [float(x) for x in step.estimate()] == pytest.approx([1.0, 2.5], abs=1e-14)
+
+
 def test_heun_keeps_the_stage_of_a_step_at_both_its_ends() -> None:
     # The step that ends stage 1 must not show the model the mask of stage 2.
     seen: list[tuple[tuple[float, ...], int]] = []
 
-    def field(state: Sequence[Tensor], times: Times, num_active: int) -> list[Tensor]:
-        seen.append((tuple(times), num_active))
+    def field(state: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
+        seen.append((tuple(times), len(moving)))
         return list(state)
 
     solve(field, scalars(1.0, 1.0), stage_schedule((2, 2), (0.5,)), "heun")
@@ -179,7 +199,7 @@ def test_a_watcher_sees_every_step_and_changes_nothing(solver: Solver) -> None:
     alone = solve(field, scalars(1.0, 2.0), schedule, solver)
     assert all(torch.equal(a, b) for a, b in zip(watched, alone, strict=True))
     assert [(step.n, step.num_steps) for step in steps] == [(n, 5) for n in range(1, 6)]
-    assert [step.num_active for step in steps] == [1, 1, 1, 2, 2]
+    assert [step.moving for step in steps] == [range(1)] * 3 + [range(2)] * 2
     assert [step.ends_stage for step in steps] == [False, False, True, False, True]
     assert [step.times for step in steps] == list(schedule.times[1:])
     assert all(torch.equal(a, b) for a, b in zip(steps[-1].state, watched, strict=True))
@@ -191,4 +211,4 @@ def test_the_estimate_is_the_end_of_the_line_that_the_step_followed() -> None:
     steps: list[SolverStep] = []
     solve(lambda *_: scalars(3.0, -1.0), scalars(1.0, 2.0), stage_schedule((3, 2), (0.7,)), watcher=steps.append)
     for step in steps:
-        assert [float(x) for x in step.estimate()] == pytest.approx([4.0, 1.0][: step.num_active], abs=1e-14)
+        assert [float(x) for x in step.estimate()] == pytest.approx([4.0, 1.0][: step.moving.stop], abs=1e-14)

@@ -58,7 +58,9 @@ def test_outputs_equal_those_of_the_released_network(released: DiT, mask: tuple[
 
 @torch.no_grad()
 def test_timestep_embeddings_sum_to_those_of_the_released_network(released: DiT) -> None:
-    parts = [embed(t) for embed, t in zip(released.timestep_embedders, GOLDEN["t_sigma"].unbind(1), strict=True)]
+    parts = [
+        embed(t) for embed, t in zip(released.timestep_embedders.values(), GOLDEN["t_sigma"].unbind(1), strict=True)
+    ]
     torch.testing.assert_close(sum(parts), GOLDEN["t_embed_sum"], rtol=0, atol=1e-6)
 
 
@@ -132,13 +134,13 @@ def test_the_mlp_of_a_block_is_its_formula_with_the_tanh_gelu() -> None:
 def test_initialisation_is_that_of_dit() -> None:
     network = random_network()
     network.reset_parameters(torch.Generator().manual_seed(0))
-    for head in network.heads:
+    for head in network.heads.values():
         assert not any(parameter.any() for parameter in head.parameters())
     for block in network.blocks:
         assert not block.modulation.weight.any()
         bound = (6 / (32 + 3 * 32)) ** 0.5
         assert 0.9 * bound < block.attention.qkv.weight.abs().max() <= bound
-    for embedder in network.timestep_embedders:
+    for embedder in network.timestep_embedders.values():
         assert embedder.mlp[0].weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert embedder.mlp[2].weight.std().item() == pytest.approx(0.02, rel=0.15)
     assert network.label_table.weight.std().item() == pytest.approx(0.02, rel=0.3)

@@ -18,6 +18,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"model.lora_rank": 3},
     {"model.backbone": "tokenformer"},
     {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)},
+    {"paradigm": "pyramidal_flow"},
     {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2), "model.specialization": "full"},
 ]
 MASK = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]])

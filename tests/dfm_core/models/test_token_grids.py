@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.models.patches import gather_tokens, spread_tokens
+from dfm_core.models.patches import gather_tokens, patchify, spread_tokens
 from dfm_core.models.rope import grid_rotation, rope_rotation
-from tests.dfm_core.builders import random_model, tiny_dfm, with_values
+from tests.dfm_core.builders import random_model, tiny_cascade, tiny_dfm, tiny_pyramidal_flow, with_values
 from tests.dfm_core.models.helpers import assert_all_close, random_inputs, rows
 
 PER_STAGE = tiny_dfm({"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)})
 THREE_SCALES = {"decomposition.resolutions": (2, 4, 8), "sampling.steps": (2, 1, 1), "sampling.tau": (0.7, 0.7)}
 THREE_STAGES = tiny_dfm({"model.patch_grid": "per_stage", "model.patch_sizes": (1, 2, 2), **THREE_SCALES})
+PYRAMID = tiny_pyramidal_flow({"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)})
+THREE_LEVELS = {**THREE_SCALES, "model.patch_sizes": (1, 2, 4), "sampling.tau": ()}
 
 
 @pytest.mark.parametrize("frames", [1, 3])
@@ -52,7 +54,15 @@ def test_later_scales_are_neither_read_nor_written() -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "full"])
-@pytest.mark.parametrize(("config", "stages"), [(PER_STAGE, (1, 0, 1)), (THREE_STAGES, (2, 0, 1, 2, 0))])
+@pytest.mark.parametrize(
+    ("config", "stages"),
+    [
+        (PER_STAGE, (1, 0, 1)),
+        (THREE_STAGES, (2, 0, 1, 2, 0)),
+        (PYRAMID, (1, 0, 1)),
+        (tiny_pyramidal_flow(THREE_LEVELS), (2, 0, 1, 2, 0)),
+    ],
+)
 @torch.no_grad()
 def test_a_mixed_batch_equals_its_samples_alone(config: ExperimentConfig, stages: tuple[int, ...], kind: str) -> None:
     config = with_values(config, {"model.specialization": kind})
@@ -75,7 +85,7 @@ def test_on_equal_grids_the_first_stage_lacks_only_the_bias_of_what_is_masked() 
     (scales, *rest) = random_inputs(tiny_dfm(), (0, 0, 0))
     masked = [scales[0], torch.zeros_like(scales[1])]
     assert not torch.allclose(own(masked, *rest)[0], shared(masked, *rest)[0], atol=1e-3)
-    shared.patch_embedders[1].bias.zero_()
+    shared.patch_embedders["1"].bias.zero_()
     assert_all_close([own(masked, *rest)[0]], [shared(masked, *rest)[0]])
 
 
@@ -98,3 +108,81 @@ def test_bfloat16_stays_close_with_grids_of_several_stages() -> None:
     for a, b in zip(exact(scales, t, mask, labels), rounded(scales, t, mask, labels), strict=True):
         assert b.dtype == torch.float32
         torch.testing.assert_close(a, b, rtol=0, atol=0.05 * float(a.abs().max()))
+
+
+def test_levels_of_pyramidal_flow_have_the_integer_positions_of_their_own_grid() -> None:
+    # As the original does for single images (numerics 8.4).
+    network = random_model(PYRAMID).network
+    assert torch.equal(network.rotation_0, grid_rotation(2, 16))
+    assert torch.equal(network.rotation_1, grid_rotation(4, 16))
+
+
+@pytest.mark.parametrize("tokens", ["added", "joined"])
+@torch.no_grad()
+def test_a_cascades_condition_of_fewer_tokens_sits_in_the_middle_of_the_cells_it_covers(tokens: str) -> None:
+    values = {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2), "cascade.condition_tokens": tokens}
+    network, lengths = random_model(tiny_cascade(1, values)).network, []
+    for block in network.blocks:
+        block.register_forward_pre_hook(lambda _m, args: lengths.append((args[0].shape[1], args[2].shape[0])))
+    scales, t, labels, stage = random_inputs(tiny_cascade(1, values), (1, 1))
+    coarse, fine = network(scales, t, labels, stage)
+    assert not coarse.any()
+    assert fine.shape == (2, 1, 8, 8)
+    assert set(lengths) == ({(16, 16)} if tokens == "added" else {(4 + 16, 4 + 16)})
+    assert torch.equal(network.rotation_1, grid_rotation(4, 16))
+    if tokens == "joined":
+        assert torch.equal(network.rotation_0, grid_rotation(2, 16, finest=4))
+
+
+@torch.no_grad()
+def test_adding_the_condition_is_one_patchify_of_both_levels_channels() -> None:
+    # W_0 x_0 + W_1 x_1 = [W_0 W_1] [x_0; x_1]: position by position, as channels that are concatenated.
+    network = random_model(tiny_cascade(1)).network
+    embedded: list[Tensor] = []
+    network.blocks[0].register_forward_pre_hook(lambda _m, args: embedded.append(args[0]))
+    (coarse, fine), *rest = random_inputs(tiny_cascade(1), (1, 1))
+    network([coarse, fine], *rest)
+    first, second = network.patch_embedders["0"], network.patch_embedders["1"]
+    channels = torch.cat([patchify(coarse, 1), patchify(fine, 2)], dim=-1)
+    expected = channels @ torch.cat([first.weight, second.weight], dim=1).T + first.bias + second.bias
+    torch.testing.assert_close(embedded[0], expected)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos"])
+@torch.no_grad()
+def test_joined_tokens_stand_before_the_levels_own_each_with_its_position(positions: str) -> None:
+    values = {"cascade.condition_tokens": "joined", "model.positions": positions}
+    if positions == "rope":
+        values |= {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)}
+    config = tiny_cascade(1, values)
+    network, seen = random_model(config).network, []
+    network.blocks[0].register_forward_pre_hook(lambda _m, args: seen.append((args[0], args[2])))
+    (coarse, fine), *rest = random_inputs(config, (1, 1))
+    network([coarse, fine], *rest)
+    ((tokens, rotation),) = seen
+    patches = [patchify(scale, size) for scale, size in zip((coarse, fine), config.model.patch_sizes, strict=True)]
+    parts = [embed(patch, None) for embed, patch in zip(network.patch_embedders.values(), patches, strict=True)]
+    if positions == "sincos":
+        parts = [part + network.position_table for part in parts]
+        assert rotation is None
+    else:
+        assert torch.equal(rotation, torch.cat([network.rotation_0, network.rotation_1]))
+    torch.testing.assert_close(tokens, torch.cat(parts, dim=1))
+
+
+@torch.no_grad()
+def test_the_head_reads_the_levels_own_tokens_and_joined_ones_reach_it_through_the_blocks_alone() -> None:
+    config = tiny_cascade(1, {"cascade.condition_tokens": "joined"})
+    network, ((coarse, fine), *rest) = random_model(config).network, random_inputs(config, (1, 1))
+    with_blocks = [network([x, fine], *rest)[1] for x in (coarse, coarse + 1)]
+    assert not torch.allclose(*with_blocks, atol=1e-3)
+    for block in network.blocks:  # closed gates: every block is the identity
+        block.modulation.weight.zero_()
+        block.modulation.bias.zero_()
+    base = network([coarse, fine], *rest)[1]
+    assert torch.equal(network([coarse + 1, fine], *rest)[1], base)
+    changed = fine.clone()
+    changed[:, :, 2:4, 6:8] += 1  # one patch of the image
+    moved = (network([coarse, changed], *rest)[1] - base).abs() > 1e-6
+    assert moved[:, :, 2:4, 6:8].all()
+    assert int(moved.sum()) == moved[:, :, 2:4, 6:8].numel()

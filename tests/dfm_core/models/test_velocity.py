@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.models.preconditioning import preconditioning_factors
+from dfm_core.models.velocity import VelocityModel
 from dfm_core.training.state import build_model
 from tests.dfm_core.builders import SHAPE, random_model, tiny_dfm
 
@@ -82,6 +83,8 @@ def test_bfloat16_stays_close_and_returns_float32() -> None:
 
 def test_data_std_must_be_one_per_scale() -> None:
     with pytest.raises(AssertionError, match="1 data_std for 2 scales"):
+        VelocityModel(tiny_dfm(), SHAPE, data_std=(1.0,))
+    with pytest.raises(AssertionError, match="1 standard deviations for 2 scales"):
         build_model(tiny_dfm(), SHAPE, (1.0,))
 
 

@@ -15,17 +15,21 @@ from dfm_core.config import ExperimentConfig, SamplingConfig, Solver
 from dfm_core.flow.guidance import guide
 from dfm_core.flow.schedules import stage_schedule
 from dfm_core.flow.solvers import SOLVERS
+from dfm_core.models.velocity import scale_shapes
 from dfm_core.paradigms import SampleResult
 from dfm_core.paradigms.base import VelocityPredictor
 from dfm_core.seeding import normal
 from tests.dfm_core.builders import (
     NUM_CLASSES,
+    SHAPE,
     THREE_SCALES,
     FormulaModel,
     paradigm_of,
-    random_model,
+    random_sampler,
+    tiny_cascade,
     tiny_dfm,
     tiny_flow_matching,
+    tiny_pyramidal_flow,
     with_values,
 )
 
@@ -34,9 +38,12 @@ CONFIGS = {
     "S2": tiny_dfm(),
     "S3": tiny_dfm(THREE_SCALES),
     "tied": tiny_dfm({"training.timesteps": "tied"}),
+    "cascade": tiny_cascade(None),
 }
 NOWHERE = (0.501, 0.502)
 """No timestep of the schedules above lies in it."""
+GUIDED_EVERYWHERE = {**CONFIGS, "pyramid": tiny_pyramidal_flow()}
+"""Pyramidal Flow knows no intervals."""
 LABELS = torch.tensor([0, 2, 1])
 
 
@@ -57,17 +64,18 @@ def test_evaluations_are_counted_as_they_happen(
 ) -> None:
     values = {"guidance": guidance, "guidance_interval": interval, "solver": solver, "time_shift": 1.5}
     config = replace(config, sampling=replace(config.sampling, **values))
-    model = FormulaModel(lambda scales, *_: list(scales), random_model(config).scale_shapes)
+    model = FormulaModel(lambda scales, *_: list(scales), scale_shapes(config, SHAPE))
     result = sample(config, model)
     assert sum(len(labels) for *_, labels in model.calls) / len(LABELS) == result.num_evaluations
     assert result.num_evaluations == num_evaluations(config)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_the_whole_interval_is_guidance_everywhere_bit_for_bit(config: ExperimentConfig, solver: Solver) -> None:
+@pytest.mark.parametrize("name", GUIDED_EVERYWHERE)
+def test_the_whole_interval_is_guidance_everywhere_bit_for_bit(name: str, solver: Solver) -> None:
     # The same network, guided by hand at every call and for every scale.
-    config = with_values(config, {"sampling.solver": solver})
-    model = random_model(config)
+    config = with_values(GUIDED_EVERYWHERE[name], {"sampling.solver": solver})
+    model = random_sampler(config)
 
     def guided(scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
         null = torch.full_like(labels, NUM_CLASSES)
@@ -84,7 +92,7 @@ def test_the_whole_interval_is_guidance_everywhere_bit_for_bit(config: Experimen
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_an_interval_without_a_timestep_is_guidance_one_bit_for_bit(config: ExperimentConfig, solver: Solver) -> None:
     config = with_values(config, {"sampling.solver": solver})
-    model = random_model(config)
+    model = random_sampler(config)
     none = sample(config, model)
     empty = sample(with_values(config, {"sampling.guidance": 3.0, "sampling.guidance_interval": NOWHERE}), model)
     assert torch.equal(empty.images, none.images)
@@ -100,7 +108,7 @@ def test_each_scale_is_guided_in_its_own_time(interval: tuple[float, float]) -> 
         lambda scales, _t, _m, labels: [
             (labels != NUM_CLASSES).float()[:, None, None, None].expand_as(x) for x in scales
         ],
-        random_model(config).scale_shapes,
+        scale_shapes(config, SHAPE),
     )
     times = stage_schedule(sampling.steps, sampling.tau).times
     ends, moves = [], []

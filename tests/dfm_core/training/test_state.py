@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from dfm_core.config import ExperimentConfig, as_plain
+from dfm_core.models.experts import StageExperts
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.state import (
@@ -26,8 +27,10 @@ from tests.dfm_core.builders import (
     paradigm_of,
     random_batch,
     random_model,
+    tiny_cascade,
     tiny_dfm,
     tiny_flow_matching,
+    tiny_pyramidal_flow,
     with_values,
 )
 
@@ -74,7 +77,11 @@ def test_the_order_of_the_shards_does_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("config", [tiny_dfm(), tiny_flow_matching()], ids=["dfm", "flow_matching"])
+@pytest.mark.parametrize(
+    "config",
+    [tiny_dfm(), tiny_flow_matching(), tiny_pyramidal_flow({"pyramidal_flow.gamma": 0.2})],
+    ids=["dfm", "flow_matching", "pyramid"],
+)
 def test_a_snapshot_samples_what_the_averaged_weights_sample(
     config: ExperimentConfig, standardize: bool, tmp_path: Path
 ) -> None:
@@ -98,6 +105,30 @@ def test_a_snapshot_samples_what_the_averaged_weights_sample(
     sampled = paradigm.sample(restored.model, labels, range(3), 0, config.sampling).images
     assert torch.equal(sampled, with_averages)
     assert not torch.equal(sampled, with_weights)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_snapshots_of_both_networks_of_a_cascade_sample_together(standardize: bool, tmp_path: Path) -> None:
+    values = {"data.standardize": standardize, "cascade.condition_tokens": "joined"}
+    restored, averaged = [], []
+    for stage in (0, 1):
+        config = tiny_cascade(stage, values)
+        engine = WorkerOf(config)
+        write_snapshot(engine, config, SnapshotCard(step=2, shape=SHAPE, scale_std=STD), tmp_path / str(stage))
+        restored.append(load_snapshot(tmp_path / str(stage)))
+        assert restored[-1].config == config
+        averages = dict(engine.tensors("ema"))
+        with torch.no_grad():
+            for name, parameter in engine.model.named_parameters():
+                parameter.copy_(averages[name])
+        averaged.append(engine.model)
+    labels, first = torch.tensor([0, 1, 2]), restored[0]
+    paradigm = build_paradigm(first.config, first.decomposition, first.card.scale_std)
+    images = [
+        paradigm.sample(StageExperts(models), labels, range(3), 0, first.config.sampling).images
+        for models in (averaged, [snapshot.model for snapshot in restored])
+    ]
+    assert torch.equal(*images)
 
 
 def test_only_the_first_worker_writes_the_snapshot(tmp_path: Path) -> None:
