@@ -13,6 +13,8 @@ from analysis.records import MISSING, Record
 
 CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
+_EQUAL_COMPUTE_PERCENT = 1
+"""Training FLOPs of a part's rows that differ by no more than this count as equal."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,27 @@ class Section:
     part: Part
     rows: tuple[Row, ...]
     floors: tuple[Floor, ...]
+
+    @property
+    def compute_spread(self) -> float:
+        """By how much the most expensive training exceeds the cheapest, as a share of it; inf beside an untrained row.
+
+        Trainings count up to their last evaluations.
+        """
+        least, most = self._flops_range()
+        if most == least:
+            return 0.0
+        return (most - least) / least if least else math.inf
+
+    @property
+    def unequal_compute(self) -> bool:
+        """Whether the rows were trained at different compute, so that a better one may owe it to that."""
+        least, most = self._flops_range()
+        return 100 * (most - least) > _EQUAL_COMPUTE_PERCENT * least
+
+    def _flops_range(self) -> tuple[int, int]:
+        flops = [row.training_flops for row in self.rows]
+        return min(flops, default=0), max(flops, default=0)
 
 
 def measure(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Measurement, ...]:

@@ -1,10 +1,11 @@
-"""The table as Markdown and as LaTeX, every label escaped."""
+"""The table as Markdown and as LaTeX, the comparison as Markdown; every label escaped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from analysis.comparison_text import TextComparison
 from analysis.plan_file import PlanFile
 from analysis.tables import TextCell, TextTable
 
@@ -15,14 +16,29 @@ def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
     """The table as GitHub-flavoured Markdown."""
     lines = [f"# {escape_markdown(plan.title)}", ""]
     for table in tables:
-        columns = len(table.header) - 1
-        lines += [f"## {escape_markdown(table.title)}", ""]
-        lines += [_pipes(map(escape_markdown, table.header)), _pipes([":--", *["--:"] * columns])]
-        lines += [_pipes(_decorated(cell, escape_markdown, "**{}**") for cell in row) for row in table.rows]
+        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_rows(table.header, table.rows)]
+        lines += ["", f"**{escape_markdown(table.flag)}**"] if table.flag else []
         lines.append("")
     lines += [f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  " for metric in plan.metrics]
     lines += ["Bold: best of its part. ±: 95% t-interval over n seeds.", ""]
     return "\n".join(lines)
+
+
+def markdown_comparison(comparison: TextComparison) -> str:
+    """The sweep beside the paper as GitHub-flavoured Markdown."""
+    lines = [f"# {escape_markdown(comparison.title)}", ""]
+    lines += [f"{escape_markdown(note)}  " for note in comparison.notes]
+    for table in comparison.tables:
+        lines += ["", f"## {escape_markdown(table.title)}", "", escape_markdown(table.beside), ""]
+        lines += [*_markdown_rows(table.header, table.rows), ""]
+        lines += [f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes)]
+    return "\n".join([*lines, "", "Bold: best of its column, in our rows and in the paper's.", ""])
+
+
+def _markdown_rows(header: Sequence[str], rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:
+    yield _pipes(map(escape_markdown, header))
+    yield _pipes([":--", *["--:"] * (len(header) - 1)])
+    yield from (_pipes(_decorated(cell, escape_markdown, "**{}**") for cell in row) for row in rows)
 
 
 def _pipes(cells: Iterable[str]) -> str:
@@ -52,6 +68,8 @@ def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
     for table in tables:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
         lines += [_ampersands(_decorated(cell, escape_latex, r"\textbf{{{}}}") for cell in row) for row in table.rows]
+        if table.flag:
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape_latex(table.flag)}}}}} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

@@ -28,12 +28,34 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class TableCounterpart:
+    """The published table that a sweep stands beside."""
+
+    table: str
+    metrics: Mapping[str, str]
+    """Our metric -> the published one to read beside it."""
+    same_setting: bool
+    """False: data, model or metric are others than the paper's, so that only the order of the rows compares."""
+
+
+@dataclass(frozen=True)
+class PartCounterpart:
+    """The part of that table that one of our parts stands beside."""
+
+    part: str | None
+    """None: the one that is called as ours is, if there is one."""
+    guidance: float | None
+    """None: the only one that is published, or else 1."""
+
+
+@dataclass(frozen=True)
 class Part:
     """One section of the table and the labels of its rows, in order."""
 
     name: str
     title: str
     rows: tuple[str, ...]
+    published: PartCounterpart | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +103,8 @@ class EvaluateTask:
     num_evaluations: int
     """Network evaluations per generated image."""
     num_samples: int
+    sampling_flops: int = 0
+    """FLOPs of generating all samples; 0 if the plan does not say."""
     metrics: frozenset[str] | None = None
     """Names of what it measures; None if the plan does not say."""
 
@@ -109,6 +133,9 @@ class PlanFile:
     trainings: Mapping[str, TrainTask]
     evaluations: Mapping[str, EvaluateTask]
     references: Mapping[str, ReferenceTask]
+    published: TableCounterpart | None = None
+    equal_compute: bool = True
+    """False if the sweep allows rows of unequal training compute in one part."""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -178,16 +205,26 @@ def _parse_document(document: Mapping[str, Any]) -> PlanFile:
             Metric(card["name"], card["title"], card["better"], card.get("floor"), card.get("about", ""))
             for card in document["metrics"]
         ),
-        parts=tuple(
-            Part(part["name"], part["title"], tuple(row["label"] for row in part["rows"])) for part in document["parts"]
-        ),
+        parts=tuple(map(_parse_part, document["parts"])),
         trials=tuple(map(_parse_trial, document["trials"])),
         trainings={key: _parse_training(key, task) for key, task in tasks.items() if task["kind"] == "train"},
         evaluations={key: _parse_evaluation(key, task) for key, task in tasks.items() if task["kind"] == "evaluate"},
         references={
             key: ReferenceTask(key, task["title"]) for key, task in tasks.items() if task["kind"] == "reference"
         },
+        published=_parse_counterpart(document.get("published")),
+        equal_compute=bool(document.get("equal_compute", True)),
     )
+
+
+def _parse_counterpart(entry: Mapping[str, Any] | None) -> TableCounterpart | None:
+    return None if entry is None else TableCounterpart(entry["table"], dict(entry["metrics"]), entry["same_setting"])
+
+
+def _parse_part(part: Mapping[str, Any]) -> Part:
+    entry = part.get("published")
+    counterpart = None if entry is None else PartCounterpart(entry["part"], entry["guidance"])
+    return Part(part["name"], part["title"], tuple(row["label"] for row in part["rows"]), counterpart)
 
 
 def _parse_trial(trial: Mapping[str, Any]) -> Trial:
@@ -211,5 +248,6 @@ def _parse_evaluation(digest: str, task: Mapping[str, Any]) -> EvaluateTask:
         int(task["training_images"]),
         int(task["num_evaluations"]),
         int(task["num_samples"]),
+        int(task.get("sampling_flops", 0)),
         None if measured is None else frozenset(measured),
     )

@@ -12,10 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import ledger
 from analysis.address import ui_command, without_password
+from analysis.comparison import compare
+from analysis.comparison_text import TextComparison, terminal_text, text_comparison
 from analysis.drawing import DARK, LIGHT, draw
 from analysis.figures import Chart, collect_convergence, collect_losses
 from analysis.layouts import Section, lay_out, measure
-from analysis.markup import latex_table, markdown_table
+from analysis.markup import latex_table, markdown_comparison, markdown_table
 from analysis.plan_file import PlanFile
 from analysis.publish import publish
 from analysis.records import Record, read_records
@@ -70,11 +72,29 @@ def write_report(plan: PlanFile, output: str, storage_options: Mapping[str, Any]
     return ReportFiles(output, tuple(files), len(cells), sum(cells))
 
 
+def comparison_with_paper(plan: PlanFile) -> str:
+    """What MLflow holds for a plan beside the paper's numbers, for a terminal; empty without anything to compare.
+
+    Raises: UserError if the tracking server cannot be reached, or the plan names what the paper does not have.
+    """
+    if plan.published is None:
+        return ""
+    records = read_records(plan)
+    sections = lay_out(plan, measure(plan, records), records)
+    comparison = _comparison(plan, sections) if any(_cells(sections)) else None
+    return terminal_text(comparison) if comparison else ""
+
+
+def _comparison(plan: PlanFile, sections: Sequence[Section]) -> TextComparison | None:
+    return text_comparison(plan, sections, compare(plan, sections))
+
+
 def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, bytes]:
     """Every file of the report by its path, the page last; the same bytes for the same plan and records."""
     measurements = measure(plan, records)
     sections = lay_out(plan, measurements, records)
     tables = text_tables(plan, sections)
+    comparison = _comparison(plan, sections)
     convergence = collect_convergence(plan, measurements, records)
     losses = collect_losses(plan, records)
     samples = collect_samples(plan, records)
@@ -85,6 +105,8 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
         "table.csv": csv_table(measurements).encode(),
         "table.tex": latex_table(plan, tables).encode(),
     }
+    if comparison:
+        files["comparison.md"] = markdown_comparison(comparison).encode()
     for name, figure in figures.items():
         files[f"figures/{name}.png"] = draw(figure.chart, "png")
         files[f"figures/{name}.svg"] = figure.light
@@ -97,6 +119,7 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
             summary=_summary(plan, sections),
             findings=_findings(plan, sections, tables),
             tables=tables,
+            comparison=comparison,
             convergence=[(part, [figures[chart.name] for chart in charts]) for part, charts in convergence],
             losses=figures[losses.name] if losses else None,
             samples=samples,

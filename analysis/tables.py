@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from analysis.layouts import Cell, Measurement, Section
-from analysis.plan_file import PlanFile
+from analysis.plan_file import Metric, PlanFile
 
 NOTHING = "–"
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -36,13 +36,14 @@ class TextTable:
     rows: tuple[tuple[TextCell, ...], ...]
     num_floors: int
     """How many of the last rows are real images."""
+    flag: str = ""
+    """What a reader must know before comparing the rows; empty if nothing."""
 
 
 def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable, ...]:
     """The sections in plain text, with the same decimals for a metric throughout."""
-    decimals = [_decimals(sections, index) for index in range(len(plan.metrics))]
-    columns = (f"{metric.title} {_ARROWS[metric.better]}" for metric in plan.metrics)
-    header = ("", *columns, "training steps", "training FLOPs", "network evaluations / image")
+    decimals = metric_decimals(plan, sections)
+    header = ("", *map(column_title, plan.metrics), "training steps", "training FLOPs", "network evaluations / image")
     tables = []
     for section in sections:
         rows = [
@@ -63,8 +64,31 @@ def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable,
             )
             for floor in section.floors
         ]
-        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors)))
+        flag = compute_flag(section, allowed=not plan.equal_compute)
+        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flag))
     return tuple(tables)
+
+
+def column_title(metric: Metric) -> str:
+    """A metric with an arrow towards the better."""
+    return f"{metric.title} {_ARROWS[metric.better]}"
+
+
+def compute_flag(section: Section, *, allowed: bool) -> str:
+    """Says that the rows of a section were trained at unequal compute, and by how much; empty if they were not."""
+    if not section.unequal_compute:
+        return ""
+    spread = section.compute_spread
+    if math.isinf(spread):
+        differ = "some rows are trained, others not at all"
+    else:
+        differ = f"rows differ by up to {spread:.{0 if spread >= 0.1 else 1}%}"
+    return f"Unequal training compute: {differ}{' (the sweep allows it)' if allowed else ''}."
+
+
+def metric_decimals(plan: PlanFile, sections: Sequence[Section]) -> tuple[int, ...]:
+    """Decimals of each metric of the plan, the same in all sections."""
+    return tuple(_decimals(sections, index) for index in range(len(plan.metrics)))
 
 
 def _decimals(sections: Sequence[Section], index: int) -> int:

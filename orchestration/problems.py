@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,15 @@ class UserError(Exception):
     @classmethod
     def of(cls, where: str, message: str) -> UserError:
         return cls([Problem(where, message)])
+
+
+def tell_mistakes(error: UserError) -> int:
+    """Prints what the user has to mend. Returns the exit code."""
+    count = len(error.problems)
+    print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
+    for problem in error.problems:
+        print(f"  {problem}", file=sys.stderr)
+    return EXIT_USER_ERROR
 
 
 def nearest(name: object, known: Sequence[str]) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from annotated_types import Ge
+
+from analysis.errors import UserError as AnalysisError
+from analysis.published import check_published_metrics, find_published
 
 
 @dataclass(frozen=True)
@@ -28,3 +32,21 @@ class PublishedPart:
     """The table's part; default: of the part's own name."""
     guidance: Annotated[float, Ge(0.0)] | None = None
     """The guidance weight of the published values; default: 1."""
+
+
+def unknown_counterparts(table: PublishedTable, parts: Mapping[str, PublishedPart | None]) -> Iterator[tuple[str, str]]:
+    """(key, message) of everything named that the paper does not print.
+
+    Args: parts: `published:` of each part that has it, by the part's name.
+    """
+    try:
+        check_published_metrics(table.table, table.metrics.values())
+    except AnalysisError as error:
+        yield "published", str(error)
+        return
+    for name, part in parts.items():
+        if part is not None:
+            try:
+                find_published(table.table, part.part or name, part.guidance)
+            except AnalysisError as error:
+                yield f"parts.{name}.published", str(error)

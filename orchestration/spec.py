@@ -17,7 +17,7 @@ from orchestration.budgets import TOLERANCE, Budget, ComputeConfig, compute_spre
 from orchestration.chains import spent_flops
 from orchestration.composition import Source, read_yaml, set_dotted
 from orchestration.problems import Problem, UserError, nearest
-from orchestration.published_keys import PublishedTable
+from orchestration.published_keys import PublishedTable, unknown_counterparts
 from orchestration.rows import NAME, Common, DeclaredPart, PartSpec, declared_parts, resolve_part, row_config
 from orchestration.runtime import RuntimeConfig
 from orchestration.validation import all_keys, field_types, validate
@@ -79,6 +79,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     published, published_problems = _published(source)
     declared, declared_problems = declared_parts(source, len(seeds))
     problems.extend([*compute.problems, *published_problems, *declared_problems])
+    if published is not None:
+        counterparts = {part.name: part.published for part in declared}
+        problems.extend(Problem(source.locate(key), why) for key, why in unknown_counterparts(published, counterparts))
     budget = None
     if compute.config is not None and not declared_problems:
         budget, budget_problems = _budget(compute.config, shared, declared, path)

@@ -16,7 +16,7 @@ import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
-from orchestration.problems import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError  # noqa: E402
+from orchestration.problems import EXIT_INTERRUPTED, UserError, tell_mistakes  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,11 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _run(options.sweep, options.overrides, dry_run=options.dry_run, check=options.check)
     except UserError as error:
-        count = len(error.problems)
-        print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return tell_mistakes(error)
     except KeyboardInterrupt:
         print("\nInterrupted. Nothing published is lost; the same command goes on from there.", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -24,6 +24,7 @@ HEAD = "tests/e2e/test_own_head.py::test_the_documented_cluster_commands_run_a_s
 CHECK = "tests/orchestration/test_check.py::test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
 EXAMPLE = "tests/test_examples.py::test_the_example_leaves_a_snapshot_and_a_grid"
 BENCHMARK = "tests/test_examples.py::test_the_benchmark_prints_a_row_for_each_contender"
+REPRODUCE = "tests/e2e/test_table2.py::test_table_2_is_reproduced_in_small_and_set_beside_the_paper"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -34,6 +35,7 @@ RUN_BY = {
     f".venv/bin/{SWEEP}": DIRECT,
     f".venv/bin/{SWEEP} --dry-run": DRY,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --check": CHECK,
+    ".venv/bin/python orchestration/reproduce.py table2 --scale small": REPRODUCE,
     ".venv/bin/python examples/train_and_sample.py --output runs/example": EXAMPLE,
     ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[benchmark]'": BENCHMARK,
     ".venv/bin/python benchmarks/train_step.py --size S --tokens 256 --batch 8 --threads 2": BENCHMARK,

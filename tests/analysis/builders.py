@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mlflow import MlflowClient
@@ -33,9 +34,16 @@ def evaluate_digest(row: str, step: int, seed: int = 0) -> str:
 
 
 def plan_document(
-    uri: str = "sqlite:///absent.db", parts: Mapping[str, Sequence[str]] = TWO_ROWS, seeds: Sequence[int] = (0,)
+    uri: str = "sqlite:///absent.db",
+    parts: Mapping[str, Sequence[str]] = TWO_ROWS,
+    seeds: Sequence[int] = (0,),
+    published: Mapping[str, Any] | None = None,
+    counterparts: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """A plan as orchestration publishes it; rows of the same name share their tasks, whatever their part."""
+    """A plan as orchestration publishes it; rows of the same name share their tasks, whatever their part.
+
+    Args: published: the paper's table. counterparts: the paper's part and guidance for some of our parts.
+    """
     trials, tasks = [], {}
     tasks["reference"] = {"kind": "reference", "title": "real, floor at 500 images", "inputs": [], "payload": {}}
     for part, row, seed in ((part, row, seed) for part, rows in parts.items() for row in rows for seed in seeds):
@@ -54,8 +62,15 @@ def plan_document(
         "tracking_uri": uri,
         "experiment": "small",
         "metrics": list(METRICS),
+        "published": published,
+        "equal_compute": True,
         "parts": [
-            {"name": part, "title": f"Part {part}", "rows": [{"label": row, "settings": {}} for row in rows]}
+            {
+                "name": part,
+                "title": f"Part {part}",
+                "rows": [{"label": row, "settings": {}} for row in rows],
+                "published": counterparts.get(part),
+            }
             for part, rows in parts.items()
         ],
         "trials": trials,
@@ -91,7 +106,23 @@ def _evaluate_task(row: str, step: int, seed: int) -> dict[str, Any]:
         "training_images": step * BATCH_SIZE,
         "num_evaluations": 40,
         "num_samples": 500,
+        "sampling_flops": 70_000_000_000,
     }
+
+
+def beside_table2(*, seeds: Sequence[int] = (0,), same_setting: bool = False, **changes: Any) -> PlanFile:
+    """A plan whose one part stands beside Table 2, ImageNet 512 px, guidance 1.5."""
+    document = plan_document(
+        parts={"main": ("flow_matching", "cascaded", "pyramidal_flow", "dfm", "ours")},
+        seeds=seeds,
+        published={
+            "table": "table2",
+            "metrics": {"accuracy": "is", "fd": "fid_50k"},
+            "same_setting": same_setting,
+        },
+        counterparts={"main": {"part": "imagenet_512", "guidance": 1.5}},
+    )
+    return parse_plan(json.dumps({**document, **changes}))
 
 
 def make_plan(**changes: Any) -> PlanFile:

@@ -119,6 +119,44 @@ def test_each_reference_of_a_part_has_its_own_floor() -> None:
     assert labels == ["real images (real, floor at 500 images)", "real images (other)"]
 
 
+def with_flops(**flops: int) -> Section:
+    """A section whose rows have cost this much at their last evaluation."""
+    plan = make_plan(parts={"p": tuple(flops)})
+    evaluations = dict(plan.evaluations)
+    for row, spent in flops.items():
+        digest = evaluate_digest(row, 200)
+        evaluations[digest] = replace(evaluations[digest], training_flops=spent)
+    return first_section(replace(plan, evaluations=evaluations), {})
+
+
+@pytest.mark.parametrize(
+    ("flops", "spread", "unequal"),
+    [
+        ({"a": 100, "b": 100}, 0.0, False),
+        ({"a": 10**18, "b": 101 * 10**16}, 0.01, False),
+        ({"a": 101 * 10**16 + 1, "b": 10**18}, 0.01, True),
+        ({"a": 100, "b": 137, "c": 120}, 0.37, True),
+        ({"a": 0, "b": 1}, math.inf, True),
+        ({"a": 0, "b": 0}, 0.0, False),
+        ({"a": 5}, 0.0, False),
+    ],
+)
+def test_rows_that_differ_by_more_than_one_percent_of_compute_are_unequal(
+    flops: dict[str, int], spread: float, unequal: bool
+) -> None:
+    section = with_flops(**flops)
+    assert section.compute_spread == pytest.approx(spread)
+    assert section.unequal_compute is unequal
+
+
+def test_compute_is_compared_at_the_last_evaluation_and_within_a_part() -> None:
+    plan = make_plan(parts={"p": ("a", "b"), "q": ("c",)})
+    cheap = {key: replace(task, training_flops=1) for key, task in plan.evaluations.items() if task.step == 100}
+    cheap[evaluate_digest("c", 200)] = replace(plan.evaluations[evaluate_digest("c", 200)], training_flops=1)
+    plan = replace(plan, evaluations={**plan.evaluations, **cheap})
+    assert not any(section.unequal_compute for section in lay_out(plan, measure(plan, {}), {}))
+
+
 def test_a_row_that_stands_in_two_parts_shows_the_same_run_twice() -> None:
     plan = make_plan(parts={"a": ("DFM", "x"), "b": ("DFM",)})
     records = {evaluate_digest("DFM", 200): done(4.0)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import UserError
-from analysis.plan_file import parse_plan, read_plan
+from analysis.plan_file import PartCounterpart, TableCounterpart, parse_plan, read_plan
 from orchestration.plan import make_plan as plan_sweep
 from orchestration.plan import plan_json
 from orchestration.spec import load_sweep
@@ -43,6 +43,34 @@ def test_what_is_not_a_plan_is_refused_by_name(text: str) -> None:
 def test_an_absent_plan_says_to_submit_the_sweep(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'small' has no published plan here; submit it first"):
         read_plan(str(tmp_path), "small")
+
+
+def test_a_plan_names_the_papers_table_and_the_part_beside_each_of_its_own() -> None:
+    document = plan_document(
+        parts={"main": ("dfm",), "mine": ("dfm",)},
+        published={"table": "table2", "metrics": {"fd": "fid_50k"}, "same_setting": False},
+        counterparts={"main": {"part": "imagenet_512", "guidance": 1.5}},
+    )
+    plan = parse_plan(json.dumps({**document, "equal_compute": False}))
+    assert plan.published == TableCounterpart("table2", {"fd": "fid_50k"}, same_setting=False)
+    assert [part.published for part in plan.parts] == [PartCounterpart("imagenet_512", 1.5), None]
+    assert not plan.equal_compute
+
+
+def test_a_plan_from_before_the_comparison_is_read_as_having_none() -> None:
+    document = plan_document()
+    del document["published"], document["equal_compute"]
+    for part in document["parts"]:
+        del part["published"]
+    plan = parse_plan(json.dumps(document))
+    assert (plan.published, plan.parts[0].published, plan.equal_compute) == (None, None, True)
+    assert plan == make_plan()
+
+
+@pytest.mark.parametrize("published", [{"table": "table2"}, "table2", {"table": "t", "metrics": 1, "same_setting": 1}])
+def test_a_counterpart_that_is_not_whole_is_refused(published: object) -> None:
+    with pytest.raises(UserError, match=r"x\.json: not a sweep's plan"):
+        parse_plan(json.dumps({**plan_document(), "published": published}), "x.json")
 
 
 def test_a_plan_is_read_from_a_url() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import pytest
 
 from analysis.errors import UserError
 from analysis.records import Record
-from analysis.report import render_report, write_report
-from tests.analysis.builders import Database, evaluate_digest, make_plan, plan_document, png, train_digest
+from analysis.report import comparison_with_paper, render_report, write_report
+from tests.analysis.builders import (
+    Database,
+    beside_table2,
+    evaluate_digest,
+    make_plan,
+    plan_document,
+    png,
+    train_digest,
+)
 
 
 class Page(HTMLParser):
@@ -104,6 +113,51 @@ def test_a_sweep_full_of_nan_gives_a_report(database: Database, tmp_path: Path) 
     database.curve(run_id, "loss", [(10, float("nan")), (20, float("inf"))])
     write_report(plan, str(tmp_path / "report"))
     assert "fd is nan; it is never best." in (tmp_path / "report/report.html").read_text()
+
+
+def test_a_sweep_with_a_published_counterpart_stands_beside_it() -> None:
+    records = {
+        evaluate_digest(row, 200): Record("done", {"fd": fd, "accuracy": 0.5})
+        for row, fd in (("flow_matching", 3.0), ("dfm", 2.0))
+    }
+    files = render_report(beside_table2(), records)
+    sentence = "FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm)."
+    assert sentence in files["comparison.md"].decode()
+    page = files["report.html"].decode()
+    section = page[page.index('<section id="paper">') : page.index('<section id="convergence">')]
+    assert f"<li>{sentence}</li>" in section
+    assert '<td><strong class="best">2.000</strong></td><td><strong class="best">4.28</strong></td>' in section
+    assert "only the order of the rows compares." in section
+    assert '<a href="#paper">' in page
+
+
+def test_a_sweep_without_a_published_counterpart_says_nothing_of_it() -> None:
+    files = render_report(make_plan(), {})
+    assert "comparison.md" not in files
+    page = files["report.html"].decode()
+    assert not [text for text in ("comparison.md", "Beside the paper", "#paper") if text in page]
+
+
+def test_the_page_flags_the_table_of_a_part_of_unequal_compute() -> None:
+    plan = make_plan(parts={"p": ("a", "b"), "q": ("c", "d")})
+    dear = {
+        key: replace(task, training_flops=2 * task.training_flops)
+        for key, task in plan.evaluations.items()
+        if task.title.startswith("b ")
+    }
+    page = render_report(replace(plan, evaluations={**plan.evaluations, **dear}), {})["report.html"].decode()
+    flag = '<p class="flag">Unequal training compute: rows differ by up to 100%.</p>'
+    assert page.count('<p class="flag">') == 1
+    assert page.index("<h3>Part p</h3>") < page.index(flag) < page.index("<h3>Part q</h3>")
+
+
+def test_the_comparison_is_for_a_terminal_and_empty_without_anything_to_compare(database: Database) -> None:
+    plan = beside_table2(tracking_uri=database.uri)
+    assert comparison_with_paper(plan) == ""
+    database.run(evaluate_digest("dfm", 200), {"fd": 5.0, "accuracy": 0.5}, step=200)
+    (line,) = [line for line in comparison_with_paper(plan).splitlines() if line.startswith("  dfm ")]
+    assert line.split() == ["dfm", "5.000", "4.28", "*", "0.500", "196.8", "*"]
+    assert comparison_with_paper(replace(plan, published=None)) == ""
 
 
 def test_hostile_text_cannot_become_markup() -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,52 @@ def test_latex_is_as_written_by_hand() -> None:
     assert lines[3].startswith(r" & FD-Lite0 $\downarrow$ & label accuracy $\uparrow$ & training steps")
     assert r"DFM & \textbf{27.18} & \textbf{0.750} & 200 & 2.00 $\times$ 10\textsuperscript{11} & 40 \\" in lines
     assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+
+
+def unequal_plan(flops: int, *, equal_compute: bool = True) -> PlanFile:
+    """The second part's DFM was trained at `flops`, its other row at 2e11."""
+    plan = make_plan(parts={"p": ("a", "b"), "q": ("flow matching", "DFM")})
+    digest = evaluate_digest("DFM", 200)
+    evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], training_flops=flops)}
+    return replace(plan, evaluations=evaluations, equal_compute=equal_compute)
+
+
+@pytest.mark.parametrize(
+    ("flops", "flag"),
+    [
+        (274 * 10**9, "Unequal training compute: rows differ by up to 37%."),
+        (204 * 10**9, "Unequal training compute: rows differ by up to 2.0%."),
+        (2000 * 10**9, "Unequal training compute: rows differ by up to 900%."),
+        (0, "Unequal training compute: some rows are trained, others not at all."),
+        (201 * 10**9, ""),
+    ],
+)
+def test_a_part_of_unequal_compute_carries_a_flag(flops: int, flag: str) -> None:
+    assert [table.flag for table in tables_of(unequal_plan(flops), {})] == ["", flag]
+
+
+def test_the_flag_says_if_the_sweep_allows_unequal_compute() -> None:
+    *_, table = tables_of(unequal_plan(274 * 10**9, equal_compute=False), {})
+    assert table.flag == "Unequal training compute: rows differ by up to 37% (the sweep allows it)."
+
+
+def test_the_flag_stands_under_its_own_part_in_markdown_and_latex() -> None:
+    plan = unequal_plan(274 * 10**9)
+    tables = tables_of(plan, RECORDS)
+    markdown, latex = markdown_table(plan, tables).splitlines(), latex_table(plan, tables).splitlines()
+    (place,) = [index for index, line in enumerate(markdown) if "Unequal" in line]
+    assert markdown[place - 2 : place + 2] == [
+        "| real images | 1.25 | 0.970 | – | – | – |",
+        "",
+        "**Unequal training compute: rows differ by up to 37%.**",
+        "",
+    ]
+    assert latex[-3:] == [
+        r"\multicolumn{6}{l}{\textbf{Unequal training compute: rows differ by up to 37\%.}} \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert "Unequal" not in "".join(latex[:-3])
 
 
 def test_csv_has_a_line_for_every_measurement_at_full_precision() -> None:

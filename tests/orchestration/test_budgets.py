@@ -160,6 +160,13 @@ def test_allowed_differences_are_published_with_the_plan() -> None:
         ),
         (["published=5"], "must be a mapping"),
         (["published.same_setting=false"], "published.table"),
+        (["published.table=tabel2"], "did you mean 'table2'"),
+        (["published={table: table2, metrics: {label_accuracy: fid_5k}}"], "fid_5k"),
+        (["published.table=table2", "parts={p: {published: {part: imagenet}, rows: {a: {}}}}"], "parts.p.published"),
+        (
+            ["published.table=table2", "parts={p: {published: {part: imagenet_512, guidance: 7.0}, rows: {a: {}}}}"],
+            "guidance of table2 imagenet_512",
+        ),
         (["parts={p: {published: 3, rows: {a: {}}}}"], "must be a mapping with `part:` and `guidance:`"),
         (["parts={p: {settings: 3, rows: {a: {}}}}"], "`rows`, `grid` and `settings` must be mappings"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,10 +22,12 @@ HEAVY = ("torch", "ray", "deepspeed", "mlflow", "omegaconf", "pandas", "matplotl
 Codes = dict[str, int | BaseException]
 
 
-def command(*arguments: str, cwd: Path, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, cwd: Path, python: tuple[str, ...] = (), checkout: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in ("DFM_STORAGE_ROOT", "PYTHONPATH")}
     return subprocess.run(
-        [sys.executable, *python, str(ROOT / "orchestration" / "reproduce.py"), *arguments],
+        [sys.executable, *python, str(checkout / "orchestration" / "reproduce.py"), *arguments],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -51,6 +54,15 @@ def test_help_is_instant(tmp_path: Path) -> None:
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert not loaded & set(HEAVY)
     assert seconds < 1
+
+
+def test_the_script_uses_the_modules_of_its_own_checkout_wherever_another_is_installed(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "orchestration", tmp_path / "orchestration")
+    with (tmp_path / "orchestration" / "sweep.py").open("a") as module:
+        module.write("\nprint('this checkout')\n")
+    done = command("--help", cwd=tmp_path, checkout=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("this checkout")
 
 
 def test_mistakes_end_with_code_2_all_listed_with_the_nearest_and_no_traceback(tmp_path: Path) -> None:
@@ -115,6 +127,7 @@ def test_a_table_given_twice_runs_once_and_a_dry_run_is_passed_on(
         ({"table1_small": 2, "quickstart": 1}, 2, 3),
         ({"table1_small": ValueError("a fault of ours")}, 1, 3),
         ({"quickstart": EXIT_INTERRUPTED}, EXIT_INTERRUPTED, 2),
+        ({"quickstart": KeyboardInterrupt()}, EXIT_INTERRUPTED, 2),
     ],
 )
 def test_the_worst_exit_code_ends_it_and_only_an_interruption_leaves_out_sweeps(

@@ -1,0 +1,185 @@
+"""Our cells beside the paper's, and whether both put the rows in the same order. Pure.
+
+Orders are compared as Kendall does, pair of rows by pair of rows. With several seeds a pair counts only if our seeds
+resolve it: if the 95% t-intervals of its two means do not overlap. That is stricter than a test of the difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from analysis.layouts import Cell, Section
+from analysis.plan_file import Metric, PlanFile, TableCounterpart
+from analysis.published import PublishedPart, PublishedValue, check_published_metrics, find_published, has_published
+
+Verdict = Literal["agree", "disagree", "unresolved", "tied"]
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One row by one metric, ours and the paper's."""
+
+    label: str
+    ours: Cell
+    published: PublishedValue | None
+    """None if the paper has no such row."""
+    ratio: float | None
+    """Ours / published; None unless both are there and of the same setting."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How far our order of the rows is the paper's."""
+
+    num_pairs: int
+    """Pairs of rows that have both values and that the paper ranks; the sum of the next three."""
+    num_agree: int
+    num_disagree: int
+    num_unresolved: int
+    """Pairs whose means our seeds do not tell apart; with one seed, those with equal values."""
+    num_alike: int
+    """Pairs that our means rank as the paper does, resolved or not."""
+    num_tied: int
+    """Pairs that the paper prints as equal; they are not in num_pairs."""
+    best_published: tuple[str, ...]
+    """Labels of the rows that are best in the paper, ties included."""
+    best_ours: tuple[str, ...]
+    best_agrees: bool
+    """Whether what is best here is best in the paper."""
+    best_resolved: bool
+    """Whether our best is apart from all rows that the paper ranks lower, or else from the paper's best."""
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """One metric of ours and the published one beside it, over the rows of a part."""
+
+    metric: Metric
+    published_name: str
+    rows: tuple[ComparedRow, ...]
+    order: Order | None
+    """None if fewer than two rows have both values."""
+
+    def is_best_published(self, row: ComparedRow) -> bool:
+        """Whether the paper prints nothing better for the rows here; never if it prints only one number for them."""
+        printed = {other.published.value for other in self.rows if other.published is not None}
+        choose = min if self.metric.better == "lower" else max
+        return row.published is not None and len(printed) > 1 and row.published.value == choose(printed)
+
+
+@dataclass(frozen=True)
+class PartComparison:
+    """One part of ours beside one of the paper."""
+
+    section: Section
+    published: PublishedPart
+    metrics: tuple[MetricComparison, ...]
+
+    @property
+    def has_published(self) -> bool:
+        """Whether the paper has a number for any of our rows."""
+        return any(row.published is not None for metric in self.metrics for row in metric.rows)
+
+
+def compare(plan: PlanFile, sections: Sequence[Section]) -> tuple[PartComparison, ...]:
+    """Every part of which the paper prints a row, beside its own; empty if the sweep has none.
+
+    Raises: UserError if the plan names a table, part, guidance or metric that the paper does not have.
+    """
+    if plan.published is None:
+        return ()
+    check_published_metrics(plan.published.table, plan.published.metrics.values())
+    found = (_compare_part(plan, plan.published, section) for section in sections)
+    return tuple(part for part in found if part is not None and part.has_published)
+
+
+def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> PartComparison | None:
+    counterpart, own_name = section.part.published, section.part.name
+    if counterpart is None or (counterpart.part is None and not has_published(table.table, own_name)):
+        return None
+    published = find_published(table.table, counterpart.part or own_name, counterpart.guidance)
+    metrics = []
+    for index, metric in enumerate(plan.metrics):
+        name = table.metrics.get(metric.name)
+        if name in published.metrics:
+            rows = tuple(
+                _compare_row(row.label, row.cells[index], published, name, same_setting=table.same_setting)
+                for row in section.rows
+            )
+            order = order_of(rows, metric.better, one_seed=len(plan.seeds) == 1)
+            metrics.append(MetricComparison(metric, name, rows, order))
+    return PartComparison(section, published, tuple(metrics))
+
+
+def _compare_row(label: str, ours: Cell, published: PublishedPart, metric: str, *, same_setting: bool) -> ComparedRow:
+    """A row joined by its name, or for a point of a grid (`key=value`) by the value."""
+    named = published.values.get((label, metric))
+    value = named or published.values.get((label.partition("=")[2], metric))
+    ratio = None
+    if same_setting and value is not None and ours.mean is not None:
+        ratio = ours.mean / value.value
+    return ComparedRow(label, ours, value, ratio)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """A row with both values, less being better in both."""
+
+    label: str
+    ours: float
+    half_width: float | None
+    published: float
+
+
+def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *, one_seed: bool) -> Order | None:
+    """How far the rows' order by our means is the published one; rows without both finite values are left out.
+
+    Args: rows: of one part and metric. better: direction of both metrics. one_seed: whether the sweep has only one.
+    Returns: None if fewer than two rows are left.
+    """
+    sign = 1.0 if better == "lower" else -1.0
+    ranked = [
+        _Ranked(row.label, sign * row.ours.mean, row.ours.half_width, sign * row.published.value)
+        for row in rows
+        if row.published is not None and row.ours.mean is not None and math.isfinite(row.ours.mean)
+    ]
+    if len(ranked) < 2:
+        return None
+    pairs = list(combinations(ranked, 2))
+    verdicts = Counter(_verdict(first, second, one_seed=one_seed) for first, second in pairs)
+    best_ours = [row for row in ranked if row.ours == min(other.ours for other in ranked)]
+    best_published = [row for row in ranked if row.published == min(other.published for other in ranked)]
+    agrees = all(row in best_published for row in best_ours)
+    rivals = [row for row in ranked if row not in best_published] if agrees else best_published
+    return Order(
+        num_pairs=len(pairs) - verdicts["tied"],
+        num_agree=verdicts["agree"],
+        num_disagree=verdicts["disagree"],
+        num_unresolved=verdicts["unresolved"],
+        num_alike=sum((a.ours - b.ours) * (a.published - b.published) > 0 for a, b in pairs),
+        num_tied=verdicts["tied"],
+        best_published=tuple(row.label for row in best_published),
+        best_ours=tuple(row.label for row in best_ours),
+        best_agrees=agrees,
+        best_resolved=all(_intervals_part(row, rival) for row in best_ours for rival in rivals),
+    )
+
+
+def _verdict(first: _Ranked, second: _Ranked, *, one_seed: bool) -> Verdict:
+    if first.published == second.published:
+        return "tied"
+    if first.ours == second.ours or not (one_seed or _intervals_part(first, second)):
+        return "unresolved"
+    return "agree" if (first.ours < second.ours) == (first.published < second.published) else "disagree"
+
+
+def _intervals_part(first: _Ranked, second: _Ranked) -> bool:
+    """Whether the 95% intervals of two means are apart; not if one of them rests on a single value."""
+    if first.half_width is None or second.half_width is None:
+        return False
+    return abs(first.ours - second.ours) > first.half_width + second.half_width

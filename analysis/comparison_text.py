@@ -1,0 +1,185 @@
+"""The comparison with the paper in plain text cells and sentences, which every format renders; and on a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison
+from analysis.layouts import Section
+from analysis.plan_file import PlanFile, TableCounterpart
+from analysis.published import PublishedPart, PublishedValue
+from analysis.tables import NOTHING, TextCell, cell_text, column_title, compute_flag, metric_decimals
+
+_OTHER_SETTING = "The paper's values are of another dataset, model and metric: only the order of the rows compares."
+_ONE_SEED = "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance."
+_SEVERAL_SEEDS = "Two rows are not resolved by our seeds if their 95% t-intervals overlap."
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """One part of ours beside one of the paper, in plain text; the first column holds labels."""
+
+    title: str
+    beside: str
+    """Which numbers of the paper these are, and of what setting."""
+    header: tuple[str, ...]
+    rows: tuple[tuple[TextCell, ...], ...]
+    orders: tuple[str, ...]
+    """Whether the order agrees, a sentence for each metric."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TextComparison:
+    """A sweep beside the table it stands for."""
+
+    title: str
+    notes: tuple[str, ...]
+    """What holds for all parts."""
+    tables: tuple[ComparisonTable, ...]
+
+
+def text_comparison(
+    plan: PlanFile, sections: Sequence[Section], comparisons: Sequence[PartComparison]
+) -> TextComparison | None:
+    """The comparisons in plain text; None if there are none."""
+    if plan.published is None or not comparisons:
+        return None
+    decimals = dict(zip([metric.name for metric in plan.metrics], metric_decimals(plan, sections), strict=True))
+    tables = tuple(_table(plan, plan.published, part, decimals) for part in comparisons)
+    notes = [] if plan.published.same_setting else [_OTHER_SETTING]
+    notes.append(_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS)
+    title = f"{plan.title}, beside the paper's {_table_title(plan.published.table)}"
+    return TextComparison(title, tuple(notes), tables)
+
+
+def _table(
+    plan: PlanFile, counterpart: TableCounterpart, part: PartComparison, decimals: Mapping[str, int]
+) -> ComparisonTable:
+    with_ratio, one_seed = counterpart.same_setting, len(plan.seeds) == 1
+    return ComparisonTable(
+        title=part.section.part.title,
+        beside=_beside(part.published),
+        header=("", *(title for metric in part.metrics for title in _columns(metric, with_ratio=with_ratio))),
+        rows=tuple(_rows(part, decimals, with_ratio=with_ratio)),
+        orders=tuple(f"{m.metric.title}: {order_sentence(m.order, one_seed=one_seed)}" for m in part.metrics),
+        notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
+    )
+
+
+def _columns(metric: MetricComparison, *, with_ratio: bool) -> tuple[str, ...]:
+    columns = (column_title(metric.metric), f"paper: {metric_title(metric.published_name)}")
+    return (*columns, "ours / paper") if with_ratio else columns
+
+
+def _rows(part: PartComparison, decimals: Mapping[str, int], *, with_ratio: bool) -> Iterator[tuple[TextCell, ...]]:
+    for index, own in enumerate(part.section.rows):
+        cells = [TextCell(own.label)]
+        for metric in part.metrics:
+            row = metric.rows[index]
+            cells += [cell_text(row.ours, decimals[metric.metric.name]), _published_cell(metric, row)]
+            cells += [TextCell(NOTHING if row.ratio is None else f"{row.ratio:.2f}")] if with_ratio else []
+        yield tuple(cells)
+
+
+def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
+    if row.published is None:
+        return TextCell(NOTHING)
+    return TextCell(row.published.printed, best=metric.is_best_published(row))
+
+
+def order_sentence(order: Order | None, *, one_seed: bool) -> str:
+    """ "4 of 6 pairs agree, 1 disagrees, 1 is not resolved by our seeds ...; the best agrees (dfm)."."""
+    if order is None:
+        return "no order to compare, since fewer than two rows have both values."
+    if not order.num_pairs:
+        return "no order to compare, since the paper prints the same number for all rows."
+    text = f"{order.num_agree} of {order.num_pairs} pairs agree"
+    if order.num_disagree:
+        text += f", {order.num_disagree} {'disagrees' if order.num_disagree == 1 else 'disagree'}"
+    if order.num_unresolved:
+        why = "tied here" if one_seed else "not resolved by our seeds"
+        text += f", {order.num_unresolved} {why}"
+    if order.num_unresolved and not one_seed:
+        text += f" (by the means alone {order.num_alike} of {order.num_pairs} agree)"
+    if order.num_tied:
+        text += f", {order.num_tied} left out as tied in the paper"
+    return f"{text}; {_best(order, one_seed=one_seed)}."
+
+
+def _best(order: Order, *, one_seed: bool) -> str:
+    unresolved = "" if order.best_resolved or one_seed else ", not resolved by our seeds"
+    ours, published = ", ".join(order.best_ours), ", ".join(order.best_published)
+    if order.best_agrees:
+        return f"the best agrees ({ours}){unresolved}"
+    return f"the best does not agree ({published} in the paper; {ours} here){unresolved}"
+
+
+def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
+    flag = compute_flag(part.section, allowed=not equal_compute)
+    if flag:
+        yield flag
+    alone = [row.label for index, row in enumerate(part.section.rows) if not _is_published(part, index)]
+    if alone:
+        yield f"Not in the paper, and in no order here: {', '.join(alone)}."
+    values = [(row.label, metric, row.published) for metric in part.metrics for row in metric.rows if row.published]
+    for label in dict.fromkeys(label for label, _, _ in values):
+        changes = [_change(metric, value) for own, metric, value in values if own == label and value.correction]
+        if changes:
+            yield f"{label}: the paper's camera-ready text prints {', '.join(changes)}; compared is arXiv v1."
+    if {value.source for _, _, value in values} == {"camera_ready"}:
+        yield "Printed in the paper's camera-ready text only."
+
+
+def _is_published(part: PartComparison, index: int) -> bool:
+    """Whether the paper has a number for a row by any of the metrics."""
+    return any(metric.rows[index].published is not None for metric in part.metrics)
+
+
+def _change(metric: MetricComparison, value: PublishedValue) -> str:
+    return f"{metric_title(metric.published_name)} {value.correction} for {value.printed}"
+
+
+def _beside(published: PublishedPart) -> str:
+    guidance = [] if published.guidance is None else [f"guidance {published.guidance:g}"]
+    return f"Paper: {', '.join([_table_title(published.table), published.part, *guidance])} ({published.setting})"
+
+
+def _table_title(name: str) -> str:
+    """table2 as "Table 2"; tables without a number as "table of decompositions"."""
+    numbered = re.fullmatch(r"table(\d+)", name)
+    return f"Table {numbered[1]}" if numbered else f"table of {name}"
+
+
+def metric_title(name: str) -> str:
+    """A published metric for people: fid_50k as "FID 50K"."""
+    return name.replace("_", " ").upper()
+
+
+def terminal_text(comparison: TextComparison) -> str:
+    """The comparison for a terminal: aligned columns, a star at the best of each."""
+    lines = [_one_line(comparison.title), *comparison.notes]
+    for table in comparison.tables:
+        header = [f"{title}  " for title in table.header]
+        lines += ["", _one_line(table.title), table.beside]
+        lines += _aligned([header, *([_starred(cell) for cell in row] for row in table.rows)])
+        lines += [_one_line(text) for text in (*table.orders, *table.notes)]
+    return "\n".join([*lines, "", "* best of its column, in our rows and in the paper's."])
+
+
+def _starred(cell: TextCell) -> str:
+    return f"{_one_line(cell.text)}{' *' if cell.best else '  '}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        padded = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join(["", first.ljust(widths[0]), *padded]).rstrip()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,144 @@
+"""What the paper prints: every number of its tables, from published.yaml.
+
+The text of arXiv v1 is the specification, so its values come first. The camera-ready text fills in what v1 does not
+print; where it corrects v1 (Table 1f, 256-512-1024) the value stays v1's and carries the correction beside it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+
+from analysis.errors import UserError
+
+Source = Literal["arxiv_v1", "camera_ready"]
+
+_FILE = Path(__file__).parent / "published.yaml"
+_NO_GUIDANCE = 1.0
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """One number of the paper."""
+
+    printed: str
+    """As the paper prints it, trailing zeros included."""
+    source: Source
+    correction: str | None = None
+    """What the camera-ready text prints in its place, if anything else."""
+
+    @property
+    def value(self) -> float:
+        return float(self.printed)
+
+
+@dataclass(frozen=True)
+class PublishedPart:
+    """One part of a published table, at one guidance weight."""
+
+    table: str
+    part: str
+    guidance: float | None
+    """None where nothing is sampled."""
+    setting: str
+    """Data, resolution, backbone and training steps, for people."""
+    metrics: tuple[str, ...]
+    values: Mapping[tuple[str, str], PublishedValue]
+    """By (row, metric)."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows, in the paper's order."""
+        return tuple(dict.fromkeys(row for row, _ in self.values))
+
+
+@cache
+def published_parts() -> tuple[PublishedPart, ...]:
+    """Everything that the paper prints, in its order."""
+    blocks = yaml.load(_FILE.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506  it yields only text, as printed
+    parts: dict[tuple[str, str, float | None], PublishedPart] = {}
+    for part in map(_parse_block, blocks):
+        key = part.table, part.part, part.guidance
+        parts[key] = _with_later(parts[key], part) if key in parts else part
+    return tuple(parts.values())
+
+
+def _parse_block(block: Mapping[str, Any]) -> PublishedPart:
+    metrics, source = tuple(block["metrics"]), cast("Source", block["source"])
+    values = {
+        (row, metric): PublishedValue(printed, source)
+        for row, numbers in block["rows"].items()
+        for metric, printed in zip(metrics, numbers, strict=True)
+    }
+    guidance = float(block["guidance"]) if "guidance" in block else None
+    return PublishedPart(block["table"], block["part"], guidance, block["setting"], metrics, values)
+
+
+def _with_later(first: PublishedPart, later: PublishedPart) -> PublishedPart:
+    """A part with what a later text adds; of two numbers for one cell the first stays, the other is its correction."""
+    values = dict(first.values)
+    for key, value in later.values.items():
+        earlier = values.get(key)
+        values[key] = value if earlier is None else replace(earlier, correction=_other(earlier, value))
+    return replace(first, metrics=tuple(dict.fromkeys((*first.metrics, *later.metrics))), values=values)
+
+
+def _other(earlier: PublishedValue, later: PublishedValue) -> str | None:
+    return later.printed if later.value != earlier.value else None
+
+
+def find_published(table: str, part: str, guidance: float | None = None) -> PublishedPart:
+    """A part of a published table.
+
+    Args: table, part: as published.yaml names them. guidance: its weight; None: the only one that is printed, or 1.
+    Raises: UserError if the paper has no such table, part or guidance, naming what it has.
+    """
+    in_table = _parts_of(table)
+    in_part = [found for found in in_table if found.part == part]
+    if not in_part:
+        raise _unknown(f"part of {table}", part, (found.part for found in in_table))
+    if guidance is None and len(in_part) == 1:
+        return in_part[0]
+    weight = _NO_GUIDANCE if guidance is None else guidance
+    chosen = [found for found in in_part if found.guidance == weight]
+    if not chosen:
+        weights = (f"{found.guidance:g}" for found in in_part if found.guidance is not None)
+        raise _unknown(f"guidance of {table} {part}", guidance, weights)
+    return chosen[0]
+
+
+def has_published(table: str, part: str) -> bool:
+    """Whether a published table has a part of this name.
+
+    Raises: UserError if the paper has no such table.
+    """
+    return part in {found.part for found in _parts_of(table)}
+
+
+def _parts_of(table: str) -> list[PublishedPart]:
+    parts = published_parts()
+    found = [part for part in parts if part.table == table]
+    if not found:
+        raise _unknown("table", table, (part.table for part in parts))
+    return found
+
+
+def check_published_metrics(table: str, metrics: Iterable[str]) -> None:
+    """Raises: UserError if the paper prints one of `metrics` nowhere in a table, naming those it prints."""
+    known = [metric for found in _parts_of(table) for metric in found.metrics]
+    for metric in metrics:
+        if metric not in known:
+            raise _unknown(f"metric of {table}", metric, known)
+
+
+def _unknown(what: str, given: object, known: Iterable[str]) -> UserError:
+    names: Sequence[str] = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6) if isinstance(given, str) else []
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return UserError(f"published: {given!r} is not a {what}{hint}; known: {', '.join(names)}")

@@ -1,0 +1,158 @@
+"""Entry point: python orchestration/reproduce.py [table1 table2 ...] [--scale small|full] [key=value ...] [--dry-run]
+
+Runs the sweeps of the paper's tables, then prints each cell beside the published value, and whether both put the rows
+in the same order. Like every sweep it computes only what is missing: resuming is running the same command again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# As in sweep.py, which this cannot ask for it: until this is done, the project is not on the path.
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).resolve() != _HERE)]
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import traceback  # noqa: E402
+from collections.abc import Mapping, Sequence  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from orchestration.problems import (  # noqa: E402
+    EXIT_INTERRUPTED,
+    EXIT_TASKS_FAILED,
+    Problem,
+    UserError,
+    nearest,
+    tell_mistakes,
+)
+from orchestration.sweep import main as run_sweep  # noqa: E402
+
+if TYPE_CHECKING:
+    from orchestration.storage import Store
+
+SWEEPS = {
+    ("table1", "small"): ("table1_small.yaml",),
+    ("table1", "full"): ("table1.yaml",),
+    ("table2", "small"): ("table2_small.yaml",),
+    ("table2", "full"): ("table2_imagenet512.yaml", "table2_imagenet1024.yaml", "table2_kinetics512.yaml"),
+}
+"""(table, scale) -> files in sweeps/; small ones run on any machine, with other data, model and metrics."""
+_FOLDER = _HERE.parent / "sweeps"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the sweeps of some tables. Returns the worst of their exit codes, see sweep.py."""
+    parser = argparse.ArgumentParser(prog="reproduce.py", description="Reproduce published tables.", allow_abbrev=False)
+    parser.add_argument("given", nargs="*", metavar="TABLE|key=value", help=f"{', '.join(_tables())}; default: all")
+    parser.add_argument("--scale", default="small", help=f"{' or '.join(_scales())}; default: small")
+    parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
+    options = parser.parse_intermixed_args(arguments)
+    overrides = [text for text in options.given if "=" in text]
+    tables = [text for text in options.given if "=" not in text] or _tables()
+    try:
+        return _reproduce(_sweep_files(tables, options.scale), overrides, dry_run=options.dry_run)
+    except UserError as error:
+        return tell_mistakes(error)
+    except KeyboardInterrupt:  # between the sweeps, which catch it themselves
+        return EXIT_INTERRUPTED
+
+
+def _reproduce(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) -> int:
+    stores = _checked(paths, overrides, dry_run=dry_run)
+    code = _run_all(paths, [*overrides, "--dry-run"] if dry_run else overrides)
+    if not dry_run and code != EXIT_INTERRUPTED:
+        _print_comparisons(stores)
+    return code
+
+
+def _tables() -> list[str]:
+    return list(dict.fromkeys(table for table, _ in SWEEPS))
+
+
+def _scales() -> list[str]:
+    return list(dict.fromkeys(scale for _, scale in SWEEPS))
+
+
+def _sweep_files(tables: Sequence[str], scale: str) -> list[Path]:
+    """The sweeps of some tables, each once.
+
+    Raises: UserError naming every table that is not known, and the scale if it is not.
+    """
+    problems = [
+        Problem("table", f"{table!r} is not one of {', '.join(_tables())}{nearest(table, _tables())}")
+        for table in tables
+        if table not in _tables()
+    ]
+    if scale not in _scales():
+        hint = nearest(scale, _scales())
+        problems.append(Problem("--scale", f"{scale!r} is not one of {', '.join(_scales())}{hint}"))
+    if not problems:
+        problems = [Problem(table, f"has no scale {scale!r}") for table in tables if (table, scale) not in SWEEPS]
+    if problems:
+        raise UserError(problems)
+    folder = _FOLDER.relative_to(Path.cwd()) if _FOLDER.is_relative_to(Path.cwd()) else _FOLDER
+    return [folder / name for table in dict.fromkeys(tables) for name in SWEEPS[table, scale]]
+
+
+def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) -> dict[str, Store]:
+    """All sweeps, loaded, before the first one starts: the store of each by its name.
+
+    Raises: UserError with every mistake in all of them, and, unless it is a dry run, with everything they lack here.
+    """
+    # Imported late, so that --help is instant.
+    from orchestration.preflight import missing_inputs, open_store
+    from orchestration.spec import load_sweep
+
+    stores: dict[str, Store] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            spec = load_sweep(path, overrides)
+            if spec.name in stores:
+                problems.append(Problem(f"{path}: name", f"{spec.name!r} is the name of another of these sweeps"))
+            if not dry_run:
+                problems.extend(missing_inputs(spec))
+            stores[spec.name] = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not dry_run)
+        except UserError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise UserError(problems)
+    return stores
+
+
+def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
+    """One sweep after the other, whatever becomes of them, unless interrupted. Returns the worst exit code."""
+    worst = 0
+    for number, path in enumerate(paths, 1):
+        print(f"\n{path.name}, sweep {number} of {len(paths)}", flush=True)
+        try:
+            code = run_sweep([str(path), *arguments])
+        except Exception:  # noqa: BLE001  a fault of ours in one sweep is no reason to leave out the others
+            traceback.print_exc()
+            code = EXIT_TASKS_FAILED
+        if code == EXIT_INTERRUPTED:
+            return code
+        worst = max(worst, code)
+    return worst
+
+
+def _print_comparisons(stores: Mapping[str, Store]) -> None:
+    """Each sweep beside the paper's table, or why it cannot be set beside it."""
+    # The analysis pulls in matplotlib, which nothing before needs.
+    from analysis.errors import UserError as AnalysisError
+    from analysis.plan_file import read_plan
+    from analysis.report import comparison_with_paper
+
+    for name, store in stores.items():
+        try:
+            text = comparison_with_paper(read_plan(store.root, name, store.options))
+        except AnalysisError as error:
+            print(f"\n{name} is not compared with the paper: {error}", file=sys.stderr)
+        else:
+            print(f"\n{text}" if text else f"\n{name} has no result yet that the paper prints a number for.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

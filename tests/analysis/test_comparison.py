@@ -1,0 +1,302 @@
+"""Orders compared pair by pair, against counts made by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison, compare, order_of
+from analysis.errors import UserError
+from analysis.layouts import Cell, lay_out, measure
+from analysis.plan_file import Metric, PlanFile, parse_plan
+from analysis.published import PublishedValue
+from analysis.records import Record
+from orchestration.plan import make_plan as plan_sweep
+from orchestration.plan import plan_json
+from orchestration.spec import load_sweep
+from tests.analysis.builders import beside_table2, evaluate_digest, make_plan, plan_document
+
+SWEEPS = sorted(
+    path for path in (Path(__file__).parents[2] / "sweeps").glob("*.yaml") if "\npublished:" in path.read_text()
+)
+Ours = float | tuple[float, float | None]
+"""A mean, or a mean and half the width of its interval."""
+
+
+def rows(ours: Sequence[Ours | None], published: Sequence[str | None]) -> list[ComparedRow]:
+    """Rows called a, b, c, ..."""
+    made = []
+    for label, own, text in zip("abcdefg", ours, published, strict=False):
+        mean, half_width = own if isinstance(own, tuple) else (own, None)
+        cell = Cell("missing") if mean is None else Cell("done", mean, half_width, 1, 1)
+        made.append(ComparedRow(label, cell, PublishedValue(text, "arxiv_v1") if text else None, None))
+    return made
+
+
+def one_seed(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
+    order = order_of(rows(ours, published), "lower", one_seed=True)
+    assert order is not None
+    return order
+
+
+def several_seeds(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
+    order = order_of(rows(ours, published), "lower", one_seed=False)
+    assert order is not None
+    return order
+
+
+def counts(order: Order) -> tuple[int, int, int, int]:
+    """(pairs, agree, disagree, unresolved)."""
+    return order.num_pairs, order.num_agree, order.num_disagree, order.num_unresolved
+
+
+@pytest.mark.parametrize(
+    ("ours", "expected"),
+    [
+        ((10, 20, 30, 40), (6, 6, 0, 0)),
+        ((10, 30, 20, 40), (6, 5, 1, 0)),  # b, c
+        ((20, 10, 40, 30), (6, 4, 2, 0)),  # a, b and c, d
+        ((40, 10, 20, 30), (6, 3, 3, 0)),  # a with all others
+        ((40, 30, 20, 10), (6, 0, 6, 0)),
+    ],
+)
+def test_pairs_are_counted_as_kendall_does(ours: tuple[float, ...], expected: tuple[int, ...]) -> None:
+    assert counts(one_seed(ours, "1234")) == expected
+
+
+def test_the_order_in_which_rows_stand_does_not_matter() -> None:
+    made = rows((20, 10, 40, 30), ("1.5", "2", "2", "4"))
+    orders = [order_of(shuffled, "lower", one_seed=True) for shuffled in itertools.permutations(made)]
+    assert {counts(order) for order in orders if order} == {(5, 3, 2, 0)}
+
+
+def test_where_higher_is_better_the_best_is_the_highest_and_the_pairs_are_the_same() -> None:
+    made = rows((10, 30, 20), ("1", "2", "3"))
+    lower, higher = order_of(made, "lower", one_seed=True), order_of(made, "higher", one_seed=True)
+    assert lower is not None
+    assert higher is not None
+    assert counts(lower) == counts(higher) == (3, 2, 1, 0)
+    assert (lower.best_published, lower.best_ours, lower.best_agrees) == (("a",), ("a",), True)
+    assert (higher.best_published, higher.best_ours, higher.best_agrees) == (("c",), ("b",), False)
+
+
+def test_a_pair_that_the_paper_ties_is_left_out() -> None:
+    order = one_seed((1, 2, 3), ("567.0", "567", "571.0"))
+    assert counts(order) == (2, 2, 0, 0)
+    assert order.num_tied == 1
+
+
+def test_a_pair_that_we_tie_neither_agrees_nor_disagrees() -> None:
+    assert counts(one_seed((5, 5, 7), "123")) == (3, 2, 0, 1)
+
+
+@pytest.mark.parametrize("left_out", [None, math.nan, math.inf, -math.inf])
+def test_a_row_without_a_finite_value_is_left_out(left_out: float | None) -> None:
+    order = one_seed((10, left_out, 30, 20), "1234")
+    assert counts(order) == (3, 2, 1, 0)
+    assert order.best_ours == ("a",)
+
+
+def test_a_row_that_the_paper_lacks_is_left_out() -> None:
+    order = one_seed((10, 1, 30, 20), ("1", None, "3", "4"))
+    assert counts(order) == (3, 2, 1, 0)
+    assert order.best_ours == ("a",)
+
+
+@pytest.mark.parametrize(("ours", "published"), [((1, None), "12"), ((1, 2), ("1", None)), ((), ())])
+def test_fewer_than_two_rows_have_no_order(ours: Sequence[float | None], published: Sequence[str | None]) -> None:
+    assert order_of(rows(ours, published), "lower", one_seed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((10.0, 1.0), (12.5, 1.0), (1, 1, 0, 0)),
+        ((12.5, 1.0), (10.0, 1.0), (1, 0, 1, 0)),
+        ((10.0, 1.0), (12.0, 1.0), (1, 0, 0, 1)),  # intervals that touch
+        ((10.0, 1.5), (12.5, 1.25), (1, 0, 0, 1)),
+        ((10.0, None), (99.0, 0.0), (1, 0, 0, 1)),  # a single value has no interval
+        ((10.0, 0.0), (10.0, 0.0), (1, 0, 0, 1)),
+    ],
+)
+def test_intervals_that_overlap_do_not_resolve_a_pair(
+    first: Ours, second: Ours, expected: tuple[int, int, int, int]
+) -> None:
+    assert counts(several_seeds((first, second), "12")) == expected
+
+
+def test_of_six_pairs_four_agree_one_disagrees_and_one_is_not_resolved() -> None:
+    # a < c < b by far, and d within its interval of b: (a,b) (a,c) (a,d) (c,d) agree, (b,c) disagrees, (b,d) is open.
+    order = several_seeds(((10, 1), (30, 1), (20, 1), (31, 1)), "1234")
+    assert counts(order) == (6, 4, 1, 1)
+    assert order.num_alike == 5
+
+
+def test_the_means_count_alone_whether_they_are_resolved_or_not() -> None:
+    order = several_seeds(((1, 9), (2, 9), (3, 9)), "132")
+    assert counts(order) == (3, 0, 0, 3)
+    assert order.num_alike == 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "published", "agrees", "resolved"),
+    [
+        (((1, 0.1), (2, 0.1), (3, 0.1)), "123", True, True),
+        (((1, 0.1), (2, 2.0), (3, 0.1)), "123", True, False),  # b might be better
+        (((1, 0.1), (2, 0.1), (3, 0.1)), "213", False, True),
+        (((1, 1.0), (2, 0.1), (3, 0.1)), "213", False, False),
+        (((1, 1.0), (2, 0.1), (3, 0.1)), "321", False, True),  # c, the paper's best, is apart from a
+        (((1, 1.0), (1.5, 0.1), (3, 0.1)), "112", True, True),  # a or b: both are the paper's best
+        (((1, 0.1), (1, 0.1), (3, 0.1)), "213", False, False),  # we tie b, the paper's best, with a
+        (((1, 0.1), (1, 0.1), (3, 0.1)), "112", True, True),
+    ],
+)
+def test_whether_the_best_agrees_and_is_resolved(
+    ours: Sequence[Ours], published: str, agrees: bool, resolved: bool
+) -> None:
+    order = several_seeds(ours, published)
+    assert (order.best_agrees, order.best_resolved) == (agrees, resolved)
+
+
+def test_a_pair_that_either_ties_is_not_alike() -> None:
+    assert one_seed((5, 5, 7), "123").num_alike == 2
+    assert one_seed((1, 2, 3), "112").num_alike == 2
+
+
+def test_one_seed_resolves_nothing() -> None:
+    assert one_seed((1, 100), "12").best_resolved is False
+
+
+FD_CARD = Metric("fd", "FD", "lower", None, "a distance")
+FD = {"flow_matching": 31.0, "cascaded": 28.0, "pyramidal_flow": 29.0, "dfm": 20.0, "ours": 18.0}
+
+
+def compared(plan: PlanFile, values: Mapping[str, float]) -> tuple[PartComparison, ...]:
+    records = {
+        evaluate_digest(row, 200): Record("done", {"fd": value, "accuracy": 1 - value / 100})
+        for row, value in values.items()
+    }
+    return compare(plan, lay_out(plan, measure(plan, records), records))
+
+
+def test_rows_of_table_2_stand_beside_theirs() -> None:
+    (part,) = compared(beside_table2(), FD)
+    assert [(metric.metric.name, metric.published_name) for metric in part.metrics] == [
+        ("fd", "fid_50k"),
+        ("accuracy", "is"),
+    ]
+    assert [
+        (row.label, row.ours.mean, row.published.printed if row.published else None) for row in part.metrics[0].rows
+    ] == [
+        ("flow_matching", 31.0, "4.73"),
+        ("cascaded", 28.0, "5.68"),
+        ("pyramidal_flow", 29.0, "4.57"),
+        ("dfm", 20.0, "4.28"),
+        ("ours", 18.0, None),
+    ]
+    # The paper: dfm, pyramidal, flow matching, cascaded; ours has cascaded second.
+    assert [counts(metric.order) for metric in part.metrics if metric.order] == [(6, 4, 2, 0)] * 2
+    assert all(metric.order is not None and metric.order.best_agrees for metric in part.metrics)
+
+
+def test_the_papers_best_is_the_best_of_the_rows_here_and_none_if_they_print_one_number() -> None:
+    fid = MetricComparison(FD_CARD, "fid_50k", tuple(rows((None, None, 1), ("5.0", "4.0", None))), None)
+    assert [fid.is_best_published(row) for row in fid.rows] == [False, True, False]
+    same = MetricComparison(FD_CARD, "fid_50k", tuple(rows((1, 2), ("4.0", "4.00"))), None)
+    assert [same.is_best_published(row) for row in same.rows] == [False, False]
+
+
+def test_a_ratio_stands_only_between_numbers_of_the_same_setting() -> None:
+    (other,) = compared(beside_table2(same_setting=False), FD)
+    assert {row.ratio for metric in other.metrics for row in metric.rows} == {None}
+    (same,) = compared(beside_table2(same_setting=True), {"dfm": 8.56})
+    assert [row.ratio for row in same.metrics[0].rows] == [None, None, None, 2.0, None]
+
+
+def test_points_of_a_grid_are_joined_by_their_value() -> None:
+    labels = ("tied", "previous_location=0.0", "previous_location=1.5", "previous_location=3.0", "x=0.5, y=1.0", "1.0")
+    document = plan_document(
+        parts={"b": labels},
+        published={"table": "table1", "metrics": {"fd": "fid_10k"}, "same_setting": False},
+        counterparts={"b": {"part": "b_lognormal_location", "guidance": None}},
+    )
+    (part,) = compared(parse_plan(json.dumps(document)), {})
+    printed = [row.published.printed if row.published else None for row in part.metrics[0].rows]
+    assert printed == ["55.49", "29.83", "29.56", None, None, "29.14"]
+
+
+def test_parts_and_metrics_without_a_counterpart_are_left_out() -> None:
+    document = plan_document(
+        parts={"a": ("0.7",), "mine": ("0.8",)},
+        published={"table": "table1", "metrics": {"fd": "fid_10k"}, "same_setting": False},
+        counterparts={"a": {"part": "a_first_stage_probability", "guidance": None}},
+    )
+    (part,) = compared(parse_plan(json.dumps(document)), {})
+    assert part.section.part.name == "a"
+    assert [metric.metric.name for metric in part.metrics] == ["fd"]
+
+
+def test_a_part_whose_counterpart_is_not_named_stands_beside_the_one_of_its_own_name() -> None:
+    document = plan_document(
+        parts={"imagenet_1024": ("dfm",), "mine": ("dfm",)},
+        published={"table": "table2", "metrics": {"fd": "fid_10k"}, "same_setting": False},
+        counterparts={name: {"part": None, "guidance": None} for name in ("imagenet_1024", "mine")},
+    )
+    (part,) = compared(parse_plan(json.dumps(document)), {})
+    (row,) = part.metrics[0].rows
+    assert (part.section.part.name, row.published and row.published.printed) == ("imagenet_1024", "14.11")
+
+
+def test_a_part_of_which_the_paper_prints_other_metrics_is_left_out() -> None:
+    document = plan_document(
+        published={"table": "table2", "metrics": {"fd": "fid_50k"}, "same_setting": False},
+        counterparts={"paradigm": {"part": "kinetics_512", "guidance": 1.0}},
+    )
+    assert compared(parse_plan(json.dumps(document)), {}) == ()
+
+
+def test_a_part_of_which_the_paper_prints_no_row_is_left_out() -> None:
+    document = plan_document(
+        parts={"f": ("8-32", "16-32")},
+        published={"table": "table1", "metrics": {"fd": "fid_10k"}, "same_setting": False},
+        counterparts={"f": {"part": "f_input_decomposition", "guidance": None}},
+    )
+    assert compared(parse_plan(json.dumps(document)), {}) == ()
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_that_names_a_published_table_has_rows_to_compare_in_each_part(path: Path) -> None:
+    plan = parse_plan(plan_json(plan_sweep(load_sweep(path)), "sqlite:///x.db"))
+    parts = compared(plan, {})
+    assert parts
+    for part in parts:
+        for metric in part.metrics:
+            assert sum(row.published is not None for row in metric.rows) >= 2
+
+
+def test_a_plan_without_counterparts_is_compared_with_nothing() -> None:
+    assert compared(make_plan(), {"DFM": 1.0}) == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "metrics", "part", "message"),
+    [
+        ("table9", {}, "x", "'table9' is not a table"),
+        ("table2", {"fd": "fid"}, "imagenet_512", "'fid' is not a metric of table2"),
+        ("table2", {"fd": "fid_50k"}, "imagenet", "'imagenet' is not a part of table2"),
+    ],
+)
+def test_a_plan_that_names_what_the_paper_lacks_is_refused(
+    table: str, metrics: Mapping[str, str], part: str, message: str
+) -> None:
+    document = plan_document(
+        published={"table": table, "metrics": metrics, "same_setting": False},
+        counterparts={"paradigm": {"part": part, "guidance": 1.0}},
+    )
+    with pytest.raises(UserError, match=message):
+        compared(parse_plan(json.dumps(document)), {})
