@@ -32,6 +32,7 @@ from orchestration.storage import ROOT_VARIABLE
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30
+_AGENT_PORT = "--dashboard-agent-listen-port"
 _OBJECT_STORE_BYTES = 500_000_000
 _LOOPBACK = "127.0.0.1"
 
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
     store = open_store(StorageConfig(), os.environ, ROOT, writable=True)
     record_source(store)  # the job runs in a copy without .git and looks its commit up here
-    ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port})
+    # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
+    ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})
     command = ["python", "orchestration/sweep.py", sweep, *overrides]
     with tempfile.TemporaryDirectory(prefix="dfm-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
         environment = _environment(Path(scratch), store.root, ports["--dashboard-port"])
@@ -114,6 +116,7 @@ def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str])
     command = [
         "ray", "start", "--head", "--block", f"--node-ip-address={_LOOPBACK}", f"--port={ports['--port']}",
         f"--dashboard-host={_LOOPBACK}", f"--dashboard-port={ports['--dashboard-port']}",
+        f"{_AGENT_PORT}={ports[_AGENT_PORT]}",
         f"--temp-dir={scratch / 'ray'}", f"--object-store-memory={_OBJECT_STORE_BYTES}",
         *(["--num-cpus=2"] if os.cpu_count() == 1 else []),
     ]  # fmt: skip

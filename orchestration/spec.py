@@ -92,7 +92,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         parts.append(resolved)
         problems.extend(found)
     if compute.config is not None and not compute.config.allow_unequal:
-        problems.extend(_unequal_compute(parts, source))
+        problems.extend(_unequal_compute(parts, source, budget))
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
     if problems:
@@ -204,14 +204,16 @@ def _strength(source: Source, key: str, path: Path) -> int:
     return 2 if origin.startswith("command line") else int(origin.startswith(f"{path}: "))
 
 
-def _unequal_compute(parts: Sequence[PartSpec], source: Source) -> Iterator[Problem]:
+def _unequal_compute(parts: Sequence[PartSpec], source: Source, budget: Budget | None) -> Iterator[Problem]:
     for part in parts:
         rows = {row.label: row.configs[0] for row in part.rows}
         if len(rows) < 2:
             continue
-        spread, words = compute_spread(rows)
-        if spread > TOLERANCE + _ROUNDING:
-            message = f"its rows differ by {spread:.1%} in training compute ({words})"
+        spread = compute_spread(rows)
+        # Rows of a budget of few steps cannot come nearer to it than whole steps do.
+        allowed = TOLERANCE if budget is None else max(TOLERANCE, spread.one_step)
+        if spread.share > allowed + _ROUNDING:
+            message = f"its rows differ by {spread.share:.1%} in training compute ({spread.words})"
             mend = "give compute.budget, from which their steps follow, or compute.allow_unequal: true"
             yield Problem(f"{source.locate('parts')}.{part.name}", f"{message}; {mend}")
 

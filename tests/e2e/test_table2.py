@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment, numbers, published_steps, run, started, wait_until
 
+LAST_STEPS = ("20",)
 NANO = (
     "model.size=nano",
     "training.steps=20",
@@ -51,13 +52,15 @@ def test_table_2_is_reproduced_in_small_and_set_beside_the_paper(with_reference:
     cells = lines(report / "table.csv")
     assert {cell["row"] for cell in cells} == {"flow_matching", "cascaded", "pyramidal_flow", "dfm"}
     assert {cell["status"] for cell in cells} == {"done"}
-    spent = {float(cell["training_flops"]) for cell in cells}
+    ends = [cell for cell in cells if cell["step"] in LAST_STEPS]
+    assert {cell["row"] for cell in ends} == {cell["row"] for cell in cells}
+    spent = {float(cell["training_flops"]) for cell in ends}
     assert max(spent) / min(spent) < 1.05  # of 20 steps one is 5%
     comparison = (report / "comparison.md").read_text()
-    assert "196.8" not in comparison.split("IS")[0]
     for text in (comparison, done.stdout):
-        assert "11" in text
-        assert "only the order" in text.lower()
+        assert "only the order of the rows compares" in text
+        assert "9.77" in text  # FID50K of DFM without guidance
+        assert "One seed" in text
 
 
 @pytest.mark.slow

@@ -107,6 +107,12 @@ def test_one_percent_is_let_pass() -> None:
     assert "differ by 2.0%" in mistakes(rows % 102, "workers.num_workers=1")
 
 
+def test_what_rounding_to_whole_steps_leaves_is_let_pass_under_a_budget() -> None:
+    assert load_sweep(SMALL, ["training.steps=20", "model.size=nano"])
+    rows = "parts={p: {rows: {a: {}, b: {training.batch_size: 48, training.steps: 14}}}}"
+    assert "differ by 5.0%" in mistakes(rows, "training.steps=20", "evaluation.at_steps=[]")
+
+
 def test_what_counts_is_the_compute_behind_the_last_measurement() -> None:
     rows = "parts={p: {rows: {a: {training.steps: 700}, b: {training.steps: 900}}}}"
     assert load_sweep(QUICKSTART, [rows, "evaluation.at_steps=[100, 350]"])
