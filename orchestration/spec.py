@@ -12,17 +12,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.config_rules import broken_rules
-from orchestration.budgets import TOLERANCE, Budget, ComputeConfig, compute_spread
-from orchestration.chains import spent_flops
+from orchestration.budgets import ComputeConfig
 from orchestration.composition import Source, read_yaml, set_dotted
+from orchestration.equal_compute import find_budget, unequal_compute
 from orchestration.problems import Problem, UserError, nearest
 from orchestration.published_keys import PublishedTable, unknown_counterparts
-from orchestration.rows import NAME, Common, DeclaredPart, PartSpec, declared_parts, resolve_part, row_config
+from orchestration.rows import NAME, Common, PartSpec, declared_parts, resolve_part
 from orchestration.runtime import RuntimeConfig
 from orchestration.validation import all_keys, field_types, validate
 
-_ROUNDING = 1e-9
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
 _EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 _RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
@@ -84,7 +82,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         problems.extend(Problem(source.locate(key), why) for key, why in unknown_counterparts(published, counterparts))
     budget = None
     if compute.config is not None and not declared_problems:
-        budget, budget_problems = _budget(compute.config, shared, declared, path)
+        budget, budget_problems = find_budget(compute.config, shared, declared, path)
         problems.extend(budget_problems)
     parts = []
     for part in declared:
@@ -92,7 +90,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         parts.append(resolved)
         problems.extend(found)
     if compute.config is not None and not compute.config.allow_unequal:
-        problems.extend(_unequal_compute(parts, source, budget))
+        problems.extend(unequal_compute(parts, source, budget))
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
     if problems:
@@ -167,55 +165,6 @@ def _published(source: Source) -> tuple[PublishedTable | None, Sequence[Problem]
         return None, ()
     checked = validate(PublishedTable, _mapping(given), lambda key: source.locate(f"published.{key}"))
     return checked.config, checked.problems
-
-
-def _budget(
-    compute: ComputeConfig, common: Common, declared: Sequence[DeclaredPart], path: Path
-) -> tuple[Budget | None, list[Problem]]:
-    """The training FLOPs that all rows share; none if the row that sets them is wrong, which that row reports."""
-    source, given = common.source, compute.budget
-    if given is None:
-        message = "are shares of compute.budget, which is not given"
-        return None, [Problem(source.locate("compute.measure_at"), message)] if compute.measure_at else []
-    problems = []
-    if compute.measure_at and source.data.get("evaluation", {}).get("at_steps"):
-        message = "says when rows are measured, as evaluation.at_steps does: give one of them"
-        problems.append(Problem(source.locate("compute.measure_at"), message))
-    if not isinstance(given, str):
-        # Steps of a base file, or of the file under a budget from the command line, are simply overruled.
-        if _strength(source, "training.steps", path) >= _strength(source, "compute.budget", path):
-            message = "steps follow from compute.budget: leave them out, or give the label of a row as the budget"
-            problems.append(Problem(source.locate("training.steps"), message))
-        return Budget(given, None, compute.measure_at), problems
-    named = [row for part in declared for row in part.rows if row[0] == given]
-    if not named:
-        labels = [row[0] for part in declared for row in part.rows]
-        message = f"{given!r} is neither a number of FLOPs nor the label of a row{nearest(given, labels)}"
-        return None, [*problems, Problem(source.locate("compute.budget"), message)]
-    config, _ = row_config(common, named[0])
-    if config is None or not common.whole or broken_rules(config):
-        return None, problems
-    return Budget(spent_flops(config), given, compute.measure_at), problems
-
-
-def _strength(source: Source, key: str, path: Path) -> int:
-    """How close to the user a key was written: 0 nowhere or in a base, 1 in the sweep's file, 2 on the command line."""
-    origin = source.origin.get(key, "")
-    return 2 if origin.startswith("command line") else int(origin.startswith(f"{path}: "))
-
-
-def _unequal_compute(parts: Sequence[PartSpec], source: Source, budget: Budget | None) -> Iterator[Problem]:
-    for part in parts:
-        rows = {row.label: row.configs[0] for row in part.rows}
-        if len(rows) < 2:
-            continue
-        spread = compute_spread(rows)
-        # Rows of a budget of few steps cannot come nearer to it than whole steps do.
-        allowed = TOLERANCE if budget is None else max(TOLERANCE, spread.one_step)
-        if spread.share > allowed + _ROUNDING:
-            message = f"its rows differ by {spread.share:.1%} in training compute ({spread.words})"
-            mend = "give compute.budget, from which their steps follow, or compute.allow_unequal: true"
-            yield Problem(f"{source.locate('parts')}.{part.name}", f"{message}; {mend}")
 
 
 def _sections(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

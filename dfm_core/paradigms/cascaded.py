@@ -10,14 +10,15 @@ from torch import Tensor
 
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions.base import Decomposition
-from dfm_core.flow.path import interpolate, velocity
+from dfm_core.flow.path import velocity
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.solvers import SolverStep
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
-from dfm_core.seeding import normal, normal_scalars
+from dfm_core.paradigms.noising import add_noise
+from dfm_core.seeding import normal_scalars
 from dfm_core.wiring import network
 
 
@@ -46,15 +47,11 @@ class Cascaded:
         if stage > 0:
             condition_t = logit_normal(z[:, stage - 1], training.previous_location, training.previous_scale)
             t[:, stage - 1] = condition_t.float().to(device)
-        noises = [
-            normal(seed, f"noise/{s}", batch.indices, tuple(level.shape[1:])).to(device)
-            for s, level in enumerate(levels)
-        ]
-        noisy = [interpolate(noise, data, t[:, s]) for s, (noise, data) in enumerate(zip(noises, levels, strict=True))]
+        noised = add_noise(levels, t, seed, batch.indices)
         mask = (torch.arange(len(levels), device=device) <= stage).float().expand(len(batch.indices), -1)
         labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
-        predicted = model(noisy, t, mask, labels)[stage]
-        errors = (predicted - velocity(noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
+        predicted = model(noised.states, t, mask, labels)[stage]
+        errors = (predicted - velocity(noised.noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
         own = (torch.arange(len(levels), device=device) == stage).float()
         return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices))
 

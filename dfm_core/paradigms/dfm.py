@@ -10,13 +10,13 @@ from torch import Tensor
 
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions.base import Decomposition
-from dfm_core.flow.path import interpolate, velocity
+from dfm_core.flow.path import velocity
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
-from dfm_core.seeding import normal
+from dfm_core.paradigms.noising import add_noise
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,13 @@ class DecomposableFlowMatching:
         draw = draw_timesteps(self.config, batch.indices)
         t, mask = draw.t.to(device), draw.mask.to(device)
         clean = self.analyze(batch.images)
-        noises = [
-            normal(seed, f"noise/{s}", batch.indices, tuple(scale.shape[1:])).to(device)
-            for s, scale in enumerate(clean)
-        ]
-        noisy = [interpolate(noise, data, t[:, s]) for s, (noise, data) in enumerate(zip(noises, clean, strict=True))]
+        noised = add_noise(clean, t, seed, batch.indices)
         labels = drop_labels(batch.labels, batch.indices, seed, self.config.training.class_dropout, model.null_class)
-        predicted = model(noisy, t, mask, labels)
+        predicted = model(noised.states, t, mask, labels)
         errors = torch.stack(
             [
                 (guess - velocity(noise, data)).square().flatten(1).mean(dim=1)
-                for guess, noise, data in zip(predicted, noises, clean, strict=True)
+                for guess, noise, data in zip(predicted, noised.noises, clean, strict=True)
             ],
             dim=1,
         )  # [B, S]

@@ -12,7 +12,7 @@ from torch import Tensor
 from dfm_core.config import SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import TimestepDraw, assemble_timesteps
-from dfm_core.paradigms import Batch, dfm, following
+from dfm_core.paradigms import Batch, dfm, following, noising
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal
 from tests.dfm_core.builders import FormulaModel, golden_tensors, paradigm_of, random_batch, random_model, tiny_dfm
@@ -34,7 +34,7 @@ def test_the_loss_equals_that_of_the_released_code(stage: int, sample: int, monk
         return GOLDEN[f"noise_level{stream.removeprefix('noise/')}"][list(indices)]
 
     monkeypatch.setattr(dfm, "draw_timesteps", recorded_draw)
-    monkeypatch.setattr(dfm, "normal", recorded_noise)
+    monkeypatch.setattr(noising, "normal", recorded_noise)
     model = FormulaModel(
         lambda scales, _t, mask, _labels: [
             -(0.5 * mask[:, k, None, None, None] * x + 0.1 * k) for k, x in enumerate(scales)
@@ -102,7 +102,7 @@ def test_each_mask_hides_its_part_of_later_scales(
     def other_fine_noise(seed: int, stream: str, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         return normal(seed + (stream == "noise/1"), stream, indices, shape)
 
-    monkeypatch.setattr(dfm, "normal", other_fine_noise)
+    monkeypatch.setattr(noising, "normal", other_fine_noise)
     other_noise = paradigm.loss(model, batch).loss
     assert (not torch.equal(base, other_noise)) is noise_matters
     assert (not torch.equal(base, other_data)) is data_matters
