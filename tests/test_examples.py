@@ -1,4 +1,4 @@
-"""The example, the documentation's snippets and the benchmark run as they are."""
+"""The example, the documentation's snippets and the benchmarks run as they are."""
 
 from __future__ import annotations
 
@@ -58,3 +58,15 @@ def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
     gflop, milliseconds, _, ratio, fastest, share, peak = (cell.strip() for cell in cells["plain DiT (diffusers)"])
     assert float(ratio) == float(fastest) == 1.0
     assert min(float(milliseconds), float(share), float(peak), float(gflop)) >= 0.0
+
+
+def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: Path) -> None:
+    size = ["--dimensions", "24", "--samples", "60", "90", "--batch", "32", "--rounds", "2", "--clock", "cpu"]
+    done = python(str(ROOT / "benchmarks" / "frechet.py"), *size, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    peer, ours = (row for row in rows if len(row) == 5)
+    assert (peer[0], float(peer[2])) == ("scipy sqrtm of the product", 1.0)
+    assert float(ours[4]) < 1e-8
+    passes = [(name, int(samples)) for name, samples, *_ in (row for row in rows if len(row) == 4)]
+    assert passes == [(name, n) for name in ("features kept, numpy.cov", "streamed") for n in (60, 90)]

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfm_core.metrics.accumulator import require_finite
+
 Array = NDArray[np.float64]
+
+_CHUNK_ROWS = 4096
+"""Of features that are weighted at once, so that no second copy of all of them is made."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,26 @@ class Moments:
 
     @classmethod
     def of(cls, features: Tensor) -> Moments:
-        """Moments of a batch of features, [B, D]; accumulated in float64 on the features' device."""
+        """Moments of a batch of features, [B, D]; accumulated in float64 on the features' device.
+
+        Raises: ValueError if rows are not finite, with their count and positions.
+        """
+        require_finite("features", features, torch.arange(len(features)))
         x = features.double()
         return cls(x.shape[0], x.sum(dim=0).cpu().numpy(), (x.T @ x).cpu().numpy())
+
+    @classmethod
+    def weighted(cls, features: Tensor, counts: Tensor) -> Moments:
+        """Moments of features, [N, D], of which row i is there counts[i] times, [N], whole numbers."""
+        width = features.shape[1]
+        total = torch.zeros(width, dtype=torch.float64, device=features.device)
+        outer = torch.zeros(width, width, dtype=torch.float64, device=features.device)
+        for begin in range(0, len(features), _CHUNK_ROWS):
+            x = features[begin : begin + _CHUNK_ROWS].double()
+            repeated = x * counts[begin : begin + _CHUNK_ROWS, None].to(x)
+            total += repeated.sum(dim=0)
+            outer += repeated.T @ x
+        return cls(int(counts.sum()), total.cpu().numpy(), outer.cpu().numpy())
 
     def merge(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.outer + other.outer)
@@ -41,6 +64,11 @@ class Moments:
     def merge_all(parts: list[Moments]) -> Moments:
         """Merges in list order, so that the result is bitwise the same wherever the parts were made."""
         return reduce(Moments.merge, parts)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return len(self.total)
 
     @property
     def mean(self) -> Array:
@@ -52,8 +80,14 @@ class Moments:
         """Unbiased covariance (N - 1), [D, D], symmetric."""
         assert self.count > 1, f"a covariance needs two samples, got {self.count}"
         mean = self.mean
-        covariance = (self.outer - self.count * np.outer(mean, mean)) / (self.count - 1)
-        return (covariance + covariance.T) / 2
+        covariance: Array = np.outer(mean, mean)
+        # In place: at D = 2048 every further [D, D] is 32 MiB.
+        covariance *= self.count
+        np.subtract(self.outer, covariance, out=covariance)
+        covariance /= self.count - 1
+        symmetric: Array = covariance + covariance.T
+        symmetric /= 2
+        return symmetric
 
     def arrays(self, prefix: str) -> dict[str, Array]:
         """For an npz file; `from_arrays` reads it back exactly."""

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfm_core.metrics import moments as moments_module
 from dfm_core.metrics.moments import Moments
 
 FEATURES = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) @ torch.diag(
@@ -71,3 +72,18 @@ def test_moments_of_too_few_features_are_refused() -> None:
         _ = Moments.empty(3).mean
     with pytest.raises(AssertionError, match="a covariance needs two samples, got 1"):
         _ = Moments.of(FEATURES[:1]).covariance
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    spoilt = FEATURES.clone()
+    spoilt[7, 1], spoilt[9, 4] = torch.nan, torch.inf
+    with pytest.raises(ValueError, match=r"^features of 2 of 60 samples are not finite: 7, 9$"):
+        Moments.of(spoilt)
+
+
+def test_weighted_moments_are_those_of_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = torch.arange(60) % 4
+    copies = Moments.of(FEATURES.repeat_interleave(counts, dim=0))
+    assert_same(Moments.weighted(FEATURES, counts.double()), copies, rtol=1e-12)
+    monkeypatch.setattr(moments_module, "_CHUNK_ROWS", 7)
+    assert_same(Moments.weighted(FEATURES, counts.double()), copies, rtol=1e-12)

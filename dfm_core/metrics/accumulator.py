@@ -1,0 +1,99 @@
+"""What every metric is while samples arrive: a value that batches update, that merges, and that computes scores.
+
+Accumulators are frozen dataclasses of tensors and numbers. They can be sent between processes (after `to("cpu")`), and
+groups of samples can be measured anywhere and merged in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+_MOST_NAMED = 10
+
+ReferenceT = TypeVar("ReferenceT", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples, as the feature network sees them.
+
+    Raises: ValueError if a number is not finite, with the samples' count and indices: a metric over the others would be
+    one of another set of samples. Look before images are made 8-bit, where NaN turns into a colour.
+    """
+
+    indices: Tensor
+    """Global index of each sample, [B] int64; the order of samples is theirs, not the order of arrival."""
+    features: Tensor
+    """[B, D], or [B, frames, D] of videos; logits for the inception score."""
+    targets: Tensor | None = None
+    """What was asked for: text features [B, D], or classes [B] int64."""
+
+    def __post_init__(self) -> None:
+        count = self.features.shape[0]
+        if self.indices.shape != (count,):
+            raise ValueError(f"indices are [{count}] for {count} samples, got {list(self.indices.shape)}")
+        require_finite("features", self.features, self.indices)
+        if self.targets is not None:
+            if self.targets.shape[0] != count:
+                raise ValueError(f"{count} samples have as many targets, got {self.targets.shape[0]}")
+            require_finite("targets", self.targets, self.indices)
+
+    @property
+    def rows(self) -> Tensor:
+        """Feature vectors with the frames of a video one after the other, [B * frames, D]."""
+        return self.features.flatten(0, -2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a metric."""
+
+    value: float
+    notes: tuple[str, ...] = ()
+    """What a reader has to know to judge the number."""
+    spread: float | None = None
+    """Population standard deviation over the splits or subsets whose mean `value` is; not a standard error."""
+    standard_error: float | None = None
+    """Where a closed form gives it; `bootstrap.standard_errors` gives it for the others."""
+
+
+class Accumulator(Protocol[ReferenceT]):
+    """What a metric keeps of the samples.
+
+    `merge` is associative, and commutative up to rounding. Every class makes its neutral element with a classmethod
+    `empty`, whose arguments are its own (`registry.ACCUMULATORS` makes any from the same ones).
+    """
+
+    @property
+    def count(self) -> int:
+        """Samples seen (for the Fréchet distance of videos' frames: frames)."""
+
+    def update(self, batch: Batch) -> Self:
+        """With a batch more, brought to the accumulator's device; float64 from there on."""
+
+    def merge(self, other: Self) -> Self:
+        """What seeing both's samples gives."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+
+    def compute(self, reference: ReferenceT, /) -> dict[str, Score]:
+        """Scores by name. Raises: ValueError if too few samples came, or one came twice where that can be seen."""
+
+
+def require_finite(what: str, values: Tensor, names: Tensor) -> None:
+    """Raises: ValueError with count and names of the rows of `values`, [B, ...], that hold NaN or infinity."""
+    finite = torch.isfinite(values).flatten(1).all(dim=1) if values.dim() > 1 else torch.isfinite(values)
+    if not bool(finite.all()):
+        bad = names.to(finite.device)[~finite]
+        raise ValueError(f"{what} of {len(bad)} of {len(finite)} samples are not finite: {name_some(bad)}")
+
+
+def name_some(indices: Tensor) -> str:
+    """The first indices, and that there are more."""
+    named = ", ".join(str(int(index)) for index in indices[:_MOST_NAMED])
+    return named + (", ..." if len(indices) > _MOST_NAMED else "")
