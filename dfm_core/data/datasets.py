@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.data.catalog import DATASETS
+from dfm_core.data.pixels import check_pixels
 from dfm_core.decompositions import Decomposition
 
 _STATISTICS_CHUNK_IMAGES = 1024
@@ -36,8 +37,10 @@ class ImageDataset:
 def to_pixels(images: Tensor) -> Tensor:
     """Model range to 8 bits: round(127.5 (x + 1)) clamped to 0..255, the inverse of `ImageDataset.images`.
 
-    Args: images: [B, C, H, W] float in [-1, 1]. Returns: uint8, same shape.
+    Args: images: [B, C, H, W] or [B, C, T, H, W] float in [-1, 1]. Returns: uint8, same shape.
+    Raises: ValueError with the samples that hold NaN or values far out of range (`check_pixels`).
     """
+    check_pixels(images)
     return ((images + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 

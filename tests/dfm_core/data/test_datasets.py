@@ -24,8 +24,16 @@ def test_every_8_bit_value_survives_the_model_range() -> None:
 
 def test_values_out_of_range_are_clamped_and_others_rounded() -> None:
     images = torch.tensor([-7.0, -1.0, 0.4 / 127.5, 0.6 / 127.5, 1.0, 7.0])
-    assert to_pixels(images).tolist() == [0, 0, 128, 128, 255, 255]
-    assert to_pixels(torch.tensor([-1 + 0.49 / 127.5, -1 + 0.51 / 127.5])).tolist() == [0, 1]
+    assert to_pixels(images.reshape(1, 1, 1, 6)).flatten().tolist() == [0, 0, 128, 128, 255, 255]
+    near_black = torch.tensor([-1 + 0.49 / 127.5, -1 + 0.51 / 127.5])
+    assert to_pixels(near_black.reshape(1, 1, 1, 2)).flatten().tolist() == [0, 1]
+
+
+def test_samples_with_nan_do_not_become_black_pixels() -> None:
+    images = torch.zeros(4, 1, 2, 2)
+    images[1, 0, 0, 0], images[3] = torch.nan, torch.inf
+    with pytest.raises(ValueError, match=r"^2 of 4 samples hold 5 NaN or infinite values: samples 1, 3$"):
+        to_pixels(images)
 
 
 def test_rows_can_be_a_slice_a_list_or_an_array() -> None:
