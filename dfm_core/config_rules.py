@@ -100,6 +100,9 @@ def _network_problems(config: ExperimentConfig) -> Iterator[Rule]:
             yield "training.loss_masking", message
         if model.positions != "rope":
             yield "model.positions", "model.patch_grid: per_stage needs rope, which knows grids of any side"
+    card = DATASETS.get(config.data.dataset)
+    if card is not None and card.frames is not None and model.positions != "rope":
+        yield "model.positions", f"{config.data.dataset} holds videos, and the table knows no frames: give rope"
     if model.backbone == "tokenformer" and model.specialization in ("attention", "mlp", "full"):
         message = f"{model.specialization} concerns linear maps that a tokenformer does not have"
         yield "model.specialization", f"{message}; its parameter tokens are specialised already"
@@ -138,10 +141,12 @@ def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "experts.compute_shares", count
     if shares and (abs(sum(shares) - 1.0) > _PROBABILITY_TOLERANCE or 0.0 in shares):
         yield "experts.compute_shares", f"{list(shares)} must be above 0 and sum to 1; they sum to {sum(shares):g}"
+    if shares and config.paradigm not in ("dfm", "cascaded"):
+        yield "experts.compute_shares", f"{config.paradigm} has one network; experts are for dfm and cascaded"
     if shares and experts.steps:
         yield "experts.compute_shares", f"experts.steps {list(experts.steps)} are given; leave one of them out"
     if not experts.steps:
-        if experts.initialize_at is not None:
+        if experts.initialize_at is not None and not shares:
             yield "experts.initialize_at", "means nothing without experts.steps"
         return
     if config.num_stages == 1:

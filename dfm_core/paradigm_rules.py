@@ -73,9 +73,9 @@ def _pyramidal_problems(config: ExperimentConfig) -> Iterator[Rule]:
     shares = config.stage_probabilities
     if len(shares) != config.num_stages or abs(sum(shares) - 1.0) > 1e-6:
         return  # which the rule of the shares themselves reports
-    if 0.0 in shares:
-        yield "training.stage_probabilities", f"{list(shares)}: one network learns all stages, so no share may be 0"
     columns = stage_columns(shares)
-    if batch % sum(columns):
+    if 0 in columns:
+        yield "training.stage_probabilities", f"{list(shares)}: one network learns all stages, so no share may be 0"
+    elif batch % sum(columns):
         message = f"{batch} is not a multiple of {sum(columns)}, which deals the shares {list(columns)} out"
         yield "training.batch_size", message

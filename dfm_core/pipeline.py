@@ -65,7 +65,7 @@ class DFMPipeline:
         self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
         known, stages = self.config.own_stages, self.config.num_stages
         if len(known) < stages and self.config.training.timesteps != "tied":
-            combine = "sample with all experts through dfm_core.models.experts.StageExperts"
+            combine = "sample all networks of the cascade, or all experts, through dfm_core.models.experts.StageExperts"
             raise ValueError(f"this model was trained on stage(s) {list(known)} of {stages} only: {combine}")
         self.decomposition, self._pyramid = snapshot.decomposition, snapshot.pyramid
         self._paradigm = build_paradigm(self.config, self.decomposition, self.card.scale_std)

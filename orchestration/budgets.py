@@ -11,6 +11,7 @@ from annotated_types import Gt, Interval, Len
 from dfm_core.config import ExperimentConfig, expert_config
 from orchestration.chains import flops_per_step, spent_flops, training_chain
 
+MOST_STEPS = 10**9
 TOLERANCE = 0.01
 """Rows of one part may differ by this share in training compute without the sweep saying so."""
 
@@ -40,9 +41,21 @@ class Budget:
 
     def problems(self, label: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         """(key, message) of what a row must not say, since it follows."""
-        if label == self.set_by or "training.steps" not in settings:
-            return []
-        return [("training.steps", "steps follow from compute.budget; leave them out")]
+        found = []
+        if label != self.set_by and "training.steps" in settings:
+            found.append(("training.steps", "steps follow from compute.budget; leave them out"))
+        if self.measure_at and settings.get("evaluation.at_steps"):
+            found.append(("evaluation.at_steps", "compute.measure_at says when rows are measured; leave them out"))
+        return found
+
+    def step_problems(self, config: ExperimentConfig) -> list[tuple[str, str]]:
+        """(key, message) if the budget gives a training of an applied config no step, or more than there can be."""
+        steps = config.experts.steps or (config.training.steps,)
+        if min(steps) < 1:
+            return [("compute.budget", f"{self.flops:.4g} FLOPs are less than a step of every training")]
+        if max(steps) > MOST_STEPS:
+            return [("compute.budget", f"{self.flops:.4g} FLOPs are {max(steps):.4g} steps, more than {MOST_STEPS:,}")]
+        return []
 
     def applied(self, config: ExperimentConfig) -> ExperimentConfig:
         """The config with steps that use up the budget as nearly as whole ones do; explicit `experts.steps` stay."""
@@ -59,12 +72,12 @@ class Budget:
         own = replace(config, training=replace(config.training, steps=count))
         if not self.measure_at:
             return own
-        at_steps = tuple(sorted({max(1, round(share * count)) for share in self.measure_at}))
+        at_steps = tuple(sorted({max(1, round(share * count)) for share in self.measure_at}))  # the last share is 1
         return replace(own, evaluation=replace(config.evaluation, at_steps=at_steps))
 
 
 def _steps(flops: float, config: ExperimentConfig) -> int:
-    return max(1, round(flops / flops_per_step(config)))
+    return round(flops / flops_per_step(config))
 
 
 @dataclass(frozen=True)

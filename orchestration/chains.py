@@ -56,9 +56,13 @@ def flops_per_step(config: ExperimentConfig) -> int:
     return training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 1)
 
 
+def whole_flops(config: ExperimentConfig) -> int:
+    """Training FLOPs of a config's trainings to their ends."""
+    return sum(link.until_step * flops_per_step(link.config) for link in training_chain(config))
+
+
 def spent_flops(config: ExperimentConfig) -> int:
     """Training FLOPs behind the last evaluation of a config, of all its trainings."""
-    chain, last = training_chain(config), config.evaluation_steps[-1]
-    if not config.experts.steps:
-        return last * flops_per_step(config)
-    return sum(link.until_step * flops_per_step(link.config) for link in chain)
+    if config.experts.steps:  # measured at their ends only
+        return whole_flops(config)
+    return config.evaluation_steps[-1] * flops_per_step(config)

@@ -32,6 +32,10 @@ class Source:
                 set_dotted(self.data, dotted, value)
                 self.origin[dotted] = f"{where}: {dotted}"
 
+    def locates(self, dotted: str) -> bool:
+        """Whether this very key was written."""
+        return dotted in self.origin
+
     def locate(self, dotted: str) -> str:
         """Where the longest prefix of a key was written, with the whole key."""
         parts = dotted.split(".")

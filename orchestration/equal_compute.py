@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dfm_core.config_rules import broken_rules
+from dfm_core.data.catalog import DATASETS
 from orchestration.budgets import TOLERANCE, Budget, ComputeConfig, compute_spread
-from orchestration.chains import spent_flops
+from orchestration.chains import whole_flops
 from orchestration.composition import Source
 from orchestration.problems import Problem, nearest
 from orchestration.rows import Common, DeclaredPart, PartSpec, row_config
 
 _ROUNDING = 1e-9
+_MOST_ROUNDING = 0.1
 
 
 def find_budget(
@@ -24,8 +26,11 @@ def find_budget(
         message = "are shares of compute.budget, which is not given"
         return None, [Problem(source.locate("compute.measure_at"), message)] if compute.measure_at else []
     problems = []
-    if compute.measure_at and source.data.get("evaluation", {}).get("at_steps"):
+    if compute.measure_at and common.data.get("evaluation", {}).get("at_steps"):
         message = "says when rows are measured, as evaluation.at_steps does: give one of them"
+        problems.append(Problem(source.locate("compute.measure_at"), message))
+    if compute.measure_at and max(compute.measure_at) != 1.0:
+        message = f"{list(compute.measure_at)}: the last must be 1.0, where rows are compared"
         problems.append(Problem(source.locate("compute.measure_at"), message))
     if not isinstance(given, str):
         # Steps of a base file, or of the file under a budget from the command line, are simply overruled.
@@ -38,10 +43,15 @@ def find_budget(
         labels = [row[0] for part in declared for row in part.rows]
         message = f"{given!r} is neither a number of FLOPs nor the label of a row{nearest(given, labels)}"
         return None, [*problems, Problem(source.locate("compute.budget"), message)]
-    config, _ = row_config(common, named[0])
-    if config is None or not common.whole or broken_rules(config):
+    configs = [config for config, _ in (row_config(common, row) for row in named)]
+    whole = [config for config in configs if config is not None and config.data.dataset in DATASETS]
+    if len(whole) < len(configs) or not common.whole or any(map(broken_rules, whole)):
         return None, problems
-    return Budget(spent_flops(config), given, compute.measure_at), problems
+    flops = {whole_flops(config) for config in whole}
+    if len(flops) > 1:
+        message = f"{len(named)} rows are called {given!r} and differ in training compute; give them other labels"
+        problems.append(Problem(source.locate("compute.budget"), message))
+    return Budget(max(flops), given, compute.measure_at), problems
 
 
 def _strength(source: Source, key: str, path: Path) -> int:
@@ -57,7 +67,7 @@ def unequal_compute(parts: Sequence[PartSpec], source: Source, budget: Budget | 
             continue
         spread = compute_spread(rows)
         # Rows of a budget of few steps cannot come nearer to it than whole steps do.
-        allowed = TOLERANCE if budget is None else max(TOLERANCE, spread.one_step)
+        allowed = TOLERANCE if budget is None else max(TOLERANCE, min(spread.one_step, _MOST_ROUNDING))
         if spread.share > allowed + _ROUNDING:
             message = f"its rows differ by {spread.share:.1%} in training compute ({spread.words})"
             mend = "give compute.budget, from which their steps follow, or compute.allow_unequal: true"

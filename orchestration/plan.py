@@ -115,6 +115,11 @@ def _is_shown(key: str) -> bool:
     return section in _TRAINING_SECTIONS and "." not in name
 
 
+def _own_decomposition(config: ExperimentConfig) -> str:
+    """The decomposition that goes without saying."""
+    return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
+
+
 def _training_title(row: RowSpec, link: Link) -> str:
     """The row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
@@ -122,7 +127,7 @@ def _training_title(row: RowSpec, link: Link) -> str:
     own = [
         str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
         for key, value in row.settings.items()
-        if _is_shown(key) and not isinstance(value, list) and value not in ("identity", "levels")
+        if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
     ]
     return ", ".join([link.config.paradigm, *stage, *own, f"seed={link.config.seed}"])
 

@@ -10,6 +10,8 @@ from annotated_types import Ge
 
 from analysis.errors import UserError as AnalysisError
 from analysis.published import check_published_metrics, find_published
+from dfm_core.metrics.catalog import METRICS
+from orchestration.problems import nearest
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,17 @@ def unknown_counterparts(table: PublishedTable, parts: Mapping[str, PublishedPar
 
     Args: parts: `published:` of each part that has it, by the part's name.
     """
+    for name in table.metrics:
+        if name not in METRICS:
+            yield "published.metrics", f"{name!r} is not a metric{nearest(name, list(METRICS))}"
     try:
         check_published_metrics(table.table, table.metrics.values())
     except AnalysisError as error:
-        yield "published", str(error)
+        yield "published", str(error).removeprefix("published: ")
         return
     for name, part in parts.items():
         if part is not None:
             try:
                 find_published(table.table, part.part or name, part.guidance)
             except AnalysisError as error:
-                yield f"parts.{name}.published", str(error)
+                yield f"parts.{name}.published", str(error).removeprefix("published: ")

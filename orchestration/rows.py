@@ -199,18 +199,21 @@ def _resolve_row(common: Common, row: _Declared, budget: Budget | None) -> tuple
     if config is None or not common.whole:
         return None, problems
     label, settings, _ = row
-    broken = broken_rules(config)
+    unknown = _dataset_problems(config.data.dataset, _place(common, row, "data.dataset"))
+    if unknown:
+        return None, unknown
+    # The steps that a budget gives are held to the rules, not those that it replaces.
+    broken = [rule for rule in broken_rules(config) if budget is None or rule[0] != "evaluation.at_steps"]
     if budget is not None and not broken:
         broken = budget.problems(label, settings)
         config = budget.applied(config)
-        broken.extend(broken_rules(config))
-    elif config.experts.compute_shares and not config.experts.steps:
+        broken.extend([*budget.step_problems(config), *broken_rules(config)])
+    elif config.experts.compute_shares and not config.experts.steps and not common.source.locates("compute.budget"):
         broken.append(("experts.compute_shares", "are shares of the sweep's compute.budget, which is not given"))
-    if config.paradigm == "cascaded" and len(config.own_stages) < config.num_stages:
+    if config.paradigm == "cascaded" and 0.0 in config.training.stage_probabilities:
         message = "one network of a cascade cannot be sampled without the other's snapshot: leave them out"
         broken.append(("training.stage_probabilities", f"{message}, and give experts.steps"))
     found = [Problem(f"{_place(common, row, key)} (row {label!r})", message) for key, message in broken]
-    found.extend(_dataset_problems(config.data.dataset, _place(common, row, "data.dataset")))
     if found:
         return None, found
     return RowSpec(label, dict(settings), tuple(replace(config, seed=seed) for seed in common.seeds)), []

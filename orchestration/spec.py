@@ -77,7 +77,10 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     published, published_problems = _published(source)
     declared, declared_problems = declared_parts(source, len(seeds))
     problems.extend([*compute.problems, *published_problems, *declared_problems])
-    if published is not None:
+    if published is None:
+        message = "stands beside no table: give the sweep's own `published:` too"
+        problems.extend(Problem(f"{part.where}.published", message) for part in declared if part.published)
+    else:
         counterparts = {part.name: part.published for part in declared}
         problems.extend(Problem(source.locate(key), why) for key, why in unknown_counterparts(published, counterparts))
     budget = None

@@ -38,7 +38,7 @@ from orchestration.pyramids import read_pyramid
 from orchestration.results import TaskResult, read_result, write_result
 from orchestration.runtime import WorkersConfig
 from orchestration.snapshots import read_snapshot
-from orchestration.storage import Store
+from orchestration.storage import DamagedArtifactError, Store
 from orchestration.tasks import SnapshotRef, Task
 from orchestration.validation import revive
 
@@ -141,9 +141,17 @@ class _TrainingWorker:
         world, device = ray.train.get_context().get_world_size(), ray.train.torch.get_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
+        try:
+            model = self._initial_model()
+        except (DamagedArtifactError, FileNotFoundError) as error:
+            # Starting again would read the same snapshot; the next submission makes it anew.
+            if ray.train.get_context().get_world_rank() == 0:
+                reason = f"the snapshot it starts from cannot be read ({error}); submit again to make it anew"
+                ray.get(self.board.failed.remote(self.request.digest, reason))
+            return
         micro = self.workers.micro_batch_size or self.config.training.batch_size // world
         self.engine: TrainingEngine = DeepSpeedEngine(
-            self._initial_model(),
+            model,
             self.config.training,
             zero_stage=self.workers.zero_stage,
             micro_batch_size=micro,

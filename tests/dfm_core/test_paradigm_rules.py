@@ -32,6 +32,7 @@ from tests.dfm_core.builders import (
     random_batch,
     random_model,
     random_sampler,
+    tiny_pyramidal_flow,
     trainings,
     with_values,
 )
@@ -359,3 +360,18 @@ def test_columns_are_in_the_ratio_of_the_shares_and_as_few_as_can_be(counts: lis
     shares = [count / sum(counts) for count in counts]
     divisor = gcd(*counts)
     assert stage_columns(shares) == tuple(count // divisor for count in counts)
+
+
+def test_a_share_too_small_to_be_dealt_out_is_refused() -> None:
+    config = tiny_pyramidal_flow({"training.stage_probabilities": (1e-5, 1 - 1e-5)})
+    assert any("no share may be 0" in message for _, message in broken_rules(config))
+
+
+def test_videos_need_positions_that_know_frames() -> None:
+    config = tiny_pyramidal_flow({"data.dataset": "kinetics512_cogvideox", "model.positions": "sincos"})
+    assert any(key == "model.positions" for key, _ in broken_rules(config))
+
+
+def test_a_paradigm_of_one_network_has_no_shares_of_compute() -> None:
+    config = tiny_pyramidal_flow({"experts.compute_shares": (0.8, 0.2)})
+    assert [key for key, _ in broken_rules(config) if key.startswith("experts")] == ["experts.compute_shares"]

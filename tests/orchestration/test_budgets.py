@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dfm_core.config import ExperimentConfig
-from orchestration.budgets import TOLERANCE, Budget
+from orchestration.budgets import TOLERANCE
 from orchestration.chains import flops_per_step, spent_flops, training_chain
 from orchestration.plan import make_plan, plan_json
 from orchestration.problems import UserError
@@ -89,9 +89,25 @@ def test_rows_are_measured_at_shares_of_the_budget_and_a_cascade_at_its_end() ->
     assert config_of(spec, "cascaded").evaluation_steps == (502,)
 
 
-def test_a_budget_smaller_than_a_step_still_trains_one() -> None:
-    config = ExperimentConfig()
-    assert Budget(1.0, None).applied(config).training.steps == 1
+def test_the_budget_of_a_row_is_its_steps_wherever_it_is_measured() -> None:
+    rows = "parts={p: {rows: {a: {}, b: {training.batch_size: 64}}}}"
+    spec = load_sweep(SMALL, ["compute={budget: a, measure_at: []}", "training.steps=100", "seeds=[0]", rows])
+    early = load_sweep(
+        SMALL,
+        [
+            "compute={budget: a, measure_at: []}",
+            "evaluation.at_steps=[10]",
+            "training.steps=100",
+            rows,
+            "compute.allow_unequal=true",
+        ],
+    )
+    assert spec.budget_flops == early.budget_flops
+
+
+def test_steps_that_a_budget_replaces_are_held_to_no_rule() -> None:
+    overrides = ["compute.budget=1.0e+13", "evaluation.at_steps=[1000]", "parts={p: {rows: {DFM: {}}}}"]
+    assert config_of(load_sweep(QUICKSTART, overrides), "DFM").training.steps > 1000
 
 
 def test_unequal_rows_are_refused_with_both_ends_named() -> None:
@@ -140,6 +156,28 @@ def test_allowed_differences_are_published_with_the_plan() -> None:
         (["compute.measure_at=[0.5]"], "are shares of compute.budget, which is not given"),
         (["compute={budget: DFM, measure_at: [0.5]}"], "says when rows are measured, as evaluation.at_steps does"),
         (["compute={budget: DFM, measure_at: [1.5]}", "evaluation.at_steps=[]"], "should be less than or equal to 1"),
+        (["compute.budget=1.0"], "1 FLOPs are less than a step of every training"),
+        (["compute.budget=1.0e+300"], "more than 1,000,000,000"),
+        (["compute.budget=2.0e+10", "evaluation.at_steps=[]"], "in training compute"),
+        (["compute={budget: DFM, measure_at: [0.5]}", "evaluation.at_steps=[]"], "the last must be 1.0"),
+        (["compute.budget=DFM", "data.dataset=fashion_mist"], "did you mean 'fashion_mnist'?"),
+        (["compute.budget=1.0e+12", "data.dataset=fashion_mist"], "did you mean 'fashion_mnist'?"),
+        (["compute={budget: DFM, measure_at: [1.0]}", "evaluation=null"], "evaluation"),
+        (
+            [
+                "compute.budget=a",
+                "parts={p: {rows: {a: {training.steps: 800}}}, q: {rows: {a: {training.steps: 900}}}}",
+            ],
+            "2 rows are called 'a' and differ in training compute",
+        ),
+        (
+            [
+                "compute={budget: a, measure_at: [1.0]}",
+                "evaluation.at_steps=[]",
+                "parts={p: {rows: {a: {}, b: {evaluation.at_steps: [10]}}}}",
+            ],
+            "compute.measure_at says when rows are measured",
+        ),
         (["compute.budget=1.0e+12", "training.steps=5"], "steps follow from compute.budget"),
         (
             ["compute.budget=DFM", "parts={p: {rows: {DFM: {}, b: {training.steps: 5}}}}", "evaluation.at_steps=[]"],
@@ -166,6 +204,8 @@ def test_allowed_differences_are_published_with_the_plan() -> None:
         ),
         (["published=5"], "must be a mapping"),
         (["published.same_setting=false"], "published.table"),
+        (["published={table: table2, metrics: {label_acuracy: is}}"], "did you mean 'label_accuracy'?"),
+        (["parts={p: {published: {part: imagenet_512}, rows: {a: {}}}}"], "stands beside no table"),
         (["published.table=tabel2"], "did you mean 'table2'"),
         (["published={table: table2, metrics: {label_accuracy: fid_5k}}"], "fid_5k"),
         (["published.table=table2", "parts={p: {published: {part: imagenet}, rows: {a: {}}}}"], "parts.p.published"),
