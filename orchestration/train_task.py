@@ -146,7 +146,8 @@ class _TrainingWorker:
         except (DamagedArtifactError, FileNotFoundError) as error:
             # Starting again would read the same snapshot; the next submission makes it anew.
             if ray.train.get_context().get_world_rank() == 0:
-                reason = f"the snapshot it starts from cannot be read ({error}); submit again to make it anew"
+                hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
+                reason = f"the snapshot it starts from cannot be read: {error}{hint}"
                 ray.get(self.board.failed.remote(self.request.digest, reason))
             return
         micro = self.workers.micro_batch_size or self.config.training.batch_size // world
