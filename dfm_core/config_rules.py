@@ -8,9 +8,7 @@ from itertools import pairwise
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
 from dfm_core.data.catalog import DATASETS
-from dfm_core.paradigm_rules import Rule, paradigm_problems
-
-_PROBABILITY_TOLERANCE = 1e-6
+from dfm_core.paradigm_rules import Rule, paradigm_problems, sum_to_one
 
 
 def broken_rules(config: ExperimentConfig) -> list[Rule]:
@@ -125,7 +123,7 @@ def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"
     if given and len(given) != stages:
         yield "training.stage_probabilities", f"{list(given)} has {len(given)} entries for {stages} stage(s)"
-    if given and abs(sum(given) - 1.0) > _PROBABILITY_TOLERANCE:
+    if given and not sum_to_one(given):
         yield "training.stage_probabilities", f"{list(given)} sum to {sum(given):g}, not to 1"
     if given and config.training.timesteps == "tied":
         yield "training.stage_probabilities", "are not read when all timesteps are tied"
@@ -139,7 +137,7 @@ def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
     if shares and len(shares) != config.num_stages:
         count = f"{list(shares)} has {len(shares)} entries for {config.num_stages} stage(s)"
         yield "experts.compute_shares", count
-    if shares and (abs(sum(shares) - 1.0) > _PROBABILITY_TOLERANCE or 0.0 in shares):
+    if shares and (not sum_to_one(shares) or 0.0 in shares):
         yield "experts.compute_shares", f"{list(shares)} must be above 0 and sum to 1; they sum to {sum(shares):g}"
     if shares and config.paradigm not in ("dfm", "cascaded"):
         yield "experts.compute_shares", f"{config.paradigm} has one network; experts are for dfm and cascaded"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from dfm_core.config import ExperimentConfig, ModelConfig, stage_columns
 
 Rule = tuple[str, str]
+_SHARE_TOLERANCE = 1e-6
+
+
+def sum_to_one(shares: Sequence[float]) -> bool:
+    """Whether shares are of one whole."""
+    return abs(sum(shares) - 1.0) <= _SHARE_TOLERANCE
 
 
 def paradigm_problems(config: ExperimentConfig) -> Iterator[Rule]:
@@ -71,7 +77,7 @@ def _pyramidal_problems(config: ExperimentConfig) -> Iterator[Rule]:
     if sampling.time_shift != 1.0:
         yield "sampling.time_shift", f"{sampling.time_shift:g}: pyramidal_flow has a time grid of its own; give 1"
     shares = config.stage_probabilities
-    if len(shares) != config.num_stages or abs(sum(shares) - 1.0) > 1e-6:
+    if len(shares) != config.num_stages or not sum_to_one(shares):
         return  # which the rule of the shares themselves reports
     columns = stage_columns(shares)
     if 0 in columns:

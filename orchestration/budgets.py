@@ -9,11 +9,9 @@ from typing import Annotated, Any
 from annotated_types import Gt, Interval, Len
 
 from dfm_core.config import ExperimentConfig, expert_config
-from orchestration.chains import flops_per_step, spent_flops, training_chain
+from orchestration.chains import flops_per_step
 
 MOST_STEPS = 10**9
-TOLERANCE = 0.01
-"""Rows of one part may differ by this share in training compute without the sweep saying so."""
 
 
 @dataclass(frozen=True)
@@ -78,24 +76,3 @@ class Budget:
 
 def _steps(flops: float, config: ExperimentConfig) -> int:
     return round(flops / flops_per_step(config))
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How the rows of a part differ in training compute."""
-
-    share: float
-    """The most over the least, less 1."""
-    one_step: float
-    """The costliest step of any of their trainings, as a share of the least: what rounding to whole steps leaves."""
-    words: str
-    """The most and the least."""
-
-
-def compute_spread(rows: Mapping[str, ExperimentConfig]) -> Spread:
-    """Of rows by label."""
-    spent = {label: spent_flops(config) for label, config in rows.items()}
-    most, least = max(spent, key=lambda label: spent[label]), min(spent, key=lambda label: spent[label])
-    step = max(flops_per_step(link.config) for config in rows.values() for link in training_chain(config))
-    words = f"{most!r} {spent[most]:.4g} FLOPs, {least!r} {spent[least]:.4g}"
-    return Spread(spent[most] / spent[least] - 1.0, step / spent[least], words)

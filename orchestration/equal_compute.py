@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DATASETS
-from orchestration.budgets import TOLERANCE, Budget, ComputeConfig, compute_spread
-from orchestration.chains import whole_flops
+from orchestration.budgets import Budget, ComputeConfig
+from orchestration.chains import flops_per_step, spent_flops, training_chain, whole_flops
 from orchestration.composition import Source
 from orchestration.problems import Problem, nearest
 from orchestration.rows import Common, DeclaredPart, PartSpec, row_config
 
+TOLERANCE = 0.01
+"""Rows of one part may differ by this share in training compute without the sweep saying so."""
 _ROUNDING = 1e-9
 _MOST_ROUNDING = 0.1
 
@@ -61,6 +65,7 @@ def _strength(source: Source, key: str, path: Path) -> int:
 
 
 def unequal_compute(parts: Sequence[PartSpec], source: Source, budget: Budget | None) -> Iterator[Problem]:
+    """Parts whose rows differ by more than they may."""
     for part in parts:
         rows = {row.label: row.configs[0] for row in part.rows}
         if len(rows) < 2:
@@ -72,3 +77,24 @@ def unequal_compute(parts: Sequence[PartSpec], source: Source, budget: Budget | 
             message = f"its rows differ by {spread.share:.1%} in training compute ({spread.words})"
             mend = "give compute.budget, from which their steps follow, or compute.allow_unequal: true"
             yield Problem(f"{source.locate('parts')}.{part.name}", f"{message}; {mend}")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the rows of a part differ in training compute."""
+
+    share: float
+    """The most over the least, less 1."""
+    one_step: float
+    """The costliest step of any of their trainings, as a share of the least: what rounding to whole steps leaves."""
+    words: str
+    """The most and the least."""
+
+
+def compute_spread(rows: Mapping[str, ExperimentConfig]) -> Spread:
+    """Of rows by label."""
+    spent = {label: spent_flops(config) for label, config in rows.items()}
+    most, least = max(spent, key=lambda label: spent[label]), min(spent, key=lambda label: spent[label])
+    step = max(flops_per_step(link.config) for config in rows.values() for link in training_chain(config))
+    words = f"{most!r} {spent[most]:.4g} FLOPs, {least!r} {spent[least]:.4g}"
+    return Spread(spent[most] / spent[least] - 1.0, step / spent[least], words)

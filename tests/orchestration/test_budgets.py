@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dfm_core.config import ExperimentConfig
-from orchestration.budgets import TOLERANCE
 from orchestration.chains import flops_per_step, spent_flops, training_chain
+from orchestration.equal_compute import TOLERANCE
 from orchestration.plan import make_plan, plan_json
 from orchestration.problems import UserError
 from orchestration.spec import SweepSpec, load_sweep
