@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dfm_core.config import MODEL_SIZES, ExperimentConfig
+from dfm_core.config import MODEL_SIZES, ExperimentConfig, SamplingConfig
 from dfm_core.data.catalog import DataShape
 from dfm_core.flow.schedules import network_calls, sampling_legs
+from dfm_core.flow.step_tree import StepTree
 from dfm_core.wiring import StageWiring, Wiring, networks
 
 _TIMESTEP_FEATURES = 256
@@ -146,6 +147,16 @@ def num_evaluations(config: ExperimentConfig) -> int:
 def sampling_flops(config: ExperimentConfig, cost: ModelCost, num_samples: int) -> int:
     """FLOPs of generating `num_samples` images."""
     macs = sum(evaluations * cost.stage_macs[num_active - 1] for num_active, evaluations in _calls(config))
+    return _FLOPS_PER_MAC * macs * num_samples
+
+
+def shared_sampling_flops(
+    config: ExperimentConfig, cost: ModelCost, samplings: Sequence[SamplingConfig], num_samples: int
+) -> int:
+    """FLOPs of generating `num_samples` images at each of several settings that make their common steps once
+    (numerics 4.4)."""
+    steps = StepTree.of(config, samplings).steps
+    macs = sum(step.num_evaluations * cost.stage_macs[step.moving.stop - 1] for step in steps)
     return _FLOPS_PER_MAC * macs * num_samples
 
 

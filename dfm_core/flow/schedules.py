@@ -142,11 +142,17 @@ def ends_at_data(after: Sequence[float], moving: range) -> bool:
     return after[moving[-1]] == 1.0
 
 
+def guided_calls(schedule: StageSchedule, n: int, sampling: SamplingConfig) -> tuple[tuple[int, ...], ...]:
+    """The guided scales at each call of the velocity in step n; Heun calls at both ends, but once if that is data."""
+    moving = schedule.moving(n)
+    corrects = sampling.solver == "heun" and not ends_at_data(schedule.times[n + 1], moving)
+    points = (n, n + 1) if corrects else (n,)
+    return tuple(guided_scales(schedule.times[point], moving, sampling) for point in points)
+
+
 def network_calls(schedule: StageSchedule, sampling: SamplingConfig) -> Iterator[tuple[int, int]]:
     """(active scales, evaluations) of every call of the velocity; guidance evaluates twice, Heun calls twice a step,
     but once in a step that ends at data."""
     for n, num_active in enumerate(schedule.num_active):
-        moving = schedule.moving(n)
-        corrects = sampling.solver == "heun" and not ends_at_data(schedule.times[n + 1], moving)
-        for point in (n, n + 1) if corrects else (n,):
-            yield num_active, 2 if guided_scales(schedule.times[point], moving, sampling) else 1
+        for guided in guided_calls(schedule, n, sampling):
+            yield num_active, 2 if guided else 1

@@ -80,18 +80,19 @@ def solve(
     schedule: StageSchedule,
     solver: Solver = "euler",
     watcher: Watcher | None = None,
+    first_step: int = 0,
 ) -> list[Tensor]:
     """Follows the velocity along a stage schedule (numerics 4.1).
 
     The state is float64, as in the released code: forty additions in float32 would cost the last digits.
 
-    Args: field: the velocity. start: the state where the schedule starts, scale s [B, C_s, ...]. watcher: called after
-        every step.
+    Args: field: the velocity. start: the state where the first step starts, scale s [B, C_s, ...]. watcher: called
+        after every step. first_step: the steps of the schedule before it are left out; N leaves out all.
     Returns: the state where it ends, float64, same shapes.
     """
     step = SOLVERS[solver]
     state = [scale.double() for scale in start]
-    for n in range(schedule.num_steps):
+    for n in range(first_step, schedule.num_steps):
         after, moving = schedule.times[n + 1], schedule.moving(n)
         state, velocities = step(field, state, schedule.times[n], after, moving)
         if watcher is not None:

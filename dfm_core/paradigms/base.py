@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from dfm_core.config import SamplingConfig
+from dfm_core.paradigms.shared_steps import PointSteps
 
 
 class VelocityPredictor(Protocol):
@@ -51,7 +52,7 @@ class SampleResult:
     images: Tensor
     """[B, C, H, W], or [B, C, T, H, W], float32 in the data's range."""
     num_evaluations: int
-    """Network evaluations per image; guidance counts twice."""
+    """Network evaluations per image that is sampled alone; guidance counts twice."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,12 @@ class Paradigm(Protocol):
         seed: int,
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
+        shared: PointSteps | None = None,
     ) -> SampleResult:
         """Images of the given classes.
 
         Args: labels: [B] int64. indices: global sample index of each image, which keys its noise. seed: of the noise.
-            watcher: called after every solver step.
+            watcher: called after every solver step. shared: the steps that this sampling has in common with others of
+            the same batch (`sample_points`); it changes no bit of the result, and a watcher sees only the steps that
+            are made here, numbered as if it had seen all.
         """

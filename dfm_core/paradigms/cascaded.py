@@ -18,6 +18,7 @@ from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatch
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
+from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.seeding import normal_scalars
 from dfm_core.wiring import network
 
@@ -63,9 +64,10 @@ class Cascaded:
         seed: int,
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
+        shared: PointSteps | None = None,
     ) -> SampleResult:
         """Level after level; each finished level gets fresh noise before the next network reads it."""
-        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher)
+        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
         state = walk.follow(walk.start(), 0, self._preview)
         for stage in range(1, len(state)):
             fresh = walk.noise(f"condition_noise/{stage - 1}", stage - 1)

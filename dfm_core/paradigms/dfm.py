@@ -17,6 +17,7 @@ from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatch
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
+from dfm_core.paradigms.shared_steps import PointSteps
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ class DecomposableFlowMatching:
         seed: int,
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
+        shared: PointSteps | None = None,
     ) -> SampleResult:
         legs = sampling_legs(self.config, sampling)
-        walk = Walk(model, labels, indices, seed, sampling, legs, watcher)
+        walk = Walk(model, labels, indices, seed, sampling, legs, watcher, shared)
         scales = walk.follow(walk.start(), 0, lambda step: self.synthesize(step.estimate()))
         return walk.result(self.synthesize(scales))
 

@@ -19,6 +19,7 @@ from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
+from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.seeding import normal, normal_scalars
 
 
@@ -51,9 +52,10 @@ class FlowMatching:
         seed: int,
         sampling: SamplingConfig,
         watcher: SampleWatcher | None = None,
+        shared: PointSteps | None = None,
     ) -> SampleResult:
         legs = [stage_schedule(sampling.steps, (), sampling.time_shift)]
-        walk = Walk(model, labels, indices, seed, sampling, legs, watcher)
+        walk = Walk(model, labels, indices, seed, sampling, legs, watcher, shared)
         return walk.result(self._image(walk.follow(walk.start(), 0, lambda step: self._image(step.estimate()))))
 
     def _image(self, scales: Sequence[Tensor]) -> Tensor:

@@ -25,6 +25,8 @@ class GuidedField:
     sampling: SamplingConfig
     num_evaluations: int = 0
     """Network evaluations per image so far; guidance counts twice."""
+    num_calls: int = 0
+    """Calls of the network so far; guidance asks twice in one."""
 
     def __call__(self, state: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
         """Velocities of all scales, float32; one guidance weight for all, each scale only in its interval of t."""
@@ -33,6 +35,7 @@ class GuidedField:
         t = torch.tensor(times, dtype=torch.float32, device=labels.device).expand(batch, -1)
         mask = (torch.arange(len(scales), device=labels.device) < moving.stop).float().expand(batch, -1)
         guided = guided_scales(times, moving, self.sampling)
+        self.num_calls += 1
         if not guided:
             self.num_evaluations += 1
             return self.model(scales, t, mask, labels)

@@ -128,6 +128,25 @@ def tiny_pyramidal_flow(values: Mapping[str, Any] | None = None) -> ExperimentCo
     return with_values(tiny_dfm(), {**own, **(values or {})})
 
 
+SAMPLED: dict[str, ExperimentConfig] = {
+    "flow_matching": tiny_flow_matching(),
+    "S2": tiny_dfm(),
+    "S3": tiny_dfm(THREE_SCALES),
+    "haar": tiny_dfm({"decomposition": DecompositionConfig("wavelet", (4, 8))}),
+    "bands": tiny_dfm(
+        {
+            "decomposition": DecompositionConfig("cosine", (4, 8), block_size=4, domain="frequency"),
+            "model.patch_sizes": (1, 1),
+        }
+    ),
+    "tied": tiny_dfm({"training.timesteps": "tied"}),
+    "cascade": tiny_cascade(None),
+    "pyramid": tiny_pyramidal_flow(),
+    "pyramid_S3": tiny_pyramidal_flow({**THREE_SCALES, "sampling": SamplingConfig((2, 3, 2), ())}),
+}
+"""Every way to sample, for suites that hold for all of them."""
+
+
 PARADIGM_CONFIGS = {
     "dfm": tiny_dfm(),
     "flow_matching": tiny_flow_matching(),

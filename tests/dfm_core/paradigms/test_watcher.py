@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig
+from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.jumps import pyramid_stages
 from dfm_core.flow.solvers import SOLVERS
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.paradigms.pyramidal_flow import stage_ends
 from tests.dfm_core.builders import (
-    THREE_SCALES,
+    SAMPLED,
     FormulaModel,
     paradigm_of,
     random_sampler,
@@ -29,23 +29,7 @@ from tests.dfm_core.builders import (
 )
 
 LABELS = torch.tensor([0, 2])
-CONFIGS = {
-    "flow_matching": tiny_flow_matching(),
-    "S1": tiny_flow_matching({"paradigm": "dfm"}),
-    "S2": tiny_dfm(),
-    "S3": tiny_dfm(THREE_SCALES),
-    "haar": tiny_dfm({"decomposition": DecompositionConfig("wavelet", (4, 8))}),
-    "bands": tiny_dfm(
-        {
-            "decomposition": DecompositionConfig("cosine", (4, 8), block_size=4, domain="frequency"),
-            "model.patch_sizes": (1, 1),
-        }
-    ),
-    "tied": tiny_dfm({"training.timesteps": "tied"}),
-    "cascade": tiny_cascade(None),
-    "pyramid": tiny_pyramidal_flow(),
-    "pyramid_S3": tiny_pyramidal_flow({**THREE_SCALES, "sampling": SamplingConfig((2, 3, 2), ())}),
-}
+CONFIGS = {**SAMPLED, "S1": tiny_flow_matching({"paradigm": "dfm"})}
 
 
 @pytest.fixture(params=CONFIGS)
