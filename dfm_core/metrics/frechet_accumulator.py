@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dfm_core.metrics.accumulator import Batch, Score
 from dfm_core.metrics.frechet import frechet
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.moments import GaussianLike, Moments
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class FrechetAccumulator:
         """The same in the host's memory."""
         return Moments(self.count, self.total.cpu().numpy(), self.outer.cpu().numpy())
 
-    def compute(self, reference: Moments, /) -> dict[str, Score]:
+    def compute(self, reference: GaussianLike, /) -> dict[str, Score]:
+        """Args: reference: `Moments`, or published statistics. Raises: ValueError with fewer than two samples."""
         if self.count < 2:
             raise ValueError(f"a covariance needs two samples, got {self.count}")
         return {"frechet_distance": frechet(self.moments, reference)}

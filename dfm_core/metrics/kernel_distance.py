@@ -109,24 +109,26 @@ def weighted_mmd2(samples: Tensor, reference: Tensor, counts: Tensor) -> Tensor:
     x, y = samples.double(), reference.to(samples.device).double()
     w = counts.to(x)
     ones = torch.ones(len(y), 1, dtype=x.dtype, device=x.device)
-    within = _pair_sums(x, x, w, w) - _self_sums(x, w)
-    pairs = w.sum(dim=0) ** 2 - (w**2).sum(dim=0)
-    of_reference = (_pair_sums(y, y, ones, ones) - _self_sums(y, ones)) / (len(y) * (len(y) - 1))
-    across = _pair_sums(x, y, w, ones) / (w.sum(dim=0) * len(y))
-    return within / pairs + of_reference - 2 * across
+    num_pairs = w.sum(dim=0) ** 2 - (w**2).sum(dim=0)
+    within = _distinct_pair_sums(x, w) / num_pairs
+    of_reference = _distinct_pair_sums(y, ones) / (len(y) * (len(y) - 1))
+    across = _cross_sums(x, y, w) / (w.sum(dim=0) * len(y))
+    return within + of_reference - 2 * across
 
 
-def _pair_sums(x: Tensor, y: Tensor, weights: Tensor, others: Tensor) -> Tensor:
-    """sum_ij weights_i k(x_i, y_j) others_j of every column, [R]; a block of rows at a time."""
+def _distinct_pair_sums(x: Tensor, weights: Tensor) -> Tensor:
+    """sum_{i != j} weights_i k(x_i, x_j) weights_j of every column, [R]; each pair is computed once, as i < j."""
     total = torch.zeros(weights.shape[1], dtype=x.dtype, device=x.device)
-    for rows in _blocks(len(x), len(y)):
-        total = total + (weights[rows] * (_kernel(x[rows] @ y.T, x.shape[1]) @ others)).sum(dim=0)
-    return total
+    for rows in _blocks(len(x), len(x)):
+        above = _kernel(x[rows] @ x[rows.start :].T, x.shape[1]).triu_(diagonal=1)
+        total += (weights[rows] * (above @ weights[rows.start :])).sum(dim=0)
+    return 2 * total
 
 
-def _self_sums(x: Tensor, weights: Tensor) -> Tensor:
-    """sum_i weights_i^2 k(x_i, x_i) of every column, [R]."""
-    return (weights**2).T @ _kernel((x * x).sum(dim=1), x.shape[1])
+def _cross_sums(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """sum_ij weights_i k(x_i, y_j) of every column, [R]; a block of rows at a time."""
+    blocks = _blocks(len(x), len(y))
+    return weights.T @ torch.cat([_kernel(x[rows] @ y.T, x.shape[1]).sum(dim=1) for rows in blocks])
 
 
 def _kernel(products: Tensor, width: int) -> Tensor:

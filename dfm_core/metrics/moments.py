@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,47 @@ Array = NDArray[np.float64]
 
 _CHUNK_ROWS = 4096
 """Of features that are weighted at once, so that no second copy of all of them is made."""
+
+
+class GaussianLike(Protocol):
+    """What a Fréchet distance reads of a set of features."""
+
+    @property
+    def count(self) -> int | None:
+        """Feature vectors behind the statistics; None where nobody wrote it down."""
+
+    @property
+    def width(self) -> int:
+        """D."""
+
+    @property
+    def mean(self) -> Array:
+        """[D]."""
+
+    @property
+    def covariance(self) -> Array:
+        """[D, D], symmetric, positive semi-definite up to rounding."""
+
+
+@dataclass(frozen=True)
+class GaussianStatistics:
+    """A `GaussianLike` without the sums behind it, such as a published one. It can't be merged with others."""
+
+    mean: Array
+    """[D]."""
+    covariance: Array
+    """[D, D]."""
+    count: int | None
+    """Feature vectors behind it, if known."""
+
+    def __post_init__(self) -> None:
+        width = self.width
+        assert self.covariance.shape == (width, width), f"[{width}] and {list(self.covariance.shape)} do not fit"
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return len(self.mean)
 
 
 @dataclass(frozen=True)

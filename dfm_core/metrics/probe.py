@@ -25,10 +25,14 @@ class LinearProbe:
     bias: Array
     """[K]."""
 
+    def scores(self, features: Array) -> Array:
+        """Score of each class for each row of features, [B, D] -> [B, K] float64; their softmax is p(class)."""
+        logits: Array = (features - self.mean) / self.scale @ self.weight + self.bias
+        return logits
+
     def predict(self, features: Array) -> NDArray[np.int64]:
         """Most likely class of each row of features, [B, D] -> [B]."""
-        scores = (features - self.mean) / self.scale @ self.weight + self.bias
-        classes: NDArray[np.int64] = np.argmax(scores, axis=1).astype(np.int64)
+        classes: NDArray[np.int64] = np.argmax(self.scores(features), axis=1).astype(np.int64)
         return classes
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.bootstrap import Statistic, resampling_counts, standard_errors
-from dfm_core.metrics.frechet import weighted_frechet_distances
+from dfm_core.metrics.frechet import frechet_distance, weighted_frechet_distances
 from dfm_core.metrics.inception_score import equal_splits, weighted_inception_scores
 from dfm_core.metrics.kernel_distance import weighted_mmd2
 from dfm_core.metrics.mean_score import MeanScoreAccumulator, cosines
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.moments import GaussianStatistics, Moments
 from dfm_core.metrics.neighbours import weighted_neighbour_scores
 
 COUNT, WIDTH = 100, 3
@@ -80,6 +80,27 @@ def test_the_error_is_the_spread_over_sets_drawn_anew(metric: str) -> None:
         spread = float(torch.cat([values[name] for values in drawn]).std())
         mean = sum(errors[name] for errors in bootstraps) / len(bootstraps)
         assert 0.65 < mean / spread < 1.5, (name, mean, spread)
+
+
+@pytest.mark.parametrize(("width", "rows_per_sample"), [(WIDTH, 1), (130, 1), (WIDTH, 4), (130, 4)])
+def test_the_error_of_a_distance_is_the_deviation_of_the_distances_of_drawn_rows(
+    width: int, rows_per_sample: int
+) -> None:
+    """Each replicate measured for itself, from its own rows; also with fewer rows than dimensions."""
+    generator = torch.Generator().manual_seed(5)
+    rows, others = (torch.randn(n, width, generator=generator, dtype=torch.float64) for n in (COUNT, 150))
+    moments = Moments.of(others)
+    reference = GaussianStatistics(moments.mean, moments.covariance, None)
+    num_samples = COUNT // rows_per_sample
+    drawn = []
+    for counts in resampling_counts(num_samples, 12, seed=2).T:
+        samples = torch.arange(num_samples).repeat_interleave(counts.long())
+        frames = rows.reshape(num_samples, rows_per_sample, width)[samples].flatten(0, 1)
+        drawn.append(frechet_distance(Moments.of(frames), reference))
+    found = standard_errors(
+        lambda counts: {"fid": weighted_frechet_distances(rows, reference, counts)}, num_samples, 12, 2, rows_per_sample
+    )
+    assert found["fid"] == pytest.approx(float(torch.tensor(drawn, dtype=torch.float64).std()), rel=1e-8)
 
 
 def test_frames_of_a_video_are_drawn_together() -> None:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from dfm_core.metrics import frechet as frechet_module
 from dfm_core.metrics.accumulator import Batch
+from dfm_core.metrics.bootstrap import resampling_counts
 from dfm_core.metrics.frechet import frechet, frechet_distance, weighted_frechet_distances
 from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.moments import GaussianStatistics, Moments
 from tests.dfm_core.builders import golden_json, golden_tensors
 
 FEATURES = golden_tensors("frechet_inputs")
@@ -29,6 +31,25 @@ def rotation(width: int) -> np.ndarray:
 def centred(features: torch.Tensor) -> np.ndarray:
     """Rows whose outer products sum to the covariance."""
     return ((features - features.mean(dim=0)) / (len(features) - 1) ** 0.5).numpy()
+
+
+def features_of(num_rows: int, width: int, seed: int, scale: float = 1.0) -> torch.Tensor:
+    """Positive, of correlated dimensions with spreads from 1 to `scale`."""
+    z = torch.randn(num_rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (z + z.roll(1, dims=1) / 2).abs() * torch.logspace(0, np.log10(scale), width, dtype=torch.float64)
+
+
+def distance_of_rows(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Without covariances: tr (S_a S_b)^(1/2) is the nuclear norm of X_a X_b^T for centred features."""
+    difference = (x.mean(dim=0) - y.mean(dim=0)).numpy()
+    a, b = centred(x), centred(y)
+    root = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(difference @ difference + (a**2).sum() + (b**2).sum() - 2 * root)
+
+
+def published(moments: Moments) -> GaussianStatistics:
+    """What a file with `mu` and `sigma` tells of them."""
+    return GaussianStatistics(moments.mean, moments.covariance, None)
 
 
 @pytest.mark.parametrize("routine", ["pytorch_fid", "dgm_eval_reps", "dgm_eval_efficient"])
@@ -83,10 +104,7 @@ def test_covariances_that_commute_have_the_closed_form() -> None:
 @pytest.mark.parametrize(("a", "b"), ["AB", "CD", "DC"])
 def test_it_is_the_distance_that_the_features_have_without_covariances(a: str, b: str) -> None:
     """tr (S_a S_b)^(1/2) is the nuclear norm of X_a X_b^T for centred features: nothing is squared, nothing clipped."""
-    x, y = centred(FEATURES[a]), centred(FEATURES[b])
-    difference = (FEATURES[a].mean(dim=0) - FEATURES[b].mean(dim=0)).numpy()
-    root = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    expected = difference @ difference + (x**2).sum() + (y**2).sum() - 2 * root
+    expected = distance_of_rows(FEATURES[a], FEATURES[b])
     assert frechet_distance(MOMENTS[a], MOMENTS[b]) == pytest.approx(expected, rel=1e-11)
 
 
@@ -149,3 +167,136 @@ def test_counts_are_copies_of_the_features() -> None:
     assert float(ones) == pytest.approx(VALUES["AB_pytorch_fid"], rel=1e-10)
     copies = FEATURES["A"].repeat_interleave(counts[:, 1].long(), dim=0)
     assert float(drawn) == pytest.approx(frechet_distance(Moments.of(copies), MOMENTS["B"]), rel=1e-10)
+
+
+@pytest.mark.parametrize(("a", "b"), ["AB", "CD", "DC"])
+def test_statistics_without_their_sums_are_a_reference_too(a: str, b: str) -> None:
+    expected, ones = frechet_distance(MOMENTS[a], MOMENTS[b]), torch.ones(len(FEATURES[a]), 1)
+    assert frechet_distance(MOMENTS[a], published(MOMENTS[b])) == expected
+    assert frechet(MOMENTS[a], published(MOMENTS[b])).value == expected
+    resampled = weighted_frechet_distances(FEATURES[a], published(MOMENTS[b]), ones)
+    assert float(resampled[0]) == pytest.approx(expected, rel=1e-9)
+    rows = torch.arange(len(FEATURES[a]))
+    accumulator = FrechetAccumulator.empty(FEATURES[a].shape[1]).update(Batch(rows, FEATURES[a]))
+    score = accumulator.compute(published(MOMENTS[b]))["frechet_distance"]
+    assert score.value == pytest.approx(expected, rel=1e-9)
+    assert any(note.startswith("reference: the number of images") for note in score.notes)
+
+
+def test_an_unknown_number_of_images_is_said_and_so_is_what_can_be_seen_without_it() -> None:
+    unknown = "reference: the number of images behind it is unknown, and so is its share of the distance's bias"
+    assert frechet(MOMENTS["A"], published(MOMENTS["B"])).notes == (unknown,)
+    samples, *others = frechet(MOMENTS["C"], published(MOMENTS["D"])).notes
+    assert samples.startswith("samples: 40 for 48 dimensions")
+    singular = "reference: the covariance is singular to working precision (rank 29 of 48)"
+    assert others == [unknown, f"{singular}; directions without variance count as exactly 0"]
+    known = GaussianStatistics(MOMENTS["D"].mean, MOMENTS["D"].covariance, MOMENTS["D"].count)
+    assert frechet(MOMENTS["C"], known).notes == frechet(MOMENTS["C"], MOMENTS["D"]).notes
+
+
+def test_statistics_of_two_widths_are_refused() -> None:
+    with pytest.raises(AssertionError, match=r"\[3\] and \[2, 2\] do not fit"):
+        GaussianStatistics(np.zeros(3), np.eye(2), None)
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+@pytest.mark.parametrize("scale", [1e2, 1e4])
+def test_spreads_of_any_range_and_order_cost_no_digits(scale: float, ascending: bool) -> None:
+    """Products of two such covariances have eigenvalues from 1 to 1e16, of which the smallest matter too."""
+    columns = torch.arange(30) if ascending else torch.arange(30).flip(0)
+    x, y = (features_of(200 * n, 30, n, scale)[:, columns] for n in (1, 2))
+    assert frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(distance_of_rows(x, y), rel=1e-11)
+    resampled = weighted_frechet_distances(x, Moments.of(y), torch.ones(200, 1))
+    assert float(resampled[0]) == pytest.approx(distance_of_rows(x, y), rel=1e-11)
+
+
+def test_spreads_of_any_range_cost_no_digits_beside_a_dimension_without_variance() -> None:
+    x, y = (torch.cat([features_of(200 * n, 30, n, scale=1e4), torch.ones(200 * n, 1)], dim=1) for n in (1, 2))
+    score = frechet(Moments.of(x), Moments.of(y))
+    assert score.value == pytest.approx(distance_of_rows(x, y), rel=1e-11)
+    assert ["rank 30 of 31" in note for note in score.notes] == [True, True]
+    resampled = weighted_frechet_distances(x, Moments.of(y), torch.ones(200, 1))
+    assert float(resampled[0]) == pytest.approx(distance_of_rows(x, y), rel=1e-11)
+
+
+CASES = {
+    "full rank": (features_of(300, 40, 0), features_of(400, 40, 1, scale=3)),
+    "more samples than two ranks": (features_of(120, 20, 0), features_of(400, 20, 1)),
+    "spreads of 1 to 1000": (features_of(200, 30, 0, scale=1000), features_of(400, 30, 1, scale=1000)),
+    "fewer rows drawn than dimensions, more rows": (features_of(60, 50, 0), features_of(400, 50, 1)),
+    "fewer samples than dimensions": (features_of(40, 90, 0), features_of(400, 90, 1)),
+    "fewer of both": (features_of(40, 90, 0), features_of(30, 90, 1)),
+    "a small reference of many samples": (features_of(200, 50, 0), features_of(20, 50, 1)),
+    "samples that repeat": (features_of(8, 30, 0).repeat(12, 1), features_of(400, 30, 1)),
+    "samples that repeat, fewer than dimensions": (features_of(8, 90, 0).repeat(6, 1), features_of(400, 90, 1)),
+    "dimensions that only the reference has": (
+        features_of(300, 40, 0) * (torch.arange(40) >= 15),
+        features_of(400, 40, 1),
+    ),
+    "spreads of 1000 to 1": (features_of(200, 30, 0, scale=1e-3) * 1000, features_of(400, 30, 1, scale=1e-3) * 1000),
+    "far from the origin": (features_of(300, 40, 0) + 100, features_of(400, 40, 1) + 100),
+    "float32": (features_of(300, 40, 0).float(), features_of(400, 40, 1).float()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_replicate_has_the_distance_of_its_rows(name: str) -> None:
+    """Against the plain distance of the repeated rows, and against one that makes no covariance."""
+    x, y = CASES[name]
+    reference, counts = Moments.of(y), resampling_counts(len(x), 6, seed=3)
+    found = weighted_frechet_distances(x, reference, counts)
+    rows = [x.repeat_interleave(column.long(), dim=0) for column in counts.T]
+    assert found.tolist() == pytest.approx([frechet_distance(Moments.of(drawn), reference) for drawn in rows], rel=1e-9)
+    assert found.tolist() == pytest.approx([distance_of_rows(r.double(), y.double()) for r in rows], rel=1e-9)
+    assert (found.dtype, found.shape) == (torch.float64, (6,))
+
+
+@pytest.mark.parametrize("name", ["full rank", "fewer samples than dimensions", "float32"])
+def test_the_size_of_blocks_changes_no_replicate(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = CASES[name]
+    reference, counts = Moments.of(y), resampling_counts(len(x), 3, seed=4)
+    whole = weighted_frechet_distances(x, reference, counts)
+    monkeypatch.setattr(frechet_module, "_CHUNK_ROWS", 13)
+    monkeypatch.setattr(frechet_module, "_BLOCK_COLUMNS", 7)
+    torch.testing.assert_close(weighted_frechet_distances(x, reference, counts), whole, rtol=1e-11, atol=0)
+
+
+def test_two_rows_or_a_reference_without_variance_have_a_distance() -> None:
+    x, y = CASES["fewer samples than dimensions"]
+    counts = torch.zeros(40, 2)
+    counts[:2, 0], counts[5, 1] = 1, 40  # two rows; one row again and again
+    two, one = weighted_frechet_distances(x, Moments.of(y), counts).tolist()
+    assert two == pytest.approx(distance_of_rows(x[:2], y), rel=1e-9)
+    assert one == pytest.approx(distance_of_rows(x[[5, 5]], y), rel=1e-9)
+    alike = GaussianStatistics(y[0].numpy(), np.zeros((90, 90)), None)
+    constant = weighted_frechet_distances(x, alike, torch.ones(40, 1))
+    assert float(constant[0]) == pytest.approx(distance_of_rows(x, y[:1].repeat(5, 1)), rel=1e-9)
+
+
+def test_replicates_that_have_no_distance_are_refused() -> None:
+    with pytest.raises(ValueError, match="a covariance needs two samples, got 1"):
+        weighted_frechet_distances(FEATURES["A"], MOMENTS["B"], torch.eye(300)[:, :2])
+    spoilt = FEATURES["A"].clone()
+    spoilt[4, 1] = torch.nan
+    with pytest.raises(ValueError, match="features of 1 of 300 samples are not finite: 4"):
+        weighted_frechet_distances(spoilt, MOMENTS["B"], torch.ones(300, 1))
+
+
+def test_only_rows_that_were_drawn_enter_the_eigenvalue_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: list[int] = []
+    original = torch.linalg.eigvalsh
+
+    def spy(matrix: torch.Tensor) -> torch.Tensor:
+        sides.append(len(matrix))
+        return original(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigvalsh", spy)
+    for name, rank in (
+        ("fewer samples than dimensions", 90),
+        ("full rank", 40),
+        ("a small reference of many samples", 19),
+    ):
+        x, y = CASES[name]
+        counts = resampling_counts(len(x), 4, seed=5)
+        weighted_frechet_distances(x, Moments.of(y), counts)
+        assert sides[-4:] == [min(int((column > 0).sum()), rank) for column in counts.T]

@@ -73,4 +73,7 @@ def test_a_constant_feature_does_no_harm() -> None:
 
 def test_prediction_is_the_largest_score_by_hand() -> None:
     fitted = LinearProbe(np.array([1.0]), np.array([2.0]), np.array([[1.0, -1.0]]), np.array([0.0, 0.5]))
-    assert fitted.predict(np.array([[2.0], [1.0], [-3.0]])).tolist() == [0, 1, 1]
+    features = np.array([[2.0], [1.0], [-3.0]])
+    assert fitted.scores(features).tolist() == [[0.5, 0.0], [0.0, 0.5], [-2.0, 2.5]]
+    assert fitted.scores(features.astype(np.float32)).dtype == np.float64
+    assert fitted.predict(features).tolist() == [0, 1, 1]
