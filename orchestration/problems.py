@@ -19,9 +19,24 @@ class Problem:
     where: str
     """file: key, or the name of what was given."""
     message: str
+    whose: str = ""
+    """Of what it is a mistake, where several things share a place, e.g. a row; see `told_once`."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return f"{self.where}{f' ({self.whose})' if self.whose else ''}: {self.message}"
+
+
+def told_once(problems: Iterable[Problem]) -> list[Problem]:
+    """The same problems, with one that several rows have in common told once for all of them."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        owners.setdefault((problem.where, problem.message), []).append(problem.whose)
+    merged = []
+    for (where, message), whose in owners.items():
+        distinct = list(dict.fromkeys(whose))
+        more = f" and {len(distinct) - 1} more" if len(distinct) > 1 else ""
+        merged.append(Problem(where, message, f"{distinct[0]}{more}"))
+    return merged
 
 
 class UserError(Exception):

@@ -213,7 +213,7 @@ def _resolve_row(common: Common, row: _Declared, budget: Budget | None) -> tuple
     if config.paradigm == "cascaded" and 0.0 in config.training.stage_probabilities:
         message = "one network of a cascade cannot be sampled without the other's snapshot: leave them out"
         broken.append(("training.stage_probabilities", f"{message}, and give experts.steps"))
-    found = [Problem(f"{_place(common, row, key)} (row {label!r})", message) for key, message in broken]
+    found = [Problem(_place(common, row, key), message, f"row {label!r}") for key, message in broken]
     if found:
         return None, found
     return RowSpec(label, dict(settings), tuple(replace(config, seed=seed) for seed in common.seeds)), []

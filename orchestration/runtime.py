@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt
+from pydantic import AfterValidator
+
+from dfm_core.data.catalog import DATASETS
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from orchestration.problems import nearest
+
+IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
+"""Feature networks whose statistics can come from a file."""
 
 ZeroStage = Literal[1, 2, 3]
 
@@ -38,8 +49,12 @@ class WorkersConfig:
     gpus_per_evaluator: Annotated[float, Ge(0.0)] = 0.0
     evaluation_batch_size: Annotated[int, Gt(0)] = 50
     """Images that an evaluator generates at a time."""
+    keep_features: bool = True
+    """Keep the features of samples in the store, so that another metric costs no sampling."""
+    keep_samples: bool = False
+    """Keep all samples in the store, beside the first ones of the grid."""
     max_failures: Annotated[int, Ge(0)] = 3
-    """How often a training is restarted from its last checkpoint after a worker died."""
+    """How often a training is restarted from its last checkpoint, or an evaluator's call made again, after one died."""
     wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
     """After this long without free resources a task fails and names what is missing."""
     assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
@@ -64,6 +79,45 @@ class TrackingConfig:
     """MLflow tracking URI; default: sqlite under a local storage root."""
 
 
+def is_url(path: str) -> bool:
+    return "://" in path
+
+
+def _place_of_a_file(path: str) -> str:
+    """Raises: ValueError, worded to follow what was given."""
+    if not path.strip() or path.endswith("/"):
+        raise ValueError("should be the path or the URL of a file")
+    if is_url(path):
+        try:
+            parts = urlsplit(path)
+        except ValueError:
+            raise ValueError("should be a path, or a URL such as s3://bucket/weights.pt") from None
+        if parts.password:
+            raise ValueError(
+                "should hold no password: credentials belong into storage.options or where the protocol's client looks"
+            )
+        if not parts.path.strip("/") or path.startswith("://"):
+            raise ValueError("should name a file at the end, as s3://bucket/weights.pt does")
+    return path
+
+
+def _sha256(digits: str) -> str:
+    """Raises: ValueError, worded to follow what was given."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", digits):
+        raise ValueError("should be a sha256: 64 hexadecimal digits")
+    return digits.lower()
+
+
+@dataclass(frozen=True)
+class FileConfig:
+    """A file that the user provides, and its content."""
+
+    path: Annotated[str, AfterValidator(_place_of_a_file)]
+    """A path that every worker can read, or an fsspec URL. A file from a URL is kept in a cache on each machine."""
+    sha256: Annotated[str, AfterValidator(_sha256)]
+    """Of the content, 64 hexadecimal digits. Nothing else is ever opened."""
+
+
 @dataclass(frozen=True)
 class RuntimeConfig:
     """Everything about a run that is not about its numbers."""
@@ -71,3 +125,35 @@ class RuntimeConfig:
     workers: WorkersConfig = field(default_factory=WorkersConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    networks: dict[str, dict[str, FileConfig]] = field(default_factory=dict)
+    """Feature network -> role -> file. The checksums are part of a number's protocol, the paths are not."""
+    references: dict[str, dict[str, FileConfig]] = field(default_factory=dict)
+    """Dataset -> feature network -> file of precomputed statistics of its real images."""
+
+
+def unknown_file_names(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, message) of every network, role and dataset under `networks` and `references` that there is none of.
+
+    Args: sections: of the sweep, as written: a section of another type is for the type check to tell.
+    """
+    for network, files in _entries(sections.get("networks")):
+        yield from _unknown("networks", network, FEATURE_NETWORKS, "a feature network")
+        if network in FEATURE_NETWORKS:
+            roles = [needed.role for needed in FEATURE_NETWORKS[network].files]
+            for role, _ in _entries(files):
+                yield from _unknown(f"networks.{network}", role, roles, f"a file that {network} is made from")
+    for dataset, networks in _entries(sections.get("references")):
+        yield from _unknown("references", dataset, DATASETS, "a dataset")
+        for network, _ in _entries(networks):
+            known = IMPORTABLE_STATISTICS
+            yield from _unknown(f"references.{dataset}", network, known, "a network whose statistics can be imported")
+
+
+def _entries(section: Any) -> Collection[tuple[Any, Any]]:
+    return section.items() if isinstance(section, Mapping) else ()
+
+
+def _unknown(section: str, name: str, known: Collection[str], what: str) -> Iterator[tuple[str, str]]:
+    if name not in known:
+        hint = nearest(name, list(known)) or ";"
+        yield f"{section}.{name}", f"{name!r} is not {what}{hint} known: {', '.join(known) or 'none'}"

@@ -15,10 +15,10 @@ from dfm_core.config import ExperimentConfig
 from orchestration.budgets import ComputeConfig
 from orchestration.composition import Source, read_yaml, set_dotted
 from orchestration.equal_compute import find_budget, unequal_compute
-from orchestration.problems import Problem, UserError, nearest
+from orchestration.problems import Problem, UserError, nearest, told_once
 from orchestration.published_keys import PublishedTable, unknown_counterparts
 from orchestration.rows import NAME, Common, PartSpec, declared_parts, resolve_part
-from orchestration.runtime import RuntimeConfig
+from orchestration.runtime import RuntimeConfig, unknown_file_names
 from orchestration.validation import all_keys, field_types, validate
 
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
@@ -64,7 +64,8 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     for override in overrides:
         problems.extend(_apply_override(source, override))
     problems.extend(_top_level_problems(source, path))
-    runtime = validate(RuntimeConfig, _sections(source.data, _RUNTIME_SECTIONS), source.locate)
+    runtime = validate(RuntimeConfig, _sections(source.data, _RUNTIME_SECTIONS), lambda key: _place(source, key))
+    problems.extend(Problem(_place(source, key), why) for key, why in unknown_file_names(source.data))
     common = _sections(source.data, _EXPERIMENT_SECTIONS)
     checked = validate(ExperimentConfig, common, source.locate)
     problems.extend([*runtime.problems, *checked.problems])
@@ -97,7 +98,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
     if problems:
-        raise UserError(problems)
+        raise UserError(told_once(problems))
     name = str(source.data["name"])
     return SweepSpec(
         name=name,
@@ -139,7 +140,8 @@ def _apply_override(source: Source, override: str) -> list[Problem]:
         return [Problem("command line", f"{key!r} cannot be overridden: {_FILE_ONLY[key]}")]
     if key.split(".")[0] not in _KNOWN_TOP:
         known = [*all_keys(ExperimentConfig), *all_keys(RuntimeConfig), *_SWEEP_KEYS]
-        return [Problem("command line", f"unknown key {key!r}{nearest(key, known)}")]
+        hint = nearest(key, known) or nearest(key.split(".")[0], _KNOWN_TOP)
+        return [Problem("command line", f"unknown key {key!r}{hint}")]
     try:
         value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)
     except (OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
@@ -155,6 +157,12 @@ def _apply_override(source: Source, override: str) -> list[Problem]:
     set_dotted(nested, key, value["value"])
     source.merge(nested, "command line")
     return []
+
+
+def _place(source: Source, key: str) -> str:
+    """Where a key was written; a section's place is that of the first key in it."""
+    leaf = next((written for written in source.origin if written.startswith(f"{key}.")), key)
+    return f"{source.locate(leaf).split(': ')[0]}: {key}"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -65,7 +66,8 @@ def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Val
     try:
         config = _adapter(kind).validate_json(json.dumps(shaped), strict=True)
     except ValidationError as error:
-        problems.extend(_explain(detail, locate) for detail in error.errors(include_url=False))
+        details = error.errors(include_url=False)
+        problems.extend(_explain(detail, kind, locate) for detail in details if not _is_misspelt(detail))
         config = None
     return Validated(None if problems else config, tuple(problems))
 
@@ -78,16 +80,24 @@ def revive(kind: type[Config], data: Mapping[str, Any]) -> Config:
     return config
 
 
-def _unknown_keys(kind: type[Any], data: Mapping[str, Any], prefix: str, locate: Locate) -> Iterator[Problem]:
-    types = field_types(kind)
+def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate) -> Iterator[Problem]:
+    """Of a config dataclass, and of those in it, also as values of a mapping, whose own keys are free."""
+    if not isinstance(data, Mapping):
+        return
     for key, value in data.items():
-        dotted = f"{prefix}{key}"
-        if key not in types:
-            known = ", ".join(types)
-            yield Problem(locate(dotted), f"unknown key{nearest(key, list(types))}; known here: {known}")
-        elif is_dataclass(types[key]) and isinstance(value, Mapping):
-            assert isinstance(types[key], type)
-            yield from _unknown_keys(types[key], value, f"{dotted}.", locate)
+        dotted, inner = f"{prefix}{key}", _type_of_key(hint, key)
+        if inner is not None:
+            yield from _unknown_keys(inner, value, f"{dotted}.", locate)
+        elif is_dataclass(hint):
+            known = list(field_types(hint))  # type: ignore[arg-type]  # a type hint is a type, not an instance
+            yield Problem(locate(dotted), f"unknown key{nearest(key, known)}; known here: {', '.join(known)}")
+
+
+def _type_of_key(hint: Any, key: str) -> Any:
+    """The type under a key of a dataclass or of a mapping; None if it has no such key."""
+    if is_dataclass(hint):
+        return field_types(hint).get(key)  # type: ignore[arg-type]  # as above
+    return get_args(hint)[1] if get_origin(hint) is dict else None
 
 
 def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
@@ -111,10 +121,34 @@ def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, 
     return shaped
 
 
-def _explain(detail: Any, locate: Locate) -> Problem:
+def _keys_at(hint: Any, path: Sequence[str | int]) -> list[str]:
+    """Keys of the config dataclass at a place in another one; empty if there is none."""
+    for part in path:
+        hint = _type_of_key(hint, str(part))
+    return list(field_types(hint)) if is_dataclass(hint) else []  # type: ignore[arg-type]  # as above
+
+
+def _is_misspelt(detail: Any) -> bool:
+    """Whether a key is missing because it is misspelt, which its unknown key tells already."""
+    return detail["type"] == "missing" and bool(nearest(detail["loc"][-1], list(detail["input"])))
+
+
+def _missing(key: str, given: Mapping[str, Any], locate: Locate) -> Problem:
+    """Told where something beside it was written: what was not written has no place."""
+    parent, dot, name = key.rpartition(".")
+    for beside in given:
+        return Problem(locate(f"{parent}{dot}{beside}"), f"is given without {name}; both are needed")
+    return Problem(locate(key), "is needed, but missing")
+
+
+def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
     """One pydantic error in our words: what was given, what is allowed."""
     key = ".".join(part for part in map(str, detail["loc"]) if not part.startswith(("tuple[", "constrained-")))
     given = detail["input"]
+    if detail["type"] == "missing":
+        return _missing(key, given, locate)
+    if detail["type"] == "dataclass_type" and (keys := _keys_at(kind, detail["loc"])):
+        return Problem(locate(key), f"{_shown(given)} should be a mapping with {', '.join(keys)}")
     if detail["type"] == "literal_error":
         expected = str(detail["ctx"]["expected"])
         allowed = [name.strip().strip("'") for name in expected.replace(" or ", ", ").split(",")]
@@ -129,5 +163,11 @@ def _explain(detail: Any, locate: Locate) -> Problem:
 
 def _shown(value: Any) -> str:
     """A value as the user gave it, cut to what fits a line."""
-    text = repr(value)
+    text = without_credentials(repr(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def without_credentials(text: str) -> str:
+    """Text with the URLs in it such as can be shown: without user and password, and without a query, which may sign."""
+    text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
+    return re.sub(r"(://[^?\s'\"]*)\?[^\s'\"]+", r"\1?***", text)

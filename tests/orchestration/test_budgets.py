@@ -203,7 +203,7 @@ def test_allowed_differences_are_published_with_the_plan() -> None:
             "one network of a cascade cannot be sampled without the other's snapshot",
         ),
         (["published=5"], "must be a mapping"),
-        (["published.same_setting=false"], "published.table"),
+        (["published.same_setting=false"], "is given without table"),
         (["published={table: table2, metrics: {label_acuracy: is}}"], "did you mean 'label_accuracy'?"),
         (["parts={p: {published: {part: imagenet_512}, rows: {a: {}}}}"], "stands beside no table"),
         (["published.table=tabel2"], "did you mean 'table2'"),

@@ -197,3 +197,9 @@ def test_a_mistake_in_the_common_part_hides_none_in_the_rows(tmp_path: Path) -> 
     found = mistakes(write(tmp_path, text))
     for expected in ("training.stepz: unknown key", "rows.x.modle: unknown key", "grid.training.steps: 0 should be"):
         assert expected in found
+
+
+def test_a_mistake_that_all_rows_have_in_common_is_told_once() -> None:
+    told = mistakes(QUICKSTART, "evaluation.metrics=[fvd]").splitlines()
+    assert len(told) == 1
+    assert "evaluation.metrics (row 'flow matching' and 5 more): fvd does not measure images" in told[0]
