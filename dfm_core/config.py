@@ -42,8 +42,28 @@ Solver = Literal["euler", "heun"]
 Precision = Literal["fp32", "bf16"]
 LabelSampling = Literal["uniform", "balanced"]
 ConditionTokens = Literal["added", "joined"]
+SampledWeights = Literal["ema", "raw"]
 MetricName = Literal[
-    "fd_lite0_block10", "fd_lite0_head", "label_accuracy", "fid", "fdd", "inception_score", "frame_fid", "fvd"
+    "fd_lite0_block10",
+    "fd_lite0_head",
+    "label_accuracy",
+    "class_score",
+    "kd_lite0",
+    "precision_lite0",
+    "recall_lite0",
+    "density_lite0",
+    "coverage_lite0",
+    "fid",
+    "kid",
+    "inception_score",
+    "fdd",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "frame_fid",
+    "fvd",
+    "clip_similarity",
 ]
 
 Probability = Annotated[float, Interval(ge=0.0, le=1.0)]
@@ -219,6 +239,8 @@ class SamplingConfig:
     """Time grid inside each stage: 1 is linear; s > 1 takes smaller steps near the noise, t -> t / (s - (s - 1) t)."""
     condition_noise: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.025
     """cascaded: share of fresh noise in the first stage's output when the second reads it (paper, appendix B)."""
+    weights: SampledWeights = "ema"
+    """`ema`: the averaged weights (training.ema_decay); `raw`: those that the optimiser moves."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +255,17 @@ class EvaluationConfig:
     """`uniform`: classes drawn at random (DiT); `balanced`: sample i has class i mod num_classes."""
     seed: NonNegativeInt = 0
     """Seed of the sampling noise; shared by all rows, so that methods are compared on the same noise."""
+    bootstrap_replicates: Annotated[int, Interval(ge=0, le=10_000)] = 100
+    """Resamplings behind a metric's standard error; 0: no standard error, and no features in memory for it."""
+    inception_splits: PositiveInt = 10
+    """inception_score, class_score: parts of the samples whose scores are averaged."""
+    kernel_subsets: PositiveInt = 100
+    """kid, kd_lite0: subsets whose distances are averaged."""
+    kernel_subset_size: PositiveInt = 1000
+    num_neighbours: PositiveInt = 5
+    """precision, recall, density, coverage: balls reach to this nearest neighbour."""
+    caption: str = "a photo of a {}"
+    """clip_similarity: the text of a class, its name in the place of {}."""
 
 
 @dataclass(frozen=True)

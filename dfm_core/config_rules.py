@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
 from dfm_core.data.catalog import DATASETS
+from dfm_core.evaluation_rules import evaluation_problems
 from dfm_core.paradigm_rules import Rule, paradigm_problems, sum_to_one
 
 
@@ -22,6 +23,7 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
         *paradigm_problems(config),
         *_expert_problems(config),
         *_step_problems(config),
+        *evaluation_problems(config),
     ]
 
 

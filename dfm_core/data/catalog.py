@@ -40,6 +40,10 @@ class DatasetCard:
     """Where data comes from that is not part of the repository."""
     frames: int | None = None
     """Frames of a video as the model sees it; None for images."""
+    names_classes: bool = True
+    """`class_names` are words, which a caption can be made of."""
+    held_out: bool = True
+    """The reference images are no training images, so that real images have a floor that is measured against them."""
 
     @property
     def num_classes(self) -> int:
@@ -78,6 +82,8 @@ def _imagenet_latents(pixels: int) -> DatasetCard:
         num_reference_images=1_281_167,
         licence="ImageNet terms of access",
         about=f"ImageNet-1K at {pixels} px as latents of the scale-equivariant FLUX autoencoder (paper, 4.1)",
+        names_classes=False,
+        held_out=False,
     )
 
 
@@ -94,6 +100,8 @@ KINETICS512 = DatasetCard(
     licence="CC BY 4.0 (annotations); the clips are their owners'",
     about=f"Kinetics-700 clips of {_CLIP_FRAMES} frames at 512 px as latents of CogVideoX's autoencoder (paper, 4.1)",
     frames=1 + (_CLIP_FRAMES - 1) // _COGVIDEOX_FRAMES_PER_LATENT,
+    names_classes=False,
+    held_out=False,
 )
 """The paper does not give the length of its clips (numerics A19)."""
 

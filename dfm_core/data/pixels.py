@@ -15,8 +15,13 @@ def check_pixels(images: Tensor) -> None:
         raise ValueError(
             f"samples are floats [B, C, H, W] or [B, C, T, H, W], got {images.dtype} of shape {list(images.shape)}"
         )
-    finite = images.flatten(1).isfinite()
-    if bad := (~finite.all(dim=1)).nonzero().flatten().tolist():
+    if bad := unsound_samples(images):
         named = f"samples {', '.join(map(str, bad))}"
-        count = int((~finite).sum())
+        count = int((~images.isfinite()).sum())
         raise ValueError(f"{len(bad)} of {len(images)} samples hold {count} NaN or infinite values: {named}")
+
+
+def unsound_samples(images: Tensor) -> list[int]:
+    """Positions in the batch of samples, [B, ...], that hold NaN or infinite values."""
+    positions: list[int] = (~images.flatten(1).isfinite().all(dim=1)).nonzero().flatten().tolist()
+    return positions

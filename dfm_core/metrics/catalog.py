@@ -1,89 +1,251 @@
-"""The metrics that can be named in a config. Needs no torch: planning and analysis read it."""
+"""The metrics that can be named in a config. Needs no torch: planning and analysis read it.
+
+A metric is a statistic of the output of a feature network. To add one: a name in `config.MetricName` and a card here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from dfm_core.config import MetricName
+from dfm_core.config import EvaluationConfig, MetricName
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+
+StatisticName = Literal[
+    "frechet_distance", "kernel_distance", "neighbours", "inception_score", "label_accuracy", "clip_similarity"
+]
+Samples = Literal["images", "videos"]
+
+CLASS_SCORES = "class_scores"
+"""An output that the label probe makes of lite0's block10: a score for every class."""
+
+
+class Output(NamedTuple):
+    """What a statistic is taken of."""
+
+    network: FeatureNetworkName
+    name: str
+
+
+@dataclass(frozen=True)
+class StatisticCard:
+    """What planning has to know of a statistic; `registry` holds how it is computed."""
+
+    reads: Literal["", "moments", "features"]
+    """What it compares the samples with: nothing, or moments or features of real ones."""
+    settings: tuple[str, ...] = ()
+    """Keys of `evaluation` that change it; the others enter no digest of it."""
+
+
+STATISTICS: dict[StatisticName, StatisticCard] = {
+    "frechet_distance": StatisticCard("moments"),
+    "kernel_distance": StatisticCard("features", ("kernel_subsets", "kernel_subset_size")),
+    "neighbours": StatisticCard("features", ("num_neighbours",)),
+    "inception_score": StatisticCard("", ("inception_splits",)),
+    "label_accuracy": StatisticCard(""),
+    "clip_similarity": StatisticCard("", ("caption",)),
+}
+assert set(STATISTICS) == set(get_args(StatisticName)), "every statistic has a card"
 
 
 @dataclass(frozen=True)
 class MetricCard:
-    """What a reader has to know of a metric."""
+    """What a reader and a plan have to know of a metric."""
 
     name: MetricName
     title: str
     better: Literal["lower", "higher"]
-    floor: str
-    """Metric of the reference task to read beside it: what real images score at the same number of images."""
+    output: Output
+    statistic: StatisticName
+    score: str
+    """The statistic's score that it is."""
     about: str
-    needs: str = ""
-    """What this version lacks to compute it; sweeps that name it can be planned, not run."""
+    samples: tuple[Samples, ...] = ("images",)
+    """What it can measure; an image network sees a video's frames one by one."""
+
+    @property
+    def needs_probe(self) -> bool:
+        return self.output.name == CLASS_SCORES
+
+    @property
+    def reference(self) -> FeatureNetworkName | None:
+        """The network whose reference statistics it reads."""
+        return self.output.network if STATISTICS[self.statistic].reads else None
 
 
-METRICS: dict[MetricName, MetricCard] = {
-    "fd_lite0_block10": MetricCard(
+_BLOCK10, _POOL3, _DINO = Output("lite0", "block10"), Output("inception", "pool3"), Output("dinov2", "cls")
+_PROBE = Output("lite0", CLASS_SCORES)
+_BOTH: tuple[Samples, ...] = ("images", "videos")
+_OWN = "EfficientNet-Lite0 (block 10); not comparable with published numbers"
+
+
+def _neighbour_cards(output: Output, suffix: str, title: str, of: str) -> list[MetricCard]:
+    about = {
+        "precision": "share of samples that lie among real images",
+        "recall": "share of real images that lie among samples",
+        "density": "how many real neighbourhoods hold a sample, over the number of neighbours",
+        "coverage": "share of real neighbourhoods that hold a sample",
+    }
+    return [
+        MetricCard(
+            _named(f"{score}{suffix}"), f"{score}{title}", "higher", output, "neighbours", score, f"{text}; on {of}"
+        )
+        for score, text in about.items()
+    ]
+
+
+def _named(name: str) -> MetricName:
+    return next(known for known in get_args(MetricName) if known == name)
+
+
+_CARDS = (
+    MetricCard(
         "fd_lite0_block10",
         "FD-Lite0 (block 10)",
         "lower",
-        "floor_fd_lite0_block10",
+        _BLOCK10,
+        "frechet_distance",
+        "frechet_distance",
         "Fréchet distance on 112-d features of EfficientNet-Lite0; not comparable with published FIDs",
+        _BOTH,
     ),
-    "fd_lite0_head": MetricCard(
+    MetricCard(
         "fd_lite0_head",
         "FD-Lite0 (head)",
         "lower",
-        "floor_fd_lite0_head",
+        Output("lite0", "head"),
+        "frechet_distance",
+        "frechet_distance",
         "Fréchet distance on 1280-d features of EfficientNet-Lite0; mostly estimation bias below 10,000 samples",
+        _BOTH,
     ),
-    "label_accuracy": MetricCard(
+    MetricCard(
         "label_accuracy",
         "label accuracy",
         "higher",
-        "floor_label_accuracy",
+        _PROBE,
+        "label_accuracy",
+        "label_accuracy",
         "share of samples that a linear probe, fitted on block-10 features of real training images, puts into the "
         "class that was asked for",
     ),
-    "fid": MetricCard(
+    MetricCard(
+        "class_score",
+        "class score",
+        "higher",
+        _PROBE,
+        "inception_score",
+        "inception_score",
+        "inception-style score of the label probe's classes: 1 to the number of classes; no inception score",
+    ),
+    MetricCard(
+        "kd_lite0",
+        "KD-Lite0",
+        "lower",
+        _BLOCK10,
+        "kernel_distance",
+        "kernel_distance",
+        f"kernel distance (as KID) on {_OWN}",
+    ),
+    *_neighbour_cards(_BLOCK10, "_lite0", " (Lite0)", _OWN),
+    MetricCard(
         "fid",
         "FID",
         "lower",
-        "floor_fid",
+        _POOL3,
+        "frechet_distance",
+        "frechet_distance",
         "Fréchet distance on 2048-d features of Inception-v3 (2015-12-05)",
-        "Inception-v3 features, which this version does not compute yet",
     ),
-    "fdd": MetricCard(
-        "fdd",
-        "FDD",
+    MetricCard(
+        "kid",
+        "KID",
         "lower",
-        "floor_fdd",
-        "Fréchet distance on 1024-d features of DINOv2 ViT-L/14",
-        "DINOv2 features, which this version does not compute yet",
+        _POOL3,
+        "kernel_distance",
+        "kernel_distance",
+        "unbiased kernel distance on 2048-d features of Inception-v3 (2015-12-05)",
     ),
-    "inception_score": MetricCard(
+    MetricCard(
         "inception_score",
         "IS",
         "higher",
-        "floor_inception_score",
+        Output("inception", "logits"),
+        "inception_score",
+        "inception_score",
         "inception score from the classes that Inception-v3 sees",
-        "Inception-v3 features, which this version does not compute yet",
     ),
-    "frame_fid": MetricCard(
+    MetricCard(
+        "fdd",
+        "FDD",
+        "lower",
+        _DINO,
+        "frechet_distance",
+        "frechet_distance",
+        "Fréchet distance on 1024-d features of DINOv2 ViT-L/14; of videos, over all frames",
+        _BOTH,
+    ),
+    *_neighbour_cards(_DINO, "", "", "DINOv2 ViT-L/14"),
+    MetricCard(
         "frame_fid",
         "frame-FID",
         "lower",
-        "floor_frame_fid",
+        _POOL3,
+        "frechet_distance",
+        "frechet_distance",
         "FID over all decoded frames of the clips",
-        "Inception-v3 features, which this version does not compute yet",
+        ("videos",),
     ),
-    "fvd": MetricCard(
+    MetricCard(
         "fvd",
         "FVD",
         "lower",
-        "floor_fvd",
+        Output("i3d", "logits"),
+        "frechet_distance",
+        "frechet_distance",
         "Fréchet distance on 400-d features of I3D, trained on Kinetics-400",
-        "I3D features, which this version does not compute yet",
+        ("videos",),
     ),
-}
+    MetricCard(
+        "clip_similarity",
+        "CLIPSIM",
+        "higher",
+        Output("clip", "image"),
+        "clip_similarity",
+        "clip_similarity",
+        "mean cosine of CLIP ViT-B/32's features of a sample and of its class's caption; not times 100",
+        _BOTH,
+    ),
+)
+METRICS: dict[MetricName, MetricCard] = {card.name: card for card in _CARDS}
 assert set(METRICS) == set(get_args(MetricName)), "METRICS and MetricName name the same metrics"
+assert all(
+    card.output.name in (*FEATURE_NETWORKS[card.output.network].outputs, CLASS_SCORES) for card in METRICS.values()
+), "every metric reads an output that its network has"
+
+
+def networks_of(metrics: Iterable[MetricName]) -> tuple[FeatureNetworkName, ...]:
+    """The feature networks that metrics read, sorted."""
+    return tuple(sorted({METRICS[name].output.network for name in metrics}))
+
+
+def references_of(metrics: Iterable[MetricName]) -> tuple[FeatureNetworkName, ...]:
+    """The networks whose statistics of real images metrics read, sorted."""
+    return tuple(sorted({network for name in metrics if (network := METRICS[name].reference) is not None}))
+
+
+def needs_labels(metric: MetricName) -> bool:
+    """Whether it asks if a sample is what it was meant to be."""
+    return METRICS[metric].statistic in ("label_accuracy", "clip_similarity")
+
+
+def settings_of(metrics: Iterable[MetricName]) -> tuple[str, ...]:
+    """The keys of `evaluation` that some of the metrics read, sorted."""
+    return tuple(sorted({key for name in metrics for key in STATISTICS[METRICS[name].statistic].settings}))
+
+
+def settings_text(metric: MetricName, evaluation: EvaluationConfig) -> str:
+    """A metric's own settings for its protocol, e.g. "inception_splits=10"."""
+    keys = STATISTICS[METRICS[metric].statistic].settings
+    return ", ".join(f"{key}={getattr(evaluation, key)}" for key in keys)

@@ -74,8 +74,9 @@ class InceptionScoreAccumulator:
             if seen != end - begin:
                 raise ValueError(f"inception score: split {split} has {end - begin} samples, {seen} came")
         scores = _scores(self.counts.to(self.probabilities), self.probabilities, self.negative_entropy)
-        spread = float(scores.std(correction=0))
-        return {"inception_score": Score(float(scores.mean()), spread=spread)}
+        spread, fewest, classes = float(scores.std(correction=0)), int(self.counts.min()), self.probabilities.shape[1]
+        few = f"splits of {fewest} samples for {classes} classes: no score of theirs can exceed {fewest}"
+        return {"inception_score": Score(float(scores.mean()), (few,) if fewest < classes else (), spread)}
 
 
 def equal_splits(num_samples: int, num_splits: int = 10) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ class Protocol:
     preprocessing: str
     num_samples: int
     reference: str
-    """Identity of the reference set: its digest. Empty for metrics without one."""
+    """Identity of the reference set, or of the label probe: its digest. Empty for metrics that read neither."""
     guidance: float
     ema_decay: float
     """Of the weights that were sampled; 0 is the weights themselves."""

@@ -1,4 +1,7 @@
-"""Accumulators by name, each made empty from the same sizes. A new one is a file and a line here."""
+"""How each statistic of `catalog.STATISTICS` is computed: accumulators made empty from the same sizes, and resampling.
+
+A new one is a file, a card there and a line here.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dfm_core.metrics.accumulator import Accumulator
+from dfm_core.metrics.catalog import STATISTICS, StatisticName
+from dfm_core.metrics.frechet import weighted_frechet_distances
 from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits
-from dfm_core.metrics.kernel_distance import KernelDistanceAccumulator
+from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits, weighted_inception_scores
+from dfm_core.metrics.kernel_distance import KernelDistanceAccumulator, weighted_mmd2
 from dfm_core.metrics.mean_score import MeanScoreAccumulator
-from dfm_core.metrics.neighbours import NeighbourAccumulator
+from dfm_core.metrics.neighbours import NeighbourAccumulator, weighted_neighbour_scores
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Sizes:
     seed: int = 0
 
 
-ACCUMULATORS: dict[str, Callable[[Sizes], Accumulator[Any]]] = {
+ACCUMULATORS: dict[StatisticName, Callable[[Sizes], Accumulator[Any]]] = {
     "frechet_distance": lambda sizes: FrechetAccumulator.empty(sizes.width, sizes.device),
     "inception_score": lambda sizes: InceptionScoreAccumulator.empty(
         equal_splits(sizes.num_samples, sizes.num_splits), sizes.width, sizes.device
@@ -46,5 +52,26 @@ ACCUMULATORS: dict[str, Callable[[Sizes], Accumulator[Any]]] = {
     "clip_similarity": lambda sizes: MeanScoreAccumulator.empty("clip_similarity", sizes.device),
     "label_accuracy": lambda sizes: MeanScoreAccumulator.empty("label_accuracy", sizes.device),
 }
-KEEPS_FEATURES = frozenset({"kernel_distance", "neighbours"})
+KEEPS_FEATURES = frozenset(name for name, card in STATISTICS.items() if card.reads == "features")
 """Accumulators whose memory grows with the number of samples."""
+
+Resampler = Callable[[Tensor, Any, Sizes, Tensor], dict[str, Tensor]]
+"""(features [N, D] by index, reference as of `compute`, sizes, counts [N, R]) -> scores by name, [R] each."""
+RESAMPLERS: dict[StatisticName, Resampler] = {
+    "frechet_distance": lambda features, reference, _, counts: {
+        "frechet_distance": weighted_frechet_distances(features, reference, counts)
+    },
+    "inception_score": lambda features, _, sizes, counts: {
+        "inception_score": weighted_inception_scores(
+            features, equal_splits(sizes.num_samples, sizes.num_splits), counts
+        )
+    },
+    "kernel_distance": lambda features, reference, _, counts: {
+        "kernel_distance": weighted_mmd2(features, reference, counts)
+    },
+    "neighbours": lambda features, reference, sizes, counts: weighted_neighbour_scores(
+        features, reference, sizes.num_neighbours, counts
+    ),
+}
+"""For the bootstrap; the statistics that are not here have a standard error in closed form."""
+assert set(ACCUMULATORS) == set(STATISTICS), "every statistic has an accumulator"

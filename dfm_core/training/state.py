@@ -27,6 +27,7 @@ from dfm_core.seeding import sample_generator
 from dfm_core.training.engine import STATE_KINDS, State, StateKind, TrainingEngine
 
 SNAPSHOT_WEIGHTS = "ema.safetensors"
+RAW_WEIGHTS = "raw.safetensors"
 SNAPSHOT_CARD = "snapshot.json"
 PYRAMID_WEIGHTS = "pyramid.safetensors"
 
@@ -99,6 +100,15 @@ def write_snapshot(
     if engine.rank != 0:
         return []
     return write_snapshot_files(weights, config, card, directory, pyramid)
+
+
+def write_raw_weights(engine: TrainingEngine, directory: Path) -> list[Path]:
+    """Writes the weights as the optimiser has them; worker 0 writes, all call. Returns the files written here."""
+    weights = {name: tensor.clone().contiguous() for name, tensor in engine.tensors("weight") if engine.rank == 0}
+    if engine.rank != 0:
+        return []
+    save_file(weights, directory / RAW_WEIGHTS)
+    return [directory / RAW_WEIGHTS]
 
 
 def write_snapshot_files(

@@ -108,3 +108,11 @@ def test_counts_are_copies_of_the_samples() -> None:
     )
     assert drawn == pytest.approx(np.mean([score(part, (0, len(part))).value for part in parts]), rel=1e-12)
     assert second == pytest.approx(score(LOGITS[200:], (0, 300)).value, rel=1e-12)
+
+
+def test_splits_with_fewer_samples_than_classes_say_that_they_bound_the_score() -> None:
+    logits = 50.0 * torch.eye(30)[:12]
+    scores = InceptionScoreAccumulator.empty(equal_splits(12, 3), 30).update(Batch(torch.arange(12), logits))
+    score = scores.compute()["inception_score"]
+    assert score.value == pytest.approx(4.0)
+    assert score.notes == ("splits of 4 samples for 30 classes: no score of theirs can exceed 4",)

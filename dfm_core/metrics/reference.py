@@ -1,0 +1,112 @@
+"""Real images as one feature network sees them: moments of all, features of some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.evaluation_rules import KEPT_REFERENCE_IMAGES
+from dfm_core.metrics.accumulator import Batch
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
+from dfm_core.metrics.kept_features import KeptFeatures
+from dfm_core.metrics.moments import GaussianLike, GaussianStatistics, Moments
+from dfm_core.seeding import permutation
+
+_MOMENTS, _FEATURES, _MEAN, _COVARIANCE = "moments", "features", "mean", "covariance"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What samples are compared with, by name of the network's output."""
+
+    moments: Mapping[str, GaussianLike]
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of some images, [M, D], or [M, frames, D]; empty if only moments are known."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """For an npz file; `from_arrays` reads it back exactly."""
+        arrays: dict[str, np.ndarray] = {}
+        for name, moments in self.moments.items():
+            if isinstance(moments, Moments):
+                arrays |= moments.arrays(f"{_MOMENTS}/{name}")
+            else:
+                arrays |= {f"{_MEAN}/{name}": moments.mean, f"{_COVARIANCE}/{name}": moments.covariance}
+        return arrays | {f"{_FEATURES}/{name}": kept.numpy() for name, kept in self.features.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Reference:
+        moments: dict[str, GaussianLike] = {}
+        for key in arrays:
+            kind, _, name = key.partition("/")
+            if kind == _MOMENTS and name.endswith("_count"):
+                output = name.removesuffix("_count")
+                moments[output] = Moments.from_arrays(arrays, f"{_MOMENTS}/{output}")
+            elif kind == _MEAN:
+                moments[name] = GaussianStatistics(arrays[key], arrays[f"{_COVARIANCE}/{name}"], None)
+        features = {
+            key.partition("/")[2]: torch.from_numpy(value)
+            for key, value in arrays.items()
+            if key.startswith(f"{_FEATURES}/")
+        }
+        return cls(moments, features)
+
+
+@dataclass(frozen=True)
+class ReferenceAccumulator:
+    """A reference in the making, behind the verbs of all accumulators."""
+
+    moments: Mapping[str, FrechetAccumulator]
+    kept: Mapping[str, KeptFeatures]
+    num_images: int
+    """That will come in all; it decides which of them are kept."""
+
+    @classmethod
+    def empty(cls, network: FeatureNetworkName, num_images: int, device: torch.device | str) -> ReferenceAccumulator:
+        widths = FEATURE_NETWORKS[network].outputs
+        return cls(
+            {name: FrechetAccumulator.empty(width, device) for name, width in widths.items()},
+            {name: KeptFeatures.empty() for name in widths},
+            num_images,
+        )
+
+    def update(self, batches: Mapping[str, Batch]) -> ReferenceAccumulator:
+        """With some images more; one batch for each output."""
+        moments = {name: known.update(batches[name]) for name, known in self.moments.items()}
+        kept = {name: known.update(_rows(batches[name], self.num_images)) for name, known in self.kept.items()}
+        return ReferenceAccumulator(moments, kept, self.num_images)
+
+    def merge(self, other: ReferenceAccumulator) -> ReferenceAccumulator:
+        assert self.num_images == other.num_images, f"{self.num_images} and {other.num_images} images do not merge"
+        moments = {name: known.merge(other.moments[name]) for name, known in self.moments.items()}
+        kept = {name: known.merge(other.kept[name]) for name, known in self.kept.items()}
+        return ReferenceAccumulator(moments, kept, self.num_images)
+
+    def to(self, device: torch.device | str) -> ReferenceAccumulator:
+        moments = {name: known.to(device) for name, known in self.moments.items()}
+        return ReferenceAccumulator(moments, {name: k.to(device) for name, k in self.kept.items()}, self.num_images)
+
+    def compute(self) -> Reference:
+        """Raises: ValueError if fewer than two images came, or one came twice."""
+        if min(known.count for known in self.moments.values()) < 2:
+            raise ValueError("statistics of real images need two images")
+        features = {name: kept.ordered() for name, kept in self.kept.items()}
+        return Reference({name: known.moments for name, known in self.moments.items()}, features)
+
+
+@lru_cache(maxsize=4)
+def kept_rows(num_images: int) -> np.ndarray:
+    """The images whose features are kept, ascending: a random choice, the same for everybody, since data is often
+    sorted by class."""
+    return np.sort(permutation(0, "kept_reference_features", 0, num_images)[:KEPT_REFERENCE_IMAGES])
+
+
+def _rows(batch: Batch, num_images: int) -> Batch:
+    """The part of a batch that is kept."""
+    chosen = torch.from_numpy(np.isin(batch.indices.cpu().numpy(), kept_rows(num_images)))
+    return Batch(batch.indices[chosen], batch.features[chosen.to(batch.features.device)])
