@@ -14,7 +14,8 @@ from itertools import combinations
 from typing import Literal
 
 from analysis.layouts import Cell, Section
-from analysis.plan_file import Metric, PlanFile, TableCounterpart
+from analysis.obstacles import obstacle_of
+from analysis.plan_types import Metric, PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue, check_published_metrics, find_published, has_published
 
 Verdict = Literal["agree", "disagree", "unresolved", "tied"]
@@ -29,7 +30,9 @@ class ComparedRow:
     published: PublishedValue | None
     """None if the paper has no such row."""
     ratio: float | None
-    """Ours / published; None unless both are there and of the same setting."""
+    """Ours / published; None unless both are there, of the same setting and measured alike."""
+    obstacle: str = ""
+    """Of the same setting: what the paper measured otherwise, so that the values do not compare; empty if nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class MetricComparison:
     published_name: str
     rows: tuple[ComparedRow, ...]
     order: Order | None
-    """None if fewer than two rows have both values."""
+    """None if our rows do not compare, or if fewer than two have values of both that do."""
+    comparable: bool = True
+    """Whether our rows compare among each other."""
 
     def is_best_published(self, row: ComparedRow) -> bool:
         """Whether the paper prints nothing better for the rows here; never if it prints only one number for them."""
@@ -111,8 +116,9 @@ def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> 
                 _compare_row(row.label, row.cells[index], published, name, same_setting=table.same_setting)
                 for row in section.rows
             )
-            order = order_of(rows, metric.better, one_seed=len(plan.seeds) == 1)
-            metrics.append(MetricComparison(metric, name, rows, order))
+            comparable = section.comparability[index].comparable
+            order = order_of(rows, metric.better, one_seed=len(plan.seeds) == 1) if comparable else None
+            metrics.append(MetricComparison(metric, name, rows, order, comparable))
     return PartComparison(section, published, tuple(metrics))
 
 
@@ -120,10 +126,11 @@ def _compare_row(label: str, ours: Cell, published: PublishedPart, metric: str, 
     """A row joined by its name, or for a point of a grid (`key=value`) by the value."""
     named = published.values.get((label, metric))
     value = named or published.values.get((label.partition("=")[2], metric))
-    ratio = None
-    if same_setting and value is not None and ours.mean is not None:
-        ratio = ours.mean / value.value
-    return ComparedRow(label, ours, value, ratio)
+    if value is None or not same_setting:
+        return ComparedRow(label, ours, value, None)
+    obstacle = obstacle_of(ours, published, metric)
+    ratio = None if obstacle or ours.mean is None else ours.mean / value.value
+    return ComparedRow(label, ours, value, ratio, obstacle)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,9 @@ class _Ranked:
 
 
 def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *, one_seed: bool) -> Order | None:
-    """How far the rows' order by our means is the published one; rows without both finite values are left out.
+    """How far the rows' order by our means is the published one.
+
+    Rows without both finite values are left out, and those whose values do not compare with the paper's.
 
     Args: rows: of one part and metric. better: direction of both metrics. one_seed: whether the sweep has only one.
     Returns: None if fewer than two rows are left.
@@ -147,6 +156,7 @@ def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *,
         _Ranked(row.label, sign * row.ours.mean, row.ours.half_width, sign * row.published.value)
         for row in rows
         if row.published is not None and row.ours.mean is not None and math.isfinite(row.ours.mean)
+        if not row.obstacle
     ]
     if len(ranked) < 2:
         return None

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison
+from analysis.flags import section_flags, some_of
 from analysis.layouts import Section
-from analysis.plan_file import PlanFile, TableCounterpart
+from analysis.plan_types import PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue
-from analysis.tables import NOTHING, TextCell, cell_text, column_title, compute_flag, metric_decimals
+from analysis.tables import NOTHING, TextCell, cell_text, column_title, metric_decimals, uncertainty_legend
 
 _OTHER_SETTING = "The paper's values are of another dataset, model and metric: only the order of the rows compares."
 _ONE_SEED = "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance."
@@ -50,7 +51,7 @@ def text_comparison(
     decimals = dict(zip([metric.name for metric in plan.metrics], metric_decimals(plan, sections), strict=True))
     tables = tuple(_table(plan, plan.published, part, decimals) for part in comparisons)
     notes = [] if plan.published.same_setting else [_OTHER_SETTING]
-    notes.append(_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS)
+    notes += [_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS, uncertainty_legend(plan)]
     title = f"{plan.title}, beside the paper's {_table_title(plan.published.table)}"
     return TextComparison(title, tuple(notes), tables)
 
@@ -64,7 +65,7 @@ def _table(
         beside=_beside(part.published),
         header=("", *(title for metric in part.metrics for title in _columns(metric, with_ratio=with_ratio))),
         rows=tuple(_rows(part, decimals, with_ratio=with_ratio)),
-        orders=tuple(f"{m.metric.title}: {order_sentence(m.order, one_seed=one_seed)}" for m in part.metrics),
+        orders=tuple(f"{m.metric.title}: {verdict(m, one_seed=one_seed)}" for m in part.metrics),
         notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
     )
 
@@ -80,14 +81,37 @@ def _rows(part: PartComparison, decimals: Mapping[str, int], *, with_ratio: bool
         for metric in part.metrics:
             row = metric.rows[index]
             cells += [cell_text(row.ours, decimals[metric.metric.name]), _published_cell(metric, row)]
-            cells += [TextCell(NOTHING if row.ratio is None else f"{row.ratio:.2f}")] if with_ratio else []
+            cells += [TextCell(_ratio_text(row))] if with_ratio else []
         yield tuple(cells)
+
+
+def _ratio_text(row: ComparedRow) -> str:
+    if row.obstacle:
+        return "not comparable"
+    return NOTHING if row.ratio is None else f"{row.ratio:.2f}"
 
 
 def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
     if row.published is None:
         return TextCell(NOTHING)
     return TextCell(row.published.printed, best=metric.is_best_published(row))
+
+
+def verdict(found: MetricComparison, *, one_seed: bool) -> str:
+    """Whether the order agrees, and which values do not compare with the paper's, and why."""
+    obstacles: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.obstacle:
+            obstacles.setdefault(row.obstacle, []).append(row.label)
+    whole = all(row.obstacle for row in found.rows if row.published is not None)
+    named = [why if whole and len(obstacles) == 1 else f"{why} ({some_of(rows)})" for why, rows in obstacles.items()]
+    if obstacles and whole:
+        return f"not comparable: {'; '.join(named)}."
+    if not found.comparable:
+        sentence = "no order to compare, since our own rows do not compare by it."
+    else:
+        sentence = order_sentence(found.order, one_seed=one_seed)
+    return f"{sentence} Not comparable: {'; '.join(named)}." if obstacles else sentence
 
 
 def order_sentence(order: Order | None, *, one_seed: bool) -> str:
@@ -118,9 +142,7 @@ def _best(order: Order, *, one_seed: bool) -> str:
 
 
 def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
-    flag = compute_flag(part.section, allowed=not equal_compute)
-    if flag:
-        yield flag
+    yield from section_flags(part.section, unequal_compute_allowed=not equal_compute, with_floors=False)
     alone = [row.label for index, row in enumerate(part.section.rows) if not _is_published(part, index)]
     if alone:
         yield f"Not in the paper, and in no order here: {', '.join(alone)}."

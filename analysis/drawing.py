@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ _MARKERS = "osD^vPX"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _LONGEST_LABEL = 64
 _LEGEND_CHARACTERS = 125
+_CAPTION_CHARACTERS = 120
 _FLOOR_ENTRY = 1_000_000
 
 
@@ -63,7 +65,11 @@ def draw(chart: Chart, file_format: Literal["png", "svg"], theme: Theme = LIGHT)
 
 def _figure(chart: Chart, theme: Theme) -> Figure:
     num_lines = max(len(panel.lines) for panel in chart.panels) + 1
-    figure = Figure(figsize=(9.2, 3.1 + 0.2 * math.ceil(num_lines / 2)), layout="constrained")
+    caption = textwrap.wrap(_literal(chart.caption), _CAPTION_CHARACTERS)
+    height = 3.1 + 0.2 * math.ceil(num_lines / 2) + 0.2 * len(caption)
+    figure = Figure(figsize=(9.2, height), layout="constrained")
+    if caption:
+        figure.suptitle("\n".join(caption), x=0.02, ha="left", fontsize="medium")
     all_axes = figure.subplots(1, len(chart.panels), squeeze=False)[0]
     entries: dict[int, tuple[Any, str]] = {}
     for axes, panel in zip(all_axes, chart.panels, strict=True):

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from analysis.comparability import floor_comparability, rows_comparability
+from analysis.flags import chart_caption
 from analysis.intervals import half_width
-from analysis.layouts import Measurement, floor_cell, mean
-from analysis.plan_file import Metric, Part, PlanFile
+from analysis.layouts import floor_cell, mean
+from analysis.measurements import Measurement
+from analysis.plan_types import Metric, Part, PlanFile
 from analysis.records import MISSING, Curve, Record
 
 _MOST_POINTS = 400
@@ -53,6 +56,8 @@ class Chart:
     panels: tuple[Panel, ...]
     log_y: bool
     markers: bool
+    caption: str = ""
+    """Why its lines do not compare; empty if they do."""
 
 
 def collect_convergence(
@@ -76,8 +81,8 @@ def _convergence(
     by_flops = tuple(_line(label, points, "training_flops", color) for color, label, points in rows if points)
     if not by_step:
         return None
-    references = {plan.evaluations[m.digest].reference for m in found}
-    floor = floor_cell(metric, records.get(min(references), MISSING)).mean if len(references) == 1 else None
+    comparability = rows_comparability(metric, found)
+    floor = _floor(plan, metric, found, records) if comparability.comparable else None
     panels = (
         Panel("training steps", metric.title, by_step, floor),
         Panel("training FLOPs", metric.title, by_flops, floor),
@@ -85,15 +90,28 @@ def _convergence(
     # One scale for a metric in all parts, so that its charts compare.
     values = [m.value for m in measurements if m.metric == metric.name and m.value is not None]
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in by_step)
+    caption = chart_caption(comparability)
     return Chart(
         name=f"{slug(part.name)}-{slug(metric.name)}",
         title=f"{metric.title}, {metric.better} is better",
         about=f"{part.title}: {metric.title} against training steps and FLOPs, {metric.better} is better. "
-        f"Last values: {last}.",
+        f"Last values: {last}.{caption and f' {caption}'}",
         panels=panels,
         log_y=_wants_log(values),
         markers=True,
+        caption=caption,
     )
+
+
+def _floor(plan: PlanFile, metric: Metric, found: Sequence[Measurement], records: Mapping[str, Record]) -> float | None:
+    """What real images score, if all measurements have the same floor and it was measured as they were."""
+    digests = {plan.evaluations[m.digest].floor for m in found}
+    digest = digests.pop()
+    if digests or digest is None:
+        return None
+    cell = floor_cell(metric, plan.floors[digest], records.get(digest, MISSING), one_seed=True)
+    compared = (floor_comparability(metric, ("", protocols), found) for protocols in cell.protocols)
+    return cell.mean if all(comparability.comparable for comparability in compared) else None
 
 
 def _line(label: str, points: Sequence[Measurement], axis: Literal["step", "training_flops"], color: int) -> Line:

@@ -1,38 +1,21 @@
-"""The join of a plan with its records, and the cells of the tables. Pure."""
+"""The sections of the table and their cells, from what was measured. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from analysis.comparability import Comparability, floor_comparability, rows_comparability
 from analysis.intervals import half_width
-from analysis.plan_file import Metric, Part, PlanFile, Trial
+from analysis.measurements import CellStatus, Measurement, protocols_of, standard_error
+from analysis.plan_types import FloorTask, Metric, Part, PlanFile
+from analysis.protocols import ProtocolPair
 from analysis.records import MISSING, Record
 
-CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
 _EQUAL_COMPUTE_PERCENT = 1
 """Training FLOPs of a part's rows that differ by no more than this count as equal."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One metric of one trial at one step: a line of table.csv."""
-
-    part: str
-    row: str
-    seed: int
-    step: int
-    metric: str
-    better: str
-    value: float | None
-    """None unless the status is done."""
-    status: CellStatus
-    digest: str
-    training_flops: int
-    training_images: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +30,10 @@ class Cell:
     num_values: int = 0
     num_seeds: int = 0
     best: bool = False
+    standard_error: float | None = None
+    """Of a value of a sweep of one seed, over samples; several seeds have the interval over seeds instead."""
+    protocols: tuple[ProtocolPair, ...] = ()
+    """How it was measured, for each seed."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +54,8 @@ class Floor:
 
     label: str
     values: tuple[Cell, ...]
+    comparability: tuple[Comparability, ...] = ()
+    """With the rows, one per metric of the plan."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +65,8 @@ class Section:
     part: Part
     rows: tuple[Row, ...]
     floors: tuple[Floor, ...]
+    comparability: tuple[Comparability, ...]
+    """Of the rows among each other, one per metric of the plan."""
 
     @property
     def compute_spread(self) -> float:
@@ -99,64 +90,49 @@ class Section:
         return min(flops, default=0), max(flops, default=0)
 
 
-def measure(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Measurement, ...]:
-    """All planned measurements in the plan's order, whatever became of them."""
-    trials = (trial for part in plan.parts for row in part.rows for trial in plan.trials_of(part.name, row))
-    return tuple(found for trial in trials for found in _measure_trial(plan, trial, records))
-
-
-def _measure_trial(plan: PlanFile, trial: Trial, records: Mapping[str, Record]) -> Iterator[Measurement]:
-    for step, digest in trial.evaluations:
-        task, record = plan.evaluations[digest], records.get(digest, MISSING)
-        for metric in plan.metrics:
-            status: CellStatus = record.status
-            if task.metrics is not None and metric.name not in task.metrics:
-                status = "not planned"
-            elif status == "done" and metric.name not in record.metrics:
-                status = "missing"
-            yield Measurement(
-                trial.part,
-                trial.row,
-                trial.seed,
-                step,
-                metric.name,
-                metric.better,
-                record.metrics[metric.name] if status == "done" else None,
-                status,
-                digest,
-                task.training_flops,
-                task.training_images,
-            )
-
-
 def lay_out(plan: PlanFile, measurements: Sequence[Measurement], records: Mapping[str, Record]) -> tuple[Section, ...]:
-    """The sections of the table, one per part, best cells marked."""
-    return tuple(
-        Section(part, _mark_best(plan.metrics, _rows(plan, part, measurements)), _floors(plan, part, records))
-        for part in plan.parts
-    )
+    """The sections of the table, one per part; the best cells marked, of the metrics whose cells compare."""
+    return tuple(_section(plan, part, measurements, records) for part in plan.parts)
 
 
-def _rows(plan: PlanFile, part: Part, measurements: Sequence[Measurement]) -> list[Row]:
+def _section(plan: PlanFile, part: Part, measurements: Sequence[Measurement], records: Mapping[str, Record]) -> Section:
+    last_steps = {label: plan.trials_of(part.name, label)[0].evaluations[-1][0] for label in part.rows}
+    last = [m for m in measurements if m.part == part.name and m.step == last_steps[m.row]]
+    comparability = tuple(rows_comparability(metric, last) for metric in plan.metrics)
+    rows = _mark_best(comparability, _rows(plan, part, last))
+    return Section(part, rows, _floors(plan, last, records), comparability)
+
+
+def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement]) -> list[Row]:
+    one_seed = len(plan.seeds) == 1
     rows = []
     for label in part.rows:
-        trials = plan.trials_of(part.name, label)
-        last_step, last_digest = trials[0].evaluations[-1]
-        last = [m for m in measurements if (m.part, m.row, m.step) == (part.name, label, last_step)]
-        cells = [aggregate([m for m in last if m.metric == metric.name]) for metric in plan.metrics]
-        task = plan.evaluations[last_digest]
-        rows.append(Row(label, tuple(cells), last_step, task.training_flops, task.num_evaluations))
+        step, digest = plan.trials_of(part.name, label)[0].evaluations[-1]
+        found = [[m for m in last if (m.row, m.metric) == (label, metric.name)] for metric in plan.metrics]
+        cells = tuple(aggregate(of_metric, one_seed=one_seed) for of_metric in found)
+        task = plan.evaluations[digest]
+        rows.append(Row(label, cells, step, task.training_flops, task.num_evaluations))
     return rows
 
 
-def aggregate(measurements: Sequence[Measurement]) -> Cell:
+def aggregate(measurements: Sequence[Measurement], *, one_seed: bool) -> Cell:
     """The mean over the seeds that are done; if none is, the worst that happened to one."""
-    values = [m.value for m in measurements if m.value is not None]
+    protocols = tuple(m.protocols for m in measurements)
+    done = [m for m in measurements if m.value is not None]
+    values = [m.value for m in done if m.value is not None]
     if not values:
         found = {m.status for m in measurements}
         worst: CellStatus = next((status for status in _WORST_FIRST if status in found), "missing")
-        return Cell(worst, num_seeds=len(measurements))
-    return Cell("done", mean(values), half_width(values), len(values), len(measurements))
+        return Cell(worst, num_seeds=len(measurements), protocols=protocols)
+    return Cell(
+        "done",
+        mean(values),
+        half_width(values),
+        len(values),
+        len(measurements),
+        standard_error=done[0].standard_error if one_seed else None,
+        protocols=protocols,
+    )
 
 
 def mean(values: Sequence[float]) -> float:
@@ -164,13 +140,17 @@ def mean(values: Sequence[float]) -> float:
     return float(sum(values) / len(values))
 
 
-def _mark_best(metrics: Sequence[Metric], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Mark the best finite mean of each metric, ties included; none where all are alike or only one row has a value."""
+def _mark_best(comparability: Sequence[Comparability], rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Mark the best finite mean of each metric, ties included.
+
+    None where all are alike, where only one row has a value, and where the rows do not compare.
+    """
     best: list[float | None] = []
-    for index, metric in enumerate(metrics):
+    for index, found in enumerate(comparability):
         means = {cell.mean for cell in (row.cells[index] for row in rows) if _is_finite(cell.mean)}
-        choose = min if metric.better == "lower" else max
-        best.append(choose(value for value in means if value is not None) if len(means) > 1 else None)
+        choose = min if found.metric.better == "lower" else max
+        has_best = found.comparable and len(means) > 1
+        best.append(choose(value for value in means if value is not None) if has_best else None)
     return tuple(
         replace(
             row,
@@ -187,23 +167,36 @@ def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _floors(plan: PlanFile, part: Part, records: Mapping[str, Record]) -> tuple[Floor, ...]:
-    """One row of real images for each reference that the part's last evaluations were measured against."""
-    trials = [trial for row in part.rows for trial in plan.trials_of(part.name, row)]
-    digests = list(dict.fromkeys(plan.evaluations[trial.evaluations[-1][1]].reference for trial in trials))
+def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, Record]) -> tuple[Floor, ...]:
+    """One row of real images for each floor that a part's last evaluations are read beside."""
+    beside = {m.digest: plan.evaluations[m.digest].floor for m in last}
+    digests = list(dict.fromkeys(digest for digest in beside.values() if digest is not None))
     floors = []
     for digest in digests:
-        label = "real images" if len(digests) == 1 else f"real images ({plan.references[digest].title})"
-        cells = [floor_cell(metric, records.get(digest, MISSING)) for metric in plan.metrics]
-        floors.append(Floor(label, tuple(cells)))
+        task, record = plan.floors[digest], records.get(digest, MISSING)
+        label = "real images" if len(digests) == 1 else f"real images ({task.title})"
+        cells = [floor_cell(metric, task, record, one_seed=len(plan.seeds) == 1) for metric in plan.metrics]
+        rows = [m for m in last if beside[m.digest] == digest]
+        comparability = (
+            floor_comparability(metric, (label, cell.protocols[0]), rows) if cell.protocols else Comparability(metric)
+            for metric, cell in zip(plan.metrics, cells, strict=True)
+        )
+        floors.append(Floor(label, tuple(cells), tuple(comparability)))
     return tuple(floors)
 
 
-def floor_cell(metric: Metric, reference: Record) -> Cell:
-    """What real images score on a metric."""
-    if metric.floor is None:
-        return Cell("not planned")
-    value = reference.metrics.get(metric.floor)
-    if reference.status != "done" or value is None:
-        return Cell("missing" if reference.status == "done" else reference.status)
-    return Cell("done", value, num_values=1, num_seeds=1)
+def floor_cell(metric: Metric, task: FloorTask, record: Record, *, one_seed: bool) -> Cell:
+    """What real images score on a metric; a metric that has no floor is absent from plan and record."""
+    value = record.metrics.get(metric.name) if record.status == "done" else None
+    protocols = (protocols_of(task.protocols, record, metric.name),)
+    if value is None:
+        awaited = metric.name in task.protocols and record.status != "done"
+        return Cell(record.status, protocols=protocols) if awaited else Cell("not planned")
+    return Cell(
+        "done",
+        value,
+        num_values=1,
+        num_seeds=1,
+        standard_error=standard_error(record, metric.name) if one_seed else None,
+        protocols=protocols,
+    )

@@ -1,16 +1,15 @@
-"""What the sweep cost and where it has gaps: compute ledger, provenance, failures, warnings. Pure."""
+"""What the sweep cost and where it ran: compute ledger, provenance. Pure."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.layouts import Measurement
-from analysis.plan_file import PlanFile
+from analysis.plan_types import EvaluateTask, PlanFile
 from analysis.records import MISSING, Record
 from analysis.tables import NOTHING, scientific
 
@@ -36,14 +35,6 @@ class ProvenanceGroup:
     entries: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Note:
-    """Something a reader must know: what it is about, and what happened."""
-
-    about: str
-    message: str
-
-
 def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
     """Every training once: what was planned, and how long it took."""
     labels = plan.training_labels()
@@ -66,22 +57,28 @@ def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTabl
 
 def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
     """Every evaluation once."""
-    rows, times, busy = [], [], []
+    rows, busy, flops = [], [], []
     for digest, task in plan.evaluations.items():
         record = records.get(digest, MISSING)
-        times.append(record.metrics.get("seconds"))
         busy.append(record.metrics.get("accelerator_seconds"))
+        flops.append(task.sampling_flops * _share_made(task, record))
         speed = record.metrics.get("images_per_second")
-        costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", scientific(task.sampling_flops)
-        took = duration(times[-1]), duration(busy[-1]), NOTHING if speed is None else f"{speed:.3g}"
+        costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", scientific(flops[-1])
+        took = duration(busy[-1]), NOTHING if speed is None else f"{speed:.3g}"
         rows.append((task.title, record.status, *costs, *took))
-    tasks = plan.evaluations.values()
-    samples, flops = sum(task.num_samples for task in tasks), sum(task.sampling_flops for task in tasks)
-    sums = f"{samples:,}", "", scientific(flops), _total(times), _total(busy), ""
+    samples = sum(task.num_samples for task in plan.evaluations.values())
+    sums = f"{samples:,}", "", scientific(sum(flops)), _total(busy), ""
     total = ("all", _done(records, plan.evaluations), *sums)
     made = ("samples", "network evaluations / image", "FLOPs")
-    header = ("evaluation", "status", *made, "wall time", _BUSY, "images / s")
+    header = ("evaluation", "status", *made, _BUSY, "images / s")
     return LedgerTable(header, tuple(rows), total)
+
+
+def _share_made(task: EvaluateTask, record: Record) -> float:
+    """Of the network evaluations that an evaluation alone would take, those that were made for it: steps in common with
+    others count in equal shares, samples that were there already not at all."""
+    alone, made = task.num_samples * task.num_evaluations, record.metrics.get("network_evaluations")
+    return 1.0 if made is None or not math.isfinite(made) or not alone else made / alone
 
 
 def _done(records: Mapping[str, Record], digests: Mapping[str, object]) -> str:
@@ -102,38 +99,6 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds) // 60
     return f"{minutes} min {round(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def failures(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Note, ...]:
-    """Tasks that failed, with the message they left."""
-    return tuple(
-        Note(title, record.failure or "failed without a message")
-        for title, record in _titled(plan, records)
-        if record.status == "failed"
-    )
-
-
-def warnings(plan: PlanFile, records: Mapping[str, Record], measurements: Sequence[Measurement]) -> tuple[Note, ...]:
-    """Gaps, values that are not finite, earlier failures of tasks that went on, and what runs warn of themselves."""
-    counts: Counter[str] = Counter(m.status for m in measurements)
-    gaps = [status for status in ("missing", "running", "failed") if counts[status]]
-    notes = [Note("Table", f"{counts[status]} of {counts.total()} measurements: {status}.") for status in gaps]
-    unsound = [m for m in measurements if m.value is not None and not math.isfinite(m.value)]
-    notes += [Note(f"{m.part} / {m.row} @ {m.step}", f"{m.metric} is {m.value}; it is never best.") for m in unsound]
-    for title, record in _titled(plan, records):
-        notes += [Note(title, record.warning)] if record.warning else []
-        if record.failure and record.status != "failed":
-            notes.append(Note(title, f"an attempt failed: {record.failure}"))
-    return tuple(notes)
-
-
-def _titled(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[tuple[str, Record]]:
-    for digest, label in plan.training_labels().items():
-        yield f"training {label}", records.get(digest, MISSING)
-    for digest, evaluation in plan.evaluations.items():
-        yield f"evaluation {evaluation.title}", records.get(digest, MISSING)
-    for digest, reference in plan.references.items():
-        yield f"reference {reference.title}", records.get(digest, MISSING)
 
 
 def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:

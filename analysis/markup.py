@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from analysis.comparison_text import TextComparison
-from analysis.plan_file import PlanFile
-from analysis.tables import TextCell, TextTable
+from analysis.plan_types import PlanFile
+from analysis.tables import TextCell, TextTable, uncertainty_legend
 
+_WRAPPED = r"p{0.95\linewidth}"
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
@@ -16,11 +17,11 @@ def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
     """The table as GitHub-flavoured Markdown."""
     lines = [f"# {escape_markdown(plan.title)}", ""]
     for table in tables:
-        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_rows(table.header, table.rows)]
-        lines += ["", f"**{escape_markdown(table.flag)}**"] if table.flag else []
-        lines.append("")
+        lines += [f"## {escape_markdown(table.title)}", ""]
+        lines += [text for flag in table.flags for text in (f"**{escape_markdown(flag)}**", "")]
+        lines += [*_markdown_rows(table.header, table.rows), ""]
     lines += [f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  " for metric in plan.metrics]
-    lines += ["Bold: best of its part. ±: 95% t-interval over n seeds.", ""]
+    lines += [f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))}", ""]
     return "\n".join(lines)
 
 
@@ -67,10 +68,12 @@ def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
         lines.append(_ampersands(map(escape_latex, tables[0].header)))
     for table in tables:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
+        lines += [
+            rf"\multicolumn{{{width}}}{{{_WRAPPED}}}{{\textbf{{{escape_latex(flag)}}}}} \\" for flag in table.flags
+        ]
         lines += [_ampersands(_decorated(cell, escape_latex, r"\textbf{{{}}}") for cell in row) for row in table.rows]
-        if table.flag:
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape_latex(table.flag)}}}}} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    legend = rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {escape_latex(uncertainty_legend(plan))}}} \\"
+    return "\n".join([*lines, r"\bottomrule", legend, r"\end{tabular}", ""])
 
 
 def _ampersands(cells: Iterable[str]) -> str:

@@ -3,156 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import fsspec
 
 from analysis.errors import UserError
+from analysis.plan_types import (
+    EvaluateTask,
+    FloorTask,
+    Metric,
+    NamedTask,
+    Part,
+    PartCounterpart,
+    PlanFile,
+    TableCounterpart,
+    TaskKind,
+    TrainTask,
+    Trial,
+)
+from analysis.protocols import Protocol, parse_protocol
 
-PLAN_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a reader has to know of a metric."""
-
-    name: str
-    title: str
-    better: Literal["lower", "higher"]
-    floor: str | None
-    """Metric of the reference task: what real images score at the same number of images."""
-    about: str
-
-
-@dataclass(frozen=True)
-class TableCounterpart:
-    """The published table that a sweep stands beside."""
-
-    table: str
-    metrics: Mapping[str, str]
-    """Our metric -> the published one to read beside it."""
-    same_setting: bool
-    """False: data, model or metric are others than the paper's, so that only the order of the rows compares."""
-
-
-@dataclass(frozen=True)
-class PartCounterpart:
-    """The part of that table that one of our parts stands beside."""
-
-    part: str | None
-    """None: the one that is called as ours is, if there is one."""
-    guidance: float | None
-    """None: the only one that is published, or else 1."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One section of the table and the labels of its rows, in order."""
-
-    name: str
-    title: str
-    rows: tuple[str, ...]
-    published: PartCounterpart | None = None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One row at one seed: a training and what is measured along it."""
-
-    part: str
-    row: str
-    seed: int
-    train: str
-    evaluations: tuple[tuple[int, str], ...]
-    """(step, digest of the evaluate task), by step."""
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """One training: what it costs, per step."""
-
-    digest: str
-    title: str
-    until_step: int
-    batch_size: int
-    flops_per_step: int
-    num_parameters: int
-
-    @property
-    def num_images(self) -> int:
-        return self.until_step * self.batch_size
-
-    @property
-    def flops(self) -> int:
-        return self.until_step * self.flops_per_step
-
-
-@dataclass(frozen=True)
-class EvaluateTask:
-    """One measurement of one snapshot."""
-
-    digest: str
-    title: str
-    step: int
-    reference: str
-    training_flops: int
-    training_images: int
-    num_evaluations: int
-    """Network evaluations per generated image."""
-    num_samples: int
-    sampling_flops: int = 0
-    """FLOPs of generating all samples; 0 if the plan does not say."""
-    metrics: frozenset[str] | None = None
-    """Names of what it measures; None if the plan does not say."""
-
-
-@dataclass(frozen=True)
-class ReferenceTask:
-    """Real images, measured as the samples are."""
-
-    digest: str
-    title: str
-
-
-@dataclass(frozen=True)
-class PlanFile:
-    """Everything the analysis knows of a sweep without asking MLflow."""
-
-    sweep: str
-    title: str
-    file: str
-    seeds: tuple[int, ...]
-    tracking_uri: str
-    experiment: str
-    metrics: tuple[Metric, ...]
-    parts: tuple[Part, ...]
-    trials: tuple[Trial, ...]
-    trainings: Mapping[str, TrainTask]
-    evaluations: Mapping[str, EvaluateTask]
-    references: Mapping[str, ReferenceTask]
-    published: TableCounterpart | None = None
-    equal_compute: bool = True
-    """False if the sweep allows rows of unequal training compute in one part."""
-
-    @property
-    def digests(self) -> frozenset[str]:
-        return frozenset({*self.trainings, *self.evaluations, *self.references})
-
-    def trials_of(self, part: str, row: str) -> tuple[Trial, ...]:
-        """The trials of a row, one per seed."""
-        return tuple(trial for trial in self.trials if (trial.part, trial.row) == (part, row))
-
-    def training_labels(self) -> dict[str, str]:
-        """Digest of each training -> its title, with the first row that needs it where titles are alike."""
-        titles = Counter(task.title for task in self.trainings.values())
-        users = {trial.train: f"{trial.part} / {trial.row}" for trial in reversed(self.trials)}
-        return {
-            digest: task.title if titles[task.title] == 1 else f"{task.title} ({users.get(digest, digest)})"
-            for digest, task in self.trainings.items()
-        }
+PLAN_FORMAT = 2
 
 
 def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None = None) -> PlanFile:
@@ -194,6 +66,7 @@ def parse_plan(text: str, where: str = "plan") -> PlanFile:
 
 def _parse_document(document: Mapping[str, Any]) -> PlanFile:
     tasks: Mapping[str, Mapping[str, Any]] = document["tasks"]
+    floors = {key: _parse_floor(key, task) for key, task in _of_kind(tasks, "floor")}
     return PlanFile(
         sweep=document["sweep"],
         title=document["title"],
@@ -202,19 +75,27 @@ def _parse_document(document: Mapping[str, Any]) -> PlanFile:
         tracking_uri=document["tracking_uri"],
         experiment=document["experiment"],
         metrics=tuple(
-            Metric(card["name"], card["title"], card["better"], card.get("floor"), card.get("about", ""))
-            for card in document["metrics"]
+            Metric(card["name"], card["title"], card["better"], card.get("about", "")) for card in document["metrics"]
         ),
         parts=tuple(map(_parse_part, document["parts"])),
         trials=tuple(map(_parse_trial, document["trials"])),
-        trainings={key: _parse_training(key, task) for key, task in tasks.items() if task["kind"] == "train"},
-        evaluations={key: _parse_evaluation(key, task) for key, task in tasks.items() if task["kind"] == "evaluate"},
-        references={
-            key: ReferenceTask(key, task["title"]) for key, task in tasks.items() if task["kind"] == "reference"
-        },
+        trainings={key: _parse_training(key, task) for key, task in _of_kind(tasks, "train")},
+        evaluations={key: _parse_evaluation(key, task, floors) for key, task in _of_kind(tasks, "evaluate")},
+        floors=floors,
+        references=_named(tasks, "reference"),
+        probes=_named(tasks, "probe"),
+        pyramids=_named(tasks, "pyramid"),
         published=_parse_counterpart(document.get("published")),
         equal_compute=bool(document.get("equal_compute", True)),
     )
+
+
+def _of_kind(tasks: Mapping[str, Mapping[str, Any]], kind: TaskKind) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((digest, task) for digest, task in tasks.items() if task["kind"] == kind)
+
+
+def _named(tasks: Mapping[str, Mapping[str, Any]], kind: TaskKind) -> dict[str, NamedTask]:
+    return {digest: NamedTask(digest, task["title"]) for digest, task in _of_kind(tasks, kind)}
 
 
 def _parse_counterpart(entry: Mapping[str, Any] | None) -> TableCounterpart | None:
@@ -237,17 +118,30 @@ def _parse_training(digest: str, task: Mapping[str, Any]) -> TrainTask:
     return TrainTask(digest, task["title"], *(int(task[key]) for key in numbers))
 
 
-def _parse_evaluation(digest: str, task: Mapping[str, Any]) -> EvaluateTask:
+def _parse_evaluation(digest: str, task: Mapping[str, Any], floors: Mapping[str, FloorTask]) -> EvaluateTask:
     measured = task.get("payload", {}).get("evaluation", {}).get("metrics")
+    floor = task["floor"]
+    if floor is not None and floor not in floors:
+        raise ValueError(f"the floor {floor!r} of {task['title']!r} is no floor task")
     return EvaluateTask(
         digest,
         task["title"],
         int(task["step"]),
-        task["reference"],
+        floor,
         int(task["training_flops"]),
         int(task["training_images"]),
         int(task["num_evaluations"]),
         int(task["num_samples"]),
+        _parse_protocols(task),
+        dict(task["sampling"]),
         int(task.get("sampling_flops", 0)),
         None if measured is None else frozenset(measured),
     )
+
+
+def _parse_floor(digest: str, task: Mapping[str, Any]) -> FloorTask:
+    return FloorTask(digest, task["title"], _parse_protocols(task))
+
+
+def _parse_protocols(task: Mapping[str, Any]) -> dict[str, Protocol]:
+    return {metric: parse_protocol(entry) for metric, entry in task["protocols"].items()}

@@ -7,6 +7,7 @@ print; where it corrects v1 (Table 1f, 256-512-1024) the value stays v1's and ca
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,6 +20,16 @@ from analysis.errors import UserError
 
 Source = Literal["arxiv_v1", "camera_ready"]
 
+_NUM_SAMPLES = re.compile(r"_(\d+)k$")
+_NETWORKS = {
+    "fid": "inception",
+    "frame_fid": "inception",
+    "is": "inception",
+    "fdd": "dinov2",
+    "fvd": "i3d",
+    "clipsim": "clip",
+}
+"""Metric without its number of samples -> what the name of its feature network holds."""
 _FILE = Path(__file__).parent / "published.yaml"
 _NO_GUIDANCE = 1.0
 
@@ -56,6 +67,17 @@ class PublishedPart:
     def rows(self) -> tuple[str, ...]:
         """Names of the rows, in the paper's order."""
         return tuple(dict.fromkeys(row for row, _ in self.values))
+
+
+def published_num_samples(metric: str) -> int | None:
+    """How many samples a published metric is of, as its name says: 50000 for fid_50k; None if it does not say."""
+    found = _NUM_SAMPLES.search(metric)
+    return int(found[1]) * 1000 if found else None
+
+
+def published_network(metric: str) -> str | None:
+    """What the name of a published metric's feature network holds; None for what is no metric of samples."""
+    return _NETWORKS.get(_NUM_SAMPLES.sub("", metric))
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,16 +16,19 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from analysis.about import About, json_object, parse_about
 from analysis.address import check_reachable, unreachable
-from analysis.plan_file import PlanFile
+from analysis.plan_types import PlanFile, TaskKind
 
 Status = Literal["done", "running", "failed", "missing"]
 Curve = tuple[tuple[int, float], ...]
 """(step, value) of the newest attempt at each step, by step."""
 
 _DIGEST_TAG, _STATUS_TAG, _FAILURE_TAG, _WARNING_TAG = "dfm.digest", "dfm.status", "failure", "warning"
-_IMAGES = {"evaluate": "samples.png", "reference": "real.png"}
+_IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real.png"}
 _PROVENANCE = "provenance.json"
+_ABOUT = "about.json"
+_MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST_FLOAT = 1.7976931348623157e308
 
@@ -42,6 +44,8 @@ class Record:
     """Histories of `loss` and `loss_stage_*`, trainings only."""
     image: bytes | None = None
     """PNG of the sample grid, or of real images."""
+    about: About = field(default_factory=About)
+    """What the evaluator says of the metrics, evaluations and floors only."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     warning: str | None = None
@@ -58,15 +62,15 @@ def read_records(plan: PlanFile) -> dict[str, Record]:
     check_reachable(plan.tracking_uri)
     try:
         client = MlflowClient(tracking_uri=plan.tracking_uri)
+        kinds = plan.kinds
         chosen: dict[str, Any] = {}
         for run in _runs(client, plan.experiment):
             digest = run.data.tags.get(_DIGEST_TAG)
-            if digest in plan.digests and (digest not in chosen or _rank(run) > _rank(chosen[digest])):
+            if digest in kinds and (digest not in chosen or _rank(run) > _rank(chosen[digest])):
                 chosen[digest] = run
-        kinds = {**dict.fromkeys(plan.trainings, "train"), **dict.fromkeys(plan.evaluations, "evaluate")}
         with tempfile.TemporaryDirectory() as scratch:
             return {
-                digest: _record(client, run, kinds.get(digest, "reference"), Path(scratch) / digest)
+                digest: _record(client, run, kinds[digest], Path(scratch) / digest)
                 for digest, run in sorted(chosen.items())
             }
     except (MlflowException, OSError, ImportError) as error:
@@ -89,11 +93,11 @@ def _rank(run: Any) -> tuple[bool, int, str]:
     return run.data.tags.get(_STATUS_TAG) == "done", run.info.start_time or 0, run.info.run_id
 
 
-def _record(client: MlflowClient, run: Any, kind: str, scratch: Path) -> Record:
+def _record(client: MlflowClient, run: Any, kind: TaskKind, scratch: Path) -> Record:
     run_id, tags = run.info.run_id, run.data.tags
     metrics = {key: _as_logged(value) for key, value in sorted(run.data.metrics.items())}
     losses = [key for key in metrics if key == "loss" or key.startswith("loss_stage_")] if kind == "train" else []
-    wanted = {_PROVENANCE, _IMAGES.get(kind, _PROVENANCE)}
+    wanted = {_PROVENANCE, *([_IMAGES[kind]] if kind in _IMAGES else []), *([_ABOUT] if kind in _MEASURING else [])}
     files = {
         entry.path: Path(client.download_artifacts(run_id, entry.path, _fresh(scratch))).read_bytes()
         for entry in client.list_artifacts(run_id)
@@ -105,7 +109,8 @@ def _record(client: MlflowClient, run: Any, kind: str, scratch: Path) -> Record:
         metrics=metrics,
         curves={key: _newest_attempt(client.get_metric_history(run_id, key)) for key in losses},
         image=image if image is not None and image.startswith(_PNG_SIGNATURE) else None,
-        provenance=_json_object(files.get(_PROVENANCE, b"{}")),
+        about=parse_about(files.get(_ABOUT, b"{}")),
+        provenance=json_object(files.get(_PROVENANCE, b"{}")) or {},
         failure=tags.get(_FAILURE_TAG) or None,
         warning=tags.get(_WARNING_TAG) or None,
     )
@@ -136,11 +141,3 @@ def _as_logged(value: float) -> float:
 def _fresh(folder: Path) -> str:
     folder.mkdir(exist_ok=True)
     return str(folder)
-
-
-def _json_object(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

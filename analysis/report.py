@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis import ledger
+from analysis import ledger, notices
 from analysis.address import ui_command, without_password
 from analysis.comparison import compare
 from analysis.comparison_text import TextComparison, terminal_text, text_comparison
 from analysis.drawing import DARK, LIGHT, draw
 from analysis.figures import Chart, collect_convergence, collect_losses
-from analysis.layouts import Section, lay_out, measure
+from analysis.layouts import Section, lay_out
 from analysis.markup import latex_table, markdown_comparison, markdown_table
-from analysis.plan_file import PlanFile
+from analysis.measurements import measure
+from analysis.plan_types import PlanFile
+from analysis.protocol_tables import protocol_table, sampling_table
 from analysis.publish import publish
 from analysis.records import Record, read_records
 from analysis.samples import collect_samples
-from analysis.tables import TextTable, csv_table, text_tables
+from analysis.tables import TextTable, csv_table, text_tables, uncertainty_legend
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PAGE = "report.html"
@@ -109,7 +111,7 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
         files["comparison.md"] = markdown_comparison(comparison).encode()
     for name, figure in figures.items():
         files[f"figures/{name}.png"] = draw(figure.chart, "png")
-        files[f"figures/{name}.svg"] = figure.light
+        files[f"figures/{name}.svg"] = draw(figure.chart, "svg") if figure.chart.caption else figure.light
     files |= {grid.path: grid.image for grid in samples}
     page = (
         _environment()
@@ -119,6 +121,9 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
             summary=_summary(plan, sections),
             findings=_findings(plan, sections, tables),
             tables=tables,
+            uncertainty=uncertainty_legend(plan),
+            protocols=protocol_table(plan, measurements, records),
+            samplings=sampling_table(plan),
             comparison=comparison,
             convergence=[(part, [figures[chart.name] for chart in charts]) for part, charts in convergence],
             losses=figures[losses.name] if losses else None,
@@ -126,8 +131,8 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
             training_ledger=ledger.training_ledger(plan, records),
             evaluation_ledger=ledger.evaluation_ledger(plan, records),
             provenance=ledger.provenance(records),
-            failures=ledger.failures(plan, records),
-            warnings=ledger.warnings(plan, records, measurements),
+            failures=notices.failures(plan, records),
+            warnings=notices.warnings(plan, records, measurements),
             tracking=without_password(plan.tracking_uri),
             ui_command=ui_command(plan.tracking_uri),
         )
@@ -149,7 +154,8 @@ def _environment() -> Environment:
 
 
 def _figure(chart: Chart) -> Figure:
-    return Figure(chart, draw(chart, "svg", LIGHT), draw(chart, "svg", DARK))
+    shown = replace(chart, caption="")  # the page says it beside the picture
+    return Figure(chart, draw(shown, "svg", LIGHT), draw(shown, "svg", DARK))
 
 
 def _data_uri(data: bytes, media_type: str) -> str:

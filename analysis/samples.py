@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.figures import slug
-from analysis.plan_file import PlanFile
+from analysis.plan_types import PlanFile
 from analysis.records import MISSING, Record
 
 

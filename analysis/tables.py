@@ -6,10 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
-from analysis.layouts import Cell, Measurement, Section
-from analysis.plan_file import Metric, PlanFile
+from analysis.flags import section_flags
+from analysis.layouts import Cell, Section
+from analysis.measurements import Measurement
+from analysis.plan_types import Metric, PlanFile
 
 NOTHING = "–"
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -36,8 +38,8 @@ class TextTable:
     rows: tuple[tuple[TextCell, ...], ...]
     num_floors: int
     """How many of the last rows are real images."""
-    flag: str = ""
-    """What a reader must know before comparing the rows; empty if nothing."""
+    flags: tuple[str, ...] = ()
+    """What a reader must know before comparing the rows, a sentence each."""
 
 
 def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable, ...]:
@@ -64,8 +66,8 @@ def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable,
             )
             for floor in section.floors
         ]
-        flag = compute_flag(section, allowed=not plan.equal_compute)
-        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flag))
+        flags = section_flags(section, unequal_compute_allowed=not plan.equal_compute)
+        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flags))
     return tuple(tables)
 
 
@@ -74,16 +76,11 @@ def column_title(metric: Metric) -> str:
     return f"{metric.title} {_ARROWS[metric.better]}"
 
 
-def compute_flag(section: Section, *, allowed: bool) -> str:
-    """Says that the rows of a section were trained at unequal compute, and by how much; empty if they were not."""
-    if not section.unequal_compute:
-        return ""
-    spread = section.compute_spread
-    if math.isinf(spread):
-        differ = "some rows are trained, others not at all"
-    else:
-        differ = f"rows differ by up to {spread:.{0 if spread >= 0.1 else 1}%}"
-    return f"Unequal training compute: {differ}{' (the sweep allows it)' if allowed else ''}."
+def uncertainty_legend(plan: PlanFile) -> str:
+    """What ± means in the tables of a sweep."""
+    if len(plan.seeds) > 1:
+        return "±: 95% t-interval over n seeds."
+    return "±: standard error over samples, of one seed; what another seed would give is not in it."
 
 
 def metric_decimals(plan: PlanFile, sections: Sequence[Section]) -> tuple[int, ...]:
@@ -107,17 +104,24 @@ def decimals_for(largest: float) -> int:
 
 
 def cell_text(cell: Cell, decimals: int) -> TextCell:
-    """`mean`, with several seeds `mean ± half-width (n=...)`, or what became of the cell."""
+    """`value ± standard error`, with several seeds `mean ± half-width (n=...)`, or what became of the cell."""
     if cell.mean is None:
         return TextCell(NOTHING if cell.status == "not planned" else cell.status, status=cell.status)
     text = f"{cell.mean:.{decimals}f}"
-    if cell.half_width is not None:
-        text += f" ± {cell.half_width:.{decimals}f}"
+    spread = cell.standard_error if cell.half_width is None else cell.half_width
+    if spread is not None:
+        text += f" ± {_spread_text(spread, decimals)}"
     if cell.num_values < cell.num_seeds:
         text += f" (n={cell.num_values} of {cell.num_seeds})"
     elif cell.num_seeds > 1:
         text += f" (n={cell.num_seeds})"
     return TextCell(text, cell.best)
+
+
+def _spread_text(spread: float, decimals: int) -> str:
+    """A spread at the decimals of its value; one that would round to nothing is no zero."""
+    text = f"{spread:.{decimals}f}"
+    return f"<{10.0**-decimals:.{decimals}f}" if spread > 0 and not float(text) else text
 
 
 def scientific(value: float) -> str:
@@ -133,11 +137,22 @@ def superscript(number: int) -> str:
     return str(number).translate(_SUPERSCRIPTS)
 
 
+_CSV_COLUMNS = (
+    "part", "row", "seed", "step", "metric", "better", "value", "standard_error", "status", "protocol", "digest",
+    "training_flops", "training_images",
+)  # fmt: skip
+
+
 def csv_table(measurements: Iterable[Measurement]) -> str:
-    """Every planned measurement but those of metrics that a row leaves out, one a line, at full precision."""
+    """Every planned measurement but those of metrics that a row leaves out, one a line, at full precision.
+
+    The column protocol holds the id of how it was measured, or while it is not, of how it will be.
+    """
     buffer = io.StringIO()
-    names = [field.name for field in fields(Measurement)]
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer = csv.DictWriter(buffer, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(m) for m in measurements if m.status != "not planned")
+    for m in measurements:
+        protocol = m.protocols.effective
+        if m.status != "not planned":
+            writer.writerow({**vars(m), "protocol": protocol.id if protocol else None})
     return buffer.getvalue()

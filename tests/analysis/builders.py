@@ -13,15 +13,17 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from analysis.plan_file import PlanFile, parse_plan
+from analysis.plan_file import parse_plan
+from analysis.plan_types import EvaluateTask, FloorTask, PlanFile
 
 STEPS = (100, 200)
 FLOPS_PER_STEP = 1_000_000_000
 BATCH_SIZE = 32
 METRICS = (
-    {"name": "fd", "title": "FD-Lite0", "better": "lower", "floor": "floor_fd", "about": "a distance"},
-    {"name": "accuracy", "title": "label accuracy", "better": "higher", "floor": "floor_accuracy", "about": "a share"},
+    {"name": "fd", "title": "FD-Lite0", "better": "lower", "about": "a distance"},
+    {"name": "accuracy", "title": "label accuracy", "better": "higher", "about": "a share"},
 )
+SAMPLING = {"steps": [20, 20], "tau": [0.9], "guidance": 1.0, "solver": "euler", "weights": "ema"}
 TWO_ROWS = {"paradigm": ("flow matching", "DFM")}
 
 
@@ -31,6 +33,38 @@ def train_digest(row: str, seed: int = 0) -> str:
 
 def evaluate_digest(row: str, step: int, seed: int = 0) -> str:
     return f"evaluate {row} {step} {seed}"
+
+
+def protocol(metric: str, **changes: Any) -> dict[str, Any]:
+    """How a metric of the small plan is measured, with some fields changed."""
+    return {
+        "metric": metric,
+        "network": "lite0 block10",
+        "weights_sha256": "a5" * 32,
+        "preprocessing": "bicubic to 112",
+        "num_samples": 500,
+        "reference": "b7" * 32,
+        "guidance": 1.0,
+        "ema_decay": 0.999,
+        "label_sampling": "balanced",
+        "settings": "",
+        **changes,
+    }
+
+
+def protocols(**changes: Any) -> dict[str, dict[str, Any]]:
+    """The protocols of a task of the small plan, by metric."""
+    return {card["name"]: protocol(card["name"], **changes) for card in METRICS}
+
+
+def about(**changes: Any) -> bytes:
+    """An about.json whose protocols are those of the small plan, with some fields changed."""
+    return json.dumps({"notes": {}, "protocols": protocols(**changes)}).encode()
+
+
+def as_planned(task: EvaluateTask | FloorTask) -> bytes:
+    """The about.json of an evaluator that did what was planned."""
+    return json.dumps({"notes": {}, "protocols": {key: dict(p.values) for key, p in task.protocols.items()}}).encode()
 
 
 def plan_document(
@@ -45,7 +79,15 @@ def plan_document(
     Args: published: the paper's table. counterparts: the paper's part and guidance for some of our parts.
     """
     trials, tasks = [], {}
-    tasks["reference"] = {"kind": "reference", "title": "real, floor at 500 images", "inputs": [], "payload": {}}
+    tasks["reference"] = {"kind": "reference", "title": "real images, lite0", "inputs": [], "payload": {}}
+    tasks["probe"] = {"kind": "probe", "title": "labels, lite0", "inputs": ["reference"], "payload": {}}
+    tasks["floor"] = {
+        "kind": "floor",
+        "title": "500 real images",
+        "inputs": ["reference", "probe"],
+        "payload": {},
+        "protocols": protocols(ema_decay=0.0),
+    }
     for part, row, seed in ((part, row, seed) for part, rows in parts.items() for row in rows for seed in seeds):
         evaluations = [{"step": step, "digest": evaluate_digest(row, step, seed)} for step in STEPS]
         trials.append(
@@ -54,7 +96,7 @@ def plan_document(
         tasks[train_digest(row, seed)] = _train_task(row, seed)
         tasks |= {evaluate_digest(row, step, seed): _evaluate_task(row, step, seed) for step in STEPS}
     return {
-        "format": 1,
+        "format": 2,
         "sweep": "small",
         "title": "A small sweep",
         "file": "sweeps/small.yaml",
@@ -97,11 +139,13 @@ def _evaluate_task(row: str, step: int, seed: int) -> dict[str, Any]:
     return {
         "kind": "evaluate",
         "title": f"{row} @ {step}",
-        "inputs": [train_digest(row, seed), "reference"],
+        "inputs": [train_digest(row, seed), "reference", "probe"],
         "payload": {"evaluation": {"metrics": [card["name"] for card in METRICS]}},
         "step": step,
         "train": train_digest(row, seed),
-        "reference": "reference",
+        "floor": "floor",
+        "protocols": protocols(),
+        "sampling": dict(SAMPLING),
         "training_flops": step * FLOPS_PER_STEP,
         "training_images": step * BATCH_SIZE,
         "num_evaluations": 40,
@@ -110,8 +154,28 @@ def _evaluate_task(row: str, step: int, seed: int) -> dict[str, Any]:
     }
 
 
-def beside_table2(*, seeds: Sequence[int] = (0,), same_setting: bool = False, **changes: Any) -> PlanFile:
-    """A plan whose one part stands beside Table 2, ImageNet 512 px, guidance 1.5."""
+def change_protocols(document: dict[str, Any], row: str, **changes: Any) -> None:
+    """Change fields of the protocols of a row's evaluations."""
+    for task in document["tasks"].values():
+        if task["kind"] == "evaluate" and task["title"].startswith(f"{row} @ "):
+            task["protocols"] = {name: {**entry, **changes} for name, entry in task["protocols"].items()}
+
+
+AS_IN_TABLE_2 = {"network": "Inception-v3 pool3", "num_samples": 50_000, "guidance": 1.5}
+"""How the paper measured the part that `beside_table2` stands beside."""
+
+
+def beside_table2(
+    *,
+    seeds: Sequence[int] = (0,),
+    same_setting: bool = False,
+    measured: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    **changes: Any,
+) -> PlanFile:
+    """A plan whose one part stands beside Table 2, ImageNet 512 px, guidance 1.5.
+
+    Args: measured: fields of the protocols of some rows that are other than the paper's, if it is the same setting.
+    """
     document = plan_document(
         parts={"main": ("flow_matching", "cascaded", "pyramidal_flow", "dfm", "ours")},
         seeds=seeds,
@@ -122,6 +186,8 @@ def beside_table2(*, seeds: Sequence[int] = (0,), same_setting: bool = False, **
         },
         counterparts={"main": {"part": "imagenet_512", "guidance": 1.5}},
     )
+    for row in document["parts"][0]["rows"] if same_setting else ():
+        change_protocols(document, row["label"], **{**AS_IN_TABLE_2, **measured.get(row["label"], {})})
     return parse_plan(json.dumps({**document, **changes}))
 
 
@@ -187,15 +253,24 @@ class Database:
         (Path(root) / name).write_bytes(data)
 
     def fill(self, plan: PlanFile, values: Mapping[str, float]) -> None:
-        """A finished sweep: `fd` of a row's last step from `values`, twice that at the first; accuracy is fd / 100."""
-        floors = {"floor_fd": 1.25, "floor_accuracy": 0.97}
-        about = json.dumps({"python": "3.11", "source": {"git_commit": "abc1234"}, "packages": {"torch": "2.13"}})
-        self.run("reference", floors, files={"real.png": png(200), "provenance.json": about.encode()})
+        """A finished sweep: `fd` of a row's last step from `values`, twice that at the first; accuracy is fd / 100.
+
+        The standard error of `fd` is 2%; accuracy has none.
+        """
+        where = {"python": "3.11", "source": {"git_commit": "abc1234"}, "packages": {"torch": "2.13"}}
+        provenance = json.dumps(where).encode()
+        self.run("reference", {"accelerator_seconds": 7.5}, files={"real.png": png(200), "provenance.json": provenance})
+        self.run("probe", {"accelerator_seconds": 1.5})
+        floors = {"fd": 1.25, "fd_standard_error": 0.05, "accuracy": 0.97}
+        for digest, floor in plan.floors.items():
+            self.run(digest, floors, files={"about.json": as_planned(floor)})
         for digest in plan.trainings:
-            run_id = self.run(digest, {"seconds": 61.0}, files={"provenance.json": about.encode()})
+            run_id = self.run(digest, {"seconds": 61.0}, files={"provenance.json": provenance})
             for name in ("loss", "loss_stage_0"):
                 self.curve(run_id, name, [(step, 1.0 / step) for step in range(20, 201, 20)])
         for digest, task in plan.evaluations.items():
             value = values[task.title.partition(" @ ")[0]] * (1 if task.step == STEPS[-1] else 2)
             metrics = {"fd": value, "accuracy": value / 100, "seconds": 5.0, "images_per_second": 100.0}
-            self.run(digest, metrics, step=task.step, files={"samples.png": png(task.step % 256)})
+            metrics |= {"fd_standard_error": value / 50}
+            files = {"samples.png": png(task.step % 256), "about.json": as_planned(task)}
+            self.run(digest, metrics, step=task.step, files=files)

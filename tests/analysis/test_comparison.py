@@ -6,14 +6,20 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from analysis.about import About
 from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison, compare, order_of
 from analysis.errors import UserError
-from analysis.layouts import Cell, lay_out, measure
-from analysis.plan_file import Metric, PlanFile, parse_plan
+from analysis.layouts import Cell, lay_out
+from analysis.measurements import measure
+from analysis.plan_file import parse_plan
+from analysis.plan_types import Metric, PlanFile
+from analysis.protocols import parse_protocol
 from analysis.published import PublishedValue
 from analysis.records import Record
 from orchestration.plan import make_plan as plan_sweep
@@ -172,7 +178,7 @@ def test_one_seed_resolves_nothing() -> None:
     assert one_seed((1, 100), "12").best_resolved is False
 
 
-FD_CARD = Metric("fd", "FD", "lower", None, "a distance")
+FD_CARD = Metric("fd", "FD", "lower", "a distance")
 FD = {"flow_matching": 31.0, "cascaded": 28.0, "pyramidal_flow": 29.0, "dfm": 20.0, "ours": 18.0}
 
 
@@ -216,6 +222,84 @@ def test_a_ratio_stands_only_between_numbers_of_the_same_setting() -> None:
     assert {row.ratio for metric in other.metrics for row in metric.rows} == {None}
     (same,) = compared(beside_table2(same_setting=True), {"dfm": 8.56})
     assert [row.ratio for row in same.metrics[0].rows] == [None, None, None, 2.0, None]
+
+
+def obstacles_of(plan: PlanFile, values: Mapping[str, float] = FD) -> list[str]:
+    (part,) = compared(plan, values)
+    return [row.obstacle for row in part.metrics[0].rows]
+
+
+def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_with_it() -> None:
+    measured: dict[str, dict[str, Any]] = {
+        "cascaded": {"num_samples": 10_000},
+        "dfm": {"guidance": 1.0, "num_samples": 10_000},
+    }
+    plan = beside_table2(same_setting=True, measured=measured)
+    (part,) = compared(plan, FD)
+    fid, inception_score = part.metrics
+    assert [row.obstacle for row in fid.rows] == [
+        "",
+        "10,000 samples, the paper's 50,000",
+        "",
+        "10,000 samples, the paper's 50,000 and guidance 1, the paper's 1.5",
+        "",
+    ]
+    assert [row.ratio is None for row in fid.rows] == [False, True, False, True, True]
+    # The name of the paper's inception score says no number of samples.
+    assert [row.obstacle for row in inception_score.rows] == ["", "", "", "guidance 1, the paper's 1.5", ""]
+
+
+def test_a_value_on_features_of_another_network_is_never_compared() -> None:
+    networks: dict[str, dict[str, Any]] = {row: {"network": "EfficientNet-Lite0, ImageNet-1k: block10"} for row in FD}
+    plan = beside_table2(same_setting=True, measured=networks)
+    other = "features of EfficientNet-Lite0, ImageNet-1k: block10, the paper's of inception"
+    assert obstacles_of(plan) == [other] * 4 + [""]
+    (part,) = compared(plan, FD)
+    assert [metric.order for metric in part.metrics] == [None, None]
+
+
+def test_only_rows_that_were_measured_as_the_papers_count_in_the_order() -> None:
+    plan = beside_table2(same_setting=True, measured={"dfm": {"guidance": 1.0}})
+    order = compared(plan, FD)[0].metrics[0].order
+    assert order is not None
+    # Without dfm: pyramidal, flow matching, cascaded in the paper; cascaded, pyramidal, flow matching here.
+    assert counts(order) == (3, 1, 2, 0)
+    assert (order.best_published, order.best_ours) == (("pyramidal_flow",), ("cascaded",))
+
+
+def test_where_only_the_order_compares_samples_and_guidance_may_be_others() -> None:
+    plan = beside_table2(same_setting=False)
+    assert obstacles_of(plan) == [""] * 5
+    order = compared(plan, FD)[0].metrics[0].order
+    assert order is not None
+    assert counts(order) == (6, 4, 2, 0)
+
+
+@pytest.mark.parametrize("same_setting", [False, True])
+def test_rows_of_ours_that_do_not_compare_have_no_order(same_setting: bool) -> None:
+    plan = beside_table2(same_setting=same_setting)
+    digest = evaluate_digest("ours", 200)
+    task = plan.evaluations[digest]
+    changed = {"fd": parse_protocol({**task.protocols["fd"].values, "settings": "other"})}
+    task = replace(task, protocols={**task.protocols, **changed})
+    (part,) = compared(replace(plan, evaluations={**plan.evaluations, digest: task}), FD)
+    assert [metric.order is None for metric in part.metrics] == [True, False]
+    assert [metric.comparable for metric in part.metrics] == [False, True]
+
+
+def test_a_value_of_unknown_protocol_is_not_compared() -> None:
+    plan = beside_table2(same_setting=True)
+    digest = evaluate_digest("dfm", 200)
+    evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], protocols={})}
+    assert obstacles_of(replace(plan, evaluations=evaluations))[3] == "how it was measured is not known"
+
+
+def test_a_value_that_was_not_measured_as_planned_is_not_compared() -> None:
+    plan = beside_table2(same_setting=True)
+    recorded = parse_protocol({**plan.evaluations[evaluate_digest("dfm", 200)].protocols["fd"].values, "settings": "x"})
+    records = {evaluate_digest("dfm", 200): Record("done", {"fd": 4.0}, about=About(protocols={"fd": recorded}))}
+    (part,) = compare(plan, lay_out(plan, measure(plan, records), records))
+    assert part.metrics[0].rows[3].obstacle == "it was not measured as planned"
 
 
 def test_points_of_a_grid_are_joined_by_their_value() -> None:

@@ -9,13 +9,16 @@ import pytest
 
 from analysis.comparison import Order, compare
 from analysis.comparison_text import TextComparison, metric_title, order_sentence, terminal_text, text_comparison
-from analysis.layouts import lay_out, measure
+from analysis.layouts import lay_out
 from analysis.markup import markdown_comparison
-from analysis.plan_file import PlanFile, parse_plan
+from analysis.measurements import measure
+from analysis.plan_file import parse_plan
+from analysis.plan_types import PlanFile
 from analysis.records import Record
-from tests.analysis.builders import beside_table2, evaluate_digest, make_plan, plan_document
+from tests.analysis.builders import beside_table2, change_protocols, evaluate_digest, make_plan, plan_document
 
 OTHER_SETTING = "The paper's values are of another dataset, model and metric: only the order of the rows compares."
+SPREAD = "±: standard error over samples, of one seed; what another seed would give is not in it."
 ORDER = Order(6, 4, 1, 1, 5, 0, ("dfm",), ("dfm",), best_agrees=True, best_resolved=True)
 
 
@@ -90,6 +93,7 @@ def test_markdown_is_as_written_by_hand() -> None:
         "",
         f"{OTHER_SETTING}  ",
         "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance.  ",
+        f"{SPREAD}  ",
         "",
         "## Part main",
         "",
@@ -115,7 +119,7 @@ def test_a_terminal_shows_aligned_columns() -> None:
     comparison = in_words(beside_table2(), RECORDS)
     assert comparison is not None
     lines = terminal_text(comparison).splitlines()
-    assert lines[6:12] == [
+    assert lines[7:13] == [
         "                    FD-Lite0 ↓    paper: FID 50K    label accuracy ↑    paper: IS",
         "  flow_matching          31.00              4.73               0.250        138.9",
         "  cascaded              failed              5.68              failed        118.1",
@@ -136,6 +140,55 @@ def test_of_the_same_setting_the_ratio_stands_beside_and_the_warning_is_gone() -
         ["dfm", "20.00", "4.28", "4.67"],
         ["ours", "18.00", "–", "–"],
     ]
+
+
+def verdicts(**measured: Mapping[str, object]) -> tuple[str, ...]:
+    comparison = in_words(beside_table2(same_setting=True, measured=measured), RECORDS)
+    assert comparison is not None
+    return comparison.tables[0].orders
+
+
+def test_a_metric_of_other_samples_than_the_papers_has_no_verdict_but_this() -> None:
+    rows = ("flow_matching", "cascaded", "pyramidal_flow", "dfm", "ours")
+    plan = beside_table2(same_setting=True, measured={row: {"num_samples": 10_000} for row in rows})
+    comparison = in_words(plan, RECORDS)
+    assert comparison is not None
+    (table,) = comparison.tables
+    assert table.orders == (
+        "FD-Lite0: not comparable: 10,000 samples, the paper's 50,000.",
+        "label accuracy: 1 of 1 pairs agree; the best agrees (dfm).",
+    )
+    assert [row[3].text for row in table.rows] == ["not comparable"] * 4 + ["–"]
+    assert [row[6].text for row in table.rows] == ["0.00", "–", "–", "0.00", "–"]
+
+
+def test_rows_of_other_guidance_are_named_beside_the_order_of_the_rest() -> None:
+    assert verdicts(dfm={"guidance": 1.0})[0] == (
+        "FD-Lite0: no order to compare, since fewer than two rows have both values. "
+        "Not comparable: guidance 1, the paper's 1.5 (dfm)."
+    )
+    assert verdicts(cascaded={"guidance": 1.0}, pyramidal_flow={"guidance": 1.25})[0] == (
+        "FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). "
+        "Not comparable: guidance 1, the paper's 1.5 (cascaded); guidance 1.25, the paper's 1.5 (pyramidal_flow)."
+    )
+
+
+def test_our_own_rows_of_different_protocols_have_no_order_and_their_flag_is_noted() -> None:
+    document = plan_document(
+        parts={"p": ("dfm", "cascaded")},
+        published={"table": "table2", "metrics": {"fd": "fid_50k"}, "same_setting": False},
+        counterparts={"p": {"part": "imagenet_512", "guidance": 1.0}},
+    )
+    change_protocols(document, "dfm", num_samples=400)
+    comparison = in_words(parse_plan(json.dumps(document)), {})
+    assert comparison is not None
+    (table,) = comparison.tables
+    assert len(table.notes) == 1
+    assert table.orders == ("FD-Lite0: no order to compare, since our own rows do not compare by it.",)
+    assert table.notes[0] == (
+        "FD-Lite0, label accuracy: no row is best, since they were measured differently: "
+        "num_samples is 400 (dfm) and 500 (cascaded)."
+    )
 
 
 def test_several_seeds_are_said_to_resolve_what_their_intervals_do() -> None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from analysis.about import parse_about
 from analysis.drawing import DARK, LIGHT, _figure, draw
 from analysis.figures import Chart, Line, Panel, collect_convergence, collect_losses, slug, thin
-from analysis.layouts import measure
-from analysis.plan_file import PlanFile
+from analysis.measurements import measure
+from analysis.plan_file import parse_plan
+from analysis.plan_types import PlanFile
 from analysis.records import Record
-from tests.analysis.builders import FLOPS_PER_STEP, evaluate_digest, make_plan, train_digest
+from tests.analysis.builders import (
+    FLOPS_PER_STEP,
+    about,
+    change_protocols,
+    evaluate_digest,
+    make_plan,
+    plan_document,
+    train_digest,
+)
 
 PLAN = make_plan(seeds=(0, 1))
 RECORDS = {
-    "reference": Record("done", {"floor_fd": 1.25}),
+    "floor": Record("done", {"fd": 1.25}),
     **{evaluate_digest("DFM", 100, seed): Record("done", {"fd": 8.0 + seed}) for seed in (0, 1)},
     evaluate_digest("DFM", 200, 0): Record("done", {"fd": 4.0}),
     train_digest("DFM"): Record("running", curves={"loss": ((10, 2.0), (20, 1.0)), "loss_stage_0": ((10, 3.0),)}),
@@ -44,6 +57,52 @@ def test_a_row_keeps_its_colour_while_others_have_no_value() -> None:
 
 def test_the_alternative_text_tells_the_last_values() -> None:
     assert charts_of(PLAN, RECORDS)[0].about.endswith("Last values: DFM: 4.")
+
+
+def test_lines_of_one_protocol_have_no_caption() -> None:
+    assert charts_of(PLAN, RECORDS)[0].caption == ""
+
+
+def with_protocols(row: str, **changes: Any) -> PlanFile:
+    document = plan_document(seeds=(0, 1))
+    change_protocols(document, row, **changes)
+    return parse_plan(json.dumps(document))
+
+
+def test_lines_of_different_protocols_say_so_in_caption_and_alternative_text() -> None:
+    records = {**RECORDS, evaluate_digest("flow matching", 100): Record("done", {"fd": 9.0})}
+    (chart,) = charts_of(with_protocols("DFM", num_samples=10_000), records)
+    caption = "These lines do not compare: num_samples is 500 (flow matching) and 10,000 (DFM)."
+    assert chart.caption == caption
+    assert chart.panels[0].floor is None, "real images were measured as one of the rows at most"
+    assert chart.about.endswith(f"Last values: flow matching: 9, DFM: 4. {caption}")
+
+
+def test_a_line_that_was_not_measured_as_planned_says_so() -> None:
+    digest = evaluate_digest("DFM", 100, 1)
+    (chart,) = charts_of(PLAN, {**RECORDS, digest: Record("done", {"fd": 9.0}, about=parse_about(about(guidance=2)))})
+    assert chart.caption == ("These lines do not compare: not measured as planned: guidance is 2, planned 1 (DFM).")
+
+
+def test_real_images_that_were_measured_otherwise_are_not_drawn() -> None:
+    (chart,) = charts_of(with_protocols("DFM", num_samples=10_000), RECORDS)
+    assert chart.caption == ""
+    assert [panel.floor for panel in chart.panels] == [None, None]
+
+
+def test_a_metric_without_a_floor_has_no_dashed_line() -> None:
+    assert charts_of(PLAN, {**RECORDS, "floor": Record("done", {})})[0].panels[0].floor is None
+    evaluations = {key: replace(task, floor=None) for key, task in PLAN.evaluations.items()}
+    assert charts_of(replace(PLAN, evaluations=evaluations), RECORDS)[0].panels[0].floor is None
+
+
+@pytest.mark.parametrize("caption", ["", "a $x$ <b> & " * 40])
+def test_a_caption_is_drawn_as_it_is(caption: str) -> None:
+    panel = Panel("x", "y", (Line("a", (1.0,), (1.0,)),))
+    chart = Chart("x", "x", "x", (panel,), log_y=False, markers=True, caption=caption)
+    drawn = _figure(chart, LIGHT).get_suptitle().replace("\\$", "$")
+    assert " ".join(drawn.split()) == " ".join(caption.split())
+    assert draw(chart, "svg").startswith(b"<?xml")
 
 
 def test_a_wide_range_is_drawn_on_a_logarithmic_axis() -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.layouts import Section, lay_out, measure
-from analysis.plan_file import PlanFile
+from analysis.layouts import Section, lay_out
+from analysis.measurements import measure
+from analysis.plan_types import PlanFile
 from analysis.records import Record
 from tests.analysis.builders import FLOPS_PER_STEP, evaluate_digest, make_plan
 
@@ -103,20 +104,98 @@ def test_nan_and_infinity_are_never_best() -> None:
 
 
 def test_the_floor_is_what_real_images_score() -> None:
-    records = {"reference": Record("done", {"floor_fd": 1.25, "floor_accuracy": 0.97})}
+    records = {"floor": Record("done", {"fd": 1.25, "accuracy": 0.97})}
     (floor,) = first_section(make_plan(), records).floors
     assert (floor.label, [cell.mean for cell in floor.values]) == ("real images", [1.25, 0.97])
     assert not any(cell.best for cell in floor.values)
 
 
-def test_each_reference_of_a_part_has_its_own_floor() -> None:
+def test_each_floor_of_a_part_has_its_own_row() -> None:
     plan = make_plan()
     digest = evaluate_digest("DFM", 200)
-    evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], reference="second")}
-    second = replace(plan.references["reference"], digest="second", title="other")
-    plan = replace(plan, evaluations=evaluations, references={**plan.references, "second": second})
+    evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], floor="second")}
+    second = replace(plan.floors["floor"], digest="second", title="other")
+    plan = replace(plan, evaluations=evaluations, floors={**plan.floors, "second": second})
     labels = [floor.label for floor in first_section(plan, {}).floors]
-    assert labels == ["real images (real, floor at 500 images)", "real images (other)"]
+    assert labels == ["real images (500 real images)", "real images (other)"]
+
+
+def test_an_evaluation_without_a_floor_has_no_row_of_real_images() -> None:
+    plan = make_plan()
+    evaluations = {key: replace(task, floor=None) for key, task in plan.evaluations.items()}
+    assert first_section(replace(plan, evaluations=evaluations), {}).floors == ()
+
+
+def test_a_metric_without_a_floor_is_absent_and_not_missing() -> None:
+    plan = make_plan()
+    floor = replace(plan.floors["floor"], protocols={"fd": plan.floors["floor"].protocols["fd"]})
+    plan = replace(plan, floors={"floor": floor})
+    for record, statuses in (
+        (Record("missing"), ["missing", "not planned"]),
+        (Record("failed"), ["failed", "not planned"]),
+        (Record("done", {"fd": 1.25}), ["done", "not planned"]),
+        (Record("done", {}), ["not planned", "not planned"]),
+    ):
+        (found,) = first_section(plan, {"floor": record}).floors
+        assert [cell.status for cell in found.values] == statuses
+
+
+def test_a_failed_floor_hides_nothing_of_the_table() -> None:
+    records = {
+        evaluate_digest("flow matching", 200): done(5.0),
+        evaluate_digest("DFM", 200): done(4.0),
+        "floor": Record("failed", failure="no images"),
+    }
+    section = first_section(make_plan(), records)
+    assert [row.cells[0].mean for row in section.rows] == [5.0, 4.0]
+    assert section.rows[1].cells[0].best
+    assert [cell.status for cell in section.floors[0].values] == ["failed", "failed"]
+
+
+def with_error(value: float, error: float) -> Record:
+    return Record("done", {"fd": value, "fd_standard_error": error, "accuracy": 0.5})
+
+
+def test_a_cell_of_one_seed_carries_the_standard_error_of_its_value() -> None:
+    records = {evaluate_digest("DFM", 200): with_error(4.0, 0.25), "floor": with_error(1.0, 0.125)}
+    section = first_section(make_plan(), records)
+    assert [cell.standard_error for cell in section.rows[1].cells] == [0.25, None]
+    assert [cell.standard_error for cell in section.floors[0].values] == [0.125, None]
+
+
+def test_cells_of_several_seeds_have_an_interval_over_seeds_and_no_standard_error() -> None:
+    plan = make_plan(seeds=(0, 1))
+    records = {evaluate_digest("DFM", 200, seed): with_error(4.0 + seed, 0.25) for seed in (0, 1)}
+    records |= {evaluate_digest("flow matching", 200, 0): with_error(4.0, 0.25), "floor": with_error(1.0, 0.125)}
+    section = first_section(plan, records)
+    assert [row.cells[0].standard_error for row in section.rows] == [None, None]
+    assert section.floors[0].values[0].standard_error is None
+    assert [m.standard_error for m in measure(plan, records) if m.value == 5.0] == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "kept"),
+    [
+        (4.0, 0.0, 0.0),
+        (4.0, math.nan, None),
+        (4.0, -0.1, None),
+        (4.0, math.inf, None),
+        (4.0, -math.inf, None),
+        (math.nan, 0.1, None),
+        (math.inf, 0.1, None),
+    ],
+)
+def test_only_a_finite_value_has_a_standard_error_and_only_one_that_can_be(
+    value: float, error: float, kept: float | None
+) -> None:
+    section = first_section(make_plan(), {evaluate_digest("DFM", 200): with_error(value, error)})
+    assert section.rows[1].cells[0].standard_error == kept
+
+
+def test_a_standard_error_without_its_value_is_none() -> None:
+    record = Record("done", {"fd_standard_error": 0.1, "accuracy": 0.5})
+    cell = first_section(make_plan(), {evaluate_digest("DFM", 200): record}).rows[1].cells[0]
+    assert (cell.status, cell.standard_error) == ("missing", None)
 
 
 def with_flops(**flops: int) -> Section:

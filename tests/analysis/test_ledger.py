@@ -1,4 +1,4 @@
-"""Costs, gaps and provenance by known answers."""
+"""Costs and provenance by known answers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from analysis.layouts import measure
-from analysis.ledger import duration, evaluation_ledger, failures, provenance, training_ledger, warnings
+from analysis.ledger import duration, evaluation_ledger, provenance, training_ledger
 from analysis.records import Record
 from tests.analysis.builders import evaluate_digest, make_plan, train_digest
 
@@ -31,8 +30,18 @@ def test_the_ledger_counts_each_training_once() -> None:
 def test_evaluations_are_counted_with_their_samples_and_seconds() -> None:
     records = {evaluate_digest("DFM", 100): Record("done", COSTS)}
     table = evaluation_ledger(PLAN, records)
-    assert table.rows[2] == ("DFM @ 100", "done", "500", "40", "7.00 × 10¹⁰", "5.0 s", "9.5 s", "100")
-    assert table.total == ("all", "1 of 4 done", "2,000", "", "2.80 × 10¹¹", "5.0 s", "9.5 s", "")
+    assert table.rows[2] == ("DFM @ 100", "done", "500", "40", "7.00 × 10¹⁰", "9.5 s", "100")
+    assert table.total == ("all", "1 of 4 done", "2,000", "", "2.80 × 10¹¹", "9.5 s", "")
+
+
+def test_evaluations_cost_what_was_made_for_them() -> None:
+    half = {**COSTS, "network_evaluations": 500 * 40 / 2}
+    kept = {"accelerator_seconds": 0.0, "network_evaluations": 0.0}
+    records = {evaluate_digest("DFM", 100): Record("done", half), evaluate_digest("DFM", 200): Record("done", kept)}
+    table = evaluation_ledger(PLAN, records)
+    assert [row[4] for row in table.rows[2:]] == ["3.50 × 10¹⁰", "0"]
+    assert table.rows[3][-1] == "–"  # it sampled nothing, at no speed
+    assert table.total[4] == "1.75 × 10¹¹"
 
 
 @pytest.mark.parametrize(
@@ -48,21 +57,6 @@ def test_evaluations_are_counted_with_their_samples_and_seconds() -> None:
 )
 def test_durations_read_naturally(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_failures_carry_their_message_and_recovered_ones_are_warnings() -> None:
-    records = {
-        train_digest("DFM"): Record("failed", failure="loss is NaN at step 12"),
-        evaluate_digest("DFM", 100): Record("done", {"fd": math.inf, "accuracy": 0.5}, failure="worker died"),
-    }
-    assert [(note.about, note.message) for note in failures(PLAN, records)] == [
-        ("training DFM, seed=0", "loss is NaN at step 12")
-    ]
-    assert [note.message for note in warnings(PLAN, records, measure(PLAN, records))] == [
-        "6 of 8 measurements: missing.",
-        "fd is inf; it is never best.",
-        "an attempt failed: worker died",
-    ]
 
 
 def test_provenance_states_what_all_runs_share_once_and_counts_what_differs() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import UserError
-from analysis.plan_file import PartCounterpart, TableCounterpart, parse_plan, read_plan
+from analysis.plan_file import parse_plan, read_plan
+from analysis.plan_types import PartCounterpart, TableCounterpart
 from orchestration.plan import make_plan as plan_sweep
 from orchestration.plan import plan_json
 from orchestration.spec import load_sweep
-from tests.analysis.builders import make_plan, plan_document
+from tests.analysis.builders import SAMPLING, evaluate_digest, make_plan, plan_document, protocol
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ def test_the_plan_that_orchestration_publishes_is_read_whole() -> None:
     published = plan_sweep(load_sweep(ROOT / "sweeps/quickstart.yaml"))
     plan = parse_plan(plan_json(published, "sqlite:///x.db"))
     assert plan.sweep == "quickstart"
-    assert plan.digests == set(published.tasks)
+    assert set(plan.kinds) == set(published.tasks)
     assert [(t.part, t.row, t.seed, t.train, t.evaluations) for t in plan.trials] == [
         (t.part, t.row, t.seed, t.trains[-1], t.evaluations) for t in published.trials
     ]
@@ -30,11 +31,70 @@ def test_the_plan_that_orchestration_publishes_is_read_whole() -> None:
 
 def test_a_plan_of_another_format_is_refused_with_both_numbers() -> None:
     text = json.dumps({**plan_document(), "format": 7})
-    with pytest.raises(UserError, match=r"x\.json: plan format 7, this analysis reads format 1; submit"):
+    with pytest.raises(UserError, match=r"x\.json: plan format 7, this analysis reads format 2; submit"):
         parse_plan(text, "x.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "tasks": []}'])
+def test_a_plan_of_the_format_before_says_how_to_go_on() -> None:
+    text = json.dumps({**plan_document(), "format": 1})
+    with pytest.raises(UserError, match=r"plan format 1, .* format 2; submit the sweep again with this version, or"):
+        parse_plan(text)
+
+
+def test_protocols_floors_and_samplings_are_read() -> None:
+    plan = make_plan()
+    task = plan.evaluations[evaluate_digest("DFM", 200)]
+    assert task.protocols["fd"].values == protocol("fd")
+    assert (task.protocols["fd"].num_samples, task.protocols["fd"].guidance) == (500, 1.0)
+    assert task.sampling == SAMPLING
+    assert task.floor == "floor"
+    assert plan.floors["floor"].protocols["fd"].values == protocol("fd", ema_decay=0.0)
+    assert (plan.probes["probe"].title, plan.references["reference"].title) == ("labels, lite0", "real images, lite0")
+
+
+def test_an_evaluation_may_have_no_floor() -> None:
+    document = plan_document()
+    document["tasks"][evaluate_digest("DFM", 200)]["floor"] = None
+    assert parse_plan(json.dumps(document)).evaluations[evaluate_digest("DFM", 200)].floor is None
+
+
+def test_a_task_of_a_kind_yet_unknown_is_left_alone() -> None:
+    document = plan_document()
+    document["tasks"]["new"] = {"kind": "distil", "title": "x", "inputs": [], "payload": {}}
+    assert parse_plan(json.dumps(document)) == make_plan()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"floor": "absent"}, "the floor 'absent' of 'DFM @ 200' is no floor task"),
+        ({"floor": "reference"}, "the floor 'reference' of 'DFM @ 200' is no floor task"),
+        ({"floor": ["floor"]}, "not a sweep's plan"),
+        ({"protocols": {"fd": {"metric": "fd"}}}, "a protocol lacks network, weights_sha256, preprocessing, num_sam"),
+        ({"protocols": {"fd": None}}, "a protocol is a JSON object, not null"),
+        ({"protocols": []}, "not a sweep's plan"),
+        ({"protocols": {"fd": protocol("fd", num_samples="500")}}, "num_samples .* is a whole number, not '500'"),
+        ({"protocols": {"fd": protocol("fd", num_samples=True)}}, "num_samples .* is a whole number, not True"),
+        ({"protocols": {"fd": protocol("fd", guidance=None)}}, "guidance .* is a finite number, not None"),
+        ({"sampling": 3}, "not a sweep's plan"),
+    ],
+)
+def test_an_evaluation_that_is_not_whole_is_refused(change: dict[str, object], message: str) -> None:
+    document = plan_document()
+    document["tasks"][evaluate_digest("DFM", 200)] |= change
+    with pytest.raises(UserError, match=message):
+        parse_plan(json.dumps(document))
+
+
+@pytest.mark.parametrize("key", ["floor", "protocols", "sampling"])
+def test_an_evaluation_without_a_key_is_refused_by_its_name(key: str) -> None:
+    document = plan_document()
+    del document["tasks"][evaluate_digest("DFM", 200)][key]
+    with pytest.raises(UserError, match=f"lacks key '{key}'"):
+        parse_plan(json.dumps(document))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "tasks": []}'])
 def test_what_is_not_a_plan_is_refused_by_name(text: str) -> None:
     with pytest.raises(UserError, match=r"x\.json: not a sweep's plan"):
         parse_plan(text, "x.json")

@@ -7,7 +7,14 @@ from collections import Counter
 import pytest
 
 from analysis.errors import UserError
-from analysis.published import check_published_metrics, find_published, has_published, published_parts
+from analysis.published import (
+    check_published_metrics,
+    find_published,
+    has_published,
+    published_network,
+    published_num_samples,
+    published_parts,
+)
 
 DEFAULT_ROWS = {
     "a_first_stage_probability": "0.9",
@@ -105,6 +112,27 @@ def test_a_table_knows_its_parts() -> None:
     assert not has_published("table2", "autoencoder")
     with pytest.raises(UserError, match="'table5' is not a table"):
         has_published("table5", "autoencoder")
+
+
+@pytest.mark.parametrize(
+    ("metric", "samples", "network"),
+    [
+        ("fid_50k", 50_000, "inception"),
+        ("fdd_10k", 10_000, "dinov2"),
+        ("frame_fid_10k", 10_000, "inception"),
+        ("fvd_10k", 10_000, "i3d"),
+        ("is", None, "inception"),
+        ("clipsim", None, "clip"),
+        ("peak_memory_gb", None, None),
+    ],
+)
+def test_a_metric_says_its_samples_and_its_network(metric: str, samples: int | None, network: str | None) -> None:
+    assert (published_num_samples(metric), published_network(metric)) == (samples, network)
+
+
+def test_every_metric_of_sampled_images_has_its_network() -> None:
+    sampled = {metric for part in published_parts() if part.guidance is not None for metric in part.metrics}
+    assert all(published_network(metric) for metric in sampled)
 
 
 def test_a_metric_that_a_table_does_not_have_is_named() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 
+from analysis.about import About
 from analysis.address import ui_command, without_password
 from analysis.errors import UserError
 from analysis.records import read_records
-from tests.analysis.builders import Database, evaluate_digest, make_plan, png, train_digest
+from tests.analysis.builders import Database, about, evaluate_digest, make_plan, png, protocol, train_digest
 
 DIGEST = evaluate_digest("DFM", 200)
 
@@ -77,6 +79,52 @@ def test_artifacts_are_read_and_broken_ones_left_out(database: Database) -> None
     records = read_records(make_plan(uri=database.uri))
     assert (records[DIGEST].image, records[DIGEST].provenance) == (png(), {"python": "3.11"})
     assert (records[broken].image, records[broken].provenance) == (None, {})
+
+
+@pytest.mark.parametrize("digest", [DIGEST, "floor"])
+def test_what_a_run_says_of_its_numbers_is_read(database: Database, digest: str) -> None:
+    said = {"notes": {"fd": ["few samples"]}, "protocols": {"fd": protocol("fd")}}
+    database.run(digest, {"fd": 1.0}, files={"about.json": json.dumps(said).encode()})
+    found = read_records(make_plan(uri=database.uri))[digest].about
+    assert (found.notes, found.problems) == ({"fd": ("few samples",)}, ())
+    assert found.protocols["fd"].values == protocol("fd")
+
+
+def test_a_run_that_says_nothing_has_no_problem(database: Database) -> None:
+    database.run(DIGEST, {"fd": 1.0})
+    assert read_records(make_plan(uri=database.uri))[DIGEST].about == About()
+
+
+def test_only_runs_that_measure_are_asked_what_they_say(database: Database) -> None:
+    for digest in ("reference", "probe", train_digest("DFM")):
+        database.run(digest, files={"about.json": b"{"})
+    assert [record.about for record in read_records(make_plan(uri=database.uri)).values()] == [About()] * 3
+
+
+def test_of_duplicate_runs_number_and_protocol_come_from_the_same_one(database: Database) -> None:
+    database.run(DIGEST, {"fd": 1.0, "fd_standard_error": 0.1}, files={"about.json": about(num_samples=100)})
+    database.run(DIGEST, {"fd": 2.0}, files={"about.json": about(num_samples=200)})
+    database.run(DIGEST, {"fd": 3.0}, status="failed", files={"about.json": b"{"})
+    record = read_records(make_plan(uri=database.uri))[DIGEST]
+    assert record.metrics == {"fd": 2.0}
+    assert record.about.protocols["fd"].num_samples == 200
+    assert record.about.problems == ()
+
+
+def test_a_broken_about_file_leaves_the_numbers(database: Database) -> None:
+    database.run(DIGEST, {"fd": 1.0}, files={"about.json": b'{"notes": '})
+    record = read_records(make_plan(uri=database.uri))[DIGEST]
+    assert record.metrics == {"fd": 1.0}
+    assert record.about == About(problems=("about.json is not a JSON object; it is left out",))
+
+
+def test_tasks_of_every_kind_have_records(database: Database) -> None:
+    kinds = ("reference", "probe", "floor", train_digest("DFM"), DIGEST)
+    for digest in kinds:
+        database.run(digest, files={"real.png": png()})
+    records = read_records(make_plan(uri=database.uri))
+    assert set(records) == set(kinds)
+    assert [digest for digest, record in records.items() if record.image] == ["reference"]
 
 
 def test_more_runs_than_a_page_are_all_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,12 +12,15 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from analysis.about import About
 from analysis.errors import UserError
+from analysis.plan_file import parse_plan
 from analysis.records import Record
 from analysis.report import comparison_with_paper, render_report, write_report
 from tests.analysis.builders import (
     Database,
     beside_table2,
+    change_protocols,
     evaluate_digest,
     make_plan,
     plan_document,
@@ -60,7 +65,7 @@ def test_a_finished_sweep_gives_the_whole_report(database: Database, tmp_path: P
         for ending in ("png", "svg")
     }
     assert files[f"samples/DFM-step200-{evaluate_digest('DFM', 200)[:8]}.png"] == png(200)
-    assert b"| DFM | **20.00** | 0.200 |" in files["table.md"]
+    assert "| DFM | **20.00 ± 0.40** | 0.200 |".encode() in files["table.md"]
 
 
 def test_two_reports_of_the_same_records_are_byte_identical(database: Database, tmp_path: Path) -> None:
@@ -151,6 +156,91 @@ def test_the_page_flags_the_table_of_a_part_of_unequal_compute() -> None:
     assert page.index("<h3>Part p</h3>") < page.index(flag) < page.index("<h3>Part q</h3>")
 
 
+def section_of(page: str, name: str) -> str:
+    start = page.index(f'<section id="{name}">')
+    return page[start : page.index("</section>", start)]
+
+
+def test_the_page_flags_rows_of_different_protocols_above_their_table_and_in_their_charts() -> None:
+    document = plan_document()
+    change_protocols(document, "DFM", num_samples=10_000)
+    records = {
+        evaluate_digest(row, 200): Record("done", {"fd": fd, "accuracy": 0.5})
+        for row, fd in (("flow matching", 3.0), ("DFM", 2.0))
+    }
+    files = render_report(parse_plan(json.dumps(document)), records)
+    page = files["report.html"].decode()
+    results, values = section_of(page, "results"), "num_samples is 500 (flow matching) and 10,000 (DFM)."
+    reason = "no row is best, since they were measured differently"
+    flag = f'<p class="flag">FD-Lite0, label accuracy: {reason}: {values}</p>'
+    assert results.index(flag) < results.index("<table>")
+    assert 'class="best"' not in page
+    assert "best FD-Lite0" not in page
+    assert f'<span class="flag">These lines do not compare: {values}</span>' in section_of(page, "convergence")
+    drawn = files["figures/convergence-1-paradigm-fd.svg"]
+    assert b"These lines do not compare" in drawn
+    assert base64.b64encode(drawn) not in page.encode(), "the file carries the caption itself, the page beside it"
+
+
+def test_the_page_lists_protocols_samplings_and_the_notes_of_runs() -> None:
+    said = About({"fd": ("<few> samples",)})
+    records = {evaluate_digest("DFM", 200): Record("done", {"fd": 2.0, "fd_standard_error": 0.25}, about=said)}
+    page = render_report(make_plan(), records)["report.html"].decode()
+    protocols = section_of(page, "protocols")
+    assert protocols.count("<td>lite0 block10</td>") == 4
+    assert '<tr><th scope="row">paradigm / flow matching, paradigm / DFM</th><td>20, 20</td>' in protocols
+    assert '<a href="#protocols">' in page
+    assert "<li><b>FD-Lite0: paradigm / DFM</b>: &lt;few&gt; samples</li>" in section_of(page, "notes")
+    results = section_of(page, "results")
+    assert "<td>2.000 ± 0.250</td>" in results
+    assert "±: standard error over samples, of one seed" in results
+
+
+def test_the_page_says_which_uncertainty_several_seeds_have() -> None:
+    results = section_of(render_report(make_plan(seeds=(0, 1)), {})["report.html"].decode(), "results")
+    assert "±: 95% t-interval over n seeds." in results
+    assert "standard error" not in results
+
+
+def test_a_failed_floor_leaves_the_table_and_is_among_the_failures(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri)
+    for row, fd in (("flow matching", 3.0), ("DFM", 2.0)):
+        database.run(evaluate_digest(row, 200), {"fd": fd, "accuracy": 0.5}, step=200)
+    database.run("floor", status="failed", tags={"failure": "no images"})
+    written = write_report(plan, str(tmp_path))
+    assert (written.num_filled, written.num_cells) == (4, 4)
+    table = (tmp_path / "table.md").read_text()
+    assert "| DFM | **2.000** | 0.500 |" in table
+    assert "| real images | failed | failed |" in table
+    page = (tmp_path / "report.html").read_text()
+    assert "<li><b>floor 500 real images</b>: no images</li>" in section_of(page, "notes")
+
+
+def test_a_sweep_without_floors_does_not_speak_of_real_images() -> None:
+    plan = make_plan()
+    evaluations = {key: replace(task, floor=None) for key, task in plan.evaluations.items()}
+    plan = replace(plan, evaluations=evaluations, floors={})
+    page = render_report(plan, {})["report.html"].decode()
+    assert "real images" not in section_of(page, "results")
+
+
+def test_a_database_of_broken_about_files_gives_a_report_that_says_so(database: Database, tmp_path: Path) -> None:
+    plan = make_plan(uri=database.uri)
+    broken = {"DFM": b'{"notes": [], "protocols": {"fd": {"num_samples": "NaN"}}}', "flow matching": b"null"}
+    for row, data in broken.items():
+        database.run(
+            evaluate_digest(row, 200),
+            {"fd": len(row), "fd_standard_error": math.nan, "accuracy": 0.5, "accuracy_standard_error": -1.0},
+            step=200,
+            files={"about.json": data},
+        )
+    write_report(plan, str(tmp_path))
+    assert "| DFM | **3.00** | 0.500 |" in (tmp_path / "table.md").read_text()
+    notes = section_of((tmp_path / "report.html").read_text(), "notes")
+    assert notes.count("about.json") == 3
+    assert notes.count("it is not shown") == 4
+
+
 def test_the_comparison_is_for_a_terminal_and_empty_without_anything_to_compare(database: Database) -> None:
     plan = beside_table2(tracking_uri=database.uri)
     assert comparison_with_paper(plan) == ""
@@ -165,8 +255,6 @@ def test_hostile_text_cannot_become_markup() -> None:
     document = plan_document(parts={attack: (attack, '"><img src=x>')})
     document |= {"title": attack, "sweep": attack, "file": attack, "experiment": attack}
     document["metrics"] = [{**document["metrics"][0], "title": attack, "about": attack}]
-    from analysis.plan_file import parse_plan
-
     about = {attack: attack, "nested": {attack: attack}}
     record = Record("done", {"fd": 1.0}, image=png(), provenance=about, failure=attack, warning=attack)
     page = render_report(parse_plan(json.dumps(document)), {evaluate_digest(attack, 200): record})[

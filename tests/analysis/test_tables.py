@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from analysis.layouts import Cell, lay_out, measure
+from analysis.about import parse_about
+from analysis.layouts import Cell, lay_out
 from analysis.markup import escape_latex, escape_markdown, latex_table, markdown_table
-from analysis.plan_file import PlanFile
+from analysis.measurements import measure
+from analysis.plan_file import parse_plan
+from analysis.plan_types import PlanFile
+from analysis.protocols import parse_protocol
 from analysis.records import Record
 from analysis.tables import TextTable, cell_text, csv_table, decimals_for, scientific, text_tables
-from tests.analysis.builders import evaluate_digest, make_plan
+from tests.analysis.builders import about, change_protocols, evaluate_digest, make_plan, plan_document, protocol
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -33,8 +38,12 @@ def tables_of(plan: PlanFile, records: Mapping[str, Record]) -> tuple[TextTable,
     return text_tables(plan, lay_out(plan, measure(plan, records), records))
 
 
+LATEX_LEGEND = (
+    r"\multicolumn{6}{l}{\footnotesize $\pm$: standard error over samples, of one seed; "
+    r"what another seed would give is not in it.} \\"
+)
 RECORDS = {
-    "reference": Record("done", {"floor_fd": 1.25, "floor_accuracy": 0.97}),
+    "floor": Record("done", {"fd": 1.25, "accuracy": 0.97}),
     evaluate_digest("flow matching", 200): Record("done", {"fd": 31.4159, "accuracy": 0.5}),
     evaluate_digest("DFM", 200): Record("done", {"fd": 27.1828, "accuracy": 0.75}),
 }
@@ -59,7 +68,51 @@ def test_latex_is_as_written_by_hand() -> None:
     assert lines[1:3] == [r"\begin{tabular}{lrrrrr}", r"\toprule"]
     assert lines[3].startswith(r" & FD-Lite0 $\downarrow$ & label accuracy $\uparrow$ & training steps")
     assert r"DFM & \textbf{27.18} & \textbf{0.750} & 200 & 2.00 $\times$ 10\textsuperscript{11} & 40 \\" in lines
-    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    assert lines[-3:] == [r"\bottomrule", LATEX_LEGEND, r"\end{tabular}"]
+
+
+def with_errors(plan: PlanFile) -> dict[str, Record]:
+    """A finished sweep whose distances have standard errors."""
+    values = {"flow matching": 31.4159, "DFM": 27.1828}
+    records = {"floor": Record("done", {"fd": 1.25, "fd_standard_error": 0.001, "accuracy": 0.97})}
+    for digest, task in plan.evaluations.items():
+        value = values[task.title.partition(" @ ")[0]]
+        records[digest] = Record("done", {"fd": value, "fd_standard_error": 0.271, "accuracy": 0.5})
+    return records
+
+
+def test_a_table_of_one_seed_shows_standard_errors_and_says_so() -> None:
+    plan = make_plan()
+    markdown = markdown_table(plan, tables_of(plan, with_errors(plan))).splitlines()
+    assert [line.split(" | ")[1] for line in markdown[6:9]] == ["31.42 ± 0.27", "**27.18 ± 0.27**", "1.25 ± &lt;0.01"]
+    assert markdown[-1].endswith(
+        "±: standard error over samples, of one seed; what another seed would give is not in it."
+    )
+
+
+def test_a_table_of_several_seeds_shows_intervals_and_says_so() -> None:
+    plan = make_plan(seeds=(0, 1))
+    tables = tables_of(plan, with_errors(plan))
+    markdown = markdown_table(plan, tables).splitlines()
+    assert [line.split(" | ")[1] for line in markdown[6:9]] == ["31.42 ± 0.00 (n=2)", "**27.18 ± 0.00 (n=2)**", "1.25"]
+    assert markdown[-1].endswith("±: 95% t-interval over n seeds.")
+    legend = r"\multicolumn{6}{l}{\footnotesize $\pm$: 95\% t-interval over n seeds.} \\"
+    assert legend in latex_table(plan, tables).splitlines()
+    assert "standard error" not in "".join(markdown)
+
+
+def test_rows_of_different_protocols_stand_under_their_flag_and_none_is_bold() -> None:
+    document = plan_document()
+    change_protocols(document, "DFM", num_samples=10_000)
+    plan = parse_plan(json.dumps(document))
+    tables = tables_of(plan, RECORDS)
+    markdown = markdown_table(plan, tables).splitlines()
+    flag = "FD-Lite0, label accuracy: no row is best, since they were measured differently: "
+    assert markdown[4] == rf"**{flag}num\_samples is 500 (flow matching) and 10,000 (DFM).**"
+    assert "| DFM | 27.18 | 0.750 |" in markdown[9]
+    latex = latex_table(plan, tables).splitlines()
+    escaped = rf"{flag}num\_samples is 500 (flow matching) and 10,000 (DFM)."
+    assert latex[6] == rf"\multicolumn{{6}}{{p{{0.95\linewidth}}}}{{\textbf{{{escaped}}}}} \\"
 
 
 def unequal_plan(flops: int, *, equal_compute: bool = True) -> PlanFile:
@@ -81,31 +134,28 @@ def unequal_plan(flops: int, *, equal_compute: bool = True) -> PlanFile:
     ],
 )
 def test_a_part_of_unequal_compute_carries_a_flag(flops: int, flag: str) -> None:
-    assert [table.flag for table in tables_of(unequal_plan(flops), {})] == ["", flag]
+    assert [table.flags for table in tables_of(unequal_plan(flops), {})] == [(), (flag,) if flag else ()]
 
 
 def test_the_flag_says_if_the_sweep_allows_unequal_compute() -> None:
     *_, table = tables_of(unequal_plan(274 * 10**9, equal_compute=False), {})
-    assert table.flag == "Unequal training compute: rows differ by up to 37% (the sweep allows it)."
+    assert table.flags == ("Unequal training compute: rows differ by up to 37% (the sweep allows it).",)
 
 
-def test_the_flag_stands_under_its_own_part_in_markdown_and_latex() -> None:
+def test_the_flag_stands_above_the_table_of_its_own_part_in_markdown_and_latex() -> None:
     plan = unequal_plan(274 * 10**9)
     tables = tables_of(plan, RECORDS)
     markdown, latex = markdown_table(plan, tables).splitlines(), latex_table(plan, tables).splitlines()
     (place,) = [index for index, line in enumerate(markdown) if "Unequal" in line]
     assert markdown[place - 2 : place + 2] == [
-        "| real images | 1.25 | 0.970 | – | – | – |",
+        "## Part q",
         "",
         "**Unequal training compute: rows differ by up to 37%.**",
         "",
     ]
-    assert latex[-3:] == [
-        r"\multicolumn{6}{l}{\textbf{Unequal training compute: rows differ by up to 37\%.}} \\",
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    assert "Unequal" not in "".join(latex[:-3])
+    flag = r"\multicolumn{6}{p{0.95\linewidth}}{\textbf{Unequal training compute: rows differ by up to 37\%.}} \\"
+    assert [line for line in latex if "Unequal" in line] == [flag]
+    assert latex[latex.index(flag) - 1] == r"\multicolumn{6}{l}{\emph{Part q}} \\"
 
 
 def test_csv_has_a_line_for_every_measurement_at_full_precision() -> None:
@@ -115,12 +165,35 @@ def test_csv_has_a_line_for_every_measurement_at_full_precision() -> None:
         evaluate_digest("DFM", 200): Record("done", {"fd": value, "accuracy": math.nan}),
     }
     lines = list(csv.DictReader(io.StringIO(csv_table(measure(make_plan(), records)))))
-    columns = "part,row,seed,step,metric,better,value,status,digest,training_flops,training_images"
-    assert list(lines[0]) == columns.split(",")
+    columns = "part,row,seed,step,metric,better,value,standard_error,status,protocol,digest,training_flops"
+    assert list(lines[0]) == [*columns.split(","), "training_images"]
     assert len(lines) == 8
     assert float(lines[6]["value"]) == value
     assert (lines[7]["value"], lines[7]["better"], lines[7]["training_images"]) == ("nan", "higher", "6400")
     assert [(line["value"], line["status"]) for line in lines[3:5]] == [("", "missing"), ("", "failed")]
+
+
+def test_csv_has_the_standard_error_and_the_id_of_the_protocol_of_each_measurement() -> None:
+    document = plan_document(seeds=(0, 1))
+    change_protocols(document, "flow matching", guidance=1.5)
+    del document["tasks"][evaluate_digest("flow matching", 100, 0)]["protocols"]["fd"]
+    plan = parse_plan(json.dumps(document))
+    said = parse_about(about(num_samples=400))
+    records = {
+        evaluate_digest("DFM", 200, 0): Record("done", {"fd": 4.0, "fd_standard_error": 0.1 + 0.2}),
+        evaluate_digest("DFM", 200, 1): Record("done", {"fd": 5.0, "fd_standard_error": -1.0}, about=said),
+    }
+    lines = list(csv.DictReader(io.StringIO(csv_table(measure(plan, records)))))
+    found = {
+        (line["row"], line["seed"], line["step"]): (line["standard_error"], line["protocol"])
+        for line in lines
+        if line["metric"] == "fd"
+    }
+    assert found["DFM", "0", "200"] == (repr(0.1 + 0.2), parse_protocol(protocol("fd")).id)
+    assert found["DFM", "1", "200"] == ("", parse_protocol(protocol("fd", num_samples=400)).id)
+    assert found["DFM", "0", "100"] == ("", parse_protocol(protocol("fd")).id)
+    assert found["flow matching", "0", "200"] == ("", parse_protocol(protocol("fd", guidance=1.5)).id)
+    assert found["flow matching", "0", "100"] == ("", "")
 
 
 def test_hostile_labels_come_back_whole_from_csv() -> None:
@@ -164,6 +237,10 @@ def test_text_is_escaped(text: str, markdown: str, latex: str) -> None:
         (Cell("done", 12.344, 0.5, 3, 3), "12.34 ± 0.50 (n=3)"),
         (Cell("done", 12.344, 0.5, 2, 3), "12.34 ± 0.50 (n=2 of 3)"),
         (Cell("done", 12.344, None, 1, 3), "12.34 (n=1 of 3)"),
+        (Cell("done", 12.344, None, 1, 1, standard_error=0.126), "12.34 ± 0.13"),
+        (Cell("done", 12.344, None, 1, 1, standard_error=0.0), "12.34 ± 0.00"),
+        (Cell("done", 12.344, None, 1, 1, standard_error=0.004), "12.34 ± <0.01"),
+        (Cell("done", 12.344, 0.004, 3, 3), "12.34 ± <0.01 (n=3)"),
         (Cell("done", math.nan, None, 1, 1), "nan"),
         (Cell("missing"), "missing"),
         (Cell("running"), "running"),

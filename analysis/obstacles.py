@@ -1,0 +1,32 @@
+"""What keeps one of our values from being compared with the paper's: it was measured otherwise. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analysis.layouts import Cell
+from analysis.protocols import Protocol, shown
+from analysis.published import PublishedPart, published_network, published_num_samples
+
+
+def obstacle_of(ours: Cell, published: PublishedPart, metric: str) -> str:
+    """What the paper measured otherwise than a cell of ours, at any seed; empty if nothing, or if it has no number."""
+    if ours.status == "not planned":
+        return ""
+    effective = [pair.effective for pair in ours.protocols]
+    if not effective or None in effective:
+        return "how it was measured is not known"
+    if any(pair.deviations for pair in ours.protocols):
+        return "it was not measured as planned"
+    found = (text for protocol in effective if protocol for text in _obstacles(protocol, published, metric))
+    return " and ".join(dict.fromkeys(found))
+
+
+def _obstacles(protocol: Protocol, published: PublishedPart, metric: str) -> Iterator[str]:
+    network, num_samples = published_network(metric), published_num_samples(metric)
+    if network is not None and network not in protocol.network.lower():
+        yield f"features of {shown(protocol.network)}, the paper's of {network}"
+    if num_samples is not None and protocol.num_samples != num_samples:
+        yield f"{shown(protocol.num_samples)} samples, the paper's {shown(num_samples)}"
+    if published.guidance is not None and protocol.guidance != published.guidance:
+        yield f"guidance {shown(protocol.guidance)}, the paper's {shown(published.guidance)}"
