@@ -17,6 +17,8 @@ class BoardNews:
 
     done: dict[str, int] = field(default_factory=dict)
     """Units of work done, by digest: steps of a training, images of an evaluation."""
+    snapshots: set[tuple[str, int]] = field(default_factory=set)
+    """New snapshots of trainings that go on: (digest, step)."""
     rows: dict[str, list[CurveRow]] = field(default_factory=dict)
     """New points of training curves, by digest."""
     stumbles: dict[str, list[str]] = field(default_factory=dict)
@@ -28,16 +30,17 @@ class BoardNews:
 class _Board:
     def __init__(self) -> None:
         self._news = BoardNews()
-        self._done: dict[str, int] = {}
+        self._done: dict[str, dict[str, int]] = {}
 
-    def reached(self, digest: str, done: int) -> None:
-        """Units done so far."""
-        self._done[digest] = done
-        self._news.done[digest] = done
+    def reached(self, digest: str, done: int, part: str = "") -> None:
+        """Units done so far; of a part of the task, which counts once however often it is done again."""
+        parts = self._done.setdefault(digest, {})
+        parts[part] = done
+        self._news.done[digest] = sum(parts.values())
 
-    def advanced(self, digest: str, units: int) -> None:
-        """More units done."""
-        self.reached(digest, self._done.get(digest, 0) + units)
+    def published(self, digest: str, step: int) -> None:
+        """A snapshot can be read from now on."""
+        self._news.snapshots.add((digest, step))
 
     def curve(self, digest: str, rows: list[CurveRow]) -> None:
         self._news.rows.setdefault(digest, []).extend(rows)

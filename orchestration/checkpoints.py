@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
-from dfm_core.training.state import SnapshotCard, read_state, write_snapshot, write_state_shard
+from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot, write_state_shard
 from orchestration.layout import TaskPaths, step_of
 from orchestration.storage import DamagedArtifactError, FileEntry, Store
 
@@ -94,13 +94,23 @@ class TrainingArtifacts:
         pyramid: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Publishes the averaged weights, unless that was done before. Collective."""
-        directory = self.paths.snapshot(card.step)
+        self._publish_once(
+            engine,
+            self.paths.snapshot(card.step),
+            lambda scratch: write_snapshot(engine, config, card, scratch, pyramid),
+        )
+
+    def save_raw_weights(self, engine: TrainingEngine, step: int) -> None:
+        """Publishes the weights as the optimiser has them, unless that was done before. Collective."""
+        self._publish_once(engine, self.paths.raw_weights(step), lambda scratch: write_raw_weights(engine, scratch))
+
+    def _publish_once(self, engine: TrainingEngine, directory: str, write: Callable[[Path], list[Path]]) -> None:
         # Worker 0 looks for all: if they saw different things, some would wait in a collective for ever.
         published = engine.rank == 0 and self.store.manifest(directory) is not None
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
         with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
-            files = write_snapshot(engine, config, card, Path(scratch), pyramid)
+            files = write(Path(scratch))
             for path in files:
                 self.store.put(path, f"{directory}/{path.name}")
             if files:
@@ -112,8 +122,11 @@ class TrainingArtifacts:
         steps = [step_of(name) for name in self.store.names(self.paths.checkpoints)]
         return sorted(s for s in steps if s is not None and self.store.manifest(self.paths.checkpoint(s)) is not None)
 
-    def missing_snapshots(self, wanted: Sequence[int]) -> list[int]:
-        return [step for step in wanted if self.store.manifest(self.paths.snapshot(step)) is None]
+    def missing_snapshots(self, wanted: Sequence[int], raw: Sequence[int] = ()) -> list[int]:
+        """Steps of wanted snapshots, and of wanted raw weights, that are not published; ascending."""
+        directories = [(step, self.paths.snapshot(step)) for step in wanted]
+        directories += [(step, self.paths.raw_weights(step)) for step in raw]
+        return sorted({step for step, directory in directories if self.store.manifest(directory) is None})
 
     def newest_sound_step(self, at_most: int) -> int:
         """The newest checkpoint up to a step whose files are all intact; 0 if there is none."""

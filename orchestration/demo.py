@@ -28,7 +28,7 @@ from orchestration.preflight import open_store
 from orchestration.problems import EXIT_USER_ERROR, Problem, UserError
 from orchestration.provenance import ROOT, record_source
 from orchestration.runtime import StorageConfig
-from orchestration.storage import ROOT_VARIABLE
+from orchestration.storage import ROOT_VARIABLE, resolve_root
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
-    store = open_store(StorageConfig(), os.environ, ROOT, writable=True)
+    default = StorageConfig().root
+    store = open_store(StorageConfig(resolve_root(default, default, os.environ, ROOT)), writable=True)
     record_source(store)  # the job runs in a copy without .git and looks its commit up here
     # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
     ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})

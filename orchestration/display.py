@@ -17,7 +17,8 @@ from orchestration.tasks import Task
 _LINE_SECONDS = 15.0
 _LOG_WIDTH = 150
 _MAX_TABLE_ROWS = 200
-_UNITS = {"train": "steps", "pyramid": "steps", "evaluate": "images", "reference": "images"}
+_UNITS = {"train": "steps", "pyramid": "steps"}
+"""What a kind of task counts; the others count images."""
 
 
 @dataclass
@@ -35,7 +36,7 @@ class _Running:
 
     def describe(self) -> str:
         """Progress in one line: "train dfm: 340/800 steps, 4.2 steps/s, ETA 1:50, loss 0.31"."""
-        unit = _UNITS[self.task.kind]
+        unit = _unit(self.task)
         text = f"{self.task.kind} {self.task.title}: {self.done}/{self.total} {unit}"
         rate = self.rate()
         if rate > 0:
@@ -89,7 +90,7 @@ class Display:
             running.first, running.started = done, now
         running.done = done
         if self._progress and running.bar is not None:
-            rate = f"{_UNITS[running.task.kind]}, {running.rate():.1f}/s"
+            rate = f"{_unit(running.task)}, {running.rate():.1f}/s"
             self._progress.update(running.bar, completed=done, rate=rate)
         elif now - running.last_line > _LINE_SECONDS:
             running.last_line = now
@@ -130,6 +131,10 @@ def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
     if len(plan.tasks) > _MAX_TABLE_ROWS:
         table.add_row(f"and {len(plan.tasks) - _MAX_TABLE_ROWS} more", "", "", "")
     return table
+
+
+def _unit(task: Task) -> str:
+    return _UNITS.get(task.kind, "images")
 
 
 def _clock(seconds: float) -> str:

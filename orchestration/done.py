@@ -18,7 +18,8 @@ def finished_result(store: Store, task: Task) -> TaskResult | None:
         paths = TaskPaths(task.digest)
         if result.step < task.until_step:
             return None
-        if any(store.manifest(paths.snapshot(step)) is None for step in task.snapshot_steps):
+        wanted = [*map(paths.snapshot, task.snapshot_steps), *map(paths.raw_weights, task.raw_steps)]
+        if any(store.manifest(directory) is None for directory in wanted):
             return None
     if any(not store.exists(TaskPaths(task.digest).result_file(name)) for name in result.files):
         return None
@@ -32,9 +33,9 @@ def finished_results(store: Store, plan: Plan) -> dict[str, TaskResult]:
 
 
 def needed(plan: Plan, done: dict[str, TaskResult]) -> list[Task]:
-    """Tasks that must run: unfinished trainings and evaluations, and what they read, as far as it is unfinished."""
+    """Tasks that must run: what is unfinished and shown in tables, and what it reads, as far as it is unfinished."""
     wanted: set[str] = set()
-    asked = [task.digest for task in (*plan.of_kind("train"), *plan.of_kind("evaluate"))]
+    asked = [task.digest for kind in ("train", "evaluate", "floor") for task in plan.of_kind(kind)]
     while asked:
         digest = asked.pop()
         if digest not in done and digest not in wanted:

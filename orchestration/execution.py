@@ -32,7 +32,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
     store.write(plan_file(plan.spec.name), document.encode())
     for digest, result in done.items():
         if not tracker.is_complete(digest):
-            tracker.complete(plan.tasks[digest], result)
+            tracker.complete(plan.tasks[digest], result, plan.training_of(plan.tasks[digest]))
     failed: dict[str, str] = {}
     if needed(plan, done):
         done, failed = _launch(plan, done, store, tracker)

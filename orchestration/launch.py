@@ -14,6 +14,7 @@ from orchestration.cluster import Capacity
 from orchestration.display import Display
 from orchestration.done import finished_result, needed
 from orchestration.evaluation_pool import EvaluationPool, total_units
+from orchestration.families import SnapshotsThere, families
 from orchestration.plan import Plan
 from orchestration.results import TaskResult
 from orchestration.runtime import WorkersConfig
@@ -47,7 +48,8 @@ class Launcher:
         display: Display,
     ) -> None:
         self._store, self._tracker, self._display = store, tracker, display
-        self._workers: WorkersConfig = plan.spec.runtime.workers
+        self._plan, self._runtime = plan, plan.spec.runtime
+        self._workers: WorkersConfig = self._runtime.workers
         self._outcome = Outcome(dict(done))
         self._todo = {task.digest: task for task in needed(plan, done)}
         self._trainings: dict[Future[None], Task] = {}
@@ -57,6 +59,7 @@ class Launcher:
         self._pool: EvaluationPool | None = None
         self._board_name, self._board = start_board()
         self._failures: dict[str, str] = {}
+        self._snapshots = SnapshotsThere(store, plan, done)
 
     def run(self) -> Outcome:
         """Returns when every task is done or has failed."""
@@ -73,12 +76,18 @@ class Launcher:
         return self._outcome
 
     def _ready(self, kinds: tuple[str, ...]) -> list[Task]:
-        done = self._outcome.done
-        return [t for t in self._todo.values() if t.kind in kinds and all(digest in done for digest in t.inputs)]
+        return [task for task in self._todo.values() if task.kind in kinds and not self._lacks(task)]
+
+    def _lacks(self, task: Task) -> list[str]:
+        """Inputs that are not there yet; of a training an evaluation needs the snapshots alone."""
+        sampled = {train for train, _ in task.snapshots}
+        lacking = [digest for digest in task.inputs if digest not in self._outcome.done and digest not in sampled]
+        raw = task.config.sampling.weights == "raw"
+        return [*lacking, *(train for train, step in task.snapshots if not self._snapshots.has(train, step, raw=raw))]
 
     def _start_evaluations(self) -> None:
         """Reference tasks first: they need no training, and try the feature network before hours are spent."""
-        ready = self._ready(("reference", "pyramid", "evaluate"))
+        ready = self._ready(("reference", "probe", "floor", "pyramid", "evaluate"))
         trainings_wait = bool(self._trainings) or bool(self._ready(("train",)))
         if not self._together and trainings_wait:
             # The machine is too small for both: references, then all trainings, then all evaluations.
@@ -86,11 +95,14 @@ class Launcher:
         if not ready:
             return
         if self._pool is None:
-            self._pool = EvaluationPool(self._store, self._workers, self._num_evaluators, self._board_name)
-        for task in ready:
+            self._pool = EvaluationPool(
+                self._store, self._runtime, self._num_evaluators, self._board_name, self._display.say
+            )
+        for family in families(ready, keep_samples=self._workers.keep_samples):
             if self._pool.wants_work:
-                self._begin(task)
-                self._pool.submit(task)
+                for task in family:
+                    self._begin(task)
+                self._pool.submit(family)
 
     def _start_trainings(self) -> None:
         ready = self._ready(("train",))
@@ -135,6 +147,7 @@ class Launcher:
             if task is not None:
                 self._tracker.curve(task, rows)
                 self._display.loss(digest, rows[-1]["loss"])
+        self._snapshots.published(news.snapshots)
         for digest, done in news.done.items():
             self._display.reached(digest, done)
         for digest, stumbles in news.stumbles.items():
@@ -164,7 +177,8 @@ class Launcher:
                 reason = f"its record cannot be read ({type(error).__name__}: {error})"
         if result is not None:
             self._outcome.done[task.digest] = result
-            self._tracker.complete(task, result)
+            self._snapshots.trained(task)
+            self._tracker.complete(task, result, self._plan.training_of(task))
             self._display.ended(task, "done")
             return
         reason = reason or "it ended without a complete result"
@@ -173,9 +187,9 @@ class Launcher:
         self._display.ended(task, f"FAILED: {reason}")
 
     def _drop_blocked(self) -> None:
-        """A task whose input failed cannot run."""
+        """A task whose input failed cannot run; an evaluation can if its snapshot was made before."""
         failed = self._outcome.failed
-        for task in [t for t in self._todo.values() if any(digest in failed for digest in t.inputs)]:
+        for task in [t for t in self._todo.values() if any(digest in failed for digest in self._lacks(t))]:
             del self._todo[task.digest]
             failed[task.digest] = "an input failed"
             self._tracker.fail(task, "an input failed")

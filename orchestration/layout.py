@@ -36,6 +36,37 @@ class TaskPaths(NamedTuple):
     def snapshot(self, step: int) -> str:
         return f"{self.snapshots}/step-{step:09d}"
 
+    def raw_weights(self, step: int) -> str:
+        """The optimiser's own weights beside the snapshot's averaged ones; an artifact of its own."""
+        return f"snapshots/{self.digest}/raw-{step:09d}"
+
+
+class FeaturePaths(NamedTuple):
+    """Where features of samples are kept; see `orchestration.feature_store`."""
+
+    source: str
+    """Digest of what the samples are."""
+    owner: str = ""
+    """Digest of the task that alone reads them and removes them at its end; "": they stay, for whoever needs them."""
+
+    @property
+    def root(self) -> str:
+        return f"features/{self.source}" + (f"/of-{self.owner}" if self.owner else "")
+
+    def network(self, name: str, digest: str) -> str:
+        """Groups of one network with one set of weights."""
+        return f"{self.root}/{name}-{digest}"
+
+    @property
+    def grid(self) -> str:
+        """The first samples, for people to look at."""
+        return f"{self.root}/grid"
+
+    @property
+    def samples(self) -> str:
+        """All samples, where they were asked for."""
+        return f"{self.root}/samples"
+
 
 def plan_file(sweep: str) -> str:
     return f"plans/{sweep}.json"

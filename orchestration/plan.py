@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.catalog import METRICS
 from orchestration.chains import Link, snapshots_at, training_chain
+from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task, sampling_payload
 from orchestration.published_keys import PublishedPart
 from orchestration.rows import PartSpec, RowSpec
 from orchestration.spec import SweepSpec
-from orchestration.tasks import Task, evaluate_task, pyramid_task, reference_task, train_task
+from orchestration.tasks import SnapshotRef, Task, pyramid_task, train_task
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +55,10 @@ class Plan:
     def of_kind(self, kind: str) -> list[Task]:
         return [task for task in self.tasks.values() if task.kind == kind]
 
+    def training_of(self, task: Task) -> Task | None:
+        """The training that an evaluation measures; None for experts, which have several, and for other tasks."""
+        return self.tasks[task.snapshots[0][0]] if task.kind == "evaluate" and len(task.snapshots) == 1 else None
+
     def users(self, digest: str) -> list[str]:
         """ "part / row" of every trial that needs a task, in the sweep's order."""
         return self.used_by.get(digest, [])
@@ -64,6 +69,8 @@ def make_plan(spec: SweepSpec) -> Plan:
     trainings: dict[str, list[tuple[str, Link]]] = defaultdict(list)
     inputs: dict[str, Task] = {}
     evaluations: dict[str, Task] = {}
+    known: dict[object, Measures] = {}
+    files = MeasuringFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
     for part, row, config in _cells(spec):
         chain = training_chain(config)
@@ -72,26 +79,31 @@ def make_plan(spec: SweepSpec) -> Plan:
         if config.decomposition.name == "learned":
             pyramid = pyramid_task(config)
             inputs.setdefault(pyramid.digest, pyramid)
-        reference = reference_task(config, config.evaluation.num_samples)
-        inputs.setdefault(reference.digest, reference)
+        held_against = (config.data, config.evaluation)
+        if held_against not in known:  # thousands of rows share them
+            known[held_against] = Measures.of(config, files)
+            inputs |= {task.digest: inputs.get(task.digest, task) for task in known[held_against].tasks}
         ids = []
         for step in config.evaluation_steps:
-            snapshots = snapshots_at(config, chain, step)
-            task = evaluate_task(config, f"{row.label} @ {step}", step, snapshots, reference.digest)
+            snapshots, title = snapshots_at(config, chain, step), f"{row.label} @ {step}"
+            task = evaluate_task(config, title, step, snapshots, known[held_against])
             evaluations.setdefault(task.digest, task)
             ids.append((step, task.digest))
         trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
-    tasks = {**inputs, **{digest: _shared_training(users) for digest, users in trainings.items()}, **evaluations}
+    raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
+    shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
+    tasks = {**inputs, **shared, **evaluations}
     assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
     return Plan(spec, tasks, tuple(trials), _used_by(trials, tasks))
 
 
-def _shared_training(users: list[tuple[str, Link]]) -> Task:
+def _shared_training(users: list[tuple[str, Link]], raw: set[SnapshotRef]) -> Task:
     """One training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
-    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial)
+    raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps)
 
 
 def _used_by(trials: list[Trial], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
@@ -148,7 +160,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "equal_compute": not spec.compute.allow_unequal,
         "published": None if spec.published is None else as_plain(spec.published),
         "metrics": [
-            {"name": card.name, "title": card.title, "better": card.better, "floor": card.floor, "about": card.about}
+            {"name": card.name, "title": card.title, "better": card.better, "about": card.about}
             for card in METRICS.values()
             if card.name in used
         ],
@@ -200,13 +212,16 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
         details = {
             "step": task.at_step,
             "train": task.snapshots[-1][0],
-            "reference": task.inputs[-1],
+            "floor": task.floor or None,
+            "sampling": sampling_payload(task.config),
             "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
             "training_images": sum(spent.values()) * task.config.training.batch_size,
             "num_evaluations": num_evaluations(task.config),
             "num_samples": task.config.evaluation.num_samples,
             "sampling_flops": task.flops,
         }
+    if task.protocols:
+        details["protocols"] = {name: asdict(protocol) for name, protocol in task.protocols.items()}
     return {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload, **details}
 
 

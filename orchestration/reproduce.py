@@ -102,19 +102,19 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
     Raises: UserError with every mistake in all of them, and, unless it is a dry run, with everything they lack here.
     """
     # Imported late, so that --help is instant.
-    from orchestration.preflight import missing_inputs, open_store
+    from orchestration.preflight import located, missing_inputs, open_store
     from orchestration.spec import load_sweep
 
     stores: dict[str, Store] = {}
     problems: list[Problem] = []
     for path in paths:
         try:
-            spec = load_sweep(path, overrides)
+            spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
             if spec.name in stores:
                 problems.append(Problem(f"{path}: name", f"{spec.name!r} is the name of another of these sweeps"))
             if not dry_run:
                 problems.extend(missing_inputs(spec))
-            stores[spec.name] = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not dry_run)
+            stores[spec.name] = open_store(spec.runtime.storage, writable=not dry_run)
         except UserError as error:
             problems.extend(error.problems)
     if problems:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from orchestration.display import make_console, status_table
 from orchestration.done import needed
+from orchestration.families import families, family_flops
 from orchestration.plan import Plan
 from orchestration.problems import Problem
 from orchestration.results import TaskResult
@@ -46,11 +47,12 @@ def _estimate(plan: Plan, done: dict[str, TaskResult]) -> str:
     workers = plan.spec.runtime.workers
     todo = needed(plan, done)
     training = sum(task.flops for task in todo if task.kind == "train")
-    evaluation = sum(task.flops for task in todo if task.kind == "evaluate")
+    evaluation = sum(map(family_flops, families([task for task in todo if task.kind == "evaluate"])))
     num_bytes = sum(task.num_bytes for task in todo)
     seconds = (training + _EVALUATION_OVERHEAD * evaluation) / workers.assumed_flops_per_worker
     return (
-        f"To do: {training:.3g} FLOPs of training, {evaluation:.3g} of sampling, about {num_bytes / 1e6:,.0f} MB; "
+        f"To do: {training:.3g} FLOPs of training, at most {evaluation:.3g} of sampling (kept features are not sampled "
+        f"again), about {num_bytes / 1e6:,.0f} MB; "
         f"about {seconds / 3600:.2g} worker-hours at an assumed {workers.assumed_flops_per_worker:.2g} FLOP/s a worker "
         f"(workers.assumed_flops_per_worker)."
     )

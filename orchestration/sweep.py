@@ -40,17 +40,17 @@ def _run(path: Path, overrides: Sequence[str], *, dry_run: bool, check: bool) ->
     # Imported late, so that --help is instant and planning pulls in nothing heavy.
     from orchestration.done import finished_results
     from orchestration.plan import make_plan
-    from orchestration.preflight import missing_inputs, open_store
+    from orchestration.preflight import located, missing_inputs, open_store
     from orchestration.spec import load_sweep
     from orchestration.summary import print_missing, print_plan
 
-    spec = load_sweep(path, overrides)
+    spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
     missing = missing_inputs(spec)
     looks_only = dry_run or check
     if missing and not looks_only:
         raise UserError(missing)
     plan = make_plan(spec)
-    store = open_store(spec.runtime.storage, os.environ, Path.cwd(), writable=not looks_only)
+    store = open_store(spec.runtime.storage, writable=not looks_only)
     try:
         done = finished_results(store, plan)
     except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean that this root cannot be used

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from dfm_core.compute import model_cost, sampling_flops, training_flops
-from dfm_core.config import DECOMPOSITION_SETTINGS, MODEL_SIZES, NUMERICS_VERSION, ExperimentConfig, as_plain
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import (
+    DECOMPOSITION_SETTINGS,
+    MODEL_SIZES,
+    NUMERICS_VERSION,
+    ExperimentConfig,
+    MetricName,
+    as_plain,
+)
 from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS, file_sha256
+from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.metrics.features.weights import file_sha256
+from dfm_core.metrics.protocol import Protocol
 from orchestration.digests import digest_of
 
-TaskKind = Literal["reference", "pyramid", "train", "evaluate"]
+TaskKind = Literal["reference", "probe", "floor", "pyramid", "train", "evaluate", "images"]
+OUTSIDE = "outside"
+"""Split of images that no sweep made and no dataset holds."""
 SnapshotRef = tuple[str, int]
 """A training's digest and the step of one of its snapshots."""
 
@@ -30,6 +42,20 @@ _DRAW_SETTINGS = (
     "previous_location",
     "previous_scale",
 )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples that are measured: generated ones, or a split of real images."""
+
+    digest: str
+    num_samples: int
+    networks: Mapping[FeatureNetworkName, str]
+    """Feature networks that look at them, each with the digest of its weights and preprocessing."""
+    split: str = ""
+    """Of the real images; "": generated; `OUTSIDE`: neither."""
+    metrics: tuple[MetricName, ...] = ()
+    """What is computed of these samples."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +83,18 @@ class Task:
     """evaluate: what it samples from; experts have one for each stage."""
     at_step: int = 0
     """evaluate: training steps that lie behind its snapshots."""
+    raw_steps: tuple[int, ...] = ()
+    """train: steps whose weights are kept as they are, beside their average."""
+    sources: tuple[Source, ...] = ()
+    """reference, probe, floor, evaluate: what is measured."""
+    references: Mapping[FeatureNetworkName, str] = field(default_factory=dict)
+    """floor, evaluate: digests of the reference tasks, by network."""
+    probe: str = ""
+    """floor, evaluate: digest of the label probe's task; "" if no metric reads it."""
+    floor: str = ""
+    """evaluate: digest of the task that measures real images the same way; "" if there is none."""
+    protocols: Mapping[MetricName, Protocol] = field(default_factory=dict)
+    """floor, evaluate: what travels with each number."""
 
     @property
     def pyramid(self) -> str:
@@ -74,21 +112,6 @@ def dataset_identity(config: ExperimentConfig) -> dict[str, Any]:
     """Name, content and shape of the training images."""
     card = DATASETS[config.data.dataset]
     return {"dataset": config.data.dataset, "fingerprint": _fingerprint(card.path), "resolution": card.resolution}
-
-
-def reference_task(config: ExperimentConfig, num_samples: int) -> Task:
-    """Features of real images: moments, the real/real floor at this number of samples, the label probe."""
-    card = DATASETS[config.data.dataset]
-    num_real = min(num_samples, card.num_train_images)
-    payload = {
-        "kind": "reference",
-        "data": dataset_identity(config),
-        "features": LITE0_WEIGHTS.sha256,
-        "floor_images": num_real,
-        "numerics": NUMERICS_VERSION,
-    }
-    title = f"{config.data.dataset}, floor at {num_real} images"
-    return Task("reference", digest_of(payload), title, payload, (), config, flops=0, num_bytes=15_000_000)
 
 
 def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:
@@ -173,6 +196,7 @@ def train_task(
     until_step: int,
     snapshot_steps: tuple[int, ...],
     initial: SnapshotRef | None = None,
+    raw_steps: tuple[int, ...] = (),
 ) -> Task:
     """One trajectory, at least up to `until_step`."""
     payload = train_payload(config, initial)
@@ -188,46 +212,9 @@ def train_task(
         tuple(digest for digest in inputs if digest),
         config,
         flops=training_flops(config, cost, until_step),
-        num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps)),
+        num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps) + len(raw_steps)),
         until_step=until_step,
         snapshot_steps=snapshot_steps,
         initial=initial,
-    )
-
-
-def evaluate_task(
-    config: ExperimentConfig, title: str, step: int, snapshots: tuple[SnapshotRef, ...], reference: str
-) -> Task:
-    """What one sampling setting gives on one snapshot, or on one for each stage."""
-    evaluation = as_plain(config.evaluation)
-    del evaluation["at_steps"]
-    evaluation["metrics"] = sorted(set(evaluation["metrics"]))
-    sampling = as_plain(config.sampling)
-    if config.training.timesteps == "tied":  # all scales move together: neither the split nor tau is read
-        sampling |= {"steps": [sum(config.sampling.steps)], "tau": []}
-    if config.sampling.guidance == 1.0:
-        del sampling["guidance_interval"]
-    if config.paradigm != "cascaded":
-        del sampling["condition_noise"]
-    payload = {
-        "kind": "evaluate",
-        "snapshots": [list(snapshot) for snapshot in snapshots],
-        "reference": reference,
-        "sampling": sampling,
-        "evaluation": evaluation,
-        "numerics": NUMERICS_VERSION,
-    }
-    card = DATASETS[config.data.dataset]
-    cost = model_cost(config, card.shape)
-    return Task(
-        "evaluate",
-        digest_of(payload),
-        title,
-        payload,
-        (*(train for train, _ in snapshots), reference),
-        config,
-        flops=sampling_flops(config, cost, config.evaluation.num_samples),
-        num_bytes=300_000,
-        snapshots=snapshots,
-        at_step=step,
+        raw_steps=raw_steps,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dfm_core.config import as_plain
+from dfm_core.config import SamplingConfig, as_plain
 from dfm_core.training.curve import CurveRow
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
@@ -121,8 +121,14 @@ class Tracker:
         """New points of a training curve; points that MLflow has already are left out."""
         self._safely(lambda: self._curve(task, rows))
 
-    def complete(self, task: Task, result: TaskResult) -> None:
-        """Everything that a finished task found, whatever was logged before."""
+    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
+        """Everything that a finished task found, whatever was logged before.
+
+        Args: training: that an evaluation measures: its numbers become points of convergence curves in that run, which
+            grow while it trains.
+        """
+        if training is not None:
+            self._safely(lambda: self._converged(training, task, result))
         self._safely(lambda: self._complete(task, result))
 
     def fail(self, task: Task, message: str) -> None:
@@ -189,12 +195,39 @@ class Tracker:
         self._client.log_batch(known.run_id, tags=[RunTag(FAILURE, ""), RunTag(STATUS, "done")])  # last: all is there
         known.status = "done"
 
+    def _converged(self, training: Task, task: Task, result: TaskResult) -> None:
+        known = self._runs.get(training.digest)
+        if known is None:  # trained by another sweep, in another experiment
+            return
+        now, setting = int(time.time() * 1000), sampling_name(task.config.sampling)
+        points = [
+            Metric(f"{name}/{setting}", result.metrics[name], now, result.step)
+            for name in task.protocols
+            if name in result.metrics
+        ]
+        self._client.log_batch(known.run_id, metrics=points)
+
     def _fail(self, task: Task, message: str) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
         for key, value in ((STATUS, "failed"), (FAILURE, message[:5000])):
             self._client.set_tag(known.run_id, key, value)
         self._client.set_terminated(known.run_id, status="FAILED")
         known.status = "failed"
+
+
+def sampling_name(sampling: SamplingConfig) -> str:
+    """A sampling setting in a metric's name, e.g. "steps 30-10 tau 0.7 guidance 1.5"; what is as usual goes unsaid."""
+    parts = [f"steps {'-'.join(map(str, sampling.steps))}"]
+    if sampling.tau:
+        parts.append(f"tau {'-'.join(f'{tau:g}' for tau in sampling.tau)}")
+    usual = SamplingConfig()
+    for key in ("guidance", "time_shift", "condition_noise"):
+        value = getattr(sampling, key)
+        parts.extend([f"{key} {value:g}"] if value != getattr(usual, key) else [])
+    if sampling.guidance_interval != usual.guidance_interval:
+        parts.append("in {:g}-{:g}".format(*sampling.guidance_interval))
+    parts.extend(value for value in (sampling.solver, sampling.weights) if value not in (usual.solver, usual.weights))
+    return " ".join(parts)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -53,6 +53,7 @@ class TrainRequest:
     config: dict[str, Any]
     until_step: int
     snapshot_steps: tuple[int, ...]
+    raw_steps: tuple[int, ...]
     initial: SnapshotRef | None
     pyramid: str
     workers: dict[str, Any]
@@ -71,6 +72,7 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -
         config=as_plain(task.config),
         until_step=task.until_step,
         snapshot_steps=task.snapshot_steps,
+        raw_steps=task.raw_steps,
         initial=task.initial,
         pyramid=task.pyramid,
         workers=as_plain(workers),
@@ -185,7 +187,7 @@ class _TrainingWorker:
         """Loads the newest sound checkpoint from which every missing snapshot can still be made."""
         chosen: list[Any] = [None]
         if self.engine.rank == 0:  # one looks, all do the same: what two workers see in a store can differ
-            missing = self.artifacts.missing_snapshots(self.request.snapshot_steps)
+            missing = self.artifacts.missing_snapshots(self.request.snapshot_steps, self.request.raw_steps)
             begin = self.artifacts.newest_sound_step(min([*missing, self.request.until_step]))
             chosen = [(begin, begin in missing)]
         torch.distributed.broadcast_object_list(chosen, src=0)
@@ -196,7 +198,7 @@ class _TrainingWorker:
         self.engine.load(point.state, start)
         self.spent_before = point.spent
         if snapshot_missing:
-            self._save_snapshot(start)
+            self._save_snapshots(start)
         return start, list(point.curve)
 
     def _train(self, dataset: ImageDataset, micro: int, start: int, curve: list[CurveRow]) -> list[CurveRow]:
@@ -206,7 +208,7 @@ class _TrainingWorker:
             until_step=request.until_step,
             micro_batch_size=micro,
             log_every=self.workers.log_every,
-            save_at=frozenset(checkpoints | set(request.snapshot_steps)),
+            save_at=frozenset(checkpoints | set(request.snapshot_steps) | set(request.raw_steps)),
         )
         self.checkpoint_steps = checkpoints
         paradigm = build_paradigm(self.config, self.decomposition, self.scale_std)
@@ -222,8 +224,7 @@ class _TrainingWorker:
             self.board.curve.remote(self.request.digest, [row])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
-        if step in self.request.snapshot_steps:
-            self._save_snapshot(step)
+        self._save_snapshots(step)
         if step in self.checkpoint_steps:
             keep = self.workers.keep_checkpoints
             self.artifacts.save_checkpoint(self.engine, step, curve, keep, self.scale_std, self._spent())
@@ -235,9 +236,15 @@ class _TrainingWorker:
                 checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
             )
 
-    def _save_snapshot(self, step: int) -> None:
-        card = SnapshotCard(step, self.shape, self.scale_std)
-        self.artifacts.save_snapshot(self.engine, self.config, card, self.pyramid)
+    def _save_snapshots(self, step: int) -> None:
+        """What is wanted of this step; evaluations can begin on it while the training goes on."""
+        if step in self.request.raw_steps:
+            self.artifacts.save_raw_weights(self.engine, step)
+        if step in self.request.snapshot_steps:
+            card = SnapshotCard(step, self.shape, self.scale_std)
+            self.artifacts.save_snapshot(self.engine, self.config, card, self.pyramid)
+            if self.engine.rank == 0:
+                self.board.published.remote(self.request.digest, step)
 
     def _spent(self) -> Spent:
         """Up to now, earlier attempts included."""

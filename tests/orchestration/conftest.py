@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from orchestration.storage import Store
 
@@ -27,3 +29,19 @@ TINY = (
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """A Ray of our own with four CPUs to count with, once for all tests that need one in this process."""
+    ray.init(
+        address="local",
+        num_cpus=4,
+        object_store_memory=200_000_000,
+        dashboard_host="127.0.0.1",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield
+    ray.shutdown()

@@ -58,7 +58,7 @@ def test_the_status_table_names_every_task_once_and_who_shares_it(plan: Plan) ->
     failing = plan.of_kind("evaluate")[0].digest
     Console(file=output, width=160).print(status_table(plan, {failing: "FAILED: out of luck"}))
     text = output.getvalue()
-    assert "19 tasks for 6 trials" in text
+    assert "21 tasks for 6 trials" in text
     assert text.count("train ") == 3
     assert "FAILED: out of luck" in text
     assert "and 2 more" in text

@@ -33,7 +33,7 @@ def test_the_quickstart_trains_three_models_for_its_six_rows() -> None:
     assert len(made.trials) == 6
     assert len(made.of_kind("train")) == 3
     assert len(made.of_kind("evaluate")) == 15  # the default DFM row stands in two parts
-    assert len(made.of_kind("reference")) == 1
+    assert [len(made.of_kind(kind)) for kind in ("reference", "probe", "floor")] == [1, 1, 1]
 
 
 def test_the_quickstart_compares_at_equal_compute() -> None:
@@ -165,6 +165,7 @@ def test_a_thousand_rows_are_planned_in_seconds() -> None:
 
 SWEEPS = QUICKSTART.parent
 ONE = "parts={p: {rows: {only: {}}}}"
+ONE_ROW = "parts={p: {rows: {one: {}}}}"
 EXPERTS = ("experts.steps=[40, 30]", "evaluation.at_steps=[]", "parts={p: {rows: {experts: {}}}}")
 
 
@@ -254,5 +255,108 @@ def test_an_unfinished_second_expert_needs_the_first_only_if_that_is_missing(sto
     made = plan(*EXPERTS)
     first, second = made.of_kind("train")
     (evaluation,) = made.of_kind("evaluate")
-    finish(store, [first, *made.of_kind("reference")])
+    finish(store, [first, *(task for kind in ("reference", "probe", "floor") for task in made.of_kind(kind))])
     assert needed(made, finished_results(store, made)) == [second, evaluation]
+
+
+def measured(made: Plan) -> dict[str, set[str]]:
+    return {kind: digests(made, kind) for kind in ("reference", "probe", "floor", "evaluate")}
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("evaluation.num_samples=200", {"floor", "evaluate"}),
+        ("evaluation.seed=1", {"floor", "evaluate"}),
+        ("evaluation.bootstrap_replicates=0", {"floor", "evaluate"}),
+        ("evaluation.num_neighbours=9", set()),  # no metric reads it
+        ("evaluation.metrics=[fd_lite0_block10, fd_lite0_head]", {"floor", "evaluate", "probe"}),
+        ("workers.keep_features=false", set()),
+        ("sampling.time_shift=2.0", {"evaluate"}),
+        ("sampling.weights=raw", {"evaluate"}),
+    ],
+)
+def test_a_setting_renews_what_it_changes_and_nothing_else(override: str, changed: set[str]) -> None:
+    before, after = measured(plan()), measured(plan(override))
+    assert {kind for kind in before if before[kind] != after[kind]} == changed
+
+
+def network_file(sha256: str, path: str = "/anywhere/w.pt") -> list[str]:
+    return [
+        "evaluation.metrics=[fid]",
+        f"networks={{inception: {{weights: {{path: {path}, sha256: {sha256 * 64}}}}}}}",
+    ]
+
+
+def test_weights_decide_a_number_and_the_place_of_their_file_does_not() -> None:
+    first, moved, other = (
+        measured(plan(*network_file(*given))) for given in (("a",), ("a", "s3://bucket/w.pt"), ("b",))
+    )
+    assert first == moved
+    assert first["reference"] != other["reference"]
+    assert first["evaluate"].isdisjoint(other["evaluate"])
+
+
+def test_imported_statistics_are_a_reference_by_their_checksum_and_have_no_floor() -> None:
+    named = f"references={{fashion_mnist: {{inception: {{path: /x.npz, sha256: {'c' * 64}}}}}}}"
+    made = plan(*network_file("a"), named)
+    (reference,) = made.of_kind("reference")
+    assert reference.payload["imported"] == "c" * 64
+    assert reference.sources == ()
+    assert made.of_kind("floor") == []
+    assert made.of_kind("evaluate")[0].floor == ""
+
+
+def test_every_number_has_its_protocol_in_the_published_plan() -> None:
+    made = plan("sampling.guidance=1.5")
+    document = json.loads(plan_json(made, "sqlite:///x.db"))
+    evaluation = next(task for task in document["tasks"].values() if task["kind"] == "evaluate")
+    floor = document["tasks"][evaluation["floor"]]
+    assert floor["kind"] == "floor"
+    (reference,) = made.of_kind("reference")
+    protocol = evaluation["protocols"]["fd_lite0_block10"]
+    assert protocol["reference"] == reference.digest
+    assert protocol["num_samples"] == 300
+    assert protocol["guidance"] == 1.5
+    assert protocol["ema_decay"] == 0.99
+    assert floor["protocols"]["fd_lite0_block10"]["reference"] == reference.digest
+    (probe,) = made.of_kind("probe")
+    assert evaluation["protocols"]["label_accuracy"]["reference"] == probe.digest
+
+
+def test_raw_weights_are_kept_by_the_training_that_they_are_of() -> None:
+    (train,) = plan(ONE_ROW, "sampling.weights=raw", "evaluation.at_steps=[100, 700]").of_kind("train")
+    assert train.raw_steps == (100, 700)
+    (usual,) = plan(ONE_ROW, "evaluation.at_steps=[100, 700]").of_kind("train")
+    assert usual.raw_steps == ()
+    assert usual.digest == train.digest
+
+
+def test_a_training_without_wanted_raw_weights_is_not_done(store: Store) -> None:
+    made = plan(ONE_ROW, "sampling.weights=raw", "evaluation.at_steps=[700]")
+    (train,) = made.of_kind("train")
+    finish(store, [train])
+    assert train in needed(made, finished_results(store, made))
+    store.publish(TaskPaths(train.digest).raw_weights(700), [])
+    assert train not in needed(made, finished_results(store, made))
+
+
+def test_figure_3_trains_nothing_that_table_2_does_not() -> None:
+    sweeps = QUICKSTART.parent
+    own = digests(make_plan(load_sweep(sweeps / "figure3.yaml")), "train")
+    tables = [f"table2_imagenet{side}.yaml" for side in (512, 1024)]
+    made = [make_plan(load_sweep(sweeps / table)) for table in tables]
+    assert own <= set().union(*(digests(table, "train") for table in made))
+    steps = {t.digest: t.snapshot_steps for table in made for t in table.of_kind("train")}
+    figure = make_plan(load_sweep(sweeps / "figure3.yaml"))
+    assert all(set(task.snapshot_steps) <= set(steps[task.digest]) for task in figure.of_kind("train"))
+    small = make_plan(load_sweep(sweeps / "figure3_small.yaml"))
+    assert digests(small, "train") <= digests(plan(), "train")
+
+
+def test_what_a_sampling_does_not_read_renews_nothing() -> None:
+    unguided = ("sampling.guidance=1.0", ONE_ROW)
+    assert digests(plan(*unguided), "evaluate") == digests(
+        plan(*unguided, "sampling.guidance_interval=[0.1, 0.9]", "sampling.condition_noise=0.2"), "evaluate"
+    )
+    assert digests(plan("sampling.guidance_interval=[0.1, 0.9]"), "evaluate").isdisjoint(digests(plan(), "evaluate"))

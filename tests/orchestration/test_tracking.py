@@ -8,13 +8,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from dfm_core.config import SamplingConfig
 from orchestration.plan import make_plan
 from orchestration.problems import UserError
 from orchestration.results import TaskResult
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task
-from orchestration.tracking import Tracker, resolve_uri
+from orchestration.tracking import Tracker, resolve_uri, sampling_name
 from tests.orchestration.conftest import QUICKSTART
 
 PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": "a diff"}}
@@ -133,3 +134,37 @@ def test_an_experiment_that_was_deleted_in_the_ui_is_restored(database: Store, t
     tracker = open_tracker(database, "deleted")
     tracker.complete(task, TaskResult(task.digest, "train", {}, 1.0))
     assert tracker.num_failed_calls == 0
+
+
+def test_numbers_of_evaluations_are_curves_in_their_trainings_run(database: Store) -> None:
+    made = make_plan(load_sweep(QUICKSTART))
+    tracker = open_tracker(database, "curves")
+    evaluation = next(task for task in made.of_kind("evaluate") if task.title == "DFM @ 350")
+    training = made.training_of(evaluation)
+    assert training is not None
+    tracker.begin(training)
+    for step, value in ((100, 9.0), (350, 5.0)):
+        result = TaskResult(evaluation.digest, "evaluate", {"fd_lite0_block10": value, "num_samples": 300.0}, 1.0, step)
+        tracker.complete(evaluation, result, training)
+    client = MlflowClient(tracking_uri=resolve_uri(None, database, {}))
+    found = client.get_experiment_by_name("curves")
+    assert found is not None
+    (run,) = client.search_runs([found.experiment_id], "tags.`dfm.kind` = 'train'")
+    name = "fd_lite0_block10/steps 9-3 tau 0.7 guidance 2"
+    history = client.get_metric_history(run.info.run_id, name)
+    assert [(point.step, point.value) for point in history] == [(100, 9.0), (350, 5.0)]
+    assert [key for key in run.data.metrics if "/" in key] == [name]  # what is no metric of quality stays with its run
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (SamplingConfig(), "steps 30-10 tau 0.7"),
+        (SamplingConfig(steps=(40,), tau=()), "steps 40"),
+        (SamplingConfig(guidance=1.5, solver="heun"), "steps 30-10 tau 0.7 guidance 1.5 heun"),
+        (SamplingConfig(guidance=2, guidance_interval=(0.1, 0.9)), "steps 30-10 tau 0.7 guidance 2 in 0.1-0.9"),
+        (SamplingConfig(time_shift=3.0, weights="raw"), "steps 30-10 tau 0.7 time_shift 3 raw"),
+    ],
+)
+def test_a_curve_is_named_by_what_is_unusual_about_its_sampling(sampling: SamplingConfig, expected: str) -> None:
+    assert sampling_name(sampling) == expected

@@ -1,0 +1,53 @@
+"""Grids of samples for people: every image with the class that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GRID_ROWS, GRID_COLUMNS = 4, 10
+GRID_IMAGES = GRID_ROWS * GRID_COLUMNS
+_SHOWN_SIDE = 96
+"""Least side of a shown image: smaller ones are enlarged by a whole factor."""
+_CAPTION_HEIGHT = 14
+_FONT_SIZE = 11
+_INK, _PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def image_grid(pixels: np.ndarray, labels: Sequence[str]) -> Image.Image:
+    """Images side by side, ten a row, each above the name of its class.
+
+    Args: pixels: [n, C, H, W], or videos [n, C, T, H, W] of which the middle frame is shown; uint8, C 1 or 3; the first
+        40 are shown. labels: the class of each.
+    """
+    shown = pixels[:GRID_IMAGES] if pixels.ndim == 4 else pixels[:GRID_IMAGES, :, pixels.shape[2] // 2]
+    assert len(labels) >= len(shown), f"{len(labels)} labels for {len(shown)} images"
+    height, width = shown.shape[2:]
+    factor = max(1, -(-_SHOWN_SIDE // width))
+    cell_width, cell_height = width * factor, height * factor + _CAPTION_HEIGHT
+    rows = -(-len(shown) // GRID_COLUMNS)
+    canvas = Image.new("RGB", (GRID_COLUMNS * cell_width, rows * cell_height), _PAPER)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=_FONT_SIZE)
+    for position, (image, label) in enumerate(zip(shown, labels, strict=False)):
+        left, top = position % GRID_COLUMNS * cell_width, position // GRID_COLUMNS * cell_height
+        canvas.paste(_picture(image).resize((cell_width, height * factor), Image.Resampling.NEAREST), (left, top))
+        text = _fitting(label, cell_width, font)
+        middle = left + (cell_width - font.getlength(text)) / 2
+        draw.text((middle, top + height * factor), text, fill=_INK, font=font)
+    return canvas
+
+
+def _picture(image: np.ndarray) -> Image.Image:
+    """[C, H, W] uint8, C 1 or 3."""
+    return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).convert("RGB")
+
+
+def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, cut with an ellipsis to what fits."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"

@@ -1,0 +1,98 @@
+"""What an evaluator keeps in memory between tasks: feature networks, references, probes, texts of captions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.data.catalog import DATASETS
+from dfm_core.metrics.catalog import Output
+from dfm_core.metrics.features.base import FeatureNetwork
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.metrics.features.clip import ClipNetwork
+from dfm_core.metrics.features.loaders import load_feature_network
+from dfm_core.metrics.probe import LinearProbe
+from dfm_core.metrics.reference import Reference
+from orchestration.given_files import FileCache, given_files
+from orchestration.results import read_checked
+from orchestration.runtime import FileConfig
+from orchestration.storage import Store
+
+REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
+
+
+class Loaded:
+    """Everything is loaded at its first use and stays: what a sweep measures with is the same in all its tasks."""
+
+    def __init__(
+        self, store: Store, networks: Mapping[str, Mapping[str, FileConfig]], device: torch.device, cache: FileCache
+    ) -> None:
+        self._store, self._files, self._device, self._cache = store, networks, device, cache
+        self._networks: dict[FeatureNetworkName, FeatureNetwork] = {}
+        self._references: dict[str, Reference] = {}
+        self._probes: dict[str, LinearProbe] = {}
+        self._captions: dict[tuple[str, str], Tensor] = {}
+
+    def network(self, name: FeatureNetworkName) -> FeatureNetwork:
+        """Raises: ValueError with everything that is wrong with its files."""
+        if name not in self._networks:
+            loaded = load_feature_network(name, given_files(self._files, name, self._cache))
+            self._networks[name] = loaded.to(self._device)
+        return self._networks[name]
+
+    def features(self, name: FeatureNetworkName, pixels: Tensor) -> dict[str, Tensor]:
+        """A network's outputs of samples, [B, D], or [B, frames, D] of videos under a network that takes images.
+
+        Args: pixels: [B, C, H, W] or [B, C, T, H, W] uint8.
+        """
+        network = self.network(name)
+        if pixels.ndim == 4 or FEATURE_NETWORKS[name].takes == "clips":
+            return network(pixels)
+        frames = pixels.transpose(1, 2)  # [B, T, C, H, W]
+        found = network(frames.flatten(0, 1))
+        return {output: rows.reshape(*frames.shape[:2], *rows.shape[1:]) for output, rows in found.items()}
+
+    def reference(self, digest: str) -> Reference:
+        """Raises: DamagedArtifactError, after which the next submission makes it anew."""
+        if digest not in self._references:
+            self._references[digest] = Reference.from_arrays(self._arrays(digest, REFERENCE_FILE))
+        return self._references[digest]
+
+    def probe(self, digest: str) -> LinearProbe:
+        """Raises: as `reference`."""
+        if digest not in self._probes:
+            arrays = self._arrays(digest, PROBE_FILE)
+            self._probes[digest] = LinearProbe(**arrays)
+        return self._probes[digest]
+
+    def content(self, file: FileConfig) -> bytes:
+        """A file that the user names. Raises: ValueError if it is not the one of the checksum."""
+        content = self._cache.local_path(file).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != file.sha256.lower():
+            raise ValueError(f"{file.path}: expected sha256 {file.sha256.lower()}, found {found}")
+        return content
+
+    def captions(self, dataset: str, template: str) -> Tensor:
+        """CLIP's features of the captions of all classes, [K, D]."""
+        if (dataset, template) not in self._captions:
+            clip = self.network("clip")
+            assert isinstance(clip, ClipNetwork), "captions are CLIP's"
+            names = DATASETS[dataset].class_names
+            self._captions[dataset, template] = clip.text([template.replace("{}", name) for name in names]).cpu()
+        return self._captions[dataset, template]
+
+    def _arrays(self, digest: str, name: str) -> dict[str, Any]:
+        with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:
+            return {key: archive[key] for key in archive.files}
+
+
+def network_outputs(name: FeatureNetworkName) -> tuple[Output, ...]:
+    """All outputs of a network."""
+    return tuple(Output(name, output) for output in FEATURE_NETWORKS[name].outputs)

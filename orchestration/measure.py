@@ -1,0 +1,128 @@
+"""Entry point: python orchestration/measure.py SWEEP.yaml IMAGES [key=value ...]
+
+Measures images that were made elsewhere as a sweep measures its samples: same reference, networks and metrics.
+IMAGES is a folder, with a sub-folder for each class or without, or an .npz with `arr_0` and perhaps `arr_1`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Started as a script, Python puts this folder, not the project, first on the path; the project must be there instead.
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).resolve() != _HERE)]
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from dataclasses import asdict, replace  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from orchestration.problems import Problem, UserError, tell_mistakes  # noqa: E402
+
+if TYPE_CHECKING:
+    from dfm_core.config import ExperimentConfig
+    from orchestration.measured_images import MeasuredImages
+
+
+_ANY = 10**7
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures images. Returns the exit code: 0 done, 2 a mistake."""
+    parser = argparse.ArgumentParser(prog="measure.py", description="Measure images as a sweep does its samples.")
+    parser.add_argument("sweep", type=Path, help="YAML file whose dataset, metrics and storage are used")
+    parser.add_argument("images", type=Path, help="folder of images, or .npz")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.metrics=[fid,kid]")
+    parser.add_argument("--allow-bad", type=float, default=0.0, metavar="SHARE", help="of files that may be left out")
+    parser.add_argument("--json", type=Path, help="write numbers, errors, notes and protocols here")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        if options.json is not None and not options.json.absolute().parent.is_dir():
+            raise UserError.of("--json", f"there is no folder {options.json.absolute().parent}")
+        measured = _measure(options.sweep, options.images, options.overrides, options.allow_bad)
+        _print(measured)
+        if options.json is not None:
+            _write(measured, options.json)
+    except UserError as error:
+        return tell_mistakes(error)
+    return 0
+
+
+def _write(measured: MeasuredImages, path: Path) -> None:
+    try:
+        path.write_text(json.dumps(asdict(measured), indent=1, sort_keys=True))
+    except OSError as error:
+        raise UserError.of("--json", f"{path} cannot be written ({error.strerror})") from None
+
+
+def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
+    # Imported late, so that --help is instant.
+    from dfm_core.data.catalog import DATASETS
+    from orchestration.outside_images import open_images
+    from orchestration.preflight import located, missing_inputs, open_store
+    from orchestration.spec import load_sweep
+
+    if not 0.0 <= allow_bad < 1.0:
+        raise UserError.of("--allow-bad", f"{allow_bad:g} must be 0 or more, and less than 1")
+    # The rows' own rules are not asked about their numbers of samples: that of the images is held to them below.
+    spec = located(load_sweep(sweep, [*overrides, f"evaluation.num_samples={_ANY}"]), os.environ, Path.cwd())
+    config = next(spec.configs)
+    if problems := missing_inputs(spec):
+        raise UserError(problems)
+    found = open_images(images, DATASETS[config.data.dataset], allow_bad)
+    print(found.about)
+    config = _of_images(config, found.count, labelled=found.labels is not None)
+    store = open_store(spec.runtime.storage, writable=True)
+
+    from orchestration.measured_images import measure_images
+
+    return measure_images(config, found, spec.runtime, store, str(images.absolute()))
+
+
+def _of_images(config: ExperimentConfig, count: int, *, labelled: bool) -> ExperimentConfig:
+    """The config whose evaluation is of so many images.
+
+    Raises: UserError if they are too few for a metric, or lack the labels that one needs.
+    """
+    from dfm_core.evaluation_rules import evaluation_problems
+    from dfm_core.metrics.catalog import needs_labels
+
+    config = replace(config, evaluation=replace(config.evaluation, num_samples=count, at_steps=()))
+    if count < 2:
+        raise UserError.of("images", f"{count} image has no spread: two and more can be measured")
+    problems = [Problem(key, message) for key, message in evaluation_problems(config)]
+    hint = "needs the class of each image: give sub-folders named by class, or arr_1"
+    problems += [
+        Problem("evaluation.metrics", f"{name} {hint}")
+        for name in config.evaluation.metrics
+        if needs_labels(name) and not labelled
+    ]
+    if problems:
+        raise UserError(problems)
+    return config
+
+
+def _print(measured: MeasuredImages) -> None:
+    from rich.table import Table
+
+    from orchestration.display import make_console
+
+    console = make_console()
+    table = Table(title=f"{measured.num_images} images", title_justify="left")
+    for name, justify in (("metric", "left"), ("value", "right"), ("± standard error", "right"), ("network", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, value in measured.values.items():
+        error = measured.standard_errors.get(name)
+        shown = "" if error is None else f"{error:.4g}"
+        table.add_row(name, f"{value:.6g}", shown, str(measured.protocols[name]["network"]))
+    console.print(table)
+    for name, notes in measured.notes.items():
+        for note in notes:
+            console.print(f"{name}: {note}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,174 @@
+"""Images from elsewhere, measured as a sweep measures its samples: the command, as users call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dfm_core.data.catalog import FASHION_CLASSES
+from dfm_core.data.datasets import load_dataset
+from orchestration import measure
+from orchestration.measure_tasks import Measures
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from tests.orchestration.conftest import QUICKSTART
+from tests.orchestration.measuring import NO_FILES, Bench, metric
+
+COUNT = 60
+METRICS = "evaluation.metrics=[fd_lite0_block10, label_accuracy]"
+OPTIONS = (METRICS, "evaluation.bootstrap_replicates=10", f"evaluation.num_samples={COUNT}")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a reference and a probe."""
+    root = tmp_path_factory.mktemp("measure") / "store"
+    config = next(load_sweep(QUICKSTART, OPTIONS).configs)
+    Bench(Store(str(root))).prepare(config, 300)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real training images as PNG files in a sub-folder for each class."""
+    folder = tmp_path_factory.mktemp("images")
+    images = load_dataset("fashion_mnist", "train")
+    for index in range(COUNT):
+        place = folder / FASHION_CLASSES[int(images.labels[index])]
+        place.mkdir(exist_ok=True)
+        Image.fromarray(images.pixels[index, 0].numpy()).save(place / f"{index:04d}.png")
+    return folder
+
+
+def run(root: Path, images: Path, *more: str) -> int:
+    return measure.main([str(QUICKSTART), str(images), f"storage.root={root}", *OPTIONS, *more])
+
+
+def test_a_folder_of_real_images_scores_what_the_floor_scores(
+    root: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The floor measures the same training images, which a folder holds here."""
+    assert run(root, folder, "--json", str(tmp_path / "found.json")) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    config = next(load_sweep(QUICKSTART, OPTIONS).configs)
+    floor = Measures.of(config, NO_FILES).floor
+    assert floor is not None
+    (expected,) = Bench(Store(str(root))).run(floor)
+    assert found["values"]["fd_lite0_block10"] == pytest.approx(metric(expected, "fd_lite0_block10"), rel=1e-6)
+    assert found["standard_errors"]["fd_lite0_block10"] > 0
+    assert found["values"]["label_accuracy"] > 0.6
+    assert found["protocols"]["fd_lite0_block10"]["num_samples"] == COUNT
+    assert found["protocols"]["fd_lite0_block10"]["label_sampling"] == "of the images"
+    output = capsys.readouterr().out
+    assert f"all {COUNT} images can be used" in output
+    assert "60 for 112 dimensions" in output
+
+
+def test_an_archive_of_the_same_images_scores_the_same(root: Path, folder: Path, tmp_path: Path) -> None:
+    images = load_dataset("fashion_mnist", "train")
+    pixels, labels = images.pixels[:COUNT].permute(0, 2, 3, 1).numpy(), images.labels[:COUNT].numpy()
+    np.savez(tmp_path / "images.npz", pixels, labels)
+    found = []
+    for given in (folder, tmp_path / "images.npz"):
+        assert run(root, given, "--json", str(tmp_path / "found.json")) == 0
+        found.append(json.loads((tmp_path / "found.json").read_text())["values"])
+    assert found[0] == {name: pytest.approx(value, rel=1e-6) for name, value in found[1].items()}
+
+
+def test_damaged_images_are_counted_and_named_and_nothing_is_measured(
+    root: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "bag"
+    place.mkdir()
+    whole = next(folder.glob("bag/*.png")).read_bytes()
+    (place / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (place / "empty.png").write_bytes(b"")
+    for name in "abcd":
+        (place / f"{name}.png").write_bytes(whole)
+    assert run(root, tmp_path) == 2
+    told = capsys.readouterr().err
+    assert "2 of 6 images cannot be used" in told
+    assert "bag/cut.png" in told
+    assert "bag/empty.png: is empty (0 bytes)" in told
+    assert "Traceback" not in told
+
+
+def test_a_share_of_damaged_images_is_left_out_only_if_it_is_allowed(
+    root: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in folder.glob("bag/*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    no_labels = "evaluation.metrics=[fd_lite0_block10]"
+    assert run(root, tmp_path, no_labels, "--allow-bad", "0.5", "--json", str(tmp_path / "found.json")) == 0
+    assert "1 of" in capsys.readouterr().out
+    assert json.loads((tmp_path / "found.json").read_text())["num_images"] == len(list(folder.glob("bag/*.png")))
+
+
+@pytest.mark.parametrize(
+    ("side", "options", "expected"),
+    [
+        (None, (), "there is no such folder"),
+        (0, (), "holds no image"),
+        (28, (), "28 x 28"),
+        (32, (), "1 image has no spread"),
+        (32, ("--allow-bad", "2"), "must be 0 or more, and less than 1"),
+        (32, ("evaluation.metrics=[fid]",), "networks.inception"),
+        (32, ("--json", "/no/such/folder/found.json"), "there is no folder /no/such/folder"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_measured(
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    side: int | None,
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    """Args: side: of the one image in the folder; 0: there is none; None: there is no folder."""
+    if side is not None:
+        (tmp_path / "given").mkdir()
+    if side:
+        Image.fromarray(np.zeros((side, side), np.uint8)).save(tmp_path / "given" / "a.png")
+    assert run(root, tmp_path / "given", *options) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_images_without_classes_have_no_label_accuracy(
+    root: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in folder.glob("bag/*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert run(root, tmp_path) == 2
+    assert "label_accuracy needs the class of each image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shift", [-1, 9])
+def test_labels_that_are_no_classes_are_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], shift: int
+) -> None:
+    np.savez(tmp_path / "images.npz", np.zeros((4, 32, 32, 1), np.uint8), np.arange(4) + shift)
+    assert run(root, tmp_path / "images.npz") == 2
+    assert f"labels go from {shift} to {3 + shift}" in capsys.readouterr().err
+
+
+def test_more_images_than_the_sweep_samples_are_held_to_their_own_number(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "images.npz", np.zeros((4, 32, 32, 1), np.uint8))
+    assert run(root, tmp_path / "images.npz", "evaluation.metrics=[kd_lite0]", "evaluation.kernel_subset_size=900") == 2
+    told = capsys.readouterr().err
+    assert "900 must be from 2 to 4: there are 4 samples and 2000 real images (read by kd_lite0)" in told
+    assert told.startswith("1 mistake")
+
+
+def test_a_file_that_is_no_archive_is_told_as_such(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    assert run(root, tmp_path / "a.txt") == 2
+    assert "is neither a folder of images nor an .npz" in capsys.readouterr().err
