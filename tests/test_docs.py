@@ -25,6 +25,10 @@ CHECK = "tests/orchestration/test_check.py::test_a_full_scale_sweep_is_checked_w
 EXAMPLE = "tests/test_examples.py::test_the_example_leaves_a_snapshot_and_a_grid"
 BENCHMARK = "tests/test_examples.py::test_the_benchmark_prints_a_row_for_each_contender"
 REPRODUCE = "tests/e2e/test_table2.py::test_table_2_is_reproduced_in_small_and_set_beside_the_paper"
+MEASURE = "tests/orchestration/test_measure.py::test_a_folder_of_real_images_scores_what_the_floor_scores"
+SWEEPING = "tests/test_examples.py::test_the_sampling_sweep_prints_both_ways_and_that_they_agree"
+FRECHET = "tests/test_examples.py::test_the_frechet_benchmark_prints_both_contenders_and_they_agree"
+FIGURE3 = "tests/e2e/test_figure3.py::test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -41,6 +45,10 @@ RUN_BY = {
     ".venv/bin/python benchmarks/train_step.py --size S --tokens 256 --batch 8 --threads 2": BENCHMARK,
     ".venv/bin/python -m analysis sweeps/quickstart.yaml": ANALYSIS,
     ".venv/bin/mlflow ui --backend-store-uri sqlite:///$PWD/runs/mlflow.db": UI,
+    ".venv/bin/python orchestration/measure.py sweeps/quickstart.yaml IMAGES": MEASURE,
+    ".venv/bin/python benchmarks/sampling_sweep.py --points 24 --samples 50": SWEEPING,
+    ".venv/bin/python benchmarks/frechet.py --dimensions 2048 --samples 4096 16384 --threads 1": FRECHET,
+    ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
     "export RAY_AUTH_MODE=token": HEAD,
     "ray get-auth-token --generate": HEAD,
     "DFM_STORAGE_ROOT=s3://bucket/dfm ray start --head": HEAD,

@@ -70,3 +70,16 @@ def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: P
     assert float(ours[4]) < 1e-8
     passes = [(name, int(samples)) for name, samples, *_ in (row for row in rows if len(row) == 4)]
     assert passes == [(name, n) for name in ("features kept, numpy.cov", "streamed") for n in (60, 90)]
+
+
+def test_the_sampling_sweep_prints_both_ways_and_that_they_agree(tmp_path: Path) -> None:
+    size = ["--points", "2", "--samples", "12", "--size", "nano", "--real", "150", "--evaluators", "1"]
+    done = python(str(ROOT / "benchmarks" / "sampling_sweep.py"), *size, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cells = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in done.stdout.splitlines() if "│" in line}
+    apart, together = cells["one process a point"], cells["one sweep on a running Ray"]
+    assert int(apart[2]) == (30 + 1) + (30 + 2)
+    assert int(together[2]) == 30 + 1 + 2  # the first stage is made once
+    assert float(apart[3]) == 1.0
+    difference = float(done.stdout.split("in a distance is ")[1].split()[0].rstrip("."))
+    assert difference < 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -40,9 +41,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
 
 @pytest.fixture
 def with_reference(undisturbed: FinishedSweep, tmp_path: Path) -> Path:
-    """A root in which only the reference task is done already: it takes longest and is not what is tested."""
+    """A root in which real images are measured already: that takes longest and is not what is tested."""
     root = tmp_path / "runs"
-    for record in undisturbed.root.glob("results/*/reference.npz"):
-        shutil.copytree(record.parent, root / "results" / record.parent.name)
+    for record in undisturbed.root.glob("results/*/result.json"):
+        if json.loads(record.read_text())["kind"] in ("reference", "probe", "floor"):
+            shutil.copytree(record.parent, root / "results" / record.parent.name)
     assert (root / "results").is_dir(), f"the undisturbed run left no reference:\n{undisturbed.output}"
     return root
