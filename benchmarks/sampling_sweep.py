@@ -38,6 +38,7 @@ from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.moments import Moments
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
+from orchestration.display import make_console
 from orchestration.evaluator import Evaluator
 from orchestration.generation import sample_labels
 from orchestration.given_files import FileCache
@@ -205,7 +206,7 @@ def print_table(ours: Swept, peer: Swept, options: Options) -> None:
     for name, swept, seconds in rows:
         row = (f"{seconds:.1f}", f"{seconds / options.points:.2f}", str(swept.evaluations))
         table.add_row(name, *row, f"{peer.seconds / seconds:.2f}")
-    console = Console()
+    console = make_console()
     console.print(table)
     apart = max(abs(a - b) / abs(b) for a, b in zip(ours.values, peer.values, strict=True))
     console.print(f"The largest relative difference between the two in a distance is {apart:.1g}.")

@@ -80,5 +80,5 @@ def test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks()
     refused = sweep(str(ROOT / "sweeps" / "table1.yaml"), rows)
     assert refused.returncode == 2
     assert "imagenet512_flux" in refused.stderr
-    assert "fdd needs DINOv2 features" in refused.stderr
+    assert "dinov2_vitl14_pretrain.pth from the project facebookresearch/dinov2" in refused.stderr
     assert "Traceback" not in refused.stderr

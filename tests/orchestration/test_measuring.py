@@ -100,7 +100,8 @@ def test_every_metric_has_a_number_an_error_and_a_protocol(store: Store) -> None
     (found,) = Bench(store).run(evaluation_of(config))
     assert found is not None
     for name in EVERYTHING:
-        assert found.metrics[f"{name}_standard_error"] >= 0
+        unknown = "its standard error is not known" in " ".join(found.about["notes"].get(name, []))
+        assert unknown or found.metrics[f"{name}_standard_error"] > 0
         protocol = found.about["protocols"][name]
         assert protocol["num_samples"] == 120
         assert protocol["weights_sha256"]
