@@ -25,12 +25,15 @@ class BoardNews:
     """Errors after which Ray starts a task's workers again, by digest."""
     failures: dict[str, str] = field(default_factory=dict)
     """Why a task gave up, by digest."""
+    stopped: dict[str, int] = field(default_factory=dict)
+    """Steps at which trainings stopped because the driver wanted it, by digest."""
 
 
 class _Board:
     def __init__(self) -> None:
         self._news = BoardNews()
         self._done: dict[str, dict[str, int]] = {}
+        self._stopping = False
 
     def reached(self, digest: str, done: int, part: str = "") -> None:
         """Units done so far; of a part of the task, which counts once however often it is done again."""
@@ -50,6 +53,16 @@ class _Board:
 
     def failed(self, digest: str, message: str) -> None:
         self._news.failures[digest] = message
+
+    def stop(self) -> None:
+        """The driver wants trainings to stop at a checkpoint. It says so again and again: a new board forgot it."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def stopped(self, digest: str, step: int) -> None:
+        self._news.stopped[digest] = step
 
     def news(self) -> BoardNews:
         """Everything since the last call."""

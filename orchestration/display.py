@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from orchestration.heartbeat import TaskProgress
 from orchestration.plan import Plan
 from orchestration.tasks import Task
 
@@ -36,11 +38,11 @@ class _Running:
 
     def describe(self) -> str:
         """Progress in one line: "train dfm: 340/800 steps, 4.2 steps/s, ETA 1:50, loss 0.31"."""
-        unit = _unit(self.task)
+        unit = unit_of(self.task)
         text = f"{self.task.kind} {self.task.title}: {self.done}/{self.total} {unit}"
         rate = self.rate()
         if rate > 0:
-            text += f", {rate:.1f} {unit}/s, ETA {_clock((self.total - self.done) / rate)}"
+            text += f", {rate:.1f} {unit}/s, ETA {clock((self.total - self.done) / rate)}"
         return text if self.loss is None else f"{text}, loss {self.loss:.4f}"
 
     def rate(self) -> float:
@@ -60,6 +62,8 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or make_console()
         self._running: dict[str, _Running] = {}
+        self.restarts: Counter[str] = Counter()
+        """How often workers were started again, by digest of their training; "evaluators": of those."""
         self._progress: Progress | None = None
         if self.console.is_terminal:
             columns = (
@@ -90,7 +94,7 @@ class Display:
             running.first, running.started = done, now
         running.done = done
         if self._progress and running.bar is not None:
-            rate = f"{_unit(running.task)}, {running.rate():.1f}/s"
+            rate = f"{unit_of(running.task)}, {running.rate():.1f}/s"
             self._progress.update(running.bar, completed=done, rate=rate)
         elif now - running.last_line > _LINE_SECONDS:
             running.last_line = now
@@ -100,7 +104,20 @@ class Display:
         """An attempt ended with an error; Ray starts the workers again from the last checkpoint."""
         running = self._running.get(digest)
         name = f"{running.task.kind} {running.task.title}" if running else digest
+        self.restarts[digest] += 1
         self.say(f"[{_now()}] {name}: attempt ended ({line.strip().splitlines()[0]}); starting again")
+
+    def evaluator_stumbled(self, line: str) -> None:
+        """An evaluator is replaced, or a call of one made again."""
+        self.restarts["evaluators"] += 1
+        self.say(line)
+
+    def progress(self) -> tuple[TaskProgress, ...]:
+        """Of all tasks that run, for the heartbeat; called from another thread."""
+        return tuple(
+            TaskProgress(digest, running.done, running.total, running.rate() if running.first is not None else 0.0)
+            for digest, running in list(self._running.items())
+        )
 
     def loss(self, digest: str, value: float) -> None:
         if digest in self._running:
@@ -110,7 +127,7 @@ class Display:
         running = self._running.pop(task.digest, None)
         if running and self._progress and running.bar is not None:
             self._progress.remove_task(running.bar)
-        seconds = f" in {_clock(time.monotonic() - running.began)}" if running else ""
+        seconds = f" in {clock(time.monotonic() - running.began)}" if running else ""
         self.say(f"[{_now()}] {task.kind} {task.title}: {outcome}{seconds if outcome == 'done' else ''}")
 
     def close(self) -> None:
@@ -133,11 +150,13 @@ def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
     return table
 
 
-def _unit(task: Task) -> str:
+def unit_of(task: Task) -> str:
+    """What its progress counts."""
     return _UNITS.get(task.kind, "images")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """ "1:05", "2:00:00"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -113,6 +113,12 @@ class EvaluationPool:
         for actor in self._actors:
             ray.kill(actor.handle)
 
+    def abandon(self) -> None:
+        """Ends the evaluators in the middle of their work. What they wrote into the store is found again."""
+        self._jobs.clear()
+        self._pending.clear()
+        self.close()
+
     def _begin(self, running: _Running) -> None:
         context = JobContext(
             store=self._store,

@@ -7,18 +7,22 @@ import os
 import time
 from typing import Any
 
-from orchestration.display import Display, status_table
 from orchestration.done import needed
+from orchestration.ending import Outcome
+from orchestration.estimate import estimate_from
+from orchestration.launching import run_within_budget
 from orchestration.layout import plan_file, report_directory
 from orchestration.plan import Plan, plan_json, shown_path
 from orchestration.problems import EXIT_TASKS_FAILED
 from orchestration.provenance import environment, record_source
 from orchestration.results import TaskResult
+from orchestration.spending import Standing, standing
 from orchestration.storage import Store
+from orchestration.summary import ending_text
 from orchestration.tracking import Tracker, resolve_uri
 
 
-def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
+def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> int:
     """Runs what is missing and writes the report. Returns the exit code.
 
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
@@ -33,36 +37,22 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store) -> int:
     for digest, result in done.items():
         if not tracker.is_complete(digest):
             tracker.complete(plan.tasks[digest], result, plan.training_of(plan.tasks[digest]))
-    failed: dict[str, str] = {}
+    outcome = Outcome(dict(done))
     if needed(plan, done):
-        done, failed = _launch(plan, done, store, tracker)
+        run_within_budget(plan, outcome, store, tracker, stands)
     else:
         print("Everything is done already; nothing is computed.")
     if tracker.num_failed_calls:
         print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
     print(_report(document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
+    if outcome.ending is not None:
+        left = estimate_from(store, plan, outcome.done, standing(store, plan, outcome.done))
+        print(ending_text(outcome.ending, left))
     print(f"Took {time.monotonic() - started:.0f} s.")
-    return EXIT_TASKS_FAILED if failed else 0
-
-
-def _launch(
-    plan: Plan, done: dict[str, TaskResult], store: Store, tracker: Tracker
-) -> tuple[dict[str, TaskResult], dict[str, str]]:
-    # Only here is Ray needed: a sweep that is done ends without it.
-    from orchestration.cluster import cluster
-    from orchestration.launch import Launcher
-
-    display = Display()
-    try:
-        with cluster(plan.spec.runtime.workers) as capacity:
-            display.say(f"Ray: {capacity.num_nodes} node(s), {capacity.num_cpus} CPUs, {capacity.num_gpus:g} GPUs")
-            outcome = Launcher(plan, done, store, tracker, capacity, display).run()
-    finally:
-        display.close()
-    states = dict.fromkeys(outcome.done, "done") | {d: f"FAILED: {why}" for d, why in outcome.failed.items()}
-    display.console.print(status_table(plan, states))
-    return outcome.done, outcome.failed
+    if outcome.ending is not None:
+        return outcome.ending.exit_code
+    return EXIT_TASKS_FAILED if outcome.failed else 0
 
 
 def _report(document: str, sweep: str, path: str, store: Store) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import ray
 
@@ -13,26 +13,20 @@ from orchestration.board import start_board
 from orchestration.cluster import Capacity
 from orchestration.display import Display
 from orchestration.done import finished_result, needed
+from orchestration.ending import Ending, Outcome
 from orchestration.evaluation_pool import EvaluationPool, total_units
 from orchestration.families import SnapshotsThere, families
+from orchestration.metering import Meter
 from orchestration.plan import Plan
-from orchestration.results import TaskResult
 from orchestration.runtime import WorkersConfig
+from orchestration.spending import COST
 from orchestration.storage import Store
 from orchestration.tasks import Task
 from orchestration.tracking import Tracker
 from orchestration.train_task import fit_training
+from orchestration.winding_down import wind_down
 
 _POLL_SECONDS = 0.3
-
-
-@dataclass
-class Outcome:
-    """How a launch ended."""
-
-    done: dict[str, TaskResult]
-    failed: dict[str, str] = field(default_factory=dict)
-    """Why, by digest; tasks whose inputs failed are among them."""
 
 
 class Launcher:
@@ -41,39 +35,78 @@ class Launcher:
     def __init__(
         self,
         plan: Plan,
-        done: dict[str, TaskResult],
+        outcome: Outcome,
         store: Store,
         tracker: Tracker,
         capacity: Capacity,
         display: Display,
+        meter: Meter,
+        wanted_end: Callable[[], Ending | None],
     ) -> None:
+        """Args: outcome: holds what is done, and is kept up to date. wanted_end: is asked all the time whether, and
+        why, to end before the plan is done.
+        """
+        self._meter, self._wanted_end = meter, wanted_end
         self._store, self._tracker, self._display = store, tracker, display
         self._plan, self._runtime = plan, plan.spec.runtime
         self._workers: WorkersConfig = self._runtime.workers
-        self._outcome = Outcome(dict(done))
-        self._todo = {task.digest: task for task in needed(plan, done)}
+        self._outcome = outcome
+        self._todo = {task.digest: task for task in needed(plan, outcome.done)}
         self._trainings: dict[Future[None], Task] = {}
+        self._measured: dict[str, Task] = {}
         self._max_trainings = capacity.concurrent_trainings(self._workers)
         self._together = capacity.fits_both(self._workers)
         self._num_evaluators = capacity.num_evaluators(self._workers)
         self._pool: EvaluationPool | None = None
         self._board_name, self._board = start_board()
         self._failures: dict[str, str] = {}
-        self._snapshots = SnapshotsThere(store, plan, done)
+        self._stopped: dict[str, int] = {}
+        self._snapshots = SnapshotsThere(store, plan, outcome.done)
 
-    def run(self) -> Outcome:
-        """Returns when every task is done or has failed."""
+    def run(self) -> None:
+        """Returns when every task is done or has failed, or when it is to end before."""
         while self._todo or self._trainings or (self._pool and self._pool.busy):
             self._read_board()
             self._collect_trainings()
             self._collect_evaluations()
+            self._tick()
             self._drop_blocked()
+            if (ending := self._wanted_end()) is not None and (self._todo or self._trainings or self._measured):
+                self._end_early(ending)
+                return
             self._start_evaluations()
             self._start_trainings()
             time.sleep(_POLL_SECONDS)
         if self._pool:
             self._pool.close()
-        return self._outcome
+
+    def _tick(self) -> None:
+        trainings = [task.digest for task in self._trainings.values()]
+        self._meter.tick(trainings, self._measured, self._num_evaluators)
+
+    def _end_early(self, ending: Ending) -> None:
+        """Nothing new starts; what runs stops where it can go on later."""
+        self._outcome.ending = ending
+        self._display.say(f"Stopping: {ending.reason}; trainings write a checkpoint.")
+        if self._pool:
+            self._pool.abandon()
+        for task in self._measured.values():
+            self._told_stopped(task, "stopped")
+        self._measured.clear()
+
+        def look() -> None:
+            self._read_board()
+            self._collect_trainings()
+            self._tick()
+
+        wind_down(self._board, lambda: len(self._trainings), look)
+        for task in self._trainings.values():
+            self._told_stopped(task, "stopped, goes on from its last checkpoint")
+
+    def _told_stopped(self, task: Task, how: str) -> None:
+        self._outcome.stopped[task.digest] = how
+        self._meter.ended(task.digest, None)
+        self._display.ended(task, how)
 
     def _ready(self, kinds: tuple[str, ...]) -> list[Task]:
         return [task for task in self._todo.values() if task.kind in kinds and not self._lacks(task)]
@@ -96,16 +129,17 @@ class Launcher:
             return
         if self._pool is None:
             self._pool = EvaluationPool(
-                self._store, self._runtime, self._num_evaluators, self._board_name, self._display.say
+                self._store, self._runtime, self._num_evaluators, self._board_name, self._display.evaluator_stumbled
             )
         for family in families(ready, keep_samples=self._workers.keep_samples):
             if self._pool.wants_work:
                 for task in family:
                     self._begin(task)
+                    self._measured[task.digest] = task
                 self._pool.submit(family)
 
     def _start_trainings(self) -> None:
-        ready = self._ready(("train",))
+        ready = self._affordable(self._ready(("train",)))
         if not ready or len(self._trainings) >= self._max_trainings:
             return
         if not self._together and self._pool is not None:
@@ -116,6 +150,14 @@ class Launcher:
         for task in ready[: self._max_trainings - len(self._trainings)]:
             self._begin(task)
             self._trainings[self._fit(task)] = task
+
+    def _affordable(self, trainings: list[Task]) -> list[Task]:
+        """Those that have not spent their limit; the others fail without being started."""
+        for task in trainings:
+            if reason := self._meter.exhausted(task.digest):
+                del self._todo[task.digest]
+                self._end(task, reason)
+        return [task for task in trainings if task.digest in self._todo]
 
     def _fit(self, task: Task) -> Future[None]:
         """A training in a thread of its own; a daemon, so that Ctrl-C does not wait for its end."""
@@ -154,6 +196,7 @@ class Launcher:
             for line in stumbles:
                 self._display.stumbled(digest, line)
         self._failures.update(news.failures)
+        self._stopped.update(news.stopped)
 
     def _collect_trainings(self) -> None:
         for future in [future for future in self._trainings if future.done()]:
@@ -166,6 +209,7 @@ class Launcher:
     def _collect_evaluations(self) -> None:
         if self._pool:
             for task, reason in self._pool.collect():
+                del self._measured[task.digest]
                 self._end(task, reason)
 
     def _end(self, task: Task, reason: str) -> None:
@@ -175,6 +219,10 @@ class Launcher:
                 result = finished_result(self._store, task)
             except Exception as error:  # noqa: BLE001  any storage library: the task is told as failed, the sweep goes on
                 reason = f"its record cannot be read ({type(error).__name__}: {error})"
+        if result is None and not reason and task.digest in self._stopped:
+            self._told_stopped(task, f"stopped at step {self._stopped[task.digest]}")
+            return
+        self._meter.ended(task.digest, result.metrics.get(COST) if result is not None else None)
         if result is not None:
             self._outcome.done[task.digest] = result
             self._snapshots.trained(task)

@@ -7,6 +7,11 @@ from typing import NamedTuple
 CHECKPOINTS = "checkpoints"
 DATABASE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlflow-artifacts"
+PLANS = "plans"
+RESULTS = "results"
+SNAPSHOTS = "snapshots"
+FEATURES = "features"
+STATUS = "status"
 
 
 class TaskPaths(NamedTuple):
@@ -17,10 +22,10 @@ class TaskPaths(NamedTuple):
     @property
     def result(self) -> str:
         """The record of the finished task; it exists only when the task is done."""
-        return f"results/{self.digest}/result.json"
+        return f"{RESULTS}/{self.digest}/result.json"
 
     def result_file(self, name: str) -> str:
-        return f"results/{self.digest}/{name}"
+        return f"{RESULTS}/{self.digest}/{name}"
 
     @property
     def checkpoints(self) -> str:
@@ -31,14 +36,14 @@ class TaskPaths(NamedTuple):
 
     @property
     def snapshots(self) -> str:
-        return f"snapshots/{self.digest}"
+        return f"{SNAPSHOTS}/{self.digest}"
 
     def snapshot(self, step: int) -> str:
         return f"{self.snapshots}/step-{step:09d}"
 
     def raw_weights(self, step: int) -> str:
         """The optimiser's own weights beside the snapshot's averaged ones; an artifact of its own."""
-        return f"snapshots/{self.digest}/raw-{step:09d}"
+        return f"{self.snapshots}/raw-{step:09d}"
 
 
 class FeaturePaths(NamedTuple):
@@ -51,7 +56,7 @@ class FeaturePaths(NamedTuple):
 
     @property
     def root(self) -> str:
-        return f"features/{self.source}" + (f"/of-{self.owner}" if self.owner else "")
+        return f"{FEATURES}/{self.source}" + (f"/of-{self.owner}" if self.owner else "")
 
     def network(self, name: str, digest: str) -> str:
         """Groups of one network with one set of weights."""
@@ -69,7 +74,17 @@ class FeaturePaths(NamedTuple):
 
 
 def plan_file(sweep: str) -> str:
-    return f"plans/{sweep}.json"
+    return f"{PLANS}/{sweep}.json"
+
+
+def heartbeat_file(sweep: str) -> str:
+    """What the driver that runs the sweep says of it, every few seconds."""
+    return f"{STATUS}/{sweep}.json"
+
+
+def stop_file(sweep: str) -> str:
+    """The wish that this driver stops; it names the driver, so that no other takes it for its own."""
+    return f"{STATUS}/{sweep}.stop"
 
 
 def report_directory(sweep: str) -> str:

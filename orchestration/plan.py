@@ -222,7 +222,9 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
         }
     if task.protocols:
         details["protocols"] = {name: asdict(protocol) for name, protocol in task.protocols.items()}
-    return {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload, **details}
+    sources = [{"digest": source.digest, "networks": as_plain(source.networks)} for source in task.sources]
+    common = {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload}
+    return {**common, "sources": sources, **details}
 
 
 def _steps_spent(task: Task, tasks: Mapping[str, Task]) -> dict[str, int]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 EXIT_USER_ERROR = 2
 EXIT_TASKS_FAILED = 1
+EXIT_BUDGET_SPENT = 4
+EXIT_STOPPED = 5
 EXIT_INTERRUPTED = 130
 
 

@@ -58,7 +58,11 @@ class WorkersConfig:
     wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
     """After this long without free resources a task fails and names what is missing."""
     assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
-    """Sustained FLOP/s of one worker, for the plan's estimate of hours."""
+    """Sustained FLOP/s of one worker, for the plan's estimate of hours where no finished training was measured."""
+    max_accelerator_hours: Annotated[float, Gt(0.0)] | None = None
+    """Of the whole sweep, earlier submissions included: when they are spent, it stops at checkpoints and ends."""
+    max_accelerator_hours_per_training: Annotated[float, Gt(0.0)] | None = None
+    """A training that has spent them fails at a checkpoint; the others go on."""
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,14 @@ class Store:
             return []
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in found)
 
+    def num_bytes(self, relative: str) -> int:
+        """Of a file, or of all files in a directory; 0 if there is none."""
+        self._fs.invalidate_cache()
+        try:
+            return int(self._fs.du(self.path(relative), total=True))
+        except FileNotFoundError:
+            return 0
+
     def remove(self, relative: str) -> None:
         """Removes a file or a directory with everything in it; nothing if it is gone already."""
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The plan and the outcome in words: what is shared, what is done, what it will cost."""
+"""The plan and the outcome in words: what is shared, what is done, what it will cost and what it did cost."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from orchestration.display import make_console, status_table
 from orchestration.done import needed
-from orchestration.families import families, family_flops
+from orchestration.ending import Ending
+from orchestration.estimate import Estimate, estimate_from
+from orchestration.metering import hours
 from orchestration.plan import Plan
+from orchestration.plan_changes import changes_text
 from orchestration.problems import Problem
 from orchestration.results import TaskResult
+from orchestration.spending import Standing
 from orchestration.storage import Store
 
-_EVALUATION_OVERHEAD = 1.3
-"""Measured on the quickstart: feature extraction and merging beside the sampling's own FLOPs."""
 
-
-def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store) -> None:
-    """Tasks, sharing, FLOPs, estimated hours and bytes."""
+def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> None:
+    """Tasks, sharing, what an edit changed, FLOPs, estimated hours and bytes."""
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
     todo = needed(plan, done)
@@ -28,9 +29,12 @@ def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store) -> None:
         f"{cells} cells share {len(evaluations)} evaluations.",
         markup=False,
     )
+    if changes := changes_text(plan, store):
+        console.print(changes, markup=False)
     console.print(f"{len(plan.tasks) - len(todo)} tasks are done or not needed, {len(todo)} to do.")
     if todo:
-        console.print(_estimate(plan, done))
+        console.print(str(estimate_from(store, plan, done, stands)), markup=False)
+    console.print(spent_text(sum(stands.seconds.values()), plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
 
 
@@ -43,16 +47,28 @@ def print_missing(problems: Sequence[Problem]) -> None:
             console.print(f"  {problem}", markup=False)
 
 
-def _estimate(plan: Plan, done: dict[str, TaskResult]) -> str:
-    workers = plan.spec.runtime.workers
-    todo = needed(plan, done)
-    training = sum(task.flops for task in todo if task.kind == "train")
-    evaluation = sum(map(family_flops, families([task for task in todo if task.kind == "evaluate"])))
-    num_bytes = sum(task.num_bytes for task in todo)
-    seconds = (training + _EVALUATION_OVERHEAD * evaluation) / workers.assumed_flops_per_worker
+def spent_text(seconds: float, limit_hours: float | None) -> str:
+    """What the sweep's tasks have cost, and may cost."""
+    allowed = "" if limit_hours is None else f" of {limit_hours:g} (workers.max_accelerator_hours)"
+    return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours."
+
+
+def compared_text(estimated: Estimate, in_this_launch: float) -> str:
+    """The estimate of a launch beside what it cost."""
+    text = f"This run cost {hours(in_this_launch)} accelerator-hours"
+    if estimated.accelerator_seconds <= 0:
+        return f"{text}."
+    share = in_this_launch / estimated.accelerator_seconds
     return (
-        f"To do: {training:.3g} FLOPs of training, at most {evaluation:.3g} of sampling (kept features are not sampled "
-        f"again), about {num_bytes / 1e6:,.0f} MB; "
-        f"about {seconds / 3600:.2g} worker-hours at an assumed {workers.assumed_flops_per_worker:.2g} FLOP/s a worker "
-        f"(workers.assumed_flops_per_worker)."
+        f"{text}; estimated for all that was to do: {hours(estimated.accelerator_seconds)} {estimated.basis} "
+        f"(actual / estimated = {share:.2g})."
+    )
+
+
+def ending_text(ending: Ending, left: Estimate) -> str:
+    """Why a launch ended early, what is left to do, and how to go on."""
+    tasks = "1 task is" if left.num_tasks == 1 else f"{left.num_tasks} tasks are"
+    return (
+        f"Stopped: {ending.reason}. {tasks} left, about {hours(left.accelerator_seconds)} accelerator-hours "
+        f"{left.basis}. To go on: {ending.how_to_go_on}."
     )

@@ -1,4 +1,4 @@
-"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run] [--check]
+"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run|--check|--status|--stop|--gc]
 
 Submitting the same sweep again computes only what is missing; resuming is running the same command again.
 """
@@ -14,21 +14,49 @@ sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).reso
 
 import argparse  # noqa: E402
 import os  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+from collections.abc import Iterator, Sequence  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.problems import EXIT_INTERRUPTED, UserError, tell_mistakes  # noqa: E402
 
+if TYPE_CHECKING:
+    from orchestration.storage import Store
+
+_MODES = {
+    "dry-run": "print the plan, and what an edit changed in it, and stop",
+    "check": "build every model on the meta device and stop",
+    "status": "say how far the sweep is, also from another machine while it runs",
+    "stop": "ask the driver that runs the sweep to stop at checkpoints",
+    "gc": "say what in the storage root no published plan needs; with --yes, remove it",
+}
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a sweep. Returns the exit code: 0 done, 1 some tasks failed, 2 a mistake, 130 interrupted."""
+    """Runs a sweep. Returns the exit code: 0 done, 1 some tasks failed, 2 a mistake, 4 its budget is spent, 5 stopped,
+    130 interrupted."""
     parser = argparse.ArgumentParser(prog="sweep.py", description="Plan and run a sweep.", allow_abbrev=False)
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=100 storage.root=/data")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    parser.add_argument("--check", action="store_true", help="build every model on the meta device and stop")
+    parser.add_argument(
+        "--max-accelerator-hours",
+        metavar="H",
+        help="end at checkpoints when the sweep has spent them; the same as workers.max_accelerator_hours=H",
+    )
+    modes = parser.add_mutually_exclusive_group()
+    for name, about in _MODES.items():
+        modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
+    parser.add_argument("--yes", action="store_true", help="with --gc: remove without asking")
     options = parser.parse_intermixed_args(arguments)
+    if options.yes and options.mode != "gc":
+        parser.error("--yes goes with --gc")
+    overrides = list(options.overrides)
+    if options.max_accelerator_hours is not None:
+        overrides.append(f"workers.max_accelerator_hours={options.max_accelerator_hours}")
     try:
-        return _run(options.sweep, options.overrides, dry_run=options.dry_run, check=options.check)
+        if options.mode in ("gc", "stop"):
+            return _tend(options.sweep, overrides, options.mode, confirmed=options.yes)
+        return _run(options.sweep, overrides, options.mode)
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:
@@ -36,37 +64,72 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def _run(path: Path, overrides: Sequence[str], *, dry_run: bool, check: bool) -> int:
+def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     # Imported late, so that --help is instant and planning pulls in nothing heavy.
     from orchestration.done import finished_results
     from orchestration.plan import make_plan
     from orchestration.preflight import located, missing_inputs, open_store
     from orchestration.spec import load_sweep
+    from orchestration.spending import standing
     from orchestration.summary import print_missing, print_plan
 
     spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
-    missing = missing_inputs(spec)
-    looks_only = dry_run or check
-    if missing and not looks_only:
+    missing = missing_inputs(spec) if mode != "status" else []
+    if missing and mode == "run":
         raise UserError(missing)
     plan = make_plan(spec)
-    store = open_store(spec.runtime.storage, writable=not looks_only)
-    try:
+    store = open_store(spec.runtime.storage, writable=mode == "run")
+    with _readable(store):
         done = finished_results(store, plan)
-    except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean that this root cannot be used
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError.of("storage.root", f"cannot read {store.root} ({reason[:300]})") from None
-    print_plan(plan, done, store)
-    if check:
+        stands = standing(store, plan, done)
+    if mode == "status":
+        from orchestration.status import print_status
+
+        print_status(plan, done, store, stands)
+        return 0
+    print_plan(plan, done, store, stands)
+    if mode == "check":
         from orchestration.check import check as check_models
 
         check_models(plan)
-    if looks_only:
+    if mode != "run":
         print_missing(missing)
         return 0
     from orchestration.execution import execute
 
-    return execute(plan, done, store)
+    return execute(plan, done, store, stands)
+
+
+def _tend(path: Path, overrides: Sequence[str], mode: str, *, confirmed: bool) -> int:
+    """What is done to a storage root or a running driver; the file says which."""
+    from orchestration.garbage import ask_on_terminal, collect_garbage
+    from orchestration.layout import PLANS
+    from orchestration.preflight import located, open_store
+    from orchestration.spec import load_sweep
+    from orchestration.stop import stop
+
+    spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
+    store = open_store(spec.runtime.storage, writable=False)
+    with _readable(store):
+        store.names(PLANS)
+    if mode == "stop":
+        return stop(store, spec.name)
+    return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
+
+
+@contextmanager
+def _readable(store: Store) -> Iterator[None]:
+    """Any error of any storage library means that this root cannot be used.
+
+    Raises: UserError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  any storage library, any reason
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError.of("storage.root", f"cannot read {store.root} ({reason[:300]})") from None
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.board import find_board
 from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
+from orchestration.early_stop import EarlyStop, StoppedEarlyError
 from orchestration.layout import CHECKPOINTS, TaskPaths
+from orchestration.metering import over_limit
 from orchestration.provenance import environment
 from orchestration.pyramids import read_pyramid
 from orchestration.results import TaskResult, read_result, write_result
@@ -63,7 +65,8 @@ class TrainRequest:
 
 
 def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -> None:
-    """Runs a training to its end; called in a thread of the driver, returns when its record is in the store.
+    """Runs a training to its end; called in a thread of the driver, returns when its record is in the store, or when
+    the workers stopped before, of which the board is told.
 
     Raises: whatever Ray Train raises when the workers keep failing.
     """
@@ -133,6 +136,8 @@ class _TrainingWorker:
         self.shape = DATASETS[config.data.dataset].shape
         self.scale_std: tuple[float, ...] = ()
         self.pyramid: Mapping[str, torch.Tensor] | None = None
+        self.rows: list[CurveRow] = []
+        """The curve so far."""
 
     def run(self) -> None:
         dataset = load_dataset(self.config.data.dataset, "train")
@@ -160,9 +165,13 @@ class _TrainingWorker:
             micro_batch_size=micro,
             device=device,
         )
-        start, curve = self._resume()
+        start, self.rows = self._resume()
+        limit = self.workers.max_accelerator_hours_per_training
+        self.early_stop = EarlyStop(self.board, self.engine, limit, lambda: self._spent().accelerator_seconds)
         try:
-            rows = self._train(dataset, micro, start, curve)
+            rows = self._train(dataset, micro, start)
+        except StoppedEarlyError:
+            return  # told to the board; the next submission goes on from the checkpoint
         except TrainingDivergedError as diverged:
             # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
             if self.engine.rank == 0:
@@ -201,7 +210,7 @@ class _TrainingWorker:
             self._save_snapshots(start)
         return start, list(point.curve)
 
-    def _train(self, dataset: ImageDataset, micro: int, start: int, curve: list[CurveRow]) -> list[CurveRow]:
+    def _train(self, dataset: ImageDataset, micro: int, start: int) -> list[CurveRow]:
         request, every = self.request, self.workers.checkpoint_every
         checkpoints = {*range(every, request.until_step + 1, every), request.until_step}
         plan = LoopPlan(
@@ -212,29 +221,54 @@ class _TrainingWorker:
         )
         self.checkpoint_steps = checkpoints
         paradigm = build_paradigm(self.config, self.decomposition, self.scale_std)
-        return train(self.config, paradigm, dataset, self.engine, plan, self, start_step=start, curve=curve)
+        return train(self.config, paradigm, dataset, self.engine, plan, self, start_step=start, curve=list(self.rows))
 
     def progress(self, step: int) -> None:
+        self.early_stop.look()
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()
             self.board.reached.remote(self.request.digest, step)
+        # Only where the curve has a point: a checkpoint in between would change the next point's mean.
+        if self.rows and step == self.rows[-1]["step"] and step < self.request.until_step:
+            self._stop_early(step)
+
+    def _stop_early(self, step: int) -> None:
+        """Ends the training at a checkpoint if the driver wants it, or its limit is reached. Collective."""
+        reason = self.early_stop.agreed()
+        if not reason:
+            return
+        if step not in self.checkpoint_steps:
+            self._save_checkpoint(step, self.rows)
+        if self.engine.rank == 0 and reason == "driver":
+            ray.get(self.board.stopped.remote(self.request.digest, step))
+        elif self.engine.rank == 0:
+            limit = self.workers.max_accelerator_hours_per_training
+            assert limit is not None, "only a limit can be reached"
+            why = f"at step {step} of {self.request.until_step}, "
+            why += over_limit(self._spent().accelerator_seconds, limit)
+            ray.get(self.board.failed.remote(self.request.digest, why))
+        raise StoppedEarlyError(reason)
 
     def log(self, row: CurveRow) -> None:
+        self.rows.append(row)
         if self.engine.rank == 0:
             self.board.curve.remote(self.request.digest, [row])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
         self._save_snapshots(step)
         if step in self.checkpoint_steps:
-            keep = self.workers.keep_checkpoints
-            self.artifacts.save_checkpoint(self.engine, step, curve, keep, self.scale_std, self._spent())
-            path = self.artifacts.store.path(self.artifacts.paths.checkpoint(step))
-            filesystem = ray.train.get_context().get_storage().storage_filesystem
-            ray.train.report(
-                dict(curve[-1]),
-                checkpoint=Checkpoint(path, filesystem),
-                checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
-            )
+            self._save_checkpoint(step, curve)
+
+    def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
+        keep = self.workers.keep_checkpoints
+        self.artifacts.save_checkpoint(self.engine, step, curve, keep, self.scale_std, self._spent())
+        path = self.artifacts.store.path(self.artifacts.paths.checkpoint(step))
+        filesystem = ray.train.get_context().get_storage().storage_filesystem
+        ray.train.report(
+            dict(curve[-1]),
+            checkpoint=Checkpoint(path, filesystem),
+            checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
+        )
 
     def _save_snapshots(self, step: int) -> None:
         """What is wanted of this step; evaluations can begin on it while the training goes on."""

@@ -1,0 +1,83 @@
+"""A launch with everything around it: cluster, display, heartbeat, budget, and what it cost in the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from orchestration.display import Display, status_table
+from orchestration.ending import Ending, Outcome, budget_spent, stop_requested
+from orchestration.estimate import estimate_from
+from orchestration.metering import Meter
+from orchestration.plan import Plan
+from orchestration.problems import EXIT_BUDGET_SPENT
+from orchestration.pulse import Pulse, Vitals
+from orchestration.spending import Standing
+from orchestration.storage import Store
+from orchestration.summary import compared_text
+
+if TYPE_CHECKING:
+    from orchestration.tracking import Tracker
+
+
+def run_within_budget(plan: Plan, outcome: Outcome, store: Store, tracker: Tracker, stands: Standing) -> None:
+    """Runs what is missing until it is done, its budget is spent, or somebody wants it to stop; fills `outcome` in."""
+    limit = plan.spec.runtime.workers.max_accelerator_hours
+    meter = Meter(stands.seconds, plan.spec.runtime.workers)
+    if limit is not None and meter.is_spent:
+        outcome.ending = budget_spent(meter, limit)  # not even Ray is started
+        return
+    estimated = estimate_from(store, plan, outcome.done, stands)
+    display = Display()
+    pulse = Pulse(
+        store,
+        plan.spec.name,
+        lambda: Vitals(display.progress(), dict(outcome.failed), dict(display.restarts), meter.spent),
+    )
+
+    def wanted_end() -> Ending | None:
+        if pulse.stop_requested:
+            return stop_requested()
+        return budget_spent(meter, limit) if limit is not None and meter.is_spent else None
+
+    pulse.start()
+    try:
+        _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end)
+    finally:
+        if outcome.ending is not None and outcome.ending.exit_code == EXIT_BUDGET_SPENT and limit is not None:
+            outcome.ending = budget_spent(meter, limit)  # with what stopping took
+        display.close()
+        pulse.close(_ended(outcome))
+    display.console.print(status_table(plan, outcome.states))
+    print(compared_text(estimated, meter.in_this_launch))
+
+
+def _launch(
+    plan: Plan,
+    outcome: Outcome,
+    store: Store,
+    tracker: Tracker,
+    display: Display,
+    meter: Meter,
+    pulse: Pulse,
+    wanted_end: Callable[[], Ending | None],
+) -> None:
+    # Only here is Ray needed: a sweep that is done, or has spent its budget, ends without it.
+    from orchestration.cluster import cluster
+    from orchestration.launch import Launcher
+
+    with cluster(plan.spec.runtime.workers) as capacity:
+        display.say(f"Ray: {capacity.num_nodes} node(s), {capacity.num_cpus} CPUs, {capacity.num_gpus:g} GPUs")
+        pulse.phase = "running"
+        Launcher(plan, outcome, store, tracker, capacity, display, meter, wanted_end).run()
+
+
+def _ended(outcome: Outcome) -> str:
+    """How a launch ended, in a few words for `--status`."""
+    error = sys.exc_info()[0]
+    if error is not None:
+        return "interrupted" if issubclass(error, KeyboardInterrupt) else f"with an error: {error.__name__}"
+    if outcome.ending is not None:
+        return f"stopped: {outcome.ending.reason}"
+    return f"{len(outcome.failed)} tasks failed" if outcome.failed else "all is done"

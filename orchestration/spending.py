@@ -1,0 +1,70 @@
+"""What the tasks of a sweep have cost so far: asked of the store alone, without any heavy library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.layout import TaskPaths, step_of
+from orchestration.plan import Plan
+from orchestration.results import TaskResult, read_result
+from orchestration.storage import Store
+
+COST = "accelerator_seconds"
+"""The name under which records and checkpoints say what they cost, over all attempts that led to them."""
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """The newest published checkpoint of a training; its files are not verified."""
+
+    step: int
+    accelerator_seconds: float
+
+
+def newest_checkpoint(store: Store, digest: str) -> Checkpointed | None:
+    """None if the training has no checkpoint."""
+    paths = TaskPaths(digest)
+    steps = [step for name in store.names(paths.checkpoints) if (step := step_of(name)) is not None]
+    for step in sorted(steps, reverse=True):
+        manifest = store.manifest(paths.checkpoint(step))
+        if manifest is not None:
+            about = manifest["about"]
+            return Checkpointed(step, _cost(about.get("spent") if isinstance(about, Mapping) else None))
+    return None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the tasks of a plan are."""
+
+    seconds: Mapping[str, float]
+    """Accelerator-seconds behind each task, whichever sweep spent them; tasks that cost nothing are left out."""
+    steps: Mapping[str, int]
+    """Steps of unfinished trainings that need not be made again."""
+
+
+def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standing:
+    """Asks records and checkpoints.
+
+    An unfinished training cost what its newest checkpoint says: what came after it is lost and nowhere written.
+    """
+    seconds: dict[str, float] = {}
+    steps: dict[str, int] = {}
+    for digest, task in plan.tasks.items():
+        record = done.get(digest) or read_result(store, digest)
+        cost = _cost(record.metrics) if record is not None else 0.0
+        if task.kind == "train" and digest not in done and (newest := newest_checkpoint(store, digest)) is not None:
+            cost = max(cost, newest.accelerator_seconds)
+            steps[digest] = min(newest.step, task.until_step)
+        if cost > 0:
+            seconds[digest] = cost
+    return Standing(seconds, steps)
+
+
+def _cost(spent: Any) -> float:
+    """What a record or a checkpoint says; nothing if it says none, as the first versions did."""
+    value = spent.get(COST) if isinstance(spent, Mapping) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
