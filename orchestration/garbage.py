@@ -70,12 +70,12 @@ def _remove_all(store: Store, leftovers: Sequence[Leftover], fingerprint: str, s
                 return EXIT_TASKS_FAILED
         remove_artifact(store, leftover.path)
         num_removed, num_bytes = num_removed + 1, num_bytes + leftover.num_bytes
-    say(f"Removed {num_removed} artifacts, {_size(num_bytes)}.")
+    say(f"Removed {_count(num_removed)}, {_size(num_bytes)}.")
     return 0
 
 
 def _report(found: Sequence[Leftover]) -> str:
-    lines = [f"No published plan needs {len(found)} artifacts, {_size(sum(one.num_bytes for one in found))}:"]
+    lines = [f"No published plan needs {_count(len(found))}, {_size(sum(one.num_bytes for one in found))}:"]
     for kind in sorted({one.kind for one in found}):
         own = [one.num_bytes for one in found if one.kind == kind]
         lines.append(f"  {kind}: {len(own)}, {_size(sum(own))}")
@@ -86,3 +86,7 @@ def _report(found: Sequence[Leftover]) -> str:
 
 def _size(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:,.1f} MB"
+
+
+def _count(number: int) -> str:
+    return "1 artifact" if number == 1 else f"{number} artifacts"

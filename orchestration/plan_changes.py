@@ -33,7 +33,7 @@ class PlanChanges:
         if self.longer:
             changed = ", ".join(f"{before} to {now}" for before, now in sorted(set(self.longer.values())))
             parts.append(f"takes {len(self.longer)} of their trainings from step {changed}")
-        parts.append(f"no longer needs {_named(self.dropped.values())}")
+        parts.append(f"cancels {_named(sorted(self.dropped.values()))}")
         hint = "; `--gc` says what they left behind" if self.dropped else ""
         return f"Against the published plan: {'; '.join(parts)}{hint}."
 
