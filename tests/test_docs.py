@@ -29,6 +29,11 @@ MEASURE = "tests/orchestration/test_measure.py::test_a_folder_of_real_images_sco
 SWEEPING = "tests/test_examples.py::test_the_sampling_sweep_prints_both_ways_and_that_they_agree"
 FRECHET = "tests/test_examples.py::test_the_frechet_benchmark_prints_both_contenders_and_they_agree"
 FIGURE3 = "tests/e2e/test_figure3.py::test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table"
+STATUS = "tests/e2e/test_operations.py::test_a_sweep_is_looked_at_while_it_runs_stopped_and_continued_to_the_same_table"
+GC = "tests/orchestration/test_sweep_command.py::test_what_is_left_over_goes_only_with_yes"
+BUDGET = (
+    "tests/orchestration/test_sweep_command.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
+)
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -38,6 +43,10 @@ RUN_BY = {
     f"ray job submit --working-dir . -- {SWEEP}": JOB,
     f".venv/bin/{SWEEP}": DIRECT,
     f".venv/bin/{SWEEP} --dry-run": DRY,
+    f".venv/bin/{SWEEP} --status": STATUS,
+    f".venv/bin/{SWEEP} --stop": STATUS,
+    f".venv/bin/{SWEEP} --gc": GC,
+    f".venv/bin/{SWEEP} --max-accelerator-hours 2": BUDGET,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --check": CHECK,
     ".venv/bin/python orchestration/reproduce.py table2 --scale small": REPRODUCE,
     ".venv/bin/python examples/train_and_sample.py --output runs/example": EXAMPLE,
