@@ -33,9 +33,9 @@ class Estimate:
 
     def __str__(self) -> str:
         return (
-            f"To do: {self.training_flops:.3g} FLOPs of training, {self.sampling_flops:.3g} of sampling, "
-            f"about {self.num_bytes / 1e6:,.0f} MB; about {hours(self.accelerator_seconds)} accelerator-hours "
-            f"{self.basis}."
+            f"To do: {self.training_flops:.3g} FLOPs of training, at most {self.sampling_flops:.3g} of sampling (kept "
+            f"features are not sampled again), about {self.num_bytes / 1e6:,.0f} MB; "
+            f"about {hours(self.accelerator_seconds)} accelerator-hours {self.basis}."
         )
 
 

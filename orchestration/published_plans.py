@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from orchestration.plan import PLAN_FORMAT
 from orchestration.storage import Store
 
 _SUFFIX = ".json"
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class UnreadablePlanError(Exception):
@@ -78,10 +80,17 @@ def read_published(store: Store, sweep: str) -> PublishedPlan | None:
             raise UnreadablePlanError(
                 f"{store.uri(place)} has plan format {document['format']!r}, this version knows {PLAN_FORMAT}"
             )
-        return PublishedPlan(sweep, {digest: _task(task) for digest, task in document["tasks"].items()})
+        return PublishedPlan(sweep, {checked_digest(digest): _task(task) for digest, task in document["tasks"].items()})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UnreadablePlanError(f"{store.uri(place)} is not a sweep's plan ({reason})") from None
+
+
+def checked_digest(text: Any) -> str:
+    """A digest as it can be part of a path. Raises: ValueError: a plan that was tampered with leads nowhere."""
+    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
+        raise ValueError(f"{text!r} is no digest")
+    return text
 
 
 def _task(task: Mapping[str, Any]) -> PublishedTask:
@@ -99,4 +108,5 @@ def _task(task: Mapping[str, Any]) -> PublishedTask:
 
 
 def _source(source: Mapping[str, Any]) -> PublishedSource:
-    return PublishedSource(str(source["digest"]), dict(source["networks"]))
+    networks = {checked_digest(name): checked_digest(digest) for name, digest in source["networks"].items()}
+    return PublishedSource(checked_digest(source["digest"]), networks)

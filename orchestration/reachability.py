@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.layout import FeaturePaths, TaskPaths
-from orchestration.published_plans import PublishedPlan, PublishedTask, UnreadablePlanError
+from orchestration.published_plans import PublishedPlan, PublishedTask, UnreadablePlanError, checked_digest
 from orchestration.results import read_result
 from orchestration.storage import Store
 
@@ -87,10 +87,10 @@ def _read_snapshots(task: PublishedTask) -> Iterator[tuple[str, int, bool]]:
         if task.kind == "evaluate":
             raw = task.payload["sampling"]["weights"] == "raw"
             for train, step in task.payload["snapshots"]:
-                yield str(train), int(step), raw
+                yield checked_digest(train), int(step), raw
         initial: Mapping[str, Any] | None = task.payload.get("initial")
         if initial is not None:
-            yield str(initial["train"]), int(initial["step"]), False
+            yield checked_digest(initial["train"]), int(initial["step"]), False
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadablePlanError(f"{task.kind} {task.title} does not say what it reads ({error!r})") from None
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.problems import (  # noqa: E402
     EXIT_INTERRUPTED,
+    EXIT_STOPPED,
     EXIT_TASKS_FAILED,
     Problem,
     UserError,
@@ -132,7 +133,7 @@ def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
         except Exception:  # noqa: BLE001  a fault of ours in one sweep is no reason to leave out the others
             traceback.print_exc()
             code = EXIT_TASKS_FAILED
-        if code == EXIT_INTERRUPTED:
+        if code in (EXIT_INTERRUPTED, EXIT_STOPPED):
             return code
         worst = max(worst, code)
     return worst

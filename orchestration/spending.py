@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.layout import TaskPaths, step_of
+from orchestration.layout import CHECKPOINTS, RESULTS, TaskPaths, step_of
 from orchestration.plan import Plan
 from orchestration.results import TaskResult, read_result
 from orchestration.storage import Store
@@ -53,10 +53,13 @@ def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standi
     """
     seconds: dict[str, float] = {}
     steps: dict[str, int] = {}
+    # Two listings tell where to look: a large sweep that has not begun costs no request for each of its tasks.
+    recorded, checkpointed = set(store.names(RESULTS)), set(store.names(CHECKPOINTS))
     for digest, task in plan.tasks.items():
-        record = done.get(digest) or read_result(store, digest)
+        record = done.get(digest) or (read_result(store, digest) if digest in recorded else None)
         cost = _cost(record.metrics) if record is not None else 0.0
-        if task.kind == "train" and digest not in done and (newest := newest_checkpoint(store, digest)) is not None:
+        unfinished = task.kind == "train" and digest not in done and digest in checkpointed
+        if unfinished and (newest := newest_checkpoint(store, digest)) is not None:
             cost = max(cost, newest.accelerator_seconds)
             steps[digest] = min(newest.step, task.until_step)
         if cost > 0:

@@ -146,6 +146,28 @@ def test_a_killed_evaluator_is_replaced_and_nothing_is_lost_or_counted_twice(
     assert_expected(store, expected)
 
 
+def test_a_pool_that_is_abandoned_at_work_ends_at_once_and_another_goes_on(
+    store: Store, expected: dict[str, dict[str, float]]
+) -> None:
+    with pool(store, 2, evaluation_batch_size=10) as runner:
+        runner.pool.submit(family())
+        deadline = time.monotonic() + MOST_SECONDS
+        while not ray.get(runner.board.news.remote()).done:
+            assert time.monotonic() < deadline, "no evaluator has begun"
+            runner.pool.collect()
+            time.sleep(0.02)
+        handles = [actor.handle for actor in runner.pool._actors]
+        runner.pool.abandon()
+        assert not runner.pool.busy
+        for handle in handles:
+            with pytest.raises(ray.exceptions.RayActorError):
+                ray.get(handle.ready.remote())
+    with pool(store, 2) as runner:
+        runner.pool.submit(family())
+        assert set(runner.until_done().values()) == {""}
+    assert_expected(store, expected)
+
+
 def test_features_that_were_damaged_are_made_anew_without_a_word_from_the_user(store: Store) -> None:
     task = evaluation_of(small_config(evaluation__num_samples=40))
     with pool(store, 1) as runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from orchestration.garbage import collect_garbage, remove_artifact
 from orchestration.layout import FeaturePaths, TaskPaths, plan_file
 from orchestration.leftovers import find_leftovers, read_roots
-from orchestration.plan import Plan
+from orchestration.plan import Plan, plan_json
 from orchestration.problems import UserError
 from orchestration.results import TaskResult, read_result, write_result
 from orchestration.storage import MANIFEST, Store
@@ -96,9 +97,20 @@ def test_all_checkpoints_of_an_unfinished_training_stay(store: Store) -> None:
 
 
 def test_a_training_that_one_of_two_plans_wants_longer_is_unfinished(store: Store) -> None:
-    finished(store)
+    paths = TaskPaths(training(finished(store)).digest)
     publish(store, tiny_plan("training.steps=40", "evaluation.at_steps=[4, 12, 40]"), "longer")
     assert leftovers(store) == {}
+    publish_snapshot(store, paths.snapshot(40))  # its record still says step 12
+    assert leftovers(store) == {}
+
+
+def test_a_snapshot_stays_for_an_evaluation_whose_training_its_plan_does_not_name(store: Store) -> None:
+    plan = finished(store)
+    train = training(plan).digest
+    document = json.loads(plan_json(plan, "sqlite:///x"))
+    del document["tasks"][train]
+    store.write(plan_file("quickstart"), json.dumps(document).encode())
+    assert set(leftovers(store)) <= {TaskPaths(train).checkpoint(8)}
 
 
 def test_snapshots_of_an_unfinished_evaluation_stay_and_those_at_other_steps_go(store: Store) -> None:
@@ -161,6 +173,14 @@ def test_references_that_no_plan_names_are_told_apart(store: Store) -> None:
         (b'{"format": 2, "tasks": {"a": {"kind": "floor", "title": "f", "payload": {}}}}', "by an older version"),
         (
             b'{"format": 2, "tasks": {"a": {"kind": "evaluate", "title": "e", "payload": {}, "sources": []}}}',
+            "does not say what it reads",
+        ),
+        (b'{"format": 2, "tasks": {"../../x": {"kind": "floor", "title": "f", "payload": {}}}}', "is no digest"),
+        (
+            (
+                b'{"format": 2, "tasks": {"a": {"kind": "evaluate", "title": "e", "sources": [], "payload": '
+                b'{"sampling": {"weights": "ema"}, "snapshots": [["../../x", 3]]}}}}'
+            ),
             "does not say what it reads",
         ),
     ],

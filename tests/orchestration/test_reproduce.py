@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestration import reproduce
-from orchestration.problems import EXIT_INTERRUPTED, Problem
+from orchestration.problems import EXIT_INTERRUPTED, EXIT_STOPPED, Problem
 from tests.analysis.builders import Database, plan_document
 from tests.orchestration.conftest import ROOT
 
@@ -128,6 +128,7 @@ def test_a_table_given_twice_runs_once_and_a_dry_run_is_passed_on(
         ({"table1_small": ValueError("a fault of ours")}, 1, 3),
         ({"quickstart": EXIT_INTERRUPTED}, EXIT_INTERRUPTED, 2),
         ({"quickstart": KeyboardInterrupt()}, EXIT_INTERRUPTED, 2),
+        ({"quickstart": EXIT_STOPPED}, EXIT_STOPPED, 2),
     ],
 )
 def test_the_worst_exit_code_ends_it_and_only_an_interruption_leaves_out_sweeps(

@@ -1,0 +1,191 @@
+"""Workers stop together: worker 0 alone knows why, and all of them learn it with one number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import ray
+import torch
+
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import TrainingEngine
+from orchestration.board import start_board
+from orchestration.checkpoints import Spent
+from orchestration.early_stop import EarlyStop, StoppedEarlyError
+from orchestration.metering import HOUR
+from orchestration.runtime import WorkersConfig
+from orchestration.train_task import TrainRequest, _TrainingWorker
+from orchestration.winding_down import wind_down
+
+
+class Rank:
+    """One of several workers, of which only worker 0 has something to say."""
+
+    def __init__(self, rank: int, world_size: int, said_by_0: float = 0.0) -> None:
+        self.rank, self.world_size, self._said_by_0 = rank, world_size, said_by_0
+
+    def mean(self, own: torch.Tensor) -> torch.Tensor:
+        assert self.rank == 0 or float(own) == 0, "worker 0 alone decides"
+        return (own if self.rank == 0 else torch.full_like(own, self._said_by_0)) / self.world_size
+
+
+def early_stop(rank: Rank, limit_hours: float | None = None, spent: float = 0.0, board: Any = None) -> EarlyStop:
+    return EarlyStop(board, cast("TrainingEngine", rank), limit_hours, lambda: spent)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7, 8, 512])
+def test_a_reached_limit_is_understood_by_any_number_of_workers(world_size: int) -> None:
+    assert early_stop(Rank(0, world_size), 1.0, HOUR).agreed() == "limit"
+    assert early_stop(Rank(0, world_size), 1.0, HOUR - 1).agreed() == ""
+    assert early_stop(Rank(0, world_size), None, 99 * HOUR).agreed() == ""
+    assert early_stop(Rank(world_size - 1, world_size, 1.0), 1.0, 0.0).agreed() == ("driver" if world_size > 1 else "")
+    assert early_stop(Rank(world_size - 1, world_size, 2.0), 1.0, 0.0).agreed() == ("limit" if world_size > 1 else "")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited for 30 seconds"
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> None:
+    _, board = start_board()
+    worker = early_stop(Rank(0, 2), board=board)
+
+    def stops() -> bool:
+        worker.look()
+        return worker.agreed() == "driver"
+
+    for _ in range(30):
+        assert not stops()
+        time.sleep(0.05)
+    ray.get(board.stop.remote())
+    until(stops)
+    ray.kill(board)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_lost_board_stops_nobody_and_the_driver_says_it_again() -> None:
+    _, board = start_board()
+    worker = early_stop(Rank(0, 2), board=board)
+    worker.look()
+    ray.get(board.stop.remote())
+    ray.kill(board, no_restart=False)  # and with it what it was told
+
+    def stops() -> bool:
+        worker.look()
+        return worker.agreed() == "driver"
+
+    running = [1]
+
+    def look() -> None:
+        if stops():
+            running.clear()
+
+    assert wind_down(board, lambda: len(running), look, grace_seconds=30)
+    ray.kill(board)
+
+
+def test_trainings_that_do_not_stop_in_time_are_left_to_their_last_checkpoint() -> None:
+    class Deaf:
+        class stop:  # noqa: N801
+            @staticmethod
+            def remote() -> None: ...
+
+    looked: list[int] = []
+    assert not wind_down(Deaf(), lambda: 1, lambda: looked.append(1), grace_seconds=0.5)
+    assert looked
+
+
+class Told:
+    """A board that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = type("Method", (), {})()
+        method.remote = lambda *arguments: self.calls.append((name, arguments))
+        return method
+
+
+class Decided:
+    """An agreement of all workers."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason, self.num_asked = reason, 0
+
+    def look(self) -> None: ...
+
+    def agreed(self) -> str:
+        self.num_asked += 1
+        return self.reason
+
+
+class Worker(_TrainingWorker):
+    """Of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
+
+    def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.request = cast("TrainRequest", SimpleNamespace(digest="d", until_step=60))
+        self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
+        self.board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
+        self.decided = Decided(reason)
+        self.early_stop = cast("EarlyStop", self.decided)
+        self.checkpoint_steps = {20, 40, 60}
+        self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
+        self.started, self.spent_before = time.monotonic(), Spent(0.0, 2 * HOUR)
+        monkeypatch.setattr("orchestration.train_task.ray.get", lambda answer: answer)
+
+    def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
+        assert curve[-1]["step"] == step, "the curve of a checkpoint ends where it does"
+        self.saved.append(step)
+
+    def at(self, step: int) -> None:
+        if step % 5 == 0:
+            self.log({"step": float(step), "loss": 1.0})
+        self.progress(step)
+
+
+def test_a_training_stops_at_a_point_of_its_curve_with_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker("driver", monkeypatch)
+    for step in (1, 2, 3, 4):
+        worker.at(step)
+    assert worker.decided.num_asked == 0
+    with pytest.raises(StoppedEarlyError):
+        worker.at(5)
+    assert worker.saved == [5]
+    assert worker.board.calls[-1] == ("stopped", ("d", 5))
+
+
+def test_a_checkpoint_that_is_written_already_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker("driver", monkeypatch)
+    with pytest.raises(StoppedEarlyError):
+        worker.at(20)
+    assert worker.saved == []
+
+
+def test_a_training_that_spent_its_limit_says_so_and_keeps_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker("limit", monkeypatch)
+    with pytest.raises(StoppedEarlyError):
+        worker.at(35)
+    assert worker.saved == [35]
+    method, (digest, reason) = worker.board.calls[-1]
+    assert (method, digest) == ("failed", "d")
+    assert reason.startswith("at step 35 of 60, it has spent 2 of its 0.5 accelerator-hours")
+
+
+def test_a_training_goes_on_where_nothing_is_wanted_and_its_last_step_is_no_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker("", monkeypatch)
+    worker.at(5)
+    assert worker.decided.num_asked == 1
+    finished = Worker("driver", monkeypatch)
+    finished.at(60)
+    assert finished.decided.num_asked == 0
