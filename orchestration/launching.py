@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run_within_budget(plan: Plan, outcome: Outcome, store: Store, tracker: Tracker, stands: Standing) -> None:
     """Runs what is missing until it is done, its budget is spent, or somebody wants it to stop; fills `outcome` in."""
     limit = plan.spec.runtime.workers.max_accelerator_hours
-    meter = Meter(stands.seconds, plan.spec.runtime.workers)
+    meter = Meter(stands.seconds, plan.spec.runtime.workers, counted=stands.counted)
     if limit is not None and meter.is_spent:
         outcome.ending = budget_spent(meter, limit)  # not even Ray is started
         return

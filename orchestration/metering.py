@@ -19,13 +19,19 @@ class Meter:
     """
 
     def __init__(
-        self, spent: Mapping[str, float], workers: WorkersConfig, clock: Callable[[], float] = time.monotonic
+        self,
+        spent: Mapping[str, float],
+        workers: WorkersConfig,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        counted: float = 0.0,
     ) -> None:
-        """Args: spent: before this launch, by task; see `spending.standing`."""
+        """Args: spent: before this launch, by task. counted: by the driver before, in all; see `spending.Standing`."""
         self._workers, self._clock = workers, clock
         self._ended = dict(spent)
         self._running: dict[str, float] = defaultdict(float)
-        self._before = sum(spent.values())
+        self._unrecorded = max(0.0, counted - sum(spent.values()))
+        self._before = self.spent
         self._last = clock()
 
     def tick(self, trainings: Collection[str], measured: Collection[str], num_evaluators: int) -> None:
@@ -49,7 +55,7 @@ class Meter:
     @property
     def spent(self) -> float:
         """Accelerator-seconds of all tasks. Also read by the heartbeat's thread, hence the copies."""
-        return sum(list(self._ended.values())) + sum(list(self._running.values()))
+        return self._unrecorded + sum(list(self._ended.values())) + sum(list(self._running.values()))
 
     @property
     def in_this_launch(self) -> float:

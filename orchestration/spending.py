@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestration.heartbeat import DamagedHeartbeatError, read_heartbeat
 from orchestration.layout import CHECKPOINTS, RESULTS, TaskPaths, step_of
 from orchestration.plan import Plan
 from orchestration.results import TaskResult, read_result
 from orchestration.storage import Store
 
+_LOG = logging.getLogger(__name__)
 COST = "accelerator_seconds"
 """The name under which records and checkpoints say what they cost, over all attempts that led to them."""
 
@@ -44,12 +47,19 @@ class Standing:
     """Accelerator-seconds behind each task, whichever sweep spent them; tasks that cost nothing are left out."""
     steps: Mapping[str, int]
     """Steps of unfinished trainings that need not be made again."""
+    counted: float = 0.0
+    """Accelerator-seconds that the sweep's last driver had counted, those that left no record among them."""
+
+    @property
+    def spent(self) -> float:
+        """Accelerator-seconds of the sweep: what was stopped, failed or was lost has cost too."""
+        return max(sum(self.seconds.values()), self.counted)
 
 
 def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standing:
-    """Asks records and checkpoints.
+    """Asks records, checkpoints and the last driver's heartbeat.
 
-    An unfinished training cost what its newest checkpoint says: what came after it is lost and nowhere written.
+    An unfinished training cost what its newest checkpoint says; what came after it, the heartbeat alone knows.
     """
     seconds: dict[str, float] = {}
     steps: dict[str, int] = {}
@@ -64,7 +74,16 @@ def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standi
             steps[digest] = min(newest.step, task.until_step)
         if cost > 0:
             seconds[digest] = cost
-    return Standing(seconds, steps)
+    return Standing(seconds, steps, _counted(store, plan.spec.name))
+
+
+def _counted(store: Store, sweep: str) -> float:
+    try:
+        beat = read_heartbeat(store, sweep)
+    except DamagedHeartbeatError as error:
+        _LOG.warning("%s; what was spent without a record is not counted", error)
+        return 0.0
+    return 0.0 if beat is None else beat.accelerator_seconds
 
 
 def _cost(spent: Any) -> float:

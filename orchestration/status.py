@@ -52,14 +52,13 @@ def sweep_status(plan: Plan, done: dict[str, TaskResult], store: Store, stands: 
     for digest, task in plan.tasks.items():
         kind, states[digest] = _state(task, digest in done, running.get(digest), failed.get(digest), stands)
         counts[kind if kind != "to do" or digest in wanted else "not needed"] += 1
-    spent = sum(stands.seconds.values())
     return SweepStatus(
         driver=said,
         states=states,
         counts=counts,
         restarts=_restarts(plan, beat),
         best=tuple(best_rows(plan, done)),
-        accelerator_seconds=max(spent, beat.accelerator_seconds) if beat is not None and running else spent,
+        accelerator_seconds=stands.spent,
         left=estimate_from(store, plan, done, stands),
     )
 

@@ -34,7 +34,7 @@ def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store, stands: St
     console.print(f"{len(plan.tasks) - len(todo)} tasks are done or not needed, {len(todo)} to do.")
     if todo:
         console.print(str(estimate_from(store, plan, done, stands)), markup=False)
-    console.print(spent_text(sum(stands.seconds.values()), plan.spec.runtime.workers.max_accelerator_hours))
+    console.print(spent_text(stands.spent, plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
 
 

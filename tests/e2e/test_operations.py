@@ -52,10 +52,6 @@ def test_a_sweep_is_looked_at_while_it_runs_stopped_and_continued_to_the_same_ta
 def test_budgets_stop_at_checkpoints_and_higher_ones_go_on_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path
 ) -> None:
-    before = sum(
-        json.loads(record.read_text())["metrics"].get("accelerator_seconds", 0.0)
-        for record in with_reference.glob("results/*/result.json")
-    )
     one = run(with_reference, ONLY_DFM, *OFTEN, "workers.max_accelerator_hours_per_training=0.001")
     assert one.returncode == 1, one.stdout + one.stderr
     assert "of its 0.001 accelerator-hours (workers.max_accelerator_hours_per_training)" in one.stdout
@@ -64,11 +60,15 @@ def test_budgets_stop_at_checkpoints_and_higher_ones_go_on_to_the_same_table(
     again = run(with_reference, ONLY_DFM, *OFTEN, "workers.max_accelerator_hours_per_training=0.001")
     assert again.returncode == 1
     assert "train dfm, seed=0: started" not in again.stdout  # it has spent its share, and is not even started
-    limit = f"{(before + 45) / 3600}"
+    beat = json.loads((with_reference / "status" / "quickstart.json").read_text())
+    limit = f"{(beat['accelerator_seconds'] + 45) / 3600}"
     whole = run(with_reference, ONLY_DFM, *OFTEN, "--max-accelerator-hours", limit)
     assert whole.returncode == 4, whole.stdout + whole.stderr
     assert "accelerator-hours are spent (workers.max_accelerator_hours). 3 tasks are left" in whole.stdout
     assert first <= max(published_steps(with_reference)) < 60
+    unchanged = run(with_reference, ONLY_DFM, *OFTEN, "--max-accelerator-hours", limit)
+    assert unchanged.returncode == 4
+    assert "Ray:" not in unchanged.stdout  # not even that is started
     resumed = run(with_reference, ONLY_DFM, "--max-accelerator-hours", "10")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")

@@ -11,7 +11,7 @@ from orchestration.results import TaskResult, write_result
 from orchestration.runtime import WorkersConfig
 from orchestration.spending import newest_checkpoint, standing
 from orchestration.storage import Store
-from tests.orchestration.made_up import finish, publish_checkpoint, tiny_plan
+from tests.orchestration.made_up import beat, finish, publish_checkpoint, tiny_plan
 
 
 class Clock:
@@ -71,6 +71,27 @@ def test_the_sweeps_limit_counts_earlier_submissions() -> None:
     meter.tick(["a"], [], 0)
     assert meter.is_spent
     assert not Meter({"before": 99 * HOUR}, WorkersConfig()).is_spent
+
+
+def test_what_was_stopped_without_a_record_is_known_from_the_heartbeat_and_counts(store: Store) -> None:
+    plan = tiny_plan()
+    (train,) = plan.of_kind("train")
+    publish_checkpoint(store, train.digest, 4, {"accelerator_seconds": 40.0})
+    beat(store, phase="ended", accelerator_seconds=HOUR)
+    found = standing(store, plan, {})
+    assert found.spent == HOUR
+    meter = Meter(found.seconds, WorkersConfig(max_accelerator_hours=1.0), counted=found.counted)
+    assert meter.is_spent
+    assert meter.in_this_launch == 0
+    meter.ended(train.digest, 60.0)
+    assert meter.spent == HOUR + 20
+    beat(store, accelerator_seconds=30.0)
+    assert standing(store, plan, {}).spent == 40
+
+
+def test_a_damaged_heartbeat_leaves_what_records_say(store: Store) -> None:
+    store.write("status/quickstart.json", b"{")
+    assert standing(store, tiny_plan(), {}).spent == 0
 
 
 def test_a_training_that_spent_its_limit_is_not_started_again() -> None:
