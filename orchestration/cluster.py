@@ -12,7 +12,7 @@ import ray
 from orchestration.problems import UserError
 from orchestration.provenance import ROOT
 from orchestration.runtime import WorkersConfig
-from orchestration.storage import JOB_VARIABLE
+from orchestration.storage_root import JOB_VARIABLE
 
 _LEAST_CPUS = 2
 """A cluster on this machine has at least as many, so that the quickstart's two workers fit on one core too."""

@@ -28,7 +28,7 @@ from orchestration.preflight import open_store
 from orchestration.problems import EXIT_USER_ERROR, Problem, UserError
 from orchestration.provenance import ROOT, record_source
 from orchestration.runtime import StorageConfig
-from orchestration.storage import ROOT_VARIABLE, resolve_root
+from orchestration.storage_root import ROOT_VARIABLE, resolve_root
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30

@@ -47,7 +47,7 @@ class Evaluator:
         torch.set_num_threads(workers.cpus_per_worker)
         # TF32 would give a GPU's evaluators other features than a CPU's, under one digest.
         torch.backends.cudnn.allow_tf32 = False
-        self._store = Store(store_root, store_options)
+        self._store = Store(store_root, store_options, runtime.storage.patience)
         self._board, self._batch_size = find_board(board) if board else None, workers.evaluation_batch_size
         self._device = torch.device("cuda" if workers.gpus_per_evaluator > 0 else "cpu")
         self._snapshots = SnapshotLoader(self._store, self._device)

@@ -20,7 +20,7 @@ from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.weights import GivenFile, NeededFile, file_sha256
 from orchestration.problems import Problem, UserError
 from orchestration.runtime import FileConfig, RuntimeConfig, StorageConfig, is_url
-from orchestration.storage import JOB_VARIABLE
+from orchestration.storage_root import JOB_VARIABLE
 from orchestration.url_source import UrlSource
 from orchestration.validation import without_credentials
 

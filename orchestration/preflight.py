@@ -14,7 +14,8 @@ from orchestration.measure_tasks import IMPORTED_OUTPUTS
 from orchestration.problems import Problem, UserError
 from orchestration.runtime import StorageConfig
 from orchestration.spec import SweepSpec
-from orchestration.storage import Store, check_writable, resolve_root
+from orchestration.storage import Store
+from orchestration.storage_root import check_usable, resolve_root
 
 
 def located(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
@@ -79,12 +80,11 @@ def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
 def open_store(config: StorageConfig, *, writable: bool) -> Store:
     """The store of a located sweep.
 
-    Raises: UserError if its protocol is unknown, or it cannot be written.
+    Raises: UserError if its protocol is unknown, or it cannot be used.
     """
     try:
-        store = Store(config.root, config.options)
+        store = Store(config.root, config.options, config.patience)
     except (ValueError, ImportError, OSError, TypeError) as error:
         raise UserError.of("storage.root", f"{config.root!r}: {' '.join(str(error).split())}") from None
-    if writable:
-        check_writable(store)
+    check_usable(config, writable=writable)
     return store

@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from orchestration.patience import Patience
 from orchestration.problems import nearest
 
 IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
@@ -73,6 +74,15 @@ class StorageConfig:
     """A directory or an fsspec URL."""
     options: dict[str, str] = field(default_factory=dict)
     """Passed to fsspec, e.g. endpoint_url."""
+    call_seconds: Annotated[float, Gt(0.0)] = 60.0
+    """A call to a URL's storage that is not answered for so long is made again; one that moves a file has a second more
+    for each MB."""
+    retry_seconds: Annotated[float, Ge(0.0)] = 600.0
+    """For so long calls that such a storage fails or does not answer are made again, before their task fails."""
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.call_seconds, self.retry_seconds)
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import tempfile
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
 
-from orchestration.problems import UserError
+from orchestration.local_files import LocalFiles
+from orchestration.patience import Patience
+from orchestration.remote_files import RemoteFiles
 
 MANIFEST = "manifest.json"
 
@@ -45,15 +44,49 @@ class FileEntry:
         return cls(path.name, path.stat().st_size, digest)
 
 
-class Store:
-    """Everything under one root. Paths are relative to it, with forward slashes."""
+class Files(Protocol):
+    """What a store needs of the place where its files lie; paths are the place's own."""
 
-    def __init__(self, root: str, options: Mapping[str, str] | None = None) -> None:
+    def exists(self, path: str) -> bool: ...
+
+    def read(self, path: str) -> bytes:
+        """Raises: FileNotFoundError."""
+
+    def write(self, path: str, content: bytes) -> None:
+        """A file whole or not at all."""
+
+    def put(self, local: Path, path: str) -> None:
+        """A local file's content, whole or not at all."""
+
+    def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:
+        """A file of about so many bytes as a local one: where it lies if that is local, else under `scratch`.
+
+        Raises: FileNotFoundError.
+        """
+
+    def names(self, path: str) -> list[str]:
+        """Names of what lies directly in a directory, sorted; empty if there is none."""
+
+    def remove(self, path: str) -> None:
+        """Removes a file or a directory with everything in it; nothing if it is gone already."""
+
+
+class Store:
+    """Everything under one root. Paths are relative to it, with forward slashes.
+
+    Every method raises StorageUnavailableError when a remote root does not answer for as long as `patience` says, and
+    PermissionError, at once, when it refuses.
+    """
+
+    def __init__(self, root: str, options: Mapping[str, str] | None = None, patience: Patience | None = None) -> None:
         """root: an absolute directory or an fsspec URL; see `resolve_root`. options: passed to fsspec."""
         self.root = root.rstrip("/")
         self.options = dict(options or {})
-        self._fs, self._base = fsspec.core.url_to_fs(self.root, **self.options)
+        self.patience = patience or Patience()
+        # Without its cache of listings: what other processes write must be seen.
+        self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False, **self.options)
         self.is_local = isinstance(self._fs, FsspecLocalFileSystem)
+        self._files: Files = LocalFiles() if self.is_local else RemoteFiles(self._fs, self.patience, self.options)
 
     def path(self, relative: str) -> str:
         """The file system's own path."""
@@ -71,56 +104,23 @@ class Store:
         return LocalFileSystem() if self.is_local else PyFileSystem(FSSpecHandler(self._fs))
 
     def exists(self, relative: str) -> bool:
-        return bool(self._fs.exists(self.path(relative)))
+        return self._files.exists(self.path(relative))
 
     def read(self, relative: str) -> bytes:
         """Raises: FileNotFoundError."""
-        content: bytes = self._fs.cat_file(self.path(relative))
-        return content
+        return self._files.read(self.path(relative))
 
     def write(self, relative: str, content: bytes) -> None:
         """Writes a file whole or not at all."""
-        target = self.path(relative)
-        if not self.is_local:
-            self._fs.pipe_file(target, content)
-            return
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        self._files.write(self.path(relative), content)
 
     def put(self, local: Path, relative: str) -> None:
-        """Copies a local file in; on a local root, atomically."""
-        target = self.path(relative)
-        if not self.is_local:
-            self._fs.put_file(str(local), target)
-            return
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-        try:
-            shutil.copyfile(local, partial)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Copies a local file in, whole or not at all."""
+        self._files.put(local, self.path(relative))
 
     def names(self, relative: str) -> list[str]:
         """Names of what lies directly in a directory, sorted; empty if there is none."""
-        self._fs.invalidate_cache()
-        try:
-            found = self._fs.ls(self.path(relative), detail=False)
-        except FileNotFoundError:
-            return []
-        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in found)
+        return self._files.names(self.path(relative))
 
     def num_bytes(self, relative: str) -> int:
         """Of a file, or of all files in a directory; 0 if there is none."""
@@ -132,13 +132,17 @@ class Store:
 
     def remove(self, relative: str) -> None:
         """Removes a file or a directory with everything in it; nothing if it is gone already."""
-        with suppress(FileNotFoundError):
-            self._fs.rm(self.path(relative), recursive=True)
+        self._files.remove(self.path(relative))
 
-    def publish(self, directory: str, entries: list[FileEntry], about: Mapping[str, Any] | None = None) -> None:
+    def publish(self, directory: str, entries: Sequence[FileEntry], about: Mapping[str, Any] | None = None) -> None:
         """Makes an artifact visible: its files are in place, the manifest is written last."""
         document = {"files": [vars(entry) for entry in entries], "about": dict(about or {})}
         self.write(f"{directory}/{MANIFEST}", json.dumps(document, indent=1, sort_keys=True).encode())
+
+    def remove_artifact(self, directory: str) -> None:
+        """As `remove`, and the artifact is gone before its first file: a removal cut off leaves nothing damaged."""
+        self.remove(f"{directory}/{MANIFEST}")
+        self.remove(directory)
 
     def manifest(self, directory: str) -> Mapping[str, Any] | None:
         """An artifact's manifest, or None if it is not published or its manifest cannot be read."""
@@ -159,66 +163,15 @@ class Store:
         if manifest is None:
             raise FileNotFoundError(f"no artifact at {self.uri(directory)}")
         with tempfile.TemporaryDirectory(prefix="dfm-fetch-") as scratch:
-            paths = []
-            for entry in manifest["files"]:
-                name = Path(entry.name).name
-                path = Path(self.path(f"{directory}/{name}")) if self.is_local else Path(scratch) / name
-                try:
-                    if not self.is_local:
-                        self._fs.get_file(self.path(f"{directory}/{name}"), str(path))
-                    found = FileEntry.of(path)
-                except FileNotFoundError:
-                    raise DamagedArtifactError(f"{self.uri(directory)}: {name} is missing") from None
-                if found != FileEntry(name, entry.num_bytes, entry.sha256):
-                    raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
-                paths.append(path)
-            yield paths
+            yield [self._verified(directory, entry, Path(scratch)) for entry in manifest["files"]]
 
-
-def check_writable(store: Store) -> None:
-    """Writes, reads back and removes a probe.
-
-    Raises: UserError if the storage cannot be used.
-    """
-    probe = f".write-check-{uuid.uuid4().hex}"
-    try:
-        store.write(probe, b"dfm")
-        content = store.read(probe)
-        store.remove(probe)
-    except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean "cannot be used"
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError.of("storage.root", f"cannot write to {store.root} ({reason})") from None
-    if content != b"dfm":
-        raise UserError.of("storage.root", f"{store.root} does not give back what was written")
-
-
-ROOT_VARIABLE = "DFM_STORAGE_ROOT"
-JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Ray sets this for the driver of a submitted job."""
-
-
-def resolve_root(configured: str, default: str, environment: Mapping[str, str], working_directory: Path) -> str:
-    """The absolute storage root: the config's, unless it says nothing else and the environment names one.
-
-    Inside a Ray job the working directory is a copy that is thrown away, so a relative root is refused there.
-
-    Raises: UserError for a relative root inside a Ray job.
-    """
-    root = environment.get(ROOT_VARIABLE, configured) if configured == default else configured
-    protocol, separator, rest = root.partition("://")
-    if separator and not (protocol and rest.strip("/")):
-        raise UserError.of(
-            "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
-        )
-    if separator:
-        return root.rstrip("/")
-    root = str(Path(root).expanduser())
-    if Path(root).is_absolute():
-        return root
-    if JOB_VARIABLE in environment:
-        raise UserError.of(
-            "storage.root",
-            f"{root!r} is relative, but inside a Ray job the working directory is thrown away; give an absolute "
-            f"directory or a URL (storage.root=s3://bucket/prefix), or start the cluster with {ROOT_VARIABLE} set",
-        )
-    return str((working_directory / root).resolve())
+    def _verified(self, directory: str, entry: FileEntry, scratch: Path) -> Path:
+        name = Path(entry.name).name  # a manifest is data: its names must not lead elsewhere
+        try:
+            path = self._files.fetch(self.path(f"{directory}/{name}"), scratch, entry.num_bytes)
+            found = FileEntry.of(path)
+        except FileNotFoundError:
+            raise DamagedArtifactError(f"{self.uri(directory)}: {name} is missing") from None
+        if found != FileEntry(name, entry.num_bytes, entry.sha256):
+            raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
+        return path

@@ -22,7 +22,8 @@ from dfm_core.training.curve import CurveRow
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
 from orchestration.results import TaskResult
-from orchestration.storage import JOB_VARIABLE, Store
+from orchestration.storage import Store
+from orchestration.storage_root import JOB_VARIABLE
 from orchestration.tasks import Task
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes

@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 import fsspec
 
 from orchestration.problems import UserError
+from orchestration.redaction import reason_of
 from orchestration.validation import without_credentials
 
 ANSWER_WITHIN_SECONDS = 60.0
 """For every single call: a server that takes a request and never answers would hold its caller for ever."""
-_MAX_REASON = 300
-_SHOWN_OPTIONS = ("endpoint_url", "region_name")
-_SHORTEST_SECRET = 4  # characters; a shorter one would blank half of every message
 
 Answer = TypeVar("Answer")
 
@@ -75,8 +73,4 @@ class UrlSource:
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError):
             return "there is no such file"
-        text = without_credentials(f"{type(cause).__name__}: {' '.join(str(cause).split())}")
-        for name, value in self.options.items():
-            if name not in _SHOWN_OPTIONS and len(value) >= _SHORTEST_SECRET:
-                text = text.replace(value, "***")
-        return text[:_MAX_REASON]
+        return reason_of(cause, self.options)

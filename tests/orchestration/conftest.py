@@ -9,6 +9,7 @@ import pytest
 import ray
 
 from orchestration.storage import Store
+from tests.s3 import moto_server
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "sweeps" / "quickstart.yaml"
@@ -29,6 +30,13 @@ TINY = (
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A server with the S3 API, on loopback."""
+    with moto_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from orchestration.problems import UserError
-from orchestration.storage import DamagedArtifactError, FileEntry, Store, check_writable, resolve_root
+from orchestration.patience import Patience
+from orchestration.storage import DamagedArtifactError, FileEntry, Store
+from tests.s3 import environment, make_bucket, options, rclone_server, variables
+
+PATIENCE = Patience(call_seconds=20.0, retry_seconds=0.0)
+"""A server on loopback that needs a second try is at fault."""
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3", pytest.param("rclone", marks=pytest.mark.slow)])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    root = str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
-    made = Store(root)
-    yield made
-    made.remove("")
+    if request.param == "local":
+        yield Store(str(tmp_path / "store"))
+    elif request.param == "memory":
+        made = Store(f"memory://{uuid.uuid4().hex}", patience=PATIENCE)
+        yield made
+        made.remove("")
+    elif request.param == "rclone":
+        folder = tmp_path / "served"
+        folder.mkdir()
+        with rclone_server(folder) as endpoint, environment(variables(endpoint)):
+            yield Store(f"s3://{make_bucket(endpoint)}/dfm", patience=PATIENCE)
+    else:
+        endpoint = request.getfixturevalue("s3_endpoint")
+        with environment(variables(endpoint)):
+            yield Store(f"s3://{make_bucket(endpoint)}/dfm", patience=PATIENCE)
 
 
 def publish(store: Store, tmp_path: Path, content: bytes = b"weights") -> None:
@@ -87,9 +103,56 @@ def test_removing_what_is_gone_is_no_mistake(any_store: Store) -> None:
     assert any_store.names("nothing") == []
 
 
-def test_a_path_cannot_leave_the_store(any_store: Store) -> None:
-    with pytest.raises(AssertionError, match="leaves the store"):
-        any_store.read("../outside")
+@pytest.mark.parametrize("path", ["../outside", "a/../../outside", "/outside", "a/.."])
+def test_a_path_cannot_leave_the_store(any_store: Store, path: str) -> None:
+    with pytest.raises(AssertionError, match=r"leaves the store|must be relative"):
+        any_store.write(path, b"")
+
+
+def test_what_is_not_there_is_not_found(any_store: Store) -> None:
+    any_store.write("there/file", b"x")
+    with pytest.raises(FileNotFoundError):
+        any_store.read("there/another")
+    assert not any_store.exists("there/another")
+    assert any_store.exists("there/file")
+    assert any_store.names("there/file") == []
+
+
+def test_a_listing_shows_what_was_written_after_the_one_before(any_store: Store) -> None:
+    another = Store(any_store.root, any_store.options, any_store.patience)
+    any_store.write("list/a", b"x")
+    assert another.names("list") == ["a"]
+    any_store.write("list/b", b"x")
+    any_store.write("list/deep/c", b"x")
+    assert another.names("list") == ["a", "b", "deep"]
+    any_store.remove("list/a")
+    assert another.names("list") == ["b", "deep"]
+    assert not another.exists("list/a")
+    any_store.remove("list")
+    assert another.names("list") == []
+
+
+def test_more_objects_than_a_page_of_a_listing_are_listed_and_removed(any_store: Store) -> None:
+    names = [f"{number:04d}" for number in range(1100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: any_store.write(f"many/{name}", b""), names))
+    assert any_store.names("many") == names
+    any_store.remove("many")
+    assert any_store.names("many") == []
+
+
+def test_a_file_of_several_parts_arrives_whole(any_store: Store, tmp_path: Path) -> None:
+    content = bytes(range(256)) * (101 * 4096)  # 106 MB: S3 clients send it in parts
+    publish(any_store, tmp_path, content)
+    with any_store.fetched("art") as (path,):
+        assert path.read_bytes() == content
+
+
+def test_an_artifact_that_is_removed_is_gone_with_its_files(any_store: Store, tmp_path: Path) -> None:
+    publish(any_store, tmp_path)
+    any_store.remove_artifact("art")
+    assert any_store.manifest("art") is None
+    assert any_store.names("art") == []
 
 
 def test_no_partial_file_is_left_behind(tmp_path: Path) -> None:
@@ -99,38 +162,9 @@ def test_no_partial_file_is_left_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_storage_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    with pytest.raises(UserError, match="cannot write to"):
-        check_writable(Store(str(blocked / "store")))
-
-
-def test_a_relative_root_is_taken_from_where_the_user_is(tmp_path: Path) -> None:
-    assert resolve_root("runs", "runs", {}, tmp_path) == str(tmp_path / "runs")
-
-
-def test_the_environment_names_the_root_where_the_sweep_does_not(tmp_path: Path) -> None:
-    environment = {"DFM_STORAGE_ROOT": "/data/runs"}
-    assert resolve_root("runs", "runs", environment, tmp_path) == "/data/runs"
-    assert resolve_root("/mine", "runs", environment, tmp_path) == "/mine"
-
-
-def test_a_relative_root_inside_a_ray_job_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="relative, but inside a Ray job"):
-        resolve_root("runs", "runs", {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}, tmp_path)
-
-
-def test_a_url_keeps_its_slashes(tmp_path: Path) -> None:
-    assert resolve_root("s3://bucket/prefix/", "runs", {}, tmp_path) == "s3://bucket/prefix"
-
-
-@pytest.mark.parametrize("root", ["s3://", "://", "s3:///"])
-def test_a_url_that_names_no_place_is_refused(tmp_path: Path, root: str) -> None:
-    with pytest.raises(UserError, match="names no place"):
-        resolve_root(root, "runs", {}, tmp_path)
-
-
-def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert resolve_root("~/runs", "runs", {}, tmp_path) == "/home/somebody/runs"
+def test_server_and_credentials_can_be_options(s3_endpoint: str, tmp_path: Path) -> None:
+    with environment({}):
+        store = Store(f"s3://{make_bucket(s3_endpoint)}/dfm", options(s3_endpoint), PATIENCE)
+        publish(store, tmp_path)
+        with store.fetched("art") as files:
+            assert [path.read_bytes() for path in files] == [b"weights"]

@@ -1,0 +1,60 @@
+"""Files in a directory that this machine sees: every one whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class LocalFiles:
+    """`Files` on a disk. A failure there does not pass by waiting, so nothing is tried twice."""
+
+    def exists(self, path: str) -> bool:
+        return Path(path).exists()
+
+    def read(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:
+        with _replacing(Path(path)) as partial:
+            partial.write_bytes(content)
+
+    def put(self, local: Path, path: str) -> None:
+        with _replacing(Path(path)) as partial:
+            shutil.copyfile(local, partial)
+
+    def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:  # noqa: ARG002  what is here need not be copied
+        return Path(path)
+
+    def names(self, path: str) -> list[str]:
+        try:
+            return sorted(entry.name for entry in Path(path).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def remove(self, path: str) -> None:
+        try:
+            if Path(path).is_dir():
+                shutil.rmtree(path)
+            else:
+                Path(path).unlink()
+        except FileNotFoundError:
+            return
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A partial file beside `path`, which takes its place, written through to the disk, when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

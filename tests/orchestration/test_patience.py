@@ -1,0 +1,114 @@
+"""How long a storage may fail before a task does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from orchestration import patience
+from orchestration.patience import Patience, StorageUnavailableError
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.pauses.append(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(patience.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(patience.time, "sleep", clock.sleep)
+    return clock
+
+
+def failing_until(clock: Clock, seconds: float, error: Exception) -> Callable[[float], str]:
+    def call(_deadline: float) -> str:
+        if clock.now < seconds:
+            raise error
+        return "answer"
+
+    return call
+
+
+@pytest.mark.parametrize("seconds", [0.1, 30.0, 599.0, 600.0])
+def test_an_outage_that_ends_within_the_budget_is_survived(clock: Clock, seconds: float) -> None:
+    call = failing_until(clock, seconds, OSError(errno.EBUSY, "slow down"))
+    assert Patience(retry_seconds=600.0).ask(call, "s3://bucket/file", {}) == "answer"
+    assert clock.now <= 600.0
+
+
+def test_pauses_grow_to_half_a_minute_and_differ_between_workers(clock: Clock) -> None:
+    for _ in range(2):
+        clock.now = 0.0
+        Patience(retry_seconds=600.0).ask(failing_until(clock, 500.0, OSError("away")), "s3://bucket/file", {})
+    half = len(clock.pauses) // 2
+    assert clock.pauses[0] <= 0.2
+    assert 15.0 <= clock.pauses[10] <= 30.0
+    assert max(clock.pauses) <= 30.0
+    assert clock.pauses[:5] != clock.pauses[half : half + 5]
+    assert half < 60
+
+
+def test_the_end_of_patience_is_one_error_with_place_tries_and_reason(clock: Clock) -> None:
+    call = failing_until(clock, 1e9, OSError("Please reduce your request rate."))
+    told = r"^s3://bucket/file: .*tries in 600 s\): OSError: Please reduce"
+    with pytest.raises(StorageUnavailableError, match=told) as caught:
+        Patience(retry_seconds=600.0).ask(call, "s3://bucket/file", {})
+    assert caught.value.__suppress_context__
+    assert clock.now == pytest.approx(600.0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError("x"), PermissionError("x"), ValueError("x"), OSError(errno.ENOSPC, "disk full")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_waiting_cannot_mend_is_told_at_once(clock: Clock, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        Patience().ask(failing_until(clock, 1.0, error), "s3://bucket/file", {})
+    assert caught.value is error
+    assert clock.pauses == []
+
+
+def test_missing_credentials_are_told_at_once(clock: Clock) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    with pytest.raises(NoCredentialsError):
+        Patience().ask(failing_until(clock, 1.0, NoCredentialsError()), "s3://bucket/file", {})
+    assert clock.pauses == []
+
+
+def test_no_message_holds_a_credential(
+    clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-environment")
+    error = OSError("GET http://me:pass-word@host/x?X-Amz-Signature=abc of-the-environment of-the-options refused")
+    with caplog.at_level(logging.WARNING), pytest.raises(StorageUnavailableError) as caught:
+        Patience(retry_seconds=1.0).ask(
+            failing_until(clock, 9.0, error), "s3://bucket/file", {"secret": "of-the-options"}
+        )
+    told = str(caught.value) + caplog.text
+    assert "refused" in told
+    assert "trying again" in caplog.text
+    for secret in ("pass-word", "abc", "of-the-environment", "of-the-options"):
+        assert secret not in told
+
+
+def test_a_large_file_may_take_longer(clock: Clock) -> None:  # noqa: ARG001  no real time passes
+    deadlines: list[float] = []
+    Patience(call_seconds=60.0).ask(deadlines.append, "s3://bucket/file", {}, num_bytes=100_000_000)
+    assert deadlines == [160.0]

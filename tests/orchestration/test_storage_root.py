@@ -1,0 +1,48 @@
+"""Where the storage is, and whether it can be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.problems import UserError
+from orchestration.runtime import StorageConfig
+from orchestration.storage_root import check_usable, resolve_root
+
+
+def test_storage_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(UserError, match="cannot write to"):
+        check_usable(StorageConfig(str(blocked / "store")), writable=True)
+
+
+def test_a_relative_root_is_taken_from_where_the_user_is(tmp_path: Path) -> None:
+    assert resolve_root("runs", "runs", {}, tmp_path) == str(tmp_path / "runs")
+
+
+def test_the_environment_names_the_root_where_the_sweep_does_not(tmp_path: Path) -> None:
+    environment = {"DFM_STORAGE_ROOT": "/data/runs"}
+    assert resolve_root("runs", "runs", environment, tmp_path) == "/data/runs"
+    assert resolve_root("/mine", "runs", environment, tmp_path) == "/mine"
+
+
+def test_a_relative_root_inside_a_ray_job_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="relative, but inside a Ray job"):
+        resolve_root("runs", "runs", {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}, tmp_path)
+
+
+def test_a_url_keeps_its_slashes(tmp_path: Path) -> None:
+    assert resolve_root("s3://bucket/prefix/", "runs", {}, tmp_path) == "s3://bucket/prefix"
+
+
+@pytest.mark.parametrize("root", ["s3://", "://", "s3:///"])
+def test_a_url_that_names_no_place_is_refused(tmp_path: Path, root: str) -> None:
+    with pytest.raises(UserError, match="names no place"):
+        resolve_root(root, "runs", {}, tmp_path)
+
+
+def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert resolve_root("~/runs", "runs", {}, tmp_path) == "/home/somebody/runs"
