@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from orchestration.patience import Patience
@@ -119,7 +120,8 @@ def test_what_is_not_there_is_not_found(any_store: Store) -> None:
 
 
 def test_a_listing_shows_what_was_written_after_the_one_before(any_store: Store) -> None:
-    another = Store(any_store.root, any_store.options, any_store.patience)
+    fsspec.filesystem(any_store.root.partition("://")[0] if "://" in any_store.root else "file").clear_instance_cache()
+    another = Store(any_store.root, any_store.options, any_store.patience)  # a client of its own, as another process
     any_store.write("list/a", b"x")
     assert another.names("list") == ["a"]
     any_store.write("list/b", b"x")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from orchestration.patience import Patience, StorageUnavailableError
@@ -152,6 +155,28 @@ def test_a_client_without_coroutines_has_deadlines_too() -> None:
     store.write("a", b"x")
     _StuckFileSystem.ended.set()
     assert store.read("a") == b"x"
+
+
+class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
+    """One whose writes arrive late."""
+
+    protocol = "slow"
+    cachable = False
+    arrived: ClassVar[list[bytes]] = []
+
+    async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
+        del path, mode
+        await asyncio.sleep(0.6)
+        self.arrived.append(value)
+
+
+def test_a_call_that_was_given_up_does_not_write_later() -> None:
+    fsspec.register_implementation("slow", _SlowFileSystem, clobber=True)
+    store = Store("slow://root", patience=Patience(call_seconds=0.2, retry_seconds=0.0))
+    with pytest.raises(StorageUnavailableError, match="no answer within"):
+        store.write("a", b"x")
+    time.sleep(0.7)
+    assert _SlowFileSystem.arrived == []
 
 
 def test_a_damaged_file_is_not_taken_for_a_passing_fault(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
