@@ -19,6 +19,7 @@ def phase(root: Path) -> str:
     return str(json.loads(beat.read_text())["phase"]) if beat.is_file() else ""
 
 
+@pytest.mark.slow
 def test_a_sweep_is_looked_at_while_it_runs_stopped_and_continued_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
