@@ -41,8 +41,8 @@ def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Ite
     real = KEPT_REFERENCE_IMAGES
     if card is not None:  # training images take the samples' place in the floor
         real = min(card.num_reference_images, card.num_train_images, KEPT_REFERENCE_IMAGES)
-    if "inception_splits" in read and evaluation.inception_splits > samples:
-        message = f"{evaluation.inception_splits} splits of {samples} samples are empty"
+    if "inception_splits" in read and evaluation.inception_splits > min(samples, real):
+        message = f"{evaluation.inception_splits} splits of {min(samples, real)} samples are empty"
         yield "evaluation.inception_splits", message + _asking(config, "inception_splits")
     if "kernel_subset_size" in read and not 2 <= evaluation.kernel_subset_size <= min(samples, real):
         allowed = f"must be from 2 to {min(samples, real)}: there are {samples} samples and {real} real images"

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ObjectLostError, RayError, RayTaskError, TaskCancelledError
 
 from orchestration.board import find_board
 from orchestration.evaluator import Evaluator
 from orchestration.feature_store import LostFeaturesError
-from orchestration.jobs import Call, Job, JobContext, job_of
+from orchestration.jobs import Call, Job, JobContext, Reports, job_of
 from orchestration.runtime import RuntimeConfig
 from orchestration.storage import Store
 from orchestration.tasks import Task
 
+_OF_THE_CALL = (RayTaskError, ObjectLostError, TaskCancelledError)
+"""What Ray raises about a call; all else is about the evaluator, also that it was killed for its memory."""
 _CALLS_AHEAD = 2
 """Calls that an evaluator holds: the one that it makes, and one so that it never waits for the driver."""
 
@@ -34,6 +36,8 @@ class _Running:
     num_missing: int = 0
     attempts: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    reports: Reports = field(default_factory=list)
+    """Of all attempts."""
 
 
 @dataclass
@@ -122,6 +126,7 @@ class EvaluationPool:
     def _begin(self, running: _Running) -> None:
         context = JobContext(
             store=self._store,
+            reports=running.reports,
             keep_features=self._workers.keep_features,
             keep_samples=self._workers.keep_samples,
             clock=lambda: time.monotonic() - running.started,
@@ -196,7 +201,7 @@ class EvaluationPool:
         try:
             value = ray.get(answer)
         except RayError as error:
-            if isinstance(error, RayActorError) and not isinstance(error, RayTaskError):
+            if answer is actor.starting or not isinstance(error, _OF_THE_CALL):
                 return error
             self._call_failed(actor.calls.pop(answer), error)
             return None
@@ -236,6 +241,7 @@ class EvaluationPool:
     def _replace(self, actor: _Actor, reason: str) -> None:
         """Another evaluator in the place of one that is gone; its calls are made again by whoever is free."""
         self._actors.remove(actor)
+        ray.kill(actor.handle)  # it may only have been out of reach
         self._start_actor()
         self._num_lost_starting += actor.starting is not None
         if self._num_lost_starting > self._workers.max_failures:
@@ -243,8 +249,12 @@ class EvaluationPool:
             self._give_up(f"evaluators cannot start: {reason}")
             return
         self._stumbled(f"an evaluator ended ({reason}); another takes its place")
-        for pending in reversed([pending for pending in actor.calls.values() if pending.users]):
-            pending.attempts += 1
+        lost = [pending for pending in actor.calls.values() if pending.users]
+        for pending in lost[:1]:
+            pending.attempts += 1  # calls are made in order: the others had not begun
+        for pending in reversed(lost):
+            if not any(running in self._jobs for running, _ in pending.users):
+                continue  # a call before it has just ended the job
             if pending.attempts <= self._workers.max_failures:
                 self._pending.appendleft(pending)
                 continue

@@ -68,12 +68,25 @@ class GroupFiles:
         anew.
         """
         found = self.found()
-        for group in groups:
-            if group not in found:
-                raise LostFeaturesError(f"{self.store.uri(self.directory)} has no samples {group.begin} to {group.end}")
-            path = f"{self.directory}/{found[group]}"
-            content = self.store.read(path)
-            if hashlib.sha256(content).hexdigest()[:16] not in found[group]:
-                self.store.remove(path)
-                raise LostFeaturesError(f"{self.store.uri(path)} is not what was written; it is made anew")
+        for number, group in enumerate(groups):
+            content = self._content(group, found)
+            if content is None:
+                for later in groups[number + 1 :]:  # all that is lost is made anew at once
+                    self._content(later, found)
+                place = f"{self.store.uri(self.directory)}: samples {group.begin} to {group.end}"
+                raise LostFeaturesError(f"{place} are not there as they were written; they are made anew")
             yield group, safetensors.torch.load(content)
+
+    def _content(self, group: Group, found: Mapping[Group, str]) -> bytes | None:
+        """A group's file; None if it is not there, or was damaged and is gone now."""
+        if group not in found:
+            return None
+        path = f"{self.directory}/{found[group]}"
+        try:
+            content = self.store.read(path)
+        except FileNotFoundError:  # somebody else has removed it since the listing
+            return None
+        if hashlib.sha256(content).hexdigest()[:16] in found[group]:
+            return content
+        self.store.remove(path)
+        return None

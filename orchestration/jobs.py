@@ -7,7 +7,7 @@ with Ray as references, which later calls are given; only reports of groups come
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.feature_store import Group, GroupFiles, groups_of
@@ -39,6 +39,7 @@ class Call:
 
 
 Job = Generator[list[Call], list[Any], None]
+Reports = list[tuple[GroupWork, GroupReport]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class JobContext:
     """Progress: (task, units, part)."""
     failed: Callable[[Task, str], None]
     """A task ends with this reason; the others of its family go on."""
+    reports: Reports = field(default_factory=list)
+    """Of all attempts at the job, which adds its own."""
 
 
 def job_of(tasks: Sequence[Task], context: JobContext) -> Job:
@@ -84,14 +87,14 @@ def _single(method: str, task: Task) -> Job:
 
 def _measure(tasks: list[Task], context: JobContext) -> Job:
     """Features of every source of every task, sums over them, and the end of each task."""
-    reports: list[tuple[GroupWork, GroupReport]] = []
+    reports, before = context.reports, len(context.reports)
     for position in range(len(tasks[0].sources)):
         works = _missing_work([(task, task.sources[position]) for task in tasks], context)
-        found = yield [Call("features", (work,), key=_key(work)) for work in works]
+        found = yield [Call("features", (work,), key=_key(work, context)) for work in works]
         reports.extend(zip(works, found, strict=True))
     sound = []
     for task in tasks:
-        if reason := _unsound(task, [report for _, report in reports]):
+        if reason := _unsound(task, [report for _, report in reports[before:]]):
             context.failed(task, reason)
         else:
             sound.append(task)
@@ -127,10 +130,15 @@ def _together(jobs: Sequence[Job]) -> Job:
                 waiting[number] = None
 
 
-def _key(work: GroupWork) -> str:
-    """Real images can be wanted by several tasks at once; generated ones by a family alone."""
+def _key(work: GroupWork, context: JobContext) -> str:
+    """Real images can be wanted by several tasks at once, which find them in one place if features are kept; generated
+    ones by a family alone."""
     source, networks = work.wanted[0].source, ",".join(work.wanted[0].networks)
-    return f"{source.digest}/{work.group.begin}-{work.group.end}/{networks}" if source.split else ""
+    return (
+        f"{source.digest}/{work.group.begin}-{work.group.end}/{networks}"
+        if source.split and context.keep_features
+        else ""
+    )
 
 
 def _sums(task: Task, position: int, source: Source) -> Generator[list[Call], list[Any], Any]:

@@ -133,10 +133,10 @@ class Launcher:
             )
         for family in families(ready, keep_samples=self._workers.keep_samples):
             if self._pool.wants_work:
+                self._pool.submit(family)  # first: telling MLflow takes a while
                 for task in family:
                     self._begin(task)
                     self._measured[task.digest] = task
-                self._pool.submit(family)
 
     def _start_trainings(self) -> None:
         ready = self._affordable(self._ready(("train",)))

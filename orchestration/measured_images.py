@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfm_core.config import ExperimentConfig
 from orchestration.evaluator import Evaluator
-from orchestration.feature_store import GROUP_IMAGES, Group
+from orchestration.feature_store import GROUP_IMAGES, Group, LostFeaturesError
 from orchestration.generation import Made, batches
 from orchestration.jobs import JobContext, job_of, run_job
 from orchestration.measure_tasks import Measures, MeasuringFiles, images_task
@@ -96,7 +96,10 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
         failed=lambda _, reason: failed.append(reason),
     )
     try:
-        run_job(job_of([task], context), evaluator)
+        try:
+            run_job(job_of([task], context), evaluator)
+        except LostFeaturesError:  # damaged since; they are gone, and made anew
+            run_job(job_of([task], context), evaluator)
     except (OSError, ValueError, DamagedArtifactError) as error:
         raise UserError.of(task.title, str(error)) from None
     if failed:

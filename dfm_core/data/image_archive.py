@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import zipfile
 import zlib
@@ -43,7 +44,9 @@ def read_image_archive(path: Path, max_bytes: int = MAX_BYTES) -> ImageArchive:
             labels = _read(archive, "arr_1", max_bytes, _label_fault) if "arr_1" in names else None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except MemoryError:
+        raise ValueError(f"{path}: does not fit into memory as its header claims its size") from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: is damaged or no .npz ({' '.join(str(error).split())})") from None
     except ValueError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.exceptions import OutOfMemoryError
 
 from orchestration.board import start_board
 from orchestration.evaluation_pool import EvaluationPool
@@ -179,7 +180,7 @@ def test_features_that_were_damaged_are_made_anew_without_a_word_from_the_user(s
         damaged.write_bytes(damaged.read_bytes()[:-1])
         runner.pool.submit([task])
         assert runner.until_done() == {task.digest: ""}
-        assert any("is not what was written" in line and line.endswith("going on") for line in runner.said)
+        assert any("are not there as they were written" in line and line.endswith("going on") for line in runner.said)
     assert metric(read_result(store, task.digest), BLOCK10) == value
 
 
@@ -221,3 +222,25 @@ class Broken:
         raise RuntimeError("no driver on this node")
 
     def ready(self) -> None: ...
+
+
+def test_an_evaluator_that_was_killed_for_its_memory_is_replaced_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray tells it by an error that is none of an actor, and tells it again at every later call."""
+    task = evaluation_of(small_config(evaluation__num_samples=40))
+    with pool(store, 1) as runner:
+        get, killed = ray.get, list[Any]()
+
+        def out_of_memory(reference: Any) -> Any:
+            actor = runner.pool._actors[0]
+            if reference in actor.calls and (not killed or killed[0] is actor):
+                killed.append(actor)
+                raise OutOfMemoryError("killed by the memory monitor")
+            return get(reference)
+
+        monkeypatch.setattr("orchestration.evaluation_pool.ray.get", out_of_memory)
+        runner.pool.submit([task])
+        assert runner.until_done() == {task.digest: ""}
+        assert len(killed) == 1
+        assert any("OutOfMemoryError" in line and "another takes its place" in line for line in runner.said)

@@ -36,7 +36,7 @@ def test_what_was_written_is_read_in_the_order_asked_for(files: GroupFiles) -> N
 
 def test_a_group_that_is_not_there_is_named(files: GroupFiles) -> None:
     files.write(Group(0, 5), TENSORS)
-    with pytest.raises(LostFeaturesError, match="has no samples 5 to 10"):
+    with pytest.raises(LostFeaturesError, match="samples 5 to 10 are not there"):
         list(files.read([Group(0, 5), Group(5, 10)]))
 
 
@@ -47,7 +47,7 @@ def test_every_kind_of_damage_is_found_and_the_file_removed(files: GroupFiles, s
     content = path.read_bytes()
     flipped = content[:-9] + bytes([content[-9] ^ 4]) + content[-8:]
     path.write_bytes({"flip": flipped, "cut": content[:-20], "empty": b""}[damage])
-    with pytest.raises(LostFeaturesError, match="is not what was written"):
+    with pytest.raises(LostFeaturesError, match="are not there as they were written"):
         list(files.read([Group(0, 5)]))
     assert files.found() == {}
 
@@ -63,3 +63,25 @@ def test_half_written_and_foreign_files_are_no_groups(files: GroupFiles, store: 
 def test_a_group_of_another_length_is_our_mistake(files: GroupFiles) -> None:
     with pytest.raises(AssertionError, match="has another length"):
         files.write(Group(0, 6), TENSORS)
+
+
+def test_all_damage_is_found_at_once(files: GroupFiles, store: Store) -> None:
+    groups = [Group(begin, begin + 5) for begin in range(0, 20, 5)]
+    for group in groups:
+        files.write(group, TENSORS)
+    for path in sorted(Path(store.path(files.directory)).iterdir())[1:3]:
+        path.write_bytes(b"damaged")
+    with pytest.raises(LostFeaturesError, match="samples 5 to 10"):
+        list(files.read(groups))
+    assert set(files.found()) == {groups[0], groups[3]}
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_lost_features(
+    files: GroupFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(Group(0, 5), TENSORS)
+    listed = files.found()
+    files.store.remove(files.directory)
+    monkeypatch.setattr(GroupFiles, "found", lambda _: listed)
+    with pytest.raises(LostFeaturesError, match="samples 0 to 5"):
+        list(files.read([Group(0, 5)]))

@@ -139,3 +139,22 @@ def test_samples_that_are_to_be_kept_are_made_even_if_their_features_are_there(c
     run_job(job_of([task], replace(context, keep_samples=True)), evaluator)
     (work,) = evaluator.works
     assert (work.wanted[0].networks, work.wanted[0].samples, work.wanted[0].grid) == ((), True, True)
+
+
+def test_real_images_are_looked_at_once_for_all_only_where_their_features_are_kept(context: JobContext) -> None:
+    measures = Measures.of(small_config(), NO_FILES)
+    keys = [
+        next(job_of([measures.references["lite0"]], one))[0].key
+        for one in (context, replace(context, keep_features=False))
+    ]
+    assert keys[0]
+    assert keys[1] == ""
+
+
+def test_a_job_that_begins_anew_counts_what_its_first_attempt_took(context: JobContext) -> None:
+    task, evaluator = evaluation_of(small_config()), Recorder()
+    job = job_of([task], context)
+    calls = next(job)
+    job.send([evaluator.features(*call.arguments) for call in calls])  # then something is lost
+    run_job(job_of([task], context), evaluator)
+    assert evaluator.finished[task.digest][1].seconds == 2 * 2 * 2.0
