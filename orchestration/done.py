@@ -26,6 +26,11 @@ def finished_result(store: Store, task: Task) -> TaskResult | None:
     return result
 
 
+def wanted_of(task: Task) -> tuple[object, ...]:
+    """What a plan wants of a task that can be more than before although its digest is the same."""
+    return task.until_step, task.snapshot_steps, task.raw_steps
+
+
 def finished_results(store: Store, plan: Plan) -> dict[str, TaskResult]:
     """Records of all finished tasks by digest."""
     found = {digest: finished_result(store, task) for digest, task in plan.tasks.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration.done import needed
 from orchestration.ending import Outcome
@@ -21,6 +21,9 @@ from orchestration.storage import Store
 from orchestration.summary import ending_text
 from orchestration.tracking import Tracker, resolve_uri
 
+if TYPE_CHECKING:
+    from orchestration.searching import Searches
+
 
 def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> int:
     """Runs what is missing and writes the report. Returns the exit code.
@@ -32,19 +35,28 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     uri = resolve_uri(plan.spec.runtime.tracking.uri, store, os.environ)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
     tracker = Tracker(uri, plan.spec.name, store, provenance)
-    document = plan_json(plan, uri)
-    store.write(plan_file(plan.spec.name), document.encode())
+    published = _Published(store, uri)
+    searches = _searches(plan, store, tracker, published)
+    if searches is None:
+        published.publish(plan)
     for digest, result in done.items():
         if not tracker.is_complete(digest):
             tracker.complete(plan.tasks[digest], result, plan.training_of(plan.tasks[digest]))
     outcome = Outcome(dict(done))
-    if needed(plan, done):
-        run_within_budget(plan, outcome, store, tracker, stands)
+    if searches is not None:
+        searches.begin(outcome)
+        searches.advance(outcome, 1)  # what is known already needs no Ray
+        plan = searches.plan
+    if needed(plan, outcome.done):
+        run_within_budget(plan, outcome, store, tracker, stands, searches)
     else:
         print("Everything is done already; nothing is computed.")
+    if searches is not None:
+        plan = searches.plan
+        print("\n".join(searches.texts()))
     if tracker.num_failed_calls:
         print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
-    print(_report(document, plan.spec.name, shown_path(plan.spec.path), store))
+    print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
     if outcome.ending is not None:
         left = estimate_from(store, plan, outcome.done, standing(store, plan, outcome.done))
@@ -52,7 +64,27 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     print(f"Took {time.monotonic() - started:.0f} s.")
     if outcome.ending is not None:
         return outcome.ending.exit_code
-    return EXIT_TASKS_FAILED if outcome.failed else 0
+    return EXIT_TASKS_FAILED if outcome.failed or (searches is not None and searches.problems) else 0
+
+
+class _Published:
+    """The plan as it was published last."""
+
+    def __init__(self, store: Store, tracking_uri: str) -> None:
+        self._store, self._tracking_uri = store, tracking_uri
+        self.document = ""
+
+    def publish(self, plan: Plan) -> None:
+        self.document = plan_json(plan, self._tracking_uri)
+        self._store.write(plan_file(plan.spec.name), self.document.encode())
+
+
+def _searches(plan: Plan, store: Store, tracker: Tracker, published: _Published) -> Searches | None:
+    if not plan.spec.searches:
+        return None
+    from orchestration.searching import open_searches  # Optuna is for those who search
+
+    return open_searches(plan.spec, store, tracker, published.publish, os.environ)
 
 
 def _report(document: str, sweep: str, path: str, store: Store) -> str:

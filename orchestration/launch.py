@@ -12,7 +12,7 @@ import ray
 from orchestration.board import start_board
 from orchestration.cluster import Capacity
 from orchestration.display import Display
-from orchestration.done import finished_result, needed
+from orchestration.done import finished_result, needed, wanted_of
 from orchestration.ending import Ending, Outcome
 from orchestration.evaluation_pool import EvaluationPool, total_units
 from orchestration.families import SnapshotsThere, families
@@ -47,6 +47,7 @@ class Launcher:
         why, to end before the plan is done.
         """
         self._meter, self._wanted_end = meter, wanted_end
+        self._grown: Callable[[Outcome, int], Plan | None] | None = None
         self._store, self._tracker, self._display = store, tracker, display
         self._plan, self._runtime = plan, plan.spec.runtime
         self._workers: WorkersConfig = self._runtime.workers
@@ -56,12 +57,18 @@ class Launcher:
         self._measured: dict[str, Task] = {}
         self._max_trainings = capacity.concurrent_trainings(self._workers)
         self._together = capacity.fits_both(self._workers)
+        self._num_slots = self._max_trainings + (1 if self._together else 0)  # one is measured while others train
         self._num_evaluators = capacity.num_evaluators(self._workers)
         self._pool: EvaluationPool | None = None
         self._board_name, self._board = start_board()
         self._failures: dict[str, str] = {}
         self._stopped: dict[str, int] = {}
         self._snapshots = SnapshotsThere(store, plan, outcome.done)
+
+    def grows_by(self, grown: Callable[[Outcome, int], Plan | None]) -> None:
+        """Args: grown: is asked all the time for the plan, if there is more in it by now than it was; it is told what
+        became of the tasks and how many trials to keep going, and fills in what is known of new tasks."""
+        self._grown = grown
 
     def run(self) -> None:
         """Returns when every task is done or has failed, or when it is to end before."""
@@ -70,6 +77,7 @@ class Launcher:
             self._collect_trainings()
             self._collect_evaluations()
             self._tick()
+            self._take_more()
             self._drop_blocked()
             if (ending := self._wanted_end()) is not None and (self._todo or self._trainings or self._measured):
                 self._end_early(ending)
@@ -79,6 +87,16 @@ class Launcher:
             time.sleep(_POLL_SECONDS)
         if self._pool:
             self._pool.close()
+
+    def _take_more(self) -> None:
+        """The tasks of a plan that has grown, and trainings in it that go further than before."""
+        plan = self._grown(self._outcome, self._num_slots) if self._grown else None
+        if plan is None:
+            return
+        self._plan = plan
+        begun = {*self._measured, *(task.digest for task in self._trainings.values()), *self._outcome.failed}
+        self._todo = {task.digest: task for task in needed(plan, self._outcome.done) if task.digest not in begun}
+        self._snapshots = SnapshotsThere(self._store, plan, self._outcome.done)
 
     def _tick(self) -> None:
         trainings = [task.digest for task in self._trainings.values()]
@@ -212,8 +230,8 @@ class Launcher:
                 del self._measured[task.digest]
                 self._end(task, reason)
 
-    def _end(self, task: Task, reason: str) -> None:
-        result = None
+    def _end(self, begun: Task, reason: str) -> None:
+        task, result = self._plan.tasks[begun.digest], None  # as it is wanted by now
         if not reason:
             try:
                 result = finished_result(self._store, task)
@@ -223,6 +241,10 @@ class Launcher:
             self._told_stopped(task, f"stopped at step {self._stopped[task.digest]}")
             return
         self._meter.ended(task.digest, result.metrics.get(COST) if result is not None else None)
+        if result is None and not reason and wanted_of(task) != wanted_of(begun):
+            self._todo[task.digest] = task
+            self._display.ended(task, "goes on")
+            return
         if result is not None:
             self._outcome.done[task.digest] = result
             self._snapshots.trained(task)

@@ -18,11 +18,22 @@ from orchestration.storage import Store
 from orchestration.summary import compared_text
 
 if TYPE_CHECKING:
+    from orchestration.searching import Searches
     from orchestration.tracking import Tracker
 
 
-def run_within_budget(plan: Plan, outcome: Outcome, store: Store, tracker: Tracker, stands: Standing) -> None:
-    """Runs what is missing until it is done, its budget is spent, or somebody wants it to stop; fills `outcome` in."""
+def run_within_budget(
+    plan: Plan,
+    outcome: Outcome,
+    store: Store,
+    tracker: Tracker,
+    stands: Standing,
+    searches: Searches | None = None,
+) -> None:
+    """Runs what is missing until it is done, its budget is spent, or somebody wants it to stop; fills `outcome` in.
+
+    Args: searches: that the plan grows by, if there are any.
+    """
     limit = plan.spec.runtime.workers.max_accelerator_hours
     meter = Meter(stands.seconds, plan.spec.runtime.workers, counted=stands.counted)
     if limit is not None and meter.is_spent:
@@ -43,13 +54,13 @@ def run_within_budget(plan: Plan, outcome: Outcome, store: Store, tracker: Track
 
     pulse.start()
     try:
-        _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end)
+        _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end, searches)
     finally:
         if outcome.ending is not None and outcome.ending.exit_code == EXIT_BUDGET_SPENT and limit is not None:
             outcome.ending = budget_spent(meter, limit)  # with what stopping took
         display.close()
         pulse.close(_ended(outcome))
-    display.console.print(status_table(plan, outcome.states))
+    display.console.print(status_table(plan if searches is None else searches.plan, outcome.states))
     print(compared_text(estimated, meter.in_this_launch))
 
 
@@ -62,6 +73,7 @@ def _launch(
     meter: Meter,
     pulse: Pulse,
     wanted_end: Callable[[], Ending | None],
+    searches: Searches | None,
 ) -> None:
     # Only here is Ray needed: a sweep that is done, or has spent its budget, ends without it.
     from orchestration.cluster import cluster
@@ -70,7 +82,10 @@ def _launch(
     with cluster(plan.spec.runtime.workers) as capacity:
         display.say(f"Ray: {capacity.num_nodes} node(s), {capacity.num_cpus} CPUs, {capacity.num_gpus:g} GPUs")
         pulse.phase = "running"
-        Launcher(plan, outcome, store, tracker, capacity, display, meter, wanted_end).run()
+        launcher = Launcher(plan, outcome, store, tracker, capacity, display, meter, wanted_end)
+        if searches is not None:
+            launcher.grows_by(searches.advance)
+        launcher.run()
 
 
 def _ended(outcome: Outcome) -> str:

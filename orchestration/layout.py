@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 CHECKPOINTS = "checkpoints"
 DATABASE = "mlflow.db"
+SEARCHES = "search.db"
 MLFLOW_ARTIFACTS = "mlflow-artifacts"
 PLANS = "plans"
 RESULTS = "results"

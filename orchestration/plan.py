@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Plan:
     trials: tuple[Trial, ...]
     used_by: dict[str, list[str]]
     """ "part / row" of every trial that needs a task, in the sweep's order; references serve all and are not in it."""
+    searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By part: what is published of its search, see `search_plan`."""
 
     def of_kind(self, kind: str) -> list[Task]:
         return [task for task in self.tasks.values() if task.kind == kind]
@@ -170,6 +172,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
                 "title": part.title,
                 "published": None if spec.published is None else as_plain(part.published or PublishedPart()),
                 "rows": [{"label": row.label, "settings": dict(row.settings)} for row in part.rows],
+                **({"search": plan.searches[part.name]} if part.name in plan.searches else {}),
             }
             for part in spec.parts
         ],

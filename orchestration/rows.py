@@ -1,4 +1,4 @@
-"""The rows of a sweep: declared by `rows:` and `grid:`, each resolved into one config a seed."""
+"""The rows of a sweep: from `rows:`, `grid:` or what a `search:` proposes, each resolved into one config a seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
@@ -16,13 +16,14 @@ from orchestration.budgets import Budget
 from orchestration.composition import Source, set_dotted
 from orchestration.problems import Problem, nearest
 from orchestration.published_keys import PublishedPart
+from orchestration.search_config import SearchSpec, read_search
 from orchestration.validation import validate
 
 MAX_TRIALS = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PART_KEYS = ("title", "published", "settings", "grid", "rows")
+_PART_KEYS = ("title", "published", "settings", "grid", "rows", "search")
 
-_Declared = tuple[str, dict[str, Any], str]
+DeclaredRow = tuple[str, dict[str, Any], str]
 """Label, settings and place of a row."""
 
 
@@ -56,7 +57,10 @@ class DeclaredPart:
     title: str
     published: PublishedPart | None
     where: str
-    rows: tuple[_Declared, ...]
+    rows: tuple[DeclaredRow, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of all its rows, by dotted key; a row's own win."""
+    search: SearchSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,12 @@ def declared_parts(source: Source, num_seeds: int) -> tuple[list[DeclaredPart], 
             return [], [*problems, Problem(here, f"more than {MAX_TRIALS} trials; split the sweep")]
         published, published_problems = _published(part, here)
         problems.extend([*found, *published_problems])
-        title = part.get("title", name) if isinstance(part, Mapping) else name
-        parts.append(DeclaredPart(str(name), str(title), published, here, tuple(rows)))
+        whole = part if isinstance(part, Mapping) else {}
+        search, search_problems = read_search(whole["search"], f"{here}.search") if "search" in whole else (None, [])
+        problems.extend(search_problems)
+        settings = dict(_flatten(whole.get("settings") or {})) if isinstance(whole.get("settings"), Mapping) else {}
+        title = str(whole.get("title", name))
+        parts.append(DeclaredPart(str(name), title, published, here, tuple(rows), settings, search))
     return parts, problems
 
 
@@ -105,10 +113,10 @@ def _published(part: Any, where: str) -> tuple[PublishedPart | None, Sequence[Pr
     return checked.config, checked.problems
 
 
-def _rows_of(part: Any, where: str) -> tuple[list[_Declared], list[Problem]]:
+def _rows_of(part: Any, where: str) -> tuple[list[DeclaredRow], list[Problem]]:
     """All rows of a part: first its `rows`, then the points of its `grid`."""
     if not isinstance(part, Mapping):
-        return [], [Problem(where, "must be a mapping with `grid:` or `rows:`")]
+        return [], [Problem(where, "must be a mapping with `grid:`, `rows:` or `search:`")]
     problems = [
         Problem(f"{where}.{key}", f"unknown key{nearest(key, _PART_KEYS)}; known here: {', '.join(_PART_KEYS)}")
         for key in part
@@ -117,8 +125,8 @@ def _rows_of(part: Any, where: str) -> tuple[list[_Declared], list[Problem]]:
     declared, grid, settings = part.get("rows") or {}, part.get("grid") or {}, part.get("settings") or {}
     if not all(isinstance(section, Mapping) for section in (declared, grid, settings)):
         return [], [*problems, Problem(where, "`rows`, `grid` and `settings` must be mappings")]
-    if not declared and not grid:
-        problems.append(Problem(where, "has neither rows nor a grid"))
+    if not declared and not grid and "search" not in part:
+        problems.append(Problem(where, "has neither rows nor a grid nor a search"))
     named, named_problems = _named_rows(declared, f"{where}.rows")
     points, grid_problems = _grid_rows(grid, f"{where}.grid")
     shared = dict(_flatten(settings))  # of the part; a row's own win
@@ -130,7 +138,7 @@ def _rows_of(part: Any, where: str) -> tuple[list[_Declared], list[Problem]]:
     return rows, [*problems, *named_problems, *grid_problems, *twice]
 
 
-def _named_rows(declared: Mapping[Any, Any], where: str) -> tuple[list[_Declared], list[Problem]]:
+def _named_rows(declared: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], list[Problem]]:
     rows, problems = [], []
     for label, settings in declared.items():
         if isinstance(settings, Mapping):
@@ -140,7 +148,7 @@ def _named_rows(declared: Mapping[Any, Any], where: str) -> tuple[list[_Declared
     return rows, problems
 
 
-def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[_Declared], list[Problem]]:
+def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], list[Problem]]:
     wrong = [
         Problem(f"{where}.{key}", f"{values!r} must be a list of values")
         for key, values in grid.items()
@@ -171,7 +179,7 @@ def _short(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def row_config(common: Common, row: _Declared) -> tuple[ExperimentConfig | None, list[Problem]]:
+def row_config(common: Common, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
     """A row's config without seed and budget, or what is wrong with its values."""
     _, settings, where = row
     data: dict[str, Any] = dict(common.data)
@@ -187,13 +195,13 @@ def resolve_part(common: Common, part: DeclaredPart, budget: Budget | None) -> t
     """The part's rows that are sound, and what is wrong with the others."""
     problems, rows = [], []
     for declared in part.rows:
-        row, found = _resolve_row(common, declared, budget)
+        row, found = resolve_row(common, declared, budget)
         problems.extend(found)
         rows.extend([row] if row else [])
     return PartSpec(part.name, part.title, tuple(rows), part.published), problems
 
 
-def _resolve_row(common: Common, row: _Declared, budget: Budget | None) -> tuple[RowSpec | None, list[Problem]]:
+def resolve_row(common: Common, row: DeclaredRow, budget: Budget | None) -> tuple[RowSpec | None, list[Problem]]:
     """A row's configs, one per seed, or what is wrong with it."""
     config, problems = row_config(common, row)
     if config is None or not common.whole:
@@ -219,7 +227,7 @@ def _resolve_row(common: Common, row: _Declared, budget: Budget | None) -> tuple
     return RowSpec(label, dict(settings), tuple(replace(config, seed=seed) for seed in common.seeds)), []
 
 
-def _place(common: Common, row: _Declared, key: str) -> str:
+def _place(common: Common, row: DeclaredRow, key: str) -> str:
     """Where a key of a row's config was written."""
     _, settings, where = row
     own = any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in settings)

@@ -122,6 +122,15 @@ def _sha256(digits: str) -> str:
     return digits.lower()
 
 
+def _database(url: str) -> str:
+    """Raises: ValueError, worded to follow what was given."""
+    if not is_url(url):
+        raise ValueError("should be the URL of a database, e.g. postgresql://host/name")
+    if urlsplit(url).password:
+        raise ValueError("should hold no password: give it where the database's client looks, e.g. PGPASSWORD")
+    return url
+
+
 @dataclass(frozen=True)
 class FileConfig:
     """A file that the user provides, and its content."""
@@ -139,6 +148,9 @@ class RuntimeConfig:
     workers: WorkersConfig = field(default_factory=WorkersConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    search_storage: Annotated[str, AfterValidator(_database)] | None = None
+    """URL of the database in which searches keep their trials, e.g. postgresql://host/name; default: sqlite under a
+    local storage root."""
     networks: dict[str, dict[str, FileConfig]] = field(default_factory=dict)
     """Feature network -> role -> file. The checksums are part of a number's protocol, the paths are not."""
     references: dict[str, dict[str, FileConfig]] = field(default_factory=dict)

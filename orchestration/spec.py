@@ -16,6 +16,7 @@ from orchestration.budgets import ComputeConfig
 from orchestration.composition import Source, read_yaml, set_dotted
 from orchestration.equal_compute import find_budget, unequal_compute
 from orchestration.problems import Problem, UserError, nearest, told_once
+from orchestration.proposals import PartSearch, part_searches
 from orchestration.published_keys import PublishedTable, unknown_counterparts
 from orchestration.rows import NAME, Common, PartSpec, declared_parts, resolve_part
 from orchestration.runtime import RuntimeConfig, unknown_file_names
@@ -42,11 +43,14 @@ class SweepSpec:
     budget_flops: float | None = None
     """Training FLOPs of every row, if the sweep gives a budget."""
     published: PublishedTable | None = None
+    searches: tuple[PartSearch, ...] = ()
+    """Whose trials become rows of their parts as they are proposed."""
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
-        """Of all rows and seeds, in the sweep's order."""
-        return (config for part in self.parts for row in part.rows for config in row.configs)
+        """Of all rows and seeds, in the sweep's order; then what searches start from."""
+        yield from (config for part in self.parts for row in part.rows for config in row.configs)
+        yield from (search.base for search in self.searches)
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -93,7 +97,10 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         resolved, found = resolve_part(shared, part, budget)
         parts.append(resolved)
         problems.extend(found)
-    if compute.config is not None and not compute.config.allow_unequal:
+    allow_unequal = compute.config is not None and compute.config.allow_unequal
+    searches, found = part_searches(shared, declared, budget, runtime.config, allow_unequal=allow_unequal)
+    problems.extend(found)
+    if compute.config is not None and not allow_unequal:
         problems.extend(unequal_compute(parts, source, budget))
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
@@ -110,6 +117,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         compute=compute.config,
         budget_flops=None if budget is None else budget.flops,
         published=published,
+        searches=tuple(searches),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestration.display import make_console, status_table
 from orchestration.done import needed
@@ -13,6 +13,9 @@ from orchestration.plan import Plan
 from orchestration.plan_changes import changes_text
 from orchestration.problems import Problem
 from orchestration.results import TaskResult
+from orchestration.search_text import most_flops_text, search_text
+from orchestration.search_trials import SearchTrial
+from orchestration.spec import SweepSpec
 from orchestration.spending import Standing
 from orchestration.storage import Store
 
@@ -36,6 +39,15 @@ def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store, stands: St
         console.print(str(estimate_from(store, plan, done, stands)), markup=False)
     console.print(spent_text(stands.spent, plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
+
+
+def print_searches(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> None:
+    """Of every search its space, its trials so far, and the most that those to come cost."""
+    console = make_console()
+    for search in spec.searches:
+        known = trials.get(search.part, ())
+        for line in (*search_text(search, known), most_flops_text(search, known)):
+            console.print(line, markup=False)
 
 
 def print_missing(problems: Sequence[Problem]) -> None:

@@ -69,25 +69,29 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     from orchestration.done import finished_results
     from orchestration.plan import make_plan
     from orchestration.preflight import located, missing_inputs, open_store
+    from orchestration.search_plan import published_trials, with_published_trials
     from orchestration.spec import load_sweep
     from orchestration.spending import standing
-    from orchestration.summary import print_missing, print_plan
+    from orchestration.summary import print_missing, print_plan, print_searches
 
     spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
     missing = missing_inputs(spec) if mode != "status" else []
     if missing and mode == "run":
         raise UserError(missing)
-    plan = make_plan(spec)
     store = open_store(spec.runtime.storage, writable=mode == "run")
     with _readable(store):
+        trials = published_trials(spec, store) if spec.searches else {}
+        plan = make_plan(with_published_trials(spec, trials))
         done = finished_results(store, plan)
         stands = standing(store, plan, done)
     if mode == "status":
         from orchestration.status import print_status
 
         print_status(plan, done, store, stands)
+        print_searches(spec, trials)
         return 0
     print_plan(plan, done, store, stands)
+    print_searches(spec, trials)
     if mode == "check":
         from orchestration.check import check as check_models
 
@@ -97,6 +101,9 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
         return 0
     from orchestration.execution import execute
 
+    if spec.searches:  # their trials are asked of Optuna, which knows what came after the last publication
+        plan = make_plan(spec)
+        done = {digest: result for digest, result in done.items() if digest in plan.tasks}
     return execute(plan, done, store, stands)
 
 

@@ -132,6 +132,13 @@ class Tracker:
             self._safely(lambda: self._converged(training, task, result))
         self._safely(lambda: self._complete(task, result))
 
+    def tag(self, digest: str, tags: Mapping[str, str]) -> None:
+        """Tags on a task's run, if it has one here; a task of several trials keeps those of the last."""
+        known = self._runs.get(digest)
+        if known is not None:
+            found = [RunTag(key, value) for key, value in tags.items()]
+            self._safely(lambda: self._client.log_batch(known.run_id, tags=found))
+
     def fail(self, task: Task, message: str) -> None:
         self._safely(lambda: self._fail(task, message))
 

@@ -1,0 +1,83 @@
+"""The trials of a search as they are kept: what was proposed, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+TrialState = Literal["running", "complete", "pruned", "failed", "valueless", "refused"]
+
+
+_BEHIND: tuple[TrialState, ...] = ("running", "pruned", "valueless", "failed")
+
+
+@dataclass(frozen=True)
+class SearchTrial:
+    """One proposal."""
+
+    number: int
+    """For people; the same when it is tried again."""
+    settings: Mapping[str, Any]
+    """Value of each key that is read, by dotted key."""
+    state: TrialState = "running"
+    """`failed`: a task of it did, and the next submission tries again. `valueless`: an objective is NaN or infinite.
+    `refused`: it breaks a rule, so that nothing of it was computed."""
+    values: tuple[float, ...] = ()
+    """One per objective; of a complete trial."""
+    at_rungs: Mapping[int, float] = field(default_factory=dict)
+    """Training step -> value of the objective there."""
+    violations: tuple[float, ...] = ()
+    """By how much it breaks each constraint, 0 or less if it does not; of a complete trial."""
+    reason: str = ""
+
+    @property
+    def is_feasible(self) -> bool:
+        return all(excess <= 0 for excess in self.violations)
+
+    @property
+    def label(self) -> str:
+        """Of its row."""
+        return f"trial {self.number}: {', '.join(f'{_name(key)}={_short(v)}' for key, v in self.settings.items())}"
+
+
+def _name(key: str) -> str:
+    return key.rsplit(".", 1)[-1]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_short, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def best_first(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[SearchTrial]:
+    """Complete and feasible trials, the best first (those of the Pareto front by their first objective), then the
+    infeasible, those that run, were pruned, have no value, failed; refused ones have no row and are left out."""
+    front = {trial.number for trial in pareto_front(trials, directions)}
+
+    def rank(trial: SearchTrial) -> tuple[Any, ...]:
+        if trial.state != "complete":
+            reached = max(trial.at_rungs, default=0)
+            return (3 + _BEHIND.index(trial.state), -reached, trial.number)
+        group = 2 if not trial.is_feasible else int(trial.number not in front)
+        return (group, *_costs(trial, directions), trial.number)
+
+    return sorted((trial for trial in trials if trial.state != "refused"), key=rank)
+
+
+def pareto_front(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[SearchTrial]:
+    """The complete and feasible trials that none is better than in one objective and as good as in the others; with
+    one objective the best, ties included."""
+    sound = [trial for trial in trials if trial.state == "complete" and trial.is_feasible]
+    costs = {trial.number: _costs(trial, directions) for trial in sound}
+    return [trial for trial in sound if not any(_dominates(own, costs[trial.number]) for own in costs.values())]
+
+
+def _costs(trial: SearchTrial, directions: tuple[str, ...]) -> tuple[float, ...]:
+    """The values with the sign at which lower is better."""
+    return tuple(v if way == "minimize" else -v for v, way in zip(trial.values, directions, strict=True))
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
