@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from analysis.comparability import Comparability
 from analysis.layouts import Section
+from analysis.plan_types import Part
 from analysis.protocols import shown_apart
 
 _MOST_SHOWN = 4
@@ -25,7 +26,19 @@ def section_flags(section: Section, *, unequal_compute_allowed: bool, with_floor
     for reason, found in reasons:
         titles.setdefault(reason, {})[found.metric.title] = None
     protocols = (f"{', '.join(metrics)}: {reason}." for reason, metrics in titles.items())
-    return (*([compute] if compute else []), *protocols)
+    found = search_flag(section.part)
+    return (*([found] if found else []), *([compute] if compute else []), *protocols)
+
+
+def search_flag(part: Part) -> str:
+    """Says that the rows of a part were searched for, how far that is, and what its bold labels are; empty if not."""
+    if part.search is None:
+        return ""
+    states = ", ".join(f"{count} {state}" for state, count in sorted(part.search.states.items())) or "none yet"
+    front = "the Pareto front" if len(part.search.objectives) > 1 else "the best"
+    by = ", ".join(f"{direction} {name}" for name, direction in part.search.objectives.items())
+    far = f"{states}; {part.search.num_trials} wanted"
+    return f"Trials of a search, the best first ({far}); bold labels are {front} ({by})."
 
 
 def compute_flag(section: Section, *, allowed: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from analysis.plan_types import (
     Part,
     PartCounterpart,
     PlanFile,
+    Search,
     TableCounterpart,
     TaskKind,
     TrainTask,
@@ -105,7 +107,13 @@ def _parse_counterpart(entry: Mapping[str, Any] | None) -> TableCounterpart | No
 def _parse_part(part: Mapping[str, Any]) -> Part:
     entry = part.get("published")
     counterpart = None if entry is None else PartCounterpart(entry["part"], entry["guidance"])
-    return Part(part["name"], part["title"], tuple(row["label"] for row in part["rows"]), counterpart)
+    search = _parse_search(part["search"]) if "search" in part else None
+    return Part(part["name"], part["title"], tuple(row["label"] for row in part["rows"]), counterpart, search)
+
+
+def _parse_search(entry: Mapping[str, Any]) -> Search:
+    states = Counter(str(trial["state"]) for trial in entry["trials"])
+    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]))
 
 
 def _parse_trial(trial: Mapping[str, Any]) -> Trial:

@@ -44,6 +44,20 @@ class PartCounterpart:
 
 
 @dataclass(frozen=True)
+class Search:
+    """A search whose trials are rows of a part, as far as it is."""
+
+    objectives: Mapping[str, str]
+    """Metric or cost -> minimize or maximize."""
+    num_trials: int
+    """Wanted."""
+    states: Mapping[str, int]
+    """What became of the proposals, and of how many."""
+    best: tuple[str, ...]
+    """Labels of the best trials; with two objectives of the Pareto front."""
+
+
+@dataclass(frozen=True)
 class Part:
     """One section of the table and the labels of its rows, in order."""
 
@@ -51,6 +65,7 @@ class Part:
     title: str
     rows: tuple[str, ...]
     published: PartCounterpart | None = None
+    search: Search | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable,
     for section in sections:
         rows = [
             (
-                TextCell(row.label),
+                TextCell(row.label, section.part.search is not None and row.label in section.part.search.best),
                 *(cell_text(cell, places) for cell, places in zip(row.cells, decimals, strict=True)),
                 TextCell(f"{row.step:,}"),
                 TextCell(scientific(row.training_flops)),

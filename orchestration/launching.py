@@ -15,7 +15,7 @@ from orchestration.problems import EXIT_BUDGET_SPENT
 from orchestration.pulse import Pulse, Vitals
 from orchestration.spending import Standing
 from orchestration.storage import Store
-from orchestration.summary import compared_text
+from orchestration.summary import compared_text, cost_text
 
 if TYPE_CHECKING:
     from orchestration.searching import Searches
@@ -61,7 +61,10 @@ def run_within_budget(
         display.close()
         pulse.close(_ended(outcome))
     display.console.print(status_table(plan if searches is None else searches.plan, outcome.states))
-    print(compared_text(estimated, meter.in_this_launch))
+    if searches is None:
+        print(compared_text(estimated, meter.in_this_launch))
+    else:
+        print(f"{cost_text(meter.in_this_launch)}, trials that were proposed meanwhile among them.")
 
 
 def _launch(

@@ -84,6 +84,10 @@ class SearchSpec:
     def directions(self) -> tuple[Direction, ...]:
         return tuple(self.config.objectives.values())
 
+    def ordered(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by key, in the order of the space, whatever order they were kept in: labels are made of them."""
+        return {parameter.key: settings[parameter.key] for parameter in self.parameters if parameter.key in settings}
+
     @property
     def num_points(self) -> int | None:
         """Of a grid, conditions left aside; None if its values cannot be counted."""

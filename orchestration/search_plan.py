@@ -56,7 +56,7 @@ def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTria
         document = json.loads(store.read(plan_file(spec.name)))
         found = {part["name"]: part.get("search") for part in document["parts"]}
         return {
-            search.part: [_trial(entry) for entry in found[search.part]["trials"]]
+            search.part: [_trial(entry, search) for entry in found[search.part]["trials"]]
             for search in spec.searches
             if (found.get(search.part) or {}).get("digest") == search.digest
         }
@@ -75,11 +75,11 @@ def with_published_trials(spec: SweepSpec, trials: Mapping[str, Sequence[SearchT
     return with_trials(spec, rows)
 
 
-def _trial(entry: Mapping[str, Any]) -> SearchTrial:
+def _trial(entry: Mapping[str, Any], search: PartSearch) -> SearchTrial:
     """Raises: KeyError, TypeError, ValueError if it is none."""
     return SearchTrial(
         number=int(entry["number"]),
-        settings=dict(entry["settings"]),
+        settings=search.spec.ordered(entry["settings"]),
         state=entry["state"],
         values=tuple(entry["values"]),
         at_rungs={int(step): float(value) for step, value in entry["at_rungs"]},

@@ -23,7 +23,7 @@ from orchestration.rungs import goes_on
 from orchestration.search_plan import published_search, with_trials
 from orchestration.search_storage import search_storage
 from orchestration.search_text import search_text
-from orchestration.search_trials import SearchTrial, TrialState
+from orchestration.search_trials import SearchTrial
 from orchestration.spec import SweepSpec
 from orchestration.storage import Store
 from orchestration.study import Study, StudyUnavailableError
@@ -180,14 +180,16 @@ class Searches:
 
     def _ended(self, search: _Search, trial: SearchTrial, tasks: TrialTasks) -> bool:
         search.keep(trial)
-        self._tag(trial.number, trial.state, tasks)
+        self._tag(search.part.part, trial, tasks)
         values = ", ".join(f"{value:.6g}" for value in trial.values)
         self._say(f"{search.part.part} {trial.label}: {trial.state} {values or trial.reason}".rstrip())
         return True
 
-    def _tag(self, number: int, state: TrialState, tasks: TrialTasks) -> None:
+    def _tag(self, part: str, trial: SearchTrial, tasks: TrialTasks) -> None:
+        tags = {"dfm.search": part, "dfm.trial": str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
-            self._tracker.tag(digest, {"dfm.trial": str(number), "dfm.trial_state": state})
+            if len(self.plan.users(digest)) == 1:  # what rows share is not this trial's
+                self._tracker.tag(digest, tags)
 
     def _propose(self, num_slots: int) -> bool:
         """At most one trial. Returns whether there is one."""

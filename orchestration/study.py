@@ -141,7 +141,7 @@ class Study:
         found = {}
         for frozen in self._study.get_trials(deepcopy=False):
             if _SETTINGS in frozen.user_attrs:
-                trial = _trial(frozen)
+                trial = _trial(frozen, self._search)
                 found[trial.number] = (frozen, trial)
         return found
 
@@ -212,12 +212,12 @@ def seed_of(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"search {seed} {number}".encode()).digest()[:4], "big")
 
 
-def _trial(frozen: FrozenTrial) -> SearchTrial:
+def _trial(frozen: FrozenTrial, search: SearchSpec) -> SearchTrial:
     kept = frozen.user_attrs
     state = _STATES.get(frozen.state) or kept.get(_KIND, "failed")
     return SearchTrial(
         number=int(kept[_NUMBER]),
-        settings=dict(kept[_SETTINGS]),
+        settings=search.ordered(kept[_SETTINGS]),
         state=state if frozen.state != Told.WAITING else "running",
         values=tuple(frozen.values) if frozen.state == Told.COMPLETE else (),
         at_rungs=dict(frozen.intermediate_values),

@@ -65,9 +65,14 @@ def spent_text(seconds: float, limit_hours: float | None) -> str:
     return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours."
 
 
+def cost_text(in_this_launch: float) -> str:
+    """What a launch cost."""
+    return f"This run cost {hours(in_this_launch)} accelerator-hours"
+
+
 def compared_text(estimated: Estimate, in_this_launch: float) -> str:
     """The estimate of a launch beside what it cost."""
-    text = f"This run cost {hours(in_this_launch)} accelerator-hours"
+    text = cost_text(in_this_launch)
     if estimated.accelerator_seconds <= 0:
         return f"{text}."
     share = in_this_launch / estimated.accelerator_seconds
