@@ -38,6 +38,11 @@ class PartSearch:
     allow_unequal: bool = False
 
     @property
+    def trains(self) -> bool:
+        """Whether trials can differ in their training, so that it is theirs."""
+        return any(parameter.key.split(".")[0] != "sampling" for parameter in self.spec.parameters)
+
+    @property
     def about(self) -> dict[str, Any]:
         """What makes it this search and no other, as plain data; how many trials it has is no part of it."""
         config, files = self.spec.config, (self.runtime.networks, self.runtime.references)

@@ -51,7 +51,7 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
     seeds = len(search.common.seeds)
     training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
-    trained = training if any(p.key.split(".")[0] != "sampling" for p in search.spec.parameters) else training // left
+    trained = training if search.trains else training // left
     most = "at most" if whole else f"about, by {_MOST_CORNERS} corners of its space,"
     return f"  Its {left} trials to come: {most} {trained:.3g} FLOPs of training and {sampling:.3g} of sampling."
 

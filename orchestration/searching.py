@@ -165,7 +165,7 @@ class Searches:
             return self._at_rung(search, trial, rung, values[0], tasks)
         excess = violations(config, values[len(names) :])
         search.study.complete(number, values[: len(names)], excess)
-        done = replace(trial, state="complete", values=tuple(values[: len(names)]), violations=tuple(excess))
+        done = replace(trial, state="complete", values=tuple(values[: len(names)]), violations=tuple(excess.values()))
         return self._ended(search, done, tasks)
 
     def _at_rung(self, search: _Search, trial: SearchTrial, rung: int, value: float, tasks: TrialTasks) -> bool:
@@ -180,15 +180,15 @@ class Searches:
 
     def _ended(self, search: _Search, trial: SearchTrial, tasks: TrialTasks) -> bool:
         search.keep(trial)
-        self._tag(search.part.part, trial, tasks)
+        self._tag(search.part, trial, tasks)
         values = ", ".join(f"{value:.6g}" for value in trial.values)
         self._say(f"{search.part.part} {trial.label}: {trial.state} {values or trial.reason}".rstrip())
         return True
 
-    def _tag(self, part: str, trial: SearchTrial, tasks: TrialTasks) -> None:
-        tags = {"dfm.search": part, "dfm.trial": str(trial.number), "dfm.trial_state": trial.state}
+    def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
+        tags = {"dfm.search": part.part, "dfm.trial": str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
-            if len(self.plan.users(digest)) == 1:  # what rows share is not this trial's
+            if part.trains or self.plan.tasks[digest].kind == "evaluate":
                 self._tracker.tag(digest, tags)
 
     def _propose(self, num_slots: int) -> bool:

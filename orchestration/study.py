@@ -97,11 +97,17 @@ class Study:
             frozen = self._newest()[number][0]
             self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
 
-    def complete(self, number: int, values: Sequence[float], violations: Sequence[float] = ()) -> None:
-        """The values of the objectives, finite. Raises: StudyUnavailableError."""
+    def complete(self, number: int, values: Sequence[float], violations: Mapping[str, float] | None = None) -> None:
+        """The values of the objectives, finite, and by how much constraints are broken, 0 or less if they are not.
+
+        Raises: StudyUnavailableError.
+        """
         with self._asking():
             frozen = self._newest()[number][0]
-            self._storage.set_trial_user_attr(self._key(frozen), _LIMITS, list(violations))
+            trial = Trial(self._study, self._key(frozen))
+            for name, excess in (violations or {}).items():
+                trial.set_constraint(name, excess)
+            trial.set_user_attr(_LIMITS, list((violations or {}).values()))
             self._tell(frozen, Told.COMPLETE, list(values))
 
     def prune(self, number: int) -> None:
@@ -194,14 +200,11 @@ class Study:
 
     def _sampler(self, seed: int) -> BaseSampler:
         config = self._config
-        limits = _violations if config.constraints else None
         if config.sampler == "tpe":
             conditional = any(parameter.when for parameter in self._search.parameters)
-            return TPESampler(
-                seed=seed, multivariate=True, group=conditional, constant_liar=True, constraints_func=limits
-            )
+            return TPESampler(seed=seed, multivariate=True, group=conditional, constant_liar=True)
         if config.sampler == "nsga2":
-            return NSGAIISampler(population_size=config.population, seed=seed, constraints_func=limits)
+            return NSGAIISampler(population_size=config.population, seed=seed)
         if config.sampler == "cmaes":
             return CmaEsSampler(seed=seed, independent_sampler=RandomSampler(seed), warn_independent_sampling=False)
         return RandomSampler(seed)  # random; a grid's points are given
@@ -224,10 +227,6 @@ def _trial(frozen: FrozenTrial, search: SearchSpec) -> SearchTrial:
         violations=tuple(kept.get(_LIMITS, ())),
         reason=str(kept.get(_REASON, "")),
     )
-
-
-def _violations(frozen: FrozenTrial) -> Sequence[float]:
-    return tuple(frozen.user_attrs.get(_LIMITS, ()))
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

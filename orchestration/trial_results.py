@@ -11,6 +11,9 @@ from orchestration.proposals import sampling_costs
 from orchestration.results import TaskResult
 from orchestration.search_config import COSTS, SearchConfig
 
+_NO_VALUE = 1e300
+"""A violation that no other is greater than, and that every database takes."""
+
 
 @dataclass(frozen=True)
 class TrialTasks:
@@ -56,9 +59,9 @@ class TrialTasks:
         return found
 
 
-def violations(config: SearchConfig, limited: Sequence[float]) -> list[float]:
+def violations(config: SearchConfig, limited: Sequence[float]) -> dict[str, float]:
     """By how much values, in the order of the constraints, break them; NaN counts as breaking them."""
-    limits = config.constraints.values()
-    return [
-        math.inf if math.isnan(value) else limit.excess(value) for limit, value in zip(limits, limited, strict=True)
-    ]
+    return {
+        name: _NO_VALUE if math.isnan(value) else limit.excess(value)
+        for (name, limit), value in zip(config.constraints.items(), limited, strict=True)
+    }
