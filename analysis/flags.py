@@ -26,8 +26,8 @@ def section_flags(section: Section, *, unequal_compute_allowed: bool, with_floor
     for reason, found in reasons:
         titles.setdefault(reason, {})[found.metric.title] = None
     protocols = (f"{', '.join(metrics)}: {reason}." for reason, metrics in titles.items())
-    found = search_flag(section.part)
-    return (*([found] if found else []), *([compute] if compute else []), *protocols)
+    searched = search_flag(section.part)
+    return (*([searched] if searched else []), *([compute] if compute else []), *protocols)
 
 
 def search_flag(part: Part) -> str:

@@ -34,6 +34,7 @@ GC = "tests/orchestration/test_sweep_command.py::test_what_is_left_over_goes_onl
 BUDGET = (
     "tests/orchestration/test_sweep_command.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
 )
+SEARCH = "tests/e2e/test_search.py::test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -58,6 +59,8 @@ RUN_BY = {
     ".venv/bin/python benchmarks/sampling_sweep.py --points 24 --samples 50": SWEEPING,
     ".venv/bin/python benchmarks/frechet.py --dimensions 2048 --samples 4096 16384 --threads 1": FRECHET,
     ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
+    ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
+    ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
     "export RAY_AUTH_MODE=token": HEAD,
     "ray get-auth-token --generate": HEAD,
     "DFM_STORAGE_ROOT=s3://bucket/dfm ray start --head": HEAD,

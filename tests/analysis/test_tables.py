@@ -261,3 +261,36 @@ def test_decimals_show_four_digits_of_the_largest(largest: float, decimals: int)
 
 def test_large_numbers_are_powers_of_ten() -> None:
     assert [scientific(value) for value in (6.38e12, 9.999e9, 0)] == ["6.38 × 10¹²", "1.00 × 10¹⁰", "0"]
+
+
+def searched(objectives: Mapping[str, str], best: tuple[str, ...], states: tuple[str, ...]) -> PlanFile:
+    """The small plan, its part a search."""
+    document = plan_document()
+    trials = [{"row": "", "number": n, "settings": {}, "state": state} for n, state in enumerate(states)]
+    search = {"objectives": dict(objectives), "num_trials": 9, "best": list(best), "trials": trials}
+    document["parts"][0]["search"] = search
+    return parse_plan(json.dumps(document))
+
+
+def test_the_best_trial_of_a_search_is_bold_and_the_table_says_how_far_the_search_is() -> None:
+    plan = searched({"fd": "minimize"}, ("DFM",), ("complete", "complete", "refused"))
+    (table,) = tables_of(plan, RECORDS)
+    assert [row[0].best for row in table.rows] == [False, True, False]
+    assert table.flags == (
+        "Trials of a search, the best first (2 complete, 1 refused; 9 wanted); bold labels are the best (minimize fd).",
+    )
+
+
+def test_of_two_objectives_the_pareto_front_is_bold() -> None:
+    plan = searched({"fd": "minimize", "sampling_flops": "minimize"}, ("DFM", "flow matching"), ("complete",) * 2)
+    (table,) = tables_of(plan, RECORDS)
+    assert [row[0].best for row in table.rows] == [True, True, False]
+    assert "bold labels are the Pareto front (minimize fd, minimize sampling_flops)" in table.flags[0]
+
+
+def test_a_search_that_has_no_trial_yet_is_an_empty_table() -> None:
+    document = plan_document(parts={"p": ()})
+    document["parts"][0]["search"] = {"objectives": {"fd": "minimize"}, "num_trials": 9, "best": [], "trials": []}
+    (table,) = tables_of(parse_plan(json.dumps(document)), {})
+    assert table.rows == ()
+    assert "(none yet; 9 wanted)" in table.flags[0]

@@ -1,0 +1,92 @@
+"""Searches from the file to the report, on Ray."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment
+
+NANO = (
+    "model.size=nano",
+    "training.steps=20",
+    "training.batch_size=8",
+    "evaluation.at_steps=[20]",
+    "evaluation.num_samples=20",
+    "evaluation.bootstrap_replicates=5",
+)
+FEW = ("parts.best.search.num_trials=3", "parts.front.search.num_trials=2")
+
+
+def run(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["sweeps/search_small.yaml", f"storage.root={root}", *NANO, *more]
+    return subprocess.run(
+        [sys.executable, "orchestration/sweep.py", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+def published(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "plans" / "search_small.json").read_text())
+    return found
+
+
+def test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials(with_reference: Path) -> None:
+    done = run(with_reference, *FEW)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = published(with_reference)
+    best, front = (part["search"] for part in first["parts"])
+    assert sum(trial["state"] == "complete" for trial in best["trials"]) == 3
+    assert [trial["state"] for trial in front["trials"]] == ["complete"] * 2
+    with (with_reference / "reports" / "search_small" / "table.csv").open() as file:
+        cells = [cell for cell in csv.DictReader(file) if cell["metric"] == "fd_lite0_block10"]
+    assert {cell["status"] for cell in cells} == {"done"}
+    ours = [float(cell["value"]) for cell in cells if cell["part"] == "best" and cell["row"] != "quickstart"]
+    assert ours == sorted(ours)
+    records = [json.loads(path.read_text()) for path in with_reference.glob("results/*/result.json")]
+    assert sum(record["kind"] == "train" for record in records) == 1
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{with_reference}/mlflow.db")
+    experiment = client.get_experiment_by_name("search_small")
+    assert experiment is not None
+    tagged = client.search_runs([experiment.experiment_id], "tags.`dfm.search` = 'best'")
+    assert {found.data.tags["dfm.trial_state"] for found in tagged} == {"complete"}
+    assert len({found.data.tags["dfm.trial"] for found in tagged}) == 3
+
+    looked = run(with_reference, *FEW, "--dry-run")
+    assert "Best: trial" in looked.stdout
+    assert "All its trials are proposed." in looked.stdout
+    again = run(with_reference, *FEW)
+    assert "Everything is done already; nothing is computed." in again.stdout
+    assert published(with_reference) == first
+
+
+@pytest.mark.slow
+def test_pruned_trials_stop_at_their_rung_and_the_others_go_on_from_their_checkpoints(with_reference: Path) -> None:
+    space = "training.learning_rate: {log: [1.0e-4, 1.0e-2]}, training.previous_location: {uniform: [0.0, 2.0]}"
+    pruner = "pruner: {kind: asha, rungs: [8], eta: 2, startup: 1}"
+    search = f"{{space: {{{space}}}, objectives: {{fd_lite0_block10: minimize}}, num_trials: 3, {pruner}}}"
+    done = run(with_reference, f"parts={{p: {{search: {search}}}}}", "compute.allow_unequal=true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = published(with_reference)
+    (part,) = document["parts"]
+    states = [trial["state"] for trial in part["search"]["trials"]]
+    assert states[0] == "complete"
+    assert set(states) <= {"complete", "pruned"}
+    assert all(len(trial["at_rungs"]) == 1 for trial in part["search"]["trials"])
+    trained = {trial["row"]: document["tasks"][trial["train"]]["until_step"] for trial in document["trials"]}
+    for trial in part["search"]["trials"]:
+        assert trained[trial["row"]] == (20 if trial["state"] == "complete" else 8)
+    assert done.stdout.count("train dfm") >= 4

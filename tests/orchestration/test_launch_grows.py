@@ -1,0 +1,142 @@
+"""The launcher takes more tasks while it runs; without Ray: trainings and evaluators are made up."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestration import launch
+from orchestration.cluster import Capacity
+from orchestration.display import Display
+from orchestration.done import finished_result
+from orchestration.ending import Outcome
+from orchestration.metering import Meter
+from orchestration.plan import Plan
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from tests.orchestration.made_up import finish, tiny_plan
+
+SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
+
+
+class Silent:
+    """A tracker that listens."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_arguments, **_options: None
+
+
+class Pool:
+    """Evaluators that measure at once."""
+
+    wants_work = True
+
+    def __init__(self, store: Store, *_others: object) -> None:
+        self.store, self.done = store, list[tuple[Task, str]]()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.done)
+
+    def submit(self, tasks: list[Task]) -> None:
+        self.done += [(task, "") for task in tasks if finish(self.store, task, {"fd_lite0_block10": 1.0})]
+
+    def collect(self) -> list[tuple[Task, str]]:
+        done, self.done = self.done, []
+        return done
+
+    def close(self) -> None:
+        assert not self.done
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, int]]:
+    """(title, last step) of every training that is run, in a launcher without Ray."""
+    news = SimpleNamespace(rows={}, snapshots=[], done={}, stumbles={}, failures={}, stopped={})
+    board = SimpleNamespace(news=SimpleNamespace(remote=lambda: news))
+    seen: list[tuple[str, int]] = []
+
+    def fit(_launcher: launch.Launcher, task: Task) -> Future[None]:
+        seen.append((task.title, task.until_step))
+        finish(store, task)
+        ended: Future[None] = Future()
+        ended.set_result(None)
+        return ended
+
+    monkeypatch.setattr(launch, "start_board", lambda: ("board", board))
+    monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(launch, "EvaluationPool", Pool)
+    monkeypatch.setattr(launch.Launcher, "_fit", fit)
+    monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
+    return seen
+
+
+def launcher(store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2) -> launch.Launcher:
+    meter = Meter({}, plan.spec.runtime.workers)
+    silent: Any = Silent()
+    return launch.Launcher(plan, outcome, store, silent, Capacity(num_cpus, 0, 1), Display(), meter, lambda: None)
+
+
+def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
+    store: Store, trained: list[tuple[str, int]]
+) -> None:
+    rows = "{DFM: {}, known: {sampling.tau: 0.8}, other: {training.learning_rate: 0.001}}"
+    first, other = tiny_plan(*SHORT), tiny_plan(*SHORT, f"parts={{p: {{rows: {rows}}}}}")
+    (known,) = [task for task in other.of_kind("evaluate") if task.title == "known @ 4"]
+    outcome = Outcome({})
+    plans = [other]
+
+    def grown(seen: Outcome, num_slots: int) -> Plan | None:
+        assert num_slots == 1
+        if not plans or not set(first.tasks) <= set(seen.done):
+            return None
+        seen.done[known.digest] = finish(store, known, {"fd_lite0_block10": 2.0})
+        return plans.pop()
+
+    running = launcher(store, first, outcome)
+    running.grows_by(grown)
+    running.run()
+    assert trained == [("dfm, seed=0", 4), ("dfm, learning_rate=0.001, seed=0", 4)]
+    assert set(outcome.done) == set(other.tasks)
+    assert outcome.done[known.digest].metrics == {"fd_lite0_block10": 2.0}
+    assert not outcome.failed
+
+
+def test_a_training_that_is_wanted_further_goes_on_also_if_it_runs_then(
+    store: Store, trained: list[tuple[str, int]]
+) -> None:
+    short, longer = tiny_plan(*SHORT), tiny_plan()
+    outcome = Outcome({})
+    asked: list[bool] = []
+
+    def grown(seen: Outcome, _num_slots: int) -> Plan | None:
+        (train,) = longer.of_kind("train")
+        begun = bool(trained)
+        if asked or not begun:
+            return None
+        asked.append(train.digest in seen.done)  # it is under way, and what it will record is not enough
+        return longer
+
+    running = launcher(store, short, outcome)
+    running.grows_by(grown)
+    collect = running._collect_trainings
+    running._collect_trainings = lambda: collect() if asked else None  # type: ignore[method-assign]  # so it runs still
+    running.run()
+    assert asked == [False]
+    assert trained == [("dfm, seed=0", 4), ("dfm, seed=0", 12)]
+    assert all(finished_result(store, task) is not None for task in longer.tasks.values())
+    assert not outcome.failed
+
+
+def test_with_room_for_both_another_trial_trains_while_one_is_measured(
+    store: Store, trained: list[tuple[str, int]]
+) -> None:
+    slots: list[int] = []
+    running = launcher(store, tiny_plan(*SHORT), Outcome({}), num_cpus=8)
+    running.grows_by(lambda _outcome, num_slots: slots.append(num_slots))
+    running.run()
+    assert trained
+    assert set(slots) == {3 + 1}
