@@ -157,6 +157,11 @@ def part_searches(
             if runtime is not None:
                 own = (part.name, part.search, common, part.settings, where, runtime, base, budget, allow_unequal)
                 found.append(PartSearch(*own))
+                same = next((other for other in found[:-1] if other.digest == found[-1].digest), None)
+                if same is not None:
+                    problems.append(
+                        Problem(where, f"is the same search as that of {same.part}, and would share its trials")
+                    )
     return found, problems
 
 

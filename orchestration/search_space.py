@@ -6,6 +6,7 @@ storage.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,6 +86,18 @@ def read_space(space: Mapping[str, Any], where: str) -> tuple[tuple[Parameter, .
         if not found:
             parameters[str(key)] = _parameter(str(key), given, parameters)
     return tuple(parameters.values()), problems
+
+
+def grid_points(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    """All points of a space whose values can be counted, each once: keys that are not read at a point are left out."""
+    points: dict[str, dict[str, Any]] = {}
+    for chosen in itertools.product(*(parameter.points or () for parameter in parameters)):
+        point: dict[str, Any] = {}
+        for parameter, value in zip(parameters, chosen, strict=True):
+            if parameter.is_read(point):
+                point[parameter.key] = value
+        points[json.dumps(point)] = point
+    return list(points.values())
 
 
 def _key_problems(key: str) -> Iterator[str]:

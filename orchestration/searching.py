@@ -8,8 +8,7 @@ does not hold: whoever starts again asks them.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,9 +17,8 @@ from orchestration.ending import Outcome
 from orchestration.plan import Plan, make_plan
 from orchestration.proposals import PartSearch
 from orchestration.results import TaskResult
-from orchestration.rows import RowSpec
-from orchestration.rungs import goes_on
 from orchestration.search_plan import published_search, with_trials
+from orchestration.search_state import SearchState
 from orchestration.search_storage import search_storage
 from orchestration.search_text import search_text
 from orchestration.search_trials import SearchTrial
@@ -28,10 +26,8 @@ from orchestration.spec import SweepSpec
 from orchestration.storage import Store
 from orchestration.study import Study, StudyUnavailableError
 from orchestration.tasks import Task
-from orchestration.trial_results import TrialTasks, violations
+from orchestration.trial_results import TrialTasks
 
-MOST_REFUSED = 200
-"""Proposals that break a rule, one after the other, after which a search ends: its space is not what it should be."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -43,38 +39,6 @@ class TrialTracker(Protocol):
     def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None: ...
 
     def tag(self, digest: str, tags: Mapping[str, str]) -> None: ...
-
-
-class _Search:
-    """One part's search."""
-
-    def __init__(self, part: PartSearch, study: Study) -> None:
-        self.part, self.study = part, study
-        self.trials: dict[int, SearchTrial] = {}
-        self.rows: dict[int, RowSpec] = {}
-        self.problem = ""
-        for trial in study.trials():
-            self.keep(trial)
-
-    def keep(self, trial: SearchTrial) -> list[str]:
-        """Takes note of a trial as it stands now. Returns why it can be no row, if it cannot."""
-        self.trials[trial.number] = trial
-        if trial.state == "refused":
-            return []
-        row, problems = self.part.row(trial)
-        if row is not None:
-            self.rows[trial.number] = row
-        return [problem.message for problem in problems]
-
-    @property
-    def running(self) -> list[SearchTrial]:
-        return [trial for trial in self.trials.values() if trial.state == "running"]
-
-    @property
-    def wants_more(self) -> bool:
-        counted = sum(trial.state != "refused" for trial in self.trials.values())
-        asked_enough = counted >= self.part.spec.config.num_trials or len(self.trials) >= self.study.most_trials
-        return not self.problem and not asked_enough
 
 
 class Searches:
@@ -91,7 +55,7 @@ class Searches:
     ) -> None:
         """Args: studies: by part. publish: is given every plan, its rows in the order of the table."""
         self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
-        self._searches = [_Search(part, studies[part.part]) for part in spec.searches]
+        self._searches = [SearchState(part, studies[part.part]) for part in spec.searches]
         self._unavailable = ""
         self.plan = self._make_plan()
 
@@ -142,48 +106,17 @@ class Searches:
         heard = False
         for search in self._searches:
             for trial in search.running:
-                heard = self._hear_trial(search, trial, outcome) or heard
+                tasks = TrialTasks.of(self.plan, search.part.part, trial.label)
+                now = search.hear(trial, tasks, outcome)
+                heard = heard or now is not None
+                if now is not None and now.state != "running":
+                    self._ended(search.part, now, tasks)
         return heard
 
-    def _hear_trial(self, search: _Search, trial: SearchTrial, outcome: Outcome) -> bool:
-        config, number = search.part.spec.config, trial.number
-        tasks = TrialTasks.of(self.plan, search.part.part, trial.label)
-        if reason := tasks.failure(outcome.failed):
-            search.study.fail(number, reason)
-            return self._ended(search, replace(trial, state="failed", reason=reason), tasks)
-        rung = search.part.next_rung(trial)
-        names = list(config.objectives)
-        values = tasks.values([*names, *config.constraints], rung, outcome.done)
-        if values is None:
-            return False
-        wrong = [name for name, value in zip(names, values, strict=False) if not math.isfinite(value)]
-        if wrong:  # Optuna would leave a trial of NaN running for ever, and count it against its neighbours
-            reason = f"{', '.join(wrong)} is no finite number"
-            search.study.fail(number, reason, "valueless")
-            return self._ended(search, replace(trial, state="valueless", reason=reason), tasks)
-        if rung is not None:
-            return self._at_rung(search, trial, rung, values[0], tasks)
-        excess = violations(config, values[len(names) :])
-        search.study.complete(number, values[: len(names)], excess)
-        done = replace(trial, state="complete", values=tuple(values[: len(names)]), violations=tuple(excess.values()))
-        return self._ended(search, done, tasks)
-
-    def _at_rung(self, search: _Search, trial: SearchTrial, rung: int, value: float, tasks: TrialTasks) -> bool:
-        search.study.report(trial.number, rung, value)
-        others = [other.at_rungs[rung] for other in search.trials.values() if rung in other.at_rungs]
-        there = replace(trial, at_rungs={**trial.at_rungs, rung: value})
-        if goes_on(search.part.spec.config.pruner, search.part.spec.directions[0], value, others):
-            search.keep(there)
-            return True
-        search.study.prune(trial.number)
-        return self._ended(search, replace(there, state="pruned"), tasks)
-
-    def _ended(self, search: _Search, trial: SearchTrial, tasks: TrialTasks) -> bool:
-        search.keep(trial)
-        self._tag(search.part, trial, tasks)
+    def _ended(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
         values = ", ".join(f"{value:.6g}" for value in trial.values)
-        self._say(f"{search.part.part} {trial.label}: {trial.state} {values or trial.reason}".rstrip())
-        return True
+        self._say(f"{part.part} {trial.label}: {trial.state} {values or trial.reason}".rstrip())
+        self._tag(part, trial, tasks)
 
     def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
         tags = {"dfm.search": part.part, "dfm.trial": str(trial.number), "dfm.trial_state": trial.state}
@@ -195,17 +128,7 @@ class Searches:
         """At most one trial. Returns whether there is one."""
         if sum(len(search.running) for search in self._searches) >= num_slots:
             return False
-        for search in self._searches:
-            while search.wants_more:
-                trial = search.study.ask()
-                problems = search.keep(trial)
-                if not problems:
-                    return True
-                reason = "; ".join(problems)
-                search.study.fail(trial.number, reason, "refused")
-                search.keep(replace(trial, state="refused", reason=reason))
-                search.problem = _only_refused(list(search.trials.values()))
-        return False
+        return any(search.propose() for search in self._searches)
 
     def _grow(self, outcome: Outcome) -> None:
         """The plan with what was proposed or goes on; what is known of it is found in the store."""
@@ -233,10 +156,7 @@ class Searches:
     def _shown(self) -> Plan:
         """The plan as it is published: trials best first, and what became of them."""
         found = {s.part.part: published_search(s.part, list(s.trials.values())) for s in self._searches}
-        order: dict[str, Sequence[RowSpec]] = {}
-        for search in self._searches:
-            ranked = search.part.ranked(list(search.trials.values()))
-            order[search.part.part] = [search.rows[trial.number] for trial in ranked]
+        order = {search.part.part: search.ranked for search in self._searches}
         return replace(self.plan, spec=with_trials(self._spec, order), searches=found)
 
 
@@ -255,11 +175,3 @@ def open_searches(
     uri = search_storage(spec.runtime.search_storage, store, environment)
     studies = {part.part: Study(uri, part.digest, part.spec, part.about) for part in spec.searches}
     return Searches(spec, studies, store, tracker, publish, say)
-
-
-def _only_refused(trials: Sequence[SearchTrial]) -> str:
-    """Why a search ends: so many proposals in a row broke a rule; "" if they did not."""
-    last = trials[-MOST_REFUSED:]
-    if len(last) < MOST_REFUSED or any(trial.state != "refused" for trial in last):
-        return ""
-    return f"{MOST_REFUSED} proposals in a row break a rule, the last because {last[-1].reason}; narrow its space"

@@ -8,7 +8,6 @@ search's seed alone, a new process would repeat its first draws.)
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import warnings
@@ -25,12 +24,20 @@ from optuna.trial import TrialState as Told
 
 from orchestration.problems import Problem, UserError
 from orchestration.search_config import SearchSpec
-from orchestration.search_space import Parameter
+from orchestration.search_space import Parameter, grid_points
 from orchestration.search_trials import SearchTrial, TrialState
 from orchestration.validation import without_credentials
 
 _NAME = "dfm-{digest}"
-_ABOUT, _SETTINGS, _NUMBER, _REASON, _KIND, _LIMITS = "about", "settings", "number", "reason", "kind", "constraints"
+_ABOUT, _SETTINGS, _NUMBER, _REASON, _KIND, _LIMITS, _PRUNED_AT = (
+    "about",
+    "settings",
+    "number",
+    "reason",
+    "kind",
+    "constraints",
+    "pruned_at",
+)
 _STATES: dict[Told, TrialState] = {Told.RUNNING: "running", Told.COMPLETE: "complete", Told.PRUNED: "pruned"}
 _SQLITE_WAIT_SECONDS = 60
 _MOST_CHARACTERS = 1000
@@ -53,7 +60,7 @@ class Study:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._search, self._config, self._uri = search, search.config, uri
-        self._grid = grid_points(search) if search.config.sampler == "grid" else []
+        self._grid = grid_points(search.parameters) if search.config.sampler == "grid" else []
         name = _NAME.format(digest=digest)
         try:
             self._storage = RDBStorage(uri, engine_kwargs=_engine_options(uri))
@@ -110,10 +117,13 @@ class Study:
             trial.set_user_attr(_LIMITS, list((violations or {}).values()))
             self._tell(frozen, Told.COMPLETE, list(values))
 
-    def prune(self, number: int) -> None:
-        """It is not trained on; its values at rungs were reported. Raises: StudyUnavailableError."""
+    def prune(self, number: int, step: int, value: float) -> None:
+        """It is not trained on after a rung, where it has this value. Raises: StudyUnavailableError."""
         with self._asking():
-            self._tell(self._newest()[number][0], Told.PRUNED)
+            frozen = self._newest()[number][0]
+            # First the decision, which is made once: a driver that is killed before the rest finds it here.
+            self._storage.set_trial_user_attr(self._key(frozen), _PRUNED_AT, [step, value])
+            self._prune(frozen, step, value)
 
     def fail(self, number: int, reason: str, state: TrialState = "failed") -> None:
         """It has no value, and why; `state`: "failed", "valueless" or "refused". Raises: StudyUnavailableError."""
@@ -122,6 +132,10 @@ class Study:
             self._storage.set_trial_user_attr(self._key(frozen), _REASON, reason[:_MOST_CHARACTERS])
             self._storage.set_trial_user_attr(self._key(frozen), _KIND, state)
             self._tell(frozen, Told.FAIL)
+
+    def _prune(self, frozen: FrozenTrial, step: int, value: float) -> None:
+        self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
+        self._tell(frozen, Told.PRUNED)
 
     def _key(self, frozen: FrozenTrial) -> int:
         """What the storage calls a trial."""
@@ -176,6 +190,8 @@ class Study:
         for frozen in self._study.get_trials(states=(Told.RUNNING,)):
             if _SETTINGS not in frozen.user_attrs:
                 self._tell(frozen, Told.FAIL)
+            elif _PRUNED_AT in frozen.user_attrs:
+                self._prune(frozen, *frozen.user_attrs[_PRUNED_AT])
             elif not frozen.params:  # tried again, and killed before its values were fixed
                 self._suggest(Trial(self._study, self._key(frozen)))
         for _, trial in self._newest().values():
@@ -245,19 +261,6 @@ def _suggested(trial: Trial, parameter: Parameter) -> Any:
     if parameter.kind == "int":
         return trial.suggest_int(key, int(low), int(high), step=int(step or 1))
     return trial.suggest_float(key, low, high, step=step, log=parameter.kind == "log")
-
-
-def grid_points(search: SearchSpec) -> list[dict[str, Any]]:
-    """All points of a grid, each once: keys that are not read at a point are left out."""
-    values = [parameter.points or () for parameter in search.parameters]
-    points: dict[str, dict[str, Any]] = {}
-    for chosen in itertools.product(*values):
-        point: dict[str, Any] = {}
-        for parameter, value in zip(search.parameters, chosen, strict=True):
-            if parameter.is_read(point):
-                point[parameter.key] = value
-        points[json.dumps(point)] = point
-    return list(points.values())
 
 
 def _engine_options(uri: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from orchestration.problems import UserError
 from orchestration.search_config import LimitConfig
 from orchestration.search_trials import SearchTrial, best_first, pareto_front
+from orchestration.spec import load_sweep
 from tests.orchestration.searches import METRIC, SPACE, sweep
 
 
@@ -133,6 +134,15 @@ def test_a_limit_on_a_metric_is_refused_where_it_would_not_be_heeded(tmp_path: P
 def test_steps_that_follow_from_a_budget_cannot_be_searched(tmp_path: Path) -> None:
     space = "\n        training.steps: {int: [10, 20]}"
     assert "steps follow from compute.budget" in mistakes(tmp_path, space, part="compute: {budget: 1.0e+12}\n")
+
+
+def test_the_same_search_in_two_parts_is_refused(tmp_path: Path) -> None:
+    text = (tmp_path / "sweep.yaml") if sweep(tmp_path) else None
+    assert text is not None
+    search = text.read_text().split("  p:\n")[1]
+    text.write_text(f"{text.read_text()}  q:\n{search}")
+    with pytest.raises(UserError, match=r"parts\.q\.search: is the same search as that of p"):
+        load_sweep(text)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

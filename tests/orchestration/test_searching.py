@@ -16,10 +16,10 @@ from orchestration.layout import plan_file
 from orchestration.plan import make_plan
 from orchestration.problems import UserError
 from orchestration.search_plan import published_trials, with_published_trials
+from orchestration.search_state import MOST_REFUSED
 from orchestration.search_storage import search_storage
 from orchestration.search_text import most_flops_text, search_text
 from orchestration.search_trials import SearchTrial
-from orchestration.searching import MOST_REFUSED
 from orchestration.storage import Store
 from orchestration.storage_root import JOB_VARIABLE
 from orchestration.study import StudyUnavailableError
@@ -160,8 +160,10 @@ def test_a_value_that_is_no_number_is_told_as_failed_and_never_again(
     assert states == {True: "valueless", False: "complete"}
     assert {trial.reason for trial in trials} == {"", f"{METRIC} is no finite number"}
     again = Driver(spec, store, broken)
-    assert told(again.run()) == trials
+    searches = again.run()
+    assert told(searches) == trials
     assert again.computed == []
+    assert len(searches._searches[0].study._study.trials) == 6  # nor asked of Optuna again
 
 
 def test_what_failed_is_tried_again_at_the_next_submission(tmp_path: Path, store: Store) -> None:
@@ -213,6 +215,19 @@ def test_trials_of_unequal_training_compute_are_refused_unless_the_sweep_allows_
     assert "from the base in training compute; give compute.budget" in unequal[0].reason
     budget = sweep(tmp_path, space, num_trials="2", sampler="grid", part="compute: {budget: 1.0e+12}\n")
     assert [trial.state for trial in told(Driver(budget, store).run())] == ["complete", "complete"]
+
+
+def test_a_running_trial_that_breaks_a_rule_by_now_ends_and_others_take_its_place(tmp_path: Path, store: Store) -> None:
+    space = "\n        training.batch_size: {choice: [8, 12]}\n        sampling.tau: {uniform: [0.5, 0.9]}"
+    unequal = "compute: {allow_unequal: true}\n"
+    cut = Driver(sweep(tmp_path, space, num_trials="6", part=unequal), store, kill_after=3, slots=6)
+    with pytest.raises(Killed):
+        cut.run()
+    wider = sweep(tmp_path, space, num_trials="6", part=f"{unequal}workers: {{num_workers: 8}}\n")
+    trials = told(Driver(wider, store).run())
+    states = {(trial.settings["training.batch_size"], trial.state) for trial in trials}
+    assert states == {(8, "complete"), (12, "refused")}
+    assert sum(trial.state == "complete" for trial in trials) == 6
 
 
 def test_a_limit_on_a_metric_makes_a_better_trial_not_the_best(tmp_path: Path, store: Store) -> None:

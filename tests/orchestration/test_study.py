@@ -14,8 +14,9 @@ from optuna.trial import TrialState as Told
 
 from orchestration.problems import UserError
 from orchestration.search_config import SearchSpec, read_search
+from orchestration.search_space import grid_points
 from orchestration.search_trials import SearchTrial
-from orchestration.study import Study, StudyUnavailableError, grid_points
+from orchestration.study import Study, StudyUnavailableError
 
 RANGES: dict[str, Any] = {
     "training.learning_rate": {"log": [1e-4, 1e-2]},
@@ -236,17 +237,34 @@ def test_a_pruned_trial_is_told_as_pruned_with_its_values_at_rungs(tmp_path: Pat
     study = open_study(tmp_path, search_of())
     study.ask()
     study.report(0, 100, 5.0)
-    study.report(0, 350, 4.0)
-    study.prune(0)
+    study.prune(0, 350, 4.0)
     (told,) = stock(tmp_path).trials
     assert (told.state, told.intermediate_values) == (Told.PRUNED, {100: 5.0, 350: 4.0})
     (ours,) = study.trials()
     assert (ours.state, ours.values, ours.at_rungs) == ("pruned", (), {100: 5.0, 350: 4.0})
 
 
+def test_a_trial_that_was_to_be_pruned_when_its_driver_was_killed_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for method in ("_prune", "_tell"):
+        monkeypatch.setattr(study, method, killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.prune(0, 100, 5.0)
+        monkeypatch.undo()
+    (trial,) = open_study(tmp_path, search_of()).trials()
+    assert (trial.state, trial.at_rungs) == ("pruned", {100: 5.0})
+
+
 def test_a_grid_is_proposed_in_order_each_point_once_and_has_an_end(tmp_path: Path) -> None:
     search = search_of("grid", space=CONDITIONAL)
-    points = grid_points(search)
+    points = grid_points(search.parameters)
     assert [point.get("model.lora_rank") for point in points[::3]] == [0, 4, None]
     study = open_study(tmp_path, search)
     assert complete(study, search, 9) == points
