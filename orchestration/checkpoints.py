@@ -1,8 +1,7 @@
-"""Checkpoints and snapshots of a training in the store: written by all workers, published by worker 0."""
+"""Checkpoints and snapshots of a training in the store: which there are, sound ones read, snapshots published."""
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ import torch
 from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
-from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot, write_state_shard
+from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
 from orchestration.layout import TaskPaths, step_of
 from orchestration.storage import DamagedArtifactError, FileEntry, Store
 
@@ -50,41 +49,6 @@ class TrainingArtifacts:
 
     def __init__(self, store: Store, digest: str) -> None:
         self.store, self.paths = store, TaskPaths(digest)
-
-    def save_checkpoint(
-        self,
-        engine: TrainingEngine,
-        step: int,
-        curve: Sequence[CurveRow],
-        keep: int,
-        scale_std: Sequence[float] = (),
-        spent: Spent | None = None,
-    ) -> None:
-        """Each worker writes its shard; worker 0 publishes when all are there, then drops older ones. Collective.
-
-        Args: keep: how many checkpoints stay. scale_std: of the training data, for whoever opens the checkpoint. spent:
-            up to here.
-        """
-        directory = self.paths.checkpoint(step)
-        with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
-            shard = write_state_shard(engine, Path(scratch))
-            self.store.put(shard, f"{directory}/{shard.name}")
-            self.store.write(f"{directory}/{_receipt(engine.rank)}", json.dumps(vars(FileEntry.of(shard))).encode())
-        engine.barrier()
-        if engine.rank == 0:
-            receipts = [self.store.read(f"{directory}/{_receipt(rank)}") for rank in range(engine.world_size)]
-            entries = [FileEntry(**json.loads(receipt)) for receipt in receipts]
-            about = {
-                "step": step,
-                "world_size": engine.world_size,
-                "curve": list(curve),
-                "scale_std": list(scale_std),
-                "spent": vars(spent or Spent()),
-            }
-            self.store.publish(directory, entries, about)
-            for old in [known for known in self.checkpoint_steps() if known <= step][:-keep]:
-                self.store.remove(self.paths.checkpoint(old))
-        engine.barrier()
 
     def save_snapshot(
         self,
@@ -122,6 +86,15 @@ class TrainingArtifacts:
         steps = [step_of(name) for name in self.store.names(self.paths.checkpoints)]
         return sorted(s for s in steps if s is not None and self.store.manifest(self.paths.checkpoint(s)) is not None)
 
+    def superseded(self, newest: int, keep: int) -> list[str]:
+        """Directories of checkpoints up to the newest step that need not stay: all but the last `keep` published ones.
+
+        Those after the newest stay: a training that went back for an early snapshot will want them.
+        """
+        there = [step for step in map(step_of, self.store.names(self.paths.checkpoints)) if step is not None]
+        kept = [step for step in self.checkpoint_steps() if step <= newest][-keep:]
+        return [self.paths.checkpoint(step) for step in sorted(there) if step <= newest and step not in kept]
+
     def missing_snapshots(self, wanted: Sequence[int], raw: Sequence[int] = ()) -> list[int]:
         """Steps of wanted snapshots, and of wanted raw weights, that are not published; ascending."""
         directories = [(step, self.paths.snapshot(step)) for step in wanted]
@@ -147,7 +120,3 @@ class TrainingArtifacts:
         assert manifest is not None, f"{directory} lost its manifest while it was read"
         about = manifest["about"]
         return ResumePoint(step, tuple(about["curve"]), state, Spent(**about.get("spent", {})))
-
-
-def _receipt(rank: int) -> str:
-    return f"receipt-{rank:05d}.json"

@@ -62,6 +62,13 @@ class Patience:
         """No longer than this: for looking whether a storage is there at all, while somebody waits."""
         return Patience(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
 
+    def longest_seconds(self, num_bytes: int) -> float:
+        """How long `ask` takes at most with a call that moves so many bytes."""
+        return self.retry_seconds + self._deadline_seconds(num_bytes)
+
+    def _deadline_seconds(self, num_bytes: int) -> float:
+        return self.call_seconds + num_bytes / SLOWEST_BYTES_PER_SECOND
+
     def ask(
         self, call: Callable[[float], Answer], place: str, options: Mapping[str, str], num_bytes: int = 0
     ) -> Answer:
@@ -70,7 +77,7 @@ class Patience:
         Args: place: what is asked for, for messages. options: see `reason_of`. num_bytes: that the call moves.
         Raises: StorageUnavailableError when patience ends; at once what the call raises if that would stay so.
         """
-        deadline = self.call_seconds + num_bytes / SLOWEST_BYTES_PER_SECOND
+        deadline = self._deadline_seconds(num_bytes)
         began = time.monotonic()
         for num_tries in itertools.count(1):
             try:

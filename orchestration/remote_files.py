@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from orchestration.background import in_background
 from orchestration.patience import NoAnswerError, Patience
 from orchestration.redaction import reason_of
 
@@ -73,7 +72,7 @@ class RemoteFiles:
             work = getattr(self._fs, f"_{method}")(*arguments)
             answer: Any = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
         else:
-            answer = _in_a_thread(lambda: getattr(self._fs, method)(*arguments))
+            answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments))
         try:
             return answer.result(seconds)
         except TimeoutError:
@@ -81,19 +80,3 @@ class RemoteFiles:
                 raise
             answer.cancel()
             raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
-
-
-def _in_a_thread(call: Callable[[], Any]) -> Future[Any]:
-    answer: Future[Any] = Future()
-    answer.set_running_or_notify_cancel()  # it cannot be cancelled, and may be answered when nobody waits any more
-
-    def work() -> None:
-        try:
-            result = call()
-        except Exception as error:  # noqa: BLE001  raised again by whoever waits
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)
-
-    threading.Thread(target=work, name="storage-call", daemon=True).start()
-    return answer

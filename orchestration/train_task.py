@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,8 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointUploadMode, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
@@ -30,11 +30,13 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import LoopPlan, TrainingDivergedError, train
 from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.board import find_board
+from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
 from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
 from orchestration.early_stop import EarlyStop, StoppedEarlyError
-from orchestration.layout import CHECKPOINTS, TaskPaths
+from orchestration.layout import CHECKPOINTS
 from orchestration.metering import over_limit
+from orchestration.patience import Patience
 from orchestration.provenance import environment
 from orchestration.pyramids import read_pyramid
 from orchestration.results import TaskResult, read_result, write_result
@@ -61,6 +63,7 @@ class TrainRequest:
     workers: dict[str, Any]
     store_root: str
     store_options: dict[str, str]
+    patience: Patience
     board: str
 
 
@@ -81,11 +84,9 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -
         workers=as_plain(workers),
         store_root=store.root,
         store_options=store.options,
+        patience=store.patience,
         board=board,
     )
-    # Ray Train keeps state of its own in the run's folder, for which it finds runs by name. It is a cache that a crash
-    # can tear, and it knows less than the manifests in the store, which the workers ask: each launch starts without.
-    store.remove(f"{TaskPaths(task.digest).checkpoints}/{CHECKPOINT_MANAGER_SNAPSHOT_FILENAME}")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"request": request},
@@ -129,7 +130,9 @@ class _TrainingWorker:
     def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
         self.request, self.config, self.workers = request, config, workers
         self.board = find_board(request.board)
-        self.artifacts = TrainingArtifacts(Store(request.store_root, request.store_options), request.digest)
+        self.artifacts = TrainingArtifacts(
+            Store(request.store_root, request.store_options, request.patience), request.digest
+        )
         self.started = time.monotonic()
         self.spent_before = Spent()
         self.last_progress = 0.0
@@ -176,7 +179,9 @@ class _TrainingWorker:
             # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
             if self.engine.rank == 0:
                 ray.get(self.board.failed.remote(self.request.digest, str(diverged)))
+            self.uploads.finish()
             return
+        self.uploads.finish()
         if self.engine.rank == 0:
             self._write_result(rows)
 
@@ -198,9 +203,10 @@ class _TrainingWorker:
         if self.engine.rank == 0:  # one looks, all do the same: what two workers see in a store can differ
             missing = self.artifacts.missing_snapshots(self.request.snapshot_steps, self.request.raw_steps)
             begin = self.artifacts.newest_sound_step(min([*missing, self.request.until_step]))
-            chosen = [(begin, begin in missing)]
+            chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
         torch.distributed.broadcast_object_list(chosen, src=0)
-        ((start, snapshot_missing),) = chosen
+        ((start, snapshot_missing, attempt),) = chosen
+        self.uploads = CheckpointUploads(self.artifacts, self.engine, attempt, self.workers.keep_checkpoints)
         if start == 0:
             return 0, []
         point = self.artifacts.load_checkpoint(start)
@@ -239,6 +245,7 @@ class _TrainingWorker:
             return
         if step not in self.checkpoint_steps:
             self._save_checkpoint(step, self.rows)
+        self.uploads.finish()  # who hears that it stopped may end the cluster
         if self.engine.rank == 0 and reason == "driver":
             ray.get(self.board.stopped.remote(self.request.digest, step))
         elif self.engine.rank == 0:
@@ -260,15 +267,8 @@ class _TrainingWorker:
             self._save_checkpoint(step, curve)
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
-        keep = self.workers.keep_checkpoints
-        self.artifacts.save_checkpoint(self.engine, step, curve, keep, self.scale_std, self._spent())
-        path = self.artifacts.store.path(self.artifacts.paths.checkpoint(step))
-        filesystem = ray.train.get_context().get_storage().storage_filesystem
-        ray.train.report(
-            dict(curve[-1]),
-            checkpoint=Checkpoint(path, filesystem),
-            checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,
-        )
+        # Ray Train is told of no checkpoint: its report is a barrier, and what it would know, the manifests say.
+        self.uploads.save(CheckpointCard(step, tuple(curve), self.scale_std, self._spent()))
 
     def _save_snapshots(self, step: int) -> None:
         """What is wanted of this step; evaluations can begin on it while the training goes on."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +10,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from orchestration.background import in_background
 from orchestration.problems import UserError
 from orchestration.redaction import reason_of
 from orchestration.validation import without_credentials
@@ -52,15 +51,7 @@ class UrlSource:
         return system.open(path, "rb", **how)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
-        answer: Future[Answer] = Future()
-
-        def work() -> None:
-            try:
-                answer.set_result(call())
-            except Exception as error:  # noqa: BLE001  any backend, any reason: told by whoever waits
-                answer.set_exception(error)
-
-        threading.Thread(target=work, daemon=True).start()
+        answer = in_background("url-call", call)
         try:
             return answer.result(ANSWER_WITHIN_SECONDS)
         except Exception as error:  # noqa: BLE001  any backend, any reason: all mean that it cannot be read

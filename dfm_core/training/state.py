@@ -36,18 +36,23 @@ def shard_name(rank: int, world_size: int) -> str:
     return f"state-{rank:05d}-of-{world_size:05d}.safetensors"
 
 
-def write_state_shard(engine: TrainingEngine, directory: Path) -> Path:
-    """Writes this worker's share of the state. Collective: all workers call it.
+def state_shard(engine: TrainingEngine) -> dict[str, Tensor]:
+    """This worker's share of the state, copied to the host. Collective: all workers call it.
 
-    Returns: the file written; shard r of W holds the parameters number r, r + W, r + 2W, ...
+    Returns: tensor by "kind/parameter"; shard r of W holds the parameters number r, r + W, r + 2W, ...
     """
     kept: dict[str, Tensor] = {}
     for kind in STATE_KINDS:
         for position, (name, tensor) in enumerate(engine.tensors(kind)):
             if position % engine.world_size == engine.rank:
                 kept[f"{kind}/{name}"] = tensor.clone().contiguous()
+    return kept
+
+
+def write_state_shard(engine: TrainingEngine, directory: Path) -> Path:
+    """Writes this worker's share of the state. Collective. Returns the file written."""
     path = directory / shard_name(engine.rank, engine.world_size)
-    save_file(kept, path)
+    save_file(state_shard(engine), path)
     return path
 
 

@@ -10,6 +10,7 @@ import torch
 from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
+from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
 from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.storage import Store
 from tests.orchestration.process_group import CONFIG
@@ -33,7 +34,13 @@ def engine_after(num_steps: int) -> PlainEngine:
 
 def save(artifacts: TrainingArtifacts, *steps: int, keep: int = 9) -> None:
     for step in steps:
-        artifacts.save_checkpoint(engine_after(step), step, [{"step": step, "loss": 1.0}], keep)
+        publish(artifacts, CheckpointCard(step, [{"step": step, "loss": 1.0}]), keep)
+
+
+def publish(artifacts: TrainingArtifacts, card: CheckpointCard, keep: int = 9) -> None:
+    uploads = CheckpointUploads(artifacts, engine_after(card.step), "attempt", keep)
+    uploads.save(card)
+    uploads.finish()
 
 
 def shard(artifacts: TrainingArtifacts, step: int) -> Path:
@@ -105,7 +112,7 @@ def test_going_back_for_an_early_snapshot_keeps_the_checkpoints_it_makes(artifac
 
 
 def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifacts) -> None:
-    artifacts.save_checkpoint(engine_after(1), 1, [], 2, STD)
+    publish(artifacts, CheckpointCard(1, scale_std=STD))
     manifest = artifacts.store.manifest(artifacts.paths.checkpoint(1))
     assert manifest is not None
     assert manifest["about"]["scale_std"] == list(STD)
@@ -113,7 +120,7 @@ def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifa
 
 def test_what_a_training_cost_is_carried_over_attempts_on_any_number_of_workers(artifacts: TrainingArtifacts) -> None:
     first = Spent().plus(seconds=10.0, num_workers=4)
-    artifacts.save_checkpoint(engine_after(1), 1, [{"step": 1, "loss": 1.0}], keep=2, spent=first)
+    publish(artifacts, CheckpointCard(1, [{"step": 1, "loss": 1.0}], spent=first))
     resumed = artifacts.load_checkpoint(1).spent.plus(seconds=5.0, num_workers=2)
     assert resumed == Spent(seconds=15.0, accelerator_seconds=50.0)
 
