@@ -60,6 +60,17 @@ def resolve_uri(configured: str | None, store: Store, environment: Mapping[str, 
     return f"sqlite:///{store.path(DATABASE)}"
 
 
+def _artifact_location(uri: str, store: Store) -> str | None:
+    """Where artifacts go that a server does not take: under a local root, else beside the database, not into whatever
+    the working directory is."""
+    if not uri.startswith("sqlite:"):
+        return None
+    if store.is_local:
+        return store.path(MLFLOW_ARTIFACTS)
+    database = Path(uri.removeprefix("sqlite:///"))
+    return str(database.resolve().parent / MLFLOW_ARTIFACTS)
+
+
 @dataclass
 class _KnownRun:
     run_id: str
@@ -82,7 +93,7 @@ class Tracker:
             found = self._client.get_experiment_by_name(experiment)
             if found is not None and found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
-            location = store.path(MLFLOW_ARTIFACTS) if uri.startswith("sqlite:") and store.is_local else None
+            location = _artifact_location(uri, store)
             self._experiment = (
                 found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=location)
             )

@@ -46,11 +46,11 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
-def command(root: Path, *more: str) -> list[str]:
+def command(root: Path | str, *more: str) -> list[str]:
     return [sys.executable, str(ENTRY), "sweeps/quickstart.yaml", f"storage.root={root}", *TINY, *more]
 
 
-def run(root: Path, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(root: Path | str, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """The tiny sweep to its end."""
     arguments = command(root, *more)
     arguments[2] = str(ROOT / "sweeps" / "quickstart.yaml")
@@ -60,7 +60,7 @@ def run(root: Path, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess
 
 
 @contextmanager
-def started(root: Path, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(root: Path | str, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """The tiny sweep, running; nothing of it is left after the block."""
     with log.open("wb") as output:
         # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must reach this one.

@@ -107,6 +107,13 @@ def test_a_remote_store_needs_a_tracking_server() -> None:
         resolve_uri(None, Store("memory://bucket"), {})
 
 
+def test_beside_a_remote_store_artifacts_lie_with_the_local_database(tmp_path: Path, task: Task) -> None:
+    tracker = Tracker(f"sqlite:///{tmp_path}/runs/mlflow.db", "beside", Store("memory://bucket"), PROVENANCE)
+    tracker.begin(task)
+    assert tracker.num_failed_calls == 0
+    assert list((tmp_path / "runs" / "mlflow-artifacts").rglob("task.json"))
+
+
 def test_the_configured_server_wins_over_the_environments(tmp_path: Path) -> None:
     store, environment = Store(str(tmp_path)), {"MLFLOW_TRACKING_URI": "http://theirs"}
     assert resolve_uri("http://ours", store, environment) == "http://ours"
