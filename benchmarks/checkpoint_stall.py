@@ -1,0 +1,222 @@
+"""How long a checkpoint holds up the training: uploaded beside it, saved before it goes on, and not at all.
+
+    python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100
+
+A worker with a state of so many megabytes (16: the quickstart's) saves once and then does steps of plain matrix
+products on one thread. The three ways take turns, in every round, for every size and storage. S3 is moto's, in a
+process of its own, behind a proxy that adds bandwidth and latency. Nothing else runs, so what the upload takes from
+the steps after the save is in the numbers too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import socket
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import cast
+
+import fsspec
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
+from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
+from orchestration.checkpoints import TrainingArtifacts
+from orchestration.storage import Store
+
+NONE, BESIDE, BEFORE = "no checkpoint", "beside the training", "before it goes on"
+_TENSOR_BYTES = 1_000_000
+_CHUNK_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    megabytes: tuple[int, ...]
+    step_milliseconds: float
+    every: int
+    steps: int
+    rounds: int
+    bandwidth_megabytes: float
+    latency_milliseconds: float
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One save and the steps after it."""
+
+    save_seconds: float
+    all_seconds: float
+
+
+class Worker:
+    """As much of a training engine as a checkpoint needs, and steps that cost what they are told to."""
+
+    rank, world_size = 0, 1
+
+    def __init__(self, megabytes: int, step_seconds: float) -> None:
+        num_tensors = max(1, megabytes * 1_000_000 // (_TENSOR_BYTES * len(STATE_KINDS)))
+        generator = torch.Generator().manual_seed(0)
+        self._state = [torch.randn(_TENSOR_BYTES // 4, generator=generator) for _ in range(num_tensors)]
+        self._matrix = torch.randn(384, 384, generator=generator)
+        self._num_products = 1
+        self._products(20)
+        self._num_products = max(1, round(100 * step_seconds / self._products(100)))
+
+    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
+        for number, tensor in enumerate(self._state):
+            yield f"{kind}-{number}", tensor
+
+    def barrier(self) -> None: ...
+
+    def step(self) -> float:
+        """Returns its seconds."""
+        return self._products(self._num_products)
+
+    def _products(self, number: int) -> float:
+        began = time.perf_counter()
+        for _ in range(number):
+            torch.mm(self._matrix, self._matrix)
+        return time.perf_counter() - began
+
+
+def timed(way: str, worker: Worker, store: Store, num_steps: int) -> Timed:
+    """One save in this way, and the steps after it; the store is left as it was."""
+    digest = uuid.uuid4().hex
+    engine = cast("TrainingEngine", worker)
+    uploads = CheckpointUploads(TrainingArtifacts(store, digest), engine, "attempt", keep=1)
+    began = time.perf_counter()
+    if way != NONE:
+        uploads.save(CheckpointCard(1))
+    if way == BEFORE:
+        uploads.finish()
+    saved = time.perf_counter()
+    for _ in range(num_steps):
+        worker.step()
+    ended = time.perf_counter()
+    uploads.finish()
+    store.remove(f"checkpoints/{digest}")
+    return Timed(saved - began, ended - began)
+
+
+def _copy(source: socket.socket, target: socket.socket, bytes_per_second: float, latency_seconds: float) -> None:
+    last = 0.0
+    with suppress(OSError):
+        while content := source.recv(_CHUNK_BYTES):
+            if time.monotonic() - last > latency_seconds:  # a new message, not the next piece of one
+                time.sleep(latency_seconds)
+            time.sleep(len(content) / bytes_per_second)
+            target.sendall(content)
+            last = time.monotonic()
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def _serve_s3(pipe: Connection, bytes_per_second: float, latency_seconds: float) -> None:
+    """A process with an S3 server and the slow way to it; sends both addresses, ends with its parent."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = server.get_host_and_port()
+    listener = socket.create_server(("127.0.0.1", 0))
+    pipe.send(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    while True:
+        client, _ = listener.accept()
+        upstream = socket.create_connection(address)
+        for source, target in ((client, upstream), (upstream, client)):
+            arguments = (source, target, bytes_per_second, latency_seconds / 2)
+            threading.Thread(target=_copy, args=arguments, daemon=True).start()
+
+
+@contextmanager
+def s3_store(options: Options) -> Iterator[Store]:
+    """A store on loopback whose network is as slow as the options say."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    speed = (options.bandwidth_megabytes * 1e6, options.latency_milliseconds / 1e3)
+    server = context.Process(target=_serve_s3, args=(theirs, *speed), daemon=True)
+    server.start()
+    try:
+        access = {"key": "benchmark", "secret": "benchmark", "endpoint_url": ours.recv()}
+        fsspec.filesystem("s3", **access).mkdir("benchmark")
+        yield Store("s3://benchmark/dfm", access)
+    finally:
+        server.kill()
+        server.join()
+
+
+def measure(options: Options) -> list[tuple[str, int, str, list[Timed]]]:
+    """(storage, megabytes, way, one measurement a round); the ways take turns."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="dfm-stall-") as scratch, s3_store(options) as remote:
+        places = {"local directory": Store(str(Path(scratch) / "store")), "S3": remote}
+        cases = [(name, size) for size in options.megabytes for name in places]
+        for name, size in track(cases, description="Measuring", transient=True):
+            worker = Worker(size, options.step_milliseconds / 1e3)
+            found: dict[str, list[Timed]] = {NONE: [], BESIDE: [], BEFORE: []}
+            for _ in range(options.rounds):
+                for way, measured in found.items():
+                    measured.append(timed(way, worker, places[name], options.steps))
+            rows += [(name, size, way, measured) for way, measured in found.items()]
+    return rows
+
+
+def show(options: Options, rows: list[tuple[str, int, str, list[Timed]]]) -> Table:
+    """One row for each storage, size and way."""
+    table = Table(
+        title=f"A save and {options.steps} steps, {options.rounds} rounds in turn; "
+        f"S3 at {options.bandwidth_megabytes:g} MB/s, {options.latency_milliseconds:g} ms",
+        caption="Save: seconds in the call. Extra: whole time above that without a checkpoint in the same round, "
+        f"as seconds and as share of {options.every} steps. Medians.",
+    )
+    for column in ("storage", "MB", "checkpoint", "step ms", "save s", "extra s", f"% of {options.every} steps"):
+        table.add_column(column, justify="left" if column in ("storage", "checkpoint") else "right")
+    without: list[Timed] = []
+    for name, size, way, measured in rows:
+        without = measured if way == NONE else without
+        step = statistics.median(one.all_seconds for one in without) / options.steps
+        pairs = zip(measured, without, strict=True)
+        extra = statistics.median(one.all_seconds - other.all_seconds for one, other in pairs)
+        save = statistics.median(one.save_seconds for one in measured)
+        cells = (f"{1e3 * step:.0f}", f"{save:.3f}", f"{extra:.3f}", f"{100 * extra / (options.every * step):.2f}")
+        table.add_row(name, str(size), way, *cells)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--megabytes", type=int, nargs="+", default=[16, 100], help="of parameters, average and moments"
+    )
+    parser.add_argument("--step-milliseconds", type=float, default=250.0, help="the quickstart's, by default")
+    parser.add_argument("--every", type=int, default=100, help="steps from checkpoint to checkpoint")
+    parser.add_argument("--steps", type=int, default=20, help="steps that are done after a save")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bandwidth-megabytes", type=float, default=50.0, help="a second, to and from S3")
+    parser.add_argument("--latency-milliseconds", type=float, default=20.0, help="there and back, to S3")
+    given = parser.parse_args()
+    options = Options(**{**vars(given), "megabytes": tuple(given.megabytes)})
+    torch.set_num_threads(1)
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    Console(width=120).print(show(options, measure(options)))
+
+
+if __name__ == "__main__":
+    main()
