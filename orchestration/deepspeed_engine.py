@@ -141,6 +141,10 @@ class DeepSpeedEngine:
     def barrier(self) -> None:
         torch.distributed.barrier()
 
+    def close(self) -> None:
+        """Takes DeepSpeed's hooks off, so that the memory can be freed; the process group stays for the next engine."""
+        self._engine.destroy()
+
     def _local_weights(self) -> Iterator[tuple[str, Tensor]]:
         """The fp32 piece of each weight that this worker owns, as a view; weights it owns nothing of are left out."""
         from deepspeed.utils import safe_get_local_fp32_param

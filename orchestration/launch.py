@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,7 +22,8 @@ from orchestration.spending import COST
 from orchestration.storage import Store
 from orchestration.tasks import Task
 from orchestration.tracking import Tracker
-from orchestration.train_task import fit_training
+from orchestration.train_task import train_request
+from orchestration.training_groups import TrainingGroups, TrainingWorkers
 from orchestration.winding_down import wind_down
 
 _POLL_SECONDS = 0.3
@@ -61,6 +61,11 @@ class Launcher:
         self._num_evaluators = capacity.num_evaluators(self._workers)
         self._pool: EvaluationPool | None = None
         self._board_name, self._board = start_board()
+        self._groups = TrainingGroups(
+            self._workers,
+            lambda task: train_request(task, store, self._workers, self._board_name),
+            lambda: TrainingWorkers(store, self._workers),
+        )
         self._failures: dict[str, str] = {}
         self._stopped: dict[str, int] = {}
         self._snapshots = SnapshotsThere(store, plan, outcome.done)
@@ -87,6 +92,7 @@ class Launcher:
             time.sleep(_POLL_SECONDS)
         if self._pool:
             self._pool.close()
+        self._groups.close_idle()
 
     def _take_more(self) -> None:
         """The tasks of a plan that has grown, and trainings in it that go further than before."""
@@ -145,6 +151,8 @@ class Launcher:
             ready = [] if self._trainings else [task for task in ready if task.kind != "evaluate"]
         if not ready:
             return
+        if not self._together:
+            self._groups.close_idle()
         if self._pool is None:
             self._pool = EvaluationPool(
                 self._store, self._runtime, self._num_evaluators, self._board_name, self._display.evaluator_stumbled
@@ -167,7 +175,7 @@ class Launcher:
             self._pool = None
         for task in ready[: self._max_trainings - len(self._trainings)]:
             self._begin(task)
-            self._trainings[self._fit(task)] = task
+            self._trainings[self._groups.submit(task)] = task
 
     def _affordable(self, trainings: list[Task]) -> list[Task]:
         """Those that have not spent their limit; the others fail without being started."""
@@ -176,21 +184,6 @@ class Launcher:
                 del self._todo[task.digest]
                 self._end(task, reason)
         return [task for task in trainings if task.digest in self._todo]
-
-    def _fit(self, task: Task) -> Future[None]:
-        """A training in a thread of its own; a daemon, so that Ctrl-C does not wait for its end."""
-        future: Future[None] = Future()
-
-        def run() -> None:
-            try:
-                fit_training(task, self._store, self._workers, self._board_name)
-            except Exception as error:  # noqa: BLE001  whatever it is, the launcher tells it as the task's failure
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-        threading.Thread(target=run, name=f"train-{task.digest}", daemon=True).start()
-        return future
 
     def _begin(self, task: Task) -> None:
         del self._todo[task.digest]

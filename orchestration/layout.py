@@ -13,6 +13,8 @@ RESULTS = "results"
 SNAPSHOTS = "snapshots"
 FEATURES = "features"
 STATUS = "status"
+TRAIN_RUNS = "ray-train"
+"""What Ray Train writes of its own, while it runs."""
 
 
 class TaskPaths(NamedTuple):

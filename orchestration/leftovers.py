@@ -8,7 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from orchestration.heartbeat import DamagedHeartbeatError, Driver, find_driver
-from orchestration.layout import CHECKPOINTS, FEATURES, RESULTS, SNAPSHOTS, STATUS, TaskPaths, plan_file, step_of
+from orchestration.layout import (
+    CHECKPOINTS,
+    FEATURES,
+    RESULTS,
+    SNAPSHOTS,
+    STATUS,
+    TRAIN_RUNS,
+    TaskPaths,
+    plan_file,
+    step_of,
+)
 from orchestration.problems import Problem, UserError
 from orchestration.published_plans import PublishedPlan, UnreadablePlanError, published_sweeps, read_published
 from orchestration.reachability import Needed, needed_by
@@ -92,6 +102,7 @@ def find_leftovers(store: Store, roots: Roots) -> list[Leftover]:
         **_snapshots(store, wanted, held),
         **_features(store, wanted, held),
         **_results(store, wanted),
+        **({} if roots.live else {f"{TRAIN_RUNS}/{name}": "Ray Train's own" for name in store.names(TRAIN_RUNS)}),
     }
     return [Leftover(kind, path, store.num_bytes(path)) for path, kind in found.items()]
 

@@ -1,8 +1,9 @@
-"""A `train` task: Ray Train starts the workers, DeepSpeed shards the state, dfm_core's loop does the work."""
+"""A `train` task on one worker of Ray Train: DeepSpeed shards the state, dfm_core's loop does the work."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import time
@@ -14,8 +15,6 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
@@ -34,7 +33,6 @@ from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
 from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.deepspeed_engine import DeepSpeedEngine
 from orchestration.early_stop import EarlyStop, StoppedEarlyError
-from orchestration.layout import CHECKPOINTS
 from orchestration.metering import over_limit
 from orchestration.patience import Patience
 from orchestration.provenance import environment
@@ -44,6 +42,7 @@ from orchestration.runtime import WorkersConfig
 from orchestration.snapshots import read_snapshot
 from orchestration.storage import DamagedArtifactError, Store
 from orchestration.tasks import SnapshotRef, Task
+from orchestration.training_desk import finish, trainings_of
 from orchestration.validation import revive
 
 _PROGRESS_SECONDS = 0.5
@@ -67,13 +66,9 @@ class TrainRequest:
     board: str
 
 
-def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -> None:
-    """Runs a training to its end; called in a thread of the driver, returns when its record is in the store, or when
-    the workers stopped before, of which the board is told.
-
-    Raises: whatever Ray Train raises when the workers keep failing.
-    """
-    request = TrainRequest(
+def train_request(task: Task, store: Store, workers: WorkersConfig, board: str) -> TrainRequest:
+    """What the workers of a training are told."""
+    return TrainRequest(
         digest=task.digest,
         config=as_plain(task.config),
         until_step=task.until_step,
@@ -87,41 +82,31 @@ def fit_training(task: Task, store: Store, workers: WorkersConfig, board: str) -
         patience=store.patience,
         board=board,
     )
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"request": request},
-        torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers.num_workers,
-            use_gpu=workers.use_gpu,
-            resources_per_worker={"CPU": workers.cpus_per_worker, **({"GPU": 1} if workers.use_gpu else {})},
-        ),
-        run_config=RunConfig(
-            name=task.digest,
-            storage_path=store.path(CHECKPOINTS),
-            storage_filesystem=store.pyarrow_filesystem(),
-            failure_config=FailureConfig(
-                max_failures=workers.max_failures, controller_failure_limit=workers.max_failures
-            ),
-        ),
-    )
-    trainer.fit()
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """One Ray Train worker."""
-    request: TrainRequest = loop_config["request"]
+    """One Ray Train worker: one training after the other, until no more come."""
+    for serial, request in trainings_of(loop_config["desk"]):
+        _train(request)
+        if ray.train.get_context().get_world_rank() == 0:
+            finish(loop_config["desk"], serial)
+
+
+def _train(request: TrainRequest) -> None:
     config, workers = revive(ExperimentConfig, request.config), revive(WorkersConfig, request.workers)
     torch.set_num_threads(workers.cpus_per_worker)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     try:
         _TrainingWorker(request, config, workers).run()
     except Exception as error:
-        # Ray starts the workers again without a word; the user should see that it does, and why.
+        # The training is tried again; the user should see that it is, and why.
         line = f"worker {ray.train.get_context().get_world_rank()}: {type(error).__name__}: {error}"
         with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
             ray.get(find_board(request.board).stumbled.remote(request.digest, line))
         raise
+    gc.collect()  # DeepSpeed's objects refer to each other
+    torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
+    torch.cuda.empty_cache()
 
 
 class _TrainingWorker:
@@ -151,23 +136,22 @@ class _TrainingWorker:
         world, device = ray.train.get_context().get_world_size(), ray.train.torch.get_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
-        try:
-            model = self._initial_model()
-        except (DamagedArtifactError, FileNotFoundError) as error:
-            # Starting again would read the same snapshot; the next submission makes it anew.
-            if ray.train.get_context().get_world_rank() == 0:
-                hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
-                reason = f"the snapshot it starts from cannot be read: {error}{hint}"
-                ray.get(self.board.failed.remote(self.request.digest, reason))
+        model = self._initial_model()
+        if model is None:
             return
         micro = self.workers.micro_batch_size or self.config.training.batch_size // world
-        self.engine: TrainingEngine = DeepSpeedEngine(
+        engine = DeepSpeedEngine(
             model,
             self.config.training,
             zero_stage=self.workers.zero_stage,
             micro_batch_size=micro,
             device=device,
         )
+        self.engine: TrainingEngine = engine
+        self._run_on_engine(dataset, micro)
+        engine.close()  # not after an error: then these processes are not used again
+
+    def _run_on_engine(self, dataset: ImageDataset, micro: int) -> None:
         start, self.rows = self._resume()
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(self.board, self.engine, limit, lambda: self._spent().accelerator_seconds)
@@ -185,8 +169,26 @@ class _TrainingWorker:
         if self.engine.rank == 0:
             self._write_result(rows)
 
-    def _initial_model(self) -> VelocityModel:
-        """Initial weights, or those of the snapshot that the training starts from."""
+    def _initial_model(self) -> VelocityModel | None:
+        """With initial weights, or those of the snapshot that the training starts from; None if any worker cannot read
+        them, of which the board is told: starting again would read the same. Collective."""
+        reason = ""
+        try:
+            model = self._with_weights()
+        except (DamagedArtifactError, FileNotFoundError) as error:
+            hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
+            reason = f"the snapshot it starts from cannot be read: {error}{hint}"
+        context = ray.train.get_context()
+        reasons = [reason] * context.get_world_size()
+        torch.distributed.all_gather_object(reasons, reason)
+        found = next(filter(None, reasons), "")
+        if not found:
+            return model
+        if context.get_world_rank() == 0:
+            ray.get(self.board.failed.remote(self.request.digest, found))
+        return None
+
+    def _with_weights(self) -> VelocityModel:
         model = build_model(self.config, self.shape, self.scale_std)
         if self.request.initial is not None:
             before = read_snapshot(self.artifacts.store, self.request.initial)

@@ -53,6 +53,14 @@ def files(store: Store) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+def test_what_a_killed_ray_train_left_goes_unless_a_driver_runs(store: Store) -> None:
+    plan = finished(store)
+    store.write("ray-train/0123/.validate_storage_marker", b"")
+    assert leftovers(store)["ray-train/0123"] == "Ray Train's own"
+    beat(store, plan.spec.name)
+    assert "ray-train/0123" not in leftovers(store)
+
+
 def test_of_a_finished_sweep_only_older_checkpoints_are_left_over(store: Store) -> None:
     paths = TaskPaths(training(finished(store)).digest)
     assert leftovers(store) == {paths.checkpoint(8): "checkpoints"}

@@ -59,17 +59,24 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
     board = SimpleNamespace(news=SimpleNamespace(remote=lambda: news))
     seen: list[tuple[str, int]] = []
 
-    def fit(_launcher: launch.Launcher, task: Task) -> Future[None]:
-        seen.append((task.title, task.until_step))
-        finish(store, task)
-        ended: Future[None] = Future()
-        ended.set_result(None)
-        return ended
+    class Groups:
+        """Workers that train at once."""
+
+        def __init__(self, *_others: object) -> None: ...
+
+        def submit(self, task: Task) -> Future[None]:
+            seen.append((task.title, task.until_step))
+            finish(store, task)
+            ended: Future[None] = Future()
+            ended.set_result(None)
+            return ended
+
+        def close_idle(self) -> None: ...
 
     monkeypatch.setattr(launch, "start_board", lambda: ("board", board))
     monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
     monkeypatch.setattr(launch, "EvaluationPool", Pool)
-    monkeypatch.setattr(launch.Launcher, "_fit", fit)
+    monkeypatch.setattr(launch, "TrainingGroups", Groups)
     monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
     return seen
 

@@ -1,0 +1,74 @@
+"""Where the workers of a Ray Train run fetch one training after the other: a Ray actor, written to by the driver.
+
+Every worker asks for itself, and remembers which training it did last: nobody waits inside a collective call, which the
+communication library would end after some minutes. Losing the desk ends the run that belongs to it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ray
+
+_ASK_SECONDS = 0.1
+
+
+class _Desk:
+    def __init__(self) -> None:
+        self._serial = 0
+        self._order: Any = None
+        self._is_done = True
+        self._closed = False
+
+    def put(self, order: Any) -> int:
+        """A training for all workers. Returns its serial number."""
+        assert self._is_done, "one training at a time"
+        self._serial, self._order, self._is_done = self._serial + 1, order, False
+        return self._serial
+
+    def take(self, last: int) -> tuple[int, Any, bool]:
+        """(serial number, training or None, whether there are no more); `last`: the one that this worker did last."""
+        order = self._order if self._serial > last else None
+        return self._serial, order, self._closed
+
+    def finish(self, serial: int) -> None:
+        """Worker 0 is through with a training, and so are the others, or will be without it."""
+        self._is_done = self._is_done or serial == self._serial
+
+    def is_done(self, serial: int) -> bool:
+        return serial < self._serial or self._is_done
+
+    def close(self) -> None:
+        """The workers may go when they are through."""
+        self._closed = True
+
+
+def start_desk() -> tuple[str, Any]:
+    """Starts a desk. Returns its name, for `trainings_of`, and the handle with which it ends."""
+    name = f"desk-{uuid.uuid4().hex}"
+    return name, ray.remote(_Desk).options(name=name, num_cpus=0).remote()
+
+
+def trainings_of(desk_name: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[tuple[int, Any]]:
+    """A worker's trainings, with their serial numbers, until the desk closes; waits where there is none yet.
+
+    Raises: RayActorError if the desk is lost.
+    """
+    desk, last = ray.get_actor(desk_name), 0
+    while True:
+        serial, order, closed = ray.get(desk.take.remote(last))
+        if order is not None:
+            last = serial
+            yield serial, order
+        elif closed:
+            return
+        else:
+            sleep(_ASK_SECONDS)
+
+
+def finish(desk_name: str, serial: int) -> None:
+    """Worker 0 says that a training is through."""
+    ray.get(ray.get_actor(desk_name).finish.remote(serial))

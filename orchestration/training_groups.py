@@ -1,0 +1,168 @@
+"""Workers that stay: a Ray Train run whose workers do one training after the other.
+
+Starting Ray Train, its processes, torch and DeepSpeed takes longer than many a trial. A training that follows another
+of the same launch begins at once on the workers that are there. After any error, and with ZeRO-3, the processes are not
+used again: the same training, or the next one, gets new ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from orchestration.layout import TRAIN_RUNS
+from orchestration.patience import StorageUnavailableError
+from orchestration.runtime import WorkersConfig
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from orchestration.train_task import TrainRequest, train_worker
+from orchestration.training_desk import start_desk
+
+_POLL_SECONDS = 0.1
+
+
+class WorkersEndedError(Exception):
+    """The workers ended in peace before their training was through, which they never should."""
+
+
+class TrainingWorkers:
+    """One Ray Train run; starts at once."""
+
+    def __init__(self, store: Store, workers: WorkersConfig) -> None:
+        self._store, self._workers = store, workers
+        self._name = uuid.uuid4().hex
+        self._desk_name, self._desk = start_desk()
+        self._error: BaseException | None = None
+        # A daemon, so that Ctrl-C does not wait for its end.
+        self._run = threading.Thread(target=self._fit, name=f"workers-{self._name}", daemon=True)
+        self._run.start()
+
+    def train(self, request: TrainRequest) -> None:
+        """Returns when all workers are through with it. Raises: whatever ended the run."""
+        serial = ray.get(self._desk.put.remote(request))
+        while not ray.get(self._desk.is_done.remote(serial)):
+            if not self._run.is_alive():
+                raise self._error or WorkersEndedError("the workers ended before their training")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def are_there(self) -> bool:
+        return self._run.is_alive()
+
+    def close(self) -> None:
+        """Lets the workers go, and waits until what they held is free."""
+        with contextlib.suppress(ray.exceptions.RayActorError):  # lost with its node: then the run ends by itself
+            ray.get(self._desk.close.remote())
+        self._run.join()
+        self.clear()
+
+    def clear(self) -> None:
+        """Removes what Ray Train left; after the run."""
+        ray.kill(self._desk)
+        with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
+            self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
+
+    def _fit(self) -> None:
+        try:
+            self._trainer().fit()
+        except Exception as error:  # noqa: BLE001  whatever it is, `train` raises it
+            self._error = error
+
+    def _trainer(self) -> TorchTrainer:
+        workers = self._workers
+        return TorchTrainer(
+            train_worker,
+            train_loop_config={"desk": self._desk_name},
+            torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers.num_workers,
+                use_gpu=workers.use_gpu,
+                resources_per_worker={"CPU": workers.cpus_per_worker, **({"GPU": 1} if workers.use_gpu else {})},
+            ),
+            run_config=RunConfig(
+                name=self._name,
+                storage_path=self._store.path(TRAIN_RUNS),
+                storage_filesystem=self._store.pyarrow_filesystem(),
+                # How often a training is tried is counted for each of them, by `TrainingGroups`.
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+            ),
+        )
+
+
+class TrainingGroups:
+    """The workers of all trainings that run at the same time."""
+
+    def __init__(
+        self,
+        workers: WorkersConfig,
+        request: Callable[[Task], TrainRequest],
+        start: Callable[[], Any],
+    ) -> None:
+        """Args: request: what the workers of a training are told. start: starts `TrainingWorkers`."""
+        self._workers, self._request, self._start = workers, request, start
+        # DeepSpeed 0.19 frees nothing of a ZeRO-3 engine: 12 trainings one after the other held the state of 12.
+        self._may_stay = workers.zero_stage < 3
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def submit(self, task: Task) -> Future[None]:
+        """A training, on workers that are there or on new ones; done when its record is in the store, or when the
+        workers stopped before, of which the board is told. It raises what ended the last of its attempts."""
+        future: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self._train(self._request(task))
+            except Exception as error:  # noqa: BLE001  whatever it is, the launcher tells it as the task's failure
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        threading.Thread(target=run, name=f"train-{task.digest}", daemon=True).start()
+        return future
+
+    def close_idle(self) -> None:
+        """Frees what workers without a training hold."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for workers in idle:
+            workers.close()
+
+    def _train(self, request: TrainRequest) -> None:
+        for attempts_left in reversed(range(self._workers.max_failures + 1)):
+            workers = self._idle_or_new()
+            try:
+                workers.train(request)
+            except Exception:
+                workers.clear()
+                if not attempts_left:
+                    raise
+            else:
+                self._keep(workers)
+                return
+
+    def _keep(self, workers: Any) -> None:
+        if not self._may_stay:
+            workers.close()
+            return
+        with self._lock:
+            self._idle.append(workers)
+
+    def _idle_or_new(self) -> Any:
+        while True:
+            with self._lock:
+                workers = self._idle.pop() if self._idle else None
+            if workers is None:
+                return self._start()
+            if workers.are_there:
+                return workers
+            workers.clear()  # ended while they waited: a node went

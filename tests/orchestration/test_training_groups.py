@@ -1,0 +1,187 @@
+"""Trainings on workers that stay: who is used again, who is not, and how often a training is tried."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from orchestration.board import start_board
+from orchestration.checkpoints import TrainingArtifacts
+from orchestration.plan import make_plan
+from orchestration.results import read_result
+from orchestration.runtime import WorkersConfig, ZeroStage
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from orchestration.train_task import train_request
+from orchestration.training_desk import trainings_of
+from orchestration.training_groups import TrainingGroups, TrainingWorkers
+from tests.orchestration.conftest import QUICKSTART, TINY
+
+SECONDS = 120
+
+
+@dataclass
+class Workers:
+    """Made up: fails as often as it is told, and says what it does."""
+
+    diary: list[str]
+    failures: list[str]
+    number: int
+    are_there: bool = True
+    trained: list[str] = field(default_factory=list)
+
+    def train(self, request: Any) -> None:
+        self.diary.append(f"{self.number} trains {request}")
+        if self.failures:
+            self.are_there = False
+            raise RuntimeError(self.failures.pop(0))
+
+    def close(self) -> None:
+        self.diary.append(f"{self.number} closes")
+
+    def clear(self) -> None:
+        self.diary.append(f"{self.number} cleared")
+
+
+@dataclass
+class Named:
+    digest: str
+
+
+class Office:
+    """Groups of made-up workers."""
+
+    def __init__(self, max_failures: int = 1, failures: tuple[str, ...] = (), zero_stage: ZeroStage = 2) -> None:
+        self.diary: list[str] = []
+        self.started: list[Workers] = []
+        self.failures = list(failures)
+        workers = WorkersConfig(max_failures=max_failures, zero_stage=zero_stage)
+        self.groups = TrainingGroups(workers, lambda task: task.digest, self.start)  # type: ignore[arg-type, return-value]
+
+    def start(self) -> Workers:
+        self.started.append(Workers(self.diary, self.failures, len(self.started)))
+        return self.started[-1]
+
+    def train(self, digest: str) -> None:
+        future: Future[None] = self.groups.submit(Named(digest))  # type: ignore[arg-type]
+        future.result(SECONDS)
+
+
+def test_a_training_that_follows_another_gets_its_workers() -> None:
+    office = Office()
+    office.train("a")
+    office.train("b")
+    office.groups.close_idle()
+    office.groups.close_idle()
+    assert office.diary == ["0 trains a", "0 trains b", "0 closes"]
+
+
+def test_workers_of_zero_3_go_after_each_training_since_deepspeed_keeps_its_memory() -> None:
+    office = Office(zero_stage=3)
+    office.train("a")
+    office.train("b")
+    assert office.diary == ["0 trains a", "0 closes", "1 trains b", "1 closes"]
+
+
+def test_workers_that_failed_are_not_used_again_and_their_training_is_tried_again() -> None:
+    office = Office(max_failures=1, failures=("broke",))
+    office.train("a")
+    office.train("b")
+    assert office.diary == ["0 trains a", "0 cleared", "1 trains a", "1 trains b"]
+
+
+def test_a_training_fails_with_its_last_error_after_max_failures_and_the_next_has_all_its_own() -> None:
+    office = Office(max_failures=1, failures=("first", "second", "third"))
+    with pytest.raises(RuntimeError, match="second"):
+        office.train("a")
+    office.train("b")
+    assert [line for line in office.diary if "trains" in line] == [
+        "0 trains a",
+        "1 trains a",
+        "2 trains b",
+        "3 trains b",
+    ]
+
+
+def test_workers_that_ended_while_they_waited_are_replaced() -> None:
+    office = Office(max_failures=0)
+    office.train("a")
+    office.started[0].are_there = False
+    office.train("b")
+    assert office.diary == ["0 trains a", "0 cleared", "1 trains b"]
+
+
+def trainings(store: Store) -> list[Task]:
+    spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", "compute.allow_unequal=true"])
+    return [task for task in make_plan(spec).tasks.values() if task.kind == "train"][:2]
+
+
+@pytest.fixture
+def groups(ray_here: None, store: Store) -> Iterator[TrainingGroups]:  # noqa: ARG001
+    workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
+    board, _ = start_board()
+    found = TrainingGroups(
+        workers, lambda task: train_request(task, store, workers, board), lambda: TrainingWorkers(store, workers)
+    )
+    yield found
+    found.close_idle()
+    assert store.names("ray-train") == []
+
+
+def train_processes() -> set[int]:
+    own = psutil.Process().children(recursive=True)
+    return {process.pid for process in own if "RayTrainWorker" in " ".join(process.cmdline())}
+
+
+def weights_after(store: Store, task: Task) -> list[Any]:
+    point = TrainingArtifacts(store, task.digest).load_checkpoint(task.until_step)
+    return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
+
+
+def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a_worker_is_killed(
+    groups: TrainingGroups, store: Store, tmp_path: Path
+) -> None:
+    first, second = trainings(store)
+    groups.submit(first).result(SECONDS)
+    processes = train_processes()
+    assert len(processes) == 2
+    groups.submit(second).result(SECONDS)
+    assert train_processes() == processes
+
+    alone = Store(str(tmp_path / "alone"))
+    workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
+    board, _ = start_board()
+    other = TrainingGroups(
+        workers, lambda task: train_request(task, alone, workers, board), lambda: TrainingWorkers(alone, workers)
+    )
+    groups.close_idle()
+    there = other.submit(second)
+    while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
+        assert not there.done()
+        time.sleep(0.02)
+    killed = train_processes()
+    os.kill(min(killed), signal.SIGKILL)
+    there.result(SECONDS)
+    assert not train_processes() & killed
+    other.close_idle()
+    one, two = read_result(store, second.digest), read_result(alone, second.digest)
+    assert one is not None
+    assert two is not None
+    assert [row["loss"] for row in one.curve] == [row["loss"] for row in two.curve]
+    assert weights_after(store, second) == weights_after(alone, second)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_worker_without_a_desk_does_not_wait_for_ever() -> None:
+    with pytest.raises(ValueError, match="desk"):
+        next(trainings_of("desk-that-is-not-there"))
