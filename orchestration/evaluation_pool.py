@@ -93,8 +93,8 @@ class EvaluationPool:
 
     @property
     def wants_work(self) -> bool:
-        """Whether another job would keep an evaluator from idling."""
-        return len(self._jobs) < 2 or len(self._pending) < len(self._actors)
+        """Whether another job would keep an evaluator from idling, also while the driver is at other things."""
+        return len(self._under_way()) < (_CALLS_AHEAD + 1) * len(self._actors)
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Starts a task, or a family of evaluations of one snapshot."""
@@ -110,6 +110,12 @@ class EvaluationPool:
         self._watch_start()
         ended, self._ended = self._ended, []
         return ended
+
+    def wait(self, seconds: float) -> None:
+        """Returns when an evaluator has answered, or after so long."""
+        asked = [answer for actor in self._actors for answer in (actor.starting, *actor.calls) if answer is not None]
+        if asked and not self._ended:
+            ray.wait(asked, num_returns=1, timeout=seconds, fetch_local=False)
 
     def close(self) -> None:
         """Gives the evaluators' resources back."""

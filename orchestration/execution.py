@@ -20,9 +20,12 @@ from orchestration.spending import Standing, standing
 from orchestration.storage import Store
 from orchestration.summary import ending_text
 from orchestration.tracking import Tracker, resolve_uri
+from orchestration.tracking_queue import TrackingQueue
 
 if TYPE_CHECKING:
     from orchestration.searching import Searches
+
+_MANY_CALLS = 100
 
 
 def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> int:
@@ -34,7 +37,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     logging.captureWarnings(capture=True)
     uri = resolve_uri(plan.spec.runtime.tracking.uri, store, os.environ)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
-    tracker = Tracker(uri, plan.spec.name, store, provenance)
+    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance))
     published = _Published(store, uri)
     searches = _searches(plan, store, tracker, published)
     if searches is None:
@@ -54,8 +57,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     if searches is not None:
         plan = searches.plan
         print("\n".join(searches.texts()))
-    if tracker.num_failed_calls:
-        print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
+    _tell_the_rest(tracker)
     print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
     if outcome.ending is not None:
@@ -65,6 +67,14 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     if outcome.ending is not None:
         return outcome.ending.exit_code
     return EXIT_TASKS_FAILED if outcome.failed or (searches is not None and searches.problems) else 0
+
+
+def _tell_the_rest(tracker: TrackingQueue) -> None:
+    if tracker.num_waiting > _MANY_CALLS:
+        print(f"MLflow is told of the rest: {tracker.num_waiting} calls.", flush=True)
+    tracker.flush()
+    if tracker.num_failed_calls:
+        print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
 
 
 class _Published:
@@ -79,7 +89,7 @@ class _Published:
         self._store.write(plan_file(plan.spec.name), self.document.encode())
 
 
-def _searches(plan: Plan, store: Store, tracker: Tracker, published: _Published) -> Searches | None:
+def _searches(plan: Plan, store: Store, tracker: TrackingQueue, published: _Published) -> Searches | None:
     if not plan.spec.searches:
         return None
     from orchestration.searching import open_searches  # Optuna is for those who search

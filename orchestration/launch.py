@@ -21,7 +21,7 @@ from orchestration.runtime import WorkersConfig
 from orchestration.spending import COST
 from orchestration.storage import Store
 from orchestration.tasks import Task
-from orchestration.tracking import Tracker
+from orchestration.tracking_queue import TaskTracker
 from orchestration.train_task import train_request
 from orchestration.training_groups import TrainingGroups, TrainingWorkers
 from orchestration.winding_down import wind_down
@@ -37,7 +37,7 @@ class Launcher:
         plan: Plan,
         outcome: Outcome,
         store: Store,
-        tracker: Tracker,
+        tracker: TaskTracker,
         capacity: Capacity,
         display: Display,
         meter: Meter,
@@ -89,10 +89,17 @@ class Launcher:
                 return
             self._start_evaluations()
             self._start_trainings()
-            time.sleep(_POLL_SECONDS)
+            self._wait()
         if self._pool:
             self._pool.close()
         self._groups.close_idle()
+
+    def _wait(self) -> None:
+        """Until an evaluator answers, or it is time to look at the trainings again."""
+        if self._pool and self._pool.busy:
+            self._pool.wait(_POLL_SECONDS)
+        else:
+            time.sleep(_POLL_SECONDS)
 
     def _take_more(self) -> None:
         """The tasks of a plan that has grown, and trainings in it that go further than before."""
@@ -144,6 +151,8 @@ class Launcher:
 
     def _start_evaluations(self) -> None:
         """Reference tasks first: they need no training, and try the feature network before hours are spent."""
+        if self._pool is not None and not self._pool.wants_work:
+            return
         ready = self._ready(("reference", "probe", "floor", "pyramid", "evaluate"))
         trainings_wait = bool(self._trainings) or bool(self._ready(("train",)))
         if not self._together and trainings_wait:

@@ -19,14 +19,14 @@ from orchestration.summary import compared_text, cost_text
 
 if TYPE_CHECKING:
     from orchestration.searching import Searches
-    from orchestration.tracking import Tracker
+    from orchestration.tracking_queue import TaskTracker
 
 
 def run_within_budget(
     plan: Plan,
     outcome: Outcome,
     store: Store,
-    tracker: Tracker,
+    tracker: TaskTracker,
     stands: Standing,
     searches: Searches | None = None,
 ) -> None:
@@ -71,7 +71,7 @@ def _launch(
     plan: Plan,
     outcome: Outcome,
     store: Store,
-    tracker: Tracker,
+    tracker: TaskTracker,
     display: Display,
     meter: Meter,
     pulse: Pulse,

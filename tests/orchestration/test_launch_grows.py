@@ -48,6 +48,8 @@ class Pool:
         done, self.done = self.done, []
         return done
 
+    def wait(self, seconds: float) -> None: ...
+
     def close(self) -> None:
         assert not self.done
 
