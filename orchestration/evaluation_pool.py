@@ -64,12 +64,18 @@ class EvaluationPool:
     """`num_evaluators` actors that stay."""
 
     def __init__(
-        self, store: Store, runtime: RuntimeConfig, num_evaluators: int, board: str, stumbled: Callable[[str], None]
+        self,
+        store: Store,
+        runtime: RuntimeConfig,
+        num_evaluators: int,
+        board: str,
+        stumbled: Callable[[str], None],
+        kind: type[Evaluator] = Evaluator,
     ) -> None:
-        """Args: stumbled: is told in a line when an evaluator is replaced."""
+        """Args: stumbled: is told in a line when an evaluator is replaced. kind: of all evaluators."""
         workers = self._workers = runtime.workers
         self._store, self._stumbled, self._board = store, stumbled, find_board(board)
-        actor: Any = ray.remote(Evaluator)
+        actor: Any = ray.remote(kind)
         resources = {"num_cpus": workers.cpus_per_worker, "num_gpus": workers.gpus_per_evaluator}
         arguments = (store.root, store.options, runtime, board)
         self._make: Callable[[], Any] = lambda: actor.options(**resources).remote(*arguments)

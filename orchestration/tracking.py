@@ -166,18 +166,22 @@ class Tracker:
     def _begin(self, task: Task) -> _KnownRun:
         known = self._runs.get(task.digest)
         if known is None:
-            tags = {KIND: task.kind, "git_commit": self._provenance["source"]["git_commit"]}
-            run = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}")
-            known = self._runs[task.digest] = _KnownRun(run.info.run_id, "running", 0)
-            params = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(as_plain(task.config))]
-            self._client.log_batch(known.run_id, params=params)
-            self._client.log_dict(known.run_id, task.payload, "task.json")
-            self._write_provenance(known.run_id)
-            self._client.set_tag(known.run_id, DIGEST, task.digest)  # last: a run cut off before is never found
-        self._client.set_tag(known.run_id, STATUS, "running")
-        self._client.update_run(known.run_id, status="RUNNING")
+            known = self._runs[task.digest] = self._create(task)
+        else:
+            self._client.set_tag(known.run_id, STATUS, "running")
+            self._client.update_run(known.run_id, status="RUNNING")
         known.status = "running"
         return known
+
+    def _create(self, task: Task) -> _KnownRun:
+        tags = {KIND: task.kind, STATUS: "running", "git_commit": self._provenance["source"]["git_commit"]}
+        run_id = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}").info.run_id
+        self._client.log_dict(run_id, task.payload, "task.json")
+        self._write_provenance(run_id)
+        params = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(as_plain(task.config))]
+        # In one call, tags after params: a run that was cut off before has no digest and is never found.
+        self._client.log_batch(run_id, params=params, tags=[RunTag(DIGEST, task.digest)])
+        return _KnownRun(run_id, "running", 0)
 
     def _write_provenance(self, run_id: str) -> None:
         self._client.log_dict(run_id, dict(self._provenance), "provenance.json")
@@ -200,9 +204,6 @@ class Tracker:
     def _complete(self, task: Task, result: TaskResult) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
         self._curve(task, result.curve)
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, result.step) for name, value in result.metrics.items()]
-        self._client.log_batch(known.run_id, metrics=[*metrics, Metric("seconds", result.seconds, now, 0)])
         for name in result.files:
             with tempfile.TemporaryDirectory() as scratch:
                 local = Path(scratch) / name
@@ -211,7 +212,11 @@ class Tracker:
         if result.about:
             self._client.log_text(known.run_id, json.dumps(result.about, indent=1, sort_keys=True), "about.json")
         self._client.set_terminated(known.run_id, status="FINISHED")
-        self._client.log_batch(known.run_id, tags=[RunTag(FAILURE, ""), RunTag(STATUS, "done")])  # last: all is there
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, result.step) for name, value in result.metrics.items()]
+        # In one call, tags after metrics: a run that says it is done has everything.
+        tags = [RunTag(FAILURE, ""), RunTag(STATUS, "done")]
+        self._client.log_batch(known.run_id, metrics=[*metrics, Metric("seconds", result.seconds, now, 0)], tags=tags)
         known.status = "done"
 
     def _converged(self, training: Task, task: Task, result: TaskResult) -> None:

@@ -96,3 +96,14 @@ def test_the_stall_of_a_checkpoint_is_printed_for_every_storage_and_way(tmp_path
     saves = {(row[0], row[2]): float(row[4]) for row in rows}
     assert saves["S3", "before it goes on"] > 8 / 100  # a save that waits takes at least what the network takes
     assert all(float(row[6]) == 0.0 for row in rows if row[2] == "no checkpoint")
+
+
+def test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune(tmp_path: Path) -> None:
+    few = ["--evaluations", "4", "--tune", "3", "--fresh", "0", "--trainings", "0", "--tune-trainings", "0"]
+    done = python(str(ROOT / "benchmarks" / "sweep_overhead.py"), *few, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cells = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in done.stdout.splitlines() if "│" in line}
+    ours, tune = cells["evaluations, ours"], cells["Tune, actors used again"]
+    assert [int(row[0]) for row in (ours, tune)] == [4, 3]
+    assert float(ours[1]) > float(ours[2]) > 0.0
+    assert float(tune[3]) > 0.0

@@ -1,0 +1,233 @@
+"""What a trial costs beside its work: ours and bare Ray Tune's, in one run.
+
+    python benchmarks/sweep_overhead.py --evaluations 200 --tune 100 --fresh 8 --trainings 8
+
+Ours: a launch as a sweep makes it, with store, records, progress and MLflow (a local sqlite, told to the last call), on
+evaluators that sample and measure nothing, and with trainings of one step of the smallest network. The peer does less:
+a Tune trial that reports one number, with actors that are used again and with new ones; and one that starts Ray Train
+with as many workers, which report one number. Records are written, and MLflow is told, by us alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from rich.table import Table
+
+from orchestration import launch
+from orchestration.cluster import Capacity, cluster
+from orchestration.display import Display, make_console
+from orchestration.ending import Outcome
+from orchestration.evaluation_pool import EvaluationPool
+from orchestration.evaluator import Evaluator
+from orchestration.group_work import GroupReport, GroupWork, Spent
+from orchestration.metering import Meter
+from orchestration.plan import Plan, make_plan
+from orchestration.provenance import ROOT
+from orchestration.results import TaskResult, write_result
+from orchestration.runtime import RuntimeConfig, WorkersConfig
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from orchestration.tasks import Task
+from orchestration.tracking import Tracker
+from orchestration.tracking_queue import TrackingQueue
+
+SMALLEST = (
+    "model.size=nano",
+    "training.steps=1",
+    "training.warmup_steps=0",
+    "training.batch_size=2",
+    "evaluation.at_steps=[1]",
+    "evaluation.num_samples=10",
+    "compute.allow_unequal=true",
+)
+_CPUS = {"num_workers": 1, "num_evaluators": 1, "cpus_per_worker": 1}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line: numbers of trials."""
+
+    evaluations: int
+    trainings: int
+    tune: int
+    fresh: int
+    tune_trainings: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run trials."""
+
+    name: str
+    trials: int
+    seconds: float
+    first: float = 0.0
+    """Of the seconds, until the first trial had ended; 0 if that is not known."""
+
+
+class Idle(Evaluator):
+    """Does the calls of a measurement without its work."""
+
+    def features(self, work: GroupWork) -> GroupReport:
+        self._reached(work.wanted[0].task, work.group.num_samples, "all")
+        return GroupReport(seconds=0.0)
+
+    def gather(self, task: Task, position: int, groups: Any) -> tuple[None, Any]:  # noqa: ARG002
+        return None, 0.0
+
+    def finish(self, task: Task, about: Mapping[str, Any], seconds: float, spent: Spent, *gathered: Any) -> None:  # noqa: ARG002
+        metrics = dict.fromkeys(task.protocols, 1.0)
+        write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, step=task.at_step))
+
+
+class IdlePool(EvaluationPool):
+    """The pool of a launch, with idle evaluators."""
+
+    def __init__(
+        self, store: Store, runtime: RuntimeConfig, num_evaluators: int, board: str, stumbled: Callable[[str], None]
+    ) -> None:
+        super().__init__(store, runtime, num_evaluators, board, stumbled, kind=Idle)
+
+
+def sweep(store: Store, parts: str, kind: str) -> tuple[Plan, dict[str, TaskResult]]:
+    """A plan, and made-up records of all its tasks but those of a kind."""
+    workers = [f"workers.{key}={value}" for key, value in _CPUS.items()]
+    overrides = [*SMALLEST, *workers, f"storage.root={store.root}", f"parts={parts}"]
+    plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", overrides))
+    others = [task for task in plan.tasks.values() if task.kind != kind]
+    return plan, {task.digest: TaskResult(task.digest, task.kind, {}, 0.0, step=task.until_step) for task in others}
+
+
+def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
+    """Our trials, to the last record and the last call to MLflow."""
+    with tempfile.TemporaryDirectory() as root, redirect_stdout(io.StringIO()):
+        store = Store(root)
+        plan, done = sweep(store, parts, kind)
+        source = {"git_commit": "", "uncommitted_diff": ""}
+        tracker = TrackingQueue(Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": source}))
+        outcome = Outcome(dict(done))
+        meter = Meter({}, plan.spec.runtime.workers)
+        launcher = launch.Launcher(plan, outcome, store, tracker, capacity, Display(), meter, lambda: None)
+        started = time.monotonic()
+        ended: list[float] = []
+        launcher.grows_by(lambda now, _: ended.append(time.monotonic()) if len(now.done) > len(done) else None)
+        launcher.run()
+        tracker.flush()
+        seconds = time.monotonic() - started
+    assert not outcome.failed, f"trials failed: {outcome.failed}"
+    num_trials = len(plan.of_kind("train" if kind == "train" else "evaluate"))
+    return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0)
+
+
+def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, reuse: bool, at_once: int = 0) -> Row:
+    """Bare Tune. `at_once`: so many trials, 0: as many as fit."""
+    from ray import tune
+
+    with tempfile.TemporaryDirectory() as root:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                num_samples=num_trials, reuse_actors=reuse, max_concurrent_trials=at_once, metric="x", mode="min"
+            ),
+            run_config=tune.RunConfig(storage_path=root, name="bare", verbose=0),
+        )
+        started = time.monotonic()
+        with redirect_stdout(io.StringIO()):
+            found = tuner.fit()
+        seconds = time.monotonic() - started
+    assert len(found) == num_trials, "Tune lost trials"
+    assert not found.errors, f"Tune's trials failed: {found.errors}"
+    return Row(name, num_trials, seconds)
+
+
+def report_a_number(config: Mapping[str, Any]) -> None:  # noqa: ARG001
+    from ray import tune
+
+    tune.report({"x": 1.0})
+
+
+def start_train(config: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """The nested way: a Tune trial that starts Ray Train."""
+    from ray import tune
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    def work() -> None:
+        import torch.distributed
+
+        assert torch.distributed.is_initialized(), "Ray Train makes the process group"
+
+    with tempfile.TemporaryDirectory() as root:
+        scaling = ScalingConfig(num_workers=_CPUS["num_workers"])
+        TorchTrainer(work, scaling_config=scaling, run_config=RunConfig(storage_path=root, name="inner")).fit()
+    tune.report({"x": 1.0})
+
+
+def measure(options: Options) -> list[Row]:
+    """All ways, one after the other on one Ray."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    logging.disable(logging.WARNING)
+    launch.EvaluationPool = IdlePool  # type: ignore[misc]  # the launcher's own, but for the work
+    guidance = [round(1 + 0.01 * number, 2) for number in range(options.evaluations)]
+    seeds = list(range(options.trainings))
+    rows = []
+    with cluster(WorkersConfig(**_CPUS)) as capacity:
+        roomy = Capacity(max(4, capacity.num_cpus), capacity.num_gpus, capacity.num_nodes)
+        ray.get(ray.remote(lambda: None).remote())
+        if options.evaluations:
+            parts = f"{{p: {{grid: {{sampling.guidance: {guidance}}}}}}}"
+            rows.append(launched("evaluations, ours", parts, "evaluate", roomy))
+        if options.tune:
+            rows.append(tune_trials("Tune, actors used again", options.tune, report_a_number, reuse=True))
+        if options.fresh:
+            rows.append(tune_trials("Tune, an actor a trial", options.fresh, report_a_number, reuse=False))
+        if options.trainings:
+            parts = f"{{p: {{grid: {{training.learning_rate: {[round(1e-4 * (n + 1), 6) for n in seeds]}}}}}}}"
+            rows.append(launched("trainings, ours", parts, "train", capacity))
+        if options.tune_trainings:
+            name = "Tune that starts Ray Train"
+            # More at once would hold all CPUs, and wait for their own workers for ever.
+            rows.append(tune_trials(name, options.tune_trainings, start_train, reuse=True, at_once=1))
+    return rows
+
+
+def table(rows: list[Row]) -> Table:
+    found = Table("", "trials", "seconds", "first after", "trials/s", "seconds a trial", "each later one")
+    for row in rows:
+        later = (row.seconds - row.first) / (row.trials - 1) if row.first and row.trials > 1 else None
+        found.add_row(
+            row.name,
+            str(row.trials),
+            f"{row.seconds:.1f}",
+            f"{row.first:.1f}" if row.first else "",
+            f"{row.trials / row.seconds:.2f}",
+            f"{row.seconds / row.trials:.3f}",
+            "" if later is None else f"{later:.3f}",
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluations", type=int, default=200, help="our evaluations")
+    parser.add_argument("--trainings", type=int, default=8, help="our trainings")
+    parser.add_argument("--tune", type=int, default=100, help="Tune's trials whose actors are used again")
+    parser.add_argument("--fresh", type=int, default=8, help="Tune's trials with an actor each")
+    parser.add_argument("--tune-trainings", type=int, default=2, help="Tune's trials that start Ray Train")
+    rows = measure(Options(**vars(parser.parse_args())))
+    make_console().print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
