@@ -118,6 +118,10 @@ class Store:
         """Copies a local file in, whole or not at all."""
         self._files.put(local, self.path(relative))
 
+    def fetch(self, relative: str, scratch: Path, num_bytes: int) -> Path:
+        """A file of about so many bytes as a local one, see `Files.fetch`; not verified. Raises: FileNotFoundError."""
+        return self._files.fetch(self.path(relative), scratch, num_bytes)
+
     def names(self, relative: str) -> list[str]:
         """Names of what lies directly in a directory, sorted; empty if there is none."""
         return self._files.names(self.path(relative))

@@ -1,0 +1,128 @@
+"""Samples of a store of latents by global index, from shards that are mapped where they lie or in the node's cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest
+from dfm_core.data.latent_shards import Array, OpenShard, as_tensor, empty_bits, open_shard
+from dfm_core.data.shard_cache import ShardCache, ShardSource, touched
+
+_LOOK_SECONDS = 1.0
+_TRIES = 100
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Some samples of a store."""
+
+    tensors: Mapping[str, Tensor]
+    """What the manifest names, each [B, ...]."""
+    labels: Tensor
+    """Classes, [B] int64."""
+
+
+@dataclass
+class _Held:
+    """A shard that this process has mapped, and the file that it mapped."""
+
+    shard: OpenShard
+    path: Path
+    inode: int
+    in_cache: bool
+    looked: float
+
+    def is_current(self, used: bool) -> bool:
+        """False once the file was removed: holding on to it would keep its disk space from the cache."""
+        now = time.monotonic()
+        if now - self.looked < _LOOK_SECONDS:
+            return True
+        self.looked = now
+        if used and self.in_cache and not touched(self.path):
+            return False
+        try:
+            return self.path.stat().st_ino == self.inode
+        except FileNotFoundError:
+            return False
+
+
+class LatentDataset:
+    """A store's samples. May be used by several threads."""
+
+    def __init__(self, manifest: LatentManifest, source: ShardSource, cache: ShardCache) -> None:
+        self.manifest, self._source, self.cache = manifest, source, cache
+        self.shard_samples = tuple(shard.num_samples for shard in manifest.shards)
+        self._ends = np.cumsum(self.shard_samples)
+        self._held: dict[int, _Held] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self.manifest.num_samples
+
+    @property
+    def is_in_place(self) -> bool:
+        """This machine sees the shards: none is copied."""
+        return self._source.local_path(self.manifest.shards[0].name) is not None
+
+    def read(self, rows: Sequence[int] | Array) -> LatentBatch:
+        """Some samples, in the order asked for. Shards that are not here yet are fetched.
+
+        Args: rows: positions in 0..len - 1, [B]. Raises: IndexError; as `ShardCache.get`.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise IndexError(f"samples {wanted.min()} to {wanted.max()} were asked for, there are {len(self)}")
+        specs = self.manifest.tensors
+        out = {name: empty_bits(spec, len(wanted)) for name, spec in specs.items()}
+        labels = np.empty(len(wanted), np.int64)
+        owners = self.shards_of(wanted)
+        for number in np.unique(owners).tolist():
+            shard, first = self._opened(number), int(self._ends[number]) - self.shard_samples[number]
+            places = np.flatnonzero(owners == number)
+            inside = wanted[places] - first
+            labels[places] = shard.labels[inside]
+            for name, bits in shard.bits.items():
+                target = out[name]
+                for place, row in zip(places.tolist(), inside.tolist(), strict=True):
+                    target[place] = bits[row]  # one contiguous copy; fancy indexing would make two
+        return LatentBatch({name: as_tensor(bits, specs[name]) for name, bits in out.items()}, torch.from_numpy(labels))
+
+    def shards_of(self, rows: Array) -> Array:
+        """The shard of each sample, [B]."""
+        return np.searchsorted(self._ends, rows, side="right")
+
+    def fetch(self, number: int) -> None:
+        """Has a shard here, verified, before it is read."""
+        self._opened(number)
+
+    def _opened(self, number: int) -> OpenShard:
+        held = self._held.get(number)
+        if held is None or not held.is_current(used=True):
+            held = self._open(number)
+            with self._lock:
+                self._held = {key: own for key, own in self._held.items() if own.is_current(used=False)}
+                self._held[number] = held
+        return held.shard
+
+    def _open(self, number: int) -> _Held:
+        entry = self.manifest.shards[number]
+        for _ in range(_TRIES):
+            path = self.cache.get(self._source, entry)
+            try:
+                inode, in_cache = path.stat().st_ino, path.parent == self.cache.folder
+                shard = open_shard(path, entry, self.manifest.tensors)
+                return _Held(shard, path, inode, in_cache, time.monotonic())
+            except FileNotFoundError:  # made room for another shard since
+                continue
+        raise DamagedLatentsError(
+            f"{self.cache.folder}: {entry.name} was removed {_TRIES} times before it could be opened: the cache is far "
+            "too small for what the processes of this machine read at once"
+        )
