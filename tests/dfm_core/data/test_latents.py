@@ -70,6 +70,22 @@ def test_a_batch_stays_what_it_was_when_its_shards_are_removed(tmp_path: Path) -
     check(dataset.read([2, 13]), [2, 13])
 
 
+def test_a_removed_shard_is_let_go_so_that_its_space_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfm_core.data.latents._LOOK_SECONDS", 0.0)
+    dataset = opened(tmp_path, one_shard(tmp_path))
+    for row in (0, 6, 12):
+        check(dataset.read([row]), [row])
+    assert list(dataset._held) == [2]  # the file of each one before made room
+
+
+def test_no_more_is_fetched_ahead_than_was_said(tmp_path: Path) -> None:
+    source = FolderSource(tmp_path / "store")
+    batches = latent_batches(opened(tmp_path, source=source), ShardOrder(7, COUNTS, 1), [range(1)] * 9, Prefetch())
+    next(batches)
+    list(batches)
+    assert sum(source.fetched.values()) == 2  # the window that is read from, and one more
+
+
 def test_threads_read_at_once_from_a_cache_that_is_too_small_for_them(tmp_path: Path) -> None:
     dataset, errors = opened(tmp_path, one_shard(tmp_path)), []
 
@@ -157,7 +173,8 @@ def test_a_store_that_vanishes_half_way_stops_the_stream_at_the_batch_that_needs
         if left[0] < 0:
             raise ConnectionResetError(f"{path.name}: gone")
 
-    dataset = opened(tmp_path, source=FolderSource(tmp_path / "store", vanishing))
+    source = FolderSource(tmp_path / "store", vanishing)
+    dataset = opened(tmp_path, source=source)
     rows = order.rows(range(NUM)).tolist()
     shards = list(dict.fromkeys(dataset.shards_of(np.array(rows)).tolist()))
     seen = []
@@ -171,6 +188,7 @@ def test_a_store_that_vanishes_half_way_stops_the_stream_at_the_batch_that_needs
     with pytest.raises(ConnectionResetError, match="gone"):
         follow()
     assert len(seen) == sum(COUNTS[shard] for shard in shards[:2])  # the samples of what was fetched before
+    assert source.fetched[dataset.manifest.shards[shards[2]].name] == 1  # patience is the source's, and is not doubled
 
 
 def test_a_damaged_shard_stops_the_stream_and_is_named(tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ def test_a_window_is_read_to_its_end_before_the_next_and_is_shuffled() -> None:
     assert min(changes) > 30  # of 99 neighbours half come from different shards, not one
 
 
+def test_every_window_of_every_epoch_is_shuffled_in_its_own_way() -> None:
+    inside = ShardOrder(0, (50, 50), 1).rows(range(300)).reshape(6, 50) % 50
+    assert len({tuple(window) for window in inside}) == 6
+
+
 def test_the_shards_to_come_are_those_that_are_read() -> None:
     order = ShardOrder(1, (10,) * 5, 2)
     rows = order.rows(range(150)).reshape(15, 10) // 10
