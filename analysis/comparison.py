@@ -108,12 +108,13 @@ def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> 
     if counterpart is None or (counterpart.part is None and not has_published(table.table, own_name)):
         return None
     published = find_published(table.table, counterpart.part or own_name, counterpart.guidance)
+    longest = max((row.step for row in section.rows), default=0)
     metrics = []
     for index, metric in enumerate(plan.metrics):
         name = table.metrics.get(metric.name)
         if name in published.metrics:
             rows = tuple(
-                _compare_row(row.label, row.cells[index], published, name, same_setting=table.same_setting)
+                _compare_row(row.label, row.cells[index], published, name, longest if table.same_setting else None)
                 for row in section.rows
             )
             comparable = section.comparability[index].comparable
@@ -122,13 +123,16 @@ def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> 
     return PartComparison(section, published, tuple(metrics))
 
 
-def _compare_row(label: str, ours: Cell, published: PublishedPart, metric: str, *, same_setting: bool) -> ComparedRow:
-    """A row joined by its name, or for a point of a grid (`key=value`) by the value."""
+def _compare_row(label: str, ours: Cell, published: PublishedPart, metric: str, longest: int | None) -> ComparedRow:
+    """A row joined by its name, or for a point of a grid (`key=value`) by the value.
+
+    Args: longest: steps of the part's longest training; None if the setting is another than the paper's anyway.
+    """
     named = published.values.get((label, metric))
     value = named or published.values.get((label.partition("=")[2], metric))
-    if value is None or not same_setting:
+    if value is None or longest is None:
         return ComparedRow(label, ours, value, None)
-    obstacle = obstacle_of(ours, published, metric)
+    obstacle = obstacle_of(ours, published, metric, longest)
     ratio = None if obstacle or ours.mean is None else ours.mean / value.value
     return ComparedRow(label, ours, value, ratio, obstacle)
 

@@ -165,8 +165,13 @@ def _change(metric: MetricComparison, value: PublishedValue) -> str:
 
 
 def _beside(published: PublishedPart) -> str:
-    guidance = [] if published.guidance is None else [f"guidance {published.guidance:g}"]
-    return f"Paper: {', '.join([_table_title(published.table), published.part, *guidance])} ({published.setting})"
+    protocol = published.protocol
+    named = [_table_title(published.table), published.part]
+    named += [] if published.guidance is None else [f"guidance {published.guidance:g}"]
+    named += [protocol.place] if protocol.place else []
+    measured = [] if protocol.num_samples is None else [f"{protocol.num_samples:,} samples"]
+    said = "; ".join(filter(None, [protocol.setting, protocol.remark, ", ".join([*measured, protocol.sampling])]))
+    return f"Paper: {', '.join(named)}: {said}."
 
 
 def _table_title(name: str) -> str:

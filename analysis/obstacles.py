@@ -1,4 +1,4 @@
-"""What keeps one of our values from being compared with the paper's: it was measured otherwise. Pure."""
+"""What keeps one of our values from being compared with the paper's: it was trained or measured otherwise. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from collections.abc import Iterator
 
 from analysis.layouts import Cell
 from analysis.protocols import Protocol, shown
-from analysis.published import PublishedPart, published_network, published_num_samples
+from analysis.published import PublishedPart, published_network
+
+_ALIKE = 0.05
+"""Share of the paper's training steps by which ours may differ: equal compute is not equal steps to the last one."""
 
 
-def obstacle_of(ours: Cell, published: PublishedPart, metric: str) -> str:
-    """What the paper measured otherwise than a cell of ours, at any seed; empty if nothing, or if it has no number."""
+def obstacle_of(ours: Cell, published: PublishedPart, metric: str, longest_training: int) -> str:
+    """What the paper did otherwise than a cell of ours, at any seed; empty if nothing, or if it has no number.
+
+    Args: longest_training: steps of the longest training of our part. Rows of one part are trained at equal compute,
+        so that a row may rightly have fewer steps than the paper says of the part.
+    """
     if ours.status == "not planned":
         return ""
+    steps = published.protocol.training_steps
+    if steps is not None and abs(longest_training - steps) > _ALIKE * steps:
+        return f"trained for {longest_training:,} steps, the paper's for {steps:,}"
     effective = [pair.effective for pair in ours.protocols]
     if not effective or None in effective:
         return "how it was measured is not known"
@@ -23,7 +33,7 @@ def obstacle_of(ours: Cell, published: PublishedPart, metric: str) -> str:
 
 
 def _obstacles(protocol: Protocol, published: PublishedPart, metric: str) -> Iterator[str]:
-    network, num_samples = published_network(metric), published_num_samples(metric)
+    network, num_samples = published_network(metric), published.protocol.num_samples
     if network is not None and network not in protocol.network.lower():
         yield f"features of {shown(protocol.network)}, the paper's of {network}"
     if num_samples is not None and protocol.num_samples != num_samples:

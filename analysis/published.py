@@ -50,6 +50,35 @@ class PublishedValue:
 
 
 @dataclass(frozen=True)
+class PublishedProtocol:
+    """What the paper says of how a part was trained and measured; None or empty where it says nothing."""
+
+    data: str
+    resolution: int
+    """Side of the images, pixels."""
+    backbone: str
+    training_steps: int | None
+    num_samples: int | None
+    """Of every metric of the part."""
+    sampling: str
+    page: int | None
+    section: str
+    remark: str
+
+    @property
+    def setting(self) -> str:
+        """Data, resolution, backbone and training steps, for people."""
+        steps = [] if self.training_steps is None else [f"{self.training_steps:,} steps"]
+        return ", ".join([self.data, f"{self.resolution} px", self.backbone, *steps])
+
+    @property
+    def place(self) -> str:
+        """Where the paper prints the part: "page 6, section 4.2"; empty if the text at hand has no pages."""
+        page = [] if self.page is None else [f"page {self.page}"]
+        return ", ".join([*page, *([f"section {self.section}"] if self.section else [])])
+
+
+@dataclass(frozen=True)
 class PublishedPart:
     """One part of a published table, at one guidance weight."""
 
@@ -57,8 +86,7 @@ class PublishedPart:
     part: str
     guidance: float | None
     """None where nothing is sampled."""
-    setting: str
-    """Data, resolution, backbone and training steps, for people."""
+    protocol: PublishedProtocol
     metrics: tuple[str, ...]
     values: Mapping[tuple[str, str], PublishedValue]
     """By (row, metric)."""
@@ -67,12 +95,6 @@ class PublishedPart:
     def rows(self) -> tuple[str, ...]:
         """Names of the rows, in the paper's order."""
         return tuple(dict.fromkeys(row for row, _ in self.values))
-
-
-def published_num_samples(metric: str) -> int | None:
-    """How many samples a published metric is of, as its name says: 50000 for fid_50k; None if it does not say."""
-    found = _NUM_SAMPLES.search(metric)
-    return int(found[1]) * 1000 if found else None
 
 
 def published_network(metric: str) -> str | None:
@@ -99,7 +121,16 @@ def _parse_block(block: Mapping[str, Any]) -> PublishedPart:
         for metric, printed in zip(metrics, numbers, strict=True)
     }
     guidance = float(block["guidance"]) if "guidance" in block else None
-    return PublishedPart(block["table"], block["part"], guidance, block["setting"], metrics, values)
+    return PublishedPart(block["table"], block["part"], guidance, _parse_protocol(block), metrics, values)
+
+
+def _parse_protocol(block: Mapping[str, Any]) -> PublishedProtocol:
+    steps, samples, page = (
+        int(block[key]) if key in block else None for key in ("training_steps", "num_samples", "page")
+    )
+    texts = (block.get(key, "") for key in ("section", "remark"))
+    named = block["data"], int(block["resolution"]), block["backbone"]
+    return PublishedProtocol(*named, steps, samples, block.get("sampling", ""), page, *texts)
 
 
 def _with_later(first: PublishedPart, later: PublishedPart) -> PublishedPart:

@@ -245,8 +245,25 @@ def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_wi
         "",
     ]
     assert [row.ratio is None for row in fid.rows] == [False, True, False, True, True]
-    # The name of the paper's inception score says no number of samples.
-    assert [row.obstacle for row in inception_score.rows] == ["", "", "", "guidance 1, the paper's 1.5", ""]
+    # The name of the inception score says no number of samples, the paper's text does.
+    assert [row.obstacle for row in inception_score.rows] == [row.obstacle for row in fid.rows]
+
+
+@pytest.mark.parametrize(
+    ("longest", "compares"), [(474_999, False), (475_000, True), (525_000, True), (525_001, False)]
+)
+def test_a_part_that_was_not_trained_as_long_as_the_papers_is_not_compared_with_it(
+    longest: int, compares: bool
+) -> None:
+    """The longest training counts: at equal compute another row may have fewer steps."""
+    plan = beside_table2(same_setting=True)
+    last = {
+        row: replace(trial, evaluations=((longest if row == "cascaded" else 400_000, trial.evaluations[-1][1]),))
+        for trial in plan.trials
+        for row in [trial.row]
+    }
+    obstacle = "" if compares else f"trained for {longest:,} steps, the paper's for 500,000"
+    assert obstacles_of(replace(plan, trials=tuple(last.values()))) == [obstacle] * 4 + [""]
 
 
 def test_a_value_on_features_of_another_network_is_never_compared() -> None:

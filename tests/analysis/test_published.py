@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -12,7 +13,6 @@ from analysis.published import (
     find_published,
     has_published,
     published_network,
-    published_num_samples,
     published_parts,
 )
 
@@ -115,19 +115,59 @@ def test_a_table_knows_its_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "samples", "network"),
+    ("metric", "network"),
     [
-        ("fid_50k", 50_000, "inception"),
-        ("fdd_10k", 10_000, "dinov2"),
-        ("frame_fid_10k", 10_000, "inception"),
-        ("fvd_10k", 10_000, "i3d"),
-        ("is", None, "inception"),
-        ("clipsim", None, "clip"),
-        ("peak_memory_gb", None, None),
+        ("fid_50k", "inception"),
+        ("fdd_10k", "dinov2"),
+        ("frame_fid_10k", "inception"),
+        ("fvd_10k", "i3d"),
+        ("is", "inception"),
+        ("clipsim", "clip"),
+        ("peak_memory_gb", None),
     ],
 )
-def test_a_metric_says_its_samples_and_its_network(metric: str, samples: int | None, network: str | None) -> None:
-    assert (published_num_samples(metric), published_network(metric)) == (samples, network)
+def test_a_metric_says_its_network(metric: str, network: str | None) -> None:
+    assert published_network(metric) == network
+
+
+def test_a_metric_that_names_its_number_of_samples_names_that_of_its_protocol() -> None:
+    named = {
+        (part.table, part.part, found[1], part.protocol.num_samples)
+        for part in published_parts()
+        for metric in part.metrics
+        if (found := re.search(r"_(\d+)k$", metric))
+    }
+    assert {int(thousands) * 1000 == samples for _, _, thousands, samples in named} == {True}
+    assert {(table, samples) for table, _, _, samples in named} == {
+        ("table1", 10_000),
+        ("table2", 10_000),
+        ("table2", 50_000),
+        ("table3", 10_000),
+        ("table4", 50_000),
+        ("decompositions", 50_000),
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "part", "setting", "place"),
+    [
+        ("table1", "a_first_stage_probability", "ImageNet, 512 px, DiT-B/2, 600,000 steps", "page 6, section 4.2"),
+        ("table1", "f_input_decomposition", "ImageNet, 1024 px, DiT-B/2, 600,000 steps", "page 6, section 4.2"),
+        ("table2", "imagenet_1024", "ImageNet, 1024 px, DiT-XL/2, 350,000 steps", "page 8, section 4.4"),
+        ("table2", "kinetics_512", "Kinetics-700, 512 px, DiT-XL/2, 200,000 steps", "page 8, section 4.4"),
+        (
+            "table3",
+            "flux_finetuning",
+            "the authors' text-to-image data, 1024 px, FLUX-dev, 32,000 steps",
+            "page 10, section 4.5 and E.1",
+        ),
+        ("table4", "autoencoder", "ImageNet, 512 px, DiT-B/2, 400,000 steps", "section D"),
+        ("efficiency", "imagenet_512", "ImageNet, 512 px, DiT-XL/2", ""),
+    ],
+)
+def test_a_part_says_how_it_was_trained_and_where_it_stands(table: str, part: str, setting: str, place: str) -> None:
+    protocol = find_published(table, part).protocol
+    assert (protocol.setting, protocol.place) == (setting, place)
 
 
 def test_every_metric_of_sampled_images_has_its_network() -> None:
