@@ -109,7 +109,7 @@ def _floor(plan: PlanFile, metric: Metric, found: Sequence[Measurement], records
     digest = digests.pop()
     if digests or digest is None:
         return None
-    cell = floor_cell(metric, plan.floors[digest], records.get(digest, MISSING), one_seed=True)
+    cell = floor_cell(metric, plan.floors[digest], records.get(digest, MISSING))
     compared = (floor_comparability(metric, ("", protocols), found) for protocols in cell.protocols)
     return cell.mean if all(comparability.comparable for comparability in compared) else None
 

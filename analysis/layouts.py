@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.comparability import Comparability, floor_comparability, rows_comparability
-from analysis.intervals import half_width
+from analysis.intervals import Basis, SeedValue, uncertainty_of_mean
 from analysis.measurements import CellStatus, Measurement, protocols_of, standard_error
 from analysis.plan_types import FloorTask, Metric, Part, PlanFile
 from analysis.protocols import ProtocolPair
 from analysis.records import MISSING, Record
+from analysis.separation import Separation, separation
 
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
 _EQUAL_COMPUTE_PERCENT = 1
@@ -26,14 +27,23 @@ class Cell:
     """done as soon as one seed is."""
     mean: float | None = None
     half_width: float | None = None
-    """Of the 95% t-interval; None for a single value."""
+    """Of the 95% interval of the mean; None if nothing tells it."""
     num_values: int = 0
     num_seeds: int = 0
     best: bool = False
-    standard_error: float | None = None
-    """Of a value of a sweep of one seed, over samples; several seeds have the interval over seeds instead."""
     protocols: tuple[ProtocolPair, ...] = ()
     """How it was measured, for each seed."""
+    values: tuple[SeedValue, ...] = ()
+    """Of the seeds that are done."""
+    basis: Basis | None = None
+    """What the interval is of."""
+    digests: tuple[str, ...] = ()
+    """Of the evaluate tasks, for each seed: where the number comes from."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether it has a mean that can be ranked."""
+        return self.mean is not None and math.isfinite(self.mean)
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,8 @@ class Section:
     floors: tuple[Floor, ...]
     comparability: tuple[Comparability, ...]
     """Of the rows among each other, one per metric of the plan."""
+    separations: tuple[Separation | None, ...] = ()
+    """Of the best row from the others, one per metric of the plan; None where no row is best."""
 
     @property
     def compute_spread(self) -> float:
@@ -100,38 +112,55 @@ def _section(plan: PlanFile, part: Part, measurements: Sequence[Measurement], re
     last = [m for m in measurements if m.part == part.name and m.step == last_steps[m.row]]
     comparability = tuple(rows_comparability(metric, last) for metric in plan.metrics)
     rows = _mark_best(comparability, _rows(plan, part, last))
-    return Section(part, rows, _floors(plan, last, records), comparability)
+    separations = tuple(_separation(rows, index) for index in range(len(plan.metrics)))
+    return Section(part, rows, _floors(plan, last, records), comparability, separations)
+
+
+def _separation(rows: Sequence[Row], index: int) -> Separation | None:
+    """The best row by a metric, the first of several, against the others; None if none is best."""
+    best = next((row.label for row in rows if row.cells[index].best), None)
+    finite = {row.label: row.cells[index].values for row in rows if row.cells[index].finite}
+    return None if best is None else separation(best, finite)
 
 
 def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement]) -> list[Row]:
-    one_seed = len(plan.seeds) == 1
     rows = []
     for label in part.rows:
         step, digest = plan.trials_of(part.name, label)[0].evaluations[-1]
         found = [[m for m in last if (m.row, m.metric) == (label, metric.name)] for metric in plan.metrics]
-        cells = tuple(aggregate(of_metric, one_seed=one_seed) for of_metric in found)
+        cells = tuple(aggregate(of_metric) for of_metric in found)
         task = plan.evaluations[digest]
         rows.append(Row(label, cells, step, task.training_flops, task.num_evaluations))
     return rows
 
 
-def aggregate(measurements: Sequence[Measurement], *, one_seed: bool) -> Cell:
+def aggregate(measurements: Sequence[Measurement]) -> Cell:
     """The mean over the seeds that are done; if none is, the worst that happened to one."""
     protocols = tuple(m.protocols for m in measurements)
-    done = [m for m in measurements if m.value is not None]
-    values = [m.value for m in done if m.value is not None]
+    digests = tuple(dict.fromkeys(m.digest for m in measurements))
+    values = tuple(SeedValue(m.seed, m.value, m.standard_error) for m in measurements if m.value is not None)
     if not values:
         found = {m.status for m in measurements}
         worst: CellStatus = next((status for status in _WORST_FIRST if status in found), "missing")
-        return Cell(worst, num_seeds=len(measurements), protocols=protocols)
+        return Cell(worst, num_seeds=len(measurements), protocols=protocols, digests=digests)
+    return _cell_of(values, len(measurements), protocols, digests)
+
+
+def _cell_of(
+    values: tuple[SeedValue, ...], num_seeds: int, protocols: tuple[ProtocolPair, ...], digests: tuple[str, ...]
+) -> Cell:
+    """The cell of some values, at least one."""
+    uncertainty = uncertainty_of_mean(values)
     return Cell(
         "done",
-        mean(values),
-        half_width(values),
+        mean([value.value for value in values]),
+        uncertainty.half_width if uncertainty else None,
         len(values),
-        len(measurements),
-        standard_error=done[0].standard_error if one_seed else None,
+        num_seeds,
         protocols=protocols,
+        values=values,
+        basis=uncertainty.basis if uncertainty else None,
+        digests=digests,
     )
 
 
@@ -147,7 +176,7 @@ def _mark_best(comparability: Sequence[Comparability], rows: Sequence[Row]) -> t
     """
     best: list[float | None] = []
     for index, found in enumerate(comparability):
-        means = {cell.mean for cell in (row.cells[index] for row in rows) if _is_finite(cell.mean)}
+        means = {cell.mean for cell in (row.cells[index] for row in rows) if cell.finite}
         choose = min if found.metric.better == "lower" else max
         has_best = found.comparable and len(means) > 1
         best.append(choose(value for value in means if value is not None) if has_best else None)
@@ -163,10 +192,6 @@ def _mark_best(comparability: Sequence[Comparability], rows: Sequence[Row]) -> t
     )
 
 
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
 def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, Record]) -> tuple[Floor, ...]:
     """One row of real images for each floor that a part's last evaluations are read beside."""
     beside = {m.digest: plan.evaluations[m.digest].floor for m in last}
@@ -175,7 +200,7 @@ def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, R
     for digest in digests:
         task, record = plan.floors[digest], records.get(digest, MISSING)
         label = "real images" if len(digests) == 1 else f"real images ({task.title})"
-        cells = [floor_cell(metric, task, record, one_seed=len(plan.seeds) == 1) for metric in plan.metrics]
+        cells = [floor_cell(metric, task, record) for metric in plan.metrics]
         rows = [m for m in last if beside[m.digest] == digest]
         comparability = (
             floor_comparability(metric, (label, cell.protocols[0]), rows) if cell.protocols else Comparability(metric)
@@ -185,18 +210,12 @@ def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, R
     return tuple(floors)
 
 
-def floor_cell(metric: Metric, task: FloorTask, record: Record, *, one_seed: bool) -> Cell:
+def floor_cell(metric: Metric, task: FloorTask, record: Record) -> Cell:
     """What real images score on a metric; a metric that has no floor is absent from plan and record."""
     value = record.metrics.get(metric.name) if record.status == "done" else None
     protocols = (protocols_of(task.protocols, record, metric.name),)
     if value is None:
         awaited = metric.name in task.protocols and record.status != "done"
         return Cell(record.status, protocols=protocols) if awaited else Cell("not planned")
-    return Cell(
-        "done",
-        value,
-        num_values=1,
-        num_seeds=1,
-        standard_error=standard_error(record, metric.name) if one_seed else None,
-        protocols=protocols,
-    )
+    only = SeedValue(0, value, standard_error(record, metric.name))
+    return _cell_of((only,), 1, protocols, (task.digest,))

@@ -79,8 +79,11 @@ def column_title(metric: Metric) -> str:
 def uncertainty_legend(plan: PlanFile) -> str:
     """What ± means in the tables of a sweep."""
     if len(plan.seeds) > 1:
-        return "±: 95% t-interval over n seeds."
-    return "±: standard error over samples, of one seed; what another seed would give is not in it."
+        return (
+            "±: 95% interval of the mean over n seeds, of their spread and the error of finite samples; "
+            "of a single seed that of samples alone."
+        )
+    return "±: 95% interval of the error of finite samples, of one seed; what another seed would give is not in it."
 
 
 def metric_decimals(plan: PlanFile, sections: Sequence[Section]) -> tuple[int, ...]:
@@ -104,13 +107,12 @@ def decimals_for(largest: float) -> int:
 
 
 def cell_text(cell: Cell, decimals: int) -> TextCell:
-    """`value ± standard error`, with several seeds `mean ± half-width (n=...)`, or what became of the cell."""
+    """`mean ± half-width`, with several seeds `(n=...)`, or what became of the cell."""
     if cell.mean is None:
         return TextCell(NOTHING if cell.status == "not planned" else cell.status, status=cell.status)
     text = f"{cell.mean:.{decimals}f}"
-    spread = cell.standard_error if cell.half_width is None else cell.half_width
-    if spread is not None:
-        text += f" ± {_spread_text(spread, decimals)}"
+    if cell.half_width is not None:
+        text += f" ± {_spread_text(cell.half_width, decimals)}"
     if cell.num_values < cell.num_seeds:
         text += f" (n={cell.num_values} of {cell.num_seeds})"
     elif cell.num_seeds > 1:

@@ -18,7 +18,7 @@ from analysis.records import Record
 from tests.analysis.builders import beside_table2, change_protocols, evaluate_digest, make_plan, plan_document
 
 OTHER_SETTING = "The paper's values are of another dataset, model and metric: only the order of the rows compares."
-SPREAD = "±: standard error over samples, of one seed; what another seed would give is not in it."
+SPREAD = "±: 95% interval of the error of finite samples, of one seed; what another seed would give is not in it."
 ORDER = Order(6, 4, 1, 1, 5, 0, ("dfm",), ("dfm",), best_agrees=True, best_resolved=True)
 
 

@@ -38,7 +38,7 @@ def test_a_cell_over_seeds_is_their_mean_and_t_interval() -> None:
     assert cell.half_width == pytest.approx(4.3027 / math.sqrt(3), abs=1e-4)
 
 
-def test_a_cell_with_one_of_three_seeds_has_a_mean_and_no_interval() -> None:
+def test_a_cell_with_one_of_three_seeds_has_a_mean_and_without_an_error_no_interval() -> None:
     plan = make_plan(seeds=(0, 1, 2))
     cell = first_section(plan, {evaluate_digest("DFM", 200, 1): done(7.0)}).rows[1].cells[0]
     assert (cell.mean, cell.half_width, cell.num_values, cell.num_seeds) == (7.0, None, 1, 3)
@@ -156,21 +156,42 @@ def with_error(value: float, error: float) -> Record:
     return Record("done", {"fd": value, "fd_standard_error": error, "accuracy": 0.5})
 
 
-def test_a_cell_of_one_seed_carries_the_standard_error_of_its_value() -> None:
+def test_a_cell_of_one_seed_has_the_interval_of_its_samples() -> None:
     records = {evaluate_digest("DFM", 200): with_error(4.0, 0.25), "floor": with_error(1.0, 0.125)}
     section = first_section(make_plan(), records)
-    assert [cell.standard_error for cell in section.rows[1].cells] == [0.25, None]
-    assert [cell.standard_error for cell in section.floors[0].values] == [0.125, None]
+    row, floor = section.rows[1].cells, section.floors[0].values
+    assert [cell.half_width for cell in row] == [pytest.approx(0.25 * 1.959964), None]
+    assert [cell.half_width for cell in floor] == [pytest.approx(0.125 * 1.959964), None]
+    assert [cell.basis for cell in (*row, *floor)] == ["samples", None, "samples", None]
 
 
-def test_cells_of_several_seeds_have_an_interval_over_seeds_and_no_standard_error() -> None:
+def test_cells_of_several_seeds_have_an_interval_of_their_spread_and_their_samples() -> None:
     plan = make_plan(seeds=(0, 1))
     records = {evaluate_digest("DFM", 200, seed): with_error(4.0 + seed, 0.25) for seed in (0, 1)}
     records |= {evaluate_digest("flow matching", 200, 0): with_error(4.0, 0.25), "floor": with_error(1.0, 0.125)}
     section = first_section(plan, records)
-    assert [row.cells[0].standard_error for row in section.rows] == [None, None]
-    assert section.floors[0].values[0].standard_error is None
+    one, two = (row.cells[0] for row in section.rows)
+    assert (one.basis, two.basis) == ("samples", "seeds and samples")
+    # Half of a range of 1 is the standard error of a mean of two; 12.7062 its quantile.
+    assert two.half_width == pytest.approx(math.hypot(12.7062 / 2, 0.25 * 1.959964), abs=1e-4)
+    assert [(value.seed, value.value) for value in two.values] == [(0, 4.0), (1, 5.0)]
+    assert two.digests == tuple(evaluate_digest("DFM", 200, seed) for seed in (0, 1))
     assert [m.standard_error for m in measure(plan, records) if m.value == 5.0] == [0.25]
+
+
+def test_the_best_row_is_set_against_the_others_where_rows_compare() -> None:
+    plan = make_plan(parts={"p": ("a", "b", "c", "d")}, seeds=(0, 1, 2))
+    values = {"a": (3.0, 3.1, 2.9), "b": (5.0, 5.11, 4.92), "c": (3.05, 3.2, 2.8)}
+    records = {
+        evaluate_digest(row, 200, seed): done(value)
+        for row, found in values.items()
+        for seed, value in enumerate(found)
+    }
+    section = first_section(plan, records)
+    distance, accuracy = section.separations
+    assert distance is not None
+    assert (distance.best, distance.not_separable) == ("a", ("c",))
+    assert accuracy is None, "all rows are alike, so that none is best"
 
 
 @pytest.mark.parametrize(
@@ -188,14 +209,15 @@ def test_cells_of_several_seeds_have_an_interval_over_seeds_and_no_standard_erro
 def test_only_a_finite_value_has_a_standard_error_and_only_one_that_can_be(
     value: float, error: float, kept: float | None
 ) -> None:
-    section = first_section(make_plan(), {evaluate_digest("DFM", 200): with_error(value, error)})
-    assert section.rows[1].cells[0].standard_error == kept
+    cell = first_section(make_plan(), {evaluate_digest("DFM", 200): with_error(value, error)}).rows[1].cells[0]
+    assert cell.values[0].standard_error == kept
+    assert cell.half_width == kept
 
 
 def test_a_standard_error_without_its_value_is_none() -> None:
     record = Record("done", {"fd_standard_error": 0.1, "accuracy": 0.5})
     cell = first_section(make_plan(), {evaluate_digest("DFM", 200): record}).rows[1].cells[0]
-    assert (cell.status, cell.standard_error) == ("missing", None)
+    assert (cell.status, cell.half_width) == ("missing", None)
 
 
 def with_flops(**flops: int) -> Section:

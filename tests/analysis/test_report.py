@@ -65,7 +65,7 @@ def test_a_finished_sweep_gives_the_whole_report(database: Database, tmp_path: P
         for ending in ("png", "svg")
     }
     assert files[f"samples/DFM-step200-{evaluate_digest('DFM', 200)[:8]}.png"] == png(200)
-    assert "| DFM | **20.00 ± 0.40** | 0.200 |".encode() in files["table.md"]
+    assert "| DFM | **20.00 ± 0.78** | 0.200 |".encode() in files["table.md"]
 
 
 def test_two_reports_of_the_same_records_are_byte_identical(database: Database, tmp_path: Path) -> None:
@@ -192,14 +192,13 @@ def test_the_page_lists_protocols_samplings_and_the_notes_of_runs() -> None:
     assert '<a href="#protocols">' in page
     assert "<li><b>FD-Lite0: paradigm / DFM</b>: &lt;few&gt; samples</li>" in section_of(page, "notes")
     results = section_of(page, "results")
-    assert "<td>2.000 ± 0.250</td>" in results
-    assert "±: standard error over samples, of one seed" in results
+    assert "<td>2.000 ± 0.490</td>" in results
+    assert "±: 95% interval of the error of finite samples, of one seed" in results
 
 
 def test_the_page_says_which_uncertainty_several_seeds_have() -> None:
     results = section_of(render_report(make_plan(seeds=(0, 1)), {})["report.html"].decode(), "results")
-    assert "±: 95% t-interval over n seeds." in results
-    assert "standard error" not in results
+    assert "±: 95% interval of the mean over n seeds" in results
 
 
 def test_a_failed_floor_leaves_the_table_and_is_among_the_failures(database: Database, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def tables_of(plan: PlanFile, records: Mapping[str, Record]) -> tuple[TextTable,
 
 
 LATEX_LEGEND = (
-    r"\multicolumn{6}{l}{\footnotesize $\pm$: standard error over samples, of one seed; "
+    r"\multicolumn{6}{l}{\footnotesize $\pm$: 95\% interval of the error of finite samples, of one seed; "
     r"what another seed would give is not in it.} \\"
 )
 RECORDS = {
@@ -81,12 +81,12 @@ def with_errors(plan: PlanFile) -> dict[str, Record]:
     return records
 
 
-def test_a_table_of_one_seed_shows_standard_errors_and_says_so() -> None:
+def test_a_table_of_one_seed_shows_intervals_of_samples_and_says_so() -> None:
     plan = make_plan()
     markdown = markdown_table(plan, tables_of(plan, with_errors(plan))).splitlines()
-    assert [line.split(" | ")[1] for line in markdown[6:9]] == ["31.42 ± 0.27", "**27.18 ± 0.27**", "1.25 ± &lt;0.01"]
+    assert [line.split(" | ")[1] for line in markdown[6:9]] == ["31.42 ± 0.53", "**27.18 ± 0.53**", "1.25 ± &lt;0.01"]
     assert markdown[-1].endswith(
-        "±: standard error over samples, of one seed; what another seed would give is not in it."
+        "±: 95% interval of the error of finite samples, of one seed; what another seed would give is not in it."
     )
 
 
@@ -94,11 +94,18 @@ def test_a_table_of_several_seeds_shows_intervals_and_says_so() -> None:
     plan = make_plan(seeds=(0, 1))
     tables = tables_of(plan, with_errors(plan))
     markdown = markdown_table(plan, tables).splitlines()
-    assert [line.split(" | ")[1] for line in markdown[6:9]] == ["31.42 ± 0.00 (n=2)", "**27.18 ± 0.00 (n=2)**", "1.25"]
-    assert markdown[-1].endswith("±: 95% t-interval over n seeds.")
-    legend = r"\multicolumn{6}{l}{\footnotesize $\pm$: 95\% t-interval over n seeds.} \\"
-    assert legend in latex_table(plan, tables).splitlines()
-    assert "standard error" not in "".join(markdown)
+    assert [line.split(" | ")[1] for line in markdown[6:9]] == [
+        "31.42 ± 0.53 (n=2)",
+        "**27.18 ± 0.53 (n=2)**",
+        "1.25 ± &lt;0.01",
+    ]
+    assert markdown[-1].endswith(
+        "±: 95% interval of the mean over n seeds, of their spread and the error of finite samples; "
+        "of a single seed that of samples alone."
+    )
+    assert [
+        line for line in latex_table(plan, tables).splitlines() if r"95\% interval of the mean over n seeds" in line
+    ]
 
 
 def test_rows_of_different_protocols_stand_under_their_flag_and_none_is_bold() -> None:
@@ -237,9 +244,9 @@ def test_text_is_escaped(text: str, markdown: str, latex: str) -> None:
         (Cell("done", 12.344, 0.5, 3, 3), "12.34 ± 0.50 (n=3)"),
         (Cell("done", 12.344, 0.5, 2, 3), "12.34 ± 0.50 (n=2 of 3)"),
         (Cell("done", 12.344, None, 1, 3), "12.34 (n=1 of 3)"),
-        (Cell("done", 12.344, None, 1, 1, standard_error=0.126), "12.34 ± 0.13"),
-        (Cell("done", 12.344, None, 1, 1, standard_error=0.0), "12.34 ± 0.00"),
-        (Cell("done", 12.344, None, 1, 1, standard_error=0.004), "12.34 ± <0.01"),
+        (Cell("done", 12.344, 0.126, 1, 1), "12.34 ± 0.13"),
+        (Cell("done", 12.344, 0.0, 1, 1), "12.34 ± 0.00"),
+        (Cell("done", 12.344, 0.004, 1, 1), "12.34 ± <0.01"),
         (Cell("done", 12.344, 0.004, 3, 3), "12.34 ± <0.01 (n=3)"),
         (Cell("done", math.nan, None, 1, 1), "nan"),
         (Cell("missing"), "missing"),

@@ -1,0 +1,87 @@
+"""Kendall's tau against scipy, and its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from analysis.agreement import Agreement, agreement, kendall_tau
+from analysis.intervals import SeedValue
+
+
+def row(*values: float, error: float | None = None) -> list[SeedValue]:
+    return [SeedValue(seed, value, error) for seed, value in enumerate(values)]
+
+
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("num_rows", [3, 4, 7])
+def test_tau_is_scipys_with_and_without_ties(num_rows: int) -> None:
+    random = np.random.default_rng(num_rows)
+    for _ in range(50):
+        ours, published = random.integers(0, 4, num_rows), random.integers(0, 4, num_rows)
+        expected = kendalltau(ours, published).statistic
+        assert kendall_tau(ours, published) == pytest.approx(expected, nan_ok=True)
+
+
+def test_tau_of_many_orders_is_that_of_each() -> None:
+    random = np.random.default_rng(1)
+    ours, published = random.standard_normal((5, 3, 6)), random.standard_normal(6)
+    expected = [[kendalltau(one, published).statistic for one in two] for two in ours]
+    assert kendall_tau(ours, published) == pytest.approx(np.array(expected))
+
+
+def test_the_same_order_is_one_and_the_opposite_minus_one() -> None:
+    ours = [row(1.0), row(2.0), row(3.0)]
+    assert agreement(ours, [10, 20, 30], generator()) == Agreement(1.0, 3)
+    assert agreement(ours, [30, 20, 10], generator()) == Agreement(-1.0, 3)
+
+
+def test_a_tie_of_the_paper_is_neither() -> None:
+    found = agreement([row(1.0), row(2.0), row(3.0)], [10, 10, 30], generator())
+    assert found is not None
+    assert found.tau == pytest.approx(2 / np.sqrt(6))  # two pairs of three, of which the paper ties one
+
+
+@pytest.mark.parametrize(
+    ("ours", "published"), [([1.0, 2.0], [1, 2]), ([1.0, 2.0, 3.0], [5, 5, 5]), ([4.0, 4.0, 4.0], [1, 2, 3])]
+)
+def test_two_rows_or_rows_that_are_all_tied_have_no_tau(ours: list[float], published: list[float]) -> None:
+    assert agreement([row(value) for value in ours], published, generator()) is None
+
+
+def test_the_interval_is_narrow_where_rows_are_far_apart_and_wide_where_they_are_not() -> None:
+    apart = agreement([row(1, 2, 1.5), row(11, 12, 11.5), row(21, 22, 21.5)], [1, 2, 3], generator())
+    close = agreement([row(1, 3, 2), row(2, 1, 3.1), row(3, 2.2, 1)], [1, 2, 3], generator())
+    assert apart == Agreement(1.0, 3, 1.0, 1.0, "seeds")
+    assert close is not None
+    assert close.low is not None
+    assert close.low < 0
+    assert close.high == 1.0
+
+
+def test_of_one_seed_the_interval_is_that_of_the_samples() -> None:
+    ours = [row(1.0, error=0.01), row(2.0, error=0.01), row(2.01, error=0.01)]
+    found = agreement(ours, [1, 2, 3], generator())
+    assert found is not None
+    assert (found.low, found.high, found.basis) == (pytest.approx(1 / 3), 1.0, "samples")
+
+
+def test_seeds_are_drawn_for_all_rows_together() -> None:
+    """Rows that rise and fall together never change places, though their values overlap widely."""
+    found = agreement([row(0, 10, 20), row(1, 11, 21), row(2, 12, 22)], [1, 2, 3], generator())
+    assert found == Agreement(1.0, 3, 1.0, 1.0, "seeds")
+
+
+def test_the_interval_is_the_same_each_time_and_another_with_another_generator() -> None:
+    ours = [row(1, 3, 2, error=0.5), row(2, 1, 3.1, error=0.5), row(2.5, 2.2, 1, error=0.5), row(3, 1, 2, error=0.5)]
+    published = [1.0, 2.0, 3.0, 4.0]
+    assert agreement(ours, published, generator()) == agreement(ours, published, generator())
+    drawn = [np.random.default_rng(seed) for seed in (0, 1)]
+    states = [one.bit_generator.state["state"] for one in drawn]
+    for one in drawn:
+        agreement(ours, published, one)
+    assert [one.bit_generator.state["state"] for one in drawn] != states
