@@ -1,24 +1,28 @@
 """Our cells beside the paper's, and whether both put the rows in the same order. Pure.
 
 Orders are compared as Kendall does, pair of rows by pair of rows. With several seeds a pair counts only if our seeds
-resolve it: if the 95% t-intervals of its two means do not overlap. That is stricter than a test of the difference.
+resolve it: if the 95% intervals of its two means do not overlap. That is stricter than a test of the difference.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from analysis.layouts import Cell, Section
+import numpy as np
+
+from analysis.agreement import Agreement, agreement
+from analysis.layouts import Cell, Row, Section
 from analysis.obstacles import obstacle_of
 from analysis.plan_types import Metric, PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue, check_published_metrics, find_published, has_published
+from analysis.verdicts import OTHER_SETTING, Verdict, judge
 
-Verdict = Literal["agree", "disagree", "unresolved", "tied"]
+PairVerdict = Literal["agree", "disagree", "unresolved", "tied"]
+_BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,15 @@ class ComparedRow:
     ours: Cell
     published: PublishedValue | None
     """None if the paper has no such row."""
-    ratio: float | None
-    """Ours / published; None unless both are there, of the same setting and measured alike."""
+    verdict: Verdict | None
+    """None unless both values are there, or if they could not compare anyway."""
     obstacle: str = ""
     """Of the same setting: what the paper measured otherwise, so that the values do not compare; empty if nothing."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it counts in the order of rows."""
+        return self.published is not None and self.ours.finite and not self.obstacle
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class MetricComparison:
     """None if our rows do not compare, or if fewer than two have values of both that do."""
     comparable: bool = True
     """Whether our rows compare among each other."""
+    agreement: Agreement | None = None
+    """Kendall's tau with the paper's order; None if our rows do not compare, or fewer than three have both values."""
 
     def is_best_published(self, row: ComparedRow) -> bool:
         """Whether the paper prints nothing better for the rows here; never if it prints only one number for them."""
@@ -114,27 +125,40 @@ def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> 
         name = table.metrics.get(metric.name)
         if name in published.metrics:
             rows = tuple(
-                _compare_row(row.label, row.cells[index], published, name, longest if table.same_setting else None)
+                _compare_row(row, index, metric, published, name, longest if table.same_setting else None)
                 for row in section.rows
             )
             comparable = section.comparability[index].comparable
             order = order_of(rows, metric.better, one_seed=len(plan.seeds) == 1) if comparable else None
-            metrics.append(MetricComparison(metric, name, rows, order, comparable))
+            tau = _agreement_of(rows) if comparable else None
+            metrics.append(MetricComparison(metric, name, rows, order, comparable, tau))
     return PartComparison(section, published, tuple(metrics))
 
 
-def _compare_row(label: str, ours: Cell, published: PublishedPart, metric: str, longest: int | None) -> ComparedRow:
+def _compare_row(
+    row: Row, index: int, metric: Metric, published: PublishedPart, published_name: str, longest: int | None
+) -> ComparedRow:
     """A row joined by its name, or for a point of a grid (`key=value`) by the value.
 
-    Args: longest: steps of the part's longest training; None if the setting is another than the paper's anyway.
+    Args: index: of the metric in the plan. longest: steps of the part's longest training; None if the setting is
+        another than the paper's anyway.
     """
-    named = published.values.get((label, metric))
-    value = named or published.values.get((label.partition("=")[2], metric))
-    if value is None or longest is None:
-        return ComparedRow(label, ours, value, None)
-    obstacle = obstacle_of(ours, published, metric, longest)
-    ratio = None if obstacle or ours.mean is None else ours.mean / value.value
-    return ComparedRow(label, ours, value, ratio, obstacle)
+    ours = row.cells[index]
+    named = published.values.get((row.label, published_name))
+    value = named or published.values.get((row.label.partition("=")[2], published_name))
+    if value is None:
+        return ComparedRow(row.label, ours, None, None)
+    if longest is None:
+        return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, OTHER_SETTING))
+    obstacle = obstacle_of(ours, published, published_name, longest)
+    return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, obstacle), obstacle)
+
+
+def _agreement_of(rows: Sequence[ComparedRow]) -> Agreement | None:
+    """Tau of the rows that have both values; the same each time for the same numbers."""
+    ranked = [(row.ours.values, row.published.value) for row in rows if row.published is not None and row.ranked]
+    generator = np.random.default_rng(_BOOTSTRAP_SEED)
+    return agreement([values for values, _ in ranked], [value for _, value in ranked], generator)
 
 
 @dataclass(frozen=True)
@@ -159,8 +183,7 @@ def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *,
     ranked = [
         _Ranked(row.label, sign * row.ours.mean, row.ours.half_width, sign * row.published.value)
         for row in rows
-        if row.published is not None and row.ours.mean is not None and math.isfinite(row.ours.mean)
-        if not row.obstacle
+        if row.published is not None and row.ours.mean is not None and row.ranked
     ]
     if len(ranked) < 2:
         return None
@@ -184,7 +207,7 @@ def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *,
     )
 
 
-def _verdict(first: _Ranked, second: _Ranked, *, one_seed: bool) -> Verdict:
+def _verdict(first: _Ranked, second: _Ranked, *, one_seed: bool) -> PairVerdict:
     if first.published == second.published:
         return "tied"
     if first.ours == second.ours or not (one_seed or _intervals_part(first, second)):

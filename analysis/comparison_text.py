@@ -12,10 +12,21 @@ from analysis.layouts import Section
 from analysis.plan_types import PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue
 from analysis.tables import NOTHING, TextCell, cell_text, column_title, metric_decimals, uncertainty_legend
+from analysis.verdicts import OTHER_SETTING
 
-_OTHER_SETTING = "The paper's values are of another dataset, model and metric: only the order of the rows compares."
-_ONE_SEED = "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance."
-_SEVERAL_SEEDS = "Two rows are not resolved by our seeds if their 95% t-intervals overlap."
+_OTHER_SETTING = (
+    "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
+)
+_SAME_SETTING = (
+    "Reproduced: the paper's number lies in the 95% prediction interval for one more run, which spreads as ours do; "
+    "otherwise ours is better or worse. × is ours / paper."
+)
+_ONE_SEED = (
+    "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance; "
+    "intervals are of the error of samples alone."
+)
+_SEVERAL_SEEDS = "Two rows are not resolved by our seeds if their 95% intervals overlap."
+_NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ def text_comparison(
         return None
     decimals = dict(zip([metric.name for metric in plan.metrics], metric_decimals(plan, sections), strict=True))
     tables = tuple(_table(plan, plan.published, part, decimals) for part in comparisons)
-    notes = [] if plan.published.same_setting else [_OTHER_SETTING]
+    notes = [_SAME_SETTING if plan.published.same_setting else _OTHER_SETTING]
     notes += [_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS, uncertainty_legend(plan)]
     title = f"{plan.title}, beside the paper's {_table_title(plan.published.table)}"
     return TextComparison(title, tuple(notes), tables)
@@ -59,36 +70,38 @@ def text_comparison(
 def _table(
     plan: PlanFile, counterpart: TableCounterpart, part: PartComparison, decimals: Mapping[str, int]
 ) -> ComparisonTable:
-    with_ratio, one_seed = counterpart.same_setting, len(plan.seeds) == 1
+    with_verdict, one_seed = counterpart.same_setting, len(plan.seeds) == 1
     return ComparisonTable(
         title=part.section.part.title,
         beside=_beside(part.published),
-        header=("", *(title for metric in part.metrics for title in _columns(metric, with_ratio=with_ratio))),
-        rows=tuple(_rows(part, decimals, with_ratio=with_ratio)),
+        header=("", *(title for metric in part.metrics for title in _columns(metric, with_verdict=with_verdict))),
+        rows=tuple(_rows(part, decimals, with_verdict=with_verdict)),
         orders=tuple(f"{m.metric.title}: {verdict(m, one_seed=one_seed)}" for m in part.metrics),
         notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
     )
 
 
-def _columns(metric: MetricComparison, *, with_ratio: bool) -> tuple[str, ...]:
+def _columns(metric: MetricComparison, *, with_verdict: bool) -> tuple[str, ...]:
     columns = (column_title(metric.metric), f"paper: {metric_title(metric.published_name)}")
-    return (*columns, "ours / paper") if with_ratio else columns
+    return (*columns, "verdict") if with_verdict else columns
 
 
-def _rows(part: PartComparison, decimals: Mapping[str, int], *, with_ratio: bool) -> Iterator[tuple[TextCell, ...]]:
+def _rows(part: PartComparison, decimals: Mapping[str, int], *, with_verdict: bool) -> Iterator[tuple[TextCell, ...]]:
     for index, own in enumerate(part.section.rows):
         cells = [TextCell(own.label)]
         for metric in part.metrics:
             row = metric.rows[index]
             cells += [cell_text(row.ours, decimals[metric.metric.name]), _published_cell(metric, row)]
-            cells += [TextCell(_ratio_text(row))] if with_ratio else []
+            cells += [TextCell(_verdict_text(row))] if with_verdict else []
         yield tuple(cells)
 
 
-def _ratio_text(row: ComparedRow) -> str:
-    if row.obstacle:
-        return "not comparable"
-    return NOTHING if row.ratio is None else f"{row.ratio:.2f}"
+def _verdict_text(row: ComparedRow) -> str:
+    if row.verdict is None or row.published is None:
+        return NOTHING
+    if row.ours.mean is None or row.verdict.half_width is None:
+        return row.verdict.name
+    return f"{row.verdict.name} (×{row.ours.mean / row.published.value:.2f})"
 
 
 def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
@@ -99,19 +112,35 @@ def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
 
 def verdict(found: MetricComparison, *, one_seed: bool) -> str:
     """Whether the order agrees, and which values do not compare with the paper's, and why."""
-    obstacles: dict[str, list[str]] = {}
-    for row in found.rows:
-        if row.obstacle:
-            obstacles.setdefault(row.obstacle, []).append(row.label)
-    whole = all(row.obstacle for row in found.rows if row.published is not None)
-    named = [why if whole and len(obstacles) == 1 else f"{why} ({some_of(rows)})" for why, rows in obstacles.items()]
-    if obstacles and whole:
+    named = _not_comparable(found)
+    if named and all(row.obstacle for row in found.rows if row.published is not None):
         return f"not comparable: {'; '.join(named)}."
     if not found.comparable:
         sentence = "no order to compare, since our own rows do not compare by it."
     else:
         sentence = order_sentence(found.order, one_seed=one_seed)
-    return f"{sentence} Not comparable: {'; '.join(named)}." if obstacles else sentence
+        sentence += f" {tau_sentence(found)}" if found.order else ""
+    return f"{sentence} Not comparable: {'; '.join(named)}." if named else sentence
+
+
+def _not_comparable(found: MetricComparison) -> list[str]:
+    """Why values of ours do not compare with the paper's of the same setting, with the rows they are of."""
+    reasons: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.verdict is not None and row.verdict.name == "not comparable" and row.verdict.reason != OTHER_SETTING:
+            reasons.setdefault(row.verdict.reason, []).append(row.label)
+    num_published = sum(row.published is not None for row in found.rows)
+    return [why if len(rows) == num_published else f"{why} ({some_of(rows)})" for why, rows in reasons.items()]
+
+
+def tau_sentence(found: MetricComparison) -> str:
+    """ "Kendall's tau 0.67 (n = 4 rows; 95% interval -0.33 to 1.00, of seeds and samples)."."""
+    tau = found.agreement
+    if tau is None:
+        return _NO_TAU
+    known = tau.low is not None and tau.high is not None
+    interval = f"; 95% interval {tau.low:.2f} to {tau.high:.2f}, of {tau.basis}" if known else ""
+    return f"Kendall's tau {tau.tau:.2f} (n = {tau.num_rows} rows{interval})."
 
 
 def order_sentence(order: Order | None, *, one_seed: bool) -> str:
@@ -146,6 +175,9 @@ def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
     alone = [row.label for index, row in enumerate(part.section.rows) if not _is_published(part, index)]
     if alone:
         yield f"Not in the paper, and in no order here: {', '.join(alone)}."
+    lacking = _lacking(part)
+    if lacking:
+        yield f"In the paper, and not among our rows: {', '.join(lacking)}."
     values = [(row.label, metric, row.published) for metric in part.metrics for row in metric.rows if row.published]
     for label in dict.fromkeys(label for label, _, _ in values):
         changes = [_change(metric, value) for own, metric, value in values if own == label and value.correction]
@@ -153,6 +185,13 @@ def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
             yield f"{label}: the paper's camera-ready text prints {', '.join(changes)}; compared is arXiv v1."
     if {value.source for _, _, value in values} == {"camera_ready"}:
         yield "Printed in the paper's camera-ready text only."
+
+
+def _lacking(part: PartComparison) -> list[str]:
+    """The paper's rows that none of ours stands beside."""
+    labels = [row.label for row in part.section.rows]
+    joined = {*labels, *(label.partition("=")[2] for label in labels)}
+    return [row for row in part.published.rows if row not in joined]
 
 
 def _is_published(part: PartComparison, index: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.about import About
+from analysis.agreement import Agreement
 from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison, compare, order_of
 from analysis.errors import UserError
 from analysis.layouts import Cell, lay_out
@@ -217,11 +218,25 @@ def test_the_papers_best_is_the_best_of_the_rows_here_and_none_if_they_print_one
     assert [same.is_best_published(row) for row in same.rows] == [False, False]
 
 
-def test_a_ratio_stands_only_between_numbers_of_the_same_setting() -> None:
+def test_a_verdict_stands_only_on_numbers_of_the_same_setting() -> None:
     (other,) = compared(beside_table2(same_setting=False), FD)
-    assert {row.ratio for metric in other.metrics for row in metric.rows} == {None}
-    (same,) = compared(beside_table2(same_setting=True), {"dfm": 8.56})
-    assert [row.ratio for row in same.metrics[0].rows] == [None, None, None, 2.0, None]
+    found = [row.verdict for metric in other.metrics for row in metric.rows if row.published]
+    assert {(verdict.name, verdict.reason) for verdict in found if verdict} == {
+        ("not comparable", "the paper's value is of another dataset, model and metric")
+    }
+    plan = beside_table2(same_setting=True)
+    records = {evaluate_digest("dfm", 200): Record("done", {"fd": 3.9, "fd_standard_error": 0.1})}
+    (same,) = compare(plan, lay_out(plan, measure(plan, records), records))
+    names = [row.verdict.name if row.verdict else None for row in same.metrics[0].rows]
+    assert names == [None, None, None, "better", None]
+
+
+def test_tau_is_that_of_the_rows_that_have_both_values() -> None:
+    (part,) = compared(beside_table2(), FD)
+    # Six pairs, four alike, two not: 2/6. No record has an error of samples, so that there is no interval.
+    assert [metric.agreement for metric in part.metrics] == [Agreement(pytest.approx(1 / 3), 4)] * 2
+    (fewer,) = compared(beside_table2(), {row: FD[row] for row in ("cascaded", "dfm", "ours")})
+    assert [metric.agreement for metric in fewer.metrics] == [None, None]
 
 
 def obstacles_of(plan: PlanFile, values: Mapping[str, float] = FD) -> list[str]:
@@ -244,7 +259,7 @@ def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_wi
         "10,000 samples, the paper's 50,000 and guidance 1, the paper's 1.5",
         "",
     ]
-    assert [row.ratio is None for row in fid.rows] == [False, True, False, True, True]
+    assert [row.ranked for row in fid.rows] == [True, False, True, False, False]
     # The name of the inception score says no number of samples, the paper's text does.
     assert [row.obstacle for row in inception_score.rows] == [row.obstacle for row in fid.rows]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,10 @@ from analysis.plan_types import PlanFile
 from analysis.records import Record
 from tests.analysis.builders import beside_table2, change_protocols, evaluate_digest, make_plan, plan_document
 
-OTHER_SETTING = "The paper's values are of another dataset, model and metric: only the order of the rows compares."
+OTHER_SETTING = (
+    "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
+)
+NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
 SPREAD = "±: 95% interval of the error of finite samples, of one seed; what another seed would give is not in it."
 ORDER = Order(6, 4, 1, 1, 5, 0, ("dfm",), ("dfm",), best_agrees=True, best_resolved=True)
 
@@ -92,7 +96,10 @@ def test_markdown_is_as_written_by_hand() -> None:
         "# A small sweep, beside the paper's Table 2",
         "",
         f"{OTHER_SETTING}  ",
-        "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance.  ",
+        (
+            "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance; "
+            "intervals are of the error of samples alone.  "
+        ),
         f"{SPREAD}  ",
         "",
         "## Part main",
@@ -110,8 +117,8 @@ def test_markdown_is_as_written_by_hand() -> None:
         "| dfm | 20.00 | **4.28** | 0.500 | **196.8** |",
         "| ours | **18.00** | – | **0.750** | – |",
         "",
-        "- FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm).",
-        "- label accuracy: 1 of 1 pairs agree; the best agrees (dfm).",
+        f"- FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). {NO_TAU}",
+        f"- label accuracy: 1 of 1 pairs agree; the best agrees (dfm). {NO_TAU}",
         "- Not in the paper, and in no order here: ours.",
         "",
         "Bold: best of its column, in our rows and in the paper's.",
@@ -132,21 +139,31 @@ def test_a_terminal_shows_aligned_columns() -> None:
     ]
 
 
-def test_of_the_same_setting_the_ratio_stands_beside_and_the_warning_is_gone() -> None:
-    comparison = in_words(beside_table2(same_setting=True), RECORDS)
+def with_errors(share: float = 0.01) -> dict[str, Record]:
+    """The records, each number with a standard error."""
+    return {
+        digest: replace(
+            record, metrics={**record.metrics, **{f"{k}_standard_error": share * v for k, v in record.metrics.items()}}
+        )
+        for digest, record in RECORDS.items()
+    }
+
+
+def test_of_the_same_setting_the_verdict_stands_beside_and_the_warning_is_gone() -> None:
+    comparison = in_words(beside_table2(same_setting=True), with_errors())
     assert comparison is not None
-    assert not [note for note in comparison.notes if note == OTHER_SETTING]
+    assert comparison.notes[0].startswith("Reproduced: the paper's number lies in the 95% prediction interval")
     (table,) = comparison.tables
-    assert table.header[1:4] == ("FD-Lite0 ↓", "paper: FID 50K", "ours / paper")
+    assert table.header[1:4] == ("FD-Lite0 ↓", "paper: FID 50K", "verdict")
     assert [[cell.text for cell in row[:4]] for row in table.rows][2:] == [
         ["pyramidal_flow", "missing", "4.57", "–"],
-        ["dfm", "20.00", "4.28", "4.67"],
-        ["ours", "18.00", "–", "–"],
+        ["dfm", "20.00 ± 0.39", "4.28", "worse (×4.67)"],
+        ["ours", "18.00 ± 0.35", "–", "–"],
     ]
 
 
 def verdicts(**measured: Mapping[str, object]) -> tuple[str, ...]:
-    comparison = in_words(beside_table2(same_setting=True, measured=measured), RECORDS)
+    comparison = in_words(beside_table2(same_setting=True, measured=measured), with_errors())
     assert comparison is not None
     return comparison.tables[0].orders
 
@@ -170,7 +187,7 @@ def test_rows_of_other_guidance_are_named_beside_the_order_of_the_rest() -> None
         "Not comparable: guidance 1, the paper's 1.5 (dfm)."
     )
     assert verdicts(cascaded={"guidance": 1.0}, pyramidal_flow={"guidance": 1.25})[0] == (
-        "FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). "
+        f"FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). {NO_TAU} "
         "Not comparable: guidance 1, the paper's 1.5 (cascaded); guidance 1.25, the paper's 1.5 (pyramidal_flow)."
     )
 
@@ -185,7 +202,6 @@ def test_our_own_rows_of_different_protocols_have_no_order_and_their_flag_is_not
     comparison = in_words(parse_plan(json.dumps(document)), {})
     assert comparison is not None
     (table,) = comparison.tables
-    assert len(table.notes) == 1
     assert table.orders == ("FD-Lite0: no order to compare, since our own rows do not compare by it.",)
     assert table.notes[0] == (
         "FD-Lite0, label accuracy: no row is best, since they were measured differently: "
@@ -201,10 +217,11 @@ def test_several_seeds_are_said_to_resolve_what_their_intervals_do() -> None:
     }
     comparison = in_words(beside_table2(seeds=(0, 1, 2)), records)
     assert comparison is not None
-    assert "Two rows are not resolved by our seeds if their 95% t-intervals overlap." in comparison.notes
+    assert "Two rows are not resolved by our seeds if their 95% intervals overlap." in comparison.notes
     assert comparison.tables[0].orders[0] == (
         "FD-Lite0: 2 of 3 pairs agree, 1 not resolved by our seeds (by the means alone 3 of 3 agree); "
-        "the best agrees (dfm), not resolved by our seeds."
+        "the best agrees (dfm), not resolved by our seeds. "
+        "Kendall's tau 1.00 (n = 3 rows; 95% interval 1.00 to 1.00, of seeds)."
     )
     assert comparison.tables[0].rows[3][1].text == "20.10 ± 0.25 (n=3)"
 
@@ -233,7 +250,10 @@ def test_a_table_of_the_camera_ready_text_alone_says_so() -> None:
     comparison = in_words(parse_plan(json.dumps(document)), {})
     assert comparison is not None
     assert comparison.title.endswith("beside the paper's table of decompositions")
-    assert comparison.tables[0].notes == ("Printed in the paper's camera-ready text only.",)
+    assert comparison.tables[0].notes == (
+        "In the paper, and not among our rows: dfm/laplacian, flow_matching.",
+        "Printed in the paper's camera-ready text only.",
+    )
 
 
 def test_unequal_compute_is_noted() -> None:
@@ -245,7 +265,16 @@ def test_unequal_compute_is_noted() -> None:
     document["tasks"][evaluate_digest("dfm", 200)]["training_flops"] *= 2
     comparison = in_words(parse_plan(json.dumps(document)), {})
     assert comparison is not None
-    assert comparison.tables[0].notes == ("Unequal training compute: rows differ by up to 100%.",)
+    assert comparison.tables[0].notes[0] == "Unequal training compute: rows differ by up to 100%."
+
+
+def test_a_value_without_an_error_has_no_verdict_and_its_row_is_named() -> None:
+    records = {**with_errors(), evaluate_digest("dfm", 200): done(20.0, 0.5)}
+    comparison = in_words(beside_table2(same_setting=True), records)
+    assert comparison is not None
+    (table,) = comparison.tables
+    assert [row[3].text for row in table.rows] == ["worse (×6.55)", "–", "–", "not comparable", "–"]
+    assert table.orders[0].endswith("Not comparable: the error of our value is not known (dfm).")
 
 
 def test_a_plan_without_counterparts_has_no_comparison() -> None:
