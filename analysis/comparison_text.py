@@ -13,6 +13,7 @@ from analysis.plan_types import PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue
 from analysis.tables import NOTHING, TextCell, cell_text, column_title, metric_decimals, uncertainty_legend
 from analysis.verdicts import OTHER_SETTING
+from analysis.wrapping import wrapped
 
 _OTHER_SETTING = (
     "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
@@ -27,6 +28,8 @@ _ONE_SEED = (
 )
 _SEVERAL_SEEDS = "Two rows are not resolved by our seeds if their 95% intervals overlap."
 _NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
+
+_LABEL_WIDTH = 40
 
 
 @dataclass(frozen=True)
@@ -240,11 +243,14 @@ def _starred(cell: TextCell) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        padded = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join(["", first.ljust(widths[0]), *padded]).rstrip()
+    """The first column to the left and wrapped, the others to the right."""
+    labels = [list(wrapped(first, _LABEL_WIDTH)) for first, *_ in rows]
+    width = max(len(line) for lines in labels for line in lines)
+    widths = [max(map(len, column)) for column in zip(*(others for _, *others in rows), strict=True)]
+    for (first, *more), (_, *others) in zip(labels, rows, strict=True):
+        padded = [text.rjust(wide) for text, wide in zip(others, widths, strict=True)]
+        yield "  ".join(["", first.ljust(width), *padded]).rstrip()
+        yield from (f"    {line}" for line in more)
 
 
 def _one_line(text: str) -> str:

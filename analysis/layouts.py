@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.comparability import Comparability, floor_comparability, rows_comparability
+from analysis.floor_titles import floor_titles
 from analysis.intervals import Basis, SeedValue, uncertainty_of_mean
 from analysis.measurements import CellStatus, Measurement, protocols_of, standard_error
 from analysis.plan_types import FloorTask, Metric, Part, PlanFile
@@ -196,10 +197,11 @@ def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, R
     """One row of real images for each floor that a part's last evaluations are read beside."""
     beside = {m.digest: plan.evaluations[m.digest].floor for m in last}
     digests = list(dict.fromkeys(digest for digest in beside.values() if digest is not None))
+    titles = floor_titles({digest: plan.floors[digest] for digest in digests})
     floors = []
     for digest in digests:
         task, record = plan.floors[digest], records.get(digest, MISSING)
-        label = "real images" if len(digests) == 1 else f"real images ({task.title})"
+        label = "real images" if len(digests) == 1 else f"real images ({titles[digest]})"
         cells = [floor_cell(metric, task, record) for metric in plan.metrics]
         rows = [m for m in last if beside[m.digest] == digest]
         comparability = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from analysis.best_text import SEPARATION_LEGEND
 from analysis.comparison_text import TextComparison
 from analysis.plan_types import PlanFile
 from analysis.tables import TextCell, TextTable, uncertainty_legend
@@ -20,8 +21,9 @@ def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
         lines += [f"## {escape_markdown(table.title)}", ""]
         lines += [text for flag in table.flags for text in (f"**{escape_markdown(flag)}**", "")]
         lines += [*_markdown_rows(table.header, table.rows), ""]
+        lines += [text for note in table.notes for text in (f"- {escape_markdown(note)}", "")]
     lines += [f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  " for metric in plan.metrics]
-    lines += [f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))}", ""]
+    lines += [f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))} {SEPARATION_LEGEND}", ""]
     return "\n".join(lines)
 
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.floor_titles import floor_titles
 from analysis.measurements import Measurement, is_standard_error, logged_standard_error, protocols_of
-from analysis.plan_types import EvaluateTask, FloorTask, NamedTask, PlanFile
+from analysis.plan_types import EvaluateTask, NamedTask, PlanFile
 from analysis.protocols import Protocol, shown_apart
 from analysis.records import MISSING, Record
 
@@ -42,14 +43,14 @@ def warnings(plan: PlanFile, records: Mapping[str, Record], measurements: Sequen
 
 def _titles(plan: PlanFile) -> dict[str, str]:
     """Digest of every task -> its kind and title."""
-    named: Mapping[str, Mapping[str, NamedTask | FloorTask | EvaluateTask]] = {
+    named: Mapping[str, Mapping[str, NamedTask | EvaluateTask]] = {
         "pyramid": plan.pyramids,
         "reference": plan.references,
         "probe": plan.probes,
-        "floor": plan.floors,
         "evaluation": plan.evaluations,
     }
     titles = {digest: f"training {label}" for digest, label in plan.training_labels().items()}
+    titles |= {digest: f"floor {title}" for digest, title in floor_titles(plan.floors).items()}
     return titles | {digest: f"{kind} {task.title}" for kind, tasks in named.items() for digest, task in tasks.items()}
 
 

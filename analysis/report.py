@@ -25,6 +25,7 @@ from analysis.publish import publish
 from analysis.records import Record, read_records
 from analysis.samples import collect_samples
 from analysis.tables import TextTable, csv_table, text_tables, uncertainty_legend
+from analysis.wrapping import breakable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PAGE = "report.html"
@@ -150,6 +151,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["data_uri"] = _data_uri
+    environment.filters["breakable"] = breakable
     return environment
 
 

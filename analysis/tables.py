@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from analysis.best_text import separation_notes
 from analysis.flags import section_flags
 from analysis.layouts import Cell, Section
 from analysis.measurements import Measurement
@@ -40,6 +41,8 @@ class TextTable:
     """How many of the last rows are real images."""
     flags: tuple[str, ...] = ()
     """What a reader must know before comparing the rows, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Which rows are not separable from the best, a sentence each."""
 
 
 def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable, ...]:
@@ -67,7 +70,8 @@ def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable,
             for floor in section.floors
         ]
         flags = section_flags(section, unequal_compute_allowed=not plan.equal_compute)
-        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flags))
+        notes = separation_notes(section)
+        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flags, notes))
     return tuple(tables)
 
 

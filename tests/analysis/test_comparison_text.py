@@ -130,12 +130,12 @@ def test_a_terminal_shows_aligned_columns() -> None:
     assert comparison is not None
     lines = terminal_text(comparison).splitlines()
     assert lines[7:13] == [
-        "                    FD-Lite0 ↓    paper: FID 50K    label accuracy ↑    paper: IS",
-        "  flow_matching          31.00              4.73               0.250        138.9",
-        "  cascaded              failed              5.68              failed        118.1",
-        "  pyramidal_flow       missing              4.57             missing        191.0",
-        "  dfm                    20.00              4.28 *             0.500        196.8 *",
-        "  ours                   18.00 *               –               0.750 *          –",
+        "                  FD-Lite0 ↓    paper: FID 50K    label accuracy ↑    paper: IS",
+        "  flow_matching        31.00              4.73               0.250        138.9",
+        "  cascaded            failed              5.68              failed        118.1",
+        "  pyramidal_flow     missing              4.57             missing        191.0",
+        "  dfm                  20.00              4.28 *             0.500        196.8 *",
+        "  ours                 18.00 *               –               0.750 *          –",
     ]
 
 
@@ -147,6 +147,21 @@ def with_errors(share: float = 0.01) -> dict[str, Record]:
         )
         for digest, record in RECORDS.items()
     }
+
+
+def test_a_long_label_is_wrapped_between_its_words_on_a_terminal() -> None:
+    label = "training.first_stage_probability=0.95, sampling.tau=[0.7, 0.9]"
+    document = plan_document(
+        parts={"p": (label, "dfm")},
+        published={"table": "table2", "metrics": {"fd": "fid_50k"}, "same_setting": False},
+        counterparts={"p": {"part": "imagenet_512", "guidance": 1.0}},
+    )
+    comparison = in_words(parse_plan(json.dumps(document)), {})
+    assert comparison is not None
+    lines = terminal_text(comparison).splitlines()
+    (place,) = [index for index, line in enumerate(lines) if line.startswith("  training.")]
+    assert lines[place].split("  ")[1] == "training.first_stage_probability=0.95,"
+    assert lines[place + 1] == "    sampling.tau=[0.7, 0.9]"
 
 
 def test_of_the_same_setting_the_verdict_stands_beside_and_the_warning_is_gone() -> None:
