@@ -1,33 +1,93 @@
-"""A report's files into a folder or an fsspec URL; report.html comes last and never stands there half."""
+"""A report's files into a folder or an fsspec URL; report.html comes last and never stands there half.
+
+`files.json` lists what was written, with checksums. What an earlier report wrote and this one does not have is removed;
+anything else, and what somebody has changed since, is left alone.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from analysis.errors import UserError
 
+MANIFEST = "files.json"
+
 
 def publish(files: Mapping[str, bytes], output: str, storage_options: Mapping[str, Any] | None = None) -> None:
-    """Write files, by path inside `output`, in their order. Other files there are left alone.
+    """Write files, by path inside `output`, in their order; remove those of an earlier report that are not among them.
 
     Raises: UserError if `output` cannot be written.
     """
     try:
         filesystem, root = url_to_fs(output, **(storage_options or {}))
-        if isinstance(filesystem, LocalFileSystem):
-            _replace_local(files, Path(root))
-        else:
-            for name, data in files.items():
-                filesystem.pipe_file(f"{root}/{name}", data)
+        earlier = _earlier(filesystem, root)
+        listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        # Both lists while files are replaced: a report that is cut off leaves nothing that nobody knows of.
+        _write({MANIFEST: _manifest({**earlier, **listed}), **files}, filesystem, root)
+        for name in earlier.keys() - listed.keys():
+            _remove(filesystem, root, name, earlier[name])
+        if earlier.keys() - listed.keys():
+            _write({MANIFEST: _manifest(listed)}, filesystem, root)
     except Exception as error:  # each fsspec backend raises its own family
         why = error or type(error).__name__
         raise UserError(f"{output}: the report cannot be written ({why}); choose another --output") from error
+
+
+def _manifest(listed: Mapping[str, str]) -> bytes:
+    return f"{json.dumps({'sha256': dict(sorted(listed.items()))}, indent=1)}\n".encode()
+
+
+def _earlier(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
+    """What an earlier report wrote, name -> sha256; empty if there is no list of it, or one that nobody can read."""
+    try:
+        entries = json.loads(filesystem.cat_file(f"{root}/{MANIFEST}"))["sha256"].items()
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return {name: checksum for name, checksum in entries if _is_inside(name) and isinstance(checksum, str)}
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path leads into the folder; a list that somebody edited could name anything."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _remove(filesystem: AbstractFileSystem, root: str, name: str, checksum: str) -> None:
+    """Remove a file that is as it was written, and its folder if that leaves it empty."""
+    path = f"{root}/{name}"
+    try:
+        if hashlib.sha256(filesystem.cat_file(path)).hexdigest() != checksum:
+            return
+        filesystem.rm_file(path)
+    except FileNotFoundError:
+        return
+    if isinstance(filesystem, LocalFileSystem):
+        for folder in _folders(Path(root), name):
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
+
+
+def _folders(root: Path, name: str) -> Iterator[Path]:
+    """Folders of a file inside the root, innermost first."""
+    return (root / parent for parent in PurePosixPath(name).parents if parent.parts)
+
+
+def _write(files: Mapping[str, bytes], filesystem: AbstractFileSystem, root: str) -> None:
+    if isinstance(filesystem, LocalFileSystem):
+        _replace_local(files, Path(root))
+    else:
+        for name, data in files.items():
+            filesystem.pipe_file(f"{root}/{name}", data)
 
 
 def _replace_local(files: Mapping[str, bytes], root: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_finished_sweep_gives_the_whole_report(database: Database, tmp_path: P
     database.fill(plan, {"flow matching": 30.0, "DFM": 20.0})
     written = write_report(plan, str(tmp_path / "report"))
     files = files_in(tmp_path / "report")
-    assert set(files) == set(written.names)
+    assert set(files) == {*written.names, "files.json"}
     assert (written.num_filled, written.num_cells) == (4, 4)
     assert written.html == str(tmp_path / "report/report.html")
     assert {name for name in files if name.startswith("figures/")} == {
