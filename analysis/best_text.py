@@ -22,7 +22,9 @@ def separation_notes(section: Section) -> tuple[str, ...]:
 def _sentences(found: Separation | None) -> Iterator[str]:
     if found is None or not found.differences:
         return
-    if found.one_seed:
+    if found.one_seed and all(difference.uncertainty is None for difference in found.differences):
+        apart = "one seed, and no error of samples is known"
+    elif found.one_seed:
         apart = "by the error of samples alone, and another seed may change it"
     else:
         apart = f"by {_seeds(found)} common seeds"

@@ -101,6 +101,13 @@ class PartComparison:
         """Whether the paper has a number for any of our rows."""
         return any(row.published is not None for metric in self.metrics for row in metric.rows)
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The paper's rows that none of ours stands beside."""
+        labels = [row.label for row in self.section.rows]
+        joined = {*labels, *map(_grid_value, labels)}
+        return tuple(row for row in self.published.rows if row not in joined)
+
 
 def compare(plan: PlanFile, sections: Sequence[Section]) -> tuple[PartComparison, ...]:
     """Every part of which the paper prints a row, beside its own; empty if the sweep has none.
@@ -145,13 +152,18 @@ def _compare_row(
     """
     ours = row.cells[index]
     named = published.values.get((row.label, published_name))
-    value = named or published.values.get((row.label.partition("=")[2], published_name))
+    value = named or published.values.get((_grid_value(row.label), published_name))
     if value is None:
         return ComparedRow(row.label, ours, None, None)
     if longest is None:
         return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, OTHER_SETTING))
     obstacle = obstacle_of(ours, published, published_name, longest)
     return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, obstacle), obstacle)
+
+
+def _grid_value(label: str) -> str:
+    """The value of a grid's point `key=value`; empty for other labels."""
+    return label.partition("=")[2]
 
 
 def _agreement_of(rows: Sequence[ComparedRow]) -> Agreement | None:

@@ -41,6 +41,8 @@ class ComparisonTable:
     """Which numbers of the paper these are, and of what setting."""
     header: tuple[str, ...]
     rows: tuple[tuple[TextCell, ...], ...]
+    num_columns: int
+    """Of each metric: ours, the paper's and, where values compare, the verdict."""
     orders: tuple[str, ...]
     """Whether the order agrees, a sentence for each metric."""
     notes: tuple[str, ...]
@@ -79,6 +81,7 @@ def _table(
         beside=_beside(part.published),
         header=("", *(title for metric in part.metrics for title in _columns(metric, with_verdict=with_verdict))),
         rows=tuple(_rows(part, decimals, with_verdict=with_verdict)),
+        num_columns=3 if with_verdict else 2,
         orders=tuple(f"{m.metric.title}: {verdict(m, one_seed=one_seed)}" for m in part.metrics),
         notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
     )
@@ -178,9 +181,8 @@ def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
     alone = [row.label for index, row in enumerate(part.section.rows) if not _is_published(part, index)]
     if alone:
         yield f"Not in the paper, and in no order here: {', '.join(alone)}."
-    lacking = _lacking(part)
-    if lacking:
-        yield f"In the paper, and not among our rows: {', '.join(lacking)}."
+    if part.lacking:
+        yield f"In the paper, and not among our rows: {', '.join(part.lacking)}."
     values = [(row.label, metric, row.published) for metric in part.metrics for row in metric.rows if row.published]
     for label in dict.fromkeys(label for label, _, _ in values):
         changes = [_change(metric, value) for own, metric, value in values if own == label and value.correction]
@@ -188,13 +190,6 @@ def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
             yield f"{label}: the paper's camera-ready text prints {', '.join(changes)}; compared is arXiv v1."
     if {value.source for _, _, value in values} == {"camera_ready"}:
         yield "Printed in the paper's camera-ready text only."
-
-
-def _lacking(part: PartComparison) -> list[str]:
-    """The paper's rows that none of ours stands beside."""
-    labels = [row.label for row in part.section.rows]
-    joined = {*labels, *(label.partition("=")[2] for label in labels)}
-    return [row for row in part.published.rows if row not in joined]
 
 
 def _is_published(part: PartComparison, index: int) -> bool:
@@ -207,13 +202,22 @@ def _change(metric: MetricComparison, value: PublishedValue) -> str:
 
 
 def _beside(published: PublishedPart) -> str:
-    protocol = published.protocol
+    return f"Paper: {part_title(published)}: {protocol_text(published)}"
+
+
+def part_title(published: PublishedPart) -> str:
+    """ "Table 2, imagenet_512, guidance 1.5, page 8, section 4.4"."""
     named = [_table_title(published.table), published.part]
     named += [] if published.guidance is None else [f"guidance {published.guidance:g}"]
-    named += [protocol.place] if protocol.place else []
+    return ", ".join(filter(None, [*named, published.protocol.place]))
+
+
+def protocol_text(published: PublishedPart) -> str:
+    """How a part of the paper was trained and measured, in a sentence."""
+    protocol = published.protocol
     measured = [] if protocol.num_samples is None else [f"{protocol.num_samples:,} samples"]
-    said = "; ".join(filter(None, [protocol.setting, protocol.remark, ", ".join([*measured, protocol.sampling])]))
-    return f"Paper: {', '.join(named)}: {said}."
+    sampled = ", ".join(filter(None, [*measured, protocol.sampling]))
+    return f"{'; '.join(filter(None, [protocol.setting, protocol.remark, sampled]))}."
 
 
 def _table_title(name: str) -> str:

@@ -13,12 +13,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis import ledger, notices
 from analysis.address import ui_command, without_password
 from analysis.comparison import compare
-from analysis.comparison_text import TextComparison, terminal_text, text_comparison
+from analysis.comparison_text import terminal_text, text_comparison
 from analysis.drawing import DARK, LIGHT, draw
 from analysis.figures import Chart, collect_convergence, collect_losses
+from analysis.latex import latex_table
 from analysis.layouts import Section, lay_out
-from analysis.markup import latex_table, markdown_comparison, markdown_table
+from analysis.markdown import markdown_comparison, markdown_table
 from analysis.measurements import measure
+from analysis.paper_folder import paper_files
 from analysis.plan_types import PlanFile
 from analysis.protocol_tables import protocol_table, sampling_table
 from analysis.publish import publish
@@ -84,12 +86,9 @@ def comparison_with_paper(plan: PlanFile) -> str:
         return ""
     records = read_records(plan)
     sections = lay_out(plan, measure(plan, records), records)
-    comparison = _comparison(plan, sections) if any(_cells(sections)) else None
+    any_value = any(_cells(sections))
+    comparison = text_comparison(plan, sections, compare(plan, sections)) if any_value else None
     return terminal_text(comparison) if comparison else ""
-
-
-def _comparison(plan: PlanFile, sections: Sequence[Section]) -> TextComparison | None:
-    return text_comparison(plan, sections, compare(plan, sections))
 
 
 def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, bytes]:
@@ -97,7 +96,8 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
     measurements = measure(plan, records)
     sections = lay_out(plan, measurements, records)
     tables = text_tables(plan, sections)
-    comparison = _comparison(plan, sections)
+    compared = compare(plan, sections)
+    comparison = text_comparison(plan, sections, compared)
     convergence = collect_convergence(plan, measurements, records)
     losses = collect_losses(plan, records)
     samples = collect_samples(plan, records)
@@ -110,6 +110,7 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
     }
     if comparison:
         files["comparison.md"] = markdown_comparison(comparison).encode()
+    files |= paper_files(plan, sections, tables, compared, comparison)
     for name, figure in figures.items():
         files[f"figures/{name}.png"] = draw(figure.chart, "png")
         files[f"figures/{name}.svg"] = draw(figure.chart, "svg") if figure.chart.caption else figure.light

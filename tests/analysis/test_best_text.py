@@ -55,8 +55,8 @@ def test_of_one_seed_only_the_samples_speak() -> None:
 
 
 def test_where_nothing_is_separable_the_sentence_says_so() -> None:
-    assert notes({"a": (1.0,), "b": (2.0,)}, (0,))[0].startswith(
-        "FD-Lite0: not separable from the best (a): all other rows ("
+    assert notes({"a": (1.0,), "b": (2.0,)}, (0,))[0] == (
+        "FD-Lite0: not separable from the best (a): all other rows (one seed, and no error of samples is known)."
     )
 
 

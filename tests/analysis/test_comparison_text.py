@@ -11,7 +11,7 @@ import pytest
 from analysis.comparison import Order, compare
 from analysis.comparison_text import TextComparison, metric_title, order_sentence, terminal_text, text_comparison
 from analysis.layouts import lay_out
-from analysis.markup import markdown_comparison
+from analysis.markdown import markdown_comparison
 from analysis.measurements import measure
 from analysis.plan_file import parse_plan
 from analysis.plan_types import PlanFile

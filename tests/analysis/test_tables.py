@@ -12,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from analysis.about import parse_about
+from analysis.latex import escape_latex, latex_table
 from analysis.layouts import Cell, lay_out
-from analysis.markup import escape_latex, escape_markdown, latex_table, markdown_table
+from analysis.markdown import escape_markdown, markdown_table
 from analysis.measurements import measure
 from analysis.plan_file import parse_plan
 from analysis.plan_types import PlanFile
@@ -39,8 +40,8 @@ def tables_of(plan: PlanFile, records: Mapping[str, Record]) -> tuple[TextTable,
 
 
 LATEX_LEGEND = (
-    r"\multicolumn{6}{l}{\footnotesize $\pm$: 95\% interval of the error of finite samples, of one seed; "
-    r"what another seed would give is not in it.} \\"
+    r"\multicolumn{6}{p{0.95\linewidth}}{\footnotesize $\pm$: 95\% interval of the error of finite samples, of one "
+    r"seed; what another seed would give is not in it.} \\"
 )
 RECORDS = {
     "floor": Record("done", {"fd": 1.25, "accuracy": 0.97}),
@@ -68,7 +69,9 @@ def test_latex_is_as_written_by_hand() -> None:
     assert lines[1:3] == [r"\begin{tabular}{lrrrrr}", r"\toprule"]
     assert lines[3].startswith(r" & FD-Lite0 $\downarrow$ & label accuracy $\uparrow$ & training steps")
     assert r"DFM & \textbf{27.18} & \textbf{0.750} & 200 & 2.00 $\times$ 10\textsuperscript{11} & 40 \\" in lines
-    assert lines[-3:] == [r"\bottomrule", LATEX_LEGEND, r"\end{tabular}"]
+    assert lines[-5] == r"\bottomrule"
+    assert lines[-3] == LATEX_LEGEND
+    assert lines[-1] == r"\end{tabular}"
 
 
 def with_errors(plan: PlanFile) -> dict[str, Record]:

@@ -1,0 +1,86 @@
+r"""Tables as LaTeX for \input in a paper; they need the package booktabs. Every text is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from analysis.best_text import SEPARATION_LEGEND
+from analysis.comparison_text import ComparisonTable, TextComparison
+from analysis.plan_types import PlanFile
+from analysis.tables import TextCell, TextTable, uncertainty_legend
+
+_WRAPPED = r"p{0.95\linewidth}"
+_OURS = "ours"
+
+
+def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+    """The whole table, one part below the other."""
+    width = len(tables[0].header) if tables else 1
+    lines = [_comment(plan.title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    if tables:
+        lines.append(_ampersands(map(escape_latex, tables[0].header)))
+    for table in tables:
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
+        lines += [_across(width, rf"\textbf{{{escape_latex(flag)}}}") for flag in table.flags]
+        lines += _rows(table.rows)
+    notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), SEPARATION_LEGEND]
+    return "\n".join([*lines, *_ending(width, notes)])
+
+
+def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
+    """One part beside the paper: for each metric ours, the paper's and, where values compare, the verdict.
+
+    Args: comparison: what the part is of, for the notes that hold for all its parts.
+    """
+    width, group = len(table.header), table.num_columns
+    starts = range(1, width, group)
+    named = [rf"\multicolumn{{{group}}}{{c}}{{{escape_latex(table.header[start])}}}" for start in starts]
+    rules = " ".join(rf"\cmidrule(lr){{{start + 1}-{start + group}}}" for start in starts)
+    columns = [title for start in starts for title in (_OURS, *table.header[start + 1 : start + group])]
+    lines = [_comment(f"{table.title}. {table.beside}"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines += [_ampersands(["", *named]), rules, _ampersands(["", *map(escape_latex, columns)]), r"\midrule"]
+    lines += _rows(table.rows)
+    return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
+
+
+def _comment(text: str) -> str:
+    return f"% {' '.join(text.split())}; needs \\usepackage{{booktabs}}"
+
+
+def _rows(rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:
+    return (_ampersands(_decorated(cell) for cell in row) for row in rows)
+
+
+def _decorated(cell: TextCell) -> str:
+    return rf"\textbf{{{escape_latex(cell.text)}}}" if cell.best else escape_latex(cell.text)
+
+
+def _ampersands(cells: Iterable[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _across(width: int, text: str) -> str:
+    return rf"\multicolumn{{{width}}}{{{_WRAPPED}}}{{{text}}} \\"
+
+
+def _ending(width: int, notes: Iterable[str]) -> Iterator[str]:
+    yield r"\bottomrule"
+    yield from (_across(width, rf"\footnotesize {escape_latex(note)}") for note in notes)
+    yield from (r"\end{tabular}", "")
+
+
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
+_LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # after the line end of a table, [ and * would be its arguments
+    "±": r"$\pm$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--",
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    text = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_LOWERED)}}}", text)

@@ -1,0 +1,105 @@
+"""The table as Markdown and as LaTeX, the comparison as Markdown; every label escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from analysis.best_text import SEPARATION_LEGEND
+from analysis.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text
+from analysis.plan_types import PlanFile
+from analysis.published import PublishedPart
+from analysis.tables import TextCell, TextTable, uncertainty_legend
+
+_BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+
+
+def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+    """The table as GitHub-flavoured Markdown."""
+    lines = [f"# {escape_markdown(plan.title)}", ""]
+    for table in tables:
+        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table)]
+    return "\n".join([*lines, *_markdown_legend(plan)])
+
+
+def _markdown_part(table: TextTable) -> Iterator[str]:
+    """Flags, rows and notes of a part."""
+    for flag in table.flags:
+        yield from (f"**{escape_markdown(flag)}**", "")
+    yield from (*_markdown_rows(table.header, table.rows), "")
+    for note in table.notes:
+        yield from (f"- {escape_markdown(note)}", "")
+
+
+def _markdown_legend(plan: PlanFile) -> Iterator[str]:
+    for metric in plan.metrics:
+        yield f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  "
+    yield from (f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))} {SEPARATION_LEGEND}", "")
+
+
+def markdown_comparison(comparison: TextComparison) -> str:
+    """The sweep beside the paper as GitHub-flavoured Markdown."""
+    lines = [f"# {escape_markdown(comparison.title)}", "", *_markdown_notes(comparison)]
+    for table in comparison.tables:
+        lines += ["", f"## {escape_markdown(table.title)}", "", *_markdown_beside(table)]
+    return "\n".join([*lines, "", _BEST_OF_COLUMN, ""])
+
+
+def _markdown_notes(comparison: TextComparison) -> Iterator[str]:
+    return (f"{escape_markdown(note)}  " for note in comparison.notes)
+
+
+def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
+    """What of the paper it is, rows and notes of a part."""
+    yield from (escape_markdown(table.beside), "", *_markdown_rows(table.header, table.rows), "")
+    yield from (f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes))
+
+
+def markdown_of_part(plan: PlanFile, table: TextTable, comparison: TextComparison | None) -> str:
+    """One part as a page of its own: ours, then beside the paper.
+
+    Args: comparison: of this part alone; None if the paper has no such part.
+    """
+    lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_legend(plan)]
+    for beside in comparison.tables if comparison else ():
+        notes = _markdown_notes(comparison) if comparison else ()
+        lines += ["## Beside the paper", "", *notes, "", *_markdown_beside(beside), "", _BEST_OF_COLUMN, ""]
+    return "\n".join(lines)
+
+
+def markdown_published(parts: Sequence[PublishedPart]) -> str:
+    """Numbers of the paper, with how they were measured."""
+    lines = ["# What the paper prints", ""]
+    for part in parts:
+        lines += [f"## {escape_markdown(part_title(part))}", "", escape_markdown(protocol_text(part)), ""]
+        rows = ((row, *(_printed(part, row, metric) for metric in part.metrics)) for row in part.rows)
+        header = ("", *map(metric_title, part.metrics))
+        lines += [*_markdown_rows(header, [[TextCell(text) for text in row] for row in rows]), ""]
+    return "\n".join(lines)
+
+
+def _printed(part: PublishedPart, row: str, metric: str) -> str:
+    value = part.values[row, metric]
+    later = "" if value.correction is None else f" (camera-ready {value.correction})"
+    return f"{value.printed}{later}"
+
+
+def _markdown_rows(header: Sequence[str], rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:
+    yield _pipes(map(escape_markdown, header))
+    yield _pipes([":--", *["--:"] * (len(header) - 1)])
+    yield from (_pipes(_decorated(cell, escape_markdown, "**{}**") for cell in row) for row in rows)
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _decorated(cell: TextCell, escape: Callable[[str], str], bold: str) -> str:
+    return bold.format(escape(cell.text)) if cell.best else escape(cell.text)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in a table cell too."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", text)
