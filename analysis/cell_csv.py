@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.comparison import MetricComparison, PartComparison
 from analysis.intervals import sampling_variance, variance
-from analysis.layouts import Cell, Row, Section
+from analysis.layouts import Cell, Section
 from analysis.plan_types import Metric
 from analysis.published import PublishedPart, published_parts
 from analysis.separation import Separation
@@ -52,6 +52,7 @@ def _text(columns: tuple[str, ...], lines: list[Line]) -> str:
 
 def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Line]:
     beside = {found.metric.name: found for found in compared.metrics} if compared else {}
+    from_best = [_differences(found) for found in section.separations]
     for place, row in enumerate(section.rows):
         for index, found in enumerate(section.comparability):
             cell, metric = row.cells[index], found.metric
@@ -61,7 +62,7 @@ def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Li
                 "part": section.part.name,
                 "row": row.label,
                 **_cell_line(metric, cell),
-                **_best_line(section.separations[index], row),
+                **from_best[index].get(row.label, {}),
                 "step": row.step,
                 "training_flops": row.training_flops,
                 "evaluations_per_image": row.num_evaluations,
@@ -87,15 +88,15 @@ def _cell_line(metric: Metric, cell: Cell) -> Line:
     }
 
 
-def _best_line(found: Separation | None, row: Row) -> Line:
-    differences = found.differences if found else ()
-    difference = next((difference for difference in differences if difference.row == row.label), None)
-    if difference is None:
-        return {}
+def _differences(found: Separation | None) -> dict[str, Line]:
+    """Of each row that was compared with the best one."""
     return {
-        "difference_from_best": difference.mean,
-        "holm_p": difference.adjusted_p,
-        "separable_from_best": "yes" if difference.separable else "no",
+        difference.row: {
+            "difference_from_best": difference.mean,
+            "holm_p": difference.adjusted_p,
+            "separable_from_best": "yes" if difference.separable else "no",
+        }
+        for difference in (found.differences if found else ())
     }
 
 

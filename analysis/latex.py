@@ -45,7 +45,7 @@ def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
 
 
 def _comment(text: str) -> str:
-    return f"% {' '.join(text.split())}; needs \\usepackage{{booktabs}}"
+    return f"% {' '.join(text.split()).rstrip('.')}; needs \\usepackage{{booktabs}}"
 
 
 def _rows(rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:

@@ -40,6 +40,8 @@ class Cell:
     """What the interval is of."""
     digests: tuple[str, ...] = ()
     """Of the evaluate tasks, for each seed: where the number comes from."""
+    unfinished: CellStatus | None = None
+    """Beside a mean: the worst that happened to the seeds that are not in it."""
 
     @property
     def finite(self) -> bool:
@@ -140,16 +142,14 @@ def aggregate(measurements: Sequence[Measurement]) -> Cell:
     protocols = tuple(m.protocols for m in measurements)
     digests = tuple(dict.fromkeys(m.digest for m in measurements))
     values = tuple(SeedValue(m.seed, m.value, m.standard_error) for m in measurements if m.value is not None)
-    if not values:
-        found = {m.status for m in measurements}
-        worst: CellStatus = next((status for status in _WORST_FIRST if status in found), "missing")
-        return Cell(worst, num_seeds=len(measurements), protocols=protocols, digests=digests)
-    return _cell_of(values, len(measurements), protocols, digests)
+    found = {m.status for m in measurements}
+    worst: CellStatus = next((status for status in _WORST_FIRST if status in found), "missing")
+    cell = _cell_of(values) if values else Cell(worst)
+    unfinished = worst if values and worst != "done" else None
+    return replace(cell, num_seeds=len(measurements), protocols=protocols, digests=digests, unfinished=unfinished)
 
 
-def _cell_of(
-    values: tuple[SeedValue, ...], num_seeds: int, protocols: tuple[ProtocolPair, ...], digests: tuple[str, ...]
-) -> Cell:
+def _cell_of(values: tuple[SeedValue, ...]) -> Cell:
     """The cell of some values, at least one."""
     uncertainty = uncertainty_of_mean(values)
     return Cell(
@@ -157,11 +157,9 @@ def _cell_of(
         mean([value.value for value in values]),
         uncertainty.half_width if uncertainty else None,
         len(values),
-        num_seeds,
-        protocols=protocols,
+        len(values),
         values=values,
         basis=uncertainty.basis if uncertainty else None,
-        digests=digests,
     )
 
 
@@ -220,4 +218,4 @@ def floor_cell(metric: Metric, task: FloorTask, record: Record) -> Cell:
         awaited = metric.name in task.protocols and record.status != "done"
         return Cell(record.status, protocols=protocols) if awaited else Cell("not planned")
     only = SeedValue(0, value, standard_error(record, metric.name))
-    return _cell_of((only,), 1, protocols, (task.digest,))
+    return replace(_cell_of((only,)), protocols=protocols, digests=(task.digest,))

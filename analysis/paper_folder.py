@@ -58,7 +58,7 @@ def _guide(plan: PlanFile) -> Iterator[str]:
 
 def _links(files: dict[str, str], name: str) -> list[str]:
     endings = (".md", ".csv", ".tex", "-beside-paper.tex")
-    return [f"[{name}{ending}](<{name}{ending}>)" for ending in endings if f"{name}{ending}" in files]
+    return [f"[{name}{ending}]({name}{ending})" for ending in endings if f"{name}{ending}" in files]
 
 
 _REMARKS = r"""| all that the paper prints | [published.md](published.md), [published.csv](published.csv) |

@@ -118,7 +118,8 @@ def cell_text(cell: Cell, decimals: int) -> TextCell:
     if cell.half_width is not None:
         text += f" ± {_spread_text(cell.half_width, decimals)}"
     if cell.num_values < cell.num_seeds:
-        text += f" (n={cell.num_values} of {cell.num_seeds})"
+        stopped = f"; {cell.unfinished}" if cell.unfinished in ("failed", "running") else ""
+        text += f" (n={cell.num_values} of {cell.num_seeds}{stopped})"
     elif cell.num_seeds > 1:
         text += f" (n={cell.num_seeds})"
     return TextCell(text, cell.best)

@@ -61,6 +61,16 @@ def test_of_several_seeds_without_a_value_the_worst_status_shows() -> None:
     assert first_section(make_plan(seeds=(0, 1, 2)), records).rows[1].cells[0].status == "failed"
 
 
+def test_beside_a_mean_stands_the_worst_that_happened_to_the_other_seeds() -> None:
+    plan = make_plan(seeds=(0, 1, 2))
+    records = {evaluate_digest("DFM", 200, 0): done(4.0), evaluate_digest("DFM", 200, 1): Record("running")}
+    assert first_section(plan, records).rows[1].cells[0].unfinished == "running"
+    records[evaluate_digest("DFM", 200, 2)] = Record("failed")
+    assert first_section(plan, records).rows[1].cells[0].unfinished == "failed"
+    whole = {evaluate_digest("DFM", 200, seed): done(4.0) for seed in (0, 1, 2)}
+    assert first_section(plan, whole).rows[1].cells[0].unfinished is None
+
+
 def test_a_done_run_without_the_metric_leaves_the_cell_missing() -> None:
     records = {evaluate_digest("DFM", 200): Record("done", {"accuracy": 0.5})}
     assert [cell.status for cell in first_section(make_plan(), records).rows[1].cells] == ["missing", "done"]

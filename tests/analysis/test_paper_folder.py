@@ -59,10 +59,10 @@ def test_each_part_has_its_files_and_the_readme_links_all_of_them() -> None:
         "README.md", "published.csv", "published.md",
         "01-one-part.md", "01-one-part.csv", "01-one-part.tex", "02-two.md", "02-two.csv", "02-two.tex",
     }  # fmt: skip
-    linked = re.findall(r"\]\(<?([^)>]+)>?\)", files["README.md"])
+    linked = re.findall(r"\]\(([^)]+)\)", files["README.md"])
     assert set(linked) == set(files) - {"README.md"}
     beside = files_of(*half_finished())
-    assert "01-main-beside-paper.tex" in re.findall(r"\]\(<?([^)>]+)>?\)", beside["README.md"])
+    assert "01-main-beside-paper.tex" in re.findall(r"\]\(([^)]+)\)", beside["README.md"])
 
 
 def test_the_same_numbers_give_the_same_bytes() -> None:
@@ -123,5 +123,6 @@ def test_a_half_finished_part_is_a_half_filled_table() -> None:
     text = files_of(*half_finished())["01-main.md"]
     assert "| cascaded | failed | failed |" in text
     assert "(n=2 of 3)" in text
+    assert "running" not in text, "of a cell without a value the worst shows"
     assert "## Beside the paper" in text
     assert "Kendall's tau 1.00 (n = 3 rows; 95% interval" in text

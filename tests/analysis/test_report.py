@@ -105,6 +105,15 @@ def test_a_half_finished_sweep_gives_a_half_filled_table(database: Database, tmp
     assert "out of memory on &lt;worker 3&gt;" in (tmp_path / "report/report.html").read_text()
 
 
+def test_long_labels_break_on_the_page_after_separators_only() -> None:
+    label = "training.first_stage_probability=0.9"
+    page = render_report(make_plan(parts={"p": (label, "b")}), {})["report.html"].decode()
+    assert '<th scope="row">training.<wbr>first_<wbr>stage_<wbr>probability=<wbr>0.9</th>' in section_of(
+        page, "results"
+    )
+    assert "tbody th { font-weight: 400; overflow-wrap: break-word;" in page
+
+
 def test_an_empty_database_gives_a_report_of_missing_cells(database: Database, tmp_path: Path) -> None:
     written = write_report(make_plan(uri=database.uri), str(tmp_path / "report"))
     assert (written.num_filled, written.num_cells) == (0, 4)

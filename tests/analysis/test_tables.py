@@ -249,6 +249,8 @@ def test_text_is_escaped(text: str, markdown: str, latex: str) -> None:
         (Cell("done", 12.344, 0.5, 3, 3), "12.34 ± 0.50 (n=3)"),
         (Cell("done", 12.344, 0.5, 2, 3), "12.34 ± 0.50 (n=2 of 3)"),
         (Cell("done", 12.344, None, 1, 3), "12.34 (n=1 of 3)"),
+        (Cell("done", 12.344, None, 1, 3, unfinished="failed"), "12.34 (n=1 of 3; failed)"),
+        (Cell("done", 12.344, None, 1, 3, unfinished="missing"), "12.34 (n=1 of 3)"),
         (Cell("done", 12.344, 0.126, 1, 1), "12.34 ± 0.13"),
         (Cell("done", 12.344, 0.0, 1, 1), "12.34 ± 0.00"),
         (Cell("done", 12.344, 0.004, 1, 1), "12.34 ± <0.01"),
