@@ -48,6 +48,15 @@ def without_password(uri: str) -> str:
     return uri if parts.password is None else uri.replace(f":{parts.password}@", ":***@", 1)
 
 
+def run_url(uri: str, experiment_id: str, run_id: str) -> str:
+    """The page of a run; empty where MLflow is a database, whose pages have no address before somebody serves it."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"http", "https"}:
+        return ""
+    host = parts.netloc.rpartition("@")[2]  # a user's name and password are not for a link
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def ui_command(uri: str) -> str | None:
     """The shell command that shows a database in a browser; None for a server, which is opened as it is."""
     if urlsplit(uri).scheme in {"http", "https"}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from analysis.protocols import Protocol
@@ -167,6 +167,8 @@ class PlanFile:
     published: TableCounterpart | None = None
     equal_compute: bool = True
     """False if the sweep allows rows of unequal training compute in one part."""
+    payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
 
     @property
     def kinds(self) -> dict[str, TaskKind]:

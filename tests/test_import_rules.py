@@ -21,7 +21,7 @@ FORBIDDEN = {
 FORBIDDEN_EVERYWHERE = {"torchvision", "timm"}
 OWNERS = {
     "deepspeed": {"orchestration/deepspeed_engine.py"},
-    "mlflow": {"orchestration/tracking.py", "analysis/records.py"},
+    "mlflow": {"orchestration/tracking.py", "analysis/server.py"},
     "optuna": {"orchestration/study.py"},
 }
 HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux")

@@ -245,6 +245,9 @@ class Database:
         run_id = str(self.client.create_run(self._experiment, start_time=self.tick(), tags=named).info.run_id)
         for name, value in (metrics or {}).items():
             self.client.log_metric(run_id, name, value, timestamp=self.tick(), step=step)
+        if status in {"done", "failed"}:
+            ended = {"done": "FINISHED", "failed": "FAILED"}[status]
+            self.client.set_terminated(run_id, ended, end_time=self.tick())
         for name, data in (files or {}).items():
             self.client.log_text(run_id, data.decode(), name) if name.endswith("json") else self._image(
                 run_id, name, data

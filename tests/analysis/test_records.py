@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import server
 from analysis.about import About
 from analysis.address import ui_command, without_password
 from analysis.errors import UserError
@@ -128,19 +129,9 @@ def test_tasks_of_every_kind_have_records(database: Database) -> None:
 
 
 def test_more_runs_than_a_page_are_all_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow import MlflowClient
-
-    original = MlflowClient.search_runs
-    monkeypatch.setattr(
-        MlflowClient,
-        "search_runs",
-        lambda self, ids, max_results, page_token: original(  # noqa: ARG005
-            self, ids, max_results=1, page_token=page_token
-        ),
-    )
-    for row in ("flow matching", "DFM"):
-        database.run(train_digest(row))
-    assert len(read_records(make_plan(uri=database.uri))) == 2
+    monkeypatch.setattr(server, "_PAGE", 2)
+    names = {database.run(train_digest(row)) for row in "abcde"}
+    assert {run.run_id for run in server.Server(database.uri).runs("1")} == names
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://user:secret@127.0.0.1:1/x"])

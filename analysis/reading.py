@@ -1,0 +1,204 @@
+"""Reads what MLflow holds for a plan: from the database where that is proven equal, else over the public API, and of
+runs that ended and were read before nothing again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from analysis import database, server
+from analysis.about import About, json_object, parse_about
+from analysis.address import check_reachable, run_url, unreachable
+from analysis.known import KnownRuns
+from analysis.plan_types import PlanFile, TaskKind
+from analysis.points import Points
+from analysis.reading_cache import ReadingCache, cache_folder
+from analysis.records import Record
+from analysis.run_choice import (
+    candidates,
+    curve_notes,
+    deleted_notes,
+    duplicate_note,
+    impostor_note,
+    status_notes,
+    status_of,
+    strangers_note,
+)
+from analysis.runs import History, Run, RunSource
+
+_FAILURE_TAG, _WARNING_TAG = "failure", "warning"
+_IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real.png"}
+_PROVENANCE, _ABOUT, _TASK = "provenance.json", "about.json", "task.json"
+_MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SAMPLE = 20
+"""Newest runs that the API is asked for, beside which what the database says is laid."""
+_LOG = logging.getLogger("analysis")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read for a plan."""
+
+    records: dict[str, Record]
+    """By digest; a digest nothing was recorded for is absent."""
+    notes: tuple[str, ...] = ()
+    """What a reader has to know of the experiment as a whole."""
+    runs: tuple[Run, ...] = ()
+    """All runs of the experiment, deleted ones too."""
+    experiment_id: str = ""
+    """MLflow's; "" if there is no such experiment."""
+
+
+def read(plan: PlanFile) -> Reading:
+    """What MLflow holds for a plan now.
+
+    Raises: UserError if the tracking server or database cannot be reached; that is known within a minute.
+    """
+    check_reachable(plan.tracking_uri)
+    try:
+        api = server.Server(plan.tracking_uri)
+        found = api.experiment(plan.experiment)
+        if found is None:
+            return Reading({}, (f"The tracking server has no experiment {plan.experiment!r}: nothing is recorded.",))
+        source, runs = _source(api, plan.tracking_uri, found.id)
+        folder = cache_folder()
+        cache = ReadingCache(folder, plan.tracking_uri, found.id) if folder else None
+        with KnownRuns(source, api, cache, runs) as known:
+            records = _records(plan, known, runs, found.id)
+        notes = [strangers_note(plan, runs)]
+        if found.deleted:
+            notes.append(
+                f"The experiment {plan.experiment!r} was deleted in MLflow; what it holds is read all the same."
+            )
+        return Reading(records, tuple(filter(None, notes)), tuple(runs), found.id)
+    except server.FAILURES as error:
+        raise unreachable(plan.tracking_uri, str(error).partition("\n")[0] or type(error).__name__) from error
+
+
+def _source(api: server.Server, uri: str, experiment_id: str) -> tuple[RunSource, list[Run]]:
+    """The database, if it is of a kind that is proven and says what the API says; else the API."""
+    if urlsplit(uri).scheme.split("+")[0] not in database.PROVEN:
+        return api, api.runs(experiment_id)
+    try:
+        direct = database.Database(uri)
+        runs = direct.runs(experiment_id)
+        if _agree(api, direct, experiment_id, {run.run_id: run for run in runs}):
+            return direct, runs
+        reason = "its tables say something else than the API"
+    except database.FAILURES as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    _LOG.warning("the tracking database is read through MLflow's API, which takes longer: %s", reason)
+    return api, api.runs(experiment_id)
+
+
+def _agree(api: server.Server, direct: RunSource, experiment_id: str, runs: Mapping[str, Run]) -> bool:
+    """Whether the newest runs, and the last history among them, are the same; those that run may change meanwhile."""
+    sample = [run for run in api.newest_runs(experiment_id, _SAMPLE) if run.ended]
+    sample = [run for run in sample if run.run_id not in runs or runs[run.run_id].ended]
+    if any(repr(_comparable(run)) != repr(_comparable(runs.get(run.run_id))) for run in sample):
+        return False
+    histories = [History(run, key) for run in sample for key in run.metrics if is_loss(key)][:1]
+    both = (dict(source.histories(histories)) for source in (api, direct))
+    first, second = ([points.to_bytes() for points in found.values()] for found in both)
+    return first == second
+
+
+def _comparable(run: Run | None) -> Any:
+    """A run in an order of its own; NaN equals NaN in its text."""
+    if run is None:
+        return None
+    maps = (sorted(run.tags.items()), sorted(run.metrics.items()), sorted(run.params.items()))
+    return run.run_id, run.name, run.status, run.start_time, run.end_time, run.artifact_uri, maps
+
+
+def is_loss(key: str) -> bool:
+    """Whether a metric of a training is a loss, whose history is read."""
+    return key == "loss" or key.startswith("loss_")
+
+
+def _records(plan: PlanFile, known: KnownRuns, runs: list[Run], experiment_id: str) -> dict[str, Record]:
+    believed, notes = _believed(plan, known, candidates(plan, runs))
+    histories = [
+        History(run, key)
+        for digest, (run, _) in believed.items()
+        if plan.kinds[digest] == "train"
+        for key in sorted(run.metrics)
+        if is_loss(key)
+    ]
+    curves: dict[str, dict[str, Points]] = {}
+    for history, points in known.histories(histories):
+        curves.setdefault(history.run.run_id, {})[history.key] = points
+    records = {
+        digest: _record(plan, digest, run, files, curves.get(run.run_id, {}), tuple(notes[digest]), experiment_id)
+        for digest, (run, files) in believed.items()
+    }
+    for digest, note in deleted_notes(runs).items():
+        if digest in plan.kinds and digest not in records:
+            records[digest] = Record("missing", notes=(*notes.get(digest, ()), note))
+    return {**records, **{d: Record("missing", notes=tuple(n)) for d, n in notes.items() if n and d not in records}}
+
+
+_Believed = dict[str, tuple[Run, Mapping[str, bytes]]]
+
+
+def _believed(plan: PlanFile, known: KnownRuns, found: dict[str, list[Run]]) -> tuple[_Believed, dict[str, list[str]]]:
+    """The run that speaks for each digest with its files, and notes; a run that did something else speaks for none."""
+    kinds, believed = plan.kinds, _Believed()
+    notes: dict[str, list[str]] = {digest: [] for digest in found}
+    left = dict(found)
+    while left:
+        first = {digest: runs[0] for digest, runs in left.items()}
+        files = {run.run_id: files for run, files in known.files([(r, _wanted(kinds[d])) for d, r in first.items()])}
+        again: dict[str, list[Run]] = {}
+        for digest, run in first.items():
+            did = json_object(files[run.run_id].get(_TASK, b""))
+            if did is not None and did != plan.payloads.get(digest, did):
+                notes[digest].append(impostor_note(run))
+                again |= {digest: left[digest][1:]} if left[digest][1:] else {}
+                continue
+            believed[digest] = run, files[run.run_id]
+            notes[digest].extend(status_notes(run, kinds[digest]))
+            notes[digest].extend(filter(None, [duplicate_note(plan, run, left[digest][1:])]))
+        left = again
+    return dict(sorted(believed.items())), notes
+
+
+def _wanted(kind: TaskKind) -> frozenset[str]:
+    optional = (_IMAGES[kind],) if kind in _IMAGES else ()
+    return frozenset({_PROVENANCE, _TASK, *optional, *((_ABOUT,) if kind in _MEASURING else ())})
+
+
+def _record(
+    plan: PlanFile,
+    digest: str,
+    run: Run,
+    files: Mapping[str, bytes],
+    curves: Mapping[str, Points],
+    notes: tuple[str, ...],
+    experiment_id: str,
+) -> Record:
+    image = files.get(_IMAGES.get(plan.kinds[digest], ""))
+    return Record(
+        status=status_of(run),
+        metrics=dict(sorted(run.metrics.items())),
+        curves=dict(sorted(curves.items())),
+        image=image if image is not None and image.startswith(_PNG_SIGNATURE) else None,
+        about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),
+        provenance=_parsed(files.get(_PROVENANCE, b"{}")),
+        failure=run.tags.get(_FAILURE_TAG) or None,
+        warning=run.tags.get(_WARNING_TAG) or None,
+        run_id=run.run_id,
+        url=run_url(plan.tracking_uri, experiment_id, run.run_id),
+        notes=(*notes, *curve_notes(curves)),
+    )
+
+
+@lru_cache(maxsize=256)
+def _parsed(provenance: bytes) -> Mapping[str, Any]:
+    """Thousands of runs say the same of where they ran."""
+    return json_object(provenance) or {}

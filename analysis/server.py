@@ -1,0 +1,105 @@
+"""Runs over MLflow's public API, the only way to a server and the measure of any other. The only file with mlflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from analysis.points import Points, as_logged
+from analysis.runs import Experiment, History, Run
+
+FAILURES = (MlflowException, OSError, ImportError)
+"""What a server or database that cannot be read raises."""
+_PAGE = 1000
+_THREADS_TO_A_SERVER = 8
+
+
+class Server:
+    """The runs behind a tracking URI. Methods raise one of `FAILURES`."""
+
+    def __init__(self, uri: str) -> None:
+        self._client = MlflowClient(tracking_uri=uri)
+        remote = urlsplit(uri).scheme in {"http", "https"}
+        self._threads = _THREADS_TO_A_SERVER if remote else 1
+
+    def experiment(self, name: str) -> Experiment | None:
+        """The experiment of a name; None if there is none."""
+        found = self._client.get_experiment_by_name(name)
+        return None if found is None else Experiment(found.experiment_id, found.lifecycle_stage == "deleted")
+
+    def runs(self, experiment_id: str) -> list[Run]:
+        """See `RunSource`."""
+        found: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [experiment_id], run_view_type=ViewType.ALL, max_results=_PAGE, page_token=token
+            )
+            found.extend(map(_plain, page))
+            token = page.token
+            if not token:
+                return found
+
+    def newest_runs(self, experiment_id: str, most: int) -> list[Run]:
+        """The runs that were started last."""
+        return [_plain(run) for run in self._client.search_runs([experiment_id], max_results=most)]
+
+    def histories(self, wanted: Sequence[History]) -> Iterator[tuple[History, Points]]:
+        """See `RunSource`."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            yield from zip(wanted, pool.map(self._history, wanted), strict=True)
+
+    def _history(self, wanted: History) -> Points:
+        points = self._client.get_metric_history(wanted.run.run_id, wanted.key)
+        return Points.newest(
+            np.array([point.step for point in points], np.int64),
+            np.array([point.timestamp for point in points], np.int64),
+            np.array([point.value for point in points], np.float64),
+        )
+
+    def files(self, wanted: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, dict[str, bytes]]]:
+        """See `FileSource`."""
+        with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(self._threads) as pool:
+            found = pool.map(lambda item: self._files(item[0], frozenset(item[1]), Path(scratch)), wanted)
+            for (run, _), files in zip(wanted, found, strict=True):
+                yield run, files
+
+    def _files(self, run: Run, names: frozenset[str], scratch: Path) -> dict[str, bytes]:
+        folder = scratch / run.run_id
+        folder.mkdir(exist_ok=True)
+        present = [entry.path for entry in self._client.list_artifacts(run.run_id) if entry.path in names]
+        return {
+            name: Path(self._client.download_artifacts(run.run_id, name, str(folder))).read_bytes() for name in present
+        }
+
+
+def _plain(run: Any) -> Run:
+    """Keys and values are interned: thousands of runs share them."""
+    info, data = run.info, run.data
+    return Run(
+        info.run_id,
+        info.run_name or "",
+        info.status,
+        info.start_time,
+        info.end_time,
+        info.lifecycle_stage == "deleted",
+        info.artifact_uri or "",
+        {sys.intern(key): sys.intern(value) for key, value in data.tags.items()},
+        {sys.intern(key): as_logged(value) for key, value in data.metrics.items()},
+        {sys.intern(key): sys.intern(value) for key, value in data.params.items()},
+    )

@@ -1,0 +1,236 @@
+"""How long the analysis reads a large experiment: the first time, again, and as plain calls of MLflow would.
+
+    python benchmarks/analysis.py --runs 10000 --points 1000
+
+Every run is a training with a history of its loss, 60 params, 9 tags and 8 metrics; beside each tenth there is an
+evaluation with its protocols. The database is made by MLflow and filled by SQL. Each reading is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+_EXPERIMENT = "many runs"
+_BASE_MS = 1_700_000_000_000
+_NUM_PARAMS, _NUM_METRICS = 60, 7
+_EVALUATION_EVERY = 10
+_PROTOCOL = {
+    "metric": "fd", "network": "lite0 block10", "weights_sha256": "a5" * 32, "preprocessing": "bicubic to 112",
+    "num_samples": 500, "reference": "b7" * 32, "guidance": 1.0, "ema_decay": 0.999, "label_sampling": "balanced",
+    "settings": "",
+}  # fmt: skip
+_READINGS = {
+    "first": "the analysis, first time",
+    "again": "the analysis, again",
+    "plain": "search_runs + get_metric_history, paged",
+}
+
+
+def main() -> None:
+    given = _parser().parse_args()
+    if given.read:
+        _read(given.read, Path(given.folder))
+        return
+    with tempfile.TemporaryDirectory(prefix="dfm-analysis-", dir=given.folder) as made:
+        folder = Path(made)
+        began = time.perf_counter()
+        _make(folder, given.runs, given.points)
+        size = (folder / "mlflow.db").stat().st_size / 1e9
+        print(
+            f"{given.runs:,} trainings of {given.points:,} points, {_num_evaluations(given.runs):,} evaluations: ",
+            end="",
+        )
+        print(f"a database of {size:.2f} GB, made in {time.perf_counter() - began:.0f} s", flush=True)
+        print("| reading | seconds | peak memory (GB) | runs | points |\n|---|---|---|---|---|", flush=True)
+        for name in _READINGS:
+            if name in given.only:
+                print(_row(name, folder), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=1000, help="trainings")
+    parser.add_argument("--points", type=int, default=1000, help="of each loss")
+    parser.add_argument("--folder", help="where the database is made for a while; default: the system's")
+    parser.add_argument("--only", nargs="+", choices=list(_READINGS), default=list(_READINGS))
+    parser.add_argument("--read", choices=list(_READINGS), help=argparse.SUPPRESS)
+    return parser
+
+
+def _row(name: str, folder: Path) -> str:
+    command = [sys.executable, __file__, "--read", name, "--folder", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    numbers = f"{found['seconds']:.1f} | {found['gigabytes']:.2f} | {found['runs']:,} | {found['points']:,}"
+    return f"| {_READINGS[name]} | {numbers} |"
+
+
+def _read(name: str, folder: Path) -> None:
+    """One reading, imports included, as a line of JSON."""
+    import os
+
+    os.environ["DFM_ANALYSIS_CACHE"] = str(folder / "cache")
+    began = time.perf_counter()
+    runs, points = _plainly(folder) if name == "plain" else _as_analysis(folder)
+    seconds = time.perf_counter() - began
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": seconds, "gigabytes": kilobytes / 1e6, "runs": runs, "points": points}))
+
+
+def _as_analysis(folder: Path) -> tuple[int, int]:
+    """Read, joined with the plan, and each curve thinned to what a figure draws."""
+    from analysis.measurements import measure
+    from analysis.plan_file import parse_plan
+    from analysis.reading import read
+
+    plan = parse_plan((folder / "plan.json").read_text(encoding="utf-8"))
+    reading = read(plan)
+    joined = measure(plan, reading.records)
+    assert all(found.value is not None for found in joined)
+    curves = [curve for record in reading.records.values() for curve in record.curves.values()]
+    return len(reading.runs), sum(map(len, curves))
+
+
+def _plainly(folder: Path) -> tuple[int, int]:
+    """What the analysis needs, by the calls that MLflow documents."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    runs, points, token = 0, 0, None
+    while True:
+        page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+        runs += len(page)
+        for run in page:
+            if "loss" in run.data.metrics:
+                points += len(
+                    [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
+                )
+        token = page.token
+        if not token:
+            return runs, points
+
+
+def _make(folder: Path, num_runs: int, num_points: int) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    experiment = int(client.create_experiment(_EXPERIMENT, artifact_location=str(folder / "artifacts")))
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        database.execute("PRAGMA synchronous = OFF")
+        for start in range(0, num_runs, 100):
+            for index in range(start, min(start + 100, num_runs)):
+                _insert_run(database, folder, experiment, f"train {index}", _BASE_MS + index)
+                _insert_history(database, _run_id(f"train {index}"), num_points, index)
+                if index % _EVALUATION_EVERY == 0:
+                    _insert_run(database, folder, experiment, f"evaluate {index}", _BASE_MS + num_runs + index)
+            database.commit()
+    (folder / "plan.json").write_text(json.dumps(_plan(folder, num_runs, num_points)), encoding="utf-8")
+
+
+def _num_evaluations(num_runs: int) -> int:
+    return len(range(0, num_runs, _EVALUATION_EVERY))
+
+
+def _run_id(digest: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(digest.encode()).hexdigest()[:32]
+
+
+def _insert_run(database: sqlite3.Connection, folder: Path, experiment: int, digest: str, at_ms: int) -> None:
+    run_id, kind = _run_id(digest), digest.partition(" ")[0]
+    artifacts = folder / "artifacts" / run_id / "artifacts"
+    database.execute(
+        "INSERT INTO runs (run_uuid, name, status, start_time, end_time, lifecycle_stage, artifact_uri, experiment_id, "
+        "source_type, user_id) VALUES (?, ?, 'FINISHED', ?, ?, 'active', ?, ?, 'LOCAL', 'us')",
+        (run_id, f"{kind}: {digest}", at_ms, at_ms + 3_600_000, str(artifacts), experiment),
+    )
+    tags = {"dfm.digest": digest, "dfm.kind": kind, "dfm.status": "done", "failure": "", "git_commit": "c0ffee" * 6}
+    tags |= {f"tag {number}": str(number) for number in range(4)}
+    database.executemany(
+        "INSERT INTO tags (run_uuid, key, value) VALUES (?, ?, ?)", [(run_id, *t) for t in tags.items()]
+    )
+    params = [(run_id, f"training.setting_{number}", str(number)) for number in range(_NUM_PARAMS)]
+    database.executemany("INSERT INTO params (run_uuid, key, value) VALUES (?, ?, ?)", params)
+    metrics = {f"metric_{number}": float(number) for number in range(_NUM_METRICS)} | {"fd": 20.0 + at_ms % 7}
+    _insert_latest(database, run_id, metrics, at_ms)
+    if kind == "evaluate":
+        artifacts.mkdir(parents=True)
+        (artifacts / "about.json").write_text(
+            json.dumps({"notes": {}, "protocols": {"fd": _PROTOCOL}}), encoding="utf-8"
+        )
+
+
+def _insert_latest(database: sqlite3.Connection, run_id: str, metrics: dict[str, float], at_ms: int) -> None:
+    database.executemany(
+        "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, ?, 0, 0)",
+        [(run_id, key, value, at_ms) for key, value in metrics.items()],
+    )
+    database.executemany(
+        "INSERT INTO metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, ?, 0, 0)",
+        [(run_id, key, value, at_ms) for key, value in metrics.items()],
+    )
+
+
+def _insert_history(database: sqlite3.Connection, run_id: str, num_points: int, index: int) -> None:
+    rows: Iterator[Any] = (
+        (run_id, "loss", 1.0 / (step + index % 13 + 1), _BASE_MS + step, step * 10, 0) for step in range(num_points)
+    )
+    database.executemany(
+        "INSERT INTO metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, ?, ?, ?)", rows
+    )
+    _insert_latest_loss(database, run_id, num_points, index)
+
+
+def _insert_latest_loss(database: sqlite3.Connection, run_id: str, num_points: int, index: int) -> None:
+    last = num_points - 1
+    database.execute(
+        "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, 'loss', ?, ?, ?, 0)",
+        (run_id, 1.0 / (last + index % 13 + 1), _BASE_MS + last, last * 10),
+    )
+
+
+def _plan(folder: Path, num_runs: int, num_points: int) -> dict[str, Any]:
+    tasks: dict[str, Any] = {}
+    for index in range(num_runs):
+        tasks[f"train {index}"] = {
+            "kind": "train", "title": f"training {index}", "inputs": [], "payload": {}, "until_step": num_points * 10,
+            "batch_size": 32, "flops_per_step": 10**9, "num_parameters": 10**6,
+        }  # fmt: skip
+    for index in range(0, num_runs, _EVALUATION_EVERY):
+        tasks[f"evaluate {index}"] = {
+            "kind": "evaluate", "title": f"row {index}", "inputs": [f"train {index}"], "payload": {},
+            "step": num_points * 10, "floor": None, "protocols": {"fd": _PROTOCOL}, "sampling": {"steps": [20, 20]},
+            "training_flops": 10**12, "training_images": 320_000, "num_evaluations": 40, "num_samples": 500,
+        }  # fmt: skip
+    rows = [str(index) for index in range(0, num_runs, _EVALUATION_EVERY)]
+    return {
+        "format": 2, "sweep": "many", "title": "Many runs", "file": "sweeps/many.yaml", "seeds": [0],
+        "tracking_uri": f"sqlite:///{folder}/mlflow.db", "experiment": _EXPERIMENT,
+        "metrics": [{"name": "fd", "title": "FD", "better": "lower"}],
+        "parts": [{"name": "all", "title": "All", "rows": [{"label": row} for row in rows]}],
+        "trials": [
+            {"part": "all", "row": row, "seed": 0, "train": f"train {row}",
+             "evaluations": [{"step": num_points * 10, "digest": f"evaluate {row}"}]}
+            for row in rows
+        ],
+        "tasks": tasks,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
