@@ -6,26 +6,27 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from analysis.errors import EXIT_USER_ERROR, UserError
+from analysis.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
 
-DEFAULT_ROOT = "runs"
-ROOT_VARIABLE = "DFM_STORAGE_ROOT"
+_ABOUT = """\
+Writes the report of a sweep, finished or not, from its published plan (ROOT/plans/NAME.json) and what MLflow holds for
+it: report.html, one page with everything; table.md, .csv and .tex; comparison.md beside the paper's numbers, if it has
+any for this sweep; figures and sample grids. Cells that are missing, running or failed say so, and so does whatever is
+not as the launcher leaves it: duplicate or deleted runs, tags changed by hand, numbers that are none."""
+_MORE = f"""\
+The plan names the tracking server or database; a database file must be on this machine. What was read of runs that
+ended is kept in ~/.cache/dfm-analysis, or $DFM_ANALYSIS_CACHE ("off": nowhere), and read again when such a run changes;
+the files there may be removed at any time. A server that asks for a name and a password finds them in
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 
+exit codes: 0 the report is written; {EXIT_USER_ERROR} a mistake in what was given, or a server that does not answer:
+one line says which, and nothing is written.
 
-@dataclass(frozen=True)
-class SweepFile:
-    """What the analysis needs of a sweep's YAML; everything else it reads in the published plan."""
-
-    name: str
-    storage_root: str | None
-    storage_options: Mapping[str, Any]
+in Python, the same numbers as pandas frames: frames = analysis.load("sweeps/quickstart.yaml"); see docs/analysis.md"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="Tables, plots and one page of a sweep.")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("sweep", help="the sweep's YAML file, e.g. sweeps/quickstart.yaml")
     where = f"default: ${ROOT_VARIABLE}, else storage.root of the YAML, else {DEFAULT_ROOT}"
     parser.add_argument("--storage", metavar="ROOT", help=f"directory or fsspec URL the sweep was run with; {where}")
@@ -54,38 +60,13 @@ def _report(given: argparse.Namespace) -> int:
     from analysis.plan_file import read_plan
     from analysis.report import write_report
 
-    root = given.storage or os.environ.get(ROOT_VARIABLE) or sweep.storage_root or DEFAULT_ROOT
+    root = storage_root(sweep, given.storage, os.environ)
     plan = read_plan(root, sweep.name, sweep.storage_options)
     output = given.output or f"{root.rstrip('/')}/reports/{plan.sweep}"
     # The sweep's storage options belong to its root, not to another place.
     written = write_report(plan, output, None if given.output else sweep.storage_options)
     print(f"{written.html}: {written.num_filled} of {written.num_cells} cells filled, {len(written.names)} files")
     return 0
-
-
-def read_sweep_file(path: Path) -> SweepFile:
-    """Name and storage of a sweep.
-
-    Raises: UserError if there is no such file or it is not a sweep.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give the YAML file that was submitted") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise UserError(f"{path}: name: a sweep file needs the key 'name', e.g. `name: quickstart`")
-    root, options = _lookup(data, "storage", "root"), _lookup(data, "storage", "options")
-    return SweepFile(data["name"], None if root is None else str(root), options if isinstance(options, dict) else {})
-
-
-def _lookup(data: Mapping[str, Any], section: str, key: str) -> Any:
-    """A key of a section, nested or dotted, as the sweep's own reader allows both."""
-    nested = data.get(section)
-    return data.get(f"{section}.{key}", nested.get(key) if isinstance(nested, Mapping) else None)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ _CONNECT_SECONDS = 10.0
 def check_reachable(uri: str) -> None:
     """Look before MLflow does: it would create an absent sqlite file, and retry an absent server for four minutes.
 
-    Raises: UserError if there is no such database, or nothing listens.
+    Raises: UserError if there is no such database, or nothing listens, or what does not answer in 10 seconds.
     """
     parts = urlsplit(uri)
     dialect = parts.scheme.split("+")[0]
@@ -29,9 +29,19 @@ def check_reachable(uri: str) -> None:
                 raise unreachable(uri, "not an sqlite database")
         elif parts.hostname and dialect in _DEFAULT_PORTS:
             address = (parts.hostname, parts.port or _DEFAULT_PORTS[dialect])
-            socket.create_connection(address, _CONNECT_SECONDS).close()
+            with socket.create_connection(address, _CONNECT_SECONDS) as connection:
+                if dialect == "http":
+                    _await_answer(connection, parts.hostname)
     except OSError as error:
         raise unreachable(uri, error.strerror or str(error)) from error
+
+
+def _await_answer(connection: socket.socket, host: str) -> None:
+    """Any answer will do; a server that takes connections and says nothing would hold MLflow up for minutes."""
+    connection.settimeout(_CONNECT_SECONDS)
+    connection.sendall(f"GET /health HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+    if not connection.recv(1):
+        raise ConnectionError("it closes connections without an answer")
 
 
 def unreachable(uri: str, why: str) -> UserError:

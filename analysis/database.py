@@ -10,7 +10,7 @@ import math
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,7 +62,7 @@ class Database:
         finally:
             self._engine.dispose()
 
-    def runs(self, experiment_id: str) -> list[Run]:
+    def runs(self, experiment_id: str, *, with_params: bool) -> list[Run]:
         """See `RunSource`."""
         with self._connected() as connection:
             found = connection.execute(select(_RUNS).where(_RUNS.c.experiment_id == int(experiment_id))).all()
@@ -70,7 +70,7 @@ class Database:
             runs: list[Run] = []
             for start in range(0, len(found), _RUNS_AT_ONCE):
                 rows = found[start : start + _RUNS_AT_ONCE]
-                runs.extend(_runs(connection, rows))
+                runs.extend(_runs(connection, rows, with_params))
                 connection.rollback()
             return runs
 
@@ -78,9 +78,8 @@ class Database:
         """See `RunSource`."""
         with self._connected() as connection:
             for history in wanted:
-                given = {"run": history.run.run_id, "key": history.key}
-                cursor = connection.execute(_HISTORY, given).cursor  # ten million rows: the driver's own tuples
-                rows = np.array(cursor.fetchall() if cursor else [], np.float64).reshape(-1, 4)
+                found = _fetch(connection, _HISTORY, {"run": history.run.run_id, "key": history.key})
+                rows = np.array(found, np.float64).reshape(-1, 4)
                 connection.rollback()
                 steps, timestamps = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
                 yield history, Points.newest(steps, timestamps, np.where(rows[:, 3] != 0, math.nan, rows[:, 2]))
@@ -99,20 +98,22 @@ def _read_only(path: str | None) -> str:
     return f"file:{escaped}?mode=ro"
 
 
+def _fetch(connection: Connection, query: Select[Any], given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Rows as the driver gives them: of ten million a row object each would be most of the time."""
+    cursor = connection.execute(query, given).cursor
+    return list(cursor.fetchall()) if cursor is not None else []
+
+
 def _of_runs(source: Any, names: Sequence[str]) -> Select[Any]:
     return select(source).where(source.c.run_uuid.in_(names))
 
 
-def _runs(connection: Connection, rows: Sequence[Any]) -> Iterator[Run]:
+def _runs(connection: Connection, rows: Sequence[Any], with_params: bool) -> Iterator[Run]:
     names = [row.run_uuid for row in rows]
-    texts: dict[str, dict[str, dict[str, str]]] = {}
-    for source in (_TAGS, _PARAMS):
-        found: dict[str, dict[str, str]] = defaultdict(dict)
-        for run_id, key, value in connection.execute(_of_runs(source, names)):
-            found[run_id][sys.intern(key)] = sys.intern(value)
-        texts[source.name] = found
+    tags = _texts(connection, _TAGS, names)
+    params = _texts(connection, _PARAMS, names) if with_params else {}
     metrics: dict[str, dict[str, float]] = defaultdict(dict)
-    for run_id, key, value, is_nan in connection.execute(_of_runs(_LATEST, names)):
+    for run_id, key, value, is_nan in _fetch(connection, _of_runs(_LATEST, names), {}):
         metrics[run_id][sys.intern(key)] = math.nan if is_nan else as_logged(value)
     for row in rows:
         yield Run(
@@ -123,7 +124,14 @@ def _runs(connection: Connection, rows: Sequence[Any]) -> Iterator[Run]:
             row.end_time,
             row.lifecycle_stage == "deleted",
             row.artifact_uri or "",
-            texts["tags"].get(row.run_uuid, {}),
+            tags.get(row.run_uuid, {}),
             metrics.get(row.run_uuid, {}),
-            texts["params"].get(row.run_uuid, {}),
+            params.get(row.run_uuid, {}),
         )
+
+
+def _texts(connection: Connection, source: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, key, value in _fetch(connection, _of_runs(source, names), {}):
+        found[run_id][sys.intern(key)] = sys.intern(value)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -93,7 +94,7 @@ class KnownRuns:
         missing = []
         for run, names in wanted:
             folder, state = local_folder(run), _state(run)
-            if folder is not None and folder.is_dir():
+            if folder is not None and _is_here(folder):
                 yield run, local_files(folder, names)
             elif set(names) <= set((self._find(run, _ASKED, state) or b"").decode().split("\n")):
                 found = {name: self._find(run, f"file/{name}", state) for name in names}
@@ -106,6 +107,11 @@ class KnownRuns:
                 self._keep(run, f"file/{name}", _state(run), data)
             self._keep(run, _ASKED, _state(run), "\n".join(sorted(asked[run.run_id])).encode())
             yield run, files
+
+
+def _is_here(folder: Path) -> bool:
+    """Whether runs of an experiment have their artifacts on this machine; a run without any has no folder."""
+    return folder.is_dir() or (len(folder.parents) > 1 and folder.parents[1].is_dir())
 
 
 def _state(run: Run, key: str = "") -> str:

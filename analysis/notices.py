@@ -69,6 +69,8 @@ def _of_run(title: str, record: Record) -> Iterator[Note]:
         yield Note(title, record.warning)
     if record.failure and record.status != "failed":
         yield Note(title, f"an attempt failed: {record.failure}")
+    for note in record.notes:
+        yield Note(title, f"{note}.")
     for problem in record.about.problems:
         yield Note(title, f"{problem}.")
 

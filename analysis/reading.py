@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from analysis import database, server
 from analysis.about import About, json_object, parse_about
 from analysis.address import check_reachable, run_url, unreachable
+from analysis.code_versions import versions_note
 from analysis.known import KnownRuns
 from analysis.plan_types import PlanFile, TaskKind
 from analysis.points import Points
@@ -53,11 +54,18 @@ class Reading:
     experiment_id: str = ""
     """MLflow's; "" if there is no such experiment."""
 
+    def url_of(self, plan: PlanFile, run: Run) -> str:
+        """The page of a run; "" if MLflow is a database and not a server."""
+        return run_url(plan.tracking_uri, self.experiment_id, run.run_id)
 
-def read(plan: PlanFile) -> Reading:
+
+def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
     """What MLflow holds for a plan now.
 
-    Raises: UserError if the tracking server or database cannot be reached; that is known within a minute.
+    Args: with_params: whether the runs have theirs; the records do not need them.
+
+    Raises: UserError if the tracking server or database cannot be reached: at once or within 10 seconds if that is so
+        from the start, within MLflow's tries of a call, a minute and a half, if it stops answering meanwhile.
     """
     check_reachable(plan.tracking_uri)
     try:
@@ -65,12 +73,12 @@ def read(plan: PlanFile) -> Reading:
         found = api.experiment(plan.experiment)
         if found is None:
             return Reading({}, (f"The tracking server has no experiment {plan.experiment!r}: nothing is recorded.",))
-        source, runs = _source(api, plan.tracking_uri, found.id)
+        source, runs = _source(api, plan.tracking_uri, found.id, with_params)
         folder = cache_folder()
         cache = ReadingCache(folder, plan.tracking_uri, found.id) if folder else None
         with KnownRuns(source, api, cache, runs) as known:
             records = _records(plan, known, runs, found.id)
-        notes = [strangers_note(plan, runs)]
+        notes = [strangers_note(plan, runs), versions_note(plan, records)]
         if found.deleted:
             notes.append(
                 f"The experiment {plan.experiment!r} was deleted in MLflow; what it holds is read all the same."
@@ -80,20 +88,20 @@ def read(plan: PlanFile) -> Reading:
         raise unreachable(plan.tracking_uri, str(error).partition("\n")[0] or type(error).__name__) from error
 
 
-def _source(api: server.Server, uri: str, experiment_id: str) -> tuple[RunSource, list[Run]]:
+def _source(api: server.Server, uri: str, experiment_id: str, with_params: bool) -> tuple[RunSource, list[Run]]:
     """The database, if it is of a kind that is proven and says what the API says; else the API."""
     if urlsplit(uri).scheme.split("+")[0] not in database.PROVEN:
-        return api, api.runs(experiment_id)
+        return api, api.runs(experiment_id, with_params=with_params)
     try:
         direct = database.Database(uri)
-        runs = direct.runs(experiment_id)
+        runs = direct.runs(experiment_id, with_params=with_params)
         if _agree(api, direct, experiment_id, {run.run_id: run for run in runs}):
             return direct, runs
         reason = "its tables say something else than the API"
     except database.FAILURES as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     _LOG.warning("the tracking database is read through MLflow's API, which takes longer: %s", reason)
-    return api, api.runs(experiment_id)
+    return api, api.runs(experiment_id, with_params=with_params)
 
 
 def _agree(api: server.Server, direct: RunSource, experiment_id: str, runs: Mapping[str, Run]) -> bool:
@@ -112,7 +120,7 @@ def _comparable(run: Run | None) -> Any:
     """A run in an order of its own; NaN equals NaN in its text."""
     if run is None:
         return None
-    maps = (sorted(run.tags.items()), sorted(run.metrics.items()), sorted(run.params.items()))
+    maps = sorted(run.tags.items()), sorted(run.metrics.items())
     return run.run_id, run.name, run.status, run.start_time, run.end_time, run.artifact_uri, maps
 
 
@@ -122,11 +130,12 @@ def is_loss(key: str) -> bool:
 
 
 def _records(plan: PlanFile, known: KnownRuns, runs: list[Run], experiment_id: str) -> dict[str, Record]:
+    kinds = plan.kinds
     believed, notes = _believed(plan, known, candidates(plan, runs))
     histories = [
         History(run, key)
         for digest, (run, _) in believed.items()
-        if plan.kinds[digest] == "train"
+        if kinds[digest] == "train"
         for key in sorted(run.metrics)
         if is_loss(key)
     ]
@@ -134,11 +143,11 @@ def _records(plan: PlanFile, known: KnownRuns, runs: list[Run], experiment_id: s
     for history, points in known.histories(histories):
         curves.setdefault(history.run.run_id, {})[history.key] = points
     records = {
-        digest: _record(plan, digest, run, files, curves.get(run.run_id, {}), tuple(notes[digest]), experiment_id)
+        digest: _record(plan, run, files, curves.get(run.run_id, {}), tuple(notes[digest]), experiment_id)
         for digest, (run, files) in believed.items()
     }
     for digest, note in deleted_notes(runs).items():
-        if digest in plan.kinds and digest not in records:
+        if digest in kinds and digest not in records:
             records[digest] = Record("missing", notes=(*notes.get(digest, ()), note))
     return {**records, **{d: Record("missing", notes=tuple(n)) for d, n in notes.items() if n and d not in records}}
 
@@ -175,14 +184,13 @@ def _wanted(kind: TaskKind) -> frozenset[str]:
 
 def _record(
     plan: PlanFile,
-    digest: str,
     run: Run,
     files: Mapping[str, bytes],
     curves: Mapping[str, Points],
     notes: tuple[str, ...],
     experiment_id: str,
 ) -> Record:
-    image = files.get(_IMAGES.get(plan.kinds[digest], ""))
+    image = next((files[name] for name in _IMAGES.values() if name in files), None)
     return Record(
         status=status_of(run),
         metrics=dict(sorted(run.metrics.items())),

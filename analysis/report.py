@@ -20,10 +20,12 @@ from analysis.latex import latex_table
 from analysis.layouts import Section, lay_out
 from analysis.markdown import markdown_comparison, markdown_table
 from analysis.measurements import measure
+from analysis.notices import Note
 from analysis.paper_folder import paper_files
 from analysis.plan_types import PlanFile
 from analysis.protocol_tables import protocol_table, sampling_table
 from analysis.publish import publish
+from analysis.reading import read
 from analysis.records import Record, read_records
 from analysis.samples import collect_samples
 from analysis.tables import TextTable, csv_table, text_tables, uncertainty_legend
@@ -70,8 +72,9 @@ def write_report(plan: PlanFile, output: str, storage_options: Mapping[str, Any]
 
     Raises: UserError if the tracking server cannot be reached or `output` cannot be written.
     """
-    records = read_records(plan)
-    files = render_report(plan, records)
+    reading = read(plan)
+    records = reading.records
+    files = render_report(plan, records, reading.notes)
     publish(files, output, storage_options)
     cells = _cells(lay_out(plan, measure(plan, records), records))
     return ReportFiles(output, tuple(files), len(cells), sum(cells))
@@ -91,8 +94,11 @@ def comparison_with_paper(plan: PlanFile) -> str:
     return terminal_text(comparison) if comparison else ""
 
 
-def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, bytes]:
-    """Every file of the report by its path, the page last; the same bytes for the same plan and records."""
+def render_report(plan: PlanFile, records: Mapping[str, Record], notes: Sequence[str] = ()) -> dict[str, bytes]:
+    """Every file of the report by its path, the page last; the same bytes for the same plan and records.
+
+    Args: notes: what a reader has to know of the experiment as a whole.
+    """
     measurements = measure(plan, records)
     sections = lay_out(plan, measurements, records)
     tables = text_tables(plan, sections)
@@ -134,7 +140,7 @@ def render_report(plan: PlanFile, records: Mapping[str, Record]) -> dict[str, by
             evaluation_ledger=ledger.evaluation_ledger(plan, records),
             provenance=ledger.provenance(records),
             failures=notices.failures(plan, records),
-            warnings=notices.warnings(plan, records, measurements),
+            warnings=[*(Note("MLflow", note) for note in notes), *notices.warnings(plan, records, measurements)],
             tracking=without_password(plan.tracking_uri),
             ui_command=ui_command(plan.tracking_uri),
         )

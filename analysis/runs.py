@@ -59,8 +59,11 @@ class Experiment(NamedTuple):
 class RunSource(Protocol):
     """Where runs are read: a tracking server, or the database behind one."""
 
-    def runs(self, experiment_id: str) -> list[Run]:
-        """All runs of an experiment, deleted ones too, in no order."""
+    def runs(self, experiment_id: str, *, with_params: bool) -> list[Run]:
+        """All runs of an experiment, deleted ones too, in no order.
+
+        Args: with_params: False: whoever calls needs none, so that they may be left out; most of a run is params.
+        """
         ...
 
     def histories(self, wanted: Sequence[History]) -> Iterator[tuple[History, Points]]:

@@ -42,7 +42,7 @@ class Server:
         found = self._client.get_experiment_by_name(name)
         return None if found is None else Experiment(found.experiment_id, found.lifecycle_stage == "deleted")
 
-    def runs(self, experiment_id: str) -> list[Run]:
+    def runs(self, experiment_id: str, *, with_params: bool) -> list[Run]:  # noqa: ARG002  they come all the same
         """See `RunSource`."""
         found: list[Run] = []
         token = None

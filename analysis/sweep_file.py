@@ -1,0 +1,54 @@
+"""The sweep's YAML, as far as the analysis reads it: its name, and where it was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.errors import UserError
+
+DEFAULT_ROOT = "runs"
+ROOT_VARIABLE = "DFM_STORAGE_ROOT"
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """What the analysis needs of a sweep's YAML; everything else it reads in the published plan."""
+
+    name: str
+    storage_root: str | None
+    storage_options: Mapping[str, Any]
+
+
+def read_sweep_file(path: Path) -> SweepFile:
+    """Name and storage of a sweep.
+
+    Raises: UserError if there is no such file or it is not a sweep.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the YAML file that was submitted") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise UserError(f"{path}: name: a sweep file needs the key 'name', e.g. `name: quickstart`")
+    root, options = _lookup(data, "storage", "root"), _lookup(data, "storage", "options")
+    return SweepFile(data["name"], None if root is None else str(root), options if isinstance(options, dict) else {})
+
+
+def _lookup(data: Mapping[str, Any], section: str, key: str) -> Any:
+    """A key of a section, nested or dotted, as the sweep's own reader allows both."""
+    nested = data.get(section)
+    return data.get(f"{section}.{key}", nested.get(key) if isinstance(nested, Mapping) else None)
+
+
+def storage_root(sweep: SweepFile, given: str | None, environment: Mapping[str, str]) -> str:
+    """The storage root of a sweep: what was given, else the environment's, else its file's, else `runs`."""
+    return given or environment.get(ROOT_VARIABLE) or sweep.storage_root or DEFAULT_ROOT
