@@ -36,6 +36,8 @@ _IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real
 _PROVENANCE, _ABOUT, _TASK = "provenance.json", "about.json", "task.json"
 _MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COST_PREFIX = "work/"
+"""Before the names of costs, so that the compare view comes to them last."""
 _SAMPLE = 20
 """Newest runs that the API is asked for, beside which what the database says is laid."""
 _LOG = logging.getLogger("analysis")
@@ -193,7 +195,7 @@ def _record(
     image = next((files[name] for name in _IMAGES.values() if name in files), None)
     return Record(
         status=status_of(run),
-        metrics=dict(sorted(run.metrics.items())),
+        metrics={key.removeprefix(_COST_PREFIX): value for key, value in sorted(run.metrics.items())},
         curves=dict(sorted(curves.items())),
         image=image if image is not None and image.startswith(_PNG_SIGNATURE) else None,
         about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),

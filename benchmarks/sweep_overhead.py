@@ -26,6 +26,7 @@ from rich.table import Table
 
 from orchestration import launch
 from orchestration.cluster import Capacity, cluster
+from orchestration.compared import varying_settings
 from orchestration.display import Display, make_console
 from orchestration.ending import Outcome
 from orchestration.evaluation_pool import EvaluationPool
@@ -115,7 +116,9 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         store = Store(root)
         plan, done = sweep(store, parts, kind)
         source = {"git_commit": "", "uncommitted_diff": ""}
-        tracker = TrackingQueue(Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": source}))
+        tracker = TrackingQueue(
+            Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": source}, varying_settings(plan))
+        )
         outcome = Outcome(dict(done))
         meter = Meter({}, plan.spec.runtime.workers)
         launcher = launch.Launcher(plan, outcome, store, tracker, capacity, Display(), meter, lambda: None)

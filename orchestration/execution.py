@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from orchestration.compared import varying_settings
 from orchestration.done import needed
 from orchestration.ending import Outcome
 from orchestration.estimate import estimate_from
@@ -37,7 +38,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     logging.captureWarnings(capture=True)
     uri = resolve_uri(plan.spec.runtime.tracking.uri, store, os.environ)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
-    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance))
+    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
     published = _Published(store, uri)
     searches = _searches(plan, store, tracker, published)
     if searches is None:
@@ -45,6 +46,8 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     for digest, result in done.items():
         if not tracker.is_complete(digest):
             tracker.complete(plan.tasks[digest], result, plan.training_of(plan.tasks[digest]))
+        else:
+            tracker.describe(plan.tasks[digest])
     outcome = Outcome(dict(done))
     if searches is not None:
         searches.begin(outcome)

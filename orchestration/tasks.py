@@ -32,7 +32,7 @@ SnapshotRef = tuple[str, int]
 _STATES_PER_PARAMETER = 4
 """Weight, two moments and the average, each fp32."""
 _BYTES_PER_VALUE = 4
-_DRAW_SETTINGS = (
+DRAW_SETTINGS = (
     "timesteps",
     "stage_probabilities",
     "stage_draw",
@@ -142,7 +142,7 @@ def pyramid_task(config: ExperimentConfig) -> Task:
     return Task("pyramid", digest_of(payload), title, payload, (), config, flops=0, num_bytes=1_000_000)
 
 
-def _draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
+def draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
     """The settings of stages and timesteps that a training reads."""
     own, previous = ("location", "scale"), ("previous_location", "previous_scale")
     if config.paradigm == "pyramidal_flow":
@@ -154,7 +154,7 @@ def _draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
         return own
     if config.training.timesteps == "tied":
         return ("timesteps", "loss_masking", *own)
-    return _DRAW_SETTINGS
+    return DRAW_SETTINGS
 
 
 def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
     training = as_plain(config.training)
     del training["steps"], training["first_stage_probability"]
     training["stage_probabilities"] = [round(share, 12) for share in config.stage_probabilities]
-    read = _draw_settings(config)
-    training = {key: value for key, value in training.items() if key not in _DRAW_SETTINGS or key in read}
+    read = draw_settings(config)
+    training = {key: value for key, value in training.items() if key not in DRAW_SETTINGS or key in read}
     inputs: dict[str, Any] = {}
     if config.paradigm == "cascaded" and config.own_stages != (0,):
         inputs["cascade"] = as_plain(config.cascade)

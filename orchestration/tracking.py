@@ -2,6 +2,9 @@
 
 The store's records are the truth and MLflow is filled from them, so an outage costs nothing but freshness: calls are
 never made from inside a training, failures are counted and shown, and the next submission fills what is missing.
+
+What a run shows is laid out for the stock compare view, see `compared`: few params, quality before cost, and histories
+of at most a thousand points.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from urllib.parse import urlsplit
 
 from dfm_core.config import SamplingConfig, as_plain
 from dfm_core.training.curve import CurveRow
+from orchestration.compared import compared_params
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
 from orchestration.results import TaskResult
@@ -34,8 +38,12 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 DIGEST, KIND, STATUS, FAILURE = "dfm.digest", "dfm.kind", "dfm.status", "failure"
+COST_PREFIX = "work/"
+"""Before the names of what a task cost, so that by the alphabet its results come first; analysis takes it off."""
 _MAX_BATCH = 900
 _MAX_PARAM_CHARACTERS = 6000
+_MOST_POINTS = 1000
+"""Of a history: the UI crawls beyond. The record in the store has all."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,18 +84,31 @@ class _KnownRun:
     run_id: str
     status: str
     last_curve_step: int
+    params: frozenset[str] = frozenset()
 
 
 class Tracker:
     """The runs of one experiment. No method raises for an outage once the tracker was opened."""
 
-    def __init__(self, uri: str, experiment: str, store: Store, provenance: Mapping[str, Any]) -> None:
-        """Raises: UserError if the server or database cannot be used."""
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        store: Store,
+        provenance: Mapping[str, Any],
+        varying: Collection[str] = frozenset({"seed"}),
+    ) -> None:
+        """Opens or creates the experiment.
+
+        Args: varying: keys that become params, see `compared.varying_settings`.
+        Raises: UserError if the server or database cannot be used.
+        """
         logging.getLogger("alembic").setLevel(logging.ERROR)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
         self.num_failed_calls = 0
         self._store = store
         self._provenance = provenance
+        self._varying = frozenset(varying)
         try:
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(experiment)
@@ -110,7 +131,8 @@ class Tracker:
             for run in page:
                 digest = run.data.tags.get(DIGEST)
                 if digest and runs.get(digest, _KnownRun("", "", 0)).status != "done":
-                    runs[digest] = _KnownRun(run.info.run_id, run.data.tags.get(STATUS, ""), self._last_step(run))
+                    status, params = run.data.tags.get(STATUS, ""), frozenset(run.data.params)
+                    runs[digest] = _KnownRun(run.info.run_id, status, self._last_step(run), params)
             token = page.token
             if not token:
                 return runs
@@ -124,6 +146,12 @@ class Tracker:
         """Whether MLflow holds the finished task."""
         known = self._runs.get(digest)
         return known is not None and known.status == "done"
+
+    def describe(self, task: Task) -> None:
+        """Params that a finished run lacks, since more varies in the sweep than did; nothing if it has all."""
+        known = self._runs.get(task.digest)
+        if known is not None:
+            self._safely(lambda: self._describe(known, task))
 
     def begin(self, task: Task) -> None:
         """A run for the task: the one of an earlier attempt if there is one."""
@@ -168,6 +196,7 @@ class Tracker:
         if known is None:
             known = self._runs[task.digest] = self._create(task)
         else:
+            self._describe(known, task)
             self._client.set_tag(known.run_id, STATUS, "running")
             self._client.update_run(known.run_id, status="RUNNING")
         known.status = "running"
@@ -177,11 +206,18 @@ class Tracker:
         tags = {KIND: task.kind, STATUS: "running", "git_commit": self._provenance["source"]["git_commit"]}
         run_id = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}").info.run_id
         self._client.log_dict(run_id, task.payload, "task.json")
+        self._client.log_dict(run_id, as_plain(task.config), "config.json")
         self._write_provenance(run_id)
-        params = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(as_plain(task.config))]
+        params = compared_params(task, self._varying)
         # In one call, tags after params: a run that was cut off before has no digest and is never found.
-        self._client.log_batch(run_id, params=params, tags=[RunTag(DIGEST, task.digest)])
-        return _KnownRun(run_id, "running", 0)
+        self._client.log_batch(run_id, params=_as_params(params), tags=[RunTag(DIGEST, task.digest)])
+        return _KnownRun(run_id, "running", 0, frozenset(params))
+
+    def _describe(self, known: _KnownRun, task: Task) -> None:
+        params = {key: text for key, text in compared_params(task, self._varying).items() if key not in known.params}
+        if params:
+            self._client.log_batch(known.run_id, params=_as_params(params))
+            known.params |= set(params)
 
     def _write_provenance(self, run_id: str) -> None:
         self._client.log_dict(run_id, dict(self._provenance), "provenance.json")
@@ -191,7 +227,7 @@ class Tracker:
 
     def _curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
-        fresh = [row for row in rows if row["step"] > known.last_curve_step]
+        fresh = _thinned(rows, known.last_curve_step, task.until_step)
         now = int(time.time() * 1000)
         points = [
             Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
@@ -203,6 +239,7 @@ class Tracker:
 
     def _complete(self, task: Task, result: TaskResult) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
+        self._describe(known, task)
         self._curve(task, result.curve)
         for name in result.files:
             with tempfile.TemporaryDirectory() as scratch:
@@ -213,10 +250,11 @@ class Tracker:
             self._client.log_text(known.run_id, json.dumps(result.about, indent=1, sort_keys=True), "about.json")
         self._client.set_terminated(known.run_id, status="FINISHED")
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, result.step) for name, value in result.metrics.items()]
+        metrics = [Metric(shown_name(name, task), value, now, result.step) for name, value in result.metrics.items()]
+        metrics.append(Metric(shown_name("seconds", task), result.seconds, now, 0))
         # In one call, tags after metrics: a run that says it is done has everything.
         tags = [RunTag(FAILURE, ""), RunTag(STATUS, "done")]
-        self._client.log_batch(known.run_id, metrics=[*metrics, Metric("seconds", result.seconds, now, 0)], tags=tags)
+        self._client.log_batch(known.run_id, metrics=metrics, tags=tags)
         known.status = "done"
 
     def _converged(self, training: Task, task: Task, result: TaskResult) -> None:
@@ -239,6 +277,10 @@ class Tracker:
         known.status = "failed"
 
 
+def _as_params(texts: Mapping[str, str]) -> list[Param]:
+    return [Param(key, text[:_MAX_PARAM_CHARACTERS]) for key, text in texts.items()]
+
+
 def sampling_name(sampling: SamplingConfig) -> str:
     """A sampling setting in a metric's name, e.g. "steps 30-10 tau 0.7 guidance 1.5"; what is as usual goes unsaid."""
     parts = [f"steps {'-'.join(map(str, sampling.steps))}"]
@@ -254,12 +296,22 @@ def sampling_name(sampling: SamplingConfig) -> str:
     return " ".join(parts)
 
 
-def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as (dotted key, value)."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            rows.extend(flatten(value, f"{prefix}{key}."))
-        else:
-            rows.append((f"{prefix}{key}", value))
-    return rows
+def shown_name(name: str, task: Task) -> str:
+    """A metric's name in MLflow: as it is if it is a result, behind those if it is a cost."""
+    quality = any(name == metric or name == f"{metric}_standard_error" for metric in task.protocols)
+    return name if quality else f"{COST_PREFIX}{name}"
+
+
+def _thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:
+    """Rows after the last one that was logged: the first of every thousandth of the training, and the very last.
+
+    Where a run was cut off, and in how many pieces its rows come, changes nothing.
+    """
+    width = max(1, -(-until // _MOST_POINTS))
+    kept, before = [], logged
+    for row in rows:
+        step = int(row["step"])
+        if step > before and (step // width > before // width or step == until):
+            kept.append(row)
+            before = step
+    return kept

@@ -20,6 +20,8 @@ class TaskTracker(Protocol):
 
     def is_complete(self, digest: str) -> bool: ...
 
+    def describe(self, task: Task) -> None: ...
+
     def begin(self, task: Task) -> None: ...
 
     def curve(self, task: Task, rows: Sequence[CurveRow]) -> None: ...
@@ -49,6 +51,9 @@ class TrackingQueue:
     def is_complete(self, digest: str) -> bool:
         """Whether the tracker holds the finished task, or will when it has heard everything."""
         return digest in self._completing or self._tracker.is_complete(digest)
+
+    def describe(self, task: Task) -> None:
+        self._add(lambda: self._tracker.describe(task))
 
     def begin(self, task: Task) -> None:
         self._add(lambda: self._tracker.begin(task))

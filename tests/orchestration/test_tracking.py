@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,51 @@ def test_a_run_carries_config_digest_and_provenance(database: Store, task: Task)
     client, run = only_run(database, "provenance")
     assert run.data.tags["dfm.digest"] == task.digest
     assert run.data.tags["git_commit"] == "abc"
-    assert run.data.params["training.learning_rate"] == str(task.config.training.learning_rate)
+    assert run.data.params == {"seed": "0"}
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-    assert {"provenance.json", "uncommitted.diff", "task.json"} <= names
+    assert {"provenance.json", "uncommitted.diff", "task.json", "config.json"} <= names
+
+
+def test_results_come_before_costs_by_the_alphabet(database: Store) -> None:
+    evaluation = make_plan(load_sweep(QUICKSTART)).of_kind("evaluate")[0]
+    found = {"fd_lite0_block10": 20.0, "fd_lite0_block10_standard_error": 0.5, "accelerator_seconds": 3.0}
+    open_tracker(database, "costs").complete(
+        evaluation, TaskResult(evaluation.digest, "evaluate", found, 1.0, step=100)
+    )
+    _, run = only_run(database, "costs")
+    assert sorted(run.data.metrics) == [
+        "fd_lite0_block10",
+        "fd_lite0_block10_standard_error",
+        "work/accelerator_seconds",
+        "work/seconds",
+    ]
+
+
+def test_a_run_gets_the_params_that_began_to_vary_after_it_was_finished(database: Store, task: Task) -> None:
+    open_tracker(database, "varying").complete(task, TaskResult(task.digest, "train", {}, 1.0))
+    uri = resolve_uri(None, database, {})
+    wider = Tracker(uri, "varying", database, PROVENANCE, {"seed", "paradigm", "sampling.tau"})
+    wider.describe(task)
+    _, run = only_run(database, "varying")
+    assert run.data.params == {"seed": "0", "paradigm": task.config.paradigm}
+    calls: list[object] = []
+    wider._client.log_batch = lambda *given, **named: calls.append((given, named))
+    wider.describe(task)
+    assert not calls
+
+
+@pytest.mark.parametrize("pieces", [(6000,), (1, 17, 1000, 1001, 6000), (599, 600, 601, 6000)])
+def test_a_long_history_is_logged_as_a_thousand_points_however_it_comes(
+    database: Store, task: Task, pieces: tuple[int, ...]
+) -> None:
+    long = replace(task, until_step=600_000)
+    rows = [{"step": float(step), "loss": 1.0 / step} for step in range(100, 600_001, 100)]
+    name = f"long {len(pieces)} {pieces[0]}"
+    for end in pieces:  # each an attempt of its own, which sends all that there is
+        open_tracker(database, name).curve(long, rows[:end])
+    client, run = only_run(database, name)
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert steps == list(range(600, 600_001, 600))
 
 
 def test_a_failed_task_says_why_and_can_be_tried_again(database: Store, task: Task) -> None:

@@ -31,6 +31,9 @@ class Recorder:
     def is_complete(self, digest: str) -> bool:
         return digest in self.held
 
+    def describe(self, task: Task) -> None:
+        self._tell(f"describe {task.kind}")
+
     def begin(self, task: Task) -> None:
         self._tell(f"begin {task.kind}")
 
@@ -59,6 +62,7 @@ def result(task: Task) -> TaskResult:
 def test_nobody_waits_and_everything_is_told_in_order(task: Task) -> None:
     tracker = Recorder()
     told = TrackingQueue(tracker)
+    told.describe(task)
     told.begin(task)
     told.curve(task, [])
     told.complete(task, result(task), task)
@@ -66,7 +70,13 @@ def test_nobody_waits_and_everything_is_told_in_order(task: Task) -> None:
     assert tracker.told == []
     tracker.gate.set()
     told.flush()
-    assert tracker.told == ["begin train", "curve train 0", "complete train {'x': 1.0} True", "fail train why"]
+    assert tracker.told == [
+        "describe train",
+        "begin train",
+        "curve train 0",
+        "complete train {'x': 1.0} True",
+        "fail train why",
+    ]
 
 
 def test_what_will_be_told_counts_as_complete_unless_it_fails_later(task: Task) -> None:
