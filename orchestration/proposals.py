@@ -15,6 +15,7 @@ from orchestration.digests import digest_of
 from orchestration.equal_compute import TOLERANCE, compute_spread
 from orchestration.problems import Problem
 from orchestration.rows import Common, DeclaredPart, DeclaredRow, RowSpec, resolve_row, row_config
+from orchestration.rungs import rung_steps
 from orchestration.runtime import RuntimeConfig
 from orchestration.search_config import COSTS, SearchSpec
 from orchestration.search_trials import SearchTrial, best_first
@@ -55,6 +56,7 @@ class PartSearch:
             "sampler_seed": config.seed,
             "population": config.population if config.sampler == "nsga2" else None,
             "pruner": as_plain(config.pruner),
+            "inner": None if self.spec.inner is None else self._inner_about(self.spec.inner),
             "base": as_plain(self.base),
             "data": dataset_identity(self.base),
             "files": [
@@ -64,6 +66,11 @@ class PartSearch:
             "seeds": list(self.common.seeds),
             "numerics": NUMERICS_VERSION,
         }
+
+    @staticmethod
+    def _inner_about(inner: SearchSpec) -> dict[str, Any]:
+        space = as_plain(inner.parameters)
+        return {"space": space, "sampler": inner.config.sampler, "num_trials": inner.config.num_trials}
 
     @property
     def digest(self) -> str:
@@ -88,11 +95,14 @@ class PartSearch:
         workers, batch = self.runtime.workers, config.training.batch_size
         if batch % workers.num_workers or (batch // workers.num_workers) % (workers.micro_batch_size or 1):
             yield f"training.batch_size {batch} cannot be divided over workers and micro-batches"
-        rungs = self.spec.config.pruner.rungs
+        rungs = rung_steps(self.spec.config.pruner, config)
         if rungs and config.experts.steps:
             yield "experts and cascades are measured only at the end, so that they cannot be pruned"
         elif rungs and rungs[-1] >= config.training.steps:
-            yield f"pruner.rungs: {rungs[-1]} is not before the last of {config.training.steps} training steps"
+            last = f"{self.spec.config.pruner.rungs[-1]:g} {self.spec.config.pruner.rungs_in}"
+            yield f"pruner.rungs: {last} are not before the last of {config.training.steps} training steps"
+        elif len(set(rungs)) < len(rungs):
+            yield f"pruner.rungs: two of them are reached at the same step ({', '.join(map(str, rungs))})"
         if not self.allow_unequal and not broken_rules(self._reference):
             spread = compute_spread({"the search's base": self._reference, "the trial": config})
             if spread.share > max(TOLERANCE, 0 if self.budget is None else spread.one_step):
@@ -106,15 +116,15 @@ class PartSearch:
 
     def _until(self, config: ExperimentConfig, trial: SearchTrial) -> ExperimentConfig:
         """The config with its training cut at the rung that the trial is to reach, or reached last."""
-        rungs = self.spec.config.pruner.rungs
+        rungs = rung_steps(self.spec.config.pruner, config)
         if not rungs:
             return config
-        step = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs)
-        if step is None or trial.state == "complete":
+        rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs)
+        if rung is None or trial.state == "complete":
             at_steps = tuple(sorted({*rungs, *config.evaluation_steps}))
             return replace(config, evaluation=replace(config.evaluation, at_steps=at_steps))
-        training = replace(config.training, steps=step)
-        at_steps = tuple(rung for rung in rungs if rung <= step)
+        training = replace(config.training, steps=rungs[rung])
+        at_steps = rungs[: rung + 1]
         return replace(config, training=training, evaluation=replace(config.evaluation, at_steps=at_steps))
 
     def ranked(self, trials: list[SearchTrial]) -> list[SearchTrial]:
@@ -122,8 +132,8 @@ class PartSearch:
         return best_first(trials, self.spec.directions)
 
     def next_rung(self, trial: SearchTrial) -> int | None:
-        """The rung that a trial is to reach; None: its end."""
-        return next((rung for rung in self.spec.config.pruner.rungs if rung not in trial.at_rungs), None)
+        """The number of the rung that a trial is to reach; None: its end."""
+        return next((rung for rung in range(len(self.spec.config.pruner.rungs)) if rung not in trial.at_rungs), None)
 
 
 def sampling_costs(config: ExperimentConfig) -> dict[str, int]:
@@ -149,7 +159,7 @@ def part_searches(
         if part.search is None:
             continue
         where = f"{part.where}.search"
-        for parameter in part.search.parameters:
+        for parameter in part.search.all_parameters:
             problems.extend(_end_problems(common, part, budget, parameter.key, parameter.ends))
         base, _ = row_config(common, ("", dict(part.settings), where))
         if base is not None and base.data.dataset in DATASETS:

@@ -6,10 +6,24 @@ is decided as soon as it has a value, against those that were at the rung before
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.catalog import DATASETS
 from orchestration.search_config import Direction, PrunerConfig
+
+
+def rung_steps(pruner: PrunerConfig, config: ExperimentConfig) -> tuple[int, ...]:
+    """The training steps at which a trial has reached each rung."""
+    per_step = 1.0
+    if pruner.rungs_in == "images":
+        per_step = config.training.batch_size
+    elif pruner.rungs_in == "flops":
+        per_step = training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 1)
+    return tuple(math.ceil(rung / per_step) for rung in pruner.rungs)
 
 
 def goes_on(pruner: PrunerConfig, direction: Direction, value: float, others: Sequence[float]) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Len
 
-from dfm_core.config import PositiveInt
 from dfm_core.metrics.catalog import METRICS
 from orchestration.problems import Problem, nearest
 from orchestration.search_space import Parameter, read_space
@@ -48,11 +48,23 @@ class PrunerConfig:
 
     kind: Literal["none", "median", "asha"] = "none"
     """`median`: as long as it is no worse than the median of the others there. `asha`: if it is in the best 1/eta."""
-    rungs: Annotated[tuple[PositiveInt, ...], Len(0, 20)] = ()
-    """Training steps."""
+    rungs: Annotated[tuple[Annotated[float, Interval(gt=0, le=1e30)], ...], Len(0, 20)] = ()
+    """Ascending."""
+    rungs_in: Literal["steps", "images", "flops"] = "steps"
+    """What rungs count of a training; where steps of trials differ in cost, images or FLOPs compare like with like."""
     eta: Annotated[int, Interval(ge=2, le=100)] = 3
     startup: Annotated[int, Ge(1)] = 3
     """So many trials at a rung are always trained on: there is nothing yet to compare them with."""
+
+
+@dataclass(frozen=True)
+class InnerConfig:
+    """How the snapshot of each training that is proposed is sampled; judged as the trainings are."""
+
+    num_trials: Annotated[int, Interval(ge=1, le=10_000)]
+    """Of each training."""
+    space: dict[str, Any] = field(default_factory=dict)
+    sampler: SamplerName = "tpe"
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class SearchConfig:
     """Of the proposals; the seeds of trainings are the sweep's."""
     population: Annotated[int, Interval(ge=2, le=10_000)] = 10
     """nsga2: trials of a generation."""
+    inner: InnerConfig | None = None
+    """A second level: `space` has keys of the training, and each training is worth what its best sampling is."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,18 @@ class SearchSpec:
 
     config: SearchConfig
     parameters: tuple[Parameter, ...]
+    inner: SearchSpec | None = None
+
+    @property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """Of both levels."""
+        return (*self.parameters, *(self.inner.parameters if self.inner else ()))
+
+    @property
+    def num_wanted(self) -> int:
+        """Rows that it will have at the most, refused proposals left aside."""
+        own = self.config.num_trials if self.config.sampler != "grid" else min(self.config.num_trials, self._points)
+        return own * (self.inner.num_wanted if self.inner else 1)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -86,17 +112,14 @@ class SearchSpec:
 
     def ordered(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Values by key, in the order of the space, whatever order they were kept in: labels are made of them."""
-        return {parameter.key: settings[parameter.key] for parameter in self.parameters if parameter.key in settings}
+        return {
+            parameter.key: settings[parameter.key] for parameter in self.all_parameters if parameter.key in settings
+        }
 
     @property
-    def num_points(self) -> int | None:
-        """Of a grid, conditions left aside; None if its values cannot be counted."""
-        count = 1
-        for parameter in self.parameters:
-            if parameter.points is None:
-                return None
-            count *= len(parameter.points)
-        return count
+    def _points(self) -> int:
+        """Of a grid, conditions left aside."""
+        return math.prod(len(parameter.points or ()) for parameter in self.parameters)
 
 
 def read_search(given: Any, where: str) -> tuple[SearchSpec | None, list[Problem]]:
@@ -112,9 +135,46 @@ def read_search(given: Any, where: str) -> tuple[SearchSpec | None, list[Problem
     problems.extend(found)
     if checked.config is None or found:
         return None, problems
-    search = SearchSpec(checked.config, parameters)
+    inner, found = _read_inner(checked.config, given.get("inner"), f"{where}.inner")
+    if found:
+        return None, [*problems, *found]
+    search = SearchSpec(checked.config, parameters, inner)
     problems.extend(Problem(f"{where}.{key}", message) for key, message in _broken_rules(search))
     return (None if problems else search), problems
+
+
+def _read_inner(config: SearchConfig, given: Any, where: str) -> tuple[SearchSpec | None, list[Problem]]:
+    if config.inner is None:
+        return None, []
+    space = given.get("space") if isinstance(given, Mapping) else None
+    if not isinstance(space, Mapping) or not space:
+        return None, [Problem(f"{where}.space", "must be a mapping of at least one key to its values")]
+    parameters, problems = read_space(space, f"{where}.space")
+    own = replace(
+        config, num_trials=config.inner.num_trials, sampler=config.inner.sampler, pruner=PrunerConfig(), inner=None
+    )
+    search = SearchSpec(own, parameters)
+    problems.extend(
+        Problem(f"{where}.space.{parameter.key}", "is no setting of sampling: it belongs to the outer space")
+        for parameter in parameters
+        if not parameter.key.startswith("sampling.")
+    )
+    problems.extend(Problem(f"{where}.{key}", message) for key, message in _sampler_rules(search))
+    if config.inner.sampler == "nsga2":
+        problems.append(Problem(f"{where}.sampler", "nsga2 is for two objectives; a search in two levels has one"))
+    return search, problems
+
+
+def _level_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
+    if search.inner is None:
+        return
+    for parameter in search.parameters:
+        if parameter.key.startswith("sampling."):
+            yield f"space.{parameter.key}", "is a setting of sampling: with `inner` it belongs to inner.space"
+    if len(search.config.objectives) > 1:
+        yield "objectives", "a search in two levels has one: a training is worth what its best sampling is"
+    if search.config.pruner.kind != "none":
+        yield "pruner", "cannot go with `inner`: trainings are compared by their best sampling, at the end"
 
 
 def _broken_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
@@ -122,13 +182,17 @@ def _broken_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
     yield from _objective_rules(search.config)
     yield from _limit_rules(search.config)
     yield from _sampler_rules(search)
+    yield from _level_rules(search)
     pruner = search.config.pruner
     if pruner.kind == "none":
         if pruner.rungs:
             yield "pruner.rungs", "are given without a kind: median or asha"
         return
+    shown = [f"{rung:g}" for rung in pruner.rungs]
     if not pruner.rungs or list(pruner.rungs) != sorted(set(pruner.rungs)):
-        yield "pruner.rungs", f"{list(pruner.rungs)!r} must be training steps in ascending order"
+        yield "pruner.rungs", f"[{', '.join(shown)}] must be {pruner.rungs_in} of training in ascending order"
+    if pruner.rungs_in != "flops" and any(not rung.is_integer() for rung in pruner.rungs):
+        yield "pruner.rungs", f"[{', '.join(shown)}] must be whole numbers of {pruner.rungs_in}"
     if len(search.config.objectives) > 1:
         yield "pruner", "needs a single objective"
     if any(name in COSTS for name in search.config.objectives):

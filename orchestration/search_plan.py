@@ -35,6 +35,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
             {
                 "row": trial.label,
                 "number": trial.number,
+                **({"name": trial.name} if trial.name else {}),
                 "settings": dict(trial.settings),
                 "state": trial.state,
                 "values": list(trial.values),
@@ -85,4 +86,5 @@ def _trial(entry: Mapping[str, Any], search: PartSearch) -> SearchTrial:
         at_rungs={int(step): float(value) for step, value in entry["at_rungs"]},
         violations=() if entry["is_feasible"] else (1.0,),
         reason=str(entry["reason"]),
+        name=str(entry.get("name", "")),
     )

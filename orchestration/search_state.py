@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from orchestration.ending import Outcome
-from orchestration.proposals import PartSearch
 from orchestration.rows import RowSpec
 from orchestration.rungs import goes_on
+from orchestration.search_config import SearchSpec
 from orchestration.search_trials import SearchTrial
 from orchestration.study import Study
 from orchestration.trial_results import TrialTasks, violations
@@ -18,10 +19,26 @@ MOST_REFUSED = 200
 """Proposals that break a rule, one after the other, after which a search ends: its space is not what it should be."""
 
 
-class SearchState:
+class Rows(Protocol):
+    """What makes rows of proposals: a part, or the inner level of its search."""
+
+    @property
+    def spec(self) -> SearchSpec: ...
+
+    def row(self, trial: SearchTrial) -> tuple[RowSpec | None, list[Any]]: ...
+
+    def ranked(self, trials: list[SearchTrial]) -> list[SearchTrial]: ...
+
+    def next_rung(self, trial: SearchTrial) -> int | None: ...
+
+
+Part = TypeVar("Part", bound=Rows)
+
+
+class SearchState(Generic[Part]):
     """The search of a part."""
 
-    def __init__(self, part: PartSearch, study: Study) -> None:
+    def __init__(self, part: Part, study: Study) -> None:
         """Raises: StudyUnavailableError."""
         self.part, self.study = part, study
         self.trials: dict[int, SearchTrial] = {}
@@ -46,13 +63,13 @@ class SearchState:
 
     def propose(self) -> bool:
         """Asks for a trial that breaks no rule. Returns whether there is one. Raises: StudyUnavailableError."""
-        while self._wants_more:
+        while self.wants_more:
             trial = self.study.ask()
             problems = self._keep(trial)
             if not problems:
                 return True
             self._refuse(trial, problems)
-            self.problem = _only_refused(list(self.trials.values()))
+            self.problem = only_refused(list(self.trials.values()))
         return False
 
     def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
@@ -68,7 +85,7 @@ class SearchState:
             self.study.fail(number, reason)
             return replace(trial, state="failed", reason=reason)
         rung, names = self.part.next_rung(trial), list(config.objectives)
-        found = tasks.values([*names, *config.constraints], rung, outcome.done)
+        found = tasks.values([*names, *config.constraints], outcome.done)
         if found is None:
             return None
         values, limited = found[: len(names)], found[len(names) :]
@@ -93,7 +110,7 @@ class SearchState:
         return replace(there, state="pruned")
 
     @property
-    def _wants_more(self) -> bool:
+    def wants_more(self) -> bool:
         counted = sum(trial.state != "refused" for trial in self.trials.values())
         enough = counted >= self.part.spec.config.num_trials or len(self.trials) >= self.study.most_trials
         return not self.problem and not enough
@@ -114,7 +131,7 @@ class SearchState:
         self._keep(replace(trial, state="refused", reason=reason))
 
 
-def _only_refused(trials: Sequence[SearchTrial]) -> str:
+def only_refused(trials: Sequence[SearchTrial]) -> str:
     """Why a search ends: so many proposals in a row broke a rule; "" if they did not."""
     last = trials[-MOST_REFUSED:]
     if len(last) < MOST_REFUSED or any(trial.state != "refused" for trial in last):

@@ -24,8 +24,13 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     yield f"Search of {search.part}: {config.num_trials} trials by {config.sampler} to {wanted}{limits}."
     for parameter in search.spec.parameters:
         yield f"  {parameter}"
+    if search.spec.inner is not None:
+        inner = search.spec.inner.config
+        yield f"  For each, {inner.num_trials} samplings of its snapshot by {inner.sampler}; the best counts:"
+        yield from (f"    {parameter}" for parameter in search.spec.inner.parameters)
     if config.pruner.kind != "none":
-        yield f"  {config.pruner.kind} prunes at steps {', '.join(map(str, config.pruner.rungs))}"
+        rungs = ", ".join(f"{rung:g}" for rung in config.pruner.rungs)
+        yield f"  {config.pruner.kind} prunes at {rungs} {config.pruner.rungs_in}"
     counts = Counter(trial.state for trial in trials)
     if counts:
         counted = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -37,21 +42,22 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
 
 def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
     ended = sum(trial.state not in ("refused", "running") for trial in trials)
-    return ended < min(search.spec.config.num_trials, search.spec.num_points or math.inf)
+    return ended < search.spec.num_wanted
 
 
 def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
     """An upper bound of what the trials that are still to be proposed cost."""
-    left = search.spec.config.num_trials - sum(trial.state != "refused" for trial in trials)
+    left = search.spec.num_wanted - sum(trial.state != "refused" for trial in trials)
     if left <= 0:
         return "  All its trials are proposed."
-    corners, whole = _corners(search.spec.parameters)
+    corners, whole = _corners(search.spec.all_parameters)
     costs = [cost for cost in (_flops(search, corner) for corner in corners) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
     seeds = len(search.common.seeds)
     training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
-    trained = training if search.trains else training // left
+    of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
+    trained = training * -(-left // of_a_training) // left if search.trains else training // left
     most = "at most" if whole else f"about, by {_MOST_CORNERS} corners of its space,"
     return f"  Its {left} trials to come: {most} {trained:.3g} FLOPs of training and {sampling:.3g} of sampling."
 

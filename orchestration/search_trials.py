@@ -26,10 +26,12 @@ class SearchTrial:
     values: tuple[float, ...] = ()
     """One per objective; of a complete trial."""
     at_rungs: Mapping[int, float] = field(default_factory=dict)
-    """Training step -> value of the objective there."""
+    """Number of a rung, from 0 -> value of the objective there."""
     violations: tuple[float, ...] = ()
     """By how much it breaks each constraint, 0 or less if it does not; of a complete trial."""
     reason: str = ""
+    name: str = ""
+    """For people, where it is not the number: "3.2" is the third sampling of the fourth training."""
 
     @property
     def is_feasible(self) -> bool:
@@ -38,7 +40,8 @@ class SearchTrial:
     @property
     def label(self) -> str:
         """Of its row."""
-        return f"trial {self.number}: {', '.join(f'{_name(key)}={_short(v)}' for key, v in self.settings.items())}"
+        settings = ", ".join(f"{_name(key)}={_short(value)}" for key, value in self.settings.items())
+        return f"trial {self.name or self.number}: {settings}"
 
 
 def _name(key: str) -> str:
@@ -58,7 +61,7 @@ def best_first(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[S
 
     def rank(trial: SearchTrial) -> tuple[Any, ...]:
         if trial.state != "complete":
-            reached = max(trial.at_rungs, default=0)
+            reached = max(trial.at_rungs, default=-1)
             return (3 + _BEHIND.index(trial.state), -reached, trial.number)
         group = 2 if not trial.is_feasible else int(trial.number not in front)
         return (group, *_costs(trial, directions), trial.number)

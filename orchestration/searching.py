@@ -8,15 +8,16 @@ does not hold: whoever starts again asks them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from orchestration.done import finished_result, wanted_of
 from orchestration.ending import Outcome
 from orchestration.plan import Plan, make_plan
 from orchestration.proposals import PartSearch
 from orchestration.results import TaskResult
+from orchestration.search_config import SearchSpec
 from orchestration.search_plan import published_search, with_trials
 from orchestration.search_state import SearchState
 from orchestration.search_storage import search_storage
@@ -24,9 +25,10 @@ from orchestration.search_text import search_text
 from orchestration.search_trials import SearchTrial
 from orchestration.spec import SweepSpec
 from orchestration.storage import Store
-from orchestration.study import Study, StudyUnavailableError
+from orchestration.study import Study, StudyDatabase, StudyUnavailableError
 from orchestration.tasks import Task
 from orchestration.trial_results import TrialTasks
+from orchestration.two_level import TwoLevelState
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,15 +49,15 @@ class Searches:
     def __init__(
         self,
         spec: SweepSpec,
-        studies: Mapping[str, Study],
+        searches: Sequence[SearchState[PartSearch] | TwoLevelState],
         store: Store,
         tracker: TrialTracker,
         publish: Callable[[Plan], None],
         say: Callable[[str], None] = print,
     ) -> None:
-        """Args: studies: by part. publish: is given every plan, its rows in the order of the table."""
+        """Args: searches: of the spec. publish: is given every plan, its rows in the order of the table."""
         self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
-        self._searches = [SearchState(part, studies[part.part]) for part in spec.searches]
+        self._searches = searches
         self._unavailable = ""
         self.plan = self._make_plan()
 
@@ -119,7 +121,7 @@ class Searches:
         self._tag(part, trial, tasks)
 
     def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
-        tags = {"dfm.search": part.part, "dfm.trial": str(trial.number), "dfm.trial_state": trial.state}
+        tags = {"dfm.search": part.part, "dfm.trial": trial.name or str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
             if part.trains or self.plan.tasks[digest].kind == "evaluate":
                 self._tracker.tag(digest, tags)
@@ -172,6 +174,15 @@ def open_searches(
 
     Raises: UserError if their storage cannot be used.
     """
-    uri = search_storage(spec.runtime.search_storage, store, environment)
-    studies = {part.part: Study(uri, part.digest, part.spec, part.about) for part in spec.searches}
-    return Searches(spec, studies, store, tracker, publish, say)
+    database = StudyDatabase(search_storage(spec.runtime.search_storage, store, environment))
+
+    def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
+        return Study(database, digest, search, about)
+
+    searches = [
+        TwoLevelState(part, open_study)
+        if part.spec.inner is not None
+        else SearchState(part, open_study(part.digest, part.spec, part.about))
+        for part in spec.searches
+    ]
+    return Searches(spec, searches, store, tracker, publish, say)

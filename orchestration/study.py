@@ -48,29 +48,41 @@ class StudyUnavailableError(Exception):
     """The storage of a search cannot be used now."""
 
 
-class Study:
-    """The trials of one search in its storage."""
+class StudyDatabase:
+    """Where studies are kept; opened once for all of a sweep, which takes longer than anything that is asked of it."""
 
-    def __init__(self, uri: str, digest: str, search: SearchSpec, about: Mapping[str, Any]) -> None:
+    def __init__(self, uri: str) -> None:
+        """Raises: UserError if it cannot be used."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.uri = uri
+        try:
+            self.storage = RDBStorage(uri, engine_kwargs=_engine_options(uri))
+        except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
+            raise unusable(uri, error) from None
+
+
+class Study:
+    """The trials of one search in its database."""
+
+    def __init__(self, database: StudyDatabase, digest: str, search: SearchSpec, about: Mapping[str, Any]) -> None:
         """Opens or creates it, and takes up again what a killed driver left: trials that ran run on, and those that
         failed are tried again, since a submission tries again what failed.
 
         Args: about: plain data of which `digest` is the digest; a study that says otherwise is not touched.
-        Raises: UserError if the storage cannot be used, or holds another search under this name.
+        Raises: UserError if the database cannot be used, or holds another search under this name.
         """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._search, self._config, self._uri = search, search.config, uri
+        self._search, self._config, self._uri = search, search.config, database.uri
+        self._storage = database.storage
         self._grid = grid_points(search.parameters) if search.config.sampler == "grid" else []
         name = _NAME.format(digest=digest)
         try:
-            self._storage = RDBStorage(uri, engine_kwargs=_engine_options(uri))
             # An existing study is loaded whatever its directions are: `_check` looks.
             self._study = optuna.create_study(
                 study_name=name, storage=self._storage, load_if_exists=True, directions=list(search.directions)
             )
             self._id = self._storage.get_study_id_from_name(name)
         except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
-            raise UserError.of("search_storage", f"cannot use {without_credentials(uri)} ({_reason(error)})") from None
+            raise unusable(self._uri, error) from None
         with self._asking():
             self._check(about)
             self._take_up()
@@ -224,6 +236,11 @@ class Study:
         if config.sampler == "cmaes":
             return CmaEsSampler(seed=seed, independent_sampler=RandomSampler(seed), warn_independent_sampling=False)
         return RandomSampler(seed)  # random; a grid's points are given
+
+
+def unusable(uri: str, error: Exception) -> UserError:
+    """What to tell of a database that cannot be used."""
+    return UserError.of("search_storage", f"cannot use {without_credentials(uri)} ({_reason(error)})")
 
 
 def seed_of(seed: int, number: int) -> int:

@@ -39,12 +39,12 @@ class TrialTasks:
             (f"{self.plan.tasks[digest].title}: {failed[digest]}" for digest in self.digests if digest in failed), ""
         )
 
-    def values(self, names: Sequence[str], step: int | None, done: Mapping[str, TaskResult]) -> list[float] | None:
-        """Mean over the seeds at a step, or at the last one; None while a seed is not measured, NaN for what is not a
-        finite number."""
+    def values(self, names: Sequence[str], done: Mapping[str, TaskResult]) -> list[float] | None:
+        """Mean over the seeds at the last step that the plan wants by now; None while a seed is not measured, NaN for
+        what is not a finite number."""
         records = []
         for cell in self.cells:
-            digest = cell.evaluations[-1][1] if step is None else dict(cell.evaluations)[step]
+            digest = cell.evaluations[-1][1]
             if digest not in done:
                 return None
             records.append((self.plan.tasks[digest].config, done[digest]))

@@ -16,7 +16,7 @@ from orchestration.problems import UserError
 from orchestration.search_config import SearchSpec, read_search
 from orchestration.search_space import grid_points
 from orchestration.search_trials import SearchTrial
-from orchestration.study import Study, StudyUnavailableError
+from orchestration.study import Study, StudyDatabase, StudyUnavailableError
 
 RANGES: dict[str, Any] = {
     "training.learning_rate": {"log": [1e-4, 1e-2]},
@@ -57,7 +57,7 @@ def search_of(name: str = "tpe", **more: Any) -> SearchSpec:
 
 
 def open_study(folder: Path, search: SearchSpec, about: dict[str, Any] = ABOUT) -> Study:
-    return Study(f"sqlite:///{folder}/search.db", "0123", search, about)
+    return Study(StudyDatabase(f"sqlite:///{folder}/search.db"), "0123", search, about)
 
 
 def stock(folder: Path) -> optuna.Study:
@@ -141,7 +141,7 @@ def test_a_study_of_another_search_is_told_with_the_difference(tmp_path: Path) -
 
 def test_a_storage_that_cannot_be_used_is_a_users_mistake_without_credentials(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="search_storage: cannot use") as caught:
-        Study("nosuch://me:secret@host/db", "0123", search_of(), ABOUT)
+        StudyDatabase("nosuch://me:secret@host/db")
     assert "secret" not in str(caught.value)
     with pytest.raises(UserError, match="unable to open database file"):
         open_study(tmp_path / "not there", search_of())
