@@ -25,6 +25,8 @@ class LedgerTable:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     total: tuple[str, ...]
+    runs: tuple[tuple[str, str], ...] = ()
+    """MLflow's id and page of each row's run; empty texts where there is none."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTabl
     sums = f"{images:,}", scientific(flops), _total(times), _total(busy)
     total = ("all", _done(records, plan.trainings), "", "", *sums)
     header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time", _BUSY)
-    return LedgerTable(header, tuple(rows), total)
+    return LedgerTable(header, tuple(rows), total, _runs(plan.trainings, records))
 
 
 def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
@@ -71,7 +73,12 @@ def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTa
     total = ("all", _done(records, plan.evaluations), *sums)
     made = ("samples", "network evaluations / image", "FLOPs")
     header = ("evaluation", "status", *made, _BUSY, "images / s")
-    return LedgerTable(header, tuple(rows), total)
+    return LedgerTable(header, tuple(rows), total, _runs(plan.evaluations, records))
+
+
+def _runs(digests: Mapping[str, object], records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
+    found = (records.get(digest, MISSING) for digest in digests)
+    return tuple((record.run_id, record.url) for record in found)
 
 
 def _share_made(task: EvaluateTask, record: Record) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from analysis.cell_csv import cell_csv, published_csv
 from analysis.comparison import PartComparison
 from analysis.comparison_text import TextComparison
-from analysis.figures import slug
+from analysis.figures.chart import slug
 from analysis.latex import latex_comparison, latex_table
 from analysis.layouts import Section
 from analysis.markdown import escape_markdown, markdown_of_part, markdown_published

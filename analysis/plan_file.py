@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import fsspec
 
 from analysis.errors import UserError
+from analysis.plan_settings import resolved_settings
 from analysis.plan_types import (
     EvaluateTask,
     FloorTask,
@@ -19,6 +20,7 @@ from analysis.plan_types import (
     PartCounterpart,
     PlanFile,
     Search,
+    SearchedTrial,
     TableCounterpart,
     TaskKind,
     TrainTask,
@@ -79,7 +81,7 @@ def _parse_document(document: Mapping[str, Any]) -> PlanFile:
         metrics=tuple(
             Metric(card["name"], card["title"], card["better"], card.get("about", "")) for card in document["metrics"]
         ),
-        parts=tuple(map(_parse_part, document["parts"])),
+        parts=tuple(_parse_part(part, document["trials"], tasks) for part in document["parts"]),
         trials=tuple(map(_parse_trial, document["trials"])),
         trainings={key: _parse_training(key, task) for key, task in _of_kind(tasks, "train")},
         evaluations={key: _parse_evaluation(key, task, floors) for key, task in _of_kind(tasks, "evaluate")},
@@ -90,6 +92,7 @@ def _parse_document(document: Mapping[str, Any]) -> PlanFile:
         published=_parse_counterpart(document.get("published")),
         equal_compute=bool(document.get("equal_compute", True)),
         payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
+        command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),
     )
 
 
@@ -105,16 +108,30 @@ def _parse_counterpart(entry: Mapping[str, Any] | None) -> TableCounterpart | No
     return None if entry is None else TableCounterpart(entry["table"], dict(entry["metrics"]), entry["same_setting"])
 
 
-def _parse_part(part: Mapping[str, Any]) -> Part:
+def _parse_part(
+    part: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]
+) -> Part:
     entry = part.get("published")
     counterpart = None if entry is None else PartCounterpart(entry["part"], entry["guidance"])
     search = _parse_search(part["search"]) if "search" in part else None
-    return Part(part["name"], part["title"], tuple(row["label"] for row in part["rows"]), counterpart, search)
+    rows = tuple(row["label"] for row in part["rows"])
+    return Part(part["name"], part["title"], rows, counterpart, search, resolved_settings(part, trials, tasks))
 
 
 def _parse_search(entry: Mapping[str, Any]) -> Search:
-    states = Counter(str(trial["state"]) for trial in entry["trials"])
-    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]))
+    trials = tuple(
+        SearchedTrial(
+            str(trial.get("row", "")),
+            int(trial.get("number", number)),
+            dict(trial.get("settings", {})),
+            str(trial["state"]),
+            tuple(map(float, trial.get("values", ()))),
+            bool(trial.get("is_feasible", True)),
+        )
+        for number, trial in enumerate(entry["trials"])
+    )
+    states = Counter(trial.state for trial in trials)
+    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]), trials)
 
 
 def _parse_trial(trial: Mapping[str, Any]) -> Trial:
@@ -123,12 +140,23 @@ def _parse_trial(trial: Mapping[str, Any]) -> Trial:
 
 
 def _parse_training(digest: str, task: Mapping[str, Any]) -> TrainTask:
-    numbers = ("until_step", "batch_size", "flops_per_step", "num_parameters")
-    return TrainTask(digest, task["title"], *(int(task[key]) for key in numbers))
+    resolution = task.get("payload", {}).get("data", {}).get("resolution")
+    return TrainTask(
+        digest,
+        task["title"],
+        int(task["until_step"]),
+        int(task["batch_size"]),
+        int(task["flops_per_step"]),
+        int(task["num_parameters"]),
+        str(task.get("paradigm", "")),
+        resolution if type(resolution) is int and resolution > 0 else None,
+    )
 
 
 def _parse_evaluation(digest: str, task: Mapping[str, Any], floors: Mapping[str, FloorTask]) -> EvaluateTask:
-    measured = task.get("payload", {}).get("evaluation", {}).get("metrics")
+    payload = task.get("payload", {})
+    evaluation = payload.get("evaluation", {})
+    measured = evaluation.get("metrics")
     floor = task["floor"]
     if floor is not None and floor not in floors:
         raise ValueError(f"the floor {floor!r} of {task['title']!r} is no floor task")
@@ -145,6 +173,8 @@ def _parse_evaluation(digest: str, task: Mapping[str, Any], floors: Mapping[str,
         dict(task["sampling"]),
         int(task.get("sampling_flops", 0)),
         None if measured is None else frozenset(measured),
+        {str(train): int(steps) for train, steps in task.get("trained", {task["train"]: task["step"]}).items()},
+        json.dumps([evaluation.get("seed"), evaluation.get("label_sampling"), payload.get("references")]),
     )
 
 

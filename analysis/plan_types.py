@@ -44,6 +44,19 @@ class PartCounterpart:
 
 
 @dataclass(frozen=True)
+class SearchedTrial:
+    """One proposal of a search."""
+
+    row: str
+    number: int
+    settings: Mapping[str, Any]
+    state: str
+    values: tuple[float, ...]
+    """One per objective, in their order; empty while there are none."""
+    is_feasible: bool = True
+
+
+@dataclass(frozen=True)
 class Search:
     """A search whose trials are rows of a part, as far as it is."""
 
@@ -55,6 +68,8 @@ class Search:
     """What became of the proposals, and of how many."""
     best: tuple[str, ...]
     """Labels of the best trials; with two objectives of the Pareto front."""
+    trials: tuple[SearchedTrial, ...] = ()
+    """All proposals, by number."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,8 @@ class Part:
     rows: tuple[str, ...]
     published: PartCounterpart | None = None
     search: Search | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Row -> value of each key that any row of the part sets, where the plan says it: its own, or else the default."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,10 @@ class TrainTask:
     batch_size: int
     flops_per_step: int
     num_parameters: int
+    paradigm: str = ""
+    """Empty if the plan does not say."""
+    resolution: int | None = None
+    """Side of its images in pixels; None if the plan does not say."""
 
     @property
     def num_images(self) -> int:
@@ -122,6 +143,10 @@ class EvaluateTask:
     """FLOPs of generating all samples; 0 if the plan does not say."""
     metrics: frozenset[str] | None = None
     """Names of what it measures; None if the plan does not say."""
+    trained: Mapping[str, int] = field(default_factory=dict)
+    """Digests of the trainings behind it -> how many of their steps."""
+    noise: str = ""
+    """What its samples' noise and classes are drawn by; samples of one index are of the same draw where it is equal."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +194,8 @@ class PlanFile:
     """False if the sweep allows rows of unequal training compute in one part."""
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
+    command: str = ""
+    """What submits it again."""
 
     @property
     def kinds(self) -> dict[str, TaskKind]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.figures import slug
+from analysis.figures.chart import slug
 from analysis.plan_types import PlanFile
 from analysis.records import MISSING, Record
 

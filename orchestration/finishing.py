@@ -26,7 +26,7 @@ from dfm_core.metrics.probe import fit_linear_probe
 from dfm_core.metrics.reference import Reference
 from orchestration.feature_store import Group, GroupFiles, groups_of
 from orchestration.gathering import Gathered, output_rows, read_groups, source_files, suite_of
-from orchestration.grids import GRID_IMAGES, image_grid
+from orchestration.grids import GRID_IMAGES, grid_png
 from orchestration.group_work import Spent
 from orchestration.layout import FeaturePaths, TaskPaths
 from orchestration.loaded import PROBE_FILE, REFERENCE_FILE, Loaded
@@ -163,9 +163,8 @@ class Finisher:
 
     def _write_grid(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> None:
         names = DATASETS[task.config.data.dataset].class_names
-        buffer = io.BytesIO()
-        image_grid(pixels.numpy(), [names[int(label)] for label in labels[: len(pixels)]]).save(buffer, format="PNG")
-        self._store.write(TaskPaths(task.digest).result_file(name), buffer.getvalue())
+        picture = grid_png(pixels.numpy(), [names[int(label)] for label in labels[: len(pixels)]])
+        self._store.write(TaskPaths(task.digest).result_file(name), picture)
 
 
 def _found(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskResult:

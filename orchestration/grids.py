@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 GRID_ROWS, GRID_COLUMNS = 4, 10
 GRID_IMAGES = GRID_ROWS * GRID_COLUMNS
@@ -13,7 +16,31 @@ _SHOWN_SIDE = 96
 """Least side of a shown image: smaller ones are enlarged by a whole factor."""
 _CAPTION_HEIGHT = 14
 _FONT_SIZE = 11
+GRID_KEY = "dfm.grid"
+"""Of the PNG's text that says how to cut the grid into its pictures again; the analysis reads it."""
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def grid_png(pixels: np.ndarray, labels: Sequence[str]) -> bytes:
+    """`image_grid` as a PNG that says where its pictures lie and of which class they are."""
+    count, (height, width) = min(len(pixels), GRID_IMAGES), pixels.shape[-2:]
+    layout = {
+        "columns": GRID_COLUMNS,
+        "caption": _CAPTION_HEIGHT,
+        "side": [height, width],
+        "factor": _enlargement(width),
+        "labels": list(labels[:count]),
+    }
+    text = PngInfo()
+    text.add_itxt(GRID_KEY, json.dumps(layout))
+    buffer = io.BytesIO()
+    image_grid(pixels, labels).save(buffer, format="PNG", pnginfo=text)
+    return buffer.getvalue()
+
+
+def _enlargement(width: int) -> int:
+    """The whole factor by which pictures are shown larger."""
+    return max(1, -(-_SHOWN_SIDE // width))
 
 
 def image_grid(pixels: np.ndarray, labels: Sequence[str]) -> Image.Image:
@@ -25,7 +52,7 @@ def image_grid(pixels: np.ndarray, labels: Sequence[str]) -> Image.Image:
     shown = pixels[:GRID_IMAGES] if pixels.ndim == 4 else pixels[:GRID_IMAGES, :, pixels.shape[2] // 2]
     assert len(labels) >= len(shown), f"{len(labels)} labels for {len(shown)} images"
     height, width = shown.shape[2:]
-    factor = max(1, -(-_SHOWN_SIDE // width))
+    factor = _enlargement(width)
     cell_width, cell_height = width * factor, height * factor + _CAPTION_HEIGHT
     rows = -(-len(shown) // GRID_COLUMNS)
     canvas = Image.new("RGB", (GRID_COLUMNS * cell_width, rows * cell_height), _PAPER)

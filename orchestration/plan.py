@@ -7,6 +7,7 @@ that digest.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,9 +24,11 @@ from orchestration.published_keys import PublishedPart
 from orchestration.rows import PartSpec, RowSpec
 from orchestration.spec import SweepSpec
 from orchestration.tasks import SnapshotRef, Task, pyramid_task, train_task
+from orchestration.validation import without_credentials
 
 PLAN_FORMAT = 2
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
+_SECRET_OVERRIDES = ("storage.options", "storage=")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -155,6 +158,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "sweep": spec.name,
         "title": spec.title,
         "file": shown_path(spec.path),
+        "command": submit_command(spec),
         "seeds": list(spec.seeds),
         "tracking_uri": tracking_uri,
         "experiment": spec.name,
@@ -197,6 +201,15 @@ def shown_path(path: str) -> str:
     return resolved.relative_to(_ROOT).as_posix() if resolved.is_relative_to(_ROOT) else resolved.name
 
 
+def submit_command(spec: SweepSpec) -> str:
+    """The command that submits a sweep again, with its overrides; options of the storage, which may be secret, are left
+    out, as are credentials in URLs."""
+    resolved = Path(spec.path).resolve()
+    path = shown_path(spec.path) if resolved.is_relative_to(_ROOT) else str(resolved)
+    shown = [text for text in spec.overrides if not text.startswith(_SECRET_OVERRIDES)]
+    return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])
+
+
 def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
     card = DATASETS[task.config.data.dataset]
     cost = model_cost(task.config, card.shape)
@@ -215,6 +228,7 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
         details = {
             "step": task.at_step,
             "train": task.snapshots[-1][0],
+            "trained": spent,
             "floor": task.floor or None,
             "sampling": sampling_payload(task.config),
             "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),

@@ -45,6 +45,8 @@ class SweepSpec:
     published: PublishedTable | None = None
     searches: tuple[PartSearch, ...] = ()
     """Whose trials become rows of their parts as they are proposed."""
+    overrides: tuple[str, ...] = ()
+    """`key=value` strings that won over the file, as they were given."""
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
@@ -118,6 +120,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         budget_flops=None if budget is None else budget.flops,
         published=published,
         searches=tuple(searches),
+        overrides=tuple(overrides),
     )
 
 

@@ -22,7 +22,7 @@ FORBIDDEN_EVERYWHERE = {"torchvision", "timm"}
 OWNERS = {
     "deepspeed": {"orchestration/deepspeed_engine.py"},
     "mlflow": {"orchestration/tracking.py", "analysis/server.py"},
-    "optuna": {"orchestration/study.py"},
+    "optuna": {"orchestration/study.py", "analysis/importances.py"},
 }
 HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux")
 

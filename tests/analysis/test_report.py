@@ -14,6 +14,9 @@ import pytest
 
 from analysis.about import About
 from analysis.errors import UserError
+from analysis.figures import gallery
+from analysis.figures.chart import Chart
+from analysis.figures.drawing import Drawing, draw
 from analysis.plan_file import parse_plan
 from analysis.records import Record
 from analysis.report import comparison_with_paper, render_report, write_report
@@ -62,8 +65,8 @@ def test_a_finished_sweep_gives_the_whole_report(database: Database, tmp_path: P
     assert {name for name in files if name.startswith("figures/")} == {
         f"figures/{name}.{ending}"
         for name in ("convergence-1-paradigm-fd", "convergence-1-paradigm-accuracy", "training-loss")
-        for ending in ("png", "svg")
-    }
+        for ending in ("png", "svg", "csv")
+    } | {"figures/drawings.json"}
     assert files[f"samples/DFM-step200-{evaluate_digest('DFM', 200)[:8]}.png"] == png(200)
     assert "| DFM | **20.00 ± 0.78** | 0.200 |".encode() in files["table.md"]
 
@@ -295,6 +298,60 @@ def test_a_report_replaces_its_own_files_and_leaves_others(database: Database, t
     assert (folder / "mine.txt").read_text() == "keep"
     assert (folder / "table.md").read_text() != "old"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".report")]
+
+
+def test_pictures_that_did_not_change_are_not_drawn_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(uri=database.uri)
+    database.fill(plan, {"flow matching": 30.0, "DFM": 20.0})
+    write_report(plan, str(tmp_path))
+    before, drawn = files_in(tmp_path), []
+
+    def drawing(chart: Chart) -> Drawing:
+        drawn.append(chart.name)
+        return draw(chart)
+
+    monkeypatch.setattr(gallery, "draw", drawing)
+    write_report(plan, str(tmp_path))
+    assert (files_in(tmp_path), drawn) == (before, [])
+    database.run(evaluate_digest("DFM", 200), {"fd": 5.0, "accuracy": 0.2})
+    (tmp_path / "figures/training-loss.png").write_bytes(b"damaged")
+    write_report(plan, str(tmp_path))
+    assert drawn == ["convergence-1-paradigm-fd", "training-loss"]
+    assert files_in(tmp_path)["figures/training-loss.png"] == before["figures/training-loss.png"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"x": 1}', '{"convergence-1-paradigm-fd": {}}', "\udcff"])
+@pytest.mark.parametrize("name", ["files.json", "figures/drawings.json"])
+def test_a_broken_list_of_drawings_has_all_drawn_anew(
+    database: Database, tmp_path: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(uri=database.uri)
+    database.run(evaluate_digest("DFM", 200), {"fd": 5.0}, step=200)
+    drawings = Drawing(b"svg", b"png")
+    monkeypatch.setattr(gallery, "draw", lambda _: drawings)
+    write_report(plan, str(tmp_path))
+    before = files_in(tmp_path)
+    (tmp_path / name).write_text(text, errors="surrogateescape")
+    drawings = Drawing(b"other", b"png")
+    write_report(plan, str(tmp_path))
+    assert files_in(tmp_path)["figures/convergence-1-paradigm-fd.svg"] == b"other"
+    assert set(files_in(tmp_path)) == set(before)
+
+
+def test_the_page_prints_the_command_with_its_overrides() -> None:
+    document = {**plan_document(), "command": "python orchestration/sweep.py sweeps/small.yaml 'seeds=[0, 1]' <x>"}
+    page = render_report(parse_plan(json.dumps(document)), {})["report.html"].decode()
+    assert "<pre>python orchestration/sweep.py sweeps/small.yaml &#39;seeds=[0, 1]&#39; &lt;x&gt;</pre>" in page
+
+
+def test_every_run_in_the_ledger_has_its_id_and_on_a_server_its_page() -> None:
+    record = Record("done", run_id="0123456789abcdef", url="https://host/#/experiments/1/runs/0123456789abcdef")
+    records = {train_digest("DFM"): record, evaluate_digest("DFM", 200): replace(record, url="")}
+    compute = section_of(render_report(make_plan(), records)["report.html"].decode(), "compute")
+    assert f'<a href="{record.url}"><code>01234567</code></a>' in compute
+    assert '<code title="0123456789abcdef">01234567</code>' in compute
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from dfm_core.compute import model_cost, sampling_flops, training_flops
 from dfm_core.data.catalog import DATASETS
 from orchestration.done import finished_results, needed
 from orchestration.layout import TaskPaths
-from orchestration.plan import Plan, make_plan, plan_json
+from orchestration.plan import Plan, make_plan, plan_json, submit_command
 from orchestration.results import TaskResult, write_result
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
@@ -110,6 +111,22 @@ def test_the_published_plan_says_what_a_training_costs() -> None:
     cost = model_cost(task.config, DATASETS["fashion_mnist"].shape)
     assert document["tasks"][task.digest]["flops_per_step"] == training_flops(task.config, cost, 1)
     assert document["tasks"][task.digest]["num_parameters"] == cost.num_parameters
+
+
+def test_the_published_command_has_the_overrides_but_no_secret() -> None:
+    overrides = ["training.steps=80", "storage.options.secret=hunter2", "storage={options: {key: hunter2}}"]
+    spec = replace(plan().spec, overrides=(*overrides, "tracking.uri=https://me:hunter2@host/?token=hunter2"))
+    command = submit_command(spec)
+    assert command.startswith("python orchestration/sweep.py sweeps/quickstart.yaml training.steps=80 ")
+    assert "hunter2" not in command
+    elsewhere = replace(spec, path="/somewhere/a b.yaml", overrides=("seeds=[0, 1]",))
+    assert submit_command(elsewhere) == "python orchestration/sweep.py '/somewhere/a b.yaml' 'seeds=[0, 1]'"
+
+
+def test_an_evaluation_names_all_trainings_behind_it() -> None:
+    document = json.loads(plan_json(plan(), "sqlite:///x"))
+    tasks = document["tasks"].values()
+    assert all(task["trained"] == {task["train"]: task["step"]} for task in tasks if task["kind"] == "evaluate")
 
 
 def finish(store: Store, tasks: Sequence[Task]) -> None:

@@ -1,24 +1,25 @@
-"""Charts as data by known answers, and as files by their bytes."""
+"""Convergence charts by known answers."""
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from analysis.about import parse_about
-from analysis.drawing import DARK, LIGHT, _figure, draw
-from analysis.figures import Chart, Line, Panel, collect_convergence, collect_losses, slug, thin
-from analysis.measurements import measure
+from analysis.figures.chart import Chart
+from analysis.figures.convergence import collect_convergence
+from analysis.figures.evidence import Evidence
 from analysis.plan_file import parse_plan
 from analysis.plan_types import PlanFile
 from analysis.records import Record
 from tests.analysis.builders import (
+    BATCH_SIZE,
     FLOPS_PER_STEP,
     about,
+    beside_table2,
     change_protocols,
     evaluate_digest,
     make_plan,
@@ -31,22 +32,22 @@ RECORDS = {
     "floor": Record("done", {"fd": 1.25}),
     **{evaluate_digest("DFM", 100, seed): Record("done", {"fd": 8.0 + seed}) for seed in (0, 1)},
     evaluate_digest("DFM", 200, 0): Record("done", {"fd": 4.0}),
-    train_digest("DFM"): Record("running", curves={"loss": ((10, 2.0), (20, 1.0)), "loss_stage_0": ((10, 3.0),)}),
 }
 
 
 def charts_of(plan: PlanFile, records: dict[str, Record]) -> tuple[Chart, ...]:
-    ((_, charts),) = collect_convergence(plan, measure(plan, records), records)
-    return charts
+    (group,) = collect_convergence(Evidence.of(plan, records))
+    return group.charts
 
 
 def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
     (chart,) = charts_of(PLAN, RECORDS)
-    steps, flops = chart.panels
+    steps, images, flops = chart.panels
     (line,) = steps.lines
     assert (line.label, line.x, line.y) == ("DFM", (100.0, 200.0), (8.5, 4.0))
     # Two values, standard deviation sqrt(1/2): 12.7062 * 0.5.
     assert line.half_widths == pytest.approx((6.3531, 0.0), abs=1e-4)
+    assert images.lines[0].x == (100.0 * BATCH_SIZE, 200.0 * BATCH_SIZE)
     assert flops.lines[0].x == (100.0 * FLOPS_PER_STEP, 200.0 * FLOPS_PER_STEP)
     assert steps.floor == flops.floor == 1.25
 
@@ -87,7 +88,7 @@ def test_a_line_that_was_not_measured_as_planned_says_so() -> None:
 def test_real_images_that_were_measured_otherwise_are_not_drawn() -> None:
     (chart,) = charts_of(with_protocols("DFM", num_samples=10_000), RECORDS)
     assert chart.caption == ""
-    assert [panel.floor for panel in chart.panels] == [None, None]
+    assert [panel.floor for panel in chart.panels] == [None, None, None]
 
 
 def test_a_metric_without_a_floor_has_no_dashed_line() -> None:
@@ -96,66 +97,51 @@ def test_a_metric_without_a_floor_has_no_dashed_line() -> None:
     assert charts_of(replace(PLAN, evaluations=evaluations), RECORDS)[0].panels[0].floor is None
 
 
-@pytest.mark.parametrize("caption", ["", "a $x$ <b> & " * 40])
-def test_a_caption_is_drawn_as_it_is(caption: str) -> None:
-    panel = Panel("x", "y", (Line("a", (1.0,), (1.0,)),))
-    chart = Chart("x", "x", "x", (panel,), log_y=False, markers=True, caption=caption)
-    drawn = _figure(chart, LIGHT).get_suptitle().replace("\\$", "$")
-    assert " ".join(drawn.split()) == " ".join(caption.split())
-    assert draw(chart, "svg").startswith(b"<?xml")
-
-
 def test_a_wide_range_is_drawn_on_a_logarithmic_axis() -> None:
     wide = {**RECORDS, evaluate_digest("DFM", 200, 0): Record("done", {"fd": 400.0})}
-    assert (charts_of(PLAN, RECORDS)[0].log_y, charts_of(PLAN, wide)[0].log_y) == (False, True)
-
-
-def test_losses_have_a_panel_for_each_stage() -> None:
-    chart = collect_losses(PLAN, RECORDS)
-    assert chart is not None
-    assert [(panel.y_label, panel.lines[0].y) for panel in chart.panels] == [
-        ("loss", (2.0, 1.0)),
-        ("loss stage 0", (3.0,)),
-    ]
+    assert [charts_of(PLAN, found)[0].panels[0].log_y for found in (RECORDS, wide)] == [False, True]
 
 
 def test_nothing_recorded_draws_nothing() -> None:
     assert charts_of(PLAN, {}) == ()
-    assert collect_losses(PLAN, {}) is None
 
 
-def test_thinning_keeps_short_curves_and_averages_long_ones() -> None:
-    short = tuple((step, float(step)) for step in range(400))
-    assert thin(short) == short
-    long = thin(tuple((step, float(step)) for step in range(800)))
-    assert (len(long), long[0], long[-1]) == (400, (1, 0.5), (799, 798.5))
+def test_one_seed_has_error_bars_over_samples() -> None:
+    records = {
+        evaluate_digest("DFM", 100): Record("done", {"fd": 8.0, "fd_standard_error": 0.5}),
+        evaluate_digest("DFM", 200): Record("done", {"fd": 4.0}),
+    }
+    (line,) = charts_of(make_plan(), records)[0].panels[0].lines
+    assert line.half_widths == pytest.approx((0.98, 0.0), abs=1e-3)
+    assert not line.over_seeds
 
 
-def test_part_names_become_safe_file_names() -> None:
-    assert slug("../../etc/<x> é") == "etc-x"
-    assert slug("///") == "x"
+def test_accelerator_hours_are_a_training_s_share_up_to_the_step_and_known_once_it_is_done() -> None:
+    trained = {
+        train_digest("DFM", seed): Record("done", {"accelerator_seconds": 7200.0 * (1 + seed)}) for seed in (0, 1)
+    }
+    axes = {panel.x_label: panel for panel in charts_of(PLAN, {**RECORDS, **trained})[0].panels}
+    # Step 100 of 200: an hour at seed 0 and two at seed 1; step 200 only has seed 0.
+    assert axes["accelerator-hours of training"].lines[0].x == pytest.approx((1.5, 2.0))
+    running = {**trained, train_digest("DFM", 1): Record("running", {"accelerator_seconds": 7200.0})}
+    (line,) = next(p for p in charts_of(PLAN, {**RECORDS, **running})[0].panels if "hours" in p.x_label).lines
+    assert (line.x, line.y) == ((1.0, 2.0), (8.0, 4.0))
+    assert "accelerator-hours of training" not in {p.x_label for p in charts_of(PLAN, RECORDS)[0].panels}
 
 
-@pytest.mark.parametrize("file_format", ["png", "svg"])
-def test_a_chart_draws_the_same_bytes_twice(file_format: str) -> None:
-    (chart,) = charts_of(PLAN, RECORDS)
-    first, second = (draw(chart, file_format) for _ in range(2))  # type: ignore[arg-type]
-    assert first == second
-    assert not any(word in first for word in (b"Matplotlib", b"dc:date"))
+def test_the_paper_s_numbers_stand_at_the_last_step_only_where_they_were_measured_alike() -> None:
+    records = {evaluate_digest(row, 200): Record("done", {"fd": 3.0}) for row in ("flow_matching", "cascaded")}
+    plan = beside_table2(same_setting=True, measured={"cascaded": {"num_samples": 10_000}})
+    chart = charts_of(plan, records)[0]
+    (star,) = [line for line in chart.panels[0].lines if line.style == "published"]
+    assert (star.label, star.x, star.y) == ("flow_matching (paper)", (500_000,), (4.73,))
+    other = charts_of(beside_table2(), records)[0]
+    assert not [line for panel in other.panels for line in panel.lines if line.style == "published"]
 
 
-@pytest.mark.filterwarnings("ignore:Glyph .* missing")
-@pytest.mark.parametrize("label", ["_hidden", "$x$", "$", "<b>&", "a" * 300, "日本", "\\frac"])
-def test_hostile_labels_and_values_can_be_drawn(label: str) -> None:
-    line = Line(label, (1.0, 2.0, 3.0), (math.nan, math.inf, 2.0), (0.0, 1.0, math.nan), 23)
-    panel = Panel(label, label, (line,), math.nan)
-    chart = Chart("x", label, label, (panel, panel), log_y=True, markers=True)
-    assert draw(chart, "svg", DARK).startswith(b"<?xml")
-
-
-@pytest.mark.parametrize("label", ["_hidden", "$x$ and $", "plain"])
-def test_the_legend_shows_every_label_as_it_is(label: str) -> None:
-    panel = Panel("x", "y", (Line(label, (1.0,), (1.0,)), Line("second", (1.0,), (1.0,), color=1)), floor=0.5)
-    (legend,) = _figure(Chart("x", "x", "x", (panel,), log_y=False, markers=True), LIGHT).legends
-    shown = [text.get_text().replace("\\$", "$") for text in legend.get_texts()]
-    assert shown == [label, "second", "real images"]
+def test_of_many_rows_the_best_have_colour() -> None:
+    rows = [f"row {index}" for index in range(20)]
+    records = {evaluate_digest(row, 200): Record("done", {"fd": 100.0 - i}) for i, row in enumerate(rows)}
+    chart = charts_of(make_plan(parts={"p": rows}), records)[0]
+    assert [line.label for line in chart.panels[0].lines if not line.faint] == rows[8:]
+    assert chart.caption == "The best 12 of 20 rows have colour and name."

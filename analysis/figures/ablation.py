@@ -1,0 +1,114 @@
+"""A metric against a setting that varies over the rows of a part: tau, steps of the stages, guidance (Figures 3, 6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from analysis.comparability import rows_comparability
+from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
+from analysis.figures.evidence import Evidence
+from analysis.figures.settings_axes import Axis, varying
+from analysis.figures.spread import spread_of
+from analysis.flags import chart_caption
+from analysis.measurements import Measurement
+from analysis.plan_types import Metric, Part
+
+_FEWEST_VALUES = 3
+_MOST_SERIES = 10
+
+
+def collect_ablations(evidence: Evidence) -> tuple[Group, ...]:
+    """For each part a chart per setting that takes three values or more, with a panel per metric.
+
+    A line joins rows that agree in all else; it needs two. Searches are left out: no two of their trials agree.
+    """
+    groups = []
+    for number, part in enumerate(evidence.plan.parts, 1):
+        axes, others = varying(part.settings) if part.search is None else ((), {})
+        charts = [_ablation(evidence, part, number, axis, axes, others) for axis in axes]
+        groups.append(Group(part.title, tuple(chart for chart in charts if chart)))
+    return tuple(group for group in groups if group.charts)
+
+
+def _ablation(
+    evidence: Evidence,
+    part: Part,
+    number: int,
+    axis: Axis,
+    axes: Sequence[Axis],
+    others: Mapping[str, Mapping[str, str]],
+) -> Chart | None:
+    if axis.num_values < _FEWEST_VALUES:
+        return None
+    series = _series(part, axis, axes, others)
+    panels, captions = [], dict[str, None]()
+    best = []
+    for metric in evidence.plan.metrics:
+        rows = _last(evidence, part, metric)
+        lines = tuple(_lines(series, axis, rows))
+        if not any(line.style == "line" for line in lines):
+            continue
+        found = [m for seeds in rows.values() for m in seeds]
+        log_y = wants_log([m.value for m in found if m.value is not None])
+        panels.append(Panel(axis.title, metric.title, lines, log_y=log_y))
+        captions[chart_caption(rows_comparability(metric, found))] = None
+        best.append(f"{metric.title} is best at {_best(lines, metric)}")
+    if not panels:
+        return None
+    caption = " ".join(filter(None, captions))
+    about = f"{part.title}: metrics against {axis.title}, at each row's last evaluation. {'; '.join(best)}."
+    name = f"ablation-{number}-{slug(part.name)}-{slug(axis.key)}"
+    return Chart(
+        name, f"{part.title}: {axis.title}", f"{about}{caption and f' {caption}'}", tuple(panels), True, caption, 3
+    )
+
+
+def _last(evidence: Evidence, part: Part, metric: Metric) -> dict[str, list[Measurement]]:
+    """By row the values at its last evaluation, one a seed."""
+    found = {}
+    for row, points in evidence.values.get((part.name, metric.name), {}).items():
+        step = evidence.plan.trials_of(part.name, row)[0].evaluations[-1][0]
+        seeds = [m for m in points if m.step == step]
+        if seeds:
+            found[row] = seeds
+    return found
+
+
+def _series(
+    part: Part, axis: Axis, axes: Sequence[Axis], others: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """Rows of each line in the order of its x, by what they agree in; rows that are off the axis have a level each."""
+    series: dict[str, list[str]] = {}
+    for row in part.rows:
+        if row not in axis.values:
+            series[row] = [row]
+            continue
+        agreed = [f"{other.title} {other.values[row]:g}" for other in axes if other is not axis and row in other.values]
+        agreed += [f"{key.rpartition('.')[2]} {text}" for key, text in others.get(row, {}).items()]
+        series.setdefault(", ".join(agreed), []).append(row)
+    return {label: sorted(rows, key=lambda row: axis.values.get(row, 0.0)) for label, rows in series.items()}
+
+
+def _lines(
+    series: Mapping[str, Sequence[str]], axis: Axis, rows: Mapping[str, Sequence[Measurement]]
+) -> Iterator[Line]:
+    long = [(label, names) for label, names in series.items() if len(names) > 1 or names[0] not in axis.values]
+    for color, (label, names) in enumerate(long[:_MOST_SERIES]):
+        there = [name for name in names if name in rows]
+        if not there:
+            continue
+        spread = spread_of([rows[name] for name in there])
+        if names[0] not in axis.values:
+            yield Line(label, (math.nan,), spread.means, color=color, style="level")
+        elif len(there) > 1:
+            xs = tuple(axis.values[name] for name in there)
+            yield Line(label, xs, spread.means, spread.half_widths, color, over_seeds=spread.over_seeds)
+
+
+def _best(lines: Sequence[Line], metric: Metric) -> str:
+    points = [(y, x, line.label) for line in lines for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+    if not points:
+        return "no finite value"
+    y, x, label = (min if metric.better == "lower" else max)(points)
+    return f"{y:.4g} ({', '.join(filter(None, [f'{x:g}' if math.isfinite(x) else '', label]))})"

@@ -1,0 +1,156 @@
+"""What a figure shows, as plain data, and the same as CSV. Nothing here knows how it is drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+_LOG_SCALE_FROM_RATIO = 20.0
+LineStyle = Literal["line", "points", "published", "level"]
+"""Joined points; single points; what the paper prints; a horizontal line at one y, for all x."""
+BarEnd = Literal["exact", "at least", "at most"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of a panel."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    half_widths: tuple[float, ...] = ()
+    """Of the 95% interval at each point, 0 where there is none; empty if there are none."""
+    color: int = 0
+    """Number of colour, marker and dashes, the same for the same thing in all panels of a chart."""
+    style: LineStyle = "line"
+    over_seeds: bool = True
+    """Whether the intervals are over seeds, drawn as a band; else over samples, drawn as error bars."""
+    faint: bool = False
+    """Context: drawn in grey, and not in the legend."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes."""
+
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    floor: float | None = None
+    """What real images score: a dashed line."""
+    log_x: bool = False
+    log_y: bool = False
+    x_names: tuple[str, ...] = ()
+    """What stands at x = 0, 1, ...; empty if x is a number."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A quantity that may be known only to lie beyond what was measured."""
+
+    label: str
+    value: float
+    text: str
+    """What is written at its end."""
+    end: BarEnd = "exact"
+    color: int = 0
+
+
+@dataclass(frozen=True)
+class BarPanel:
+    """Horizontal bars, the first on top."""
+
+    x_label: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class ImagePanel:
+    """Pictures in rows and columns, all of one size."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    """Names above the columns; empty texts if they have none."""
+    pixels: np.ndarray
+    """[rows, columns, H, W, 3] uint8."""
+
+
+AnyPanel = Panel | BarPanel | ImagePanel
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure: panels in rows, with one legend."""
+
+    name: str
+    """File name without its ending; unique in a report."""
+    title: str
+    about: str
+    """What it shows, in words: the alternative text."""
+    panels: tuple[AnyPanel, ...]
+    markers: bool = True
+    caption: str = ""
+    """Why its lines do not compare; empty if they do."""
+    columns: int = 2
+    """Most panels in a row."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Charts under one heading."""
+
+    title: str
+    charts: tuple[Chart, ...]
+    folded: bool = False
+    """Whether the page opens them on request only."""
+
+
+CSV_COLUMNS = ("panel", "x_label", "series", "x", "y", "half_width", "what")
+
+
+def chart_rows(chart: Chart) -> Iterator[tuple[str, ...]]:
+    """The data behind a chart at full precision, a line a point, as CSV_COLUMNS; none for pictures."""
+    for panel in chart.panels:
+        if isinstance(panel, Panel):
+            yield from _panel_rows(panel)
+        elif isinstance(panel, BarPanel):
+            yield from ((panel.x_label, "", bar.label, "", repr(bar.value), "", bar.end) for bar in panel.bars)
+
+
+def _panel_rows(panel: Panel) -> Iterator[tuple[str, ...]]:
+    for line in panel.lines:
+        widths = line.half_widths or [0.0] * len(line.x)
+        over = "95% over seeds" if line.over_seeds else "95% over samples"
+        for x, y, width in zip(line.x, line.y, widths, strict=True):
+            name = panel.x_names[int(x)] if panel.x_names else repr(x)
+            what = "published" if line.style == "published" else over if width else ""
+            yield panel.y_label, panel.x_label, line.label, name, repr(y), repr(width) if width else "", what
+    if panel.floor is not None:
+        yield panel.y_label, panel.x_label, "real images", "", repr(panel.floor), "", "floor"
+
+
+def chart_csv(chart: Chart) -> str:
+    """`chart_rows` with a header."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(chart_rows(chart))
+    return buffer.getvalue()
+
+
+def slug(text: str) -> str:
+    """A name that is safe in paths and URLs."""
+    return re.sub(r"[^A-Za-z0-9_.=]+", "-", text).strip("-.")[:60] or "x"
+
+
+def wants_log(values: Sequence[float]) -> bool:
+    """Whether values, [N], are spread so far that only a logarithmic axis shows them all."""
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= _LOG_SCALE_FROM_RATIO

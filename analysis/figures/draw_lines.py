@@ -1,0 +1,110 @@
+"""One pair of axes with lines, points, intervals and levels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.figures.chart import Line, Panel
+from analysis.figures.theme import DASHES, MARKERS, Theme, color_of
+from analysis.tables import superscript
+
+_LONGEST_LABEL, _LONGEST_Y_LABEL = 64, 32
+_FLOOR_ENTRY, _PUBLISHED_ENTRY = 1_000_000, 500_000
+
+
+Entries = dict[int, tuple[Any, str]]
+"""Handles and labels of a legend, in the order of their keys."""
+
+
+def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_label: bool = True) -> Entries:
+    """Draws a panel; returns the legend's entries by the number of their colour, the floor last."""
+    entries: Entries = {}
+    for line in sorted(panel.lines, key=lambda line: not line.faint):
+        handle = _draw_line(axes, line, theme, markers=markers)
+        if not line.faint and line.label:
+            published = line.style == "published"
+            entries[line.color + _PUBLISHED_ENTRY * published] = handle, legend_label(line.label)
+    if panel.floor is not None and math.isfinite(panel.floor):
+        floor = axes.axhline(panel.floor, color=theme.ink, linestyle=(0, (4, 3)), linewidth=1.1)
+        entries[_FLOOR_ENTRY] = floor, "real images"
+    _scale(axes, panel)
+    if with_y_label:
+        axes.set_ylabel(legend_label(panel.y_label, _LONGEST_Y_LABEL))
+    axes.set_facecolor("none")
+    axes.grid(color=theme.faint, linewidth=0.6, alpha=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0, which="both")
+    axes.margins(x=0.04)
+    return entries
+
+
+def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
+    color = theme.context if line.faint else color_of(theme, line.color)
+    if line.style == "level":
+        return axes.axhline(line.y[0], color=color, linestyle=DASHES[line.color % len(DASHES)], linewidth=1.3)
+    x, y = np.array(line.x), np.array(line.y)
+    joined = line.style == "line"
+    style = {
+        "color": color,
+        "linestyle": DASHES[line.color % len(DASHES)] if joined else "none",
+        "linewidth": 0.8 if line.faint else 1.8,
+        "marker": "*" if line.style == "published" else MARKERS[line.color % len(MARKERS)],
+        "markersize": 11 if line.style == "published" else 3 if line.faint else 5.5,
+        "markerfacecolor": theme.background if line.style == "published" else color,
+        "zorder": 1.5 if line.faint else 2.5,
+    }
+    if joined and (line.faint or not markers):
+        style["marker"] = None
+    (handle,) = axes.plot(x, y, **style)
+    if line.half_widths and not line.faint:
+        width = np.array(line.half_widths)
+        if line.over_seeds and joined:
+            axes.fill_between(x, y - width, y + width, color=color, alpha=0.15, linewidth=0)
+        else:
+            axes.errorbar(x, y, width, color=color, linestyle="none", elinewidth=1.2, capsize=3)
+    return handle
+
+
+def _scale(axes: Any, panel: Panel) -> None:
+    """The axes' scales and the numbers on them."""
+    xs = [x for line in panel.lines for x in line.x if math.isfinite(x)]
+    size, unit = axis_unit(max(map(abs, xs), default=1.0))
+    axes.set_xlabel(f"{legend_label(panel.x_label)}{unit}")
+    if panel.x_names:
+        axes.set_xticks(range(len(panel.x_names)), [literal(name) for name in panel.x_names], rotation=20)
+        axes.set_xlim(-0.5, len(panel.x_names) - 0.5)
+    else:
+        if panel.log_x:
+            _logarithmic(axes, "x")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
+    if panel.log_y:
+        _logarithmic(axes, "y")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _logarithmic(axes: Any, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def axis_unit(largest: float) -> tuple[float, str]:
+    """What an axis is divided by, and how its label says so: 6.4e12 reads as 6.4, "(10¹²)"."""
+    exponent = 3 * math.floor(math.log10(largest) / 3) if largest >= 1e4 else 0
+    return (10.0**exponent, f" (10{superscript(exponent)})") if exponent else (1.0, "")
+
+
+def legend_label(label: str, most: int = _LONGEST_LABEL) -> str:
+    """A label on one line, shortened to a number of characters if need be."""
+    short = " ".join(label.split())
+    return literal(short if len(short) <= most else f"{short[: most - 1]}…")
+
+
+def literal(text: str) -> str:
+    """Text in which a dollar sign does not begin mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,105 @@
+"""All figures of a report: collected, numbered, drawn, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+
+from analysis.figures.chart import Chart, ImagePanel, chart_csv, chart_rows
+from analysis.figures.drawing import Drawing, draw, drawing_id
+from analysis.figures.evidence import Evidence
+from analysis.figures.kinds import FIGURES
+from analysis.figures.theme import DARK, LIGHT, recolored
+
+_MOST_ROWS_ON_PAGE = 60
+Known = Callable[[str, str], Drawing | None]
+"""Name of a figure and what its drawing depends on -> the drawing, if it was made before."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart as the page shows it."""
+
+    number: int
+    chart: Chart
+    light: bytes
+    dark: bytes
+    """SVG."""
+    drawing: Drawing
+    """As files, its caption in it."""
+    identity: str
+    rows: tuple[tuple[str, ...], ...]
+    """The data behind it, if the page can show them all; else the CSV has them."""
+    num_rows: int
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is a CSV; pictures have none."""
+        return not any(isinstance(panel, ImagePanel) for panel in self.chart.panels)
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Figures under one heading; empty if they need none."""
+
+    title: str
+    figures: tuple[Figure, ...]
+    folded: bool
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """One kind of figures."""
+
+    id: str
+    heading: str
+    about: str
+    empty: str
+    groups: tuple[FigureGroup, ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        return tuple(figure for group in self.groups for figure in group.figures)
+
+
+def make_galleries(evidence: Evidence, known: Known) -> tuple[Gallery, ...]:
+    """Every kind that has figures, or something to say without them; figures are numbered through."""
+    numbers = count(1)
+    galleries = []
+    for kind_id, kind in FIGURES.items():
+        groups = tuple(
+            FigureGroup(
+                group.title, tuple(_figure(chart, next(numbers), known) for chart in group.charts), group.folded
+            )
+            for group in kind.collect(evidence)
+        )
+        if any(group.figures for group in groups) or kind.empty:
+            galleries.append(Gallery(kind_id, kind.heading, kind.about, kind.empty, groups))
+    return tuple(galleries)
+
+
+def _figure(chart: Chart, number: int, known: Known) -> Figure:
+    identity = drawing_id(chart)
+    drawing = known(chart.name, identity) or draw(chart)
+    # The page says the caption beside the picture, a file has to carry it.
+    shown = draw(replace(chart, caption="")).svg if chart.caption else drawing.svg
+    rows = tuple(chart_rows(chart))
+    on_page = rows if len(rows) <= _MOST_ROWS_ON_PAGE else ()
+    return Figure(number, chart, shown, recolored(shown, LIGHT, DARK), drawing, identity, on_page, len(rows))
+
+
+def figure_files(galleries: tuple[Gallery, ...]) -> dict[str, bytes]:
+    """SVG, PNG and the data of each figure, by path."""
+    files: dict[str, bytes] = {}
+    for figure in (figure for gallery in galleries for figure in gallery.figures):
+        path = f"figures/{figure.chart.name}"
+        files |= {f"{path}.svg": figure.drawing.svg, f"{path}.png": figure.drawing.png}
+        if figure.has_data:
+            files[f"{path}.csv"] = chart_csv(figure.chart).encode()
+    return files
+
+
+def drawing_ids(galleries: tuple[Gallery, ...]) -> Mapping[str, str]:
+    """Name of each figure -> what its drawing depends on."""
+    return {figure.chart.name: figure.identity for gallery in galleries for figure in gallery.figures}

@@ -1,0 +1,91 @@
+"""The training losses: of all stages together, of each, and over the timesteps of each."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from analysis.figures.chart import Chart, Group, Line, Panel, wants_log
+from analysis.figures.crowd import thinned_out
+from analysis.figures.evidence import Evidence
+from analysis.layouts import mean
+from analysis.records import Curve
+
+_MOST_POINTS = 400
+_BIN = re.compile(r"(loss_stage_\d+)_t(\d+)of(\d+)")
+"""Curve of a stage's loss over samples whose timestep is in one of equal bins of [0, 1]."""
+
+
+def collect_losses(evidence: Evidence) -> tuple[Group, ...]:
+    """Losses against training steps, and those of the last tenth of each training against the timestep."""
+    labels = evidence.plan.training_labels()
+    curves = {labels[digest]: evidence.record(digest).curves for digest in evidence.plan.trainings}
+    charts = (_over_steps(curves), _over_timesteps(curves))
+    return (Group("", tuple(chart for chart in charts if chart)),)
+
+
+def _over_steps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
+    names = sorted({name for found in curves.values() for name, curve in found.items() if curve})
+    panels = []
+    for name in (name for name in names if not _BIN.fullmatch(name)):
+        lines = [
+            _line(label, found[name], color) for color, (label, found) in enumerate(curves.items()) if found.get(name)
+        ]
+        panels.append(Panel("training steps", name.replace("_", " "), tuple(lines)))
+    return _chart("training-loss", "Training loss", "Training losses against training steps", panels)
+
+
+def _line(label: str, curve: Curve, color: int) -> Line:
+    thinned = thin(curve)
+    return Line(label, tuple(float(step) for step, _ in thinned), tuple(value for _, value in thinned), color=color)
+
+
+def thin(curve: Curve) -> Curve:
+    """At most 400 points: the mean of neighbours, at the step of the last of them."""
+    size = math.ceil(len(curve) / _MOST_POINTS)
+    groups = [curve[start : start + size] for start in range(0, len(curve), max(size, 1))]
+    return tuple((group[-1][0], mean([value for _, value in group])) for group in groups)
+
+
+def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
+    """A panel for each stage; a bin that no sample of the last tenth fell into is left out."""
+    stages: dict[str, list[Line]] = {}
+    for color, (label, found) in enumerate(curves.items()):
+        points: dict[str, list[tuple[float, float]]] = {}
+        for name, curve in found.items():
+            match = _BIN.fullmatch(name)
+            value = _at_the_end(curve) if match else None
+            if match and value is not None:
+                points.setdefault(match[1], []).append(((int(match[2]) + 0.5) / int(match[3]), value))
+        for stage, pairs in points.items():
+            xs, ys = zip(*sorted(pairs), strict=True)
+            stages.setdefault(stage, []).append(Line(label, xs, ys, color=color))
+    panels = [
+        Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), tuple(lines))
+        for stage, lines in sorted(stages.items())
+    ]
+    about = "Training losses against the timestep, means over the last tenth of each training"
+    chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels)
+    return replace(chart, markers=True) if chart else None
+
+
+def _at_the_end(curve: Curve) -> float | None:
+    last = max((step for step, _ in curve), default=0)
+    values = [value for step, value in curve if step > 0.9 * last]
+    return mean(values) if values else None
+
+
+def _chart(name: str, title: str, about: str, panels: Sequence[Panel]) -> Chart | None:
+    if not panels:
+        return None
+    shown, crowd = thinned_out(panels[0].lines, "lower")
+    log_y = wants_log([y for panel in panels for line in panel.lines for y in line.y])
+    drawn = tuple(
+        replace(panel, log_y=log_y, lines=tuple(replace(line, faint=line.label not in shown) for line in panel.lines))
+        for panel in panels
+    )
+    last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in drawn[0].lines if not line.faint)
+    text = f"{about}. Last values of the {drawn[0].y_label}: {last}."
+    return Chart(name, title, f"{text}{crowd and f' {crowd}'}", drawn, markers=False, caption=crowd, columns=3)

@@ -1,0 +1,90 @@
+"""Quality against what a sample costs: the rows of a part, and those that nothing cheaper or as cheap beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from analysis.comparability import rows_comparability
+from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
+from analysis.figures.evidence import Evidence
+from analysis.figures.spread import spread_of
+from analysis.flags import chart_caption
+from analysis.measurements import Measurement
+from analysis.plan_types import Metric, Part
+
+_MOST_NAMED = 7
+
+
+def collect_pareto(evidence: Evidence) -> tuple[Group, ...]:
+    """For each part whose rows differ in network evaluations an image a chart with a panel per metric."""
+    groups = []
+    for number, part in enumerate(evidence.plan.parts, 1):
+        chart = _chart(evidence, part, number)
+        if chart:
+            groups.append(Group(part.title, (chart,)))
+    return tuple(groups)
+
+
+def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:
+    panels, captions = [], dict[str, None]()
+    fronts = []
+    for metric in evidence.plan.metrics:
+        points = _points(evidence, part, metric)
+        if len({cost for _, cost, _ in points}) < 2:
+            continue
+        panels.append(_panel(metric, points))
+        found = [m for _, _, seeds in points for m in seeds]
+        captions[chart_caption(rows_comparability(metric, found))] = None
+        front = panels[-1].lines[0]
+        pairs = (f"{y:.4g} at {x:g}" for x, y in zip(front.x, front.y, strict=True))
+        fronts.append(f"{metric.title}, best at its cost: {', '.join(pairs)}")
+    if not panels:
+        return None
+    about = f"{part.title}: quality against network evaluations an image. {'; '.join(fronts)}."
+    caption = " ".join(filter(None, captions))
+    name = f"cost-{number}-{slug(part.name)}"
+    return Chart(name, "Quality against sampling cost", about, tuple(panels), True, caption, 3)
+
+
+Point = tuple[str, int, Sequence[Measurement]]
+"""Row, network evaluations an image, values at its last evaluation."""
+
+
+def _points(evidence: Evidence, part: Part, metric: Metric) -> list[Point]:
+    points: list[Point] = []
+    for row, found in evidence.values.get((part.name, metric.name), {}).items():
+        step, digest = evidence.plan.trials_of(part.name, row)[0].evaluations[-1]
+        seeds = [m for m in found if m.step == step and m.value is not None and math.isfinite(m.value)]
+        if seeds:
+            points.append((row, evidence.plan.evaluations[digest].num_evaluations, seeds))
+    return points
+
+
+def _panel(metric: Metric, points: Sequence[Point]) -> Panel:
+    """The front first; of many points only those on it have colour and name."""
+    spread = spread_of([seeds for _, _, seeds in points])
+    costs = [float(cost) for _, cost, _ in points]
+    front = pareto_front(costs, spread.means, lower=metric.better == "lower")
+    named = front[:_MOST_NAMED] if len(points) > _MOST_NAMED else range(len(points))
+    lines = [Line("best at its cost", tuple(costs[i] for i in front), tuple(spread.means[i] for i in front))]
+    for index, (row, _, _) in enumerate(points):
+        width = (spread.half_widths[index],) if spread.half_widths else ()
+        place = (costs[index],), (spread.means[index],)
+        faint = index not in named
+        lines.append(Line(row, *place, width, index + 1, "points", over_seeds=spread.over_seeds, faint=faint))
+    axis = "network evaluations / image"
+    return Panel(axis, metric.title, tuple(lines), log_x=wants_log(costs), log_y=wants_log(spread.means))
+
+
+def pareto_front(costs: Sequence[float], values: Sequence[float], *, lower: bool) -> list[int]:
+    """Indices of the points that no other one of at most their cost beats or equals, by rising cost.
+
+    Args: costs: [N]. values: finite, [N]. lower: whether less is better.
+    """
+    sign = 1.0 if lower else -1.0
+    front: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], sign * values[i])):
+        if not front or sign * values[index] < sign * values[front[-1]]:
+            front.append(index)
+    return front

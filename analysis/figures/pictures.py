@@ -1,0 +1,90 @@
+"""The pictures of a sample grid, cut out of its PNG again."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_KEY = "dfm.grid"
+_USUAL_COLUMNS, _USUAL_CAPTION = 10, 14
+_LARGEST_PIXELS = 64_000_000
+"""Of a grid; a file that claims more is no grid of ours, and is not decoded."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The first samples of an evaluation, or real images, at their own resolution."""
+
+    pixels: np.ndarray
+    """[N, H, W, 3] uint8."""
+    labels: tuple[str, ...]
+    """The class of each; empty texts if the grid does not say."""
+
+
+def cut_grid(png: bytes, resolution: int | None = None) -> Pictures | None:
+    """The pictures of a grid; None if it cannot be cut, as a file of another make.
+
+    Args: png: with the text `dfm.grid`, or a grid of before there was one: ten square pictures a row, captions of 14
+        pixels. resolution: side of the pictures, for grids without the text.
+    """
+    try:
+        image = Image.open(io.BytesIO(png))
+        if image.width * image.height > _LARGEST_PIXELS:
+            return None
+        layout = _layout(getattr(image, "text", {}).get(_KEY), image.width, image.height, resolution)
+        canvas = np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, Image.DecompressionBombError):
+        return None
+    cells = _cells(canvas, layout)
+    return cells if len(cells.pixels) else None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    columns: int
+    caption: int
+    height: int
+    width: int
+    factor: int
+    labels: tuple[str, ...]
+
+
+def _layout(text: str | None, width: int, height: int, resolution: int | None) -> _Layout:
+    """Raises: KeyError, TypeError, ValueError, ZeroDivisionError if it is none."""
+    if text is not None:
+        said: Mapping[str, Any] = json.loads(text)
+        rows, columns = said["side"]
+        labels = tuple(map(str, said["labels"]))
+        layout = _Layout(
+            int(said["columns"]), int(said["caption"]), int(rows), int(columns), int(said["factor"]), labels
+        )
+        if min(layout.columns, layout.height, layout.width, layout.factor) < 1 or layout.caption < 0:
+            raise ValueError("sizes of a grid are positive")
+        return layout
+    side = width // _USUAL_COLUMNS
+    if side * _USUAL_COLUMNS != width or height % (side + _USUAL_CAPTION):
+        raise ValueError("not a grid of square pictures")
+    own = resolution if resolution and side % resolution == 0 else side
+    return _Layout(_USUAL_COLUMNS, _USUAL_CAPTION, own, own, side // own, ())
+
+
+def _cells(canvas: np.ndarray, layout: _Layout) -> Pictures:
+    """All cells that lie in the picture; with labels as many as there are labels."""
+    height, width = layout.height * layout.factor, layout.width * layout.factor
+    rows = canvas.shape[0] // (height + layout.caption)
+    columns = min(layout.columns, canvas.shape[1] // width)
+    cells = [
+        # Enlarged pixels are squares of one colour, so that any of theirs is the pixel itself.
+        canvas[top : top + height : layout.factor, left : left + width : layout.factor]
+        for top in range(0, rows * (height + layout.caption), height + layout.caption)
+        for left in range(0, columns * width, width)
+    ]
+    count = len(layout.labels) if layout.labels else len(cells)
+    pixels = np.stack(cells[:count]) if cells[:count] else np.zeros((0, 1, 1, 3), np.uint8)
+    return Pictures(pixels, (*layout.labels, *[""] * len(cells))[: len(pixels)])

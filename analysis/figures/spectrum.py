@@ -1,0 +1,85 @@
+"""Radially averaged power of samples against real images: at which frequencies a model lacks or adds detail."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from analysis.figures.chart import Chart, Group, Line, Panel, slug
+from analysis.figures.evidence import Evidence
+from analysis.figures.qualitative import pictures_of, real_pictures
+from analysis.intervals import t_quantile
+from analysis.plan_types import Part
+
+_MOST_LINES = 7
+_REAL = "real images"
+
+
+def radial_power(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Power of each image over rings of equal spatial frequency, DC left out.
+
+    The mean over channels of |FFT|^2 / (H W), averaged over rings of width one cycle an image, up to the Nyquist
+    frequency of the shorter side; white noise of variance v has power v in all rings.
+
+    Args: pixels: [N, H, W, C], any real range.
+    Returns: frequencies in cycles an image, [K]; power, [N, K].
+    """
+    _, height, width, _ = pixels.shape
+    power = (np.abs(np.fft.fft2(pixels.astype(np.float64), axes=(1, 2))) ** 2).mean(axis=-1) / (height * width)
+    vertical, horizontal = np.fft.fftfreq(height) * height, np.fft.fftfreq(width) * width
+    scale = min(height, width)
+    radius = np.hypot(vertical[:, None] / height, horizontal[None] / width) * scale
+    rings = np.rint(radius).astype(int)
+    kept = np.arange(1, scale // 2 + 1)
+    return kept.astype(np.float64), np.stack([power[:, rings == ring].mean(axis=1) for ring in kept], axis=1)
+
+
+def collect_spectra(evidence: Evidence) -> tuple[Group, ...]:
+    """For each part whose samples and real images are there a chart: power, and its ratio to that of real images."""
+    groups = []
+    real = real_pictures(evidence)
+    for number, part in enumerate(evidence.plan.parts, 1):
+        chart = None if real is None else _chart(evidence, part, number, real.pixels)
+        if chart:
+            groups.append(Group(part.title, (chart,)))
+    return tuple(groups)
+
+
+def _chart(evidence: Evidence, part: Part, number: int, real: np.ndarray) -> Chart | None:
+    """The first rows of a part, whose last samples are as large as the real images."""
+    spectra: dict[tuple[str, int], np.ndarray] = {}
+    for color, row in enumerate(part.rows):
+        pictures = pictures_of(evidence, evidence.plan.trials_of(part.name, row)[0].evaluations[-1][1])
+        if pictures is not None and pictures.pixels.shape[1:] == real.shape[1:] and len(spectra) < _MOST_LINES:
+            spectra[row, color] = pictures.pixels
+    if not spectra or min(real.shape[1:3]) < 4:
+        return None
+    frequencies, of_real = radial_power(real)
+    xs = tuple(map(float, frequencies))
+    power, ratio = [_line(_REAL, len(part.rows), xs, of_real)], []
+    for (row, color), pixels in spectra.items():
+        _, found = radial_power(pixels)
+        power.append(_line(row, color, xs, found))
+        quotient = found.mean(axis=0) / np.maximum(of_real.mean(axis=0), 1e-12)
+        ratio.append(Line(row, xs, tuple(map(float, quotient)), color=color))
+    counts = sorted({len(pixels) for pixels in (real, *spectra.values())})
+    axis = "spatial frequency (cycles / image)"
+    panels = (
+        Panel(axis, "power", tuple(power), log_x=True, log_y=True),
+        Panel(axis, "power / that of real images", tuple(ratio), 1.0, log_x=True, log_y=True),
+    )
+    highs = "; ".join(f"{line.label} {line.y[-1]:.2f}" for line in ratio)
+    about = (
+        f"{part.title}: radially averaged power of {' to '.join(map(str, counts))} images a row. "
+        f"At the highest frequency, over that of real images: {highs}."
+    )
+    return Chart(f"spectrum-{number}-{slug(part.name)}", "Spectrum", about, panels, markers=False)
+
+
+def _line(label: str, color: int, xs: tuple[float, ...], power: np.ndarray) -> Line:
+    """Mean over images, [N, K] to [K], with its 95% interval."""
+    count = len(power)
+    errors = power.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else np.zeros(power.shape[1])
+    widths = tuple(float(t_quantile(count - 1) * error) for error in errors) if count > 1 else ()
+    return Line(label, xs, tuple(map(float, power.mean(axis=0))), widths, color)

@@ -1,0 +1,42 @@
+"""The settings in which the rows of a published part differ, each row with its own value or the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def resolved_settings(
+    part: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """By row the value of each key that any row sets: what the row sets, or else what its tasks were given.
+
+    A default is in the payload of a task, under the same dotted key; a key that none has is absent.
+
+    Args: part, trials, tasks: of the published plan's JSON.
+    """
+    own = {row["label"]: dict(row.get("settings", {})) for row in part["rows"]}
+    keys = dict.fromkeys(key for settings in own.values() for key in settings)
+    first: dict[str, Mapping[str, Any]] = {}
+    for trial in trials:
+        if trial["part"] == part["name"]:
+            first.setdefault(trial["row"], trial)
+    resolved = {}
+    for label, settings in own.items():
+        found = {key: settings[key] if key in settings else _default(key, first.get(label), tasks) for key in keys}
+        resolved[label] = {key: value for key, value in found.items() if value is not None}
+    return resolved
+
+
+def _default(key: str, trial: Mapping[str, Any] | None, tasks: Mapping[str, Mapping[str, Any]]) -> Any:
+    """What a trial's tasks were given under a dotted key; None if neither says."""
+    if trial is None:
+        return None
+    digests = [trial["train"], *(entry["digest"] for entry in trial["evaluations"][-1:])]
+    for task in (tasks.get(digest, {}) for digest in digests):
+        value: Any = task.get("payload", {})
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is not None:
+            return value
+    return None

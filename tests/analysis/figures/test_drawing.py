@@ -1,0 +1,117 @@
+"""Charts as files: the same bytes, whatever stands in them, in both themes."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.figures.chart import Bar, BarPanel, Chart, ImagePanel, Line, Panel, chart_csv, slug
+from analysis.figures.draw_images import mosaic
+from analysis.figures.drawing import _figure, draw, drawing_id
+from analysis.figures.theme import DARK, LIGHT, recolored
+
+LINE = Line("a", (1.0, 2.0), (1.0, 3.0), (0.5, 0.0))
+PLAIN = Chart("x", "x", "x", (Panel("x", "y", (LINE,), 0.5),))
+PICTURES = ImagePanel(("one", "two"), ("cat", ""), np.arange(2 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 2, 4, 4, 3))
+BARS = BarPanel("cost", (Bar("one", 4.0, "4"), Bar("two", 8.0, "not reached", "at least", 1), Bar("three", 0.0, "0")))
+
+
+@pytest.mark.parametrize("caption", ["", "a $x$ <b> & " * 40])
+def test_a_caption_is_drawn_as_it_is(caption: str) -> None:
+    panel = Panel("x", "y", (Line("a", (1.0,), (1.0,)),))
+    chart = Chart("x", "x", "x", (panel,), caption=caption)
+    drawn = _figure(chart, LIGHT).get_suptitle().replace("\\$", "$")
+    assert " ".join(drawn.split()) == " ".join(caption.split())
+    assert draw(chart).svg.startswith(b"<?xml")
+
+
+def test_part_names_become_safe_file_names() -> None:
+    assert slug("../../etc/<x> é") == "etc-x"
+    assert slug("///") == "x"
+
+
+@pytest.mark.parametrize("panel", [PLAIN.panels[0], BARS, PICTURES])
+def test_a_chart_draws_the_same_bytes_twice(panel: Panel | BarPanel | ImagePanel) -> None:
+    chart = replace(PLAIN, panels=(panel,))
+    first, second = draw(chart), draw(chart)
+    assert first == second
+    assert not any(word in data for word in (b"Matplotlib", b"dc:date") for data in (first.svg, first.png))
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing")
+@pytest.mark.parametrize("label", ["_hidden", "$x$", "$", "<b>&", "a" * 300, "日本", "\\frac"])
+def test_hostile_labels_and_values_can_be_drawn(label: str) -> None:
+    line = Line(label, (1.0, 2.0, 3.0), (math.nan, math.inf, 2.0), (0.0, 1.0, math.nan), 23)
+    level = Line(label, (math.nan,), (math.nan,), style="level")
+    panel = Panel(label, label, (line, level, replace(line, faint=True)), math.nan, log_y=True)
+    bars = BarPanel(label, (Bar(label, 1.0, label, "at most"),))
+    assert draw(Chart("x", label, label, (panel, bars)), DARK).svg.startswith(b"<?xml")
+    pictures = replace(PICTURES, rows=(label, ""), columns=(label, label))
+    assert draw(Chart("x", label, label, (pictures,), caption=label)).svg.startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("label", ["_hidden", "$x$ and $", "plain"])
+def test_the_legend_shows_every_label_as_it_is(label: str) -> None:
+    panel = Panel("x", "y", (Line(label, (1.0,), (1.0,)), Line("second", (1.0,), (1.0,), color=1)), floor=0.5)
+    (legend,) = _figure(Chart("x", "x", "x", (panel,)), LIGHT).legends
+    shown = [text.get_text().replace("\\$", "$") for text in legend.get_texts()]
+    assert shown == [label, "second", "real images"]
+
+
+def test_the_colours_of_a_theme_are_replaced_by_those_of_the_other_and_nothing_else() -> None:
+    assert len(set(LIGHT.colors)) == len(LIGHT.colors) == len(DARK.colors)
+    light = draw(PLAIN).svg
+    ids = re.compile(rb"[mpC_][0-9a-f_]{9,}")  # of shapes; they depend on the colour
+    assert ids.sub(b"id", recolored(light, LIGHT, DARK)) == ids.sub(b"id", draw(PLAIN, DARK).svg)
+    assert recolored(recolored(light, LIGHT, DARK), DARK, LIGHT) == light
+
+
+def test_a_drawing_depends_on_every_part_of_its_chart() -> None:
+    other = PICTURES.pixels.copy()
+    other[1, 1, 3, 3, 2] += 1
+    charts = [
+        PLAIN,
+        replace(PLAIN, caption="c"),
+        replace(PLAIN, panels=(replace(PLAIN.panels[0], floor=0.6),)),
+        replace(PLAIN, panels=(PICTURES,)),
+        replace(PLAIN, panels=(replace(PICTURES, pixels=other),)),
+    ]
+    assert len({drawing_id(chart) for chart in charts}) == len(charts)
+    assert drawing_id(PLAIN) == drawing_id(replace(PLAIN))
+
+
+def test_pictures_are_drawn_pixel_by_pixel_with_gaps_between_them() -> None:
+    canvas = mosaic(PICTURES)
+    assert canvas.shape == (9, 9, 4)
+    assert (canvas[5:, 5:, :3] == PICTURES.pixels[1, 1]).all()
+    assert not canvas[4].any()
+    assert not canvas[:, 4].any()
+
+
+def test_nothing_of_a_picture_of_long_names_is_cut_off() -> None:
+    chart = replace(PLAIN, panels=(replace(PICTURES, rows=("w" * 60, "two")),))
+    canvas = np.asarray(Image.open(io.BytesIO(draw(chart).png)).convert("L"))
+    assert (canvas[:, :3] == 255).all(), "the left edge is empty"
+
+
+def test_the_csv_holds_every_point_at_full_precision_and_what_it_is() -> None:
+    star = Line("b (paper)", (2.0,), (0.1 + 0.2,), style="published")
+    named = Panel("steps", "fd", (Line("c", (1.0,), (5.0,)),), x_names=("9+3", "3+9"))
+    text = chart_csv(replace(PLAIN, panels=(Panel("x", "y", (LINE, star), 0.5), BARS, named)))
+    assert text.splitlines() == [
+        "panel,x_label,series,x,y,half_width,what",
+        "y,x,a,1.0,1.0,0.5,95% over seeds",
+        "y,x,a,2.0,3.0,,",
+        "y,x,b (paper),2.0,0.30000000000000004,,published",
+        "y,x,real images,,0.5,,floor",
+        "cost,,one,,4.0,,exact",
+        "cost,,two,,8.0,,at least",
+        "cost,,three,,0.0,,exact",
+        "fd,steps,c,3+9,5.0,,",
+    ]
