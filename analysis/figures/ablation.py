@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from analysis.comparability import rows_comparability
 from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.evidence import Evidence
-from analysis.figures.settings_axes import Axis, varying
+from analysis.figures.settings_axes import Axis, axis_title, varying
 from analysis.figures.spread import spread_of
 from analysis.flags import chart_caption
 from analysis.measurements import Measurement
@@ -60,7 +60,12 @@ def _ablation(
     about = f"{part.title}: metrics against {axis.title}, at each row's last evaluation. {'; '.join(best)}."
     name = f"ablation-{number}-{slug(part.name)}-{slug(axis.key)}"
     return Chart(
-        name, f"{part.title}: {axis.title}", f"{about}{caption and f' {caption}'}", tuple(panels), True, caption, 3
+        name,
+        f"{part.title}: {axis.title}",
+        f"{about}{caption and f' {caption}'}",
+        tuple(panels),
+        caption=caption,
+        columns=3,
     )
 
 
@@ -84,8 +89,9 @@ def _series(
         if row not in axis.values:
             series[row] = [row]
             continue
-        agreed = [f"{other.title} {other.values[row]:g}" for other in axes if other is not axis and row in other.values]
-        agreed += [f"{key.rpartition('.')[2]} {text}" for key, text in others.get(row, {}).items()]
+        same = [other for other in axes if other is not axis and row in other.values]
+        agreed = [f"{other.title} = {other.values[row]:g}" for other in same]
+        agreed += [f"{axis_title(key)} = {text}" for key, text in others.get(row, {}).items()]
         series.setdefault(", ".join(agreed), []).append(row)
     return {label: sorted(rows, key=lambda row: axis.values.get(row, 0.0)) for label, rows in series.items()}
 
@@ -103,7 +109,7 @@ def _lines(
             yield Line(label, (math.nan,), spread.means, color=color, style="level")
         elif len(there) > 1:
             xs = tuple(axis.values[name] for name in there)
-            yield Line(label, xs, spread.means, spread.half_widths, color, over_seeds=spread.over_seeds)
+            yield Line(label, xs, spread.means, spread.half_widths, color, over=spread.over)
 
 
 def _best(lines: Sequence[Line], metric: Metric) -> str:

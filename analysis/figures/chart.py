@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 
 _LOG_SCALE_FROM_RATIO = 20.0
-LineStyle = Literal["line", "points", "published", "level"]
-"""Joined points; single points; what the paper prints; a horizontal line at one y, for all x."""
+LineStyle = Literal["line", "points", "published", "level", "guide"]
+"""Joined points; single points; what the paper prints; a horizontal line at one y, for all x; a thin line."""
+Over = Literal["seeds", "samples", "pictures"]
+"""What an interval is over: drawn as a band, or as error bars if it is over samples."""
 BarEnd = Literal["exact", "at least", "at most"]
 
 
@@ -30,8 +32,7 @@ class Line:
     color: int = 0
     """Number of colour, marker and dashes, the same for the same thing in all panels of a chart."""
     style: LineStyle = "line"
-    over_seeds: bool = True
-    """Whether the intervals are over seeds, drawn as a band; else over samples, drawn as error bars."""
+    over: Over = "seeds"
     faint: bool = False
     """Context: drawn in grey, and not in the legend."""
 
@@ -98,6 +99,8 @@ class Chart:
     markers: bool = True
     caption: str = ""
     """Why its lines do not compare; empty if they do."""
+    note: str = ""
+    """What else has to be known, e.g. that it does not show all; empty if nothing."""
     columns: int = 2
     """Most panels in a row."""
 
@@ -125,11 +128,11 @@ def chart_rows(chart: Chart) -> Iterator[tuple[str, ...]]:
 
 
 def _panel_rows(panel: Panel) -> Iterator[tuple[str, ...]]:
-    for line in panel.lines:
+    for line in (line for line in panel.lines if line.label):
         widths = line.half_widths or [0.0] * len(line.x)
-        over = "95% over seeds" if line.over_seeds else "95% over samples"
+        over = f"95% over {line.over}"
         for x, y, width in zip(line.x, line.y, widths, strict=True):
-            name = panel.x_names[int(x)] if panel.x_names else repr(x)
+            name = "" if math.isnan(x) else panel.x_names[int(x)] if panel.x_names else repr(x)
             what = "published" if line.style == "published" else over if width else ""
             yield panel.y_label, panel.x_label, line.label, name, repr(y), repr(width) if width else "", what
     if panel.floor is not None:

@@ -19,7 +19,10 @@ Axis = Callable[[Measurement], float | None]
 
 
 def collect_convergence(evidence: Evidence) -> tuple[Group, ...]:
-    """For each part a chart per metric, with a panel per measure of effort; accelerator-hours once they are known."""
+    """For each part a chart per metric, with a panel per measure of effort; accelerator-hours once they are known.
+
+    Parts whose rows are measured only once have none.
+    """
     groups = []
     for number, part in enumerate(evidence.plan.parts, 1):
         charts = (_convergence(evidence, part, metric) for metric in evidence.plan.metrics)
@@ -39,7 +42,7 @@ def _axes(evidence: Evidence) -> dict[str, Axis]:
 
 def _convergence(evidence: Evidence, part: Part, metric: Metric) -> Chart | None:
     rows = evidence.values.get((part.name, metric.name), {})
-    if not rows:
+    if not rows or not any(len(trial.evaluations) > 1 for trial in evidence.plan.trials if trial.part == part.name):
         return None
     found = [m for points in rows.values() for m in points]
     comparability = rows_comparability(metric, found)
@@ -64,7 +67,8 @@ def _convergence(evidence: Evidence, part: Part, metric: Metric) -> Chart | None
         title=f"{metric.title}, {metric.better} is better",
         about=f"{about}{caption and f' {caption}'}",
         panels=tuple(panels),
-        caption=" ".join(filter(None, (caption, crowd))),
+        caption=caption,
+        note=crowd,
     )
 
 
@@ -79,7 +83,7 @@ def _lines(part: Part, rows: Mapping[str, Sequence[Measurement]], axis: Axis) ->
         if points:
             xs = tuple(mean([x for x in map(axis, seeds) if x is not None]) for seeds in points)
             spread = spread_of(points)
-            yield label, Line(label, xs, spread.means, spread.half_widths, color, over_seeds=spread.over_seeds)
+            yield label, Line(label, xs, spread.means, spread.half_widths, color, over=spread.over)
 
 
 def _published(

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.chart import BarPanel
-from analysis.figures.draw_lines import axis_unit, legend_label, literal
+from analysis.figures.draw_lines import axis_unit, literal, on_lines
 from analysis.figures.theme import Theme, color_of
 
 _BAR_INCHES, _AXIS_INCHES = 0.33, 0.75
-_LABEL_CHARACTERS = 34
-
-
-def wrapped(label: str) -> str:
-    """A label on two lines at most."""
-    return "\n".join(textwrap.wrap(legend_label(label, 2 * _LABEL_CHARACTERS - 4), _LABEL_CHARACTERS))
+_LABEL_CHARACTERS, _AXIS_CHARACTERS = 34, 56
 
 
 def bars_height(panel: BarPanel) -> float:
@@ -40,12 +34,13 @@ def draw_bars(axes: Any, panel: BarPanel, theme: Theme) -> None:
             hatch="////" if is_open else None,
         )
         arrow = {"exact": "", "at least": "→ ", "at most": "← "}[bar.end]
-        axes.text(bar.value + 0.012 * largest, place, literal(f"{arrow}{bar.text}"), va="center", fontsize="small")
-    axes.set_yticks(range(len(panel.bars)), [wrapped(bar.label) for bar in panel.bars])
+        text = literal(f"{arrow}{bar.text}")
+        axes.text(bar.value + 0.012 * largest, place, text, va="center", fontsize="small", in_layout=False)
+    axes.set_yticks(range(len(panel.bars)), [on_lines(bar.label, _LABEL_CHARACTERS) for bar in panel.bars])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.42 * largest)  # room for the texts at their ends
     size, unit = axis_unit(largest)
-    axes.set_xlabel(f"{legend_label(panel.x_label, 110)}{unit}")
+    axes.set_xlabel(on_lines(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
     axes.set_facecolor("none")
     axes.grid(axis="x", color=theme.faint, linewidth=0.6, alpha=0.7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.figures.chart import Line, Panel
 from analysis.figures.theme import DASHES, MARKERS, Theme, color_of
-from analysis.tables import superscript
+from analysis.tables import scientific, superscript
 
-_LONGEST_LABEL, _LONGEST_Y_LABEL = 64, 32
-_FLOOR_ENTRY, _PUBLISHED_ENTRY = 1_000_000, 500_000
+_LONGEST_LABEL, _LONGEST_Y_LABEL, _AXIS_CHARACTERS, _MOST_LEVEL_CHARACTERS = 64, 32, 38, 24
+_ENTRIES = {"published": 500_000, "guide": 1_000_000}
+"""Where the legend has what is no row."""
+_FLOOR_ENTRY = 2_000_000
+_FROM_SCIENTIFIC = 1e5
 
 
 Entries = dict[int, tuple[Any, str]]
@@ -26,8 +30,8 @@ def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_l
     for line in sorted(panel.lines, key=lambda line: not line.faint):
         handle = _draw_line(axes, line, theme, markers=markers)
         if not line.faint and line.label:
-            published = line.style == "published"
-            entries[line.color + _PUBLISHED_ENTRY * published] = handle, legend_label(line.label)
+            place = line.color + _ENTRIES.get(line.style, 0)
+            entries[place] = handle, legend_label(line.label)
     if panel.floor is not None and math.isfinite(panel.floor):
         floor = axes.axhline(panel.floor, color=theme.ink, linestyle=(0, (4, 3)), linewidth=1.1)
         entries[_FLOOR_ENTRY] = floor, "real images"
@@ -45,8 +49,12 @@ def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_l
 def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
     color = theme.context if line.faint else color_of(theme, line.color)
     if line.style == "level":
-        return axes.axhline(line.y[0], color=color, linestyle=DASHES[line.color % len(DASHES)], linewidth=1.3)
+        dashes = DASHES[line.color % len(DASHES)] if line.label else (0, (4, 3))
+        return axes.axhline(line.y[0], color=color if line.label else theme.ink, linestyle=dashes, linewidth=1.3)
     x, y = np.array(line.x), np.array(line.y)
+    if line.style == "guide":
+        (handle,) = axes.plot(x, y, color=theme.ink, linewidth=1.0, linestyle=(0, (1, 1.5)), zorder=2)
+        return handle
     joined = line.style == "line"
     style = {
         "color": color,
@@ -62,7 +70,7 @@ def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
     (handle,) = axes.plot(x, y, **style)
     if line.half_widths and not line.faint:
         width = np.array(line.half_widths)
-        if line.over_seeds and joined:
+        if line.over != "samples" and joined:
             axes.fill_between(x, y - width, y + width, color=color, alpha=0.15, linewidth=0)
         else:
             axes.errorbar(x, y, width, color=color, linestyle="none", elinewidth=1.2, capsize=3)
@@ -73,9 +81,10 @@ def _scale(axes: Any, panel: Panel) -> None:
     """The axes' scales and the numbers on them."""
     xs = [x for line in panel.lines for x in line.x if math.isfinite(x)]
     size, unit = axis_unit(max(map(abs, xs), default=1.0))
-    axes.set_xlabel(f"{legend_label(panel.x_label)}{unit}")
+    axes.set_xlabel(on_lines(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
     if panel.x_names:
-        axes.set_xticks(range(len(panel.x_names)), [literal(name) for name in panel.x_names], rotation=20)
+        turned = 20 if sum(map(len, panel.x_names)) > _MOST_LEVEL_CHARACTERS else 0
+        axes.set_xticks(range(len(panel.x_names)), [literal(name) for name in panel.x_names], rotation=turned)
         axes.set_xlim(-0.5, len(panel.x_names) - 0.5)
     else:
         if panel.log_x:
@@ -83,7 +92,7 @@ def _scale(axes: Any, panel: Panel) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
     if panel.log_y:
         _logarithmic(axes, "y")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
 
 
 def _logarithmic(axes: Any, which: str) -> None:
@@ -99,10 +108,20 @@ def axis_unit(largest: float) -> tuple[float, str]:
     return (10.0**exponent, f" (10{superscript(exponent)})") if exponent else (1.0, "")
 
 
+def _plain(value: float) -> str:
+    """A number on a logarithmic axis."""
+    return f"{value:g}" if value < _FROM_SCIENTIFIC else scientific(value).replace(".00", "")
+
+
 def legend_label(label: str, most: int = _LONGEST_LABEL) -> str:
     """A label on one line, shortened to a number of characters if need be."""
     short = " ".join(label.split())
     return literal(short if len(short) <= most else f"{short[: most - 1]}…")
+
+
+def on_lines(label: str, most: int) -> str:
+    """A label on two lines at most, of about so many characters."""
+    return "\n".join(textwrap.wrap(legend_label(label, 2 * most - 4), most))
 
 
 def literal(text: str) -> str:

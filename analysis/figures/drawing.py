@@ -83,13 +83,13 @@ def _figure(chart: Chart, theme: Theme) -> Figure:
     pictures = [panel for panel in chart.panels if isinstance(panel, ImagePanel)]
     if pictures:
         assert len(chart.panels) == 1, "pictures fill a chart of their own"
-        return image_figure(pictures[0], chart.caption, theme, _WIDTH_INCHES)
+        return image_figure(pictures[0], f"{chart.caption} {chart.note}".strip(), theme, _WIDTH_INCHES)
     return _plotted([panel for panel in chart.panels if not isinstance(panel, ImagePanel)], chart, theme)
 
 
 def _plotted(panels: list[Panel | BarPanel], chart: Chart, theme: Theme) -> Figure:
     columns = min(chart.columns, len(panels))
-    caption = textwrap.wrap(literal(chart.caption), _CAPTION_CHARACTERS)
+    caption = textwrap.wrap(literal(f"{chart.caption} {chart.note}".strip()), _CAPTION_CHARACTERS)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [max(_height(panel, columns) for panel in row) for row in rows]
     figure = Figure(layout="constrained")

@@ -82,8 +82,8 @@ def make_galleries(evidence: Evidence, known: Known) -> tuple[Gallery, ...]:
 def _figure(chart: Chart, number: int, known: Known) -> Figure:
     identity = drawing_id(chart)
     drawing = known(chart.name, identity) or draw(chart)
-    # The page says the caption beside the picture, a file has to carry it.
-    shown = draw(replace(chart, caption="")).svg if chart.caption else drawing.svg
+    # The page says caption and note beside the picture, a file has to carry it.
+    shown = draw(replace(chart, caption="", note="")).svg if chart.caption or chart.note else drawing.svg
     rows = tuple(chart_rows(chart))
     on_page = rows if len(rows) <= _MOST_ROWS_ON_PAGE else ()
     return Figure(number, chart, shown, recolored(shown, LIGHT, DARK), drawing, identity, on_page, len(rows))

@@ -40,7 +40,7 @@ FIGURES: Mapping[str, FigureKind] = {
         f"{_INTERVALS} Accelerator-hours are those of a training over all its attempts, shared out evenly over its "
         "steps, and known once it is done. A star is what the paper prints, where it was measured alike.",
         collect_convergence,
-        "No evaluation is done yet.",
+        "No row that is measured more than once has a value yet.",
     ),
     "reach": FigureKind(
         "FLOPs to reach the best of the baselines",

@@ -88,4 +88,4 @@ def _chart(name: str, title: str, about: str, panels: Sequence[Panel]) -> Chart 
     )
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in drawn[0].lines if not line.faint)
     text = f"{about}. Last values of the {drawn[0].y_label}: {last}."
-    return Chart(name, title, f"{text}{crowd and f' {crowd}'}", drawn, markers=False, caption=crowd, columns=3)
+    return Chart(name, title, f"{text}{crowd and f' {crowd}'}", drawn, markers=False, note=crowd, columns=3)

@@ -44,7 +44,7 @@ def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:
     about = f"{part.title}: quality against network evaluations an image. {'; '.join(fronts)}."
     caption = " ".join(filter(None, captions))
     name = f"cost-{number}-{slug(part.name)}"
-    return Chart(name, "Quality against sampling cost", about, tuple(panels), True, caption, 3)
+    return Chart(name, "Quality against sampling cost", about, tuple(panels), caption=caption, columns=3)
 
 
 Point = tuple[str, int, Sequence[Measurement]]
@@ -67,12 +67,13 @@ def _panel(metric: Metric, points: Sequence[Point]) -> Panel:
     costs = [float(cost) for _, cost, _ in points]
     front = pareto_front(costs, spread.means, lower=metric.better == "lower")
     named = front[:_MOST_NAMED] if len(points) > _MOST_NAMED else range(len(points))
-    lines = [Line("best at its cost", tuple(costs[i] for i in front), tuple(spread.means[i] for i in front))]
+    corners = tuple(costs[i] for i in front), tuple(spread.means[i] for i in front)
+    lines = [Line("best at its cost", *corners, style="guide")]
     for index, (row, _, _) in enumerate(points):
         width = (spread.half_widths[index],) if spread.half_widths else ()
         place = (costs[index],), (spread.means[index],)
         faint = index not in named
-        lines.append(Line(row, *place, width, index + 1, "points", over_seeds=spread.over_seeds, faint=faint))
+        lines.append(Line(row, *place, width, index, "points", over=spread.over, faint=faint))
     axis = "network evaluations / image"
     return Panel(axis, metric.title, tuple(lines), log_x=wants_log(costs), log_y=wants_log(spread.means))
 

@@ -37,16 +37,18 @@ def collect_qualitative(evidence: Evidence) -> tuple[Group, ...]:
 
 
 def _across(evidence: Evidence, part: Part, number: int, trials: Sequence[Trial]) -> Chart | None:
-    """Rows whose samples are of one draw and size; a search shows its best."""
+    """Rows whose samples are of one draw and size: of many an even choice, of a search the best."""
     found: dict[str, Pictures] = {}
-    noise: str | None = None
-    for trial in trials:
+    kind: tuple[str, tuple[int, ...]] | None = None
+    size = 1 if part.search else -(-len(trials) // _MOST_ROWS) or 1
+    for trial in trials[::size]:
         _, digest = trial.evaluations[-1]
         pictures = pictures_of(evidence, digest)
         if pictures is None or len(found) == _MOST_ROWS:
             continue
-        noise = evidence.plan.evaluations[digest].noise if noise is None else noise
-        if evidence.plan.evaluations[digest].noise == noise:
+        own = evidence.plan.evaluations[digest].noise, pictures.pixels.shape[1:]
+        kind = kind or own
+        if own == kind:
             found[trial.row] = pictures
     about = f"{part.title}: samples of each row after its training"
     left_out = len(trials) - len(found)
@@ -96,7 +98,7 @@ def _chart(
     classes = ", ".join(dict.fromkeys(filter(None, first.labels[:columns])))
     of = f" Classes: {classes}." if classes else ""
     text = f"{about}: {', '.join(rows)}.{of} {_FIXED}{more}"
-    return Chart(name, title, text, (panel,), caption=more.strip(), columns=1)
+    return Chart(name, title, text, (panel,), note=more.strip(), columns=1)
 
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def _numeric_axes(key: str, values: Mapping[str, Any]) -> list[Axis]:
         length = len(next(iter(lists.values())))
         # A list of one, such as tau of two stages, is the number itself.
         names = [key] if length == 1 else [f"{key}[{index}]" for index in range(length)]
-        titles = [axis_title(key)] if length == 1 else [f"{axis_title(key)}, stage {i}" for i in range(length)]
+        titles = [axis_title(key)] if length == 1 else [f"{axis_title(key)} of stage {i}" for i in range(length)]
         return [
             Axis(name, title, {row: float(value[index]) for row, value in lists.items()})
             for index, (name, title) in enumerate(zip(names, titles, strict=True))

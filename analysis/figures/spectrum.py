@@ -65,9 +65,16 @@ def _chart(evidence: Evidence, part: Part, number: int, real: np.ndarray) -> Cha
         ratio.append(Line(row, xs, tuple(map(float, quotient)), color=color))
     counts = sorted({len(pixels) for pixels in (real, *spectra.values())})
     axis = "spatial frequency (cycles / image)"
+    one = Line("", (math.nan,), (1.0,), style="level")
     panels = (
         Panel(axis, "power", tuple(power), log_x=True, log_y=True),
-        Panel(axis, "power / that of real images", tuple(ratio), 1.0, log_x=True, log_y=True),
+        Panel(
+            axis,
+            "power / that of real images",
+            (*ratio, one),
+            log_x=True,
+            log_y=True,
+        ),
     )
     highs = "; ".join(f"{line.label} {line.y[-1]:.2f}" for line in ratio)
     about = (
@@ -82,4 +89,4 @@ def _line(label: str, color: int, xs: tuple[float, ...], power: np.ndarray) -> L
     count = len(power)
     errors = power.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else np.zeros(power.shape[1])
     widths = tuple(float(t_quantile(count - 1) * error) for error in errors) if count > 1 else ()
-    return Line(label, xs, tuple(map(float, power.mean(axis=0))), widths, color)
+    return Line(label, xs, tuple(map(float, power.mean(axis=0))), widths, color, over="pictures")

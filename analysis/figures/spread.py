@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.figures.chart import Over
 from analysis.intervals import half_width
 from analysis.layouts import mean
 from analysis.measurements import Measurement
@@ -20,7 +21,7 @@ class Spread:
     means: tuple[float, ...]
     half_widths: tuple[float, ...]
     """Of the 95% interval at each point, 0 where there is none; empty if there are none."""
-    over_seeds: bool
+    over: Over
 
 
 def spread_of(points: Sequence[Sequence[Measurement]]) -> Spread:
@@ -38,4 +39,4 @@ def spread_of(points: Sequence[Sequence[Measurement]]) -> Spread:
         errors = [seeds[0].standard_error for seeds in points]
         widths = [None if error is None else _NORMAL_QUANTILE * error for error in errors]
     known = tuple(0.0 if width is None or not math.isfinite(width) else width for width in widths)
-    return Spread(tuple(map(mean, values)), known if any(known) else (), over_seeds)
+    return Spread(tuple(map(mean, values)), known if any(known) else (), "seeds" if over_seeds else "samples")

@@ -113,7 +113,7 @@ def test_one_seed_has_error_bars_over_samples() -> None:
     }
     (line,) = charts_of(make_plan(), records)[0].panels[0].lines
     assert line.half_widths == pytest.approx((0.98, 0.0), abs=1e-3)
-    assert not line.over_seeds
+    assert line.over == "samples"
 
 
 def test_accelerator_hours_are_a_training_s_share_up_to_the_step_and_known_once_it_is_done() -> None:
@@ -144,4 +144,4 @@ def test_of_many_rows_the_best_have_colour() -> None:
     records = {evaluate_digest(row, 200): Record("done", {"fd": 100.0 - i}) for i, row in enumerate(rows)}
     chart = charts_of(make_plan(parts={"p": rows}), records)[0]
     assert [line.label for line in chart.panels[0].lines if not line.faint] == rows[8:]
-    assert chart.caption == "The best 12 of 20 rows have colour and name."
+    assert chart.note == "The best 12 of 20 rows have colour and name."

@@ -1,0 +1,37 @@
+"""Importances of keys, of functions whose answer is known."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from analysis.importances import importances
+
+RANDOM = random.Random(7)
+SETTINGS: list[dict[str, Any]] = [
+    {"a": RANDOM.random(), "steps": RANDOM.choice([[1, 2], [3, 4]]), "idle": RANDOM.randrange(5), "same": 1}
+    for _ in range(40)
+]
+
+
+def test_what_decides_the_value_has_nearly_all_importance_and_shares_sum_to_one() -> None:
+    found = importances(SETTINGS, [5 * one["a"] for one in SETTINGS])
+    assert next(iter(found)) == "a"
+    assert found["a"] > 0.9
+    assert sum(found.values()) == pytest.approx(1)
+    assert set(found) == {"a", "steps", "idle"}, "what never varies is left out"
+
+
+def test_a_list_is_a_choice_and_the_answer_is_the_same_twice() -> None:
+    values = [float(one["steps"] == [3, 4]) for one in SETTINGS]
+    assert next(iter(importances(SETTINGS, values))) == "steps"
+    assert importances(SETTINGS, values) == importances(SETTINGS, values)
+
+
+def test_there_is_no_answer_for_few_trials_one_value_or_no_common_key() -> None:
+    assert importances(SETTINGS[:7], [one["a"] for one in SETTINGS[:7]]) == {}
+    assert importances(SETTINGS, [1.0] * 40) == {}
+    assert importances([{str(index): 1} for index in range(40)], list(map(float, range(40)))) == {}
+    assert importances([], []) == {}
