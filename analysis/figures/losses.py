@@ -19,7 +19,7 @@ _BIN = re.compile(r"(loss_stage_\d+)_t(\d+)of(\d+)")
 
 
 def collect_losses(evidence: Evidence) -> tuple[Group, ...]:
-    """Losses against training steps, and those of the last tenth of each training against the timestep."""
+    """Losses against training steps, and those of the last quarter of each training against the timestep."""
     labels = evidence.plan.training_labels()
     curves = {labels[digest]: evidence.record(digest).curves for digest in evidence.plan.trainings}
     charts = (_over_steps(curves), _over_timesteps(curves))
@@ -50,7 +50,7 @@ def thin(curve: Curve) -> Curve:
 
 
 def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
-    """A panel for each stage; a bin that no sample of the last tenth fell into is left out."""
+    """A panel for each stage; a bin that no sample of the last quarter fell into is left out."""
     stages: dict[str, list[Line]] = {}
     for color, (label, found) in enumerate(curves.items()):
         points: dict[str, list[tuple[float, float]]] = {}
@@ -66,14 +66,14 @@ def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
         Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), tuple(lines))
         for stage, lines in sorted(stages.items())
     ]
-    about = "Training losses against the timestep, means over the last tenth of each training"
+    about = "Training losses against the timestep, means over the last quarter of each training"
     chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels)
     return replace(chart, markers=True) if chart else None
 
 
 def _at_the_end(curve: Curve) -> float | None:
     last = max((step for step, _ in curve), default=0)
-    values = [value for step, value in curve if step > 0.9 * last]
+    values = [value for step, value in curve if step > 0.75 * last]
     return mean(values) if values else None
 
 

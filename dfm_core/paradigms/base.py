@@ -43,6 +43,9 @@ class LossResult:
     """Sum over the batch of each scale's masked loss, [S], detached."""
     stage_counts: Tensor
     """Number of samples in which each scale was active, [S]."""
+    timestep_sums: Tensor | None = None
+    """Sums of `stage_losses`, and of `stage_counts`, by bins of the timestep, [2, S, bins], see `timestep_bins`; None
+    where a paradigm does not say."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
 from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal_scalars
 from dfm_core.wiring import network
 
@@ -54,7 +55,8 @@ class Cascaded:
         predicted = model(noised.states, t, mask, labels)[stage]
         errors = (predicted - velocity(noised.noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
         own = (torch.arange(len(levels), device=device) == stage).float()
-        return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices))
+        by_time = binned(errors[:, None] * own, own.expand(len(batch.indices), -1), t)
+        return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices), by_time)
 
     def sample(
         self,

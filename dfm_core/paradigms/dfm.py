@@ -18,6 +18,7 @@ from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
 from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.timestep_bins import binned
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class DecomposableFlowMatching:
         )  # [B, S]
         counted = mask if self.config.training.loss_masking else torch.ones_like(mask)
         masked = counted * errors
-        return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), counted.sum(dim=0))
+        by_time = binned(errors, counted, t)
+        return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), counted.sum(dim=0), by_time)
 
     def sample(
         self,

@@ -20,6 +20,7 @@ from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatch
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, normal_scalars
 
 
@@ -42,7 +43,8 @@ class FlowMatching:
         ones = torch.ones(len(batch.indices), 1, device=device)
         (predicted,) = model([interpolate(noise, data, t)], t[:, None], ones, labels)
         errors = (predicted - velocity(noise, data)).square().flatten(1).mean(dim=1)
-        return LossResult(errors.mean(), errors.detach().sum()[None], ones.sum(dim=0))
+        by_time = binned(errors[:, None], ones, t[:, None])
+        return LossResult(errors.mean(), errors.detach().sum()[None], ones.sum(dim=0), by_time)
 
     def sample(
         self,

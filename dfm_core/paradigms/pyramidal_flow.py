@@ -19,6 +19,7 @@ from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatch
 from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, uniform
 
 
@@ -67,7 +68,8 @@ class PyramidalFlow:
             dim=1,
         )
         counted = own * errors
-        return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0))
+        by_time = binned(errors, own, progress[:, None].expand_as(own))
+        return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0), by_time)
 
     def sample(
         self,

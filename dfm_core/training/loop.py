@@ -61,14 +61,22 @@ class _Window:
 
     totals: list[torch.Tensor] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    timestep_shape: tuple[int, ...] = (2, 0, 0)
 
     def add(self, result: LossResult) -> None:
         # Left on the device: reading them here would make every step wait for it.
-        self.totals.append(torch.cat([result.loss.detach()[None], result.stage_losses, result.stage_counts]).double())
+        parts = [result.loss.detach()[None], result.stage_losses, result.stage_counts]
+        if result.timestep_sums is not None:
+            self.timestep_shape = tuple(result.timestep_sums.shape)
+            parts.append(result.timestep_sums.flatten())
+        self.totals.append(torch.cat(parts).double())
 
-    def row(self, engine: TrainingEngine, step: int, rate: float, batch_size: int) -> CurveRow:
+    def row(self, engine: TrainingEngine, step: int, rate: float, batch_size: int, *, with_timesteps: bool) -> CurveRow:
         mean = engine.mean(torch.stack(self.totals).mean(dim=0).cpu())
-        losses, counts = mean[1:].chunk(2)
+        size = len(mean) - math.prod(self.timestep_shape)
+        whole, timesteps = mean[:size], mean[size:]
+        losses, counts = whole[1:].chunk(2)
+        per_timestep = _per_timestep(timesteps.view(self.timestep_shape)) if with_timesteps else {}
         per_stage = {
             f"loss_stage_{stage}": float(total / count)
             for stage, (total, count) in enumerate(zip(losses, counts, strict=True))
@@ -78,10 +86,23 @@ class _Window:
             "step": step,
             "loss": float(mean[0]),
             **per_stage,
+            **per_timestep,
             "gradient_norm": sum(self.norms) / len(self.norms),
             "learning_rate": rate,
             "images": float(step * batch_size),
         }
+
+
+def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
+    """Mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
+    losses, counts = sums
+    stages, bins = losses.shape
+    return {
+        f"loss_stage_{stage}_t{index}of{bins}": float(losses[stage, index] / counts[stage, index])
+        for stage in range(stages)
+        for index in range(bins)
+        if counts[stage, index] > 0
+    }
 
 
 def train(
@@ -126,7 +147,9 @@ def train(
         window.norms.append(engine.step(rate))
         done = step + 1
         if done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at:
-            rows.append(window.row(engine, done, rate, training.batch_size))
+            # Bins of the timestep are many numbers: only where something is saved too.
+            saved = done in plan.save_at
+            rows.append(window.row(engine, done, rate, training.batch_size, with_timesteps=saved))
             observer.log(rows[-1])
             window = _Window()
             if not math.isfinite(rows[-1]["loss"]):

@@ -40,6 +40,7 @@ def test_losses_and_gradients_are_bitwise_equal(baseline: ExperimentConfig) -> N
     assert torch.equal(results[0].loss, results[1].loss)
     assert torch.equal(results[0].stage_losses, results[1].stage_losses)
     assert torch.equal(results[0].stage_counts, results[1].stage_counts)
+    assert torch.equal(results[0].timestep_sums, results[1].timestep_sums)
     for name, gradient in gradients[0].items():
         assert gradient is not None, name
         assert torch.equal(gradient, gradients[1][name]), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,24 @@ def test_stage_losses_are_means_over_the_samples_that_have_the_stage() -> None:
     assert 0 < counts[1] < counts[0] == 40
     for stage in range(2):
         assert row[f"loss_stage_{stage}"] == pytest.approx(float(losses[stage] / counts[stage]), rel=1e-5)
+
+
+def test_losses_by_timestep_stand_where_something_is_saved_and_average_to_the_losses_of_the_stages() -> None:
+    config = tiny_dfm({"training.learning_rate": 1e-12})
+    rows = run(config, engine_for(config), until_step=6, log_every=2, save_at=frozenset({4}))
+    by_time = [{key: value for key, value in row.items() if re.search(r"_t\dof8$", key)} for row in rows]
+    assert [bool(found) for found in by_time] == [False, True, False]
+    paradigm, model = paradigm_of(config, STD), build_model(config, SHAPE, STD)
+    batches = [make_batch(config, random_dataset(), range(8 * k, 8 * k + 8), torch.device("cpu")) for k in (2, 3)]
+    losses, counts = sum(paradigm.loss(model, batch).timestep_sums for batch in batches)  # type: ignore[misc]
+    expected = {
+        f"loss_stage_{s}_t{b}of8": pytest.approx(float(losses[s, b] / counts[s, b]), rel=1e-5)
+        for s, b in counts.nonzero().tolist()
+    }
+    assert by_time[1] == expected
+    for stage in range(2):
+        mean = float(losses[stage].sum() / counts[stage].sum())
+        assert rows[1][f"loss_stage_{stage}"] == pytest.approx(mean, rel=1e-5)
 
 
 def test_a_cascades_network_has_the_loss_of_its_own_stage_alone() -> None:
