@@ -11,7 +11,7 @@ from analysis.figures.draw_lines import axis_unit, literal, on_lines
 from analysis.figures.theme import Theme, color_of
 
 _BAR_INCHES, _AXIS_INCHES = 0.33, 0.75
-_LABEL_CHARACTERS, _AXIS_CHARACTERS = 34, 56
+_LABEL_CHARACTERS, _AXIS_CHARACTERS = 34, 100
 
 
 def bars_height(panel: BarPanel) -> float:

@@ -78,7 +78,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "Spectrum of samples",
         "Power over rings of equal spatial frequency, of the pictures in the sample grids, all channels together, with "
         "95% t-intervals over pictures. Above the dashed line of the second panel a model has more detail of that size "
-        "than real images, below it less. The pictures are few, and of chosen classes: read it as a hint.",
+        "than real images, below it less. The pictures are few: read it as a hint.",
         collect_spectra,
     ),
     "samples": FigureKind(

@@ -39,7 +39,7 @@ def _charts(plan: PlanFile, search: Search, name: str) -> Iterator[Chart]:
     if importance:
         shares = "; ".join(f"{p.x_label}: {', '.join(f'{b.label} {b.text}' for b in p.bars)}" for p in importance)
         about = f"Share of the variance that each key explains, by fANOVA. {shares}."
-        yield Chart(f"search-{name}-importances", "Importance of the keys", about, importance)
+        yield Chart(f"search-{name}-importances", "Importance of the keys", about, importance, columns=1)
     for index, (title, _) in enumerate(objectives):
         slices = tuple(_slices(trials, index, title, frozenset(search.best)))
         if slices:
