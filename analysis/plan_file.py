@@ -91,8 +91,8 @@ def _parse_document(document: Mapping[str, Any]) -> PlanFile:
         pyramids=_named(tasks, "pyramid"),
         published=_parse_counterpart(document.get("published")),
         equal_compute=bool(document.get("equal_compute", True)),
-        payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
         command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),
+        payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
     )
 
 

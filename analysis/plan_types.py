@@ -192,10 +192,10 @@ class PlanFile:
     published: TableCounterpart | None = None
     equal_compute: bool = True
     """False if the sweep allows rows of unequal training compute in one part."""
-    payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
     command: str = ""
     """What submits it again."""
+    payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
 
     @property
     def kinds(self) -> dict[str, TaskKind]:

@@ -15,7 +15,7 @@ import numpy as np
 _LOG_SCALE_FROM_RATIO = 20.0
 LineStyle = Literal["line", "points", "published", "level", "guide"]
 """Joined points; single points; what the paper prints; a horizontal line at one y, for all x; a thin line."""
-Over = Literal["seeds", "samples", "pictures"]
+Over = Literal["seeds", "seeds and samples", "samples", "pictures"]
 """What an interval is over: drawn as a band, or as error bars if it is over samples."""
 BarEnd = Literal["exact", "at least", "at most"]
 

@@ -30,8 +30,8 @@ class FigureKind:
 
 
 _INTERVALS = (
-    "Bands are 95% t-intervals over seeds. Bars, where a sweep has one seed, are 95% by the standard error over "
-    "samples (1.96 of it); what another seed would give is not in them."
+    "Bands are the 95% intervals of the tables, by the spread over seeds and the error of samples. Bars, where a sweep "
+    "has one seed, are 95% by the error of samples alone; what another seed would give is not in them."
 )
 
 FIGURES: Mapping[str, FigureKind] = {

@@ -1,4 +1,4 @@
-"""Means and 95% intervals of the points of a line: over seeds, or of one seed over its samples."""
+"""Means and 95% intervals of the points of a line, as the tables have them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.figures.chart import Over
-from analysis.intervals import half_width
+from analysis.intervals import SeedValue, uncertainty_of_mean
 from analysis.layouts import mean
 from analysis.measurements import Measurement
-
-_NORMAL_QUANTILE = 1.959964
 
 
 @dataclass(frozen=True)
@@ -28,15 +26,13 @@ def spread_of(points: Sequence[Sequence[Measurement]]) -> Spread:
     """What a line shows.
 
     Args: points: the measurements of each point, one a seed, each with a value.
-    Returns: t-intervals over seeds if any point has several; else 1.96 standard errors over samples, where they are
-        known, which assumes that these are roughly normal and says nothing of another seed.
+    Returns: means over seeds, and the intervals of `intervals.uncertainty_of_mean`; what they are over is that of
+        the point that has most in it.
     """
-    values = [[m.value for m in seeds if m.value is not None] for seeds in points]
-    over_seeds = any(len(seeds) > 1 for seeds in values)
-    if over_seeds:
-        widths = [half_width(seeds) for seeds in values]
-    else:
-        errors = [seeds[0].standard_error for seeds in points]
-        widths = [None if error is None else _NORMAL_QUANTILE * error for error in errors]
-    known = tuple(0.0 if width is None or not math.isfinite(width) else width for width in widths)
-    return Spread(tuple(map(mean, values)), known if any(known) else (), "seeds" if over_seeds else "samples")
+    values = [[SeedValue(m.seed, m.value, m.standard_error) for m in seeds if m.value is not None] for seeds in points]
+    found = [uncertainty_of_mean(seeds) for seeds in values]
+    widths = tuple(0.0 if one is None or not math.isfinite(one.half_width) else one.half_width for one in found)
+    bases: list[Over] = [one.basis for one in found if one is not None]
+    over = max(bases, key=len) if bases else "samples"
+    means = tuple(mean([value.value for value in seeds]) for seeds in values)
+    return Spread(means, widths if any(widths) else (), over)

@@ -134,7 +134,7 @@ def test_the_paper_s_numbers_stand_at_the_last_step_only_where_they_were_measure
     plan = beside_table2(same_setting=True, measured={"cascaded": {"num_samples": 10_000}})
     chart = charts_of(plan, records)[0]
     (star,) = [line for line in chart.panels[0].lines if line.style == "published"]
-    assert (star.label, star.x, star.y) == ("flow_matching (paper)", (500_000,), (4.73,))
+    assert (star.label, star.x, star.y) == ("flow_matching (paper)", (500_000.0,), (4.73,))
     other = charts_of(beside_table2(), records)[0]
     assert not [line for panel in other.panels for line in panel.lines if line.style == "published"]
 
