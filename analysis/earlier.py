@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from analysis.figures.drawing import Drawing
-from analysis.publish import MANIFEST
+from analysis.publish import written_before
 
 DRAWINGS = "figures/drawings.json"
 """What each drawing of a report depends on, by the name of its figure."""
@@ -33,10 +33,10 @@ class Earlier:
         """The pictures of a figure, if they are there, whole, and of the same chart."""
         if self.drawings.get(name) != identity:
             return None
-        svg, png = (self._read(f"figures/{name}.{ending}") for ending in ("svg", "png"))
+        svg, png = (self.read(f"figures/{name}.{ending}") for ending in ("svg", "png"))
         return None if svg is None or png is None else Drawing(svg, png)
 
-    def _read(self, path: str) -> bytes | None:
+    def read(self, path: str) -> bytes | None:
         """A file as the report wrote it; None if it is gone or changed since."""
         if self.filesystem is None:
             return None
@@ -51,9 +51,10 @@ def read_earlier(output: str, storage_options: Mapping[str, Any] | None = None) 
     """The figures in a folder or at an fsspec URL; what cannot be read counts as none, and is drawn."""
     try:
         filesystem, root = url_to_fs(output, **(storage_options or {}))
-        hashes = json.loads(filesystem.cat_file(f"{root}/{MANIFEST}"))["sha256"]
-        drawings = json.loads(filesystem.cat_file(f"{root}/{DRAWINGS}"))
-        return Earlier({**drawings}, {**hashes}, filesystem, root)
+        earlier = Earlier({}, written_before(filesystem, root), filesystem, root)
+        # One that a report which was cut off did not come to may be of other pictures.
+        drawings = json.loads(earlier.read(DRAWINGS) or b"{}")
+        return replace(earlier, drawings={**drawings})
     except Exception:  # noqa: BLE001  each backend raises its own family; writing the report will tell what is wrong
         return Earlier()
 

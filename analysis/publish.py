@@ -29,7 +29,7 @@ def publish(files: Mapping[str, bytes], output: str, storage_options: Mapping[st
     """
     try:
         filesystem, root = url_to_fs(output, **(storage_options or {}))
-        earlier = _earlier(filesystem, root)
+        earlier = written_before(filesystem, root)
         listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         # Both lists while files are replaced: a report that is cut off leaves nothing that nobody knows of.
         _write({MANIFEST: _manifest({**earlier, **listed}), **files}, filesystem, root)
@@ -46,7 +46,7 @@ def _manifest(listed: Mapping[str, str]) -> bytes:
     return f"{json.dumps({'sha256': dict(sorted(listed.items()))}, indent=1)}\n".encode()
 
 
-def _earlier(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
+def written_before(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
     """What an earlier report wrote, name -> sha256; empty if there is no list of it, or one that nobody can read."""
     try:
         entries = json.loads(filesystem.cat_file(f"{root}/{MANIFEST}"))["sha256"].items()

@@ -340,6 +340,32 @@ def test_a_broken_list_of_drawings_has_all_drawn_anew(
     assert set(files_in(tmp_path)) == set(before)
 
 
+def test_pictures_of_a_report_that_was_cut_off_are_not_taken_for_those_of_the_one_before(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, original = make_plan(uri=database.uri), Path.replace
+    drawings = Drawing(b"first", b"png")
+    monkeypatch.setattr(gallery, "draw", lambda _: drawings)
+
+    def cut_off(path: Path, target: Path) -> Path:
+        if path.name == "drawings.json":
+            raise OSError(5, "Input/output error")
+        return original(path, target)
+
+    database.run(evaluate_digest("DFM", 200), {"fd": 5.0}, step=200)
+    write_report(plan, str(tmp_path / "r"))
+    later = database.run(evaluate_digest("DFM", 200), {"fd": 6.0}, step=200)
+    drawings = Drawing(b"second", b"png")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cut_off)
+        with pytest.raises(UserError, match="Input/output error"):
+            write_report(plan, str(tmp_path / "r"))
+    database.client.delete_run(later)
+    drawings = Drawing(b"first", b"png")
+    write_report(plan, str(tmp_path / "r"))
+    assert (tmp_path / "r/figures/convergence-1-paradigm-fd.svg").read_bytes() == b"first"
+
+
 def test_the_page_prints_the_command_with_its_overrides() -> None:
     document = {**plan_document(), "command": "python orchestration/sweep.py sweeps/small.yaml 'seeds=[0, 1]' <x>"}
     page = render_report(parse_plan(json.dumps(document)), {})["report.html"].decode()
