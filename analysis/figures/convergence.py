@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from analysis.comparability import floor_comparability, rows_comparability
 from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.crowd import thinned_out
+from analysis.figures.crowd import crowd_of
 from analysis.figures.evidence import Evidence
 from analysis.figures.spread import spread_of
 from analysis.flags import chart_caption
@@ -50,17 +50,18 @@ def _convergence(evidence: Evidence, part: Part, metric: Metric) -> Chart | None
     # One scale for a metric in all parts, so that its charts compare.
     log_y = wants_log([m.value for m in evidence.measurements if m.metric == metric.name and m.value is not None])
     panels = []
-    shown, crowd = thinned_out([line for _, line in _lines(part, rows, lambda m: m.step)], metric.better)
+    crowd = crowd_of([(label, line.y[-1]) for label, line in _lines(part, rows, lambda m: m.step)], metric.better)
     for title, axis in _axes(evidence).items():
-        lines = (*_lines(part, rows, axis), *_published(evidence, part, metric, rows, axis))
-        drawn = tuple(replace(line, faint=label not in shown) for label, line in lines)
+        lines = crowd.shown(line for _, line in _lines(part, rows, axis))
+        stars = _published(evidence, part, metric, rows, axis)
+        drawn = (*lines, *(star for label, star in stars if label in crowd.named))
         if drawn:
             panels.append(Panel(title, metric.title, drawn, floor, log_y=log_y))
     caption = chart_caption(comparability)
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in panels[0].lines if not line.faint)
     about = (
         f"{part.title}: {metric.title} against training steps, images, FLOPs and accelerator-hours, "
-        f"{metric.better} is better. {crowd and f'{crowd} '}Last values: {last}."
+        f"{metric.better} is better. {crowd.note and f'{crowd.note} '}Last values: {last}."
     )
     return Chart(
         name=f"{slug(part.name)}-{slug(metric.name)}",
@@ -68,7 +69,7 @@ def _convergence(evidence: Evidence, part: Part, metric: Metric) -> Chart | None
         about=f"{about}{caption and f' {caption}'}",
         panels=tuple(panels),
         caption=caption,
-        note=crowd,
+        note=crowd.note,
     )
 
 

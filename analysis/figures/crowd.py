@@ -1,26 +1,44 @@
-"""Which of many lines a chart shows in colour."""
+"""Which of many lines a chart shows in colour, which in grey, and which not at all."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from analysis.figures.chart import Line
 
-MOST_LINES = 12
+MOST_NAMED = 12
+MOST_GREY = 150
+"""More would be one grey patch."""
 
 
-def thinned_out(lines: Sequence[Line], better: str) -> tuple[frozenset[str], str]:
-    """Labels of the lines to show in colour, and a sentence if that is not all: those whose last value is best.
+@dataclass(frozen=True)
+class Crowd:
+    """The lines that are shown, by label."""
 
-    Args: lines: in the table's order. better: lower or higher.
+    named: frozenset[str]
+    grey: frozenset[str]
+    note: str
+    """What is said of the others; empty if all have a name."""
+
+    def shown(self, lines: Iterable[Line]) -> tuple[Line, ...]:
+        """The lines that are shown, those without a name faint."""
+        kept = (line for line in lines if line.label in self.named or line.label in self.grey)
+        return tuple(replace(line, faint=line.label not in self.named) for line in kept)
+
+
+def crowd_of(last_values: Sequence[tuple[str, float]], better: str) -> Crowd:
+    """Of more than twelve lines those of the best last values have colour and name, of the others an even choice is grey.
+
+    Args: last_values: label and last value of each line, in the table's order. better: lower or higher.
     """
-    if len(lines) <= MOST_LINES:
-        return frozenset(line.label for line in lines), ""
     sign = 1.0 if better == "lower" else -1.0
-
-    def rank(line: Line) -> float:
-        return sign * line.y[-1] if math.isfinite(line.y[-1]) else math.inf
-
-    best = sorted(lines, key=rank)[:MOST_LINES]
-    return frozenset(line.label for line in best), f"The best {MOST_LINES} of {len(lines)} rows have colour and name."
+    ranked = sorted(last_values, key=lambda pair: sign * pair[1] if math.isfinite(pair[1]) else math.inf)
+    named = frozenset(label for label, _ in ranked[:MOST_NAMED])
+    others = [label for label, _ in last_values if label not in named]
+    if not others:
+        return Crowd(named, frozenset(), "")
+    grey = frozenset(others[:: -(-len(others) // MOST_GREY)])
+    note = f"The best {MOST_NAMED} of {len(last_values):,} have colour and name"
+    return Crowd(named, grey, f"{note}; of the others {len(grey)} are grey." if len(grey) < len(others) else f"{note}.")

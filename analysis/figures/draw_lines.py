@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,10 @@ Entries = dict[int, tuple[Any, str]]
 def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_label: bool = True) -> Entries:
     """Draws a panel; returns the legend's entries by the number of their colour, the floor last."""
     entries: Entries = {}
-    for line in sorted(panel.lines, key=lambda line: not line.faint):
+    _draw_faint(axes, [line for line in panel.lines if line.faint], theme)
+    for line in (line for line in panel.lines if not line.faint):
         handle = _draw_line(axes, line, theme, markers=markers)
-        if not line.faint and line.label:
+        if line.label:
             place = line.color + _ENTRIES.get(line.style, 0)
             entries[place] = handle, legend_label(line.label)
     if panel.floor is not None and math.isfinite(panel.floor):
@@ -46,8 +48,20 @@ def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_l
     return entries
 
 
+def _draw_faint(axes: Any, lines: Sequence[Line], theme: Theme) -> None:
+    """All lines without a name at once: hundreds of single ones would take seconds."""
+    for joined in (True, False):
+        found = [line for line in lines if (line.style == "line") is joined]
+        x = np.concatenate([np.array([*line.x, math.nan]) for line in found]) if found else np.array([])
+        y = np.concatenate([np.array([*line.y, math.nan]) for line in found]) if found else np.array([])
+        if joined:
+            axes.plot(x, y, color=theme.context, linewidth=0.8, zorder=1.5)
+        else:
+            axes.plot(x, y, color=theme.context, linestyle="none", marker="o", markersize=3, zorder=1.5)
+
+
 def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
-    color = theme.context if line.faint else color_of(theme, line.color)
+    color = color_of(theme, line.color)
     if line.style == "level":
         dashes = DASHES[line.color % len(DASHES)] if line.label else (0, (4, 3))
         return axes.axhline(line.y[0], color=color if line.label else theme.ink, linestyle=dashes, linewidth=1.3)
@@ -59,16 +73,16 @@ def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
     style = {
         "color": color,
         "linestyle": DASHES[line.color % len(DASHES)] if joined else "none",
-        "linewidth": 0.8 if line.faint else 1.8,
+        "linewidth": 1.8,
         "marker": "*" if line.style == "published" else MARKERS[line.color % len(MARKERS)],
-        "markersize": 11 if line.style == "published" else 3 if line.faint else 5.5,
+        "markersize": 11 if line.style == "published" else 5.5,
         "markerfacecolor": theme.background if line.style == "published" else color,
-        "zorder": 1.5 if line.faint else 2.5,
+        "zorder": 2.5,
     }
-    if joined and (line.faint or not markers):
+    if joined and not markers:
         style["marker"] = None
     (handle,) = axes.plot(x, y, **style)
-    if line.half_widths and not line.faint:
+    if line.half_widths:
         width = np.array(line.half_widths)
         if line.over != "samples" and joined:
             axes.fill_between(x, y - width, y + width, color=color, alpha=0.15, linewidth=0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.figures.chart import Chart, Group, Line, Panel, wants_log
-from analysis.figures.crowd import thinned_out
+from analysis.figures.crowd import Crowd, crowd_of
 from analysis.figures.evidence import Evidence
 from analysis.layouts import mean
 from analysis.records import Curve
@@ -28,13 +28,21 @@ def collect_losses(evidence: Evidence) -> tuple[Group, ...]:
 
 def _over_steps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
     names = sorted({name for found in curves.values() for name, curve in found.items() if curve})
+    whole = [name for name in names if not _BIN.fullmatch(name)]
+    if not whole:
+        return None
+    crowd = crowd_of(
+        [(label, found[whole[0]][-1][1]) for label, found in curves.items() if found.get(whole[0])], "lower"
+    )
     panels = []
-    for name in (name for name in names if not _BIN.fullmatch(name)):
+    for name in whole:
         lines = [
-            _line(label, found[name], color) for color, (label, found) in enumerate(curves.items()) if found.get(name)
+            _line(label, found[name], color)
+            for color, (label, found) in enumerate(curves.items())
+            if found.get(name) and label in crowd.named | crowd.grey
         ]
-        panels.append(Panel("training steps", name.replace("_", " "), tuple(lines)))
-    return _chart("training-loss", "Training loss", "Training losses against training steps", panels)
+        panels.append(Panel("training steps", name.replace("_", " "), crowd.shown(lines)))
+    return _chart("training-loss", "Training loss", "Training losses against training steps", panels, crowd)
 
 
 def _line(label: str, curve: Curve, color: int) -> Line:
@@ -62,12 +70,14 @@ def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
         for stage, pairs in points.items():
             xs, ys = zip(*sorted(pairs), strict=True)
             stages.setdefault(stage, []).append(Line(label, xs, ys, color=color))
+    lasts = {line.label: line.y[-1] for lines in reversed(stages.values()) for line in lines}
+    crowd = crowd_of(list(lasts.items()), "lower")
     panels = [
-        Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), tuple(lines))
+        Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), crowd.shown(lines))
         for stage, lines in sorted(stages.items())
     ]
     about = "Training losses against the timestep, means over the last quarter of each training"
-    chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels)
+    chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels, crowd)
     return replace(chart, markers=True) if chart else None
 
 
@@ -77,15 +87,11 @@ def _at_the_end(curve: Curve) -> float | None:
     return mean(values) if values else None
 
 
-def _chart(name: str, title: str, about: str, panels: Sequence[Panel]) -> Chart | None:
+def _chart(name: str, title: str, about: str, panels: Sequence[Panel], crowd: Crowd) -> Chart | None:
     if not panels:
         return None
-    shown, crowd = thinned_out(panels[0].lines, "lower")
     log_y = wants_log([y for panel in panels for line in panel.lines for y in line.y])
-    drawn = tuple(
-        replace(panel, log_y=log_y, lines=tuple(replace(line, faint=line.label not in shown) for line in panel.lines))
-        for panel in panels
-    )
+    drawn = tuple(replace(panel, log_y=log_y) for panel in panels)
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in drawn[0].lines if not line.faint)
-    text = f"{about}. Last values of the {drawn[0].y_label}: {last}."
-    return Chart(name, title, f"{text}{crowd and f' {crowd}'}", drawn, markers=False, note=crowd, columns=3)
+    text = f"{about}. Last values of the {drawn[0].y_label}: {last}.{crowd.note and f' {crowd.note}'}"
+    return Chart(name, title, text, drawn, markers=False, note=crowd.note, columns=3)

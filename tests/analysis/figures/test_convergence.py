@@ -144,4 +144,4 @@ def test_of_many_rows_the_best_have_colour() -> None:
     records = {evaluate_digest(row, 200): Record("done", {"fd": 100.0 - i}) for i, row in enumerate(rows)}
     chart = charts_of(make_plan(parts={"p": rows}), records)[0]
     assert [line.label for line in chart.panels[0].lines if not line.faint] == rows[8:]
-    assert chart.note == "The best 12 of 20 rows have colour and name."
+    assert chart.note == "The best 12 of 20 have colour and name."
