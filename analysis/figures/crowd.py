@@ -29,7 +29,7 @@ class Crowd:
 
 
 def crowd_of(last_values: Sequence[tuple[str, float]], better: str) -> Crowd:
-    """Of more than twelve lines those of the best last values have colour and name, of the others an even choice is grey.
+    """Of more than twelve lines those of the best last values have colour and name, an even choice of the rest is grey.
 
     Args: last_values: label and last value of each line, in the table's order. better: lower or higher.
     """
