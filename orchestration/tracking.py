@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dfm_core.config import SamplingConfig, as_plain
-from dfm_core.training.curve import CurveRow
+from dfm_core.training.curve import CurveRow, has_timesteps
 from orchestration.compared import compared_params
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
@@ -303,7 +303,8 @@ def shown_name(name: str, task: Task) -> str:
 
 
 def _thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:
-    """Rows after the last one that was logged: the first of every thousandth of the training, and the very last.
+    """Rows after the last one that was logged: the first of every thousandth of the training, those that also have the
+    losses by timestep, which are few, and the very last.
 
     Where a run was cut off, and in how many pieces its rows come, changes nothing.
     """
@@ -311,7 +312,7 @@ def _thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow
     kept, before = [], logged
     for row in rows:
         step = int(row["step"])
-        if step > before and (step // width > before // width or step == until):
+        if step > before and (step // width > before // width or step == until or has_timesteps(row)):
             kept.append(row)
             before = step
     return kept

@@ -100,18 +100,25 @@ def test_a_run_gets_the_params_that_began_to_vary_after_it_was_finished(database
     assert not calls
 
 
-@pytest.mark.parametrize("pieces", [(6000,), (1, 17, 1000, 1001, 6000), (599, 600, 601, 6000)])
+@pytest.mark.parametrize("pieces", [(6000,), (1, 17, 50, 1000, 1001, 6000), (599, 600, 601, 6000)])
 def test_a_long_history_is_logged_as_a_thousand_points_however_it_comes(
     database: Store, task: Task, pieces: tuple[int, ...]
 ) -> None:
     long = replace(task, until_step=600_000)
     rows = [{"step": float(step), "loss": 1.0 / step} for step in range(100, 600_001, 100)]
+    saved = (5_000, 250_100)
+    for step in saved:
+        rows[step // 100 - 1]["loss_stage_0_t3of8"] = 1.0
     name = f"long {len(pieces)} {pieces[0]}"
     for end in pieces:  # each an attempt of its own, which sends all that there is
         open_tracker(database, name).curve(long, rows[:end])
     client, run = only_run(database, name)
-    steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
-    assert steps == list(range(600, 600_001, 600))
+    loss, binned = (
+        [point.step for point in client.get_metric_history(run.info.run_id, key)]
+        for key in ("loss", "loss_stage_0_t3of8")
+    )
+    assert loss == sorted({*range(600, 600_001, 600), *saved})
+    assert tuple(binned) == saved
 
 
 def test_a_failed_task_says_why_and_can_be_tried_again(database: Store, task: Task) -> None:
