@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.figures.chart import Line, Panel
-from analysis.figures.theme import DASHES, MARKERS, Theme, color_of
+from analysis.figures.theme import Theme, color_of, dashes_of, marker_of
 from analysis.tables import scientific, superscript
 
 _LONGEST_LABEL, _LONGEST_Y_LABEL, _AXIS_CHARACTERS, _MOST_LEVEL_CHARACTERS = 64, 32, 38, 24
@@ -63,7 +63,7 @@ def _draw_faint(axes: Any, lines: Sequence[Line], theme: Theme) -> None:
 def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
     color = color_of(theme, line.color)
     if line.style == "level":
-        dashes = DASHES[line.color % len(DASHES)] if line.label else (0, (4, 3))
+        dashes = dashes_of(line.color) if line.label else (0, (4, 3))
         return axes.axhline(line.y[0], color=color if line.label else theme.ink, linestyle=dashes, linewidth=1.3)
     x, y = np.array(line.x), np.array(line.y)
     if line.style == "guide":
@@ -72,9 +72,9 @@ def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
     joined = line.style == "line"
     style = {
         "color": color,
-        "linestyle": DASHES[line.color % len(DASHES)] if joined else "none",
+        "linestyle": dashes_of(line.color) if joined else "none",
         "linewidth": 1.8,
-        "marker": "*" if line.style == "published" else MARKERS[line.color % len(MARKERS)],
+        "marker": "*" if line.style == "published" else marker_of(line.color),
         "markersize": 11 if line.style == "published" else 5.5,
         "markerfacecolor": theme.background if line.style == "published" else color,
         "zorder": 2.5,

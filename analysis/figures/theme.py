@@ -40,12 +40,21 @@ DARK = Theme(
 
 MARKERS = "osD^vPX"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-"""Their number shares no divisor with that of the colours, so that 28 lines differ in colour or dashes."""
-HATCHES = ("", "///", "...", "\\\\\\")
+"""Their number shares no divisor with that of the colours."""
 
 
 def color_of(theme: Theme, number: int) -> str:
     return theme.palette[number % len(theme.palette)]
+
+
+def marker_of(number: int) -> str:
+    """Differs from those of the same colour until all have been used: 49 pairs."""
+    return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
+
+
+def dashes_of(number: int) -> Any:
+    """Differs from those of the same colour until all have been used: 28 pairs."""
+    return DASHES[number % len(DASHES)]
 
 
 def recolored(svg: bytes, before: Theme, after: Theme) -> bytes:

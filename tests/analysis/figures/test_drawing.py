@@ -14,7 +14,7 @@ from PIL import Image
 from analysis.figures.chart import Bar, BarPanel, Chart, ImagePanel, Line, Panel, chart_csv, slug
 from analysis.figures.draw_images import mosaic
 from analysis.figures.drawing import _figure, draw, drawing_id
-from analysis.figures.theme import DARK, LIGHT, recolored
+from analysis.figures.theme import DARK, LIGHT, Theme, color_of, dashes_of, marker_of, recolored
 
 LINE = Line("a", (1.0, 2.0), (1.0, 3.0), (0.5, 0.0))
 PLAIN = Chart("x", "x", "x", (Panel("x", "y", (LINE,), 0.5),))
@@ -70,6 +70,12 @@ def test_the_colours_of_a_theme_are_replaced_by_those_of_the_other_and_nothing_e
     ids = re.compile(rb"[mpC_][0-9a-f_]{9,}")  # of shapes; they depend on the colour
     assert ids.sub(b"id", recolored(light, LIGHT, DARK)) == ids.sub(b"id", draw(PLAIN, DARK).svg)
     assert recolored(recolored(light, LIGHT, DARK), DARK, LIGHT) == light
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_dozens_of_lines_and_points_can_be_told_apart(theme: Theme) -> None:
+    assert len({(color_of(theme, n), str(dashes_of(n))) for n in range(28)}) == 28
+    assert len({(color_of(theme, n), marker_of(n)) for n in range(49)}) == 49
 
 
 def test_a_drawing_depends_on_every_part_of_its_chart() -> None:
