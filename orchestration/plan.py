@@ -28,7 +28,7 @@ from orchestration.validation import without_credentials
 
 PLAN_FORMAT = 2
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
-_SECRET_OVERRIDES = ("storage.options", "storage=")
+_STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -202,11 +202,16 @@ def shown_path(path: str) -> str:
 
 
 def submit_command(spec: SweepSpec) -> str:
-    """The command that submits a sweep again, with its overrides; options of the storage, which may be secret, are left
-    out, as are credentials in URLs."""
-    resolved = Path(spec.path).resolve()
+    """The command that submits a sweep again from anywhere, the same however it was submitted.
+
+    Overrides are as they were given. The storage root stands in it wherever it came from, once it is absolute; options
+    of the storage, which may be secret, and credentials in URLs do not.
+    """
+    resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
     path = shown_path(spec.path) if resolved.is_relative_to(_ROOT) else str(resolved)
-    shown = [text for text in spec.overrides if not text.startswith(_SECRET_OVERRIDES)]
+    shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
+    if "://" in root or Path(root).is_absolute():
+        shown.append(f"storage.root={root}")
     return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from dfm_core.data.catalog import DATASETS
 from orchestration.done import finished_results, needed
 from orchestration.layout import TaskPaths
 from orchestration.plan import Plan, make_plan, plan_json, submit_command
+from orchestration.preflight import located
 from orchestration.results import TaskResult, write_result
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
@@ -121,6 +123,14 @@ def test_the_published_command_has_the_overrides_but_no_secret() -> None:
     assert "hunter2" not in command
     elsewhere = replace(spec, path="/somewhere/a b.yaml", overrides=("seeds=[0, 1]",))
     assert submit_command(elsewhere) == "python orchestration/sweep.py '/somewhere/a b.yaml' 'seeds=[0, 1]'"
+
+
+def test_the_published_command_is_the_same_wherever_the_root_was_named(tmp_path: Path) -> None:
+    overrides = ["training.steps=80"]
+    by_variable = located(load_sweep(QUICKSTART, overrides), {"DFM_STORAGE_ROOT": str(tmp_path)}, Path("/"))
+    by_override = located(load_sweep(QUICKSTART, [f"storage.root={tmp_path}", *overrides]), {}, Path("/"))
+    expected = f"python orchestration/sweep.py sweeps/quickstart.yaml training.steps=80 storage.root={tmp_path}"
+    assert submit_command(by_variable) == submit_command(by_override) == expected
 
 
 def test_an_evaluation_names_all_trainings_behind_it() -> None:
