@@ -126,10 +126,10 @@ def test_the_published_command_has_the_overrides_but_no_secret() -> None:
 
 
 def test_the_published_command_is_the_same_wherever_the_root_was_named(tmp_path: Path) -> None:
-    overrides = ["training.steps=80"]
+    overrides = ["training.steps=800"]
     by_variable = located(load_sweep(QUICKSTART, overrides), {"DFM_STORAGE_ROOT": str(tmp_path)}, Path("/"))
     by_override = located(load_sweep(QUICKSTART, [f"storage.root={tmp_path}", *overrides]), {}, Path("/"))
-    expected = f"python orchestration/sweep.py sweeps/quickstart.yaml training.steps=80 storage.root={tmp_path}"
+    expected = f"python orchestration/sweep.py sweeps/quickstart.yaml training.steps=800 storage.root={tmp_path}"
     assert submit_command(by_variable) == submit_command(by_override) == expected
 
 
