@@ -42,9 +42,11 @@ def _across(evidence: Evidence, part: Part, number: int, trials: Sequence[Trial]
     kind: tuple[str, tuple[int, ...]] | None = None
     size = 1 if part.search else -(-len(trials) // _MOST_ROWS) or 1
     for trial in trials[::size]:
+        if len(found) == _MOST_ROWS:
+            break
         _, digest = trial.evaluations[-1]
         pictures = pictures_of(evidence, digest)
-        if pictures is None or len(found) == _MOST_ROWS:
+        if pictures is None:
             continue
         own = evidence.plan.evaluations[digest].noise, pictures.pixels.shape[1:]
         kind = kind or own

@@ -50,8 +50,10 @@ def _chart(evidence: Evidence, part: Part, number: int, real: np.ndarray) -> Cha
     """The first rows of a part, whose last samples are as large as the real images."""
     spectra: dict[tuple[str, int], np.ndarray] = {}
     for color, row in enumerate(part.rows):
+        if len(spectra) == _MOST_LINES:
+            break
         pictures = pictures_of(evidence, evidence.plan.trials_of(part.name, row)[0].evaluations[-1][1])
-        if pictures is not None and pictures.pixels.shape[1:] == real.shape[1:] and len(spectra) < _MOST_LINES:
+        if pictures is not None and pictures.pixels.shape[1:] == real.shape[1:]:
             spectra[row, color] = pictures.pixels
     if not spectra or min(real.shape[1:3]) < 4:
         return None
