@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -127,11 +128,13 @@ def _separation(rows: Sequence[Row], index: int) -> Separation | None:
 
 
 def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement]) -> list[Row]:
+    found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    for measurement in last:
+        found[measurement.row, measurement.metric].append(measurement)
     rows = []
     for label in part.rows:
         step, digest = plan.trials_of(part.name, label)[0].evaluations[-1]
-        found = [[m for m in last if (m.row, m.metric) == (label, metric.name)] for metric in plan.metrics]
-        cells = tuple(aggregate(of_metric) for of_metric in found)
+        cells = tuple(aggregate(found[label, metric.name]) for metric in plan.metrics)
         task = plan.evaluations[digest]
         rows.append(Row(label, cells, step, task.training_flops, task.num_evaluations))
     return rows

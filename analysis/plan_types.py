@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from analysis.protocols import Protocol
@@ -211,7 +212,14 @@ class PlanFile:
 
     def trials_of(self, part: str, row: str) -> tuple[Trial, ...]:
         """The trials of a row, one per seed."""
-        return tuple(trial for trial in self.trials if (trial.part, trial.row) == (part, row))
+        return self._trials_by_row.get((part, row), ())
+
+    @cached_property
+    def _trials_by_row(self) -> dict[tuple[str, str], tuple[Trial, ...]]:
+        found: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+        for trial in self.trials:
+            found[trial.part, trial.row].append(trial)
+        return {key: tuple(trials) for key, trials in found.items()}
 
     def training_labels(self) -> dict[str, str]:
         """Digest of each training -> its title, with the first row that needs it where titles are alike."""

@@ -55,6 +55,19 @@ def test_a_list_that_names_files_outside_removes_none_of_them(tmp_path: Path, na
     assert outside.read_bytes() == b"a"
 
 
+def test_an_empty_folder_outside_stays_though_a_list_names_a_file_in_it(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "empty", tmp_path / "report"
+    outside.mkdir()
+    publish({"x/a.md": b"a"}, str(folder))
+    sha = json.loads((folder / MANIFEST).read_text())["sha256"]["x/a.md"]
+    inside = folder / str(outside / "a.md").lstrip("/")
+    inside.parent.mkdir(parents=True)
+    inside.write_bytes(b"a")
+    (folder / MANIFEST).write_text(json.dumps({"sha256": {str(outside / "a.md"): sha}}))
+    publish({"b.md": b"b"}, str(folder))
+    assert outside.is_dir()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": []}', '{"sha256": {"a.md": 1}}', "\udcff"])
 def test_a_broken_list_removes_nothing(tmp_path: Path, text: str) -> None:
     publish(FIRST, str(tmp_path))
