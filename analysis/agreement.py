@@ -1,6 +1,10 @@
 """Kendall's tau between our order of rows and the paper's, with a bootstrap interval. Pure.
 
-The generator is an argument: the same numbers give the same interval, byte for byte.
+The bootstrap is parametric. What a seed does to all rows alike is taken out; what is left of a row is drawn from
+Student's t, as its interval is. Drawing seeds with replacement, as one does with many, hardly ever changes the order of
+rows of three seeds. The interval holds the true tau in 95% of the cases or more; of rows that are all equal in truth,
+so that any order is luck, in 90% (tests/analysis/test_agreement.py). The generator is an argument: the same numbers
+give the same interval, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.intervals import CONFIDENCE, Basis, SeedValue
+from analysis.intervals import CONFIDENCE, Basis, SeedValue, sampling_variance
 
 NUM_REPLICATES = 2000
 FEWEST_ROWS = 3
@@ -28,7 +32,7 @@ class Agreement:
     num_rows: int
     low: float | None = None
     high: float | None = None
-    """95% percentile interval; None if nothing tells how uncertain our values are."""
+    """95% interval; None if nothing tells how uncertain our values are."""
     basis: Basis | None = None
 
 
@@ -46,38 +50,45 @@ def agreement(
     tau = float(kendall_tau(means, np.array(published)))
     if np.isnan(tau):
         return None
-    drawn = _resampled(ours, generator)
+    drawn = _drawn(ours, generator)
     if drawn is None:
         return Agreement(tau, len(ours))
     replicates, basis = drawn
     taus = kendall_tau(replicates, np.array(published))
     outside = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(taus, [outside, 100 - outside])
+    # Tau is a step function: values that occur, the wider ones.
+    low = np.nanpercentile(taus, outside, method="lower")
+    high = np.nanpercentile(taus, 100 - outside, method="higher")
     return Agreement(tau, len(ours), float(low), float(high), basis)
 
 
-def _resampled(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) -> tuple[Array, Basis] | None:
+def _drawn(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) -> tuple[Array, Basis] | None:
     """Means of rows as other seeds and samples might have given them, [B, R]; None if nothing tells.
 
-    Seeds are drawn with replacement, the same for all rows; the error of samples is normal and added on top.
+    The error of samples is normal, of each row for itself, and added on top.
     """
-    common = set.intersection(*({value.seed for value in row} for row in ours))
-    rows = [[value for value in row if value.seed in common] for row in ours] if len(common) > 1 else ours
-    errors = [[value.standard_error for value in row] for row in rows]
-    known = all(error is not None for row in errors for error in row)
-    if len(common) < 2 and not known:
+    common = sorted(set.intersection(*({value.seed for value in row} for row in ours)))
+    sampling = [sampling_variance(row) for row in ours]
+    known = [variance for variance in sampling if variance is not None]
+    whole = len(known) == len(ours)
+    if len(common) < 2 and not whole:
         return None
+    means = np.tile([np.mean([value.value for value in row]) for row in ours], (NUM_REPLICATES, 1))
     if len(common) > 1:
-        values = np.array([[value.value for value in sorted(row, key=lambda value: value.seed)] for row in rows])
-        chosen = generator.integers(len(common), size=(NUM_REPLICATES, len(common)))
-        means = values[:, chosen].mean(axis=2).T
-    else:
-        means = np.tile([np.mean([value.value for value in row]) for row in rows], (NUM_REPLICATES, 1))
-    if known:
-        scale = np.array([np.mean([error or 0.0 for error in row]) for row in errors])
-        means = means + scale * generator.standard_normal(means.shape)
-    basis: Basis = "samples" if len(common) < 2 else "seeds and samples" if known else "seeds"
-    return means, basis
+        by_seed = [{value.seed: value.value for value in row} for row in ours]
+        means += _student(np.array([[row[seed] for seed in common] for row in by_seed]), generator)
+    if whole:
+        means += np.sqrt(known) * generator.standard_normal(means.shape)
+    return means, "samples" if len(common) < 2 else "seeds and samples" if whole else "seeds"
+
+
+def _student(values: Array, generator: np.random.Generator) -> Array:
+    """Errors of the means of values, [R, N], of each row for itself, without what a seed does to all rows; [B, R]."""
+    num_rows, num_seeds = values.shape
+    own = values - values.mean(axis=0, keepdims=True)
+    # Taking out the mean of all rows takes 1 / R of each row's own variance with it.
+    spread = own.std(axis=1, ddof=1) * np.sqrt(num_rows / (num_rows - 1) / num_seeds)
+    return np.asarray(spread * generator.standard_t(num_seeds - 1, (NUM_REPLICATES, num_rows)))
 
 
 def kendall_tau(ours: Array, published: Array) -> Array:

@@ -54,7 +54,7 @@ def test_two_rows_or_rows_that_are_all_tied_have_no_tau(ours: list[float], publi
 
 
 def test_the_interval_is_narrow_where_rows_are_far_apart_and_wide_where_they_are_not() -> None:
-    apart = agreement([row(1, 2, 1.5), row(11, 12, 11.5), row(21, 22, 21.5)], [1, 2, 3], generator())
+    apart = agreement([row(1, 2, 1.6), row(110, 120, 115), row(210, 220, 214)], [1, 2, 3], generator())
     close = agreement([row(1, 3, 2), row(2, 1, 3.1), row(3, 2.2, 1)], [1, 2, 3], generator())
     assert apart == Agreement(1.0, 3, 1.0, 1.0, "seeds")
     assert close is not None
@@ -70,7 +70,7 @@ def test_of_one_seed_the_interval_is_that_of_the_samples() -> None:
     assert (found.low, found.high, found.basis) == (pytest.approx(1 / 3), 1.0, "samples")
 
 
-def test_seeds_are_drawn_for_all_rows_together() -> None:
+def test_what_a_seed_does_to_all_rows_is_no_error_of_their_order() -> None:
     """Rows that rise and fall together never change places, though their values overlap widely."""
     found = agreement([row(0, 10, 20), row(1, 11, 21), row(2, 12, 22)], [1, 2, 3], generator())
     assert found == Agreement(1.0, 3, 1.0, 1.0, "seeds")
@@ -85,3 +85,22 @@ def test_the_interval_is_the_same_each_time_and_another_with_another_generator()
     for one in drawn:
         agreement(ours, published, one)
     assert [one.bit_generator.state["state"] for one in drawn] != states
+
+
+@pytest.mark.parametrize(
+    ("gap", "num_seeds", "least"), [(0.3, 2, 0.95), (0.3, 3, 0.95), (1.0, 3, 0.95), (1e-9, 3, 0.85)]
+)
+def test_the_interval_holds_the_true_tau(gap: float, num_seeds: int, least: float) -> None:
+    """400 made-up parts of five rows that are `gap` deviations apart, half of their spread common to all."""
+    random = np.random.default_rng(2)
+    truth = gap * np.arange(5)
+    inside = 0
+    for _ in range(400):
+        published = random.permutation(5).astype(float)
+        values = truth[:, None] + random.standard_normal((5, num_seeds)) + random.standard_normal((1, num_seeds))
+        found = agreement([row(*map(float, own)) for own in values], list(published), random)
+        assert found is not None
+        assert found.low is not None
+        assert found.high is not None
+        inside += found.low - 1e-9 <= float(kendall_tau(truth, published)) <= found.high + 1e-9
+    assert inside / 400 >= least - 2 * np.sqrt(0.05 * 0.95 / 400)
