@@ -1,7 +1,7 @@
 """Our cells beside the paper's, and whether both put the rows in the same order. Pure.
 
 Orders are compared as Kendall does, pair of rows by pair of rows. With several seeds a pair counts only if our seeds
-resolve it: if the 95% intervals of its two means do not overlap. That is stricter than a test of the difference.
+resolve it: if zero is outside the 95% interval of the two rows' difference, seed by seed. Each pair stands for itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Literal
 import numpy as np
 
 from analysis.agreement import Agreement, agreement
+from analysis.intervals import SeedValue
 from analysis.layouts import Cell, Row, Section
 from analysis.obstacles import obstacle_of
 from analysis.plan_types import Metric, PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue, check_published_metrics, find_published, has_published
+from analysis.separation import difference
 from analysis.verdicts import OTHER_SETTING, Verdict, judge
 
 PairVerdict = Literal["agree", "disagree", "unresolved", "tied"]
@@ -179,7 +181,7 @@ class _Ranked:
 
     label: str
     ours: float
-    half_width: float | None
+    values: tuple[SeedValue, ...]
     published: float
 
 
@@ -193,7 +195,7 @@ def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *,
     """
     sign = 1.0 if better == "lower" else -1.0
     ranked = [
-        _Ranked(row.label, sign * row.ours.mean, row.ours.half_width, sign * row.published.value)
+        _Ranked(row.label, sign * row.ours.mean, row.ours.values, sign * row.published.value)
         for row in rows
         if row.published is not None and row.ours.mean is not None and row.ranked
     ]
@@ -215,20 +217,21 @@ def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *,
         best_published=tuple(row.label for row in best_published),
         best_ours=tuple(row.label for row in best_ours),
         best_agrees=agrees,
-        best_resolved=all(_intervals_part(row, rival) for row in best_ours for rival in rivals),
+        best_resolved=all(_resolved(row, rival) for row in best_ours for rival in rivals),
     )
 
 
 def _verdict(first: _Ranked, second: _Ranked, *, one_seed: bool) -> PairVerdict:
     if first.published == second.published:
         return "tied"
-    if first.ours == second.ours or not (one_seed or _intervals_part(first, second)):
+    if first.ours == second.ours or not (one_seed or _resolved(first, second)):
         return "unresolved"
     return "agree" if (first.ours < second.ours) == (first.published < second.published) else "disagree"
 
 
-def _intervals_part(first: _Ranked, second: _Ranked) -> bool:
-    """Whether the 95% intervals of two means are apart; not if one of them rests on a single value."""
-    if first.half_width is None or second.half_width is None:
+def _resolved(first: _Ranked, second: _Ranked) -> bool:
+    """Whether zero is outside the 95% interval of the rows' difference by seed; not if that rests on a single seed."""
+    found = difference(first.values, second.values)
+    if found is None or found.uncertainty is None or found.num_seeds < 2:
         return False
-    return abs(first.ours - second.ours) > first.half_width + second.half_width
+    return abs(found.mean) > found.uncertainty.half_width

@@ -10,8 +10,8 @@ from analysis.comparison import ComparedRow, MetricComparison, Order, PartCompar
 from analysis.flags import section_flags, some_of
 from analysis.layouts import Section
 from analysis.plan_types import PlanFile, TableCounterpart
-from analysis.published import PublishedPart, PublishedValue
-from analysis.tables import NOTHING, TextCell, cell_text, column_title, metric_decimals, uncertainty_legend
+from analysis.published import PublishedPart, PublishedValue, published_better
+from analysis.tables import NOTHING, TextCell, arrow, cell_text, column_title, metric_decimals, uncertainty_legend
 from analysis.verdicts import OTHER_SETTING
 from analysis.wrapping import wrapped
 
@@ -26,7 +26,9 @@ _ONE_SEED = (
     "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance; "
     "intervals are of the error of samples alone."
 )
-_SEVERAL_SEEDS = "Two rows are not resolved by our seeds if their 95% intervals overlap."
+_SEVERAL_SEEDS = (
+    "Two rows are not resolved by our seeds if zero is in the 95% interval of their difference, seed by seed."
+)
 _NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
 
 _LABEL_WIDTH = 40
@@ -88,7 +90,8 @@ def _table(
 
 
 def _columns(metric: MetricComparison, *, with_verdict: bool) -> tuple[str, ...]:
-    columns = (column_title(metric.metric), f"paper: {metric_title(metric.published_name)}")
+    name = metric.published_name
+    columns = (column_title(metric.metric), f"paper: {metric_title(name)} {arrow(published_better(name))}")
     return (*columns, "verdict") if with_verdict else columns
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from analysis.best_text import SEPARATION_LEGEND
 from analysis.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text
 from analysis.plan_types import PlanFile
-from analysis.published import PublishedPart
-from analysis.tables import TextCell, TextTable, uncertainty_legend
+from analysis.published import PublishedPart, published_better
+from analysis.tables import TextCell, TextTable, arrow, uncertainty_legend
 
 _BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
@@ -73,16 +73,18 @@ def markdown_published(parts: Sequence[PublishedPart]) -> str:
     lines = ["# What the paper prints", ""]
     for part in parts:
         lines += [f"## {escape_markdown(part_title(part))}", "", escape_markdown(protocol_text(part)), ""]
-        rows = ((row, *(_printed(part, row, metric) for metric in part.metrics)) for row in part.rows)
-        header = ("", *map(metric_title, part.metrics))
-        lines += [*_markdown_rows(header, [[TextCell(text) for text in row] for row in rows]), ""]
+        header = ("", *(f"{metric_title(metric)} {arrow(published_better(metric))}" for metric in part.metrics))
+        rows = ([TextCell(row), *(_printed(part, row, metric) for metric in part.metrics)] for row in part.rows)
+        lines += [*_markdown_rows(header, rows), ""]
     return "\n".join(lines)
 
 
-def _printed(part: PublishedPart, row: str, metric: str) -> str:
+def _printed(part: PublishedPart, row: str, metric: str) -> TextCell:
     value = part.values[row, metric]
     later = "" if value.correction is None else f" (camera-ready {value.correction})"
-    return f"{value.printed}{later}"
+    choose = min if published_better(metric) == "lower" else max
+    best = choose(part.values[other, metric].value for other in part.rows)
+    return TextCell(f"{value.printed}{later}", best=value.value == best)
 
 
 def _markdown_rows(header: Sequence[str], rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import ledger, notices
 from analysis.address import ui_command, without_password
+from analysis.best_text import SEPARATION_LEGEND
 from analysis.comparison_text import TextComparison
 from analysis.figures.evidence import Evidence
 from analysis.figures.gallery import Gallery
@@ -51,7 +52,7 @@ def render_page(
             findings=_findings(plan, sections, tables),
             planned=plan_table(plan),
             tables=tables,
-            uncertainty=uncertainty_legend(plan),
+            uncertainty=f"{uncertainty_legend(plan)} {SEPARATION_LEGEND}",
             protocols=protocol_table(plan, evidence.measurements, evidence.records),
             samplings=sampling_table(plan),
             comparison=comparison,

@@ -30,6 +30,7 @@ _NETWORKS = {
     "clipsim": "clip",
 }
 """Metric without its number of samples -> what the name of its feature network holds."""
+_HIGHER = {"is", "clipsim"}
 _FILE = Path(__file__).parent / "published.yaml"
 _NO_GUIDANCE = 1.0
 
@@ -100,6 +101,11 @@ class PublishedPart:
 def published_network(metric: str) -> str | None:
     """What the name of a published metric's feature network holds; None for what is no metric of samples."""
     return _NETWORKS.get(_NUM_SAMPLES.sub("", metric))
+
+
+def published_better(metric: str) -> Literal["lower", "higher"]:
+    """Direction of a published metric."""
+    return "higher" if _NUM_SAMPLES.sub("", metric) in _HIGHER else "lower"
 
 
 @cache

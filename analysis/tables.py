@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from analysis.best_text import separation_notes
 from analysis.flags import section_flags
@@ -77,7 +78,12 @@ def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable,
 
 def column_title(metric: Metric) -> str:
     """A metric with an arrow towards the better."""
-    return f"{metric.title} {_ARROWS[metric.better]}"
+    return f"{metric.title} {arrow(metric.better)}"
+
+
+def arrow(better: Literal["lower", "higher"]) -> str:
+    """The arrow towards the better."""
+    return _ARROWS[better]
 
 
 def uncertainty_legend(plan: PlanFile) -> str:

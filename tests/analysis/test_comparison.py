@@ -16,6 +16,7 @@ from analysis.about import About
 from analysis.agreement import Agreement
 from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison, compare, order_of
 from analysis.errors import UserError
+from analysis.intervals import SeedValue
 from analysis.layouts import Cell, lay_out
 from analysis.measurements import measure
 from analysis.plan_file import parse_plan
@@ -40,9 +41,16 @@ def rows(ours: Sequence[Ours | None], published: Sequence[str | None]) -> list[C
     made = []
     for label, own, text in zip("abcdefg", ours, published, strict=False):
         mean, half_width = own if isinstance(own, tuple) else (own, None)
-        cell = Cell("missing") if mean is None else Cell("done", mean, half_width, 1, 1)
+        cell = Cell("missing") if mean is None else Cell("done", mean, values=seeds(mean, half_width))
         made.append(ComparedRow(label, cell, PublishedValue(text, "arxiv_v1") if text else None, None))
     return made
+
+
+def seeds(mean: float, half_width: float | None) -> tuple[SeedValue, ...]:
+    """Three seeds whose mean has this interval, all of it the error of samples; or a single one without an error."""
+    if half_width is None:
+        return (SeedValue(0, mean),)
+    return tuple(SeedValue(seed, mean, half_width / 1.959964) for seed in range(3))
 
 
 def one_seed(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
@@ -125,16 +133,29 @@ def test_fewer_than_two_rows_have_no_order(ours: Sequence[float | None], publish
     [
         ((10.0, 1.0), (12.5, 1.0), (1, 1, 0, 0)),
         ((12.5, 1.0), (10.0, 1.0), (1, 0, 1, 0)),
-        ((10.0, 1.0), (12.0, 1.0), (1, 0, 0, 1)),  # intervals that touch
-        ((10.0, 1.5), (12.5, 1.25), (1, 0, 0, 1)),
-        ((10.0, None), (99.0, 0.0), (1, 0, 0, 1)),  # a single value has no interval
+        ((10.0, 1.0), (11.41, 1.0), (1, 0, 0, 1)),  # the half-width of the difference is 1.414
+        ((10.0, 1.0), (11.42, 1.0), (1, 1, 0, 0)),
+        ((10.0, 1.5), (11.9, 1.25), (1, 0, 0, 1)),
+        ((10.0, None), (99.0, 0.0), (1, 0, 0, 1)),  # one seed in common
         ((10.0, 0.0), (10.0, 0.0), (1, 0, 0, 1)),
     ],
 )
-def test_intervals_that_overlap_do_not_resolve_a_pair(
+def test_a_difference_whose_interval_holds_zero_does_not_resolve_a_pair(
     first: Ours, second: Ours, expected: tuple[int, int, int, int]
 ) -> None:
     assert counts(several_seeds((first, second), "12")) == expected
+
+
+def test_rows_that_differ_by_the_same_at_each_seed_are_resolved_however_far_seeds_spread() -> None:
+    values = [tuple(SeedValue(seed, 100.0 * seed + own) for seed in range(3)) for own in (1.0, 2.0)]
+    made = [
+        ComparedRow(label, Cell("done", 101.0, values=own), PublishedValue(text, "arxiv_v1"), None)
+        for label, own, text in zip("ab", values, "12", strict=True)
+    ]
+    made[1] = replace(made[1], ours=replace(made[1].ours, mean=102.0))
+    order = order_of(made, "lower", one_seed=False)
+    assert order is not None
+    assert counts(order) == (1, 1, 0, 0)
 
 
 def test_of_six_pairs_four_agree_one_disagrees_and_one_is_not_resolved() -> None:

@@ -144,7 +144,7 @@ def test_ours_and_the_papers_stand_under_the_metric_they_are_of() -> None:
         r"\toprule",
         r" & \multicolumn{3}{c}{FD-Lite0 $\downarrow$} & \multicolumn{3}{c}{label accuracy $\uparrow$} \\",
         r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}",
-        r" & ours & paper: FID 50K & verdict & ours & paper: IS & verdict \\",
+        r" & ours & paper: FID 50K $\downarrow$ & verdict & ours & paper: IS $\uparrow$ & verdict \\",
         r"\midrule",
     ]
     assert lines[10] == (

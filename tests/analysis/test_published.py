@@ -12,6 +12,7 @@ from analysis.published import (
     check_published_metrics,
     find_published,
     has_published,
+    published_better,
     published_network,
     published_parts,
 )
@@ -128,6 +129,11 @@ def test_a_table_knows_its_parts() -> None:
 )
 def test_a_metric_says_its_network(metric: str, network: str | None) -> None:
     assert published_network(metric) == network
+
+
+def test_higher_is_better_for_two_metrics_only() -> None:
+    metrics = {metric for part in published_parts() for metric in part.metrics}
+    assert {metric for metric in metrics if published_better(metric) == "higher"} == {"is", "clipsim"}
 
 
 def test_a_metric_that_names_its_number_of_samples_names_that_of_its_protocol() -> None:
