@@ -414,6 +414,8 @@ def test_every_sweep_that_names_a_published_table_has_rows_to_compare_in_each_pa
     for part in parts:
         for metric in part.metrics:
             assert sum(row.published is not None for row in metric.rows) >= 2
+            assert {row.obstacle for row in metric.rows} == {""}, "as planned nothing keeps it from being compared"
+        assert part.lacking == (), "every row of the paper's part is a row of the sweep"
 
 
 def test_a_plan_without_counterparts_is_compared_with_nothing() -> None:
