@@ -70,17 +70,24 @@ def _ending(width: int, notes: Iterable[str]) -> Iterator[str]:
     yield from (r"\end{tabular}", "")
 
 
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
-_LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_RAISED, _LOWERED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+"), re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_ON_THE_LINE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉", "0123456789-0123456789")
+_GREEK = dict(zip("αβγδεζηθκλμνξπρστφχψω", (
+    "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
+    "rho", "sigma", "tau", "varphi", "chi", "psi", "omega",
+), strict=True))  # fmt: skip
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # after the line end of a table, [ and * would be its arguments
-    "±": r"$\pm$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--",
+    "±": r"$\pm$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "–": "--",
+    "−": "$-$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "∞": r"$\infty$", "·": r"$\cdot$", "…": r"\ldots{}",
+    **{letter: rf"$\{name}$" for letter, name in _GREEK.items()},
 }  # fmt: skip
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Text that LaTeX prints as it is; pdfTeX knows no signs beyond Latin letters, so those in use are commands."""
     text = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
-    return _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_LOWERED)}}}", text)
+    text = _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_ON_THE_LINE)}}}", text)
+    return _LOWERED.sub(lambda match: rf"\textsubscript{{{match[0].translate(_ON_THE_LINE)}}}", text)
