@@ -158,6 +158,18 @@ def test_rows_that_differ_by_the_same_at_each_seed_are_resolved_however_far_seed
     assert counts(order) == (1, 1, 0, 0)
 
 
+def test_one_seed_in_common_resolves_nothing_however_small_the_error_of_samples() -> None:
+    made = [
+        ComparedRow(
+            label, Cell("done", mean, values=(SeedValue(0, mean, 0.01),)), PublishedValue(text, "arxiv_v1"), None
+        )
+        for label, mean, text in (("a", 1.0, "1"), ("b", 9.0, "2"))
+    ]
+    order = order_of(made, "lower", one_seed=False)
+    assert order is not None
+    assert counts(order) == (1, 0, 0, 1)
+
+
 def test_of_six_pairs_four_agree_one_disagrees_and_one_is_not_resolved() -> None:
     # a < c < b by far, and d within its interval of b: (a,b) (a,c) (a,d) (c,d) agree, (b,c) disagrees, (b,d) is open.
     order = several_seeds(((10, 1), (30, 1), (20, 1), (31, 1)), "1234")

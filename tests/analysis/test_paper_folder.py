@@ -117,6 +117,8 @@ def test_the_papers_tables_are_there_whether_a_sweep_has_them_or_not() -> None:
     assert (flux["value"], flux["guidance"], flux["num_samples"], flux["page"]) == ("0.3381", "3.0", "10000", "10")
     assert "## Table 4, autoencoder, guidance 1.0" in files["published.md"].replace("guidance 1,", "guidance 1.0,")
     assert "50.61 (camera-ready 40.60)" in files["published.md"]
+    assert "| dfm | **9.77** | **200.6** | **77.9** |" in files["published.md"]
+    assert r"| flux\_ft | 12.56 | 153.6 | 0.3261 |" in files["published.md"]
 
 
 def test_a_half_finished_part_is_a_half_filled_table() -> None:
