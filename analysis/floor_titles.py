@@ -9,27 +9,41 @@ from analysis.plan_types import FloorTask
 from analysis.protocols import shown_apart
 
 _DIGEST_SHOWN = 8
+_MOST_ROWS = 3
 
 
-def floor_titles(floors: Mapping[str, FloorTask]) -> dict[str, str]:
-    """Digest -> title; where titles are alike, with what differs in how they are measured, or else the digest."""
+def floor_titles(floors: Mapping[str, FloorTask], rows: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+    """Digest -> title; where titles are alike, with what tells the floors apart.
+
+    That is what differs in how they are measured, or else the rows that they are read beside, or else the digest.
+
+    Args: rows: labels of the rows beside each floor, by its digest; None if nobody asks for them.
+    """
     alike: dict[str, list[FloorTask]] = defaultdict(list)
     for task in floors.values():
         alike[task.title].append(task)
-    titles = {task.digest: title for tasks in alike.values() for task, title in zip(tasks, _titles(tasks), strict=True)}
-    return {digest: titles[digest] for digest in floors}
+    marks = {
+        task.digest: mark for tasks in alike.values() for task, mark in zip(tasks, _marks(tasks, rows), strict=True)
+    }
+    return {digest: "; ".join(filter(None, [task.title, marks[digest]])) for digest, task in floors.items()}
 
 
-def _titles(tasks: Sequence[FloorTask]) -> list[str]:
+def _marks(tasks: Sequence[FloorTask], rows: Mapping[str, Sequence[str]] | None) -> list[str]:
+    """What tells floors of one title apart; empty for a single one."""
     if len(tasks) == 1:
-        return [tasks[0].title]
+        return [""]
     marks = [", ".join(texts) for texts in _differences(tasks)]
-    if len(set(marks)) < len(marks):
-        marks = [
-            ", ".join(filter(None, [mark, task.digest[:_DIGEST_SHOWN]]))
-            for mark, task in zip(marks, tasks, strict=True)
-        ]
-    return [f"{task.title}; {mark}" for task, mark in zip(tasks, marks, strict=True)]
+    if len(set(marks)) == len(marks):
+        return marks
+    beside = [_beside((rows or {}).get(task.digest, ())) for task in tasks]
+    if len(set(beside)) < len(beside):
+        beside = [task.digest[:_DIGEST_SHOWN] for task in tasks]
+    return [", ".join(filter(None, pair)) for pair in zip(marks, beside, strict=True)]
+
+
+def _beside(rows: Sequence[str]) -> str:
+    more = f" and {len(rows) - _MOST_ROWS} more" if len(rows) > _MOST_ROWS else ""
+    return f"beside {', '.join(rows[:_MOST_ROWS])}{more}" if rows else ""
 
 
 def _differences(tasks: Sequence[FloorTask]) -> list[list[str]]:

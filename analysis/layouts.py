@@ -198,15 +198,18 @@ def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, R
     """One row of real images for each floor that a part's last evaluations are read beside."""
     beside = {m.digest: plan.evaluations[m.digest].floor for m in last}
     digests = list(dict.fromkeys(digest for digest in beside.values() if digest is not None))
-    titles = floor_titles({digest: plan.floors[digest] for digest in digests})
+    rows = {digest: list(dict.fromkeys(m.row for m in last if beside[m.digest] == digest)) for digest in digests}
+    titles = floor_titles({digest: plan.floors[digest] for digest in digests}, rows)
     floors = []
     for digest in digests:
         task, record = plan.floors[digest], records.get(digest, MISSING)
         label = "real images" if len(digests) == 1 else f"real images ({titles[digest]})"
         cells = [floor_cell(metric, task, record) for metric in plan.metrics]
-        rows = [m for m in last if beside[m.digest] == digest]
+        measured = [m for m in last if beside[m.digest] == digest]
         comparability = (
-            floor_comparability(metric, (label, cell.protocols[0]), rows) if cell.protocols else Comparability(metric)
+            floor_comparability(metric, (label, cell.protocols[0]), measured)
+            if cell.protocols
+            else Comparability(metric)
             for metric, cell in zip(plan.metrics, cells, strict=True)
         )
         floors.append(Floor(label, tuple(cells), tuple(comparability)))

@@ -35,7 +35,17 @@ def test_values_that_look_alike_are_shown_in_full() -> None:
 
 def test_floors_that_differ_in_nothing_that_is_shown_have_their_digest() -> None:
     same = floor("0123456789abcdef")
-    assert titles(same, replace(same, digest="fedcba9876543210")) == ["real; 01234567", "real; fedcba98"]
+    other = replace(same, digest="fedcba9876543210")
+    assert titles(same, other) == ["real; 01234567", "real; fedcba98"]
+    floors = {task.digest: task for task in (same, other)}
+    alike = floor_titles(floors, dict.fromkeys(floors, ("a",)))
+    assert list(alike.values()) == ["real; 01234567", "real; fedcba98"]
+
+
+def test_floors_that_differ_in_nothing_that_is_shown_are_named_by_their_rows() -> None:
+    floors = {task.digest: task for task in (floor("a"), floor("b"))}
+    named = floor_titles(floors, {"a": ["x"], "b": ["p", "q", "r", "s", "t"]})
+    assert list(named.values()) == ["real; beside x", "real; beside p, q, r and 2 more"]
 
 
 def test_a_metric_that_only_one_has_is_a_difference() -> None:
