@@ -1,4 +1,4 @@
-"""The comparison with the paper in plain text cells and sentences, which every format renders; and on a terminal."""
+"""The comparison with the paper in plain text cells and sentences, which every format renders. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison
-from analysis.flags import section_flags, some_of
+from analysis.comparison import MetricComparison, PartComparison
+from analysis.flags import section_flags
 from analysis.layouts import Section
+from analysis.order_text import order_verdict
 from analysis.plan_types import PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue, published_better
 from analysis.tables import NOTHING, TextCell, arrow, cell_text, column_title, metric_decimals, uncertainty_legend
-from analysis.verdicts import OTHER_SETTING
-from analysis.wrapping import wrapped
+from analysis.verdicts import ComparedRow
 
 _OTHER_SETTING = (
     "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
@@ -29,9 +29,6 @@ _ONE_SEED = (
 _SEVERAL_SEEDS = (
     "Two rows are not resolved by our seeds if zero is in the 95% interval of their difference, seed by seed."
 )
-_NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
-
-_LABEL_WIDTH = 40
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def _table(
         header=("", *(title for metric in part.metrics for title in _columns(metric, with_verdict=with_verdict))),
         rows=tuple(_rows(part, decimals, with_verdict=with_verdict)),
         num_columns=3 if with_verdict else 2,
-        orders=tuple(f"{m.metric.title}: {verdict(m, one_seed=one_seed)}" for m in part.metrics),
+        orders=tuple(f"{m.metric.title}: {order_verdict(m, one_seed=one_seed)}" for m in part.metrics),
         notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
     )
 
@@ -117,66 +114,6 @@ def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
     if row.published is None:
         return TextCell(NOTHING)
     return TextCell(row.published.printed, best=metric.is_best_published(row))
-
-
-def verdict(found: MetricComparison, *, one_seed: bool) -> str:
-    """Whether the order agrees, and which values do not compare with the paper's, and why."""
-    named = _not_comparable(found)
-    if named and all(row.obstacle for row in found.rows if row.published is not None):
-        return f"not comparable: {'; '.join(named)}."
-    if not found.comparable:
-        sentence = "no order to compare, since our own rows do not compare by it."
-    else:
-        sentence = order_sentence(found.order, one_seed=one_seed)
-        sentence += f" {tau_sentence(found)}" if found.order else ""
-    return f"{sentence} Not comparable: {'; '.join(named)}." if named else sentence
-
-
-def _not_comparable(found: MetricComparison) -> list[str]:
-    """Why values of ours do not compare with the paper's of the same setting, with the rows they are of."""
-    reasons: dict[str, list[str]] = {}
-    for row in found.rows:
-        if row.verdict is not None and row.verdict.name == "not comparable" and row.verdict.reason != OTHER_SETTING:
-            reasons.setdefault(row.verdict.reason, []).append(row.label)
-    num_published = sum(row.published is not None for row in found.rows)
-    return [why if len(rows) == num_published else f"{why} ({some_of(rows)})" for why, rows in reasons.items()]
-
-
-def tau_sentence(found: MetricComparison) -> str:
-    """ "Kendall's tau 0.67 (n = 4 rows; 95% interval -0.33 to 1.00, of seeds and samples)."."""
-    tau = found.agreement
-    if tau is None:
-        return _NO_TAU
-    known = tau.low is not None and tau.high is not None
-    interval = f"; 95% interval {tau.low:.2f} to {tau.high:.2f}, of {tau.basis}" if known else ""
-    return f"Kendall's tau {tau.tau:.2f} (n = {tau.num_rows} rows{interval})."
-
-
-def order_sentence(order: Order | None, *, one_seed: bool) -> str:
-    """ "4 of 6 pairs agree, 1 disagrees, 1 is not resolved by our seeds ...; the best agrees (dfm)."."""
-    if order is None:
-        return "no order to compare, since fewer than two rows have both values."
-    if not order.num_pairs:
-        return "no order to compare, since the paper prints the same number for all rows."
-    text = f"{order.num_agree} of {order.num_pairs} pairs agree"
-    if order.num_disagree:
-        text += f", {order.num_disagree} {'disagrees' if order.num_disagree == 1 else 'disagree'}"
-    if order.num_unresolved:
-        why = "tied here" if one_seed else "not resolved by our seeds"
-        text += f", {order.num_unresolved} {why}"
-    if order.num_unresolved and not one_seed:
-        text += f" (by the means alone {order.num_alike} of {order.num_pairs} agree)"
-    if order.num_tied:
-        text += f", {order.num_tied} left out as tied in the paper"
-    return f"{text}; {_best(order, one_seed=one_seed)}."
-
-
-def _best(order: Order, *, one_seed: bool) -> str:
-    unresolved = "" if order.best_resolved or one_seed else ", not resolved by our seeds"
-    ours, published = ", ".join(order.best_ours), ", ".join(order.best_published)
-    if order.best_agrees:
-        return f"the best agrees ({ours}){unresolved}"
-    return f"the best does not agree ({published} in the paper; {ours} here){unresolved}"
 
 
 def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
@@ -232,33 +169,3 @@ def _table_title(name: str) -> str:
 def metric_title(name: str) -> str:
     """A published metric for people: fid_50k as "FID 50K"."""
     return name.replace("_", " ").upper()
-
-
-def terminal_text(comparison: TextComparison) -> str:
-    """The comparison for a terminal: aligned columns, a star at the best of each."""
-    lines = [_one_line(comparison.title), *comparison.notes]
-    for table in comparison.tables:
-        header = [f"{title}  " for title in table.header]
-        lines += ["", _one_line(table.title), table.beside]
-        lines += _aligned([header, *([_starred(cell) for cell in row] for row in table.rows)])
-        lines += [_one_line(text) for text in (*table.orders, *table.notes)]
-    return "\n".join([*lines, "", "* best of its column, in our rows and in the paper's."])
-
-
-def _starred(cell: TextCell) -> str:
-    return f"{_one_line(cell.text)}{' *' if cell.best else '  '}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left and wrapped, the others to the right."""
-    labels = [list(wrapped(first, _LABEL_WIDTH)) for first, *_ in rows]
-    width = max(len(line) for lines in labels for line in lines)
-    widths = [max(map(len, column)) for column in zip(*(others for _, *others in rows), strict=True)]
-    for (first, *more), (_, *others) in zip(labels, rows, strict=True):
-        padded = [text.rjust(wide) for text, wide in zip(others, widths, strict=True)]
-        yield "  ".join(["", first.ljust(width), *padded]).rstrip()
-        yield from (f"    {line}" for line in more)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

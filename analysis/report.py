@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.comparison import compare
-from analysis.comparison_text import terminal_text, text_comparison
+from analysis.comparison_text import text_comparison
 from analysis.earlier import DRAWINGS, Earlier, drawings_file, read_earlier
 from analysis.figures.evidence import Evidence
 from analysis.figures.gallery import drawing_ids, figure_files, make_galleries
@@ -23,6 +23,7 @@ from analysis.reading import read
 from analysis.records import Record, read_records
 from analysis.samples import collect_samples
 from analysis.tables import csv_table, text_tables
+from analysis.terminal import terminal_text
 
 _PAGE = "report.html"
 

@@ -32,6 +32,25 @@ class Verdict:
     """Of the 95% prediction interval, the paper's rounding included; None if the numbers do not compare."""
 
 
+@dataclass(frozen=True)
+class ComparedRow:
+    """One row by one metric, ours and the paper's."""
+
+    label: str
+    ours: Cell
+    published: PublishedValue | None
+    """None if the paper has no such row."""
+    verdict: Verdict | None
+    """None unless both values are there, or if they could not compare anyway."""
+    obstacle: str = ""
+    """Of the same setting: what the paper measured otherwise, so that the values do not compare; empty if nothing."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it counts in the order of rows."""
+        return self.published is not None and self.ours.finite and not self.obstacle
+
+
 def judge(ours: Cell, published: PublishedValue, better: Literal["lower", "higher"], obstacle: str) -> Verdict | None:
     """The verdict on a cell; None as long as it has no value that could compare.
 

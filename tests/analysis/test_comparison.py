@@ -14,16 +14,18 @@ import pytest
 
 from analysis.about import About
 from analysis.agreement import Agreement
-from analysis.comparison import ComparedRow, MetricComparison, Order, PartComparison, compare, order_of
+from analysis.comparison import MetricComparison, PartComparison, compare
 from analysis.errors import UserError
 from analysis.intervals import SeedValue
 from analysis.layouts import Cell, lay_out
 from analysis.measurements import measure
+from analysis.orders import Order, order_of
 from analysis.plan_file import parse_plan
 from analysis.plan_types import Metric, PlanFile
 from analysis.protocols import parse_protocol
 from analysis.published import PublishedValue
 from analysis.records import Record
+from analysis.verdicts import ComparedRow
 from orchestration.plan import make_plan as plan_sweep
 from orchestration.plan import plan_json
 from orchestration.spec import load_sweep
