@@ -87,7 +87,10 @@ def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
             )
         return Reading(records, tuple(filter(None, notes)), tuple(runs), found.id)
     except server.FAILURES as error:
-        raise unreachable(plan.tracking_uri, str(error).partition("\n")[0] or type(error).__name__) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, ImportError):
+            reason = f"its driver is not installed ({reason}; for Postgres: pip install 'psycopg[binary]')"
+        raise unreachable(plan.tracking_uri, reason) from error
 
 
 def _source(api: server.Server, uri: str, experiment_id: str, with_params: bool) -> tuple[RunSource, list[Run]]:

@@ -69,12 +69,21 @@ def resolve_uri(configured: str | None, store: Store, environment: Mapping[str, 
 
 
 def _artifact_location(uri: str, store: Store) -> str | None:
-    """Where artifacts go that a server does not take: under a local root, else beside the database, not into whatever
-    the working directory is."""
-    if not uri.startswith("sqlite:"):
+    """Where artifacts go that no server takes: under a local root, else beside the database file, not into whatever the
+    working directory is.
+
+    Raises: UserError if there is no such place.
+    """
+    if urlsplit(uri).scheme in {"http", "https"}:
         return None
     if store.is_local:
         return store.path(MLFLOW_ARTIFACTS)
+    if not uri.startswith("sqlite:"):
+        raise UserError.of(
+            "tracking.uri",
+            f"beside the remote root {store.root} a database has no place for artifacts; give a tracking server before "
+            "it: mlflow server --backend-store-uri ... --artifacts-destination ...",
+        )
     database = Path(uri.removeprefix("sqlite:///"))
     return str(database.resolve().parent / MLFLOW_ARTIFACTS)
 
@@ -114,11 +123,14 @@ class Tracker:
             found = self._client.get_experiment_by_name(experiment)
             if found is not None and found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
-            location = _artifact_location(uri, store)
-            self._experiment = (
-                found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=location)
-            )
+            if found is None:
+                location = _artifact_location(uri, store)
+                self._experiment = self._client.create_experiment(experiment, artifact_location=location)
+            else:
+                self._experiment = found.experiment_id
             self._runs = self._known_runs()
+        except UserError:
+            raise
         except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason})") from None

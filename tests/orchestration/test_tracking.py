@@ -16,7 +16,7 @@ from orchestration.results import TaskResult
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task
-from orchestration.tracking import Tracker, resolve_uri, sampling_name
+from orchestration.tracking import Tracker, _artifact_location, resolve_uri, sampling_name
 from tests.orchestration.conftest import QUICKSTART
 
 PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": "a diff"}}
@@ -162,6 +162,14 @@ def test_beside_a_remote_store_artifacts_lie_with_the_local_database(tmp_path: P
     tracker.begin(task)
     assert tracker.num_failed_calls == 0
     assert list((tmp_path / "runs" / "mlflow-artifacts").rglob("task.json"))
+
+
+def test_artifacts_of_a_database_server_lie_under_the_local_root_or_nowhere(tmp_path: Path) -> None:
+    store, uri = Store(str(tmp_path)), "postgresql://host/mlflow"
+    assert _artifact_location(uri, store) == f"{tmp_path}/mlflow-artifacts"
+    assert _artifact_location("http://host", store) is None
+    with pytest.raises(UserError, match=r"tracking\.uri: beside the remote root .* give a tracking server before it"):
+        _artifact_location(uri, Store("memory://bucket"))
 
 
 def test_the_configured_server_wins_over_the_environments(tmp_path: Path) -> None:

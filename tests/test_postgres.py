@@ -1,0 +1,170 @@
+"""A team's set-up: MLflow and searches in Postgres, a tracking server before it. The same as on sqlite, outages too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis import database as direct
+from analysis import server
+from analysis.errors import UserError as AnalysisError
+from analysis.plan_file import parse_plan
+from analysis.plan_types import PlanFile
+from analysis.reading import Reading, read
+from orchestration.compared import varying_settings
+from orchestration.plan import Plan, make_plan, plan_json
+from orchestration.results import TaskResult
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from orchestration.study import Study, StudyUnavailableError
+from orchestration.tracking import Tracker, resolve_uri
+from tests.analysis.test_sources import by_id
+from tests.orchestration.conftest import QUICKSTART
+from tests.orchestration.test_study import search_of
+from tests.postgres import Postgres, running_postgres
+
+pytestmark = pytest.mark.slow
+PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": ""}}
+ROWS = tuple({"step": float(step), "loss": 1.0 / step, "loss_stage_0": 2.0 / step} for step in range(10, 701, 10))
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(load_sweep(QUICKSTART))
+
+
+@pytest.fixture(scope="module")
+def tracked(postgres: Postgres, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URI of a database that a tracker filled with a whole sweep, of made-up numbers, one of them infinite."""
+    uri = postgres.database("mlflow")
+    store = Store(str(tmp_path_factory.mktemp("store")))
+    assert resolve_uri(uri, store, {}) == uri
+    before = set(Path.cwd().iterdir())
+    for _ in range(2):  # submitted again: nothing twice
+        tracker = Tracker(uri, plan.spec.name, store, PROVENANCE, varying_settings(plan))
+        for number, (digest, task) in enumerate(plan.tasks.items()):
+            if not tracker.is_complete(digest):
+                tracker.begin(task)
+                values = {"accelerator_seconds": 2.0, **dict.fromkeys(task.protocols, float(number))}
+                infinite = {"fd_lite0_block10": float("inf")} if task is plan.of_kind("evaluate")[0] else {}
+                curve = ROWS if task.kind == "train" else ()
+                result = TaskResult(digest, task.kind, {**values, **infinite}, 1.0, step=task.at_step, curve=curve)
+                tracker.complete(task, result, plan.training_of(task))
+        assert tracker.num_failed_calls == 0
+    assert len(list(Path(store.path("mlflow-artifacts")).rglob("task.json"))) == len(plan.tasks)
+    assert set(Path.cwd().iterdir()) == before, "MLflow's own default is a folder in the working directory"
+    return uri
+
+
+def published(plan: Plan, uri: str) -> PlanFile:
+    return parse_plan(plan_json(plan, uri))
+
+
+def test_a_sweep_is_tracked_in_postgres_and_read_out_of_its_tables(
+    plan: Plan, tracked: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="analysis"):
+        records = read(published(plan, tracked)).records
+    assert not caplog.text, "the tables say what the API says"
+    assert set(records) == set(plan.tasks)
+    assert {record.status for record in records.values()} == {"done"}
+    first = plan.of_kind("evaluate")[0].digest
+    assert records[first].metrics["fd_lite0_block10"] == float("inf")
+    assert records[first].metrics["accelerator_seconds"] == 2.0
+    train = plan.of_kind("train")[0].digest
+    assert records[train].curves["loss"] == [(int(row["step"]), row["loss"]) for row in ROWS]
+
+
+def test_postgres_says_of_runs_what_the_api_says(tracked: str) -> None:
+    api, tables = (by_id(source(tracked).runs("1", with_params=True)) for source in (server.Server, direct.Database))
+    assert api == tables
+    assert api
+
+
+def test_a_tracking_server_before_postgres_gives_the_same_report(plan: Plan, tracked: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracked]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+            cwd=tmp_path,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        found = _read_when_up(published(plan, f"http://127.0.0.1:{port}"))
+        directly = read(published(plan, tracked))
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert found.notes == directly.notes
+    for digest, record in found.records.items():
+        assert record.url == f"http://127.0.0.1:{port}/#/experiments/{found.experiment_id}/runs/{record.run_id}"
+        assert replace(record, url="") == directly.records[digest]
+
+
+def _read_when_up(plan: PlanFile) -> Reading:
+    for _ in range(120):
+        try:
+            return read(plan)
+        except AnalysisError:
+            time.sleep(0.5)
+    return read(plan)
+
+
+def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Postgres) -> None:
+    uri = postgres.database("searches")
+    search = search_of("tpe")
+    study = Study(uri, "digest", search, {"a": 1})
+    for value in (3.0, 1.0):
+        trial = study.ask()
+        study.complete(trial.number, [value])
+    postgres.stop()
+    with pytest.raises(StudyUnavailableError):
+        study.ask()
+    postgres.start()
+    again = Study(uri, "digest", search, {"a": 1})
+    assert [(trial.number, trial.state, trial.values) for trial in again.trials()] == [
+        (0, "complete", (3.0,)),
+        (1, "complete", (1.0,)),
+    ]
+    assert again.ask().number == 2
+
+
+def test_a_tracker_outlives_an_outage_of_postgres(postgres: Postgres, plan: Plan, tmp_path: Path) -> None:
+    tracker = Tracker(postgres.database("outage"), "outage", Store(str(tmp_path)), PROVENANCE)
+    task = plan.of_kind("train")[0]
+    tracker.begin(task)
+    postgres.stop()
+    tracker.curve(task, ROWS[:10])
+    assert tracker.num_failed_calls == 1
+    postgres.start()
+    tracker.complete(task, TaskResult(task.digest, "train", {}, 1.0, step=700, curve=ROWS))
+    assert tracker.num_failed_calls == 1
+
+
+def test_a_driver_that_is_not_installed_is_named(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"postgresql://dfm@127.0.0.1:{listener.getsockname()[1]}/mlflow"
+        with pytest.raises(AnalysisError, match=r"its driver is not installed .*pip install 'psycopg\[binary\]'"):
+            read(published(plan, uri))
