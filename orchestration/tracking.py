@@ -264,6 +264,7 @@ class Tracker:
         now = int(time.time() * 1000)
         metrics = [Metric(shown_name(name, task), value, now, result.step) for name, value in result.metrics.items()]
         metrics.append(Metric(shown_name("seconds", task), result.seconds, now, 0))
+        metrics.sort(key=lambda metric: metric.key.startswith(COST_PREFIX))  # the UI also draws what was logged first
         # In one call, tags after metrics: a run that says it is done has everything.
         tags = [RunTag(FAILURE, ""), RunTag(STATUS, "done")]
         self._client.log_batch(known.run_id, metrics=metrics, tags=tags)
