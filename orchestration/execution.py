@@ -43,11 +43,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     searches = _searches(plan, store, tracker, published)
     if searches is None:
         published.publish(plan)
-    for digest, result in done.items():
-        if not tracker.is_complete(digest):
-            tracker.complete(plan.tasks[digest], result, plan.training_of(plan.tasks[digest]))
-        else:
-            tracker.describe(plan.tasks[digest])
+    _fill(tracker, plan, done)
     outcome = Outcome(dict(done))
     if searches is not None:
         searches.begin(outcome)
@@ -61,6 +57,8 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
         plan = searches.plan
         print("\n".join(searches.texts()))
     _tell_the_rest(tracker)
+    if plan.spec.runtime.tracking.register_best:
+        print(_registered(plan, outcome, uri, store))
     print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
     if outcome.ending is not None:
@@ -78,6 +76,22 @@ def _tell_the_rest(tracker: TrackingQueue) -> None:
     tracker.flush()
     if tracker.num_failed_calls:
         print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
+
+
+def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskResult]) -> None:
+    """What MLflow lacks of the tasks that are done."""
+    for digest, result in done.items():
+        task = plan.tasks[digest]
+        if tracker.is_complete(digest):
+            tracker.describe(task)
+        else:
+            tracker.complete(task, result, plan.training_of(task))
+
+
+def _registered(plan: Plan, outcome: Outcome, uri: str, store: Store) -> str:
+    from orchestration.model_registry import ModelRegistry  # which needs torch
+
+    return "\n".join(["Registered models:", *ModelRegistry(uri, store).register(plan, outcome.done)])
 
 
 class _Published:

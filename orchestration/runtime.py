@@ -91,6 +91,8 @@ class TrackingConfig:
 
     uri: str | None = None
     """MLflow tracking URI; default: sqlite under a local storage root."""
+    register_best: bool = False
+    """Make the best snapshot of each part, by the sweep's first metric, a version of a registered model."""
 
 
 def is_url(path: str) -> bool:

@@ -21,7 +21,12 @@ FORBIDDEN = {
 FORBIDDEN_EVERYWHERE = {"torchvision", "timm"}
 OWNERS = {
     "deepspeed": {"orchestration/deepspeed_engine.py"},
-    "mlflow": {"orchestration/tracking.py", "analysis/server.py"},
+    "mlflow": {
+        "orchestration/tracking.py",
+        "orchestration/model_registry.py",
+        "orchestration/registered_model.py",  # runs inside MLflow
+        "analysis/server.py",
+    },
     "optuna": {"orchestration/study.py", "analysis/importances.py"},
 }
 HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux")
