@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import os
-import socket
 import statistics
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +29,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from slow_s3 import slow_s3
 from torch import Tensor
 
 from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
@@ -43,7 +40,6 @@ from orchestration.storage import Store
 NONE, AGAIN, BESIDE, BEFORE = "no checkpoint", "no checkpoint, again", "beside the training", "before it goes on"
 WAYS = (NONE, AGAIN, BESIDE, BEFORE)
 _TENSOR_BYTES = 1_000_000
-_CHUNK_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -117,53 +113,13 @@ def timed(way: str, worker: Worker, store: Store, num_steps: int) -> Timed:
     return Timed(saved - began, ended - began)
 
 
-def _copy(source: socket.socket, target: socket.socket, bytes_per_second: float, latency_seconds: float) -> None:
-    last = 0.0
-    with suppress(OSError):
-        while content := source.recv(_CHUNK_BYTES):
-            if time.monotonic() - last > latency_seconds:  # a new message, not the next piece of one
-                time.sleep(latency_seconds)
-            time.sleep(len(content) / bytes_per_second)
-            target.sendall(content)
-            last = time.monotonic()
-    for end in (source, target):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-
-
-def _serve_s3(pipe: Connection, bytes_per_second: float, latency_seconds: float) -> None:
-    """A process with an S3 server and the slow way to it; sends both addresses, ends with its parent."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = server.get_host_and_port()
-    listener = socket.create_server(("127.0.0.1", 0))
-    pipe.send(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    while True:
-        client, _ = listener.accept()
-        upstream = socket.create_connection(address)
-        for source, target in ((client, upstream), (upstream, client)):
-            arguments = (source, target, bytes_per_second, latency_seconds / 2)
-            threading.Thread(target=_copy, args=arguments, daemon=True).start()
-
-
 @contextmanager
 def s3_store(options: Options) -> Iterator[Store]:
     """A store on loopback whose network is as slow as the options say."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    speed = (options.bandwidth_megabytes * 1e6, options.latency_milliseconds / 1e3)
-    server = context.Process(target=_serve_s3, args=(theirs, *speed), daemon=True)
-    server.start()
-    try:
-        access = {"key": "benchmark", "secret": "benchmark", "endpoint_url": ours.recv()}
+    with slow_s3(options.bandwidth_megabytes, options.latency_milliseconds) as endpoint:
+        access = {"key": "benchmark", "secret": "benchmark", "endpoint_url": endpoint}
         fsspec.filesystem("s3", **access).mkdir("benchmark")
         yield Store("s3://benchmark/dfm", access)
-    finally:
-        server.kill()
-        server.join()
 
 
 def measure(options: Options) -> list[tuple[str, int, str, list[Timed]]]:

@@ -107,3 +107,16 @@ def test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune(tmp_path: 
     assert [int(row[0]) for row in (ours, tune)] == [4, 3]
     assert float(ours[1]) > float(ours[2]) > 0.0
     assert float(tune[3]) > 0.0
+
+
+def test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_not_installed(tmp_path: Path) -> None:
+    size = ["--shards", "2", "--shard-samples", "8", "--batch", "8", "--rounds", "1", "--epochs", "1", "--steps", "1"]
+    speed = ["--step-milliseconds", "1", "--latency-milliseconds", "0", "--loaders", "latent store"]
+    done = python(str(ROOT / "benchmarks" / "data.py"), *size, *speed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    assert [row[:2] for row in rows] == [["local folder", "latent store"], ["S3", "latent store"]]
+    for _, _, rate, ratio, first, waited, share in rows:
+        assert float(rate) > 0.0
+        assert float(ratio) == 1.0
+        assert min(float(first), float(waited), float(share)) >= 0.0

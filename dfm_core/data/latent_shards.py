@@ -27,13 +27,13 @@ TORCH_DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "uint8": torch.uint8,
 }
-_BITS: Mapping[str, torch.dtype] = {
-    "bfloat16": torch.int16,
-    "float16": torch.int16,
-    "float32": torch.int32,
-    "uint8": torch.uint8,
+_BITS: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
+    "bfloat16": (torch.int16, np.int16),
+    "float16": (torch.int16, np.int16),
+    "float32": (torch.int32, np.int32),
+    "uint8": (torch.uint8, np.uint8),
 }
-"""Types of the same size that numpy knows: it copies rows four times as fast as torch does."""
+"""Types of the same size that numpy knows: it copies rows several times as fast as torch does."""
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor], labels: Tensor) -> ShardEntry:
@@ -86,13 +86,13 @@ def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -
         if (found[name].dtype, tuple(found[name].shape)) != (dtype, shape):
             is_ = f"{found[name].dtype} {list(found[name].shape)}"
             raise DamagedLatentsError(f"{path}: {name} is {is_}, its manifest says {dtype} {list(shape)}")
-    bits = {name: found[name].view(_BITS[spec.dtype]).numpy() for name, spec in specs.items()}
+    bits = {name: found[name].view(_BITS[spec.dtype][0]).numpy() for name, spec in specs.items()}
     return OpenShard(found[LABEL].numpy(), bits)
 
 
 def empty_bits(spec: TensorSpec, num_samples: int) -> Array:
     """Room for so many samples of a tensor."""
-    return torch.empty((num_samples, *spec.shape), dtype=_BITS[spec.dtype]).numpy()
+    return np.empty((num_samples, *spec.shape), _BITS[spec.dtype][1])
 
 
 def as_tensor(bits: Array, spec: TensorSpec) -> Tensor:
