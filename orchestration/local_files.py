@@ -36,6 +36,13 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def entries(self, path: str) -> list[tuple[str, int | None]]:
+        try:
+            with os.scandir(path) as found:
+                return sorted((own.name, None if own.is_dir() else _num_bytes(own)) for own in found)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def remove(self, path: str) -> None:
         try:
             if Path(path).is_dir():
@@ -44,6 +51,14 @@ class LocalFiles:
                 Path(path).unlink()
         except FileNotFoundError:
             return
+
+
+def _num_bytes(entry: os.DirEntry[str]) -> int:
+    """0 for a link that leads nowhere: whoever opens it is told."""
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager

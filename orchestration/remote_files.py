@@ -50,6 +50,18 @@ class RemoteFiles:
         here = path.strip("/")  # some stores list an empty object that stands for the directory itself
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in found if entry.strip("/") != here)
 
+    def entries(self, path: str) -> list[tuple[str, int | None]]:
+        try:
+            found: list[dict[str, Any]] = self._ask("ls", path, True)
+        except FileNotFoundError:
+            return []
+        here, entries = path.strip("/"), []
+        for entry in found:
+            place = entry["name"].rstrip("/")
+            if place.strip("/") != here:
+                entries.append((place.rsplit("/", 1)[-1], None if entry["type"] == "directory" else int(entry["size"])))
+        return sorted(entries, key=lambda entry: entry[0])
+
     def remove(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self._ask("rm", path, True)

@@ -23,6 +23,7 @@ from orchestration.patience import Patience
 from orchestration.remote_files import RemoteFiles
 
 MANIFEST = "manifest.json"
+_DEEPEST = 16
 
 
 class DamagedArtifactError(Exception):
@@ -66,6 +67,9 @@ class Files(Protocol):
 
     def names(self, path: str) -> list[str]:
         """Names of what lies directly in a directory, sorted; empty if there is none."""
+
+    def entries(self, path: str) -> list[tuple[str, int | None]]:
+        """Name and size of what lies directly in a directory, sorted; of a directory the size is None."""
 
     def remove(self, path: str) -> None:
         """Removes a file or a directory with everything in it; nothing if it is gone already."""
@@ -125,6 +129,23 @@ class Store:
     def names(self, relative: str) -> list[str]:
         """Names of what lies directly in a directory, sorted; empty if there is none."""
         return self._files.names(self.path(relative))
+
+    def tree(self) -> dict[str, int | None]:
+        """Every file and directory under the root, with forward slashes: sizes, or None of a directory.
+
+        Raises: RecursionError for directories without end, as links can make them.
+        """
+        found: dict[str, int | None] = {}
+        waiting = [""]
+        while waiting:
+            directory = waiting.pop()
+            if directory.count("/") > _DEEPEST:
+                raise RecursionError(f"{self.uri(directory)}: more than {_DEEPEST} directories deep")
+            for name, num_bytes in self._files.entries(f"{self._base}/{directory}".rstrip("/")):
+                found[f"{directory}{name}"] = num_bytes
+                if num_bytes is None:
+                    waiting.append(f"{directory}{name}/")
+        return found
 
     def num_bytes(self, relative: str) -> int:
         """Of a file, or of all files in a directory; 0 if there is none."""

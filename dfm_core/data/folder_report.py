@@ -33,7 +33,8 @@ class BadFile:
 class FolderReport:
     """What was found in a folder."""
 
-    folder: Path
+    folder: Path | str
+    """Or the URL."""
     num_used: int
     bad: tuple[BadFile, ...]
     """By name."""

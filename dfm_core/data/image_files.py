@@ -30,7 +30,17 @@ Channels = Literal[1, 3]
 Size = tuple[int, int]
 """Height, width."""
 Fault = Literal[
-    "empty", "unreadable", "no image", "damaged", "too large", "of another size", "of another kind", "not in its place"
+    "empty",
+    "unreadable",
+    "no image",
+    "no clip",
+    "damaged",
+    "too large",
+    "too short",
+    "of another size",
+    "of another kind",
+    "not in its place",
+    "given twice",
 ]
 
 
@@ -51,11 +61,19 @@ def read_image(path: Path, channels: Channels, size: Size | None = None) -> np.n
     Args: channels: 3 repeats grey; 1 refuses colours. size: refuses any other, before decoding.
     Returns: uint8, [H, W, C]. Raises: UnusableImageError.
     """
+    return decode_image(_content(path), channels, size)
+
+
+def decode_image(
+    content: bytes, channels: Channels, size: Size | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """As `read_image`, of a file's content."""
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "somebody told Pillow to fill up truncated images with grey"
-    content = _content(path)
+    if not content:
+        raise UnusableImageError("empty", "is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            _check_header(image, size)
+            _check_header(image, size, max_pixels)
             image.verify()  # checksums; the image cannot be decoded after it
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             return _pixels(image, channels)
@@ -64,7 +82,7 @@ def read_image(path: Path, channels: Channels, size: Size | None = None) -> np.n
     except UnidentifiedImageError:
         raise UnusableImageError("no image", f"is no image of a known format ({', '.join(_FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large("") from None
+        raise _too_large("", max_pixels) from None
     except Exception as error:  # noqa: BLE001  Pillow's readers raise nearly anything on a broken file
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_MAX_REASON]
         raise UnusableImageError("damaged", f"is damaged or cut off ({reason})") from None
@@ -77,25 +95,22 @@ def _content(path: Path) -> bytes:
         num_bytes = path.stat().st_size
         if num_bytes > MAX_FILE_BYTES:
             raise UnusableImageError("too large", f"has {num_bytes} bytes; at most {MAX_FILE_BYTES} are read")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UnusableImageError("unreadable", f"cannot be read ({error.strerror})") from None
-    if not content:
-        raise UnusableImageError("empty", "is empty (0 bytes)")
-    return content
 
 
-def _too_large(claimed: str) -> UnusableImageError:
+def _too_large(claimed: str, max_pixels: int) -> UnusableImageError:
     return UnusableImageError(
-        "too large", f"claims {claimed or 'far'} more pixels than the {MAX_PIXELS} that are decoded"
+        "too large", f"claims {claimed or 'far'} more pixels than the {max_pixels} that are decoded"
     )
 
 
-def _check_header(image: Image.Image, size: Size | None) -> None:
+def _check_header(image: Image.Image, size: Size | None, max_pixels: int) -> None:
     """What can be refused before a pixel is decoded."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(f"{width} x {height},")
+    if width * height > max_pixels:
+        raise _too_large(f"{width} x {height},", max_pixels)
     if size is not None and (height, width) != size:
         raise another_size((height, width), size)
     frames = getattr(image, "n_frames", 1)
