@@ -26,3 +26,9 @@ def test_any_image_becomes_the_square(height: int, width: int) -> None:
 def test_an_image_of_the_size_stays_as_it_is() -> None:
     square = PHOTO[:40, :40]
     assert np.array_equal(centre_crop(square, 40), square)
+
+
+def test_twice_the_side_is_halved_by_boxes() -> None:
+    even = PHOTO[:48, :48]
+    means = even.reshape(24, 2, 24, 2, 3).astype(int).mean((1, 3))
+    assert np.abs(centre_crop(even, 24) - means).max() <= 0.5

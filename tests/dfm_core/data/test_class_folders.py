@@ -117,6 +117,13 @@ def test_a_list_gives_each_file_its_class() -> None:
     assert [(sample.name, sample.label) for sample in sound] == [("v/one.mp4", 0), ("v/two.mp4", 1)]
 
 
+def test_a_list_of_other_classes_is_another_dataset() -> None:
+    lists = ["path,label\nv/one.mp4,a\nv/two.mp4,b\n", "path,label\nv/one.mp4,b\nv/two.mp4,a\n"]
+    one, other = (open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS) for listed in lists)
+    assert one.class_names == other.class_names
+    assert one.fingerprint != other.fingerprint
+
+
 def test_lines_of_a_list_that_fit_nothing_are_named() -> None:
     listed = "path,label\nv/one.mp4,run\nv/one.mp4,jump\nv/four.mp4,run\nv/two.mp4,\nv/three.avi,run\n../x.mp4,run\n"
     _, bad = everything(open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS))

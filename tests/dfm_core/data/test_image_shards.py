@@ -110,3 +110,10 @@ def test_an_empty_shard_is_left_out() -> None:
     dataset = opened({"x.tar": WEB, "y.tar": b""})
     assert everything(dataset)[1] == {"y.tar": "is empty (0 bytes)"}
     assert dataset.fingerprint != opened({"x.tar": WEB + bytes(512)}).fingerprint
+
+
+def test_the_order_of_a_listing_changes_nothing() -> None:
+    contents = {f"{at}.tar": WEB for at in range(5)}
+    one, other = opened(contents), opened(dict(reversed(contents.items())))
+    assert one.units == other.units
+    assert one.fingerprint == other.fingerprint
