@@ -31,4 +31,4 @@ def test_an_image_of_the_size_stays_as_it_is() -> None:
 def test_twice_the_side_is_halved_by_boxes() -> None:
     even = PHOTO[:48, :48]
     means = even.reshape(24, 2, 24, 2, 3).astype(int).mean((1, 3))
-    assert np.abs(centre_crop(even, 24) - means).max() <= 0.5
+    assert np.abs(centre_crop(even, 24) - means).max() <= 1  # Pillow rounds twice
