@@ -1,0 +1,83 @@
+"""The contract of autoencoders, and what an encoding keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dfm_core.autoencoders.cards import AutoencoderCard
+from dfm_core.seeding import normal
+
+MEAN, STD = "mean", "std"
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A Gaussian for each position of a latent, scaled and shifted as models see it."""
+
+    mean: Tensor
+    """[B, C, h, w] or [B, C, t, h, w]."""
+    std: Tensor | None
+    """Same shape; None: there is no spread."""
+
+    def stored(self) -> dict[str, Tensor]:
+        """What is kept of it: mean and standard deviation in bf16; without a spread the mean in fp16, in which 8-bit
+        pixels stay exact."""
+        if self.std is None:
+            return {MEAN: self.mean.to(torch.float16)}
+        return {MEAN: self.mean.to(torch.bfloat16), STD: self.std.to(torch.bfloat16)}
+
+
+class Autoencoder(Protocol):
+    """Pixels to latents and back."""
+
+    @property
+    def card(self) -> AutoencoderCard: ...
+
+    @property
+    def identity(self) -> str:
+        """Of kind, settings and weights; part of the digest of everything that is encoded."""
+
+    @property
+    def scale(self) -> float:
+        """A latent is scale * (z - shift), z the network's own."""
+
+    @property
+    def shift(self) -> float: ...
+
+    def encode(self, pixels: Tensor) -> Posterior:
+        """Args: pixels: [B, 3, H, W] or, of a video autoencoder, [B, 3, T, H, W], in [-1, 1].
+
+        Raises: ValueError for sides or frames that it cannot halve as often as it has to.
+        """
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Args: latents: as `encode` gives them. Returns: pixels, about [-1, 1]."""
+
+
+def draw(kept: Mapping[str, Tensor], seed: int, indices: Sequence[int]) -> Tensor:
+    """A latent out of what was kept of a posterior, drawn anew whenever its sample is.
+
+    Args: kept: `Posterior.stored`. indices: global sample indices, [B]. Returns: float32, shape of the mean.
+    """
+    mean = kept[MEAN].float()
+    if STD not in kept:
+        return mean
+    return mean + kept[STD].float() * normal(seed, "posterior", indices, tuple(mean.shape[1:])).to(mean.device)
+
+
+def check_pixels_fit(card: AutoencoderCard, pixels: Tensor) -> None:
+    """Raises: ValueError for pixels that this autoencoder cannot encode."""
+    images, videos = 4, 5  # dimensions
+    wanted = images if card.temporal_factor is None else videos
+    if pixels.ndim != wanted or pixels.shape[1] != 3 or not pixels.is_floating_point():
+        axes = "[B, 3, H, W]" if wanted == images else "[B, 3, T, H, W]"
+        raise ValueError(f"pixels are floats {axes}, got {pixels.dtype} of shape {list(pixels.shape)}")
+    for side in pixels.shape[-2:]:
+        card.latent_side(side)
+    if wanted == videos:
+        card.latent_frames(pixels.shape[2])

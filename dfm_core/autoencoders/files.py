@@ -1,0 +1,73 @@
+"""An autoencoder's files as diffusers lays them out: `config.json` and safetensors. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+
+
+def read_config(folder: Path, class_name: str) -> Mapping[str, Any]:
+    """The settings of a network of this class.
+
+    Raises: ValueError if there are none, or they are another class's.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder}: has no {CONFIG}; needed are {CONFIG} and {WEIGHTS}, as diffusers saves them"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is no JSON ({error})") from None
+    found = config.get("_class_name") if isinstance(config, dict) else None
+    if found != class_name:
+        raise ValueError(f"{path}: is of {found!r}, needed is {class_name!r}")
+    return dict(config)
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Raises: ValueError if they are missing, damaged, or another network's, naming what differs."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ValueError(f"{folder}: has no {WEIGHTS}; weights in other formats can run code, and are not read")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is damaged or no safetensors file ({error})") from None
+    if problems := _differences(network.state_dict(), weights):
+        raise ValueError(f"{path}: holds the weights of another network: {'; '.join(problems)}")
+    network.load_state_dict(weights)
+
+
+def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    problems = []
+    if missing := sorted(wanted.keys() - found.keys()):
+        problems.append(f"{len(missing)} are missing, such as {missing[0]}")
+    if more := sorted(found.keys() - wanted.keys()):
+        problems.append(f"{len(more)} are unknown, such as {more[0]}")
+    for name in sorted(wanted.keys() & found.keys()):
+        if wanted[name].shape != found[name].shape:
+            problems.append(f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}")
+            break
+    if bad := [name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        problems.append(f"NaN or infinite values in {bad[0]}")
+    return problems
+
+
+def identity_of(kind: str, folder: Path) -> str:
+    """Of kind, settings and weights, whatever the folder is called."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{kind}:{digest.hexdigest()}"
