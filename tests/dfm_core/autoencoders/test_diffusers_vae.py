@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from dfm_core.autoencoders.cards import AUTOENCODERS
 from dfm_core.autoencoders.files import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
+from dfm_core.data.datasets import to_pixels
 from tests.dfm_core.autoencoders.tiny import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux
 
 
@@ -128,3 +129,10 @@ def test_files_that_are_missing_or_damaged_are_told(folder: Path, tmp_path: Path
     (folder / CONFIG).write_text("{")
     with pytest.raises(ValueError, match="is no JSON"):
         load_autoencoder("flux", folder)
+
+
+def test_pixels_of_8_bits_are_stored_without_loss() -> None:
+    values = torch.arange(256, dtype=torch.uint8).repeat(3, 1, 1)[None]  # [1, 3, 1, 256]
+    own = load_autoencoder("pixels", Path())
+    kept = own.encode(values.float() / 127.5 - 1).stored()
+    assert torch.equal(to_pixels(own.decode(kept["mean"].float())), values)
