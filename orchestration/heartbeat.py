@@ -137,12 +137,22 @@ def find_driver(
         return Driver("ended", first, age)
     if -_AHEAD_SECONDS <= age <= FRESH_SECONDS:
         return Driver("running", first, age)
+    now = next_beat(store, sweep, first, sleep=sleep)
+    if now is None:
+        return Driver("gone", first, wall_clock() - first.written_at)
+    return Driver("ended" if now.phase == "ended" else "running", now, wall_clock() - now.written_at)
+
+
+def next_beat(
+    store: Store, sweep: str, last: Heartbeat, *, sleep: Callable[[float], None] = time.sleep
+) -> Heartbeat | None:
+    """The beat after this one; None if none comes for `WATCH_SECONDS`. Raises: DamagedHeartbeatError."""
     for _ in range(round(WATCH_SECONDS / BEAT_SECONDS)):
         sleep(BEAT_SECONDS)
         now = read_heartbeat(store, sweep)
-        if now is not None and (now.driver, now.beat) != (first.driver, first.beat):
-            return Driver("ended" if now.phase == "ended" else "running", now, wall_clock() - now.written_at)
-    return Driver("gone", first, wall_clock() - first.written_at)
+        if now is not None and (now.driver, now.beat) != (last.driver, last.beat):
+            return now
+    return None
 
 
 def _age(seconds: float) -> str:

@@ -10,12 +10,14 @@ from orchestration.display import Display, status_table
 from orchestration.ending import Ending, Outcome, budget_spent, stop_requested
 from orchestration.estimate import estimate_from
 from orchestration.metering import Meter
+from orchestration.only_driver import another_runs
 from orchestration.plan import Plan
 from orchestration.problems import EXIT_BUDGET_SPENT
 from orchestration.pulse import Pulse, Vitals
 from orchestration.spending import Standing
 from orchestration.storage import Store
 from orchestration.summary import compared_text, cost_text
+from orchestration.termination import terminated, termination
 
 if TYPE_CHECKING:
     from orchestration.searching import Searches
@@ -48,13 +50,18 @@ def run_within_budget(
     )
 
     def wanted_end() -> Ending | None:
+        if asked_to_end():
+            return terminated()
+        if pulse.gave_way_to:
+            return another_runs(pulse.gave_way_to)
         if pulse.stop_requested:
             return stop_requested()
         return budget_spent(meter, limit) if limit is not None and meter.is_spent else None
 
     pulse.start()
     try:
-        _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end, searches)
+        with termination() as asked_to_end:
+            _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end, searches)
     finally:
         if outcome.ending is not None and outcome.ending.exit_code == EXIT_BUDGET_SPENT and limit is not None:
             outcome.ending = budget_spent(meter, limit)  # with what stopping took

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 EXIT_USER_ERROR = 2
 EXIT_TASKS_FAILED = 1
+EXIT_SECOND_DRIVER = 3
 EXIT_BUDGET_SPENT = 4
 EXIT_STOPPED = 5
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from orchestration.heartbeat import BEAT_SECONDS, Heartbeat, Phase, TaskProgress, write_heartbeat
+from orchestration.heartbeat import (
+    BEAT_SECONDS,
+    DamagedHeartbeatError,
+    Heartbeat,
+    Phase,
+    TaskProgress,
+    read_heartbeat,
+    write_heartbeat,
+)
+from orchestration.only_driver import steps_back
 from orchestration.stop_requests import StopRequest, read_stop_request, withdraw
 from orchestration.storage import Store
 
@@ -43,6 +52,8 @@ class Pulse:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._is_failing = False
+        self.gave_way_to = ""
+        """Another driver of this sweep that started at the same time, if this one is to leave it to that one."""
 
     @property
     def stop_requested(self) -> bool:
@@ -71,6 +82,11 @@ class Pulse:
                 self._request = request
                 if self.phase == "running":
                     self.phase = "stopping"
+            if self._beat and steps_back(self.driver, other := self._read()):
+                assert other is not None, "nobody to leave it to"
+                self.gave_way_to = f"{other.pid} on {other.host}"
+            if self.gave_way_to:
+                return  # the place is the other's
             write_heartbeat(self._store, self._sweep, self._now(outcome))
             if self.phase == "ended" and self._request is not None:
                 withdraw(self._store, self._sweep, self._request)
@@ -79,6 +95,12 @@ class Pulse:
             if not self._is_failing:
                 _LOG.warning("the heartbeat could not be written (%s: %s)", type(error).__name__, error)
             self._is_failing = True
+
+    def _read(self) -> Heartbeat | None:
+        try:
+            return read_heartbeat(self._store, self._sweep)
+        except DamagedHeartbeatError:
+            return None
 
     def _now(self, outcome: str) -> Heartbeat:
         vitals = self._vitals()

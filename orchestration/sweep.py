@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.problems import EXIT_INTERRUPTED, UserError, tell_mistakes  # noqa: E402
+from orchestration.problems import EXIT_INTERRUPTED, EXIT_SECOND_DRIVER, UserError, tell_mistakes  # noqa: E402
 
 if TYPE_CHECKING:
     from orchestration.storage import Store
@@ -100,7 +100,13 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
         print_missing(missing)
         return 0
     from orchestration.execution import execute
+    from orchestration.only_driver import SecondDriverError, refuse_second
 
+    try:
+        refuse_second(store, spec.name)
+    except SecondDriverError as error:
+        print(error, file=sys.stderr)
+        return EXIT_SECOND_DRIVER
     if spec.searches:  # their trials are asked of Optuna, which knows what came after the last publication
         plan = make_plan(spec)
         done = {digest: result for digest, result in done.items() if digest in plan.tasks}
