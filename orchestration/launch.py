@@ -133,6 +133,7 @@ class Launcher:
         wind_down(self._board, lambda: len(self._trainings), look)
         for task in self._trainings.values():
             self._told_stopped(task, "stopped, goes on from its last checkpoint")
+        self._groups.close_idle()
 
     def _told_stopped(self, task: Task, how: str) -> None:
         self._outcome.stopped[task.digest] = how

@@ -50,8 +50,6 @@ def run_within_budget(
     )
 
     def wanted_end() -> Ending | None:
-        if asked_to_end():
-            return terminated()
         if pulse.gave_way_to:
             return another_runs(pulse.gave_way_to)
         if pulse.stop_requested:
@@ -60,8 +58,7 @@ def run_within_budget(
 
     pulse.start()
     try:
-        with termination() as asked_to_end:
-            _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end, searches)
+        _launch(plan, outcome, store, tracker, display, meter, pulse, wanted_end, searches)
     finally:
         if outcome.ending is not None and outcome.ending.exit_code == EXIT_BUDGET_SPENT and limit is not None:
             outcome.ending = budget_spent(meter, limit)  # with what stopping took
@@ -89,10 +86,20 @@ def _launch(
     from orchestration.cluster import cluster
     from orchestration.launch import Launcher
 
-    with cluster(plan.spec.runtime.workers) as capacity:
+    # Inside: Ray puts a handler of its own in the place of any that is there when it starts.
+    with cluster(plan.spec.runtime.workers) as capacity, termination() as asked_to_end:
         display.say(f"Ray: {capacity.num_nodes} node(s), {capacity.num_cpus} CPUs, {capacity.num_gpus:g} GPUs")
         pulse.phase = "running"
-        launcher = Launcher(plan, outcome, store, tracker, capacity, display, meter, wanted_end)
+        launcher = Launcher(
+            plan,
+            outcome,
+            store,
+            tracker,
+            capacity,
+            display,
+            meter,
+            lambda: terminated() if asked_to_end() else wanted_end(),
+        )
         if searches is not None:
             launcher.grows_by(searches.advance)
         launcher.run()
