@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from analysis.figures.axis_range import y_range
 from analysis.figures.chart import Line, Panel
 from analysis.figures.theme import Theme, color_of, dashes_of, marker_of
 from analysis.tables import scientific, superscript
@@ -19,6 +20,8 @@ _ENTRIES = {"published": 500_000, "guide": 1_000_000}
 """Where the legend has what is no row."""
 _FLOOR_ENTRY = 2_000_000
 _FROM_SCIENTIFIC = 1e5
+_MOST_TICKS = 7
+_BAND_OPACITY = 0.15
 
 
 Entries = dict[int, tuple[Any, str]]
@@ -29,8 +32,10 @@ def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_l
     """Draws a panel; returns the legend's entries by the number of their colour, the floor last."""
     entries: Entries = {}
     _draw_faint(axes, [line for line in panel.lines if line.faint], theme)
+    num_bands = sum(bool(line.half_widths) and not line.faint for line in panel.lines)
+    opacity = min(_BAND_OPACITY, 4 * _BAND_OPACITY / max(num_bands, 1))  # many bands lie over each other
     for line in (line for line in panel.lines if not line.faint):
-        handle = _draw_line(axes, line, theme, markers=markers)
+        handle = _draw_line(axes, line, theme, markers=markers, opacity=opacity)
         if line.label:
             place = line.color + _ENTRIES.get(line.style, 0)
             entries[place] = handle, legend_label(line.label)
@@ -60,7 +65,7 @@ def _draw_faint(axes: Any, lines: Sequence[Line], theme: Theme) -> None:
             axes.plot(x, y, color=theme.context, linestyle="none", marker="o", markersize=3, zorder=1.5)
 
 
-def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
+def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool, opacity: float) -> Any:
     color = color_of(theme, line.color)
     if line.style == "level":
         dashes = dashes_of(line.color) if line.label else (0, (4, 3))
@@ -85,7 +90,7 @@ def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool) -> Any:
     if line.half_widths:
         width = np.array(line.half_widths)
         if line.over != "samples" and joined:
-            axes.fill_between(x, y - width, y + width, color=color, alpha=0.15, linewidth=0)
+            axes.fill_between(x, y - width, y + width, color=color, alpha=opacity, linewidth=0)
         else:
             axes.errorbar(x, y, width, color=color, linestyle="none", elinewidth=1.2, capsize=3)
     return handle
@@ -103,9 +108,15 @@ def _scale(axes: Any, panel: Panel) -> None:
     else:
         if panel.log_x:
             _logarithmic(axes, "x")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=_MOST_TICKS))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
     if panel.log_y:
         _logarithmic(axes, "y")
+    ends = y_range(panel)
+    if ends is not None:
+        axes.set_ylim(*ends)
+    if panel.log_y:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
 
 

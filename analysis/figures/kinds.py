@@ -31,7 +31,8 @@ class FigureKind:
 
 _INTERVALS = (
     "Bands are the 95% intervals of the tables, by the spread over seeds and the error of samples. Bars, where a sweep "
-    "has one seed, are 95% by the error of samples alone; what another seed would give is not in them."
+    "has one seed, are 95% by the error of samples alone; what another seed would give is not in them. "
+    "An interval that leaves the axes is wider than they are."
 )
 
 FIGURES: Mapping[str, FigureKind] = {
