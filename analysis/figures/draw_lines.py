@@ -109,7 +109,7 @@ def _scale(axes: Any, panel: Panel) -> None:
         if panel.log_x:
             _logarithmic(axes, "x")
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=_MOST_TICKS))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=_MOST_TICKS, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
     if panel.log_y:
         _logarithmic(axes, "y")
