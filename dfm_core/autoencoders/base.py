@@ -25,8 +25,7 @@ class Posterior:
     """Same shape; None: there is no spread."""
 
     def stored(self) -> dict[str, Tensor]:
-        """What is kept of it: mean and standard deviation in bf16; without a spread the mean in fp16, in which 8-bit
-        pixels stay exact."""
+        """What is kept of it: mean and standard deviation in bf16; without a spread the mean in fp16."""
         if self.std is None:
             return {MEAN: self.mean.to(torch.float16)}
         return {MEAN: self.mean.to(torch.bfloat16), STD: self.std.to(torch.bfloat16)}

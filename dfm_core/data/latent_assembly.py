@@ -6,15 +6,16 @@ that are missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dfm_core.data.channel_moments import ChannelMoments
-from dfm_core.data.latent_manifest import LatentManifest, ShardEntry, TensorSpec
+from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest, ShardEntry, TensorSpec
 from dfm_core.data.latent_shards import TORCH_DTYPES, write_shard
 
 _DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
@@ -28,10 +29,37 @@ class ShardCard:
     """Its place in the store."""
     num_left_out: int
     """Samples of its part of the dataset that could not be encoded."""
-    entry: ShardEntry
-    tensors: Mapping[str, TensorSpec]
-    moments: Mapping[str, ChannelMoments]
-    class_counts: tuple[int, ...]
+    entry: ShardEntry | None = None
+    """None: no sample of its part could be encoded, so there is no file."""
+    tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
+    moments: Mapping[str, ChannelMoments] = field(default_factory=dict)
+    class_counts: tuple[int, ...] = ()
+
+    def document(self) -> bytes:
+        """To be kept beside the shard, written after it."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+
+def read_card(content: bytes, place: str) -> ShardCard:
+    """The inverse of `ShardCard.document`.
+
+    Args: place: where it lies, for messages. Raises: DamagedLatentsError if it is cut off or something else.
+    """
+    try:
+        found = json.loads(content)
+        return ShardCard(
+            number=found["number"],
+            num_left_out=found["num_left_out"],
+            entry=None if found["entry"] is None else ShardEntry(**found["entry"]),
+            tensors={name: TensorSpec(own["dtype"], tuple(own["shape"])) for name, own in found["tensors"].items()},
+            moments={
+                name: ChannelMoments(own["count"], tuple(own["total"]), tuple(own["square_total"]))
+                for name, own in found["moments"].items()
+            },
+            class_counts=tuple(found["class_counts"]),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedLatentsError(f"{place}: is no card of a shard ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -84,10 +112,14 @@ def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: in
         raise ValueError(f"{len(missing)} of {num_shards} shards are missing: {', '.join(map(str, missing[:10]))}")
     if len(ordered) != num_shards:
         raise ValueError(f"there are {len(ordered)} shards of {num_shards}: one was made twice")
+    left_out = sum(card.num_left_out for card in ordered)
+    shards = [card.entry for card in ordered if card.entry is not None]
+    ordered = [card for card in ordered if card.entry is not None]
+    if not shards:
+        raise ValueError(f"no sample could be encoded; {left_out} were left out")
     if any(card.tensors != ordered[0].tensors for card in ordered):
         raise ValueError("shards hold other tensors than the first: they were made by different encoders")
-    left_out = sum(card.num_left_out for card in ordered)
-    found = sum(card.entry.num_samples for card in ordered)
+    found = sum(shard.num_samples for shard in shards)
     if found + left_out != identity.num_samples:
         raise ValueError(f"{found} samples were encoded and {left_out} left out of {identity.num_samples}")
     moments = dict(ordered[0].moments)
@@ -102,5 +134,5 @@ def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: in
         class_counts=tuple(map(sum, zip(*(card.class_counts for card in ordered), strict=True))),
         statistics={name: own.statistics() for name, own in moments.items()},
         num_left_out=left_out,
-        shards=tuple(card.entry for card in ordered),
+        shards=tuple(shards),
     )

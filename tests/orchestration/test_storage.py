@@ -170,3 +170,28 @@ def test_server_and_credentials_can_be_options(s3_endpoint: str, tmp_path: Path)
         publish(store, tmp_path)
         with store.fetched("art") as files:
             assert [path.read_bytes() for path in files] == [b"weights"]
+
+
+def test_the_tree_has_every_file_with_its_size_and_every_directory(any_store: Store) -> None:
+    assert any_store.tree() == {}
+    for name, content in (("top", b"1"), ("a/one", b"22"), ("a/deep/down/two", b"333"), ("b/empty", b"")):
+        any_store.write(name, content)
+    assert any_store.tree() == {
+        "top": 1,
+        "a": None,
+        "a/one": 2,
+        "a/deep": None,
+        "a/deep/down": None,
+        "a/deep/down/two": 3,
+        "b": None,
+        "b/empty": 0,
+    }
+    any_store.write("a/late", b"4444")  # listings are not kept
+    assert any_store.tree()["a/late"] == 4
+
+
+def test_a_fetched_file_is_local_and_whole(any_store: Store, tmp_path: Path) -> None:
+    any_store.write("a/one", b"content")
+    assert any_store.fetch("a/one", tmp_path, 7).read_bytes() == b"content"
+    with pytest.raises(FileNotFoundError):
+        any_store.fetch("a/none", tmp_path, 7).read_bytes()

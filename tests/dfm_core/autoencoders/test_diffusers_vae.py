@@ -131,8 +131,9 @@ def test_files_that_are_missing_or_damaged_are_told(folder: Path, tmp_path: Path
         load_autoencoder("flux", folder)
 
 
-def test_pixels_of_8_bits_are_stored_without_loss() -> None:
+def test_pixels_of_8_bits_are_stored_nearly_without_loss() -> None:
     values = torch.arange(256, dtype=torch.uint8).repeat(3, 1, 1)[None]  # [1, 3, 1, 256]
-    own = load_autoencoder("pixels", Path())
-    kept = own.encode(values.float() / 127.5 - 1).stored()
-    assert torch.equal(to_pixels(own.decode(kept["mean"].float())), values)
+    own, level = load_autoencoder("pixels", Path()), 1 / 127.5
+    kept = own.encode(values.float() * level - 1).stored()["mean"].float()
+    assert torch.equal(to_pixels(own.decode(kept)), values)
+    assert (kept - (values.float() * level - 1)).abs().max() < level / 30  # bf16 would be off by a quarter of a level
