@@ -90,9 +90,9 @@ def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -
     return OpenShard(found[LABEL].numpy(), bits)
 
 
-def empty_bits(spec: TensorSpec, num_samples: int) -> Array:
-    """Room for so many samples of a tensor."""
-    return np.empty((num_samples, *spec.shape), _BITS[spec.dtype][1])
+def bits_type(spec: TensorSpec) -> type[np.generic]:
+    """What numpy sees a tensor's values as."""
+    return _BITS[spec.dtype][1]
 
 
 def as_tensor(bits: Array, spec: TensorSpec) -> Tensor:

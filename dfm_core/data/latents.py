@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfm_core.data.buffers import Buffers
 from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest
-from dfm_core.data.latent_shards import Array, OpenShard, as_tensor, empty_bits, open_shard
+from dfm_core.data.latent_shards import Array, OpenShard, as_tensor, bits_type, open_shard
 from dfm_core.data.shard_cache import ShardCache, ShardSource, touched
 
 _LOOK_SECONDS = 1.0
@@ -63,6 +64,7 @@ class LatentDataset:
         self._ends = np.cumsum(self.shard_samples)
         self._held: dict[int, _Held] = {}
         self._lock = threading.Lock()
+        self._buffers = Buffers()
 
     def __len__(self) -> int:
         return self.manifest.num_samples
@@ -75,13 +77,16 @@ class LatentDataset:
     def read(self, rows: Sequence[int] | Array) -> LatentBatch:
         """Some samples, in the order asked for. Shards that are not here yet are fetched.
 
+        A batch's memory is used again when nothing that was made from it without a copy is held any more.
+
         Args: rows: positions in 0..len - 1, [B]. Raises: IndexError; as `ShardCache.get`.
         """
         wanted = np.asarray(rows, dtype=np.int64)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"samples {wanted.min()} to {wanted.max()} were asked for, there are {len(self)}")
         specs = self.manifest.tensors
-        out = {name: empty_bits(spec, len(wanted)) for name, spec in specs.items()}
+        shape = {name: (len(wanted), *spec.shape) for name, spec in specs.items()}
+        out = {name: self._buffers.array(shape[name], bits_type(spec)) for name, spec in specs.items()}
         labels = np.empty(len(wanted), np.int64)
         owners = self.shards_of(wanted)
         for number in np.unique(owners).tolist():
