@@ -71,7 +71,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 200 --tune 100 --fresh 8 --trainings 8": OVERHEAD,
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
-    ".venv/bin/python benchmarks/analysis.py --runs 10000 --points 1000": READING,
+    ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 1000": READING,
     "export AWS_ACCESS_KEY_ID=KEY AWS_SECRET_ACCESS_KEY=SECRET AWS_ENDPOINT_URL=http://127.0.0.1:9000": S3,
     f".venv/bin/{SWEEP} storage.root=s3://bucket/dfm tracking.uri=sqlite:///$PWD/runs/mlflow.db": S3,
     "export RAY_AUTH_MODE=token": HEAD,

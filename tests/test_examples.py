@@ -124,7 +124,7 @@ def test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_n
 
 def test_the_analysis_benchmark_prints_every_reading_of_the_same_points(tmp_path: Path) -> None:
     size = ["--runs", "25", "--points", "10", "--folder", str(tmp_path)]
-    done = python(str(ROOT / "benchmarks" / "analysis.py"), *size, cwd=tmp_path)
+    done = python(str(ROOT / "benchmarks" / "read_runs.py"), *size, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if "| 28 |" in line]
     names = ["the analysis, first time", "the analysis, again", "search_runs + get_metric_history, paged"]

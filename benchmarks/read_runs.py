@@ -1,6 +1,6 @@
 """How long the analysis reads a large experiment: the first time, again, and as plain calls of MLflow would.
 
-    python benchmarks/analysis.py --runs 10000 --points 1000
+    python benchmarks/read_runs.py --runs 10000 --points 1000
 
 Every run is a training with a history of its loss, 60 params, 9 tags and 8 metrics; beside each tenth there is an
 evaluation with its protocols. The database is made by MLflow and filled by SQL. Each reading is a process of its own.
