@@ -1,4 +1,5 @@
-"""How long the analysis reads a large experiment: the first time, again, and as plain calls of MLflow would.
+"""How long the analysis takes over a large experiment: to read it, to read it and write the whole report, both the
+first time and again; and how long plain calls of MLflow read it.
 
     python benchmarks/read_runs.py --runs 10000 --points 1000
 
@@ -35,6 +36,8 @@ _PROTOCOL = {
 _READINGS = {
     "first": "the analysis, first time",
     "again": "the analysis, again",
+    "report": "the whole report, first time",
+    "report_again": "the whole report, again",
     "plain": "search_runs + get_metric_history, paged",
 }
 
@@ -85,9 +88,10 @@ def _read(name: str, folder: Path) -> None:
     """One reading, imports included, as a line of JSON."""
     import os
 
-    os.environ["DFM_ANALYSIS_CACHE"] = str(folder / "cache")
+    reports = name.startswith("report")
+    os.environ["DFM_ANALYSIS_CACHE"] = str(folder / ("cache-of-reports" if reports else "cache"))
     began = time.perf_counter()
-    runs, points = _plainly(folder) if name == "plain" else _as_analysis(folder)
+    runs, points = _plainly(folder) if name == "plain" else _as_report(folder) if reports else _as_analysis(folder)
     seconds = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
     found = {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "gigabytes": used.ru_maxrss / 1e6}
@@ -104,6 +108,21 @@ def _as_analysis(folder: Path) -> tuple[int, int]:
     reading = read(plan)
     joined = measure(plan, reading.records)
     assert all(found.value is not None for found in joined)
+    curves = [curve for record in reading.records.values() for curve in record.curves.values()]
+    return len(reading.runs), sum(map(len, curves))
+
+
+def _as_report(folder: Path) -> tuple[int, int]:
+    """Read, joined, drawn and written."""
+    from analysis.earlier import read_earlier
+    from analysis.plan_file import parse_plan
+    from analysis.publish import publish
+    from analysis.reading import read
+    from analysis.report import render_report
+
+    plan, output = parse_plan((folder / "plan.json").read_text(encoding="utf-8")), str(folder / "report")
+    reading = read(plan)
+    publish(render_report(plan, reading.records, reading.notes, read_earlier(output, None)), output, None)
     curves = [curve for record in reading.records.values() for curve in record.curves.values()]
     return len(reading.runs), sum(map(len, curves))
 
@@ -218,6 +237,7 @@ def _plan(folder: Path, num_runs: int, num_points: int) -> dict[str, Any]:
     for index in range(0, num_runs, _EVALUATION_EVERY):
         tasks[f"evaluate {index}"] = {
             "kind": "evaluate", "title": f"row {index}", "inputs": [f"train {index}"], "payload": {},
+            "train": f"train {index}",
             "step": num_points * 10, "floor": None, "protocols": {"fd": _PROTOCOL}, "sampling": {"steps": [20, 20]},
             "training_flops": 10**12, "training_images": 320_000, "num_evaluations": 40, "num_samples": 500,
         }  # fmt: skip
