@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from dfm_core.config import MODEL_SIZES, ExperimentConfig, SamplingConfig
+from dfm_core.config import MODEL_SIZES, EvaluationConfig, ExperimentConfig, SamplingConfig, TrainingConfig
 from dfm_core.data.catalog import DataShape
 from dfm_core.flow.schedules import network_calls, sampling_legs
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.wiring import StageWiring, Wiring, networks
 
+_KEPT_COSTS = 4096
+"""Sweeps of thousands of rows ask for the cost of a few models and samplings again and again."""
+_USUAL_EVALUATION, _USUAL_SAMPLING, _USUAL_TRAINING = EvaluationConfig(), SamplingConfig(), TrainingConfig()
 _TIMESTEP_FEATURES = 256
 _FLOPS_PER_MAC = 2
 _STAGE_TOKEN_SHARE = 4
@@ -38,6 +42,12 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     patch p_s and C_s channels on grids of n_s tokens (`wiring`):
     MAC = L (12 N D^2 + 2 N^2 D + 6 D^2) + T (256 D + D^2) + sum_out (2 D^2 + n_s p_s^2 C_s D) + sum_in n_s p_s^2 C_s D.
     """
+    return _model_cost(replace(config, seed=0, evaluation=_USUAL_EVALUATION, sampling=_USUAL_SAMPLING), shape)
+
+
+@lru_cache(_KEPT_COSTS)
+def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
+    """Of a config without what no model depends on."""
     values, found = patch_values(config, shape), networks(config)
     grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
     num_parameters = sum(_num_parameters(config, shape, own) for own in found)
@@ -160,6 +170,13 @@ def shared_sampling_flops(
     return _FLOPS_PER_MAC * macs * num_samples
 
 
-def _calls(config: ExperimentConfig) -> Iterator[tuple[int, int]]:
+def _calls(config: ExperimentConfig) -> tuple[tuple[int, int], ...]:
     """(active scales, evaluations) of every call of the network in sampling."""
-    return (call for leg in sampling_legs(config, config.sampling) for call in network_calls(leg, config.sampling))
+    training = replace(_USUAL_TRAINING, timesteps=config.training.timesteps)  # all that sampling knows of it
+    return _calls_of(replace(config, seed=0, evaluation=_USUAL_EVALUATION, training=training))
+
+
+@lru_cache(_KEPT_COSTS)
+def _calls_of(config: ExperimentConfig) -> tuple[tuple[int, int], ...]:
+    legs = sampling_legs(config, config.sampling)
+    return tuple(call for leg in legs for call in network_calls(leg, config.sampling))

@@ -10,7 +10,7 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,20 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         ],
         "tasks": {digest: _task_json(task, plan.tasks) for digest, task in plan.tasks.items()},
     }
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
+    return _text(document)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    """JSON with a line for each task, trial, and other entry: json writes indented text at a tenth of its speed."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+
+    entries = {key: line(value) for key, value in document.items() if key not in ("tasks", "trials")}
+    tasks = ",\n".join(f"  {line(key)}: {line(task)}" for key, task in sorted(document["tasks"].items()))
+    trials = ",\n".join(f"  {line(trial)}" for trial in document["trials"])
+    entries |= {"tasks": f"{{\n{tasks}\n }}", "trials": f"[\n{trials}\n ]"}
+    return "{\n" + ",\n".join(f" {line(key)}: {text}" for key, text in sorted(entries.items())) + "\n}"
 
 
 def shown_path(path: str) -> str:
@@ -243,7 +256,7 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
             "sampling_flops": task.flops,
         }
     if task.protocols:
-        details["protocols"] = {name: asdict(protocol) for name, protocol in task.protocols.items()}
+        details["protocols"] = {name: vars(protocol) for name, protocol in task.protocols.items()}
     sources = [{"digest": source.digest, "networks": as_plain(source.networks)} for source in task.sources]
     common = {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload}
     return {**common, "sources": sources, **details}
