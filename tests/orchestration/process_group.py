@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,10 +81,8 @@ class _Saver:
 
 def run_jobs(world_size: int, jobs: list[Job], folder: Path) -> dict[str, Finding]:
     """Runs jobs in order on `world_size` processes and returns what each found, by name."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    torch.multiprocessing.spawn(_run, (world_size, port, jobs, str(folder)), nprocs=world_size)
+    meeting = folder / f"meeting-{uuid.uuid4().hex}"  # a file: a free port may be somebody else's a moment later
+    torch.multiprocessing.spawn(_run, (world_size, str(meeting), jobs, str(folder)), nprocs=world_size)
     found = {}
     for job in jobs:
         data = json.loads((folder / f"{job.name}.json").read_text())
@@ -92,17 +90,15 @@ def run_jobs(world_size: int, jobs: list[Job], folder: Path) -> dict[str, Findin
     return found
 
 
-def _run(rank: int, world_size: int, port: int, jobs: list[Job], folder: str) -> None:
+def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
         WORLD_SIZE=str(world_size),
         LOCAL_WORLD_SIZE=str(world_size),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
     )
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
     dataset = load_dataset("fashion_mnist", "train")
     scale_std = measure_scale_std(build_decomposition(CONFIG.decomposition), dataset)
     for job in jobs:
