@@ -26,7 +26,7 @@ from orchestration.plan import Plan, make_plan, plan_json
 from orchestration.results import TaskResult
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
-from orchestration.study import Study, StudyUnavailableError
+from orchestration.study import Study, StudyDatabase, StudyUnavailableError
 from orchestration.tracking import Tracker, resolve_uri
 from tests.analysis.test_sources import by_id
 from tests.orchestration.conftest import QUICKSTART
@@ -134,7 +134,7 @@ def _read_when_up(plan: PlanFile) -> Reading:
 def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Postgres) -> None:
     uri = postgres.database("searches")
     search = search_of("tpe")
-    study = Study(uri, "digest", search, {"a": 1})
+    study = Study(StudyDatabase(uri), "digest", search, {"a": 1})
     for value in (3.0, 1.0):
         trial = study.ask()
         study.complete(trial.number, [value])
@@ -142,7 +142,7 @@ def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Post
     with pytest.raises(StudyUnavailableError):
         study.ask()
     postgres.start()
-    again = Study(uri, "digest", search, {"a": 1})
+    again = Study(StudyDatabase(uri), "digest", search, {"a": 1})
     assert [(trial.number, trial.state, trial.values) for trial in again.trials()] == [
         (0, "complete", (3.0,)),
         (1, "complete", (1.0,)),
