@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment
 
 NANO = (
@@ -20,6 +22,7 @@ NANO = (
 )
 
 
+@pytest.mark.slow
 def test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table(with_reference: Path) -> None:
     done = subprocess.run(
         [
