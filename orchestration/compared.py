@@ -7,10 +7,11 @@ a run's params are few: what varies, if its task reads it; the whole config is i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from dfm_core.config import ExperimentConfig, as_plain
+from orchestration.composition import flatten
 from orchestration.plan import Plan
 from orchestration.tasks import DRAW_SETTINGS, Task, draw_settings
 
@@ -29,7 +30,7 @@ def varying_settings(plan: Plan) -> frozenset[str]:
     for task in plan.of_kind("evaluate"):
         for key, value in flatten(as_plain(task.config)):
             seen.setdefault(key, set()).add(repr(value))
-    proposed = {parameter.key for search in plan.spec.searches for parameter in search.spec.parameters}
+    proposed = {parameter.key for search in plan.spec.searches for parameter in search.spec.all_parameters}
     return frozenset({"seed", *proposed, *(key for key, values in seen.items() if len(values) > 1)} - _GROWS)
 
 
@@ -58,15 +59,6 @@ def short_name(key: str) -> str:
         return _OWN_NAMES[key]
     words = key.split(".")
     return words[-1] if _ENDINGS[words[-1]] == 1 or len(words) == 1 else "_".join(words[-2:])
-
-
-def flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as (dotted key, value)."""
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 _ENDINGS = Counter(key.rpartition(".")[2] for key, _ in flatten(as_plain(ExperimentConfig())))

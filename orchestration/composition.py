@@ -46,6 +46,15 @@ class Source:
         return f"{next(reversed(self.origin.values()), '').split(': ')[0]}: {dotted}"
 
 
+def flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as (dotted key, value)."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
     """data["a"]["b"] = value for "a.b"; a scalar in the way is replaced."""
     *parents, last = dotted.split(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DATASETS
 from orchestration.budgets import Budget
-from orchestration.composition import Source, set_dotted
+from orchestration.composition import Source, flatten, set_dotted
 from orchestration.problems import Problem, nearest
 from orchestration.published_keys import PublishedPart
 from orchestration.search_config import SearchSpec, read_search
@@ -97,7 +97,7 @@ def declared_parts(source: Source, num_seeds: int) -> tuple[list[DeclaredPart], 
         whole = part if isinstance(part, Mapping) else {}
         search, search_problems = read_search(whole["search"], f"{here}.search") if "search" in whole else (None, [])
         problems.extend(search_problems)
-        settings = dict(_flatten(whole.get("settings") or {})) if isinstance(whole.get("settings"), Mapping) else {}
+        settings = dict(flatten(whole.get("settings") or {})) if isinstance(whole.get("settings"), Mapping) else {}
         title = str(whole.get("title", name))
         parts.append(DeclaredPart(str(name), title, published, here, tuple(rows), settings, search))
     return parts, problems
@@ -129,7 +129,7 @@ def _rows_of(part: Any, where: str) -> tuple[list[DeclaredRow], list[Problem]]:
         problems.append(Problem(where, "has neither rows nor a grid nor a search"))
     named, named_problems = _named_rows(declared, f"{where}.rows")
     points, grid_problems = _grid_rows(grid, f"{where}.grid")
-    shared = dict(_flatten(settings))  # of the part; a row's own win
+    shared = dict(flatten(settings))  # of the part; a row's own win
     rows = [(label, {**shared, **own}, place) for label, own, place in (*named, *points)]
     labels = [label for label, _, _ in rows]
     twice = [
@@ -142,7 +142,7 @@ def _named_rows(declared: Mapping[Any, Any], where: str) -> tuple[list[DeclaredR
     rows, problems = [], []
     for label, settings in declared.items():
         if isinstance(settings, Mapping):
-            rows.append((str(label), dict(_flatten(settings)), f"{where}.{label}"))
+            rows.append((str(label), dict(flatten(settings)), f"{where}.{label}"))
         else:
             problems.append(Problem(f"{where}.{label}", f"{settings!r} must be a mapping of keys to values"))
     return rows, problems
@@ -165,14 +165,6 @@ def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], 
         label = ", ".join(f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in point)
         rows.append((label, dict(point), where))
     return rows, []
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -111,9 +111,7 @@ class SearchState(Generic[Part]):
 
     @property
     def wants_more(self) -> bool:
-        counted = sum(trial.state != "refused" for trial in self.trials.values())
-        enough = counted >= self.part.spec.config.num_trials or len(self.trials) >= self.study.most_trials
-        return not self.problem and not enough
+        return not self.problem and lacks_trials(self.part.spec, self.study, self.trials.values())
 
     def _keep(self, trial: SearchTrial) -> list[str]:
         """Takes note of a trial as it stands now. Returns why it can be no row, if it cannot."""
@@ -129,6 +127,12 @@ class SearchState(Generic[Part]):
         reason = "; ".join(problems)
         self.study.fail(trial.number, reason, "refused")
         self._keep(replace(trial, state="refused", reason=reason))
+
+
+def lacks_trials(spec: SearchSpec, study: Study, trials: Collection[SearchTrial]) -> bool:
+    """Whether a search wants more trials, and its space has more; refused ones do not count."""
+    counted = sum(trial.state != "refused" for trial in trials)
+    return counted < spec.config.num_trials and len(trials) < study.most_trials
 
 
 def only_refused(trials: Sequence[SearchTrial]) -> str:

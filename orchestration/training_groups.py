@@ -8,17 +8,19 @@ used again: the same training, or the next one, gets new ones.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from orchestration.background import in_background
 from orchestration.layout import TRAIN_RUNS
 from orchestration.patience import StorageUnavailableError
 from orchestration.runtime import WorkersConfig
@@ -27,6 +29,7 @@ from orchestration.tasks import Task
 from orchestration.train_task import TrainRequest, train_worker
 from orchestration.training_desk import start_desk
 
+_LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 
 
@@ -41,28 +44,26 @@ class TrainingWorkers:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
         self._desk_name, self._desk = start_desk()
-        self._error: BaseException | None = None
-        # A daemon, so that Ctrl-C does not wait for its end.
-        self._run = threading.Thread(target=self._fit, name=f"workers-{self._name}", daemon=True)
-        self._run.start()
+        self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: TrainRequest) -> None:
         """Returns when all workers are through with it. Raises: whatever ended the run."""
         serial = ray.get(self._desk.put.remote(request))
         while not ray.get(self._desk.is_done.remote(serial)):
-            if not self._run.is_alive():
-                raise self._error or WorkersEndedError("the workers ended before their training")
+            if self._run.done():
+                self._run.result()
+                raise WorkersEndedError("the workers ended before their training")
             time.sleep(_POLL_SECONDS)
 
     @property
     def are_there(self) -> bool:
-        return self._run.is_alive()
+        return not self._run.done()
 
     def close(self) -> None:
         """Lets the workers go, and waits until what they held is free."""
         with contextlib.suppress(ray.exceptions.RayActorError):  # lost with its node: then the run ends by itself
             ray.get(self._desk.close.remote())
-        self._run.join()
+        wait([self._run])
         self.clear()
 
     def clear(self) -> None:
@@ -70,12 +71,6 @@ class TrainingWorkers:
         ray.kill(self._desk)
         with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
             self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
-
-    def _fit(self) -> None:
-        try:
-            self._trainer().fit()
-        except Exception as error:  # noqa: BLE001  whatever it is, `train` raises it
-            self._error = error
 
     def _trainer(self) -> TorchTrainer:
         workers = self._workers
@@ -117,18 +112,7 @@ class TrainingGroups:
     def submit(self, task: Task) -> Future[None]:
         """A training, on workers that are there or on new ones; done when its record is in the store, or when the
         workers stopped before, of which the board is told. It raises what ended the last of its attempts."""
-        future: Future[None] = Future()
-
-        def run() -> None:
-            try:
-                self._train(self._request(task))
-            except Exception as error:  # noqa: BLE001  whatever it is, the launcher tells it as the task's failure
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-        threading.Thread(target=run, name=f"train-{task.digest}", daemon=True).start()
-        return future
+        return in_background(f"train-{task.digest}", lambda: self._train(task, self._request(task)))
 
     def close_idle(self) -> None:
         """Frees what workers without a training hold."""
@@ -137,15 +121,16 @@ class TrainingGroups:
         for workers in idle:
             workers.close()
 
-    def _train(self, request: TrainRequest) -> None:
+    def _train(self, task: Task, request: TrainRequest) -> None:
         for attempts_left in reversed(range(self._workers.max_failures + 1)):
             workers = self._idle_or_new()
             try:
                 workers.train(request)
-            except Exception:
+            except Exception as error:
                 workers.clear()
                 if not attempts_left:
                     raise
+                _LOG.warning("training %s is tried again: %s: %s", task.digest, type(error).__name__, error)
             else:
                 self._keep(workers)
                 return

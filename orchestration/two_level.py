@@ -15,7 +15,7 @@ from orchestration.ending import Outcome
 from orchestration.proposals import PartSearch
 from orchestration.rows import RowSpec
 from orchestration.search_config import SearchSpec
-from orchestration.search_state import SearchState, only_refused
+from orchestration.search_state import SearchState, lacks_trials, only_refused
 from orchestration.search_trials import SearchTrial, best_first
 from orchestration.study import Study
 from orchestration.trial_results import TrialTasks
@@ -126,9 +126,7 @@ class TwoLevelState:
 
     @property
     def _wants_more(self) -> bool:
-        counted = sum(trial.state != "refused" for trial in self._outer.values())
-        enough = counted >= self.part.spec.config.num_trials or len(self._outer) >= self.study.most_trials
-        return not self.problem and not enough
+        return not self.problem and lacks_trials(self.part.spec, self.study, self._outer.values())
 
     def _keep(self, trial: SearchTrial) -> None:
         self._outer[trial.number] = trial

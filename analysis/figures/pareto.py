@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from analysis.comparability import rows_comparability
 from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.evidence import Evidence
+from analysis.figures.part_charts import one_of_each_part
 from analysis.figures.spread import spread_of
 from analysis.flags import chart_caption
 from analysis.measurements import Measurement
@@ -18,12 +19,7 @@ _MOST_NAMED = 7
 
 def collect_pareto(evidence: Evidence) -> tuple[Group, ...]:
     """For each part whose rows differ in network evaluations an image a chart with a panel per metric."""
-    groups = []
-    for number, part in enumerate(evidence.plan.parts, 1):
-        chart = _chart(evidence, part, number)
-        if chart:
-            groups.append(Group(part.title, (chart,)))
-    return tuple(groups)
+    return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number))
 
 
 def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:

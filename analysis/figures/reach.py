@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from analysis.comparability import rows_comparability
 from analysis.figures.chart import Bar, BarEnd, BarPanel, Chart, Group, slug
 from analysis.figures.evidence import Evidence, Found
+from analysis.figures.part_charts import one_of_each_part
 from analysis.flags import chart_caption
 from analysis.layouts import mean
 from analysis.measurements import Measurement
@@ -47,12 +48,7 @@ def first_reach(xs: Sequence[float], ys: Sequence[float], target: float, *, lowe
 
 def collect_reach(evidence: Evidence) -> tuple[Group, ...]:
     """For each part that has baselines and rows of DFM a chart with a panel per metric."""
-    groups = []
-    for number, part in enumerate(evidence.plan.parts, 1):
-        chart = _chart(evidence, part, number)
-        if chart:
-            groups.append(Group(part.title, (chart,)))
-    return tuple(groups)
+    return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number))
 
 
 def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:

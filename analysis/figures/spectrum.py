@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.figures.chart import Chart, Group, Line, Panel, slug
 from analysis.figures.evidence import Evidence
+from analysis.figures.part_charts import one_of_each_part
 from analysis.figures.qualitative import pictures_of, real_pictures
 from analysis.intervals import t_quantile
 from analysis.plan_types import Part
@@ -37,13 +38,10 @@ def radial_power(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def collect_spectra(evidence: Evidence) -> tuple[Group, ...]:
     """For each part whose samples and real images are there a chart: power, and its ratio to that of real images."""
-    groups = []
     real = real_pictures(evidence)
-    for number, part in enumerate(evidence.plan.parts, 1):
-        chart = None if real is None else _chart(evidence, part, number, real.pixels)
-        if chart:
-            groups.append(Group(part.title, (chart,)))
-    return tuple(groups)
+    if real is None:
+        return ()
+    return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number, real.pixels))
 
 
 def _chart(evidence: Evidence, part: Part, number: int, real: np.ndarray) -> Chart | None:

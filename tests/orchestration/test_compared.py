@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dfm_core.config import ExperimentConfig, as_plain
-from orchestration.compared import compared_params, flatten, short_name, varying_settings
+from orchestration.compared import compared_params, short_name, varying_settings
+from orchestration.composition import flatten
 from orchestration.plan import Plan, make_plan
 from orchestration.spec import load_sweep
 from tests.orchestration.conftest import QUICKSTART
@@ -16,6 +17,11 @@ SEARCH = (
     "parts={a: {search: {space: {sampling.tau: {uniform: [0.5, 0.9]}, "
     "training.learning_rate: {log: [1.0e-4, 1.0e-2]}}, sampler: random, num_trials: 2, "
     "objectives: {fd_lite0_block10: minimize}}}}"
+)
+
+TWO_LEVELS = (
+    "parts={a: {search: {space: {training.learning_rate: {log: [1.0e-4, 1.0e-2]}}, sampler: random, num_trials: 2, "
+    "inner: {num_trials: 2, space: {sampling.tau: {uniform: [0.5, 0.9]}}}, objectives: {fd_lite0_block10: minimize}}}}"
 )
 
 
@@ -30,6 +36,10 @@ def test_what_varies_is_what_the_rows_differ_in_and_the_seed() -> None:
 def test_what_a_search_proposes_varies_before_it_has_proposed_anything() -> None:
     found = varying_settings(plan_of(SEARCH))
     assert {"sampling.tau", "training.learning_rate", "seed"} <= found
+
+
+def test_what_an_inner_search_proposes_varies_too() -> None:
+    assert {"sampling.tau", "training.learning_rate"} <= varying_settings(plan_of(TWO_LEVELS))
 
 
 def test_the_compare_view_draws_p0t_against_fd_first() -> None:

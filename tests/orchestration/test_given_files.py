@@ -394,7 +394,7 @@ def config(path: str) -> RuntimeConfig:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("weights/x.pt", "/work/here/weights/x.pt"),
+        ("weights/x.pt", "/somewhere/here/weights/x.pt"),
         ("/data/x.pt", "/data/x.pt"),
         ("~/x.pt", "/home/somebody/x.pt"),
         ("s3://bucket/x.pt", "s3://bucket/x.pt"),
@@ -402,22 +402,22 @@ def config(path: str) -> RuntimeConfig:
 )
 def test_paths_are_taken_from_where_the_user_is(path: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    found = absolute_files(config(path), {}, Path("/work/here"))
+    found = absolute_files(config(path), {}, Path("/somewhere/here"))
     assert found == config(expected)
 
 
 def test_relative_paths_inside_a_ray_job_are_refused_all_at_once() -> None:
     job = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
     with pytest.raises(UserError) as caught:
-        absolute_files(config("weights/x.pt"), job, Path("/work/here"))
+        absolute_files(config("weights/x.pt"), job, Path("/somewhere/here"))
     assert [problem.where for problem in caught.value.problems] == [
         "networks.i3d.weights.path",
         "references.fashion_mnist.lite0.path",
     ]
     assert re.search(r"'weights/x.pt' is relative, but inside a Ray job .* give an absolute path", str(caught.value))
-    assert absolute_files(config("/data/x.pt"), job, Path("/work/here")) == config("/data/x.pt")
+    assert absolute_files(config("/data/x.pt"), job, Path("/somewhere/here")) == config("/data/x.pt")
 
 
 def test_a_home_of_nobody_is_a_message() -> None:
     with pytest.raises(UserError, match="there is no such user"):
-        absolute_files(config("~nobody-of-this-name/x.pt"), dict(os.environ), Path("/work/here"))
+        absolute_files(config("~nobody-of-this-name/x.pt"), dict(os.environ), Path("/somewhere/here"))
