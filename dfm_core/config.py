@@ -12,13 +12,15 @@ This module needs no torch. Ranges are declared with `annotated_types`; rules th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Le, Len
+
+from dfm_core.data_config import DataConfig as DataConfig  # a section like the others, in a file of its own
 
 NUMERICS_VERSION = 2
 """Raised whenever the same config would give other numbers; part of every digest."""
@@ -75,16 +77,6 @@ NonNegativeInt = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 PositiveFloat = Annotated[float, Gt(0.0)]
 Factor = Annotated[float, Interval(gt=0.0, le=1e6)]
 UnitTime = Annotated[float, Interval(ge=0.0, le=1.0)]
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which images, and how their scales are normalised."""
-
-    dataset: str = "fashion_mnist"
-    """A name in `dfm_core.data.catalog.DATASETS`."""
-    standardize: bool = False
-    """Divide every scale by its standard deviation on the training data before noising (numerics: optional)."""
 
 
 @dataclass(frozen=True)
@@ -404,12 +396,11 @@ def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
         raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}; it was written by another version")
     values = {}
     for name, value in data.items():
-        if hasattr(hints[name], "__dataclass_fields__"):
-            values[name] = from_plain(hints[name], value)
-        elif get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
-            raise ValueError(
-                f"{kind.__name__}.{name} {value!r} is none of {', '.join(map(str, get_args(hints[name])))}"
-            )
+        hint: Any = next((part for part in get_args(hints[name]) if is_dataclass(part)), hints[name])
+        if is_dataclass(hint) and value is not None:
+            values[name] = from_plain(hint, value)
+        elif get_origin(hint) is Literal and value not in get_args(hint):
+            raise ValueError(f"{kind.__name__}.{name} {value!r} is none of {', '.join(map(str, get_args(hint)))}")
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

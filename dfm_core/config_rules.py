@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import pairwise
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import find_card
 from dfm_core.evaluation_rules import evaluation_problems
 from dfm_core.paradigm_rules import Rule, paradigm_problems, sum_to_one
 
@@ -32,8 +32,9 @@ def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
     name, resolutions = config.decomposition.name, config.decomposition.resolutions
     if list(resolutions) != sorted(set(resolutions)):
         yield f"{list(resolutions)} must grow strictly, coarsest first"
-    if config.data.dataset in DATASETS:
-        side = DATASETS[config.data.dataset].resolution
+    card = find_card(config.data)
+    if card is not None:
+        side = card.resolution
         if resolutions[-1] != side:
             yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}"
     for coarse, fine in pairwise(resolutions):
@@ -100,7 +101,7 @@ def _network_problems(config: ExperimentConfig) -> Iterator[Rule]:
             yield "training.loss_masking", message
         if model.positions != "rope":
             yield "model.positions", "model.patch_grid: per_stage needs rope, which knows grids of any side"
-    card = DATASETS.get(config.data.dataset)
+    card = find_card(config.data)
     if card is not None and card.frames is not None and model.positions != "rope":
         yield "model.positions", f"{config.data.dataset} holds videos, and the table knows no frames: give rope"
     if model.backbone == "tokenformer" and model.specialization in ("attention", "mlp", "full"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DATASETS, DatasetCard
+from dfm_core.data.cards import find_card
+from dfm_core.data.catalog import DatasetCard
 from dfm_core.metrics.catalog import METRICS, settings_of
 from dfm_core.paradigm_rules import Rule
 
@@ -15,7 +16,7 @@ KEPT_REFERENCE_IMAGES = 10_000
 
 def evaluation_problems(config: ExperimentConfig) -> Iterator[Rule]:
     """What the evaluation cannot work with."""
-    evaluation, card = config.evaluation, DATASETS.get(config.data.dataset)
+    evaluation, card = config.evaluation, find_card(config.data)
     if evaluation.bootstrap_replicates == 1:
         yield "evaluation.bootstrap_replicates", "1 has no spread: give 0, or 2 and more"
     yield from _setting_problems(config, card)

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dfm_core.config import Solver
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import find_card
 from dfm_core.data.datasets import to_pixels
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.paradigms import build_paradigm
@@ -96,7 +96,7 @@ class DFMPipeline:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names that labels may have; none if the dataset is not in the catalog."""
-        card = DATASETS.get(self.config.data.dataset)
+        card = find_card(self.config.data)
         return card.class_names if card and card.num_classes == self.card.shape.num_classes else ()
 
     def set_progress_bar_config(self, **options: Any) -> None:

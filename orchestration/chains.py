@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, expert_config
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from orchestration.digests import digest_of
 from orchestration.tasks import SnapshotRef, train_payload
 
@@ -53,7 +53,7 @@ def snapshots_at(config: ExperimentConfig, chain: tuple[Link, ...], step: int) -
 
 def flops_per_step(config: ExperimentConfig) -> int:
     """Training FLOPs of one step of one training."""
-    return training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 1)
+    return training_flops(config, model_cost(config, card_of(config.data).shape), 1)
 
 
 def whole_flops(config: ExperimentConfig) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel
@@ -77,7 +77,7 @@ def check(plan: Plan) -> None:
 
 def weigh(config: ExperimentConfig, workers: WorkersConfig) -> Weighed:
     """One training, run forward and back on the meta device with a worker's micro-batch."""
-    shape = DATASETS[config.data.dataset].shape
+    shape = card_of(config.data).shape
     micro = workers.micro_batch_size or config.training.batch_size // workers.num_workers
     weights = initial_pyramid(config.decomposition, shape.channels) if config.decomposition.name == "learned" else None
     ones = (1.0,) * config.num_stages

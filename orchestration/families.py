@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from dfm_core.compute import model_cost, shared_sampling_flops
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.flow.step_tree import StepTree
 from orchestration.layout import TaskPaths
 from orchestration.plan import Plan
@@ -40,7 +40,7 @@ def families(ready: Sequence[Task], *, keep_samples: bool = False) -> list[list[
 def family_flops(family: Sequence[Task]) -> int:
     """FLOPs of sampling a family of evaluations, common steps once."""
     config, (source,) = family[0].config, family[0].sources
-    cost = model_cost(config, DATASETS[config.data.dataset].shape)
+    cost = model_cost(config, card_of(config.data).shape)
     return shared_sampling_flops(config, cost, [task.config.sampling for task in family], source.num_samples)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import MetricName
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.data.datasets import load_dataset
 from dfm_core.metrics.accumulator import Batch, Score
 from dfm_core.metrics.catalog import Output
@@ -96,7 +96,7 @@ class Finisher:
         for _, tensors in self._read(task, source):
             rows.append(tensors["lite0"]["block10"].double())
             labels.append(tensors["lite0"]["labels"])
-        num_classes = DATASETS[task.config.data.dataset].num_classes
+        num_classes = card_of(task.config.data).num_classes
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
         return _found(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
@@ -122,7 +122,7 @@ class Finisher:
         grid = GroupFiles(self._store, self._paths(task, source).grid)
         ((_, tensors),) = grid.read([Group(0, shown)])
         self._write_grid(task, SAMPLES_GRID, tensors["pixels"], tensors["labels"])
-        cost = model_cost(task.config, DATASETS[task.config.data.dataset].shape)
+        cost = model_cost(task.config, card_of(task.config.data).shape)
         costs = {
             "network_evaluations": spent.network_evaluations,
             "num_evaluations": float(num_evaluations(task.config)),
@@ -162,7 +162,7 @@ class Finisher:
         return checksum(name, buffer.getvalue())
 
     def _write_grid(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> None:
-        names = DATASETS[task.config.data.dataset].class_names
+        names = card_of(task.config.data).class_names
         picture = grid_png(pixels.numpy(), [names[int(label)] for label in labels[: len(pixels)]])
         self._store.write(TaskPaths(task.digest).result_file(name), picture)
 

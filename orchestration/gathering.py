@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.catalog import CLASS_SCORES, Output
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
@@ -34,7 +34,7 @@ class Gathered:
 
 def suite_of(task: Task, source: Source) -> MetricSuite:
     """What is computed of a source."""
-    num_classes = DATASETS[task.config.data.dataset].num_classes
+    num_classes = card_of(task.config.data).num_classes
     return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import EvaluationConfig
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.data.datasets import load_dataset, to_pixels
 from dfm_core.data.pixels import unsound_samples
 from dfm_core.flow.step_tree import StepTree
@@ -54,7 +54,7 @@ def generated_samples(
     config = tasks[0].config
     sampler = snapshots.load(tasks[0].snapshots, config.sampling.weights)
     paradigm = build_paradigm(config, sampler.decomposition, sampler.scale_std)
-    num_classes = DATASETS[config.data.dataset].num_classes
+    num_classes = card_of(config.data).num_classes
     tree = StepTree.of(config, [task.config.sampling for task in tasks])
     for indices in batches(group, batch_size):
         labels, shared, made = sample_labels(config.evaluation, indices, num_classes), SharedSteps(tree), 0

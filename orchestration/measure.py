@@ -60,7 +60,7 @@ def _write(measured: MeasuredImages, path: Path) -> None:
 
 def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
     # Imported late, so that --help is instant.
-    from dfm_core.data.catalog import DATASETS
+    from dfm_core.data.cards import card_of
     from orchestration.outside_images import open_images
     from orchestration.preflight import located, missing_inputs, open_store
     from orchestration.spec import load_sweep
@@ -72,7 +72,7 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)
-    found = open_images(images, DATASETS[config.data.dataset], allow_bad)
+    found = open_images(images, card_of(config.data), allow_bad)
     print(found.about)
     config = _of_images(config, found.count, labelled=found.labels is not None)
     store = open_store(spec.runtime.storage, writable=True)

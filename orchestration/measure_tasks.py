@@ -12,7 +12,7 @@ from typing import Any
 
 from dfm_core.compute import model_cost, sampling_flops
 from dfm_core.config import NUMERICS_VERSION, EvaluationConfig, ExperimentConfig, MetricName, as_plain
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.evaluation_rules import KEPT_REFERENCE_IMAGES
 from dfm_core.metrics.catalog import METRICS, Output, networks_of, references_of, settings_of, settings_text
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
@@ -72,7 +72,7 @@ class MeasuringFiles:
 
 def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files: MeasuringFiles) -> Task:
     """Moments of real images on one network, and features of some; or those of a file that somebody else made."""
-    data, card = config.data.dataset, DATASETS[config.data.dataset]
+    data, card = config.data.dataset, card_of(config.data)
     num_kept = min(card.num_reference_images, KEPT_REFERENCE_IMAGES)
     widths = FEATURE_NETWORKS[network].outputs.values()
     num_bytes = sum(width * (2 * width + num_kept) for width in widths) * _BYTES_PER_FEATURE
@@ -104,7 +104,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
 
 def probe_task(config: ExperimentConfig, files: MeasuringFiles) -> Task:
     """A linear probe of the classes, fitted on features of all training images."""
-    card = DATASETS[config.data.dataset]
+    card = card_of(config.data)
     payload = {
         "kind": "probe",
         "data": dataset_identity(config),
@@ -159,7 +159,7 @@ def floor_task(
     Training images stand against the reference images; what reads no reference is measured on the reference images,
     which the label probe has not seen. None if the data has no images apart, or the statistics are imported.
     """
-    card, evaluation = DATASETS[config.data.dataset], config.evaluation
+    card, evaluation = card_of(config.data), config.evaluation
     compared = tuple(m for m in asked(evaluation) if _has_images(METRICS[m].reference, references))
     alone = tuple(m for m in asked(evaluation) if METRICS[m].reference is None)
     if not card.held_out or not (compared or alone):
@@ -260,7 +260,7 @@ def evaluate_task(
         )
         for metric in metrics
     }
-    cost = model_cost(config, DATASETS[config.data.dataset].shape)
+    cost = model_cost(config, card_of(config.data).shape)
     return Task(
         "evaluate",
         digest_of(payload),

@@ -20,7 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from dfm_core.config import MetricName, as_plain
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import METRICS
 from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
 from orchestration.best_rows import BestRow, best_rows
@@ -129,7 +129,7 @@ def _evaluation(plan: Plan, best: BestRow) -> Task:
 
 
 def _signature(task: Task) -> ModelSignature:
-    card = DATASETS[task.config.data.dataset]
+    card = card_of(task.config.data)
     sides = card.shape.of_scale(card.shape.channels, card.resolution)
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),

@@ -16,7 +16,7 @@ from typing import Any
 
 from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import METRICS
 from orchestration.chains import Link, snapshots_at, training_chain
 from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task, sampling_payload
@@ -229,7 +229,7 @@ def submit_command(spec: SweepSpec) -> str:
 
 
 def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
-    card = DATASETS[task.config.data.dataset]
+    card = card_of(task.config.data)
     cost = model_cost(task.config, card.shape)
     details: dict[str, Any] = {}
     if task.kind == "train":
@@ -274,4 +274,4 @@ def _steps_spent(task: Task, tasks: Mapping[str, Task]) -> dict[str, int]:
 
 def _flops_until(task: Task, step: int) -> int:
     """Training FLOPs up to a step of a training."""
-    return training_flops(task.config, model_cost(task.config, DATASETS[task.config.data.dataset].shape), step)
+    return training_flops(task.config, model_cost(task.config, card_of(task.config.data).shape), step)

@@ -9,6 +9,7 @@ from typing import Any
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain
 from dfm_core.config_rules import broken_rules
+from dfm_core.data.cards import card_of
 from dfm_core.data.catalog import DATASETS
 from orchestration.budgets import Budget
 from orchestration.digests import digest_of
@@ -138,7 +139,7 @@ class PartSearch:
 
 def sampling_costs(config: ExperimentConfig) -> dict[str, int]:
     """Of `COSTS`, each for one evaluation."""
-    cost = model_cost(config, DATASETS[config.data.dataset].shape)
+    cost = model_cost(config, card_of(config.data).shape)
     return dict(
         zip(COSTS, (sampling_flops(config, cost, config.evaluation.num_samples), num_evaluations(config)), strict=True)
     )

@@ -12,7 +12,7 @@ from statistics import median
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from orchestration.search_config import Direction, PrunerConfig
 
 
@@ -22,7 +22,7 @@ def rung_steps(pruner: PrunerConfig, config: ExperimentConfig) -> tuple[int, ...
     if pruner.rungs_in == "images":
         per_step = config.training.batch_size
     elif pruner.rungs_in == "flops":
-        per_step = training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 1)
+        per_step = training_flops(config, model_cost(config, card_of(config.data).shape), 1)
     return tuple(math.ceil(rung / per_step) for rung in pruner.rungs)
 
 

@@ -17,7 +17,7 @@ from dfm_core.config import (
     MetricName,
     as_plain,
 )
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.features.weights import file_sha256
 from dfm_core.metrics.protocol import Protocol
@@ -110,7 +110,7 @@ def _fingerprint(path: Path | None) -> str:
 
 def dataset_identity(config: ExperimentConfig) -> dict[str, Any]:
     """Name, content and shape of the training images."""
-    card = DATASETS[config.data.dataset]
+    card = card_of(config.data)
     return {"dataset": config.data.dataset, "fingerprint": _fingerprint(card.path), "resolution": card.resolution}
 
 
@@ -201,7 +201,7 @@ def train_task(
     """One trajectory, at least up to `until_step`."""
     payload = train_payload(config, initial)
     inputs = (payload.get("pyramid"), initial[0] if initial else None)
-    card = DATASETS[config.data.dataset]
+    card = card_of(config.data)
     cost = model_cost(config, card.shape)
     per_state = cost.num_parameters * _BYTES_PER_VALUE
     return Task(

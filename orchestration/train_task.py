@@ -18,7 +18,7 @@ import torch
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.inheritance import inherit
@@ -121,7 +121,7 @@ class _TrainingWorker:
         self.started = time.monotonic()
         self.spent_before = Spent()
         self.last_progress = 0.0
-        self.shape = DATASETS[config.data.dataset].shape
+        self.shape = card_of(config.data).shape
         self.scale_std: tuple[float, ...] = ()
         self.pyramid: Mapping[str, torch.Tensor] | None = None
         self.rows: list[CurveRow] = []

@@ -1,0 +1,56 @@
+"""The data of an experiment: which samples, and in what form a model sees them. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Interval
+
+_MAX_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What a dataset's listing and an autoencoder's settings told: all that planning has to know beside the config."""
+
+    fingerprint: str
+    """Of the dataset's names, sizes and labels; of an embedded one, of its file."""
+    encoder: str
+    """Identity of the autoencoder with its weights."""
+    class_names: tuple[str, ...]
+    num_samples: int
+    """Of the training part, flips not counted, as far as it is known before its files are read."""
+    num_reference: int
+    """Real images that samples are measured against."""
+    reference_fingerprint: str
+    resolution: int
+    """Side of a latent, in positions."""
+    channels: int
+    """Of a latent."""
+    latent_frames: int | None = None
+    """None: images."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images or videos, and how their scales are normalised."""
+
+    dataset: str = "fashion_mnist"
+    """A name in `dfm_core.data.catalog.DATASETS`, or one under the sweep's `datasets:`."""
+    autoencoder: str = ""
+    """A name under the sweep's `autoencoders:` whose latents are trained on; empty: pixels."""
+    side: Annotated[int, Interval(ge=0, le=_MAX_SIDE)] = 0
+    """Of a dataset under `datasets:`: side in pixels that its files are cropped to."""
+    frames: Annotated[int, Interval(ge=0, le=10_000)] = 0
+    """Of a dataset of clips: frames taken of each; 0: the files are images."""
+    stride: Annotated[int, Interval(ge=1, le=1000)] = 1
+    """Between the frames that are taken of a clip."""
+    mirrored: bool = False
+    """Train on the horizontal flip of each sample too, encoded for itself."""
+    window_shards: Annotated[int, Ge(1)] = 256
+    """Shards of latents whose samples are shuffled together; all, if there are no more (numerics of the order)."""
+    standardize: bool = False
+    """Divide every scale by its standard deviation on the training data before noising (numerics: optional)."""
+    described: DataDescription | None = None
+    """Found when a sweep is read, never given; None: the dataset is trained on as it is embedded."""
