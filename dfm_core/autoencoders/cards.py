@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dfm_core.data.catalog import DataShape
 
@@ -45,4 +47,36 @@ AUTOENCODERS: dict[str, AutoencoderCard] = {
     "flux": AutoencoderCard(channels=16, spatial_factor=8),
     "cogvideox": AutoencoderCard(channels=16, spatial_factor=8, temporal_factor=4),
 }
-"""`flux`: diffusers' `AutoencoderKL`; `cogvideox`: `AutoencoderKLCogVideoX`."""
+"""`flux`: diffusers' `AutoencoderKL`; `cogvideox`: `AutoencoderKLCogVideoX`. Files of other shapes are refused."""
+
+ANY_KL = "kl"
+"""An `AutoencoderKL` of any size, whose card its files give."""
+
+AUTOENCODER_KINDS = (*AUTOENCODERS, ANY_KL)
+
+
+def autoencoder_card(kind: str, settings: Mapping[str, Any] | None = None) -> AutoencoderCard:
+    """Args: kind: one of `AUTOENCODER_KINDS`. settings: the content of `config.json`, which only `kl` needs.
+
+    Raises: ValueError if that is needed and does not say it.
+    """
+    if kind != ANY_KL:
+        return AUTOENCODERS[kind]
+    if settings is None:
+        raise ValueError(f"{kind}: its shapes are in its config.json, which was not given")
+    return card_from_settings(settings)
+
+
+def card_from_settings(settings: Mapping[str, Any]) -> AutoencoderCard:
+    """The card of a network of diffusers, which halves after every block but the last.
+
+    Raises: ValueError if they do not say it.
+    """
+    try:
+        channels, blocks = settings["latent_channels"], settings["block_out_channels"]
+    except KeyError as missing:
+        raise ValueError(f"the settings of the autoencoder have no {missing}") from None
+    frames = settings.get("temporal_compression_ratio")
+    if type(channels) is not int or channels < 1 or not isinstance(blocks, list | tuple) or not blocks:
+        raise ValueError(f"latent_channels {channels!r} and block_out_channels {blocks!r} give no latents")
+    return AutoencoderCard(channels, 2 ** (len(blocks) - 1), None if frames is None else int(frames))

@@ -1,4 +1,4 @@
-"""FLUX's and CogVideoX's autoencoders: diffusers' classes behind the contract."""
+"""FLUX's, CogVideoX's and smaller autoencoders: diffusers' classes behind the contract."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from dfm_core.autoencoders.base import Posterior, check_pixels_fit
-from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard
+from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, card_from_settings
 from dfm_core.autoencoders.files import identity_of, load_weights, read_config
+
+_COLOURS = 3
 
 
 class DiffusersAutoencoder:
     """`Autoencoder` around a network of diffusers. Gradients flow through both ways, for fine-tuning."""
 
-    def __init__(self, card: AutoencoderCard, network: Any, identity: str) -> None:
-        """Raises: ValueError if the network makes other latents than the card says."""
-        self.card, self.network, self.identity = card, network, identity
+    def __init__(self, kind: str, network: Any, identity: str) -> None:
+        """Raises: ValueError if the network makes other latents than its kind, or of other pixels than colours."""
         settings = network.config
+        self.network, self.identity = network, identity
+        self.card: AutoencoderCard = card_from_settings(settings)
         self.scale, self.shift = float(settings.scaling_factor), float(settings.shift_factor or 0.0)
-        own = AutoencoderCard(
-            channels=settings.latent_channels,
-            spatial_factor=2 ** (len(settings.block_out_channels) - 1),
-            temporal_factor=None if card.temporal_factor is None else int(settings.temporal_compression_ratio),
-        )
-        if own != card:
-            raise ValueError(f"{identity}: makes other latents ({own}) than needed ({card})")
+        wanted = self.card if kind == ANY_KL else AUTOENCODERS[kind]
+        if self.card != wanted:
+            raise ValueError(f"{identity}: makes other latents ({self.card}) than needed ({wanted})")
         if not self.scale > 0.0:
             raise ValueError(f"{identity}: its scaling_factor is {self.scale}, not above 0")
+        if (settings.in_channels, settings.out_channels) != (_COLOURS, _COLOURS):
+            found = f"{settings.in_channels} and makes {settings.out_channels}"
+            raise ValueError(f"{identity}: takes pixels of {found} channels, needed are {_COLOURS}; repeat grey ones")
 
     def encode(self, pixels: Tensor) -> Posterior:
         check_pixels_fit(self.card, pixels)
@@ -55,6 +57,13 @@ def load_cogvideox(folder: Path) -> DiffusersAutoencoder:
     return _loaded("cogvideox", AutoencoderKLCogVideoX, folder)
 
 
+def load_kl(folder: Path) -> DiffusersAutoencoder:
+    """An `AutoencoderKL` of any size, such as a small one that was trained here. Raises: ValueError."""
+    from diffusers import AutoencoderKL
+
+    return _loaded(ANY_KL, AutoencoderKL, folder)
+
+
 def _loaded(kind: str, network_class: Any, folder: Path) -> DiffusersAutoencoder:
     config = read_config(folder, network_class.__name__)
     try:
@@ -63,4 +72,4 @@ def _loaded(kind: str, network_class: Any, folder: Path) -> DiffusersAutoencoder
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"{folder}: its settings make no {network_class.__name__} ({error})") from None
     load_weights(network, folder)
-    return DiffusersAutoencoder(AUTOENCODERS[kind], network.eval(), identity_of(kind, folder))
+    return DiffusersAutoencoder(kind, network.eval(), identity_of(kind, folder))

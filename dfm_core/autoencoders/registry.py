@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.autoencoders.cards import AUTOENCODERS
-from dfm_core.autoencoders.diffusers_vae import load_cogvideox, load_flux
+from dfm_core.autoencoders.cards import AUTOENCODER_KINDS
+from dfm_core.autoencoders.diffusers_vae import load_cogvideox, load_flux, load_kl
 from dfm_core.autoencoders.pixels import Pixels
 
 LOADERS: dict[str, Callable[[Path], Autoencoder]] = {
     "pixels": lambda _: Pixels(),
     "flux": load_flux,
     "cogvideox": load_cogvideox,
+    "kl": load_kl,
 }
 """Name -> what makes it from a folder with its files."""
-assert set(LOADERS) == set(AUTOENCODERS), "every autoencoder has a card and a loader"
+assert set(LOADERS) == set(AUTOENCODER_KINDS), "every autoencoder has a card and a loader"
 
 
 def load_autoencoder(name: str, folder: Path) -> Autoencoder:

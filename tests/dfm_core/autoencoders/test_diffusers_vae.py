@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfm_core.autoencoders.cards import AUTOENCODERS
+from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
 from dfm_core.autoencoders.files import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.data.datasets import to_pixels
-from tests.dfm_core.autoencoders.tiny import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux
+from tests.dfm_core.autoencoders.tiny import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux, save_kl
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,39 @@ def test_settings_of_another_network_are_refused(folder: Path, settings: dict[st
 def test_an_autoencoder_of_other_latents_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"makes other latents \(AutoencoderCard\(channels=4"):
         load_autoencoder("flux", save_flux(tmp_path, latent_channels=4))
+
+
+def test_a_small_autoencoder_has_the_card_that_its_files_say(tmp_path: Path) -> None:
+    own, settings = load_autoencoder("kl", save_kl(tmp_path)), json.loads((tmp_path / CONFIG).read_text())
+    assert own.card == autoencoder_card("kl", settings) == AutoencoderCard(channels=4, spatial_factor=4)
+    assert autoencoder_card("flux", settings) == AUTOENCODERS["flux"]
+    with pytest.raises(ValueError, match=r"makes other latents \(AutoencoderCard\(channels=4, spatial_factor=4"):
+        load_autoencoder("flux", tmp_path)
+
+
+def test_the_card_of_a_video_autoencoder_can_be_read_too(tmp_path: Path) -> None:
+    save_cogvideox(tmp_path)
+    assert card_from_settings(json.loads((tmp_path / CONFIG).read_text())) == AUTOENCODERS["cogvideox"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (None, "its shapes are in its config.json, which was not given"),
+        ({"latent_channels": 4}, "have no 'block_out_channels'"),
+        ({"latent_channels": "4", "block_out_channels": [4]}, "latent_channels '4' and .* give no latents"),
+        ({"latent_channels": 4, "block_out_channels": []}, "block_out_channels .. give no latents"),
+    ],
+)
+def test_settings_that_give_no_card_are_told(settings: dict[str, object] | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        autoencoder_card("kl", settings)
+
+
+@pytest.mark.parametrize("channels", [{"in_channels": 1}, {"out_channels": 1}])
+def test_an_autoencoder_of_grey_pixels_is_refused(tmp_path: Path, channels: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="channels, needed are 3; repeat grey ones"):
+        load_autoencoder("kl", save_kl(tmp_path, **channels))
 
 
 def test_files_that_are_missing_or_damaged_are_told(folder: Path, tmp_path: Path) -> None:

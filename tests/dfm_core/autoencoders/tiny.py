@@ -41,8 +41,19 @@ def save_cogvideox(folder: Path, **settings: object) -> Path:
     return folder
 
 
+def save_kl(folder: Path, **settings: object) -> Path:
+    """Two halvings and 4 channels."""
+    sizes: dict[str, object] = {
+        "block_out_channels": (4, 4, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "latent_channels": 4,
+    }
+    return save_flux(folder, **{**sizes, **settings})
+
+
 def save_pixels(folder: Path) -> Path:
     return folder
 
 
-SAVERS = {"pixels": save_pixels, "flux": save_flux, "cogvideox": save_cogvideox}
+SAVERS = {"pixels": save_pixels, "flux": save_flux, "cogvideox": save_cogvideox, "kl": save_kl}
