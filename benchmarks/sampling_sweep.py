@@ -38,11 +38,12 @@ from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.moments import Moments
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
+from orchestration.calls import JobContext
 from orchestration.display import make_console
 from orchestration.evaluator import Evaluator
 from orchestration.generation import sample_labels
 from orchestration.given_files import FileCache
-from orchestration.jobs import JobContext, job_of, run_job
+from orchestration.jobs import job_of, run_job
 from orchestration.layout import TaskPaths
 from orchestration.loaded import Loaded
 from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task

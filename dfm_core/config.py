@@ -394,13 +394,15 @@ def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}; it was written by another version")
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in data.items():
-        hint: Any = next((part for part in get_args(hints[name]) if is_dataclass(part)), hints[name])
-        if is_dataclass(hint) and value is not None:
-            values[name] = from_plain(hint, value)
-        elif get_origin(hint) is Literal and value not in get_args(hint):
-            raise ValueError(f"{kind.__name__}.{name} {value!r} is none of {', '.join(map(str, get_args(hint)))}")
+        section = next((part for part in (hints[name], *get_args(hints[name])) if is_dataclass(part)), None)
+        if isinstance(section, type) and value is not None:
+            values[name] = from_plain(section, value)
+        elif get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            raise ValueError(
+                f"{kind.__name__}.{name} {value!r} is none of {', '.join(map(str, get_args(hints[name])))}"
+            )
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

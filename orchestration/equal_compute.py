@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import find_card
 from orchestration.budgets import Budget, ComputeConfig
 from orchestration.chains import flops_per_step, spent_flops, training_chain, whole_flops
 from orchestration.composition import Source
@@ -48,7 +48,7 @@ def find_budget(
         message = f"{given!r} is neither a number of FLOPs nor the label of a row{nearest(given, labels)}"
         return None, [*problems, Problem(source.locate("compute.budget"), message)]
     configs = [config for config, _ in (row_config(common, row) for row in named)]
-    whole = [config for config in configs if config is not None and config.data.dataset in DATASETS]
+    whole = [config for config in configs if config is not None and find_card(config.data) is not None]
     if len(whole) < len(configs) or not common.whole or any(map(broken_rules, whole)):
         return None, problems
     flops = {whole_flops(config) for config in whole}

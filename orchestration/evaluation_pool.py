@@ -12,9 +12,10 @@ import ray
 from ray.exceptions import ObjectLostError, RayError, RayTaskError, TaskCancelledError
 
 from orchestration.board import find_board
+from orchestration.calls import Call, Job, JobContext, Reports
 from orchestration.evaluator import Evaluator
 from orchestration.feature_store import LostFeaturesError
-from orchestration.jobs import Call, Job, JobContext, Reports, job_of
+from orchestration.jobs import job_of
 from orchestration.runtime import RuntimeConfig
 from orchestration.storage import Store
 from orchestration.tasks import Task
@@ -300,6 +301,8 @@ def total_units(task: Task) -> int:
         return task.until_step
     if task.kind == "pyramid":
         return task.config.decomposition.fit.steps
+    if task.kind == "encode":
+        return task.num_samples
     return max(1, sum(source.num_samples for source in task.sources))
 
 

@@ -15,6 +15,7 @@ import torch
 
 from orchestration.board import find_board
 from orchestration.collecting import Collected
+from orchestration.encoding import Encoder, Part, PartReport
 from orchestration.feature_store import Group
 from orchestration.finishing import Finisher
 from orchestration.gathering import Gathered, gather_groups, merge_gathered
@@ -53,11 +54,12 @@ class Evaluator:
         self._snapshots = SnapshotLoader(self._store, self._device)
         self._loaded = Loaded(
             self._store,
-            runtime.networks,
+            runtime,
             self._device,
             FileCache(storage=StorageConfig(store_root, dict(store_options))),
         )
         self._outside = outside
+        self._encoder = Encoder(self._store, runtime, self._device, self._loaded.autoencoder)
         self._keeps, self._references = workers.keep_features, runtime.references
         self._finisher = Finisher(self._store, self._loaded, self._device, keep_features=self._keeps)
 
@@ -110,6 +112,20 @@ class Evaluator:
         dataset, network = task.config.data.dataset, task.payload["network"]
         self._finisher.import_reference(task, self._references[dataset][network])
 
+    def num_parts(self, task: Task) -> int:
+        """Shards that an encoding makes. Raises: ValueError if its dataset is not the planned one."""
+        return self._encoder.num_parts(task)
+
+    def encode(self, task: Task, part: Part) -> PartReport:
+        """A shard of latents into the store. Raises: as `Encoder.encode`."""
+        report = self._encoder.encode(task, part, self._batch_size)
+        self._reached(task, task.num_samples // part.num_parts, f"part {part.number}")
+        return report
+
+    def finish_encoding(self, task: Task, num_parts: int, seconds: float, spent: float) -> None:
+        """The store of latents and its record. Raises: as `Encoder.finish`."""
+        self._encoder.finish(task, num_parts, seconds, spent)
+
     def fit_pyramid(self, task: Task) -> None:
         """Makes the weights of a learned decomposition."""
         make_pyramid(self._store, task.digest, task.config, lambda steps: self._reached(task, steps))
@@ -127,10 +143,11 @@ class Evaluator:
             assert self._outside is not None, "images from outside are measured where they are"
             return self._outside(work.group, self._batch_size)
         if first.source.split:
-            dataset = first.task.config.data.dataset
-            return real_samples(dataset, first.source.split, work.group, self._batch_size)
+            real = self._loaded.real(first.task.config.data, first.source.split)
+            return real_samples(real, work.group, self._batch_size)
         tasks = [wanted.task for wanted in work.wanted]
-        return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device)
+        decode = self._loaded.decoder(first.task.config.data)
+        return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode)
 
 
 def _part(source: Source, group: Group) -> str:

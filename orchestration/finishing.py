@@ -16,7 +16,6 @@ from torch import Tensor
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import MetricName
 from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import load_dataset
 from dfm_core.metrics.accumulator import Batch, Score
 from dfm_core.metrics.catalog import Output
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
@@ -83,11 +82,12 @@ class Finisher:
         write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, about=about))
 
     def _reference(self, task: Task, gathered: Sequence[Gathered]) -> TaskResult:
-        ((one,), dataset) = gathered, task.config.data.dataset
+        (one,) = gathered
         assert one.reference is not None, "a reference gathers its moments"
         about = self._write_arrays(task, REFERENCE_FILE, one.reference.compute().arrays())
-        images = load_dataset(dataset, "reference")
-        self._write_grid(task, REAL_GRID, images.pixels[:GRID_IMAGES], images.labels)
+        (source,) = task.sources
+        real = self._loaded.real(task.config.data, source.split)
+        self._write_grid(task, REAL_GRID, *real.read(range(min(GRID_IMAGES, source.num_samples))))
         return _found(task, {}, (REAL_GRID,), about)
 
     def _probe(self, task: Task) -> TaskResult:

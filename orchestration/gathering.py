@@ -114,6 +114,6 @@ def _batch(
     if output.name == CLASS_SCORES:
         targets = labels
     elif output.network == "clip":
-        captions = loaded.captions(task.config.data.dataset, task.config.evaluation.caption)
+        captions = loaded.captions(task.config.data, task.config.evaluation.caption)
         targets = captions[labels]
     return Batch(torch.arange(group.begin, group.end), output_rows(loaded, task, output, tensors), targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dfm_core.config import EvaluationConfig
 from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import load_dataset, to_pixels
 from dfm_core.data.pixels import unsound_samples
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.paradigms import build_paradigm
@@ -18,6 +17,7 @@ from dfm_core.paradigms.points import sample_points
 from dfm_core.paradigms.shared_steps import SharedSteps
 from dfm_core.seeding import sample_generator
 from orchestration.feature_store import Group
+from orchestration.real_samples import RealSamples
 from orchestration.snapshots import SnapshotLoader
 from orchestration.tasks import Task
 
@@ -39,18 +39,25 @@ class Made:
     """Per image, made since the last batch was given; guidance counts twice."""
 
 
-def real_samples(dataset: str, split: str, group: Group, batch_size: int) -> Iterator[Made]:
-    """The real images of a split."""
-    images = load_dataset(dataset, split)
+def real_samples(real: RealSamples, group: Group, batch_size: int) -> Iterator[Made]:
+    """The real images or videos of a split."""
     for indices in batches(group, batch_size):
-        rows = slice(indices.start, indices.stop)
-        yield Made(0, indices, images.labels[rows], images.pixels[rows])
+        pixels, labels = real.read(indices)
+        yield Made(0, indices, labels, pixels)
 
 
 def generated_samples(
-    tasks: Sequence[Task], group: Group, batch_size: int, snapshots: SnapshotLoader, device: torch.device
+    tasks: Sequence[Task],
+    group: Group,
+    batch_size: int,
+    snapshots: SnapshotLoader,
+    device: torch.device,
+    decode: Callable[[Tensor], Tensor],
 ) -> Iterator[Made]:
-    """The samples of all points of a family: one snapshot, seed and choice of labels, several sampling settings."""
+    """The samples of all points of a family: one snapshot, seed and choice of labels, several sampling settings.
+
+    Args: decode: what a model makes into 8-bit pixels; finite values.
+    """
     config = tasks[0].config
     sampler = snapshots.load(tasks[0].snapshots, config.sampling.weights)
     paradigm = build_paradigm(config, sampler.decomposition, sampler.scale_std)
@@ -62,7 +69,7 @@ def generated_samples(
         for point, sampled in sample_points(paradigm, sampler.model, labels.to(device), indices, seed, shared):
             evaluations, made = shared.num_evaluations - made, shared.num_evaluations
             unsound = tuple(indices[position] for position in unsound_samples(sampled.images))
-            pixels = None if unsound else to_pixels(sampled.images).cpu()
+            pixels = None if unsound else decode(sampled.images).cpu()
             yield Made(point, indices, labels, pixels, unsound, evaluations)
 
 

@@ -6,16 +6,17 @@ with Ray as references, which later calls are given; only reports of groups come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from orchestration.calls import Call, Job, JobContext
+from orchestration.encode_job import encode_job
 from orchestration.feature_store import Group, GroupFiles, groups_of
 from orchestration.gathering import source_files
 from orchestration.grids import GRID_IMAGES
 from orchestration.group_work import GroupReport, GroupWork, Spent, Wanted
 from orchestration.layout import FeaturePaths
-from orchestration.storage import Store
 from orchestration.tasks import Source, Task
 
 _LEAF_GROUPS, _MOST_LEAVES = 8, 8
@@ -26,44 +27,13 @@ _CONCLUDED_AT_ONCE = 4
 """Tasks of a family whose sums are with Ray at the same time."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of an evaluator."""
-
-    method: str
-    arguments: tuple[Any, ...]
-    large: bool = False
-    """The method answers (None, result) and the result stays with Ray: the job is sent a reference to it."""
-    key: str = ""
-    """Calls of equal keys are made once at a time; "": it has no twin."""
-
-
-Job = Generator[list[Call], list[Any], None]
-Reports = list[tuple[GroupWork, GroupReport]]
-
-
-@dataclass(frozen=True)
-class JobContext:
-    """What jobs need of the driver."""
-
-    store: Store
-    keep_features: bool
-    keep_samples: bool
-    clock: Callable[[], float]
-    """Seconds since the job was submitted."""
-    reached: Callable[[Task, int, str], None]
-    """Progress: (task, units, part)."""
-    failed: Callable[[Task, str], None]
-    """A task ends with this reason; the others of its family go on."""
-    reports: Reports = field(default_factory=list)
-    """Of all attempts at the job, which adds its own."""
-
-
 def job_of(tasks: Sequence[Task], context: JobContext) -> Job:
     """The job of a task, or of a family of evaluate tasks on one snapshot."""
     (first, *_) = tasks
     if first.kind == "pyramid":
         return _single("fit_pyramid", first)
+    if first.kind == "encode":
+        return encode_job(first, context)
     if not first.sources:
         return _single("import_reference", first)
     return _measure(list(tasks), context)

@@ -7,6 +7,8 @@ from pathlib import Path
 from dfm_core.data.latent_manifest import MANIFEST, LatentManifest, read_manifest
 from dfm_core.data.latents import LatentDataset
 from dfm_core.data.shard_cache import ShardCache
+from orchestration.given_files import default_cache_directory
+from orchestration.runtime import WorkersConfig
 from orchestration.storage import FileEntry, Store
 
 
@@ -25,6 +27,11 @@ class StoreShards:
 
     def fetch(self, name: str, scratch: Path, num_bytes: int) -> Path:
         return self._store.fetch(f"{self._directory}/{name}", scratch, num_bytes)
+
+
+def latent_cache(workers: WorkersConfig) -> ShardCache:
+    """This machine's, which all its processes share."""
+    return ShardCache(default_cache_directory() / "latents", int(workers.latent_cache_gb * 1e9))
 
 
 def open_latents(store: Store, directory: str, cache: ShardCache) -> LatentDataset:

@@ -154,7 +154,7 @@ class Launcher:
         """Reference tasks first: they need no training, and try the feature network before hours are spent."""
         if self._pool is not None and not self._pool.wants_work:
             return
-        ready = self._ready(("reference", "probe", "floor", "pyramid", "evaluate"))
+        ready = self._ready(("encode", "reference", "probe", "floor", "pyramid", "evaluate"))
         trainings_wait = bool(self._trainings) or bool(self._ready(("train",)))
         if not self._together and trainings_wait:
             # The machine is too small for both: references, then all trainings, then all evaluations.

@@ -12,6 +12,7 @@ PLANS = "plans"
 RESULTS = "results"
 SNAPSHOTS = "snapshots"
 FEATURES = "features"
+LATENTS = "latents"
 STATUS = "status"
 TRAIN_RUNS = "ray-train"
 """What Ray Train writes of its own, while it runs."""
@@ -29,6 +30,15 @@ class TaskPaths(NamedTuple):
 
     def result_file(self, name: str) -> str:
         return f"{RESULTS}/{self.digest}/{name}"
+
+    @property
+    def latents(self) -> str:
+        """The shards that an encoding makes, and their manifest when all are there."""
+        return f"{LATENTS}/{self.digest}"
+
+    def shard_card(self, number: int) -> str:
+        """What is known of a shard; written after it, so that an encoding goes on where it was cut off."""
+        return f"{LATENTS}/{self.digest}/cards/{number:05d}.json"
 
     @property
     def checkpoints(self) -> str:

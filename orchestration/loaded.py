@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.data.catalog import DATASETS
+from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.config import DataConfig
+from dfm_core.data.cards import card_of
+from dfm_core.data.datasets import to_pixels
 from dfm_core.metrics.catalog import Output
 from dfm_core.metrics.features.base import FeatureNetwork
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
@@ -19,9 +22,13 @@ from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.probe import LinearProbe
 from dfm_core.metrics.reference import Reference
+from orchestration.autoencoder_files import load_named
+from orchestration.data_identity import is_embedded, pixels_digest
 from orchestration.given_files import FileCache, given_files
+from orchestration.latent_store import latent_cache
+from orchestration.real_samples import RealSamples, open_real
 from orchestration.results import read_checked
-from orchestration.runtime import FileConfig
+from orchestration.runtime import FileConfig, RuntimeConfig
 from orchestration.storage import Store
 
 REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
@@ -30,10 +37,11 @@ REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
 class Loaded:
     """Everything is loaded at its first use and stays: what a sweep measures with is the same in all its tasks."""
 
-    def __init__(
-        self, store: Store, networks: Mapping[str, Mapping[str, FileConfig]], device: torch.device, cache: FileCache
-    ) -> None:
-        self._store, self._files, self._device, self._cache = store, networks, device, cache
+    def __init__(self, store: Store, runtime: RuntimeConfig, device: torch.device, cache: FileCache) -> None:
+        self._store, self._files, self._device, self._cache = store, runtime.networks, device, cache
+        self._runtime = runtime
+        self._autoencoders: dict[str, Autoencoder] = {}
+        self._real: dict[tuple[str, str, str], RealSamples] = {}
         self._networks: dict[FeatureNetworkName, FeatureNetwork] = {}
         self._references: dict[str, Reference] = {}
         self._probes: dict[str, LinearProbe] = {}
@@ -79,12 +87,42 @@ class Loaded:
             raise ValueError(f"{file.path}: expected sha256 {file.sha256.lower()}, found {found}")
         return content
 
-    def captions(self, dataset: str, template: str) -> Tensor:
+    def autoencoder(self, name: str) -> Autoencoder:
+        """By its name in the sweep, on the device; "": pixels.
+
+        Raises: ValueError, FileNotFoundError if its files are not what they should be; what the storage does.
+        """
+        if name not in self._autoencoders:
+            self._autoencoders[name] = load_named(name, self._runtime, self._device)
+        return self._autoencoders[name]
+
+    def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
+        """What a model of such data makes into 8-bit pixels, of as many channels as the real images have."""
+        if not data.autoencoder:
+            return to_pixels
+        autoencoder, grey = self.autoencoder(data.autoencoder), is_embedded(data)
+
+        @torch.no_grad()
+        def decode(latents: Tensor) -> Tensor:
+            pixels = autoencoder.decode(latents).clamp(-1.0, 1.0)  # a decoder may go a little beyond
+            return to_pixels(pixels.mean(1, keepdim=True) if grey else pixels)
+
+        return decode
+
+    def real(self, data: DataConfig, split: str) -> RealSamples:
+        """The real images or videos of a split. Raises: as `open_real`."""
+        key = (data.dataset, split, pixels_digest(data))
+        if key not in self._real:
+            self._real[key] = open_real(data, split, self._store, latent_cache(self._runtime.workers))
+        return self._real[key]
+
+    def captions(self, data: DataConfig, template: str) -> Tensor:
         """CLIP's features of the captions of all classes, [K, D]."""
+        dataset = data.dataset
         if (dataset, template) not in self._captions:
             clip = self.network("clip")
             assert isinstance(clip, ClipNetwork), "captions are CLIP's"
-            names = DATASETS[dataset].class_names
+            names = card_of(data).class_names
             self._captions[dataset, template] = clip.text([template.replace("{}", name) for name in names]).cpu()
         return self._captions[dataset, template]
 

@@ -17,9 +17,10 @@ from dfm_core.evaluation_rules import KEPT_REFERENCE_IMAGES
 from dfm_core.metrics.catalog import METRICS, Output, networks_of, references_of, settings_of, settings_text
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.protocol import Protocol
+from orchestration.data_identity import pixels_digest, real_identity
 from orchestration.digests import digest_of
 from orchestration.runtime import IMPORTABLE_STATISTICS, FileConfig
-from orchestration.tasks import OUTSIDE, SnapshotRef, Source, Task, dataset_identity
+from orchestration.tasks import OUTSIDE, SnapshotRef, Source, Task
 
 PROBE_NETWORK: FeatureNetworkName = "lite0"
 IMPORTED_OUTPUTS: dict[FeatureNetworkName, Output] = {
@@ -79,7 +80,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
     imported = files.imported(data, network)
     payload = {
         "kind": "reference",
-        "data": dataset_identity(config) if imported is None else data,
+        "data": real_identity(config.data) if imported is None else data,
         **files.identity(network),
         "numerics": NUMERICS_VERSION,
     }
@@ -94,7 +95,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
         digest_of(payload),
         f"{data} on {network}, {card.num_reference_images:,} images",
         payload,
-        (),
+        tuple(filter(None, [pixels_digest(config.data)])),
         config,
         flops=0,
         num_bytes=num_bytes,
@@ -107,7 +108,7 @@ def probe_task(config: ExperimentConfig, files: MeasuringFiles) -> Task:
     card = card_of(config.data)
     payload = {
         "kind": "probe",
-        "data": dataset_identity(config),
+        "data": real_identity(config.data),
         **files.identity(PROBE_NETWORK),
         "numerics": NUMERICS_VERSION,
     }
@@ -181,7 +182,7 @@ def floor_task(
     counts = {source.split: source.num_samples for source in sources}
     payload = {
         "kind": "floor",
-        "data": dataset_identity(config),
+        "data": real_identity(config.data),
         "num_images": counts,
         "references": used,
         "probe": probe_digest,
@@ -345,7 +346,7 @@ def real_source(
     metrics: tuple[MetricName, ...] = (),
 ) -> Source:
     """The first images of a split."""
-    payload = {"kind": "real", "data": dataset_identity(config), "split": split, "numerics": NUMERICS_VERSION}
+    payload = {"kind": "real", "data": real_identity(config.data), "split": split, "numerics": NUMERICS_VERSION}
     return Source(digest_of(payload), num_images, networks, split, metrics)
 
 

@@ -13,10 +13,11 @@ import torch
 from tqdm import tqdm
 
 from dfm_core.config import ExperimentConfig
+from orchestration.calls import JobContext
 from orchestration.evaluator import Evaluator
 from orchestration.feature_store import GROUP_IMAGES, Group, LostFeaturesError
 from orchestration.generation import Made, batches
-from orchestration.jobs import JobContext, job_of, run_job
+from orchestration.jobs import job_of, run_job
 from orchestration.measure_tasks import Measures, MeasuringFiles, images_task
 from orchestration.outside_images import OutsideImages
 from orchestration.problems import UserError

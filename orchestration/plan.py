@@ -19,6 +19,7 @@ from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import METRICS
 from orchestration.chains import Link, snapshots_at, training_chain
+from orchestration.encode_tasks import latents_task, pixels_task
 from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task, sampling_payload
 from orchestration.published_keys import PublishedPart
 from orchestration.rows import PartSpec, RowSpec
@@ -78,6 +79,8 @@ def make_plan(spec: SweepSpec) -> Plan:
     files = MeasuringFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
     for part, row, config in _cells(spec):
+        if (latents := latents_task(config)) is not None:
+            inputs.setdefault(latents.digest, latents)
         chain = training_chain(config)
         for link in chain:
             trainings[link.digest].append((_training_title(row, link), link))
@@ -87,6 +90,9 @@ def make_plan(spec: SweepSpec) -> Plan:
         held_against = (config.data, config.evaluation)
         if held_against not in known:  # thousands of rows share them
             known[held_against] = Measures.of(config, files)
+            real = pixels_task(config)
+            if real is not None and any(real.digest in task.inputs for task in known[held_against].tasks):
+                inputs[real.digest] = real
             inputs |= {task.digest: inputs.get(task.digest, task) for task in known[held_against].tasks}
         ids = []
         for step in config.evaluation_steps:
@@ -115,6 +121,7 @@ def _used_by(trials: list[Trial], tasks: Mapping[str, Task]) -> dict[str, list[s
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
         own = {*trial.trains, *(digest for _, digest in trial.evaluations), *(tasks[d].pyramid for d in trial.trains)}
+        own |= {tasks[d].latents for d in trial.trains}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}

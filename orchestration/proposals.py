@@ -9,9 +9,9 @@ from typing import Any
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain
 from dfm_core.config_rules import broken_rules
-from dfm_core.data.cards import card_of
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of, find_card
 from orchestration.budgets import Budget
+from orchestration.data_identity import training_identity
 from orchestration.digests import digest_of
 from orchestration.equal_compute import TOLERANCE, compute_spread
 from orchestration.problems import Problem
@@ -20,7 +20,6 @@ from orchestration.rungs import rung_steps
 from orchestration.runtime import RuntimeConfig
 from orchestration.search_config import COSTS, SearchSpec
 from orchestration.search_trials import SearchTrial, best_first
-from orchestration.tasks import dataset_identity
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PartSearch:
             "pruner": as_plain(config.pruner),
             "inner": None if self.spec.inner is None else self._inner_about(self.spec.inner),
             "base": as_plain(self.base),
-            "data": dataset_identity(self.base),
+            "data": training_identity(self.base.data),
             "files": [
                 {key: [[r, f.sha256] for r, f in sorted(fs.items())] for key, fs in kind.items()} for kind in files
             ],
@@ -163,7 +162,7 @@ def part_searches(
         for parameter in part.search.all_parameters:
             problems.extend(_end_problems(common, part, budget, parameter.key, parameter.ends))
         base, _ = row_config(common, ("", dict(part.settings), where))
-        if base is not None and base.data.dataset in DATASETS:
+        if base is not None and find_card(base.data) is not None:
             problems.extend(_unmeasured(part.search, base, where))
             if runtime is not None:
                 own = (part.name, part.search, common, part.settings, where, runtime, base, budget, allow_unequal)

@@ -11,9 +11,11 @@ from typing import Any
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
+from dfm_core.data.cards import find_card
 from dfm_core.data.catalog import DATASETS
 from orchestration.budgets import Budget
 from orchestration.composition import Source, flatten, set_dotted
+from orchestration.describing import Describer
 from orchestration.problems import Problem, nearest
 from orchestration.published_keys import PublishedPart
 from orchestration.search_config import SearchSpec, read_search
@@ -73,6 +75,8 @@ class Common:
     whole: bool
     """Nothing in `data` is wrong, so that rules which span fields can be trusted."""
     seeds: tuple[int, ...]
+    describer: Describer = field(default_factory=lambda: Describer(None))
+    """Finds what has to be known of the user's data."""
 
 
 def declared_parts(source: Source, num_seeds: int) -> tuple[list[DeclaredPart], list[Problem]]:
@@ -179,8 +183,16 @@ def row_config(common: Common, row: DeclaredRow) -> tuple[ExperimentConfig | Non
         set_dotted(data, dotted, value)
     if "seed" in data:
         return None, [Problem(f"{where}.seed", "seeds are given once for the sweep, as `seeds: [0, 1, ...]`")]
+    section = data.get("data")
+    if isinstance(section, Mapping) and "described" in section:
+        return None, [Problem(_place(common, row, "data.described"), "is found when a sweep is read, never given")]
     checked = validate(ExperimentConfig, data, lambda key: _place(common, row, key))
-    return checked.config, list(checked.problems)
+    if checked.config is None:
+        return None, list(checked.problems)
+    described, problems = common.describer.described(checked.config.data)
+    if problems:
+        return None, [Problem(_place(common, row, key), message) for key, message in problems]
+    return replace(checked.config, data=described), []
 
 
 def resolve_part(common: Common, part: DeclaredPart, budget: Budget | None) -> tuple[PartSpec, list[Problem]]:
@@ -199,9 +211,8 @@ def resolve_row(common: Common, row: DeclaredRow, budget: Budget | None) -> tupl
     if config is None or not common.whole:
         return None, problems
     label, settings, _ = row
-    unknown = _dataset_problems(config.data.dataset, _place(common, row, "data.dataset"))
-    if unknown:
-        return None, unknown
+    if find_card(config.data) is None:
+        return None, [_unknown_dataset(config.data.dataset, _place(common, row, "data.dataset"))]
     # The steps that a budget gives are held to the rules, not those that it replaces.
     broken = [rule for rule in broken_rules(config) if budget is None or rule[0] != "evaluation.at_steps"]
     if budget is not None and not broken:
@@ -226,9 +237,7 @@ def _place(common: Common, row: DeclaredRow, key: str) -> str:
     return f"{where}.{key}" if own else common.source.locate(key)
 
 
-def _dataset_problems(name: Any, where: str) -> list[Problem]:
-    if name in DATASETS:
-        return []
+def _unknown_dataset(name: Any, where: str) -> Problem:
     known = ", ".join(DATASETS)
     hint = nearest(name, list(DATASETS))
-    return [Problem(where, f"{name!r} is not a dataset{hint}; known: {known}")]
+    return Problem(where, f"{name!r} is not a dataset{hint}; known: {known}; yours go under datasets:")

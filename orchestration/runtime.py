@@ -13,6 +13,8 @@ from pydantic import AfterValidator
 
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from orchestration.data_sections import AutoencoderConfig, DatasetConfig
+from orchestration.data_sections import is_url as is_url
 from orchestration.patience import Patience
 from orchestration.problems import nearest
 
@@ -56,6 +58,8 @@ class WorkersConfig:
     """Keep all samples in the store, beside the first ones of the grid."""
     max_failures: Annotated[int, Ge(0)] = 3
     """How often a training is restarted from its last checkpoint, or an evaluator's call made again, after one died."""
+    latent_cache_gb: Annotated[float, Gt(0.0)] = 100.0
+    """Of each machine's disk, for shards of latents that are not on its own file system."""
     wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
     """After this long without free resources a task fails and names what is missing."""
     assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
@@ -93,10 +97,6 @@ class TrackingConfig:
     """MLflow tracking URI; default: sqlite under a local storage root."""
     register_best: bool = False
     """Make the best snapshot of each part, by the sweep's first metric, a version of a registered model."""
-
-
-def is_url(path: str) -> bool:
-    return "://" in path
 
 
 def _place_of_a_file(path: str) -> str:
@@ -157,6 +157,10 @@ class RuntimeConfig:
     """Feature network -> role -> file. The checksums are part of a number's protocol, the paths are not."""
     references: dict[str, dict[str, FileConfig]] = field(default_factory=dict)
     """Dataset -> feature network -> file of precomputed statistics of its real images."""
+    datasets: dict[str, DatasetConfig] = field(default_factory=dict)
+    """Name -> files of the user's that `data.dataset` can name; what is in them is part of a digest, not where."""
+    autoencoders: dict[str, AutoencoderConfig] = field(default_factory=dict)
+    """Name -> files of an autoencoder that `data.autoencoder` can name; so are its settings and weights."""
 
 
 def unknown_file_names(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -170,8 +174,12 @@ def unknown_file_names(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]
             roles = [needed.role for needed in FEATURE_NETWORKS[network].files]
             for role, _ in _entries(files):
                 yield from _unknown(f"networks.{network}", role, roles, f"a file that {network} is made from")
+    for name, _ in _entries(sections.get("datasets")):
+        if name in DATASETS and DATASETS[name].path is not None:
+            yield f"datasets.{name}", f"{name!r} is embedded; give yours another name"
+    datasets = {*DATASETS, *(name for name, _ in _entries(sections.get("datasets")))}
     for dataset, networks in _entries(sections.get("references")):
-        yield from _unknown("references", dataset, DATASETS, "a dataset")
+        yield from _unknown("references", dataset, datasets, "a dataset")
         for network, _ in _entries(networks):
             known = IMPORTABLE_STATISTICS
             yield from _unknown(f"references.{dataset}", network, known, "a network whose statistics can be imported")

@@ -14,6 +14,7 @@ from yaml import YAMLError
 from dfm_core.config import ExperimentConfig
 from orchestration.budgets import ComputeConfig
 from orchestration.composition import Source, read_yaml, set_dotted
+from orchestration.describing import Describer
 from orchestration.equal_compute import find_budget, unequal_compute
 from orchestration.problems import Problem, UserError, nearest, told_once
 from orchestration.proposals import PartSearch, part_searches
@@ -79,7 +80,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     problems.extend(seed_problems)
     # On half a config the rules that span fields would accuse the innocent; the rows' own values are checked anyway.
     sound = not checked.problems and not base_problems
-    shared = Common(source, common if sound else {}, sound, seeds)
+    shared = Common(source, common if sound else {}, sound, seeds, Describer(runtime.config))
     compute = validate(ComputeConfig, _mapping(source.data.get("compute")), lambda key: source.locate(f"compute.{key}"))
     published, published_problems = _published(source)
     declared, declared_problems = declared_parts(source, len(seeds))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from dfm_core.compute import model_cost, training_flops
@@ -19,11 +17,11 @@ from dfm_core.config import (
 )
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.features.cards import FeatureNetworkName
-from dfm_core.metrics.features.weights import file_sha256
 from dfm_core.metrics.protocol import Protocol
+from orchestration.data_identity import latents_digest, training_identity
 from orchestration.digests import digest_of
 
-TaskKind = Literal["reference", "probe", "floor", "pyramid", "train", "evaluate", "images"]
+TaskKind = Literal["encode", "reference", "probe", "floor", "pyramid", "train", "evaluate", "images"]
 OUTSIDE = "outside"
 """Split of images that no sweep made and no dataset holds."""
 SnapshotRef = tuple[str, int]
@@ -93,6 +91,8 @@ class Task:
     """floor, evaluate: digest of the label probe's task; "" if no metric reads it."""
     floor: str = ""
     """evaluate: digest of the task that measures real images the same way; "" if there is none."""
+    num_samples: int = 0
+    """encode: of the dataset, flips not counted."""
     protocols: Mapping[MetricName, Protocol] = field(default_factory=dict)
     """floor, evaluate: what travels with each number."""
 
@@ -101,17 +101,10 @@ class Task:
         """Digest of the task that fits its learned decomposition; "" if it has none."""
         return str(self.payload.get("pyramid", ""))
 
-
-@cache
-def _fingerprint(path: Path | None) -> str:
-    """A plan asks once per row; the file is read once per process. Data that is not there can be planned, not used."""
-    return "absent" if path is None else file_sha256(path)
-
-
-def dataset_identity(config: ExperimentConfig) -> dict[str, Any]:
-    """Name, content and shape of the training images."""
-    card = card_of(config.data)
-    return {"dataset": config.data.dataset, "fingerprint": _fingerprint(card.path), "resolution": card.resolution}
+    @property
+    def latents(self) -> str:
+        """train: digest of the task that made the latents which it reads; "" if it reads images."""
+        return str(self.payload["data"].get("latents", "")) if self.kind == "train" else ""
 
 
 def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:
@@ -133,7 +126,7 @@ def pyramid_task(config: ExperimentConfig) -> Task:
     fit = config.decomposition.fit
     payload = {
         "kind": "pyramid",
-        "data": dataset_identity(config),
+        "data": training_identity(config.data),
         "decomposition": decomposition_payload(config),
         "seed": config.seed,
         "numerics": NUMERICS_VERSION,
@@ -182,7 +175,7 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         **inputs,
         "paradigm": config.paradigm,
         "seed": config.seed,
-        "data": {**dataset_identity(config), "standardize": config.data.standardize},
+        "data": {**training_identity(config.data), "standardize": config.data.standardize},
         "decomposition": decomposition_payload(config),
         "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
         "training": training,
@@ -200,7 +193,7 @@ def train_task(
 ) -> Task:
     """One trajectory, at least up to `until_step`."""
     payload = train_payload(config, initial)
-    inputs = (payload.get("pyramid"), initial[0] if initial else None)
+    inputs = (latents_digest(config.data), payload.get("pyramid"), initial[0] if initial else None)
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     per_state = cost.num_parameters * _BYTES_PER_VALUE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 
 
 def read_config(folder: Path, class_name: str) -> Mapping[str, Any]:
@@ -62,12 +61,3 @@ def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
     if bad := [name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
         problems.append(f"NaN or infinite values in {bad[0]}")
     return problems
-
-
-def identity_of(kind: str, folder: Path) -> str:
-    """Of kind, settings and weights, whatever the folder is called."""
-    digest = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{kind}:{digest.hexdigest()}"

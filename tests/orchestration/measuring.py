@@ -13,8 +13,9 @@ import torch
 from dfm_core.config import ExperimentConfig, MetricName
 from dfm_core.data.catalog import DATASETS
 from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
+from orchestration.calls import JobContext
 from orchestration.evaluator import Evaluator
-from orchestration.jobs import JobContext, job_of, run_job
+from orchestration.jobs import job_of, run_job
 from orchestration.layout import TaskPaths
 from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task
 from orchestration.results import TaskResult, read_result

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dfm_core.autoencoders.files import CONFIG, WEIGHTS
+from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
 from orchestration.autoencoder_files import autoencoder_folder
 from orchestration.storage import Store

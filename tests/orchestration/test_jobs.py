@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from orchestration.calls import JobContext
 from orchestration.feature_store import Group, groups_of
 from orchestration.gathering import source_files
 from orchestration.group_work import GroupReport, GroupWork, Spent
-from orchestration.jobs import JobContext, job_of, run_job
+from orchestration.jobs import job_of, run_job
 from orchestration.measure_tasks import Measures
 from orchestration.storage import Store
 from orchestration.tasks import Task

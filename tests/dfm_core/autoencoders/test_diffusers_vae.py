@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
-from dfm_core.autoencoders.files import CONFIG, WEIGHTS
+from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.data.datasets import to_pixels
 from tests.dfm_core.autoencoders.tiny import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux, save_kl

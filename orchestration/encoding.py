@@ -1,0 +1,204 @@
+"""The work of an `encode` task on an evaluator: parts of a dataset into shards of latents, and the store at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.data.catalog import DATASETS
+from dfm_core.data.embedded_samples import EmbeddedSamples
+from dfm_core.data.encoding import EncodedUnits, EncodingSpec, encode_units
+from dfm_core.data.folder_report import BadFile, UnusableFolderError
+from dfm_core.data.latent_assembly import ShardCard, StoreIdentity, assemble, encode_shard, read_card, shard_name
+from dfm_core.data.left_out import LeftOut
+from dfm_core.data.raw_samples import RawDataset
+from orchestration.data_identity import PIXELS, is_embedded, pixels_digest
+from orchestration.latent_store import publish_latents
+from orchestration.layout import TaskPaths
+from orchestration.raw_data import open_raw
+from orchestration.results import TaskResult, write_result
+from orchestration.runtime import RuntimeConfig
+from orchestration.storage import Store
+from orchestration.tasks import Task
+
+LEFT_OUT = "left_out.csv"
+_MOST_TOLD = 100
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard of an encoding."""
+
+    number: int
+    num_parts: int
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What became of a part."""
+
+    seconds: float
+    left_out: tuple[BadFile, ...]
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """A task's failure is told in one line. Raises: ValueError for what a dataset's report says in many."""
+    try:
+        yield
+    except (UnusableFolderError, ValueError) as error:
+        raise ValueError(" | ".join(line.strip() for line in str(error).splitlines())) from None
+
+
+class Encoder:
+    """Keeps the listing of the dataset that it encoded last."""
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: RuntimeConfig,
+        device: torch.device,
+        autoencoder: Callable[[str], Autoencoder],
+    ) -> None:
+        """Args: autoencoder: by its name in the sweep; "": none."""
+        self._store, self._runtime, self._device, self._autoencoder = store, runtime, device, autoencoder
+        self._open: tuple[str, RawDataset] | None = None
+
+    def num_parts(self, task: Task) -> int:
+        """Raises: ValueError if the dataset is another one than was planned with; what its files do."""
+        return -(-len(self._dataset(task).units) // self._units_per_part(task))
+
+    def encode(self, task: Task, part: Part, batch_samples: int) -> PartReport:
+        """Writes a shard and its card. Raises: as `num_parts`; ValueError for what the autoencoder cannot take."""
+        started, dataset, data = time.monotonic(), self._dataset(task), task.config.data
+        size = self._units_per_part(task)
+        units = dataset.units[part.number * size : (part.number + 1) * size]
+        autoencoder = self._autoencoder("" if task.payload["encoder"] == PIXELS else data.autoencoder)
+        if autoencoder.identity != task.payload["encoder"]:
+            raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
+        mirrored = bool(task.payload["mirrored"])
+        spec = EncodingSpec(self._side(task), data.frames or None, data.stride, mirrored)
+        made = encode_units(dataset, units, autoencoder, spec, batch_samples=batch_samples, device=self._device)
+        with _in_one_line():
+            LeftOut(self._place(task), self._max_bad_share(task), task.num_samples).add(made.left_out)
+        self._write(task, part, dataset, made)
+        return PartReport(time.monotonic() - started, made.left_out)
+
+    def finish(self, task: Task, num_parts: int, seconds: float, spent: float) -> None:
+        """Publishes the store and the task's record.
+
+        Raises: UnusableFolderError if more was left out than is allowed; ValueError if a class is
+            empty or a part is missing.
+        """
+        paths, dataset = TaskPaths(task.digest), self._dataset(task)
+        cards, bad = [], list(dataset.left_out)
+        for number in range(num_parts):
+            place = paths.shard_card(number)
+            document = json.loads(self._store.read(place))
+            cards.append(read_card(json.dumps(document["card"]).encode(), self._store.uri(place)))
+            bad += [BadFile(**one) for one in document["left_out"]]
+        class_counts = [sum(counts) for counts in zip(*(c.class_counts for c in cards if c.class_counts), strict=True)]
+        left_out = LeftOut(self._place(task), self._max_bad_share(task))
+        left_out.bad += bad
+        copies = 2 if task.payload["mirrored"] else 1
+        with _in_one_line():
+            left_out.finish([count // copies for count in class_counts], dataset.class_names if class_counts else ())
+        num_samples = sum(class_counts) + sum(card.num_left_out for card in cards)
+        identity = StoreIdentity(
+            task.payload["fingerprint"],
+            task.payload["encoder"],
+            bool(task.payload["mirrored"]),
+            dataset.class_names,
+            num_samples,
+        )
+        manifest = assemble(identity, cards, num_parts)
+        publish_latents(self._store, paths.latents, manifest)
+        self._write_left_out(task, bad)
+        metrics = {
+            "num_samples": float(manifest.num_samples),
+            "num_left_out": float(len(bad)),
+            "num_bytes": float(manifest.num_bytes),
+            "accelerator_seconds": spent,
+        }
+        about = {
+            "class_counts": list(manifest.class_counts),
+            "statistics": {name: asdict(found) for name, found in manifest.statistics.items()},
+            "left_out": [str(one) for one in bad[:_MOST_TOLD]],
+        }
+        write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
+
+    def _write(self, task: Task, part: Part, dataset: RawDataset, made: EncodedUnits) -> None:
+        paths, lost = TaskPaths(task.digest), (2 if task.payload["mirrored"] else 1) * len(made.left_out)
+        name = shard_name(part.number, part.num_parts)
+        if len(made.labels):
+            with tempfile.TemporaryDirectory(prefix="dfm-encode-") as scratch:
+                path = Path(scratch) / name
+                num_classes = len(dataset.class_names)
+                card = encode_shard(
+                    path, part.number, made.tensors, made.labels, num_classes=num_classes, num_left_out=lost
+                )
+                self._store.put(path, f"{paths.latents}/{name}")
+        else:
+            card = ShardCard(part.number, lost)
+        document = {"card": json.loads(card.document()), "left_out": [asdict(one) for one in made.left_out]}
+        self._store.write(paths.shard_card(part.number), json.dumps(document, indent=1).encode())
+
+    def _write_left_out(self, task: Task, bad: Sequence[BadFile]) -> None:
+        text = io.StringIO()
+        rows = csv.writer(text)
+        rows.writerow(("file", "fault", "reason"))
+        rows.writerows((one.file, one.fault, one.reason) for one in bad)
+        self._store.write(TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode())
+
+    def _dataset(self, task: Task) -> RawDataset:
+        if self._open is None or self._open[0] != task.digest:
+            data = task.config.data
+            if is_embedded(data):
+                found: RawDataset = EmbeddedSamples(data.dataset, task.payload["fingerprint"])
+            else:
+                found = open_raw(
+                    self._runtime.datasets[data.dataset],
+                    self._runtime.storage,
+                    reference=self._is_reference(task),
+                    clips=bool(data.frames),
+                )
+            if found.fingerprint != task.payload["fingerprint"]:
+                raise ValueError(f"datasets.{data.dataset}: its files have changed since the sweep was planned")
+            self._open = task.digest, found
+        return self._open[1]
+
+    def _is_reference(self, task: Task) -> bool:
+        return task.digest == pixels_digest(task.config.data)
+
+    def _units_per_part(self, task: Task) -> int:
+        data = task.config.data
+        if not is_embedded(data) and self._runtime.datasets[data.dataset].layout == "image_shards":
+            return 1
+        return int(task.payload["samples_per_shard"])
+
+    def _side(self, task: Task) -> int:
+        data = task.config.data
+        return DATASETS[data.dataset].resolution if is_embedded(data) else data.side
+
+    def _max_bad_share(self, task: Task) -> float:
+        data = task.config.data
+        if is_embedded(data) or self._is_reference(task):
+            return 0.0
+        return self._runtime.datasets[data.dataset].max_bad_share
+
+    def _place(self, task: Task) -> str:
+        data = task.config.data
+        if is_embedded(data):
+            return data.dataset
+        config = self._runtime.datasets[data.dataset]
+        return (config.reference or config.files) if self._is_reference(task) else config.files
