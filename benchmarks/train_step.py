@@ -37,8 +37,9 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import draw_timesteps, logit_normal
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import PlainEngine, build_optimizer
-from dfm_core.training.loop import LoopPlan, train
+from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
+from dfm_core.training.steps import LoopPlan
 
 CHANNELS = 16  # of the FLUX autoencoder's latents (paper, 4.1)
 NUM_CLASSES = 1000

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from dfm_core.paradigms import build_paradigm
     from dfm_core.pipeline import DFMPipeline
     from dfm_core.training.engine import PlainEngine
-    from dfm_core.training.loop import LoopPlan, train
+    from dfm_core.training.loop import train
     from dfm_core.training.state import SnapshotCard, build_model, load_snapshot, write_snapshot
+    from dfm_core.training.steps import LoopPlan
 
 _PUBLIC = {
     "DFMPipeline": "dfm_core.pipeline",
     "ExperimentConfig": "dfm_core.config",
-    "LoopPlan": "dfm_core.training.loop",
+    "LoopPlan": "dfm_core.training.steps",
     "PlainEngine": "dfm_core.training.engine",
     "SnapshotCard": "dfm_core.training.state",
     "build_decomposition": "dfm_core.decompositions",

@@ -14,15 +14,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic
 
 import torch
 import torch.distributed
 from torch import Tensor
 
-from dfm_core.config import TrainingConfig
-from dfm_core.models.velocity import VelocityModel
-from dfm_core.training.engine import State, StateKind, build_optimizer
+from dfm_core.training.engine import Model, OptimizerSettings, State, StateKind, build_optimizer
 from orchestration.runtime import ZeroStage
 
 
@@ -41,13 +39,13 @@ def _import_deepspeed(device: torch.device) -> Any:
     return deepspeed
 
 
-class DeepSpeedEngine:
+class DeepSpeedEngine(Generic[Model]):
     """ZeRO 1, 2 or 3 over an initialised torch process group."""
 
     def __init__(
         self,
-        model: VelocityModel,
-        training: TrainingConfig,
+        model: Model,
+        training: OptimizerSettings,
         *,
         zero_stage: ZeroStage,
         micro_batch_size: int,
@@ -84,10 +82,10 @@ class DeepSpeedEngine:
         self._ema = {name: local.clone() for name, local in self._local_weights()}
 
     @property
-    def model(self) -> VelocityModel:
+    def model(self) -> Model:
         """The DeepSpeed engine itself: calling it runs the hooks that gather ZeRO-3's weights, and it hands on the
         module's attributes."""
-        engine: VelocityModel = self._engine
+        engine: Model = self._engine
         return engine
 
     def backward(self, loss: Tensor) -> None:

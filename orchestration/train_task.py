@@ -26,8 +26,9 @@ from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.loop import LoopPlan, TrainingDivergedError, train
+from dfm_core.training.loop import train
 from dfm_core.training.state import SnapshotCard, build_model
+from dfm_core.training.steps import LoopPlan, TrainingDivergedError
 from orchestration.board import find_board
 from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
 from orchestration.checkpoints import Spent, TrainingArtifacts
@@ -147,7 +148,7 @@ class _TrainingWorker:
             micro_batch_size=micro,
             device=device,
         )
-        self.engine: TrainingEngine = engine
+        self.engine: TrainingEngine[VelocityModel] = engine
         self._run_on_engine(dataset, micro)
         engine.close()  # not after an error: then these processes are not used again
 

@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, Protocol, get_args
+from typing import Generic, Literal, Protocol, get_args
 
 import torch
-from torch import Tensor
-
-from dfm_core.config import TrainingConfig
-from dfm_core.models.velocity import VelocityModel
+from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 StateKind = Literal["weight", "ema", "exp_avg", "exp_avg_sq"]
 STATE_KINDS: tuple[StateKind, ...] = get_args(StateKind)
 State = Mapping[StateKind, Mapping[str, Tensor]]
 """Full fp32 tensors by kind and parameter name: the same for every world size and ZeRO stage."""
 
+Model = TypeVar("Model", bound=nn.Module, default=nn.Module)
+Model_co = TypeVar("Model_co", bound=nn.Module, default=nn.Module, covariant=True)
 
-class TrainingEngine(Protocol):
+
+class OptimizerSettings(Protocol):
+    """What an engine reads of a training's config; see `dfm_core.config.TrainingConfig` for the meanings."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def warmup_steps(self) -> int: ...
+
+    @property
+    def adam_beta1(self) -> float: ...
+
+    @property
+    def adam_beta2(self) -> float: ...
+
+    @property
+    def adam_epsilon(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+    @property
+    def gradient_clip(self) -> float: ...
+
+    @property
+    def ema_decay(self) -> float: ...
+
+
+class TrainingEngine(Protocol[Model_co]):
     """Holds weights, optimiser state and weights average; the same calls on every worker, in the same order."""
 
     @property
@@ -30,8 +62,8 @@ class TrainingEngine(Protocol):
     def device(self) -> torch.device: ...
 
     @property
-    def model(self) -> VelocityModel:
-        """What the paradigm calls."""
+    def model(self) -> Model_co:
+        """What the loss calls."""
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's mean loss; all micro-batches of a step weigh the same."""
@@ -52,14 +84,14 @@ class TrainingEngine(Protocol):
         """Returns when every worker has called it."""
 
 
-class PlainEngine:
+class PlainEngine(Generic[Model]):
     """One process, torch's AdamW: for the library, for tests, and as the yardstick of other engines."""
 
     rank = 0
     world_size = 1
 
-    def __init__(self, model: VelocityModel, training: TrainingConfig, num_micro_batches: int = 1) -> None:
-        self.model = model
+    def __init__(self, model: Model, training: OptimizerSettings, num_micro_batches: int = 1) -> None:
+        self.model: Model = model
         self.device = next(model.parameters()).device
         self._training = training
         self._num_micro_batches = num_micro_batches
@@ -105,7 +137,7 @@ class PlainEngine:
         pass
 
 
-def build_optimizer(model: torch.nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, training: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW over all parameters (numerics 3.3: decoupled decay); the learning rate is set at every step."""
     return torch.optim.AdamW(
         model.parameters(),
@@ -117,6 +149,6 @@ def build_optimizer(model: torch.nn.Module, training: TrainingConfig) -> torch.o
     )
 
 
-def learning_rate(training: TrainingConfig, step: int) -> float:
+def learning_rate(training: OptimizerSettings, step: int) -> float:
     """Linear warm-up to the constant rate; `step` counts from 0."""
     return training.learning_rate * min(1.0, (step + 1) / max(1, training.warmup_steps))

@@ -4,55 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.datasets import ImageDataset
 from dfm_core.data.order import dataset_rows
+from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, LossResult, Paradigm
 from dfm_core.training.curve import CurveRow
-from dfm_core.training.engine import TrainingEngine, learning_rate
-
-
-class TrainingDivergedError(Exception):
-    """The loss is no longer a finite number."""
-
-
-@dataclass(frozen=True)
-class LoopPlan:
-    """When the loop does what; nothing here changes a weight."""
-
-    until_step: int
-    micro_batch_size: int
-    """Images per worker and forward pass."""
-    log_every: int
-    save_at: frozenset[int]
-    """Steps after which `Observer.save` is called."""
-
-
-class Observer(Protocol):
-    """Receives what the loop produces; called on every worker."""
-
-    def progress(self, step: int) -> None:
-        """`step` optimiser steps are done."""
-
-    def log(self, row: CurveRow) -> None:
-        """A new point of the curve."""
-
-    def save(self, step: int, curve: list[CurveRow]) -> None:
-        """Keep the engine's state; collective."""
-
-
-class _Nobody:
-    """An observer that does nothing."""
-
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: CurveRow) -> None: ...
-
-    def save(self, step: int, curve: list[CurveRow]) -> None: ...
+from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
 
 @dataclass
@@ -60,7 +22,6 @@ class _Window:
     """What happened in the steps since the last row of the curve."""
 
     totals: list[torch.Tensor] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
     timestep_shape: tuple[int, ...] = (2, 0, 0)
 
     def add(self, result: LossResult) -> None:
@@ -71,7 +32,7 @@ class _Window:
             parts.append(result.timestep_sums.flatten())
         self.totals.append(torch.cat(parts).double())
 
-    def row(self, engine: TrainingEngine, step: int, rate: float, batch_size: int, *, with_timesteps: bool) -> CurveRow:
+    def row(self, engine: TrainingEngine, *, with_timesteps: bool) -> CurveRow:
         mean = engine.mean(torch.stack(self.totals).mean(dim=0).cpu())
         size = len(mean) - math.prod(self.timestep_shape)
         whole, timesteps = mean[:size], mean[size:]
@@ -82,15 +43,7 @@ class _Window:
             for stage, (total, count) in enumerate(zip(losses, counts, strict=True))
             if len(losses) > 1 and count > 0
         }
-        return {
-            "step": step,
-            "loss": float(mean[0]),
-            **per_stage,
-            **per_timestep,
-            "gradient_norm": sum(self.norms) / len(self.norms),
-            "learning_rate": rate,
-            "images": float(step * batch_size),
-        }
+        return {"loss": float(mean[0]), **per_stage, **per_timestep}
 
 
 def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
@@ -105,59 +58,45 @@ def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
     }
 
 
+class _VelocityWork:
+    """`Work`: the loss of a paradigm."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        paradigm: Paradigm,
+        dataset: ImageDataset,
+        engine: TrainingEngine[VelocityModel],
+    ) -> None:
+        self._config, self._paradigm, self._dataset, self._engine = config, paradigm, dataset, engine
+        self._window = _Window()
+
+    def loss(self, samples: range) -> torch.Tensor:
+        batch = make_batch(self._config, self._dataset, samples, self._engine.device)
+        result = self._paradigm.loss(self._engine.model, batch)
+        self._window.add(result)
+        return result.loss
+
+    def row(self, *, is_saved: bool) -> CurveRow:
+        window, self._window = self._window, _Window()
+        # Bins of the timestep are many numbers: only where something is saved too.
+        return window.row(self._engine, with_timesteps=is_saved)
+
+
 def train(
     config: ExperimentConfig,
     paradigm: Paradigm,
     dataset: ImageDataset,
-    engine: TrainingEngine,
+    engine: TrainingEngine[VelocityModel],
     plan: LoopPlan,
     observer: Observer | None = None,
     *,
     start_step: int = 0,
     curve: list[CurveRow] | None = None,
 ) -> list[CurveRow]:
-    """Trains from `start_step` to `plan.until_step` and returns the whole curve.
-
-    Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
-    over workers and micro-batches.
-
-    Args: observer: is told of progress, points of the curve and moments to save; None: nobody is. start_step: steps
-        that the engine's state already has. curve: the rows that belong to them.
-    Raises: TrainingDivergedError if a row's loss is not finite, on all workers alike.
-    """
-    training = config.training
-    per_worker = training.batch_size // engine.world_size
-    num_micro = per_worker // plan.micro_batch_size
-    assert num_micro * plan.micro_batch_size * engine.world_size == training.batch_size, (
-        f"batch {training.batch_size} is not {engine.world_size} workers x {num_micro} x {plan.micro_batch_size}"
-    )
-    observer = observer or _Nobody()
-    rows = list(curve or [])
-    window = _Window()
-    for step in range(start_step, plan.until_step):
-        first = step * training.batch_size + engine.rank * per_worker
-        for micro in range(num_micro):
-            begin = first + micro * plan.micro_batch_size
-            result = paradigm.loss(
-                engine.model, make_batch(config, dataset, range(begin, begin + plan.micro_batch_size), engine.device)
-            )
-            engine.backward(result.loss)
-            window.add(result)
-        rate = learning_rate(training, step)
-        window.norms.append(engine.step(rate))
-        done = step + 1
-        if done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at:
-            # Bins of the timestep are many numbers: only where something is saved too.
-            saved = done in plan.save_at
-            rows.append(window.row(engine, done, rate, training.batch_size, with_timesteps=saved))
-            observer.log(rows[-1])
-            window = _Window()
-            if not math.isfinite(rows[-1]["loss"]):
-                raise TrainingDivergedError(f"loss {rows[-1]['loss']} at step {done}: lower training.learning_rate?")
-        if done in plan.save_at:
-            observer.save(done, rows)
-        observer.progress(done)
-    return rows
+    """Trains a velocity model from `start_step` to `plan.until_step`; arguments and errors are those of `run_steps`."""
+    work = _VelocityWork(config, paradigm, dataset, engine)
+    return run_steps(work, config.training, engine, plan, observer, start_step=start_step, curve=curve)
 
 
 def make_batch(config: ExperimentConfig, dataset: ImageDataset, indices: range, device: torch.device) -> Batch:

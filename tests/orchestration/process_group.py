@@ -18,8 +18,9 @@ from dfm_core.data.datasets import load_dataset, measure_scale_std
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
-from dfm_core.training.loop import LoopPlan, train
+from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state, write_state_shard
+from dfm_core.training.steps import LoopPlan
 from orchestration.deepspeed_engine import DeepSpeedEngine
 from orchestration.runtime import ZeroStage
 

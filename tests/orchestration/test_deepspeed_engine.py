@@ -12,8 +12,9 @@ from dfm_core.data.datasets import load_dataset, measure_scale_std
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import PlainEngine
-from dfm_core.training.loop import LoopPlan, train
+from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
+from dfm_core.training.steps import LoopPlan
 from tests.orchestration.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 
 TOLERANCE = 1e-5
