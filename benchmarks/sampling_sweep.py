@@ -179,7 +179,7 @@ def one_point(store: Store, config: ExperimentConfig, reference: str) -> tuple[f
         sampled = paradigm.sample(snapshot.model, labels, indices, config.evaluation.seed, config.sampling)
         moments = moments.merge(Moments.of(network(to_pixels(sampled.images)).block10))
         evaluations = sampled.num_evaluations
-    known = Loaded(store, {}, torch.device("cpu"), FileCache()).reference(reference)
+    known = Loaded(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(reference)
     return frechet_distance(moments, known.moments["block10"]), evaluations  # type: ignore[arg-type]
 
 

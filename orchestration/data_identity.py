@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from dfm_core.config import NUMERICS_VERSION, DataConfig
+from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
 from dfm_core.data.catalog import DATASETS, DataShape
 from dfm_core.data_config import DataDescription
 from dfm_core.metrics.features.weights import file_sha256
@@ -79,7 +79,9 @@ def real_identity(data: DataConfig) -> dict[str, Any]:
     if pixels := pixels_digest(data):
         return {"pixels": pixels}
     card = DATASETS[data.dataset]
-    return {"dataset": data.dataset, "fingerprint": fingerprint_of(card.path), "resolution": card.resolution}
+    made = {} if card.motion is None else {"frames": card.frames, "motion": as_plain(card.motion)}
+    fingerprint = fingerprint_of(card.path)
+    return {"dataset": data.dataset, "fingerprint": fingerprint, "resolution": card.resolution, **made}
 
 
 def samples_per_shard(data: DataConfig, found: DataDescription) -> int:

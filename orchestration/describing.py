@@ -95,6 +95,8 @@ class Describer:
             embedded = DATASETS[data.dataset]
             if embedded.path is None:
                 raise ValueError(f"{embedded.about} is not part of the repository; give its files under datasets:")
+            if embedded.frames is not None:
+                raise ValueError("embedded clips are trained on as pixels: no autoencoder takes them")
             fingerprint = fingerprint_of(embedded.path)
             return DataDescription(
                 fingerprint=fingerprint,

@@ -23,6 +23,16 @@ class DataShape:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How still images become clips (`moving_images`)."""
+
+    side: int
+    """Of the shrunk image, in pixels; the dataset's resolution is the side of the canvas that it crosses."""
+    max_speed: float
+    """Along each axis, in pixels a frame."""
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """What planning has to know of a dataset before anything is loaded."""
 
@@ -42,6 +52,8 @@ class DatasetCard:
     """Frames of a video as the model sees it; None for images."""
     names_classes: bool = True
     """`class_names` are words, which a caption can be made of."""
+    motion: Motion | None = None
+    """The file holds still images; clips of `frames` frames are made of the first of each split."""
     held_out: bool = True
     """The reference images are no training images, so that real images have a floor that is measured against them."""
 
@@ -105,6 +117,9 @@ KINETICS512 = DatasetCard(
 )
 """The paper does not give the length of its clips (numerics A19)."""
 
+_MOVING_FRAMES = 10
+"""The fewest that I3D, and so FVD, can see."""
+
 DATASETS: dict[str, DatasetCard] = {
     "fashion_mnist": DatasetCard(
         path=_EMBEDDED / "fashion_mnist.npz",
@@ -114,6 +129,17 @@ DATASETS: dict[str, DatasetCard] = {
         num_train_images=4000,
         num_reference_images=2000,
         licence="MIT, (c) 2017 Zalando SE",
+    ),
+    "moving_fashion": DatasetCard(
+        path=_EMBEDDED / "fashion_mnist.npz",
+        resolution=16,
+        channels=1,
+        class_names=FASHION_CLASSES,
+        num_train_images=2000,
+        num_reference_images=1000,
+        licence="MIT, (c) 2017 Zalando SE",
+        frames=_MOVING_FRAMES,
+        motion=Motion(side=12, max_speed=1.5),
     ),
     "imagenet512_flux": _imagenet_latents(512),
     "imagenet1024_flux": _imagenet_latents(1024),

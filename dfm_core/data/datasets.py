@@ -1,4 +1,4 @@
-"""Image datasets in memory, and their statistics."""
+"""Datasets of images or clips in memory, and their statistics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.data.catalog import DATASETS
+from dfm_core.data.moving_images import moving_clips
 from dfm_core.data.pixels import check_pixels
 from dfm_core.decompositions import Decomposition
 
@@ -18,10 +19,10 @@ _STATISTICS_CHUNK_IMAGES = 1024
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Images as 8-bit values with their classes."""
+    """Images or clips as 8-bit values with their classes."""
 
     pixels: Tensor
-    """[N, C, H, W] uint8."""
+    """[N, C, H, W] or [N, C, T, H, W] uint8."""
     labels: Tensor
     """Class indices, [N] int64."""
 
@@ -29,7 +30,7 @@ class ImageDataset:
         return self.labels.shape[0]
 
     def images(self, rows: Sequence[int] | np.ndarray | slice) -> Tensor:
-        """Selected images as the model sees them, [B, C, H, W] float32 in [-1, 1]."""
+        """Selected images as the model sees them, [B, C, (T,) H, W] float32 in [-1, 1]."""
         chosen = self.pixels[rows if isinstance(rows, slice) else torch.as_tensor(np.asarray(rows))]
         return chosen.float() / 127.5 - 1.0
 
@@ -45,15 +46,28 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def load_dataset(name: str, split: str) -> ImageDataset:
-    """The "train" or the "reference" part of a dataset in `DATASETS`, padded to its resolution with black."""
+    """The "train" or the "reference" part of a dataset in `DATASETS`.
+
+    Images smaller than its resolution are padded with black; those that are to move become clips (`moving_images`).
+    """
     card = DATASETS[name]
     assert card.path is not None, f"{name} is not part of the repository; preflight should have said so"
     with np.load(card.path) as archive:
         pixels, labels = archive[f"{split}_images"], archive[f"{split}_labels"]
-    pad = card.resolution - pixels.shape[1]
-    before = pad // 2
-    pixels = np.pad(pixels, ((0, 0), (before, pad - before), (before, pad - before)))
+    if card.motion is not None and card.frames is not None:
+        count = card.num_train_images if split == "train" else card.num_reference_images
+        pixels, labels = pixels[:count], labels[:count]
+        pixels = moving_clips(pixels, card.motion, card.frames, card.resolution, split)
+    else:
+        pixels = _padded(pixels, card.resolution)
     return ImageDataset(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64)))
+
+
+def _padded(pixels: np.ndarray, side: int) -> np.ndarray:
+    """[N, H, H] -> [N, side, side], black around."""
+    pad = side - pixels.shape[1]
+    before = pad // 2
+    return np.pad(pixels, ((0, 0), (before, pad - before), (before, pad - before)))
 
 
 def measure_scale_std(decomposition: Decomposition, dataset: ImageDataset) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from orchestration.layout import FeaturePaths
 from orchestration.loaded import Loaded
 from orchestration.measure_tasks import Measures
 from orchestration.results import read_result
+from orchestration.runtime import RuntimeConfig
 from orchestration.storage import DamagedArtifactError, Store
 from orchestration.tasks import Task
 from tests.orchestration.measuring import (
@@ -274,7 +275,7 @@ def test_the_floor_measures_real_images_as_samples_are_measured(store: Store) ->
     assert floor is not None
     (found,) = Bench(store).run(floor)
     train = Moments.of(load_lite0()(load_dataset("fashion_mnist", "train").pixels[:100]).block10)
-    reference = Loaded(store, {}, torch.device("cpu"), FileCache()).reference(floor.references["lite0"])
+    reference = Loaded(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(floor.references["lite0"])
     assert metric(found, BLOCK10) == pytest.approx(frechet_distance(train, reference.moments["block10"]), rel=1e-6)
     assert metric(found, "label_accuracy") > 0.6  # of images that the probe has not seen
     assert found is not None

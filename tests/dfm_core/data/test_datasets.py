@@ -48,7 +48,7 @@ def test_rows_can_be_a_slice_a_list_or_an_array() -> None:
 def test_an_embedded_dataset_holds_what_its_card_says(name: str, split: str) -> None:
     card, dataset = DATASETS[name], load_dataset(name, split)
     count = card.num_train_images if split == "train" else card.num_reference_images
-    assert dataset.pixels.shape == (count, card.channels, card.resolution, card.resolution)
+    assert dataset.pixels.shape == (count, *card.shape.of_scale(card.channels, card.resolution))
     assert dataset.pixels.dtype == torch.uint8
     assert dataset.labels.dtype == torch.int64
     assert sorted(set(dataset.labels.tolist())) == list(range(card.num_classes))
