@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
 from dfm_core.data.cards import find_card
+from dfm_core.data.catalog import DATASETS
 from dfm_core.evaluation_rules import evaluation_problems
+from dfm_core.metrics.catalog import METRICS
 from dfm_core.paradigm_rules import Rule, paradigm_problems, sum_to_one
 
 
@@ -24,7 +26,21 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
         *_expert_problems(config),
         *_step_problems(config),
         *evaluation_problems(config),
+        *_latents_problems(config),
     ]
+
+
+def _latents_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """What works on embedded images alone."""
+    if config.data.described is None:
+        return
+    if config.decomposition.name == "learned":
+        yield "decomposition.name", "learned is fitted to embedded images, not to latents"
+    if config.data.dataset not in DATASETS and (
+        bad := [m for m in config.evaluation.metrics if METRICS[m].needs_probe]
+    ):
+        shown = ", ".join(bad)
+        yield "evaluation.metrics", f"{shown} need a label probe of training images, which are kept as latents only"
 
 
 def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:

@@ -29,7 +29,8 @@ def varying_settings(plan: Plan) -> frozenset[str]:
     seen: dict[str, set[str]] = {}
     for task in plan.of_kind("evaluate"):
         for key, value in flatten(as_plain(task.config)):
-            seen.setdefault(key, set()).add(repr(value))
+            if not key.startswith("data.described"):  # follows from what is given
+                seen.setdefault(key, set()).add(repr(value))
     proposed = {parameter.key for search in plan.spec.searches for parameter in search.spec.all_parameters}
     return frozenset({"seed", *proposed, *(key for key, values in seen.items() if len(values) > 1)} - _GROWS)
 

@@ -131,18 +131,21 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
     """
     problems: list[Problem] = []
 
-    def absolute(key: str, file: FileConfig) -> FileConfig:
-        if is_url(file.path):
-            return file
+    def absolute_place(key: str, given: str) -> str:
+        if is_url(given):
+            return given
         try:
-            path = Path(file.path).expanduser()
+            path = Path(given).expanduser()
         except RuntimeError:
-            problems.append(Problem(key, f"{file.path!r}: there is no such user; give an absolute path or a URL"))
-            return file
+            problems.append(Problem(key, f"{given!r}: there is no such user; give an absolute path or a URL"))
+            return given
         if not path.is_absolute() and JOB_VARIABLE in environment:
             why = "is relative, but inside a Ray job the working directory is thrown away; give an absolute path"
-            problems.append(Problem(key, f"{file.path!r} {why} or a URL such as s3://bucket/weights.pt"))
-        return replace(file, path=str(directory / path))
+            problems.append(Problem(key, f"{given!r} {why} or a URL such as s3://bucket/weights.pt"))
+        return str(directory / path)
+
+    def absolute(key: str, file: FileConfig) -> FileConfig:
+        return replace(file, path=absolute_place(key, file.path))
 
     def all_absolute(section: str, groups: Files) -> dict[str, dict[str, FileConfig]]:
         return {
@@ -151,9 +154,21 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
         }
 
     networks, references = all_absolute("networks", config.networks), all_absolute("references", config.references)
+    datasets = {
+        name: replace(
+            own,
+            files=absolute_place(f"datasets.{name}.files", own.files),
+            reference=None if own.reference is None else absolute_place(f"datasets.{name}.reference", own.reference),
+        )
+        for name, own in config.datasets.items()
+    }
+    autoencoders = {
+        name: replace(own, files=absolute_place(f"autoencoders.{name}.files", own.files))
+        for name, own in config.autoencoders.items()
+    }
     if problems:
         raise UserError(problems)
-    return replace(config, networks=networks, references=references)
+    return replace(config, networks=networks, references=references, datasets=datasets, autoencoders=autoencoders)
 
 
 def file_problems(networks: Files, names: Iterable[FeatureNetworkName], cache: FileCache) -> list[str]:

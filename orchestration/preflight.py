@@ -36,12 +36,13 @@ def missing_inputs(spec: SweepSpec) -> list[Problem]:
 
 
 def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
-    for name in sorted({config.data.dataset for config in spec.configs}):
+    for name in sorted({config.data.dataset for config in spec.configs} & set(DATASETS)):
         card = DATASETS[name]
         path = card.path
         if path is None:
             where = f"{spec.path}: data.dataset"
-            yield Problem(where, f"{name} ({card.about}) is not part of the repository, and cannot be encoded here yet")
+            how = "name its files under datasets:, and give data.dataset, data.side and data.autoencoder (docs/data.md)"
+            yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}")
         elif not path.is_file():
             yield Problem(
                 f"{spec.path}: data.dataset", f"{name}: its file {path} is missing; check out the repository anew"

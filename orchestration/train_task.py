@@ -19,7 +19,8 @@ import torch
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std
+from dfm_core.data.datasets import measure_scale_std
+from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.inheritance import inherit
 from dfm_core.models.velocity import VelocityModel
@@ -44,6 +45,7 @@ from orchestration.snapshots import read_snapshot
 from orchestration.storage import DamagedArtifactError, Store
 from orchestration.tasks import SnapshotRef, Task
 from orchestration.training_desk import finish, trainings_of
+from orchestration.training_inputs import open_training_data
 from orchestration.validation import revive
 
 _PROGRESS_SECONDS = 0.5
@@ -60,6 +62,7 @@ class TrainRequest:
     raw_steps: tuple[int, ...]
     initial: SnapshotRef | None
     pyramid: str
+    latents: str
     workers: dict[str, Any]
     store_root: str
     store_options: dict[str, str]
@@ -77,6 +80,7 @@ def train_request(task: Task, store: Store, workers: WorkersConfig, board: str) 
         raw_steps=task.raw_steps,
         initial=task.initial,
         pyramid=task.pyramid,
+        latents=task.latents,
         workers=as_plain(workers),
         store_root=store.root,
         store_options=store.options,
@@ -129,8 +133,10 @@ class _TrainingWorker:
         """The curve so far."""
 
     def run(self) -> None:
-        dataset = load_dataset(self.config.data.dataset, "train")
         store = self.artifacts.store
+        dataset, reason = open_training_data(self.config.data, self.request.latents, store, self.workers)
+        if self._cannot_start(reason) or dataset is None:
+            return
         self.pyramid = read_pyramid(store, self.request.pyramid) if self.request.pyramid else None
         self.decomposition = build_decomposition(self.config.decomposition, self.pyramid)
         self.scale_std = measure_scale_std(self.decomposition, dataset)
@@ -152,7 +158,7 @@ class _TrainingWorker:
         self._run_on_engine(dataset, micro)
         engine.close()  # not after an error: then these processes are not used again
 
-    def _run_on_engine(self, dataset: ImageDataset, micro: int) -> None:
+    def _run_on_engine(self, dataset: TrainingData, micro: int) -> None:
         start, self.rows = self._resume()
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(self.board, self.engine, limit, lambda: self._spent().accelerator_seconds)
@@ -173,21 +179,23 @@ class _TrainingWorker:
     def _initial_model(self) -> VelocityModel | None:
         """With initial weights, or those of the snapshot that the training starts from; None if any worker cannot read
         them, of which the board is told: starting again would read the same. Collective."""
-        reason = ""
+        model, reason = None, ""
         try:
             model = self._with_weights()
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
+        return None if self._cannot_start(reason) else model
+
+    def _cannot_start(self, reason: str) -> bool:
+        """Whether any worker has a reason, of which the board is told. Collective."""
         context = ray.train.get_context()
         reasons = [reason] * context.get_world_size()
         torch.distributed.all_gather_object(reasons, reason)
         found = next(filter(None, reasons), "")
-        if not found:
-            return model
-        if context.get_world_rank() == 0:
+        if found and context.get_world_rank() == 0:
             ray.get(self.board.failed.remote(self.request.digest, found))
-        return None
+        return bool(found)
 
     def _with_weights(self) -> VelocityModel:
         model = build_model(self.config, self.shape, self.scale_std)
@@ -219,7 +227,7 @@ class _TrainingWorker:
             self._save_snapshots(start)
         return start, list(point.curve)
 
-    def _train(self, dataset: ImageDataset, micro: int, start: int) -> list[CurveRow]:
+    def _train(self, dataset: TrainingData, micro: int, start: int) -> list[CurveRow]:
         request, every = self.request, self.workers.checkpoint_every
         checkpoints = {*range(every, request.until_step + 1, every), request.until_step}
         plan = LoopPlan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.moving_images import moving_clips
+from dfm_core.data.order import dataset_rows
 from dfm_core.data.pixels import check_pixels
+from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import Decomposition
 
 _STATISTICS_CHUNK_IMAGES = 1024
@@ -33,6 +35,17 @@ class ImageDataset:
         """Selected images as the model sees them, [B, C, (T,) H, W] float32 in [-1, 1]."""
         chosen = self.pixels[rows if isinstance(rows, slice) else torch.as_tensor(np.asarray(rows))]
         return chosen.float() / 127.5 - 1.0
+
+    def batches(self, seed: int, wanted: Iterable[range]) -> Iterator[tuple[Tensor, Tensor]]:
+        """`TrainingData`: every epoch is a permutation of all."""
+        for indices in wanted:
+            rows = dataset_rows(seed, indices, len(self))
+            yield self.images(rows), self.labels[torch.from_numpy(rows)]
+
+    def chunks(self) -> Iterator[Tensor]:
+        """`TrainingData`: all images, in their order."""
+        for start in range(0, len(self), _STATISTICS_CHUNK_IMAGES):
+            yield self.images(slice(start, start + _STATISTICS_CHUNK_IMAGES))
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -70,15 +83,15 @@ def _padded(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.pad(pixels, ((0, 0), (before, pad - before), (before, pad - before)))
 
 
-def measure_scale_std(decomposition: Decomposition, dataset: ImageDataset) -> tuple[float, ...]:
-    """Standard deviation of each scale over all training images, one scalar per scale (numerics A15), [S].
+def measure_scale_std(decomposition: Decomposition, dataset: TrainingData) -> tuple[float, ...]:
+    """Standard deviation of each scale over all training images, one scalar per scale (numerics A15), [S]; of a store
+    of latents over its first samples.
 
     Accumulated in float64 in a fixed order: every worker computes the same number.
     """
     moments = torch.zeros(len(decomposition.resolutions), 3, dtype=torch.float64)  # count, sum, sum of squares
-    for start in range(0, len(dataset), _STATISTICS_CHUNK_IMAGES):
-        images = dataset.images(slice(start, start + _STATISTICS_CHUNK_IMAGES)).double()
-        for stage, scale in enumerate(decomposition.analyze(images)):
+    for images in dataset.chunks():
+        for stage, scale in enumerate(decomposition.analyze(images.double())):
             moments[stage] += torch.stack([torch.tensor(scale.numel()).double(), scale.sum(), scale.square().sum()])
     mean = moments[:, 1] / moments[:, 0]
     return tuple((moments[:, 2] / moments[:, 0] - mean**2).sqrt().tolist())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.datasets import ImageDataset
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.training_data import TrainingData
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, LossResult, Paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.steps import LoopPlan, Observer, run_steps
+from dfm_core.training.steps import LoopPlan, Observer, micro_batches, run_steps
 
 
 @dataclass
@@ -63,17 +64,18 @@ class _VelocityWork:
 
     def __init__(
         self,
-        config: ExperimentConfig,
         paradigm: Paradigm,
-        dataset: ImageDataset,
+        batches: Iterator[tuple[Tensor, Tensor]],
         engine: TrainingEngine[VelocityModel],
     ) -> None:
-        self._config, self._paradigm, self._dataset, self._engine = config, paradigm, dataset, engine
+        """Args: batches: of the global sample indices that `loss` is going to be called with."""
+        self._paradigm, self._batches, self._engine = paradigm, batches, engine
         self._window = _Window()
 
     def loss(self, samples: range) -> torch.Tensor:
-        batch = make_batch(self._config, self._dataset, samples, self._engine.device)
-        result = self._paradigm.loss(self._engine.model, batch)
+        images, labels = next(self._batches)
+        device = self._engine.device
+        result = self._paradigm.loss(self._engine.model, Batch(images.to(device), labels.to(device), samples))
         self._window.add(result)
         return result.loss
 
@@ -86,7 +88,7 @@ class _VelocityWork:
 def train(
     config: ExperimentConfig,
     paradigm: Paradigm,
-    dataset: ImageDataset,
+    dataset: TrainingData,
     engine: TrainingEngine[VelocityModel],
     plan: LoopPlan,
     observer: Observer | None = None,
@@ -95,12 +97,21 @@ def train(
     curve: list[CurveRow] | None = None,
 ) -> list[CurveRow]:
     """Trains a velocity model from `start_step` to `plan.until_step`; arguments and errors are those of `run_steps`."""
-    work = _VelocityWork(config, paradigm, dataset, engine)
-    return run_steps(work, config.training, engine, plan, observer, start_step=start_step, curve=curve)
+    wanted = (
+        samples
+        for step in range(start_step, plan.until_step)
+        for samples in micro_batches(config.training, engine, plan, step)
+    )
+    batches = dataset.batches(config.seed, wanted)
+    try:
+        work = _VelocityWork(paradigm, batches, engine)
+        return run_steps(work, config.training, engine, plan, observer, start_step=start_step, curve=curve)
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()  # ends what it reads ahead
 
 
-def make_batch(config: ExperimentConfig, dataset: ImageDataset, indices: range, device: torch.device) -> Batch:
+def make_batch(config: ExperimentConfig, dataset: TrainingData, indices: range, device: torch.device) -> Batch:
     """The training images of these global sample indices."""
-    rows = dataset_rows(config.seed, indices, len(dataset))
-    images, labels = dataset.images(rows), dataset.labels[torch.from_numpy(rows)]
+    ((images, labels),) = dataset.batches(config.seed, [indices])
     return Batch(images.to(device), labels.to(device), indices)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -64,6 +65,21 @@ class Work(Protocol):
         """
 
 
+def micro_batches(
+    settings: OptimizerSettings, engine: TrainingEngine[Any], plan: LoopPlan, step: int
+) -> Iterator[range]:
+    """Global sample indices of a worker's forward passes in a step."""
+    per_worker = settings.batch_size // engine.world_size
+    num_micro = per_worker // plan.micro_batch_size
+    assert num_micro * plan.micro_batch_size * engine.world_size == settings.batch_size, (
+        f"batch {settings.batch_size} is not {engine.world_size} workers x {num_micro} x {plan.micro_batch_size}"
+    )
+    first = step * settings.batch_size + engine.rank * per_worker
+    for micro in range(num_micro):
+        begin = first + micro * plan.micro_batch_size
+        yield range(begin, begin + plan.micro_batch_size)
+
+
 def run_steps(
     work: Work,
     settings: OptimizerSettings,
@@ -83,18 +99,11 @@ def run_steps(
         that the engine's state already has. curve: the rows that belong to them.
     Raises: TrainingDivergedError if a row's loss is not finite, on all workers alike.
     """
-    per_worker = settings.batch_size // engine.world_size
-    num_micro = per_worker // plan.micro_batch_size
-    assert num_micro * plan.micro_batch_size * engine.world_size == settings.batch_size, (
-        f"batch {settings.batch_size} is not {engine.world_size} workers x {num_micro} x {plan.micro_batch_size}"
-    )
     observer = observer or _Nobody()
     rows, norms = list(curve or []), list[float]()
     for step in range(start_step, plan.until_step):
-        first = step * settings.batch_size + engine.rank * per_worker
-        for micro in range(num_micro):
-            begin = first + micro * plan.micro_batch_size
-            engine.backward(work.loss(range(begin, begin + plan.micro_batch_size)))
+        for samples in micro_batches(settings, engine, plan, step):
+            engine.backward(work.loss(samples))
         rate = learning_rate(settings, step)
         norms.append(engine.step(rate))
         done = step + 1
