@@ -38,6 +38,7 @@ def warnings(plan: PlanFile, records: Mapping[str, Record], measurements: Sequen
         *(note for digest, title in _titles(plan).items() for note in _of_run(title, records.get(digest, MISSING))),
         *_of_numbers(plan, records),
         *_own_notes(plan, records),
+        *_left_out(plan, records),
     )
 
 
@@ -45,6 +46,7 @@ def _titles(plan: PlanFile) -> dict[str, str]:
     """Digest of every task -> its kind and title."""
     named: Mapping[str, Mapping[str, NamedTask | EvaluateTask]] = {
         "pyramid": plan.pyramids,
+        "encoding": plan.encodings,
         "reference": plan.references,
         "probe": plan.probes,
         "evaluation": plan.evaluations,
@@ -92,6 +94,14 @@ def _of_numbers(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]
 
 def _planned_protocols(plan: PlanFile) -> dict[str, Mapping[str, Protocol]]:
     return {digest: task.protocols for tasks in (plan.evaluations, plan.floors) for digest, task in tasks.items()}
+
+
+def _left_out(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]:
+    """Datasets of which a part could not be encoded."""
+    for digest, task in plan.encodings.items():
+        record = records.get(digest, MISSING)
+        if count := int(record.metrics.get("num_left_out", 0)):
+            yield Note(f"encoding {task.title}", f"{count} samples could not be read and were left out.")
 
 
 def _own_notes(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]:

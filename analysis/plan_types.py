@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from analysis.protocols import Protocol
 
-TaskKind = Literal["reference", "probe", "pyramid", "train", "floor", "evaluate"]
+TaskKind = Literal["encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,8 @@ class PlanFile:
     """What submits it again."""
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
+    encodings: Mapping[str, NamedTask] = field(default_factory=dict)
+    """Files that become latents, or are kept as pixels."""
 
     @property
     def kinds(self) -> dict[str, TaskKind]:
@@ -205,6 +207,7 @@ class PlanFile:
             **dict.fromkeys(self.references, "reference"),
             **dict.fromkeys(self.probes, "probe"),
             **dict.fromkeys(self.pyramids, "pyramid"),
+            **dict.fromkeys(self.encodings, "encode"),
             **dict.fromkeys(self.trainings, "train"),
             **dict.fromkeys(self.floors, "floor"),
             **dict.fromkeys(self.evaluations, "evaluate"),

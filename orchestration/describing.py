@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencoder_card
+from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data_config import DataConfig, DataDescription
 from orchestration.data_identity import PIXELS, fingerprint_of
@@ -78,7 +78,10 @@ class Describer:
 
             config = runtime.autoencoders[name]
             with autoencoder_folder(open_place(config.files, runtime.storage)) as folder:
-                card = autoencoder_card(config.kind, json.loads((folder / CONFIG).read_bytes()))
+                settings = json.loads((folder / CONFIG).read_bytes())
+                card, found = autoencoder_card(config.kind, settings), card_from_settings(settings)
+                if found != card:
+                    raise ValueError(f"its config.json makes other latents ({found}) than {config.kind} ({card})")
                 self._encoders[name] = card, identity_of(config.kind, folder)
         return self._encoders[name]
 
@@ -151,7 +154,7 @@ def _unknown_names(runtime: RuntimeConfig, data: DataConfig) -> list[KeyProblem]
     if data.autoencoder and data.autoencoder not in runtime.autoencoders:
         names = list(runtime.autoencoders)
         hint = nearest(data.autoencoder, names) or ";"
-        message = f"{data.autoencoder!r} is not under autoencoders:{hint} known: {', '.join(names) or 'none'}"
+        message = f"{data.autoencoder!r} is no autoencoder of the sweep{hint} known: {', '.join(names) or 'none'}"
         problems.append(("data.autoencoder", message))
     return problems
 

@@ -11,6 +11,7 @@ from orchestration.heartbeat import DamagedHeartbeatError, Driver, find_driver
 from orchestration.layout import (
     CHECKPOINTS,
     FEATURES,
+    LATENTS,
     RESULTS,
     SNAPSHOTS,
     STATUS,
@@ -101,6 +102,7 @@ def find_leftovers(store: Store, roots: Roots) -> list[Leftover]:
         **_checkpoints(store, wanted, held),
         **_snapshots(store, wanted, held),
         **_features(store, wanted, held),
+        **_latents(store, wanted),
         **_results(store, wanted),
         **({} if roots.live else {f"{TRAIN_RUNS}/{name}": "Ray Train's own" for name in store.names(TRAIN_RUNS)}),
     }
@@ -158,6 +160,10 @@ def _features(store: Store, wanted: Needed, held: Needed) -> dict[str, str]:
                 is_kept = path in wanted.features or name in ("grid", "samples") or owner in wanted.tasks
                 found |= {} if is_kept else {path: "features"}
     return found
+
+
+def _latents(store: Store, wanted: Needed) -> dict[str, str]:
+    return {TaskPaths(digest).latents: "latents" for digest in _digests(store, LATENTS) if digest not in wanted.tasks}
 
 
 def _results(store: Store, wanted: Needed) -> dict[str, str]:

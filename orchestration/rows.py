@@ -22,6 +22,7 @@ from orchestration.search_config import SearchSpec, read_search
 from orchestration.validation import validate
 
 MAX_TRIALS = 10_000
+FOUND_NOT_GIVEN = "is found when a sweep is read, never given"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PART_KEYS = ("title", "published", "settings", "grid", "rows", "search")
 
@@ -185,7 +186,7 @@ def row_config(common: Common, row: DeclaredRow) -> tuple[ExperimentConfig | Non
         return None, [Problem(f"{where}.seed", "seeds are given once for the sweep, as `seeds: [0, 1, ...]`")]
     section = data.get("data")
     if isinstance(section, Mapping) and "described" in section:
-        return None, [Problem(_place(common, row, "data.described"), "is found when a sweep is read, never given")]
+        return None, [Problem(_place(common, row, "data.described"), FOUND_NOT_GIVEN)]
     checked = validate(ExperimentConfig, data, lambda key: _place(common, row, key))
     if checked.config is None:
         return None, list(checked.problems)

@@ -19,7 +19,7 @@ from orchestration.equal_compute import find_budget, unequal_compute
 from orchestration.problems import Problem, UserError, nearest, told_once
 from orchestration.proposals import PartSearch, part_searches
 from orchestration.published_keys import PublishedTable, unknown_counterparts
-from orchestration.rows import NAME, Common, PartSpec, declared_parts, resolve_part
+from orchestration.rows import FOUND_NOT_GIVEN, NAME, Common, PartSpec, declared_parts, resolve_part
 from orchestration.runtime import RuntimeConfig, unknown_file_names
 from orchestration.validation import all_keys, field_types, validate
 
@@ -74,6 +74,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     runtime = validate(RuntimeConfig, _sections(source.data, _RUNTIME_SECTIONS), lambda key: _place(source, key))
     problems.extend(Problem(_place(source, key), why) for key, why in unknown_file_names(source.data))
     common = _sections(source.data, _EXPERIMENT_SECTIONS)
+    if isinstance(common.get("data"), Mapping) and "described" in common["data"]:
+        problems.append(Problem(_place(source, "data.described"), FOUND_NOT_GIVEN))
+        common["data"] = {key: value for key, value in common["data"].items() if key != "described"}
     checked = validate(ExperimentConfig, common, source.locate)
     problems.extend([*runtime.problems, *checked.problems])
     seeds, seed_problems = _seeds(source)

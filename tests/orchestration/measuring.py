@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dfm_core.config import ExperimentConfig, MetricName
-from dfm_core.data.catalog import DATASETS
+from dfm_core.data.cards import card_of
 from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
 from orchestration.calls import JobContext
 from orchestration.evaluator import Evaluator
@@ -47,7 +47,7 @@ def small_config(**values: Any) -> ExperimentConfig:
 
 def publish_snapshot(store: Store, config: ExperimentConfig, *, raw: bool = False) -> None:
     """Weights that no training made: every parameter random, so that all of them show in the samples."""
-    shape, stages = DATASETS[config.data.dataset].shape, config.num_stages
+    shape, stages = card_of(config.data).shape, config.num_stages
     model = build_model(config, shape, (1.0,) * stages)
     for number, directory in enumerate(
         [TaskPaths(TRAIN).snapshot(STEP), TaskPaths(TRAIN).raw_weights(STEP)][: 1 + raw]

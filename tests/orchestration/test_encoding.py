@@ -1,0 +1,357 @@
+"""Files into latents by an encode task, and what trainings and measurements make of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfm_core.autoencoders.base import draw
+from dfm_core.autoencoders.registry import load_autoencoder
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.data.squares import image_square
+from dfm_core.decompositions import build_decomposition
+from orchestration.describing import Describer
+from orchestration.encode_tasks import latents_task, pixels_task
+from orchestration.encoding import LEFT_OUT, Encoder
+from orchestration.latent_store import latent_cache, open_latents
+from orchestration.layout import TaskPaths
+from orchestration.measure_tasks import Measures, evaluate_task
+from orchestration.problems import UserError
+from orchestration.results import read_result
+from orchestration.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.spec import load_sweep
+from orchestration.storage import Store
+from orchestration.tasks import Task, train_task
+from orchestration.training_inputs import open_training_data
+from tests.dfm_core.autoencoders.tiny import save_kl
+from tests.dfm_core.builders import with_values
+from tests.dfm_core.data.made_files import png
+from tests.orchestration.conftest import QUICKSTART
+from tests.orchestration.measuring import NO_FILES, STEP, TRAIN, WORKERS, Bench, publish_snapshot
+
+SIDE = 16
+CLASSES = ("ant", "bee")
+LATENTS: dict[str, Any] = {
+    "data.dataset": "insects",
+    "data.side": SIDE,
+    "data.autoencoder": "tiny",
+    "model.size": "nano",
+    "model.patch_sizes": (1, 2),
+    "sampling.steps": (2, 1),
+    "evaluation.num_samples": 20,
+    "evaluation.metrics": ("fd_lite0_block10",),
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Ten images a class to train on, and four to compare with."""
+    save_kl(tmp_path / "vae")
+    for part, count in (("train", 10), ("reference", 4)):
+        for number, name in enumerate(CLASSES):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for at in range(count):
+                (folder / f"{at}.png").write_bytes(png(at + 100 * number + 1000 * (part == "reference"), side=24))
+    return tmp_path
+
+
+def runtime_of(files: Path, **changed: Any) -> RuntimeConfig:
+    dataset = DatasetConfig(str(files / "train"), reference=str(files / "reference"))
+    return RuntimeConfig(
+        workers=WORKERS,
+        datasets={"insects": replace(dataset, **changed)},
+        autoencoders={"tiny": AutoencoderConfig("kl", str(files / "vae"))},
+    )
+
+
+def described(runtime: RuntimeConfig, **values: Any) -> ExperimentConfig:
+    """Names with two underscores in the place of a dot."""
+    changed = {key.replace("__", "."): value for key, value in values.items()}
+    config = with_values(ExperimentConfig(), {**LATENTS, **changed})
+    data, problems = Describer(runtime).described(config.data)
+    assert not problems
+    assert data.described is not None
+    side = data.described.resolution
+    return replace(config, data=data, decomposition=replace(config.decomposition, resolutions=(side // 2, side)))
+
+
+def small_parts(task: Task | None, size: int = 6) -> Task:
+    """The same task with parts of a few files: how many they are decides the store, not what is in it."""
+    assert task is not None
+    return replace(task, payload={**task.payload, "samples_per_shard": size})
+
+
+def latents_of(store: Store, task: Task) -> dict[str, torch.Tensor]:
+    opened = open_latents(store, TaskPaths(task.digest).latents, latent_cache(WORKERS))
+    batch = opened.read(range(len(opened)))
+    return {**batch.tensors, "label": batch.labels}
+
+
+def test_a_folder_becomes_latents_with_flips_and_statistics(files: Path, store: Store) -> None:
+    runtime = runtime_of(files)
+    task = small_parts(latents_task(described(runtime, data__mirrored=True)))
+    (record,) = Bench(store, runtime=runtime).run(task)
+    assert record is not None
+    assert (record.metrics["num_samples"], record.metrics["num_left_out"]) == (40.0, 0.0)
+    assert record.about["class_counts"] == [20, 20]
+    found = latents_of(store, task)
+    autoencoder = load_autoencoder("kl", files / "vae")
+    squares = [image_square(path.read_bytes(), SIDE) for path in sorted((files / "train").rglob("*.png"))]
+    pixels = torch.stack([turned for one in squares for turned in (one, one.flip(-1))]).float() / 127.5 - 1.0
+    with torch.no_grad():
+        wanted = autoencoder.encode(pixels).mean
+    rows = torch.cdist(found["mean"].float().flatten(1), wanted.flatten(1)).min(1)
+    assert rows.values.max() < 0.05
+    assert sorted(rows.indices.tolist()) == list(range(40))
+    assert torch.equal(found["label"], rows.indices // 20)
+    stored = found["mean"].double()
+    assert record.about["statistics"]["mean"]["mean"] == pytest.approx(stored.mean((0, 2, 3)).tolist(), abs=1e-9)
+    assert record.about["statistics"]["mean"]["std"] == pytest.approx(
+        stored.transpose(0, 1).flatten(1).std(1, correction=0).tolist(), abs=1e-9
+    )
+
+
+class Counting(Encoder):
+    """Fails when it is told to, and counts what it makes."""
+
+    made: list[int]
+    fails_at: int | None = None
+
+    def encode(self, task: Task, part: Any, batch_samples: int) -> Any:
+        if part.number == self.fails_at:
+            raise ConnectionError("the evaluator was killed")
+        self.made.append(part.number)
+        return super().encode(task, part, batch_samples)
+
+
+def test_an_encoding_that_was_cut_off_goes_on_with_what_is_missing_and_ends_the_same(
+    files: Path, store: Store, tmp_path: Path
+) -> None:
+    runtime = runtime_of(files)
+    task = small_parts(latents_task(described(runtime)))
+    bench = Bench(store, runtime=runtime)
+    encoder = Counting(store, runtime, torch.device("cpu"), bench.evaluator._loaded.autoencoder)
+    encoder.made, encoder.fails_at = [], 2
+    bench.evaluator._encoder = encoder
+    with pytest.raises(ConnectionError):
+        bench.run(task)
+    assert encoder.made == [0, 1]
+    with pytest.raises(FileNotFoundError, match="their encoding has not ended"):
+        latents_of(store, task)
+    encoder.fails_at = None
+    bench.run(task)
+    assert encoder.made == [0, 1, 2, 3]
+    undisturbed = Store(str(tmp_path / "undisturbed"))
+    Bench(undisturbed, runtime=runtime).run(task)
+    paths = TaskPaths(task.digest)
+    manifests = [one.manifest(paths.latents) for one in (store, undisturbed)]
+    assert manifests[0] == manifests[1]
+    assert manifests[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"), [(png(side=24)[:-30], "damaged"), (b"", "empty"), (b"GIF89a nonsense", "no image")]
+)
+def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
+    files: Path, store: Store, content: bytes, fault: str
+) -> None:
+    (files / "train" / "bee" / "3.png").write_bytes(content)
+    strict, lenient = runtime_of(files), runtime_of(files, max_bad_share=0.1)
+    task = small_parts(latents_task(described(strict)))
+    with pytest.raises(ValueError, match=r"bee/3\.png"):
+        Bench(store, runtime=strict).run(task)
+    assert read_result(store, task.digest) is None
+    (record,) = Bench(store, runtime=lenient).run(task)
+    assert record is not None
+    assert (record.metrics["num_samples"], record.metrics["num_left_out"]) == (19.0, 1.0)
+    written = store.read(TaskPaths(task.digest).result_file(LEFT_OUT)).decode()
+    ((_, *rows),) = [list(csv.reader(io.StringIO(written)))]
+    assert [row[:2] for row in rows] == [["bee/3.png", fault]]
+
+
+def test_files_that_change_after_planning_fail_the_encoding(files: Path, store: Store) -> None:
+    runtime = runtime_of(files)
+    task = small_parts(latents_task(described(runtime)))
+    (files / "train" / "ant" / "new.png").write_bytes(png(5, side=24))
+    with pytest.raises(ValueError, match="insects: its files have changed since the sweep was planned"):
+        Bench(store, runtime=runtime).run(task)
+
+
+def test_another_autoencoder_than_was_planned_fails_the_encoding(files: Path, store: Store) -> None:
+    runtime = runtime_of(files)
+    task = small_parts(latents_task(described(runtime)))
+    weights = files / "vae" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match="tiny: its files have changed since the sweep was planned"):
+        Bench(store, runtime=runtime).run(task)
+
+
+def test_what_decides_latents_decides_the_training_and_where_files_lie_does_not(files: Path, tmp_path: Path) -> None:
+    runtime = runtime_of(files)
+
+    def digest(runtime: RuntimeConfig = runtime, **values: Any) -> str:
+        return train_task(described(runtime, **values), "one", 10, (10,)).digest
+
+    moved = tmp_path / "elsewhere"
+    (files / "train").rename(moved)
+    plain = digest(replace(runtime, datasets={"insects": replace(runtime.datasets["insects"], files=str(moved))}))
+    moved.rename(files / "train")
+    assert digest() == plain
+    others = {
+        digest(data__mirrored=True),
+        digest(data__side=32),
+        digest(data__autoencoder=""),
+        digest(data__window_shards=1),
+    }
+    (files / "train" / "ant" / "0.png").write_bytes(png(77, side=25))
+    assert len({plain, digest(), *others}) == 6
+
+
+def test_a_training_reads_draws_of_its_latents_by_seed_and_index(files: Path, store: Store) -> None:
+    runtime = runtime_of(files)
+    config = described(runtime)
+    task = small_parts(latents_task(config))
+    Bench(store, runtime=runtime).run(task)
+    samples, reason = open_training_data(config.data, task.digest, store, WORKERS)
+    assert samples is not None, reason
+    epoch = [range(at, at + 5) for at in range(0, 20, 5)]
+    whole = list(samples.batches(3, epoch))
+    kept = latents_of(store, task)
+    tensors = {name: tensor for name, tensor in kept.items() if name != "label"}
+    read = []
+    for (images, labels), indices in zip(whole, epoch, strict=True):
+        for image, label, index in zip(images, labels, indices, strict=True):
+            candidates = draw(tensors, 3, [index] * 20)
+            (row,) = [at for at in range(20) if torch.equal(candidates[at], image)]
+            assert label == kept["label"][row]
+            read.append(row)
+    assert sorted(read) == list(range(20))  # every sample once an epoch
+    assert read != list(range(20))
+    resumed = list(samples.batches(3, epoch[2:]))
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(whole[2:], resumed, strict=True))
+    assert not torch.equal(whole[0][0], next(iter(samples.batches(4, epoch)))[0])
+    std = measure_scale_std(build_decomposition(config.decomposition), samples)
+    assert all(0.0 < value < 10.0 for value in std)
+
+
+def test_latents_that_are_not_there_are_a_reason_not_a_crash(files: Path, store: Store) -> None:
+    config = described(runtime_of(files))
+    assert open_training_data(config.data, "0" * 20, store, WORKERS)[0] is None
+    reason = open_training_data(config.data, "0" * 20, store, WORKERS)[1]
+    assert "the latents it trains on cannot be read" in reason
+    assert open_training_data(ExperimentConfig().data, "", store, WORKERS)[0] is not None
+
+
+def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pixels(files: Path, store: Store) -> None:
+    runtime = runtime_of(files)
+    config = described(runtime)
+    bench = Bench(store, runtime=runtime)
+    real = pixels_task(config)
+    assert real is not None
+    measures = Measures.of(config, NO_FILES)
+    assert [task.kind for task in measures.tasks] == ["reference"]
+    assert measures.tasks[0].inputs == (real.digest,)
+    bench.run(real)
+    shown = bench.evaluator._loaded.real(config.data, "reference").read(range(8))[0]
+    squares = [image_square(path.read_bytes(), SIDE) for path in sorted((files / "reference").rglob("*.png"))]
+    assert sorted(one.flatten().tolist() for one in shown) == sorted(one.flatten().tolist() for one in squares)
+    publish_snapshot(store, config)
+    bench.run(*measures.tasks)
+    (record,) = bench.run(evaluate_task(config, "samples", STEP, ((TRAIN, STEP),), measures))
+    assert record is not None, bench.failed
+    assert record.metrics["fd_lite0_block10"] > 0.0
+    decoded = bench.evaluator._loaded.decoder(config.data)(torch.zeros(2, 4, 4, 4))
+    assert (decoded.shape, decoded.dtype) == ((2, 3, SIDE, SIDE), torch.uint8)
+
+
+def test_an_embedded_dataset_goes_through_an_autoencoder_and_is_measured_against_its_own_images(
+    files: Path, store: Store
+) -> None:
+    runtime = runtime_of(files)
+    config = described(runtime, data__dataset="fashion_mnist", data__side=0)
+    assert pixels_task(config) is None
+    task = small_parts(latents_task(config), 30)
+    encoder = Encoder(store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._loaded.autoencoder)
+    dataset = encoder._dataset(task)
+    images = load_dataset("fashion_mnist", "train")
+    (sample,) = dataset.samples(dataset.units[7])
+    assert torch.equal(image_square(sample.content, 32), images.pixels[7].expand(3, -1, -1))  # type: ignore[union-attr]
+    assert sample.label == int(images.labels[7])  # type: ignore[union-attr]
+    grey = Bench(store, runtime=runtime).evaluator._loaded.decoder(config.data)(torch.zeros(1, 4, 8, 8))
+    assert grey.shape == (1, 1, 32, 32)
+
+
+SWEEP = (
+    "data={{dataset: insects, side: 16, autoencoder: tiny}}",
+    "datasets={{insects: {{files: {files}/train}}}}",
+    "autoencoders={{tiny: {{kind: kl, files: {files}/vae}}}}",
+    "decomposition.resolutions=[2, 4]",
+    "model.patch_sizes=[1, 2]",
+    "evaluation.metrics=[fd_lite0_block10]",
+    "parts={{one: {{rows: {{DFM: {{}}}}}}}}",
+)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.autoencoder=tinny", "'tinny' is no autoencoder of the sweep; did you mean 'tiny'?"),
+        ("data.dataset=insect", "'insect' is not a dataset"),
+        ("data.side=18", "18 pixels is no multiple of 4"),
+        ("data.side=0", "data.side"),
+        ("datasets.insects.files=/nowhere/at/all", "there is nothing"),
+        ("datasets.insects.class_list=names.txt", "names.txt: is not there"),
+        ("autoencoders.tiny.files=/nowhere/at/all", "is not there; needed are config.json"),
+        ("autoencoders.tiny.kind=flux", "makes other latents"),
+        ("datasets.insects.files=s3://user:secret@bucket/x", "should hold no password"),
+        ("data.described={fingerprint: x}", "is found when a sweep is read, never given"),
+        ("evaluation.metrics=[label_accuracy]", "need a label probe of training images"),
+        ("datasets.fashion_mnist={files: /data}", "'fashion_mnist' is embedded; give yours another name"),
+        ("datasets.insects.layout=image_shards", "give a class list"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(files: Path, override: str, message: str) -> None:
+    overrides = [text.format(files=files) for text in SWEEP]
+    with pytest.raises(UserError) as caught:
+        load_sweep(QUICKSTART, [*overrides, override])
+    assert message in str(caught.value)
+
+
+def test_a_sweep_of_the_users_files_is_planned_with_its_encodings(files: Path) -> None:
+    from orchestration.plan import make_plan, plan_json
+
+    plan = make_plan(load_sweep(QUICKSTART, [text.format(files=files) for text in SWEEP]))
+    kinds = [task.kind for task in plan.tasks.values()]
+    assert kinds.count("encode") == 2
+    (train,) = plan.of_kind("train")
+    assert plan.tasks[train.latents].num_samples == 20
+    published = json.loads(plan_json(plan, "x"))["tasks"]
+    assert published[train.latents]["kind"] == "encode"
+    assert str(files) not in json.dumps(published)
+
+
+def test_the_order_of_a_listing_changes_no_digest(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration.dataset_files import StoreFiles
+
+    runtime = runtime_of(files)
+    first = latents_task(described(runtime))
+    plain = StoreFiles.listing
+
+    def shuffled(self: StoreFiles) -> Any:
+        found = plain(self)
+        return replace(found, files=tuple(random.Random(1).sample(found.files, len(found.files))))
+
+    monkeypatch.setattr(StoreFiles, "listing", shuffled)
+    assert latents_task(described(runtime)) == first
