@@ -24,7 +24,7 @@ from dfm_core.metrics.kept_features import KeptFeatures
 from dfm_core.metrics.probe import fit_linear_probe
 from dfm_core.metrics.reference import Reference
 from orchestration.feature_store import Group, GroupFiles, groups_of
-from orchestration.gathering import Gathered, output_rows, read_groups, source_files, suite_of
+from orchestration.gathering import Gathered, output_rows, over_frames, read_groups, source_files, suite_of
 from orchestration.grids import GRID_IMAGES, grid_png
 from orchestration.group_work import Spent
 from orchestration.layout import FeaturePaths, TaskPaths
@@ -34,8 +34,10 @@ from orchestration.results import TaskResult, checksum, write_result
 from orchestration.runtime import FileConfig
 from orchestration.storage import Store
 from orchestration.tasks import Source, Task
+from orchestration.video_grids import moving_grid_gif, strips_png
 
-SAMPLES_GRID, REAL_GRID = "samples.png", "real.png"
+SAMPLES, REAL = "samples", "real"
+"""Names of grids: `.png`, and of videos, whose middle frames that shows, `.gif` and `_strips.png` beside it."""
 
 
 class Finisher:
@@ -87,14 +89,14 @@ class Finisher:
         about = self._write_arrays(task, REFERENCE_FILE, one.reference.compute().arrays())
         (source,) = task.sources
         real = self._loaded.real(task.config.data, source.split)
-        self._write_grid(task, REAL_GRID, *real.read(range(min(GRID_IMAGES, source.num_samples))))
-        return _found(task, {}, (REAL_GRID,), about)
+        files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
+        return _found(task, {}, files, about)
 
     def _probe(self, task: Task) -> TaskResult:
         (source,) = task.sources
         rows, labels = [], []
         for _, tensors in self._read(task, source):
-            rows.append(tensors["lite0"]["block10"].double())
+            rows.append(over_frames(tensors["lite0"]["block10"].double()))
             labels.append(tensors["lite0"]["labels"])
         num_classes = card_of(task.config.data).num_classes
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
@@ -121,7 +123,7 @@ class Finisher:
         shown = min(GRID_IMAGES, source.num_samples)
         grid = GroupFiles(self._store, self._paths(task, source).grid)
         ((_, tensors),) = grid.read([Group(0, shown)])
-        self._write_grid(task, SAMPLES_GRID, tensors["pixels"], tensors["labels"])
+        files = self._write_grids(task, SAMPLES, tensors["pixels"], tensors["labels"])
         cost = model_cost(task.config, card_of(task.config.data).shape)
         costs = {
             "network_evaluations": spent.network_evaluations,
@@ -131,7 +133,7 @@ class Finisher:
         }
         if spent.images:  # by one evaluator
             costs["images_per_second"] = spent.images / max(spent.seconds, 1e-9)
-        return _found(task, {**metrics, **costs}, (SAMPLES_GRID,), about)
+        return _found(task, {**metrics, **costs}, files, about)
 
     def _scores(self, task: Task, source: Source, gathered: Gathered) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
@@ -161,10 +163,17 @@ class Finisher:
         self._store.write(TaskPaths(task.digest).result_file(name), buffer.getvalue())
         return checksum(name, buffer.getvalue())
 
-    def _write_grid(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> None:
+    def _write_grids(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> tuple[str, ...]:
+        """What people look at. Returns the names of the files."""
         names = card_of(task.config.data).class_names
-        picture = grid_png(pixels.numpy(), [names[int(label)] for label in labels[: len(pixels)]])
-        self._store.write(TaskPaths(task.digest).result_file(name), picture)
+        classes = [names[int(label)] for label in labels[: len(pixels)]]
+        pictures = {f"{name}.png": grid_png(pixels.numpy(), classes)}
+        if pixels.ndim == 5:
+            pictures[f"{name}.gif"] = moving_grid_gif(pixels.numpy(), classes)
+            pictures[f"{name}_strips.png"] = strips_png(pixels.numpy(), classes)
+        for file, content in pictures.items():
+            self._store.write(TaskPaths(task.digest).result_file(file), content)
+        return tuple(pictures)
 
 
 def _found(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskResult:

@@ -97,10 +97,17 @@ def read_groups(
 def output_rows(
     loaded: Loaded, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
 ) -> Tensor:
-    """One output of a group's samples, [B, D] or [B, frames, D]."""
+    """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores."""
     if output.name == CLASS_SCORES:
-        return torch.from_numpy(loaded.probe(task.probe).scores(tensors[output.network]["block10"].double().numpy()))
+        rows = over_frames(tensors[output.network]["block10"].double())
+        return torch.from_numpy(loaded.probe(task.probe).scores(rows.numpy()))
     return tensors[output.network][output.name]
+
+
+def over_frames(rows: Tensor) -> Tensor:
+    """A row a sample, [B, D]: of videos, [B, frames, D], the mean over frames, which a linear probe turns into the mean
+    of the frames' scores."""
+    return rows if rows.ndim == 2 else rows.mean(dim=1)
 
 
 def _batch(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,18 +24,29 @@ _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 def grid_png(pixels: np.ndarray, labels: Sequence[str]) -> bytes:
     """`image_grid` as a PNG that says where its pictures lie and of which class they are."""
-    count, (height, width) = min(len(pixels), GRID_IMAGES), pixels.shape[-2:]
-    layout = {
-        "columns": GRID_COLUMNS,
+    count = min(len(pixels), GRID_IMAGES)
+    layout = grid_layout(pixels.shape[-2:], GRID_COLUMNS, labels[:count])
+    return png_with_layout(image_grid(pixels, labels), layout)
+
+
+def grid_layout(side: Sequence[int], columns: int, labels: Sequence[str]) -> dict[str, Any]:
+    """Where the pictures of a grid lie. Args: side: height and width of a picture. labels: of the pictures."""
+    height, width = side
+    return {
+        "columns": columns,
         "caption": _CAPTION_HEIGHT,
         "side": [height, width],
         "factor": _enlargement(width),
-        "labels": list(labels[:count]),
+        "labels": list(labels),
     }
+
+
+def png_with_layout(grid: Image.Image, layout: Mapping[str, Any]) -> bytes:
+    """A PNG with the layout in its text."""
     text = PngInfo()
     text.add_itxt(GRID_KEY, json.dumps(layout))
     buffer = io.BytesIO()
-    image_grid(pixels, labels).save(buffer, format="PNG", pnginfo=text)
+    grid.save(buffer, format="PNG", pnginfo=text)
     return buffer.getvalue()
 
 
@@ -51,16 +63,24 @@ def image_grid(pixels: np.ndarray, labels: Sequence[str]) -> Image.Image:
     """
     shown = pixels[:GRID_IMAGES] if pixels.ndim == 4 else pixels[:GRID_IMAGES, :, pixels.shape[2] // 2]
     assert len(labels) >= len(shown), f"{len(labels)} labels for {len(shown)} images"
-    height, width = shown.shape[2:]
+    return arranged(shown, labels, GRID_COLUMNS)
+
+
+def arranged(pictures: np.ndarray, captions: Sequence[str], columns: int) -> Image.Image:
+    """Pictures side by side, each above its caption.
+
+    Args: pictures: [n, C, H, W] uint8, C 1 or 3. captions: of each, or more.
+    """
+    height, width = pictures.shape[2:]
     factor = _enlargement(width)
     cell_width, cell_height = width * factor, height * factor + _CAPTION_HEIGHT
-    rows = -(-len(shown) // GRID_COLUMNS)
-    canvas = Image.new("RGB", (GRID_COLUMNS * cell_width, rows * cell_height), _PAPER)
+    rows = -(-len(pictures) // columns)
+    canvas = Image.new("RGB", (columns * cell_width, rows * cell_height), _PAPER)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=_FONT_SIZE)
-    for position, (image, label) in enumerate(zip(shown, labels, strict=False)):
-        left, top = position % GRID_COLUMNS * cell_width, position // GRID_COLUMNS * cell_height
+    for position, (image, caption) in enumerate(zip(pictures, captions, strict=False)):
+        left, top = position % columns * cell_width, position // columns * cell_height
         canvas.paste(_picture(image).resize((cell_width, height * factor), Image.Resampling.NEAREST), (left, top))
-        text = _fitting(label, cell_width, font)
+        text = _fitting(caption, cell_width, font)
         middle = left + (cell_width - font.getlength(text)) / 2
         draw.text((middle, top + height * factor), text, fill=_INK, font=font)
     return canvas

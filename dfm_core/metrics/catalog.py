@@ -128,7 +128,8 @@ _CARDS = (
         "label_accuracy",
         "label_accuracy",
         "share of samples that a linear probe, fitted on block-10 features of real training images, puts into the "
-        "class that was asked for",
+        "class that was asked for; of videos, by the mean over their frames",
+        _BOTH,
     ),
     MetricCard(
         "class_score",
@@ -138,6 +139,7 @@ _CARDS = (
         "inception_score",
         "inception_score",
         "inception-style score of the label probe's classes: 1 to the number of classes; no inception score",
+        _BOTH,
     ),
     MetricCard(
         "kd_lite0",

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import DATASETS, Motion
-from orchestration.tasks import dataset_identity, train_task
+from dfm_core.data.datasets import load_dataset
+from dfm_core.metrics.accumulator import Batch
+from dfm_core.metrics.features.lite0 import load_lite0
+from dfm_core.metrics.frechet import frechet_distance
+from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits
+from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.probe import fit_linear_probe
+from orchestration.data_identity import real_identity
+from orchestration.feature_store import GroupFiles, groups_of
+from orchestration.layout import FeaturePaths
+from orchestration.measure_tasks import Measures
+from orchestration.results import TaskResult, read_result
+from orchestration.storage import Store
+from orchestration.tasks import Task, train_task
 from tests.dfm_core.builders import with_values
+from tests.orchestration.measuring import NO_FILES, WORKERS, Bench, evaluation_of, metric, publish_snapshot
 
 VIDEO = {
     "data.dataset": "moving_fashion",
@@ -36,4 +56,98 @@ def test_how_clips_are_made_is_part_of_a_trainings_identity(
 
 
 def test_still_images_keep_the_identity_that_they_had() -> None:
-    assert set(dataset_identity(ExperimentConfig())) == {"dataset", "fingerprint", "resolution"}
+    assert set(real_identity(ExperimentConfig().data)) == {"dataset", "fingerprint", "resolution"}
+
+
+FRAMES, REAL, COUNT = 3, 60, 30
+METRICS = ("class_score", "fd_lite0_block10", "label_accuracy")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Task, TaskResult]]:
+    """A reference, a probe and one evaluation whose samples are kept; of short clips, since the network looks at every
+    frame."""
+    store = Store(str(tmp_path_factory.mktemp("video") / "store"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "moving_fashion", replace(DATASETS["moving_fashion"], frames=FRAMES))
+        config = measured_config()
+        publish_snapshot(store, config)
+        bench = Bench(store, replace(WORKERS, keep_samples=True))
+        bench.prepare(config, REAL)
+        task = evaluation_of(config)
+        (result,) = bench.run(task)
+        assert result is not None, bench.failed
+        yield bench, task, result
+
+
+def measured_config() -> ExperimentConfig:
+    return video_config(
+        evaluation__num_samples=COUNT,
+        evaluation__metrics=METRICS,
+        evaluation__inception_splits=2,
+        evaluation__bootstrap_replicates=5,
+    )
+
+
+def samples_of(bench: Bench, task: Task) -> dict[str, torch.Tensor]:
+    files = GroupFiles(bench.store, FeaturePaths(task.sources[0].digest).samples)
+    ((_, tensors),) = files.read(groups_of(COUNT))
+    return tensors
+
+
+def frame_features(pixels: torch.Tensor) -> torch.Tensor:
+    """block10 of every frame, [N, T, 112], frame by frame through the network."""
+    network = load_lite0()
+    return torch.stack([network(pixels[:, :, frame]).block10 for frame in range(FRAMES)], dim=1)
+
+
+def test_a_distance_of_videos_is_over_all_frames_of_all_clips(measured: tuple[Bench, Task, TaskResult]) -> None:
+    bench, task, result = measured
+    samples = samples_of(bench, task)["pixels"]
+    assert samples.shape == (COUNT, 1, FRAMES, 16, 16)
+    real = load_dataset("moving_fashion", "reference").pixels[:REAL]
+    moments = [Moments.of(frame_features(clips).flatten(0, 1)) for clips in (samples, real)]
+    assert metric(result, "fd_lite0_block10") == pytest.approx(frechet_distance(*moments), rel=1e-5)
+    assert result.metrics["fd_lite0_block10_standard_error"] > 0
+
+
+def test_the_class_of_a_clip_is_that_of_its_frames_mean(measured: tuple[Bench, Task, TaskResult]) -> None:
+    bench, task, result = measured
+    train, kept = load_dataset("moving_fashion", "train"), samples_of(bench, task)
+    means = frame_features(train.pixels[:REAL]).double().mean(dim=1).numpy()
+    probe = fit_linear_probe(means, train.labels[:REAL].numpy(), 10)
+    features = frame_features(kept["pixels"]).double().numpy()
+    scores = np.mean([probe.scores(features[:, frame]) for frame in range(FRAMES)], axis=0)
+    expected = (scores.argmax(axis=1) == kept["labels"].numpy()).mean()
+    assert metric(result, "label_accuracy") == pytest.approx(expected, abs=1e-12)
+    score = InceptionScoreAccumulator.empty(equal_splits(COUNT, 2), 10)
+    score = score.update(Batch(torch.arange(COUNT), torch.from_numpy(scores)))
+    assert metric(result, "class_score") == pytest.approx(score.compute()["inception_score"].value, rel=1e-5)
+
+
+def test_a_measurement_of_videos_leaves_its_clips_as_grid_animation_and_strips(
+    measured: tuple[Bench, Task, TaskResult],
+) -> None:
+    bench, task, result = measured
+    assert result.files == ("samples.png", "samples.gif", "samples_strips.png")
+    pixels = samples_of(bench, task)["pixels"].numpy()
+    read = {name: Image.open(io.BytesIO(bench.store.read(f"results/{task.digest}/{name}"))) for name in result.files}
+    layout = json.loads(read["samples_strips.png"].text["dfm.grid"])
+    factor, height = layout["factor"], layout["side"][0]
+    strip = np.asarray(read["samples_strips.png"])[: factor * height : factor, ::factor, 0]
+    assert np.array_equal(strip, np.concatenate(list(pixels[0, 0]), axis=1))
+    middle = np.asarray(read["samples.png"])[: factor * height : factor, : factor * 16 : factor, 0]
+    assert np.array_equal(middle, pixels[0, 0, 1])
+    assert read["samples.gif"].n_frames == FRAMES
+    reference = read_result(bench.store, task.references["lite0"])
+    assert reference is not None
+    assert reference.files == ("real.png", "real.gif", "real_strips.png")
+
+
+def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Bench, Task, TaskResult]) -> None:
+    bench, _, result = measured
+    floor = Measures.of(measured_config(), NO_FILES).floor
+    assert floor is not None
+    (found,) = bench.run(floor)
+    assert metric(found, "fd_lite0_block10") < metric(result, "fd_lite0_block10")
+    assert metric(found, "label_accuracy") > metric(result, "label_accuracy")
