@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dfm_core.training.loop import train
     from dfm_core.training.state import SnapshotCard, build_model, load_snapshot, write_snapshot
     from dfm_core.training.steps import LoopPlan
+    from dfm_core.video_files import export_to_gif, export_to_video
 
 _PUBLIC = {
     "DFMPipeline": "dfm_core.pipeline",
@@ -29,6 +30,8 @@ _PUBLIC = {
     "build_decomposition": "dfm_core.decompositions",
     "build_model": "dfm_core.training.state",
     "build_paradigm": "dfm_core.paradigms",
+    "export_to_gif": "dfm_core.video_files",
+    "export_to_video": "dfm_core.video_files",
     "load_dataset": "dfm_core.data.datasets",
     "load_snapshot": "dfm_core.training.state",
     "measure_scale_std": "dfm_core.data.datasets",
@@ -46,6 +49,8 @@ __all__ = [
     "build_decomposition",
     "build_model",
     "build_paradigm",
+    "export_to_gif",
+    "export_to_video",
     "load_dataset",
     "load_snapshot",
     "measure_scale_std",
