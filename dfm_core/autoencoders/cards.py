@@ -38,6 +38,17 @@ class AutoencoderCard:
             raise ValueError(f"{given}, but needed are videos of 1 + k * {self.temporal_factor} frames")
         return 1 + (frames - 1) // self.temporal_factor
 
+    def can_decode(self, latent_frames: int | None) -> bool:
+        """diffusers makes 4t frames of an even number t of latent frames, where 1 + 4 (t - 1) were encoded."""
+        return latent_frames is None or latent_frames % 2 == 1
+
+    def shape_of_latent(self, pixels: tuple[int, ...]) -> tuple[int, ...]:
+        """Of pixels (H, W) or (T, H, W): (C, h, w) or (C, t, h, w). Raises: ValueError if they do not fit."""
+        *frames, height, width = pixels
+        number = self.latent_frames(frames[0] if frames else None)
+        sides = (self.latent_side(height), self.latent_side(width))
+        return (self.channels, *sides) if number is None else (self.channels, number, *sides)
+
     def latent_shape(self, num_classes: int, frames: int | None) -> DataShape:
         return DataShape(self.channels, num_classes, self.latent_frames(frames))
 

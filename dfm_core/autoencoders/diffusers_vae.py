@@ -40,6 +40,10 @@ class DiffusersAutoencoder:
         return Posterior((posterior.mean - self.shift) * self.scale, posterior.std * self.scale)
 
     def decode(self, latents: Tensor) -> Tensor:
+        if self.card.temporal_factor is not None and not self.card.can_decode(latents.shape[2]):
+            raise ValueError(
+                f"{latents.shape[2]} latent frames: diffusers decodes odd numbers of them alone as they were"
+            )
         pixels: Tensor = self.network.decode(latents / self.scale + self.shift).sample
         return pixels
 

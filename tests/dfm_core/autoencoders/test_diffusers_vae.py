@@ -46,12 +46,21 @@ def test_cogvideox_latents_are_scaled(tmp_path: Path, scale: float) -> None:
 
     save_cogvideox(tmp_path, scaling_factor=scale)
     network, own = AutoencoderKLCogVideoX.from_pretrained(tmp_path), load_autoencoder("cogvideox", tmp_path)
-    clip = torch.rand(1, 3, 5, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    clip = torch.rand(1, 3, 9, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.no_grad():
         theirs, ours = network.encode(clip).latent_dist.mean, own.encode(clip).mean
-        assert ours.shape == (1, 16, 2, 1, 1)
+        assert ours.shape == (1, 16, 3, 1, 1)
         torch.testing.assert_close(ours, scale * theirs)
         torch.testing.assert_close(own.decode(ours), network.decode(theirs).sample, rtol=1e-4, atol=1e-5)
+
+
+def test_latents_that_diffusers_decodes_into_more_frames_are_refused(tmp_path: Path) -> None:
+    own = load_autoencoder("cogvideox", save_cogvideox(tmp_path))
+    with torch.no_grad():
+        latents = own.encode(torch.zeros(1, 3, 5, 8, 8)).mean
+        assert own.network.decode(latents).sample.shape[2] == 8  # of 5: the day it is 5, the refusal can go
+        with pytest.raises(ValueError, match="2 latent frames: diffusers decodes odd numbers of them alone"):
+            own.decode(latents)
 
 
 @pytest.mark.parametrize("frames", [0, 2, 4, 6, 16])
