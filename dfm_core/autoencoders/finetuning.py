@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,13 @@ from dfm_core.autoencoders.base import Posterior
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
 from dfm_core.autoencoders.downscaling import downscale_both
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig
+from dfm_core.data.training_data import TrainingData
 from dfm_core.seeding import normal, sample_generator
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.reading import batches_ahead
 from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
-PixelsOf = Callable[[range], Tensor]
-"""Global sample indices -> [B, 3, H, W] or [B, 3, T, H, W] float32 in [-1, 1]."""
 _TERMS = ("loss", "reconstruction", "kl", "downscaled")
 
 
@@ -68,13 +68,19 @@ class FinetuningLoss(nn.Module):
 class _FinetuningWork:
     """`Work`: the loss of a fine-tuning."""
 
-    def __init__(self, config: FinetuningConfig, pixels_of: PixelsOf, engine: TrainingEngine[FinetuningLoss]) -> None:
-        self._config, self._pixels_of, self._engine = config, pixels_of, engine
+    def __init__(
+        self,
+        config: FinetuningConfig,
+        batches: Iterator[tuple[Tensor, Tensor]],
+        engine: TrainingEngine[FinetuningLoss],
+    ) -> None:
+        """Args: batches: pixels, and classes, of the global sample indices that `loss` is going to be called with."""
+        self._config, self._batches, self._engine = config, batches, engine
         self._terms: list[Tensor] = []
 
     def loss(self, samples: range) -> Tensor:
         config, model = self._config, self._engine.model
-        pixels = self._pixels_of(samples)
+        pixels = in_colour(next(self._batches)[0])
         shape = model.autoencoder.card.shape_of_latent(tuple(pixels.shape[2:]))
         noise = normal(config.seed, "finetuning_posterior", samples, shape)
         factor = scale_factor(config, samples.start // config.batch_size)
@@ -88,6 +94,11 @@ class _FinetuningWork:
         return {name: float(mean) for name, mean in zip(_TERMS, means, strict=False)}
 
 
+def in_colour(pixels: Tensor) -> Tensor:
+    """Grey pixels, [B, 1, ...], repeated to three channels; [B, 3, ...] as they are."""
+    return pixels.expand(-1, 3, *pixels.shape[2:]) if pixels.shape[1] == 1 else pixels
+
+
 def scale_factor(config: FinetuningConfig, step: int) -> int | None:
     """The factor of a step, the same for all its samples; None without scale equivariance."""
     if not config.scale_equivariance:
@@ -98,7 +109,7 @@ def scale_factor(config: FinetuningConfig, step: int) -> int | None:
 
 def finetune(
     config: FinetuningConfig,
-    pixels_of: PixelsOf,
+    data: TrainingData,
     engine: TrainingEngine[FinetuningLoss],
     plan: LoopPlan,
     observer: Observer | None = None,
@@ -109,6 +120,9 @@ def finetune(
     """Trains an autoencoder from `start_step` to `plan.until_step`; arguments and errors are those of `run_steps`.
 
     A row of the curve also has `reconstruction`, `kl` and, with scale equivariance, `downscaled`, all unweighted.
+
+    Args: data: pixels in [-1, 1]; grey ones are repeated.
     """
-    work = _FinetuningWork(config, pixels_of, engine)
-    return run_steps(work, config, engine, plan, observer, start_step=start_step, curve=curve)
+    with batches_ahead(data, config.seed, config, engine, plan, start_step) as batches:
+        work = _FinetuningWork(config, batches, engine)
+        return run_steps(work, config, engine, plan, observer, start_step=start_step, curve=curve)

@@ -15,8 +15,8 @@ from torch import Tensor
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.autoencoders.cards import ANY_KL
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
-from dfm_core.autoencoders.files import CONFIG, WEIGHTS
 from dfm_core.autoencoders.finetuning_config import KlArchitecture
+from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.seeding import sample_generator
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +15,8 @@ from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, LossResult, Paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.steps import LoopPlan, Observer, micro_batches, run_steps
+from dfm_core.training.reading import batches_ahead
+from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
 
 @dataclass
@@ -97,18 +98,9 @@ def train(
     curve: list[CurveRow] | None = None,
 ) -> list[CurveRow]:
     """Trains a velocity model from `start_step` to `plan.until_step`; arguments and errors are those of `run_steps`."""
-    wanted = (
-        samples
-        for step in range(start_step, plan.until_step)
-        for samples in micro_batches(config.training, engine, plan, step)
-    )
-    batches = dataset.batches(config.seed, wanted)
-    try:
+    with batches_ahead(dataset, config.seed, config.training, engine, plan, start_step) as batches:
         work = _VelocityWork(paradigm, batches, engine)
         return run_steps(work, config.training, engine, plan, observer, start_step=start_step, curve=curve)
-    finally:
-        if isinstance(batches, Generator):
-            batches.close()  # ends what it reads ahead
 
 
 def make_batch(config: ExperimentConfig, dataset: TrainingData, indices: range, device: torch.device) -> Batch:

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from dfm_core.autoencoders.base import Posterior
-from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune, scale_factor
+from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune, in_colour, scale_factor
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
 from dfm_core.autoencoders.making import random_autoencoder
 from dfm_core.autoencoders.measures import measure_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.datasets import load_dataset
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.datasets import ImageDataset, load_dataset
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.state import read_state
@@ -31,8 +30,8 @@ SMALL = KlArchitecture(widths=(4, 8, 8), norm_groups=4)
 TRAIN = load_dataset("fashion_mnist", "train")
 
 
-def fashion(samples: range) -> Tensor:
-    return TRAIN.images(dataset_rows(0, samples, len(TRAIN))).expand(-1, 3, -1, -1)
+def fashion(count: int) -> Tensor:
+    return in_colour(TRAIN.images(slice(0, count)))
 
 
 class Shifted(nn.Module):
@@ -78,7 +77,7 @@ def test_what_commutes_with_making_smaller_costs_nothing(how: str) -> None:
 
 def gradients(weight: float, factor: int | None) -> dict[str, Tensor]:
     loss = FinetuningLoss(random_autoencoder(SMALL, 0), replace(CONFIG, equivariance_weight=weight))
-    loss(fashion(range(2)), torch.zeros(2, 4, 8, 8), factor)[0].backward()
+    loss(fashion(2), torch.zeros(2, 4, 8, 8), factor)[0].backward()
     return {name: p.grad for name, p in loss.named_parameters() if p.grad is not None}
 
 
@@ -106,7 +105,7 @@ def engine_for(config: FinetuningConfig, seed: int = 0, num_micro_batches: int =
 
 
 def run(config: FinetuningConfig, engine: PlainEngine[FinetuningLoss], micro_batch_size: int = 4) -> list[CurveRow]:
-    return finetune(config, fashion, engine, LoopPlan(config.steps, micro_batch_size, 1, frozenset()))
+    return finetune(config, TRAIN, engine, LoopPlan(config.steps, micro_batch_size, 1, frozenset()))
 
 
 @pytest.mark.parametrize("equivariance", [True, False])
@@ -114,10 +113,10 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(equivariance: bool, 
     config = replace(CONFIG, scale_equivariance=equivariance)
     plan, whole = LoopPlan(config.steps, 4, 2, frozenset({3})), engine_for(config)
     recorder = Recorder(whole, tmp_path)
-    curve = finetune(config, fashion, whole, plan, recorder)
+    curve = finetune(config, TRAIN, whole, plan, recorder)
     resumed = engine_for(config, seed=5)
     resumed.load(read_state((tmp_path / "3").iterdir()), num_steps=3)
-    rest = finetune(config, fashion, resumed, plan, start_step=3, curve=recorder.saved[3])
+    rest = finetune(config, TRAIN, resumed, plan, start_step=3, curve=recorder.saved[3])
     assert rest == curve
     assert ("downscaled" in curve[0]) == equivariance
     for kind in STATE_KINDS:
@@ -147,23 +146,24 @@ def test_activations_computed_anew_change_no_number() -> None:
 def test_a_video_autoencoder_is_trained_too(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=2, batch_size=1, scale_factors=(2,), learning_rate=1e-4)
     autoencoder = load_autoencoder("cogvideox", save_cogvideox(tmp_path))
-    clip = torch.rand(1, 3, 9, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    pixels = torch.randint(256, (1, 3, 9, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    clip = ImageDataset(pixels, torch.zeros(1, dtype=torch.int64))
     engine = PlainEngine(FinetuningLoss(autoencoder, config), config)  # type: ignore[arg-type]  # of diffusers
-    first, second = finetune(config, lambda _: clip, engine, LoopPlan(2, 1, 1, frozenset()))
+    first, second = finetune(config, clip, engine, LoopPlan(2, 1, 1, frozenset()))
     assert second["loss"] < first["loss"]
     assert first["downscaled"] > 0
 
 
 def test_on_fashion_mnist_smaller_latents_become_smaller_images() -> None:
     config = replace(CONFIG, steps=100, batch_size=8, warmup_steps=10)
-    held_out = load_dataset("fashion_mnist", "reference").images(slice(0, 100)).expand(-1, 3, -1, -1)
+    held_out = load_dataset("fashion_mnist", "reference").images(slice(0, 100))
     found = {}
     for equivariance in (False, True):
         own = replace(config, scale_equivariance=equivariance)
         autoencoder = random_autoencoder(KlArchitecture(widths=(8, 16, 16), norm_groups=4), 0)
         engine = PlainEngine(FinetuningLoss(autoencoder, own), own)
         run(own, engine, 8)
-        found[equivariance] = measure_autoencoder(autoencoder, [held_out], (2, 4), "mean")
+        found[equivariance] = measure_autoencoder(autoencoder, [in_colour(held_out)], (2, 4), "mean")
     plain, equivariant = found[False], found[True]
     assert equivariant["downscaled_x2_l1"] < 0.85 * plain["downscaled_x2_l1"]
     assert equivariant["downscaled_x4_l1"] < 0.8 * plain["downscaled_x4_l1"]

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, card_from_settings
-from dfm_core.autoencoders.files import CONFIG, WEIGHTS
 from dfm_core.autoencoders.finetuning_config import (
     FinetuningConfig,
     KlArchitecture,
     architecture_problems,
     finetuning_problems,
 )
+from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.making import LatentScale, random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.seeding import normal
