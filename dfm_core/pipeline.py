@@ -14,9 +14,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import Solver
 from dfm_core.data.cards import find_card
 from dfm_core.data.datasets import to_pixels
+from dfm_core.data_config import MADE
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress
@@ -32,6 +34,7 @@ Pictures = list[Any] | Tensor | np.ndarray
 range, which is [-1, 1] for images."""
 Label = int | str
 
+PIXELS = "pixels"
 _PIL_CHANNELS = (1, 3)
 _MAX_GUIDANCE = 100.0
 _MAX_STEPS = 10_000
@@ -60,8 +63,10 @@ class DFMPipeline:
     >>> pipe(["coat", "bag"], guidance_scale=2.0, generator=torch.Generator().manual_seed(0)).images
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        """Raises: ValueError if the snapshot is of an expert, which knows one stage only."""
+    def __init__(self, snapshot: Snapshot, autoencoder: Autoencoder | None = None) -> None:
+        """Raises: ValueError if the snapshot is of an expert, which knows one stage only, or the autoencoder is another
+        than the one whose latents it was trained on.
+        """
         self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
         known, stages = self.config.own_stages, self.config.num_stages
         if len(known) < stages and self.config.training.timesteps != "tied":
@@ -70,15 +75,21 @@ class DFMPipeline:
         self.decomposition, self._pyramid = snapshot.decomposition, snapshot.pyramid
         self._paradigm = build_paradigm(self.config, self.decomposition, self.card.scale_std)
         self._progress_bar: dict[str, Any] = {}
+        described = self.config.data.described
+        trained = PIXELS if described is None else described.encoder
+        if autoencoder is not None and not trained.startswith(MADE) and trained != autoencoder.identity:
+            raise ValueError(f"this model was trained with {trained}, the autoencoder is {autoencoder.identity}")
+        self.autoencoder = autoencoder
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> Self:
+    def from_pretrained(cls, directory: str | Path, autoencoder: Autoencoder | None = None) -> Self:
         """The pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
 
-        Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, or it
-            is of an expert.
+        Args: autoencoder: decodes what a model of latents makes; without it the output is latents.
+        Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, it is of
+            an expert, or of another autoencoder's latents.
         """
-        return cls(load_snapshot(directory))
+        return cls(load_snapshot(directory), autoencoder)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes the files that `from_pretrained` reads; makes the directory."""
@@ -148,14 +159,22 @@ class DFMPipeline:
                 own = torch.tensor(classes[chunk.start : chunk.stop], device=self.device)
                 taken.append((self._paradigm.sample(self.model, own, chunk, seed, sampling, watcher), watcher))
         return DFMPipelineOutput(
-            images=_pictures([result.images for result, _ in taken], output_type),
-            previews=[_pictures(stage, output_type) for stage in zip(*(w.previews for _, w in taken), strict=True)],
+            images=_pictures([self._decoded(result.images) for result, _ in taken], output_type),
+            previews=[
+                _pictures(list(map(self._decoded, stage)), output_type)
+                for stage in zip(*(w.previews for _, w in taken), strict=True)
+            ],
             trajectory=[
                 [torch.cat(scale) for scale in zip(*step, strict=True)]
                 for step in zip(*(w.trajectory for _, w in taken), strict=True)
             ],
             num_evaluations=taken[0][0].num_evaluations,
         )
+
+    @torch.no_grad()
+    def _decoded(self, images: Tensor) -> Tensor:
+        """A smaller latent of a preview decodes to a smaller image."""
+        return images if self.autoencoder is None else self.autoencoder.decode(images).clamp(-1.0, 1.0)
 
 
 class _Watcher:
@@ -262,9 +281,9 @@ class _Arguments:
         channels = self._pipe.card.shape.channels
         if output_type not in get_args(OutputType):
             self._problems.append(f"output_type {output_type!r}: known are {', '.join(get_args(OutputType))}")
-        elif output_type == "pil" and channels not in _PIL_CHANNELS:
+        elif output_type == "pil" and channels not in _PIL_CHANNELS and self._pipe.autoencoder is None:
             reason = f"the model makes {channels} channels, which are no grey or RGB image"
-            self._problems.append(f"output_type 'pil': {reason}; give 'pt' or 'np' and decode them")
+            self._problems.append(f"output_type 'pil': {reason}; give 'pt' or 'np', or the pipeline its autoencoder")
 
 
 def _is_count(value: object) -> bool:

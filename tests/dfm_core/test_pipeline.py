@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import dfm_core
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import FASHION_CLASSES, DataShape
 from dfm_core.data.datasets import to_pixels
+from dfm_core.data_config import DataDescription
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel
@@ -63,6 +65,48 @@ def test_the_images_are_the_paradigms_own(make: Any, standardize: bool) -> None:
     output = pipe(LABELS, generator=seeded(), output_type="pt")
     assert torch.equal(output.images, expected.images)
     assert output.num_evaluations == expected.num_evaluations == 5
+
+
+DESCRIBED = DataDescription(
+    fingerprint="of the files",
+    encoder="doubling",
+    class_names=("ant", "bee"),
+    num_samples=9,
+    num_reference=9,
+    reference_fingerprint="of the files",
+    resolution=8,
+    channels=4,
+)
+
+
+class Doubling:
+    """An autoencoder whose pixels are three channels of the latent, twice as large and three times as strong."""
+
+    identity = "doubling"
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return 3.0 * latents[:, :3].repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def test_latents_are_decoded_by_the_autoencoder_that_made_them() -> None:
+    shape = DataShape(channels=4, num_classes=10)
+    plain = pipeline({"data.described": DESCRIBED}, shape)
+    pipe = DFMPipeline(Snapshot(plain.config, plain.card, plain.model, plain.decomposition, None), Doubling())  # type: ignore[arg-type]
+    pipe.set_progress_bar_config(disable=True)
+    latents = plain(LABELS, generator=seeded(), output_type="pt", return_previews=True)
+    pixels = pipe(LABELS, generator=seeded(), output_type="pt", return_previews=True)
+    assert torch.equal(pixels.images, Doubling().decode(latents.images).clamp(-1, 1))
+    assert [tuple(stage.shape[1:]) for stage in pixels.previews] == [(3, 8, 8), (3, 16, 16)]
+    assert pipe(LABELS, generator=seeded()).images[0].size == (16, 16)
+
+
+@pytest.mark.parametrize("trained", ["another", ""])
+def test_another_autoencoder_than_the_models_is_refused(trained: str) -> None:
+    described = replace(DESCRIBED, encoder=trained) if trained else None
+    plain = pipeline({"data.described": described})
+    snapshot = Snapshot(plain.config, plain.card, plain.model, plain.decomposition, None)
+    with pytest.raises(ValueError, match=f"was trained with {trained or 'pixels'}, the autoencoder is doubling"):
+        DFMPipeline(snapshot, Doubling())  # type: ignore[arg-type]
 
 
 def test_the_generator_alone_decides_the_noise() -> None:
