@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import logging
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +18,6 @@ from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.cards import card_of
 from dfm_core.data.datasets import measure_scale_std
-from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.inheritance import inherit
 from dfm_core.models.velocity import VelocityModel
@@ -29,15 +26,11 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import SnapshotCard, build_model
-from dfm_core.training.steps import LoopPlan, TrainingDivergedError
+from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.board import find_board
-from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
-from orchestration.checkpoints import Spent, TrainingArtifacts
-from orchestration.deepspeed_engine import DeepSpeedEngine
-from orchestration.early_stop import EarlyStop, StoppedEarlyError
-from orchestration.metering import over_limit
+from orchestration.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.checkpoints import TrainingArtifacts
 from orchestration.patience import Patience
-from orchestration.provenance import environment
 from orchestration.pyramids import read_pyramid
 from orchestration.results import TaskResult, read_result, write_result
 from orchestration.runtime import WorkersConfig
@@ -47,8 +40,7 @@ from orchestration.tasks import SnapshotRef, Task
 from orchestration.training_desk import finish, trainings_of
 from orchestration.training_inputs import open_training_data
 from orchestration.validation import revive
-
-_PROGRESS_SECONDS = 0.5
+from orchestration.worker_start import agreed_reason, micro_batch_size, start_engine, worker_device
 
 
 @dataclass(frozen=True)
@@ -115,90 +107,55 @@ def _train(request: TrainRequest) -> None:
 
 
 class _TrainingWorker:
-    """One worker of one training, and the observer of its loop."""
+    """One worker of one training."""
 
     def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
         self.request, self.config, self.workers = request, config, workers
-        self.board = find_board(request.board)
         self.artifacts = TrainingArtifacts(
             Store(request.store_root, request.store_options, request.patience), request.digest
         )
         self.started = time.monotonic()
-        self.spent_before = Spent()
-        self.last_progress = 0.0
         self.shape = card_of(config.data).shape
-        self.scale_std: tuple[float, ...] = ()
-        self.pyramid: Mapping[str, torch.Tensor] | None = None
-        self.rows: list[CurveRow] = []
-        """The curve so far."""
 
     def run(self) -> None:
-        store = self.artifacts.store
-        dataset, reason = open_training_data(self.config.data, self.request.latents, store, self.workers)
-        if self._cannot_start(reason) or dataset is None:
+        request, store = self.request, self.artifacts.store
+        dataset, reason = open_training_data(self.config.data, request.latents, store, self.workers)
+        if agreed_reason(request.digest, request.board, reason) or dataset is None:
             return
-        self.pyramid = read_pyramid(store, self.request.pyramid) if self.request.pyramid else None
-        self.decomposition = build_decomposition(self.config.decomposition, self.pyramid)
-        self.scale_std = measure_scale_std(self.decomposition, dataset)
-        world, device = ray.train.get_context().get_world_size(), ray.train.torch.get_device()
-        if device.type == "cuda":
-            torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
-        model = self._initial_model()
+        pyramid = read_pyramid(store, request.pyramid) if request.pyramid else None
+        decomposition = build_decomposition(self.config.decomposition, pyramid)
+        scale_std = measure_scale_std(decomposition, dataset)
+        device = worker_device()
+        model = self._initial_model(scale_std)
         if model is None:
             return
-        micro = self.workers.micro_batch_size or self.config.training.batch_size // world
-        engine = DeepSpeedEngine(
-            model,
-            self.config.training,
-            zero_stage=self.workers.zero_stage,
-            micro_batch_size=micro,
-            device=device,
-        )
-        self.engine: TrainingEngine[VelocityModel] = engine
-        self._run_on_engine(dataset, micro)
-        engine.close()  # not after an error: then these processes are not used again
+        engine = start_engine(model, self.config.training, self.workers, device)
+        snapshots = _Snapshots(self, engine, scale_std, pyramid)
+        order = RunOrder(request.digest, request.until_step, request.board, scale_std)
+        run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
+        paradigm = build_paradigm(self.config, decomposition, scale_std)
 
-    def _run_on_engine(self, dataset: TrainingData, micro: int) -> None:
-        start, self.rows = self._resume()
-        limit = self.workers.max_accelerator_hours_per_training
-        self.early_stop = EarlyStop(self.board, self.engine, limit, lambda: self._spent().accelerator_seconds)
-        try:
-            rows = self._train(dataset, micro, start)
-        except StoppedEarlyError:
-            return  # told to the board; the next submission goes on from the checkpoint
-        except TrainingDivergedError as diverged:
-            # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
-            if self.engine.rank == 0:
-                ray.get(self.board.failed.remote(self.request.digest, str(diverged)))
-            self.uploads.finish()
-            return
-        self.uploads.finish()
-        if self.engine.rank == 0:
-            self._write_result(rows)
+        def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
+            return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-    def _initial_model(self) -> VelocityModel | None:
+        rows = run.go(loop, micro_batch_size(self.config.training, self.workers))
+        if rows is not None and engine.rank == 0:
+            self._write_result(run, rows)
+        engine.close()
+
+    def _initial_model(self, scale_std: tuple[float, ...]) -> VelocityModel | None:
         """With initial weights, or those of the snapshot that the training starts from; None if any worker cannot read
         them, of which the board is told: starting again would read the same. Collective."""
         model, reason = None, ""
         try:
-            model = self._with_weights()
+            model = self._with_weights(scale_std)
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
-        return None if self._cannot_start(reason) else model
+        return None if agreed_reason(self.request.digest, self.request.board, reason) else model
 
-    def _cannot_start(self, reason: str) -> bool:
-        """Whether any worker has a reason, of which the board is told. Collective."""
-        context = ray.train.get_context()
-        reasons = [reason] * context.get_world_size()
-        torch.distributed.all_gather_object(reasons, reason)
-        found = next(filter(None, reasons), "")
-        if found and context.get_world_rank() == 0:
-            ray.get(self.board.failed.remote(self.request.digest, found))
-        return bool(found)
-
-    def _with_weights(self) -> VelocityModel:
-        model = build_model(self.config, self.shape, self.scale_std)
+    def _with_weights(self, scale_std: tuple[float, ...]) -> VelocityModel:
+        model = build_model(self.config, self.shape, scale_std)
         if self.request.initial is not None:
             before = read_snapshot(self.artifacts.store, self.request.initial)
             inherit(model, self.config, before.model.state_dict())
@@ -208,117 +165,57 @@ class _TrainingWorker:
             model.compile_blocks()
         return model
 
-    def _resume(self) -> tuple[int, list[CurveRow]]:
-        """Loads the newest sound checkpoint from which every missing snapshot can still be made."""
-        chosen: list[Any] = [None]
-        if self.engine.rank == 0:  # one looks, all do the same: what two workers see in a store can differ
-            missing = self.artifacts.missing_snapshots(self.request.snapshot_steps, self.request.raw_steps)
-            begin = self.artifacts.newest_sound_step(min([*missing, self.request.until_step]))
-            chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
-        torch.distributed.broadcast_object_list(chosen, src=0)
-        ((start, snapshot_missing, attempt),) = chosen
-        self.uploads = CheckpointUploads(self.artifacts, self.engine, attempt, self.workers.keep_checkpoints)
-        if start == 0:
-            return 0, []
-        point = self.artifacts.load_checkpoint(start)
-        self.engine.load(point.state, start)
-        self.spent_before = point.spent
-        if snapshot_missing:
-            self._save_snapshots(start)
-        return start, list(point.curve)
-
-    def _train(self, dataset: TrainingData, micro: int, start: int) -> list[CurveRow]:
-        request, every = self.request, self.workers.checkpoint_every
-        checkpoints = {*range(every, request.until_step + 1, every), request.until_step}
-        plan = LoopPlan(
-            until_step=request.until_step,
-            micro_batch_size=micro,
-            log_every=self.workers.log_every,
-            save_at=frozenset(checkpoints | set(request.snapshot_steps) | set(request.raw_steps)),
-        )
-        self.checkpoint_steps = checkpoints
-        paradigm = build_paradigm(self.config, self.decomposition, self.scale_std)
-        return train(self.config, paradigm, dataset, self.engine, plan, self, start_step=start, curve=list(self.rows))
-
-    def progress(self, step: int) -> None:
-        self.early_stop.look()
-        if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
-            self.last_progress = time.monotonic()
-            self.board.reached.remote(self.request.digest, step)
-        # Only where the curve has a point: a checkpoint in between would change the next point's mean.
-        if self.rows and step == self.rows[-1]["step"] and step < self.request.until_step:
-            self._stop_early(step)
-
-    def _stop_early(self, step: int) -> None:
-        """Ends the training at a checkpoint if the driver wants it, or its limit is reached. Collective."""
-        reason = self.early_stop.agreed()
-        if not reason:
-            return
-        if step not in self.checkpoint_steps:
-            self._save_checkpoint(step, self.rows)
-        self.uploads.finish()  # who hears that it stopped may end the cluster
-        if self.engine.rank == 0 and reason == "driver":
-            ray.get(self.board.stopped.remote(self.request.digest, step))
-        elif self.engine.rank == 0:
-            limit = self.workers.max_accelerator_hours_per_training
-            assert limit is not None, "only a limit can be reached"
-            why = f"at step {step} of {self.request.until_step}, "
-            why += over_limit(self._spent().accelerator_seconds, limit)
-            ray.get(self.board.failed.remote(self.request.digest, why))
-        raise StoppedEarlyError(reason)
-
-    def log(self, row: CurveRow) -> None:
-        self.rows.append(row)
-        if self.engine.rank == 0:
-            self.board.curve.remote(self.request.digest, [row])
-
-    def save(self, step: int, curve: list[CurveRow]) -> None:
-        self._save_snapshots(step)
-        if step in self.checkpoint_steps:
-            self._save_checkpoint(step, curve)
-
-    def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
-        # Ray Train is told of no checkpoint: its report is a barrier, and what it would know, the manifests say.
-        self.uploads.save(CheckpointCard(step, tuple(curve), self.scale_std, self._spent()))
-
-    def _save_snapshots(self, step: int) -> None:
-        """What is wanted of this step; evaluations can begin on it while the training goes on."""
-        if step in self.request.raw_steps:
-            self.artifacts.save_raw_weights(self.engine, step)
-        if step in self.request.snapshot_steps:
-            card = SnapshotCard(step, self.shape, self.scale_std)
-            self.artifacts.save_snapshot(self.engine, self.config, card, self.pyramid)
-            if self.engine.rank == 0:
-                self.board.published.remote(self.request.digest, step)
-
-    def _spent(self) -> Spent:
-        """Up to now, earlier attempts included."""
-        return self.spent_before.plus(time.monotonic() - self.started, self.engine.world_size)
-
-    def _write_result(self, rows: list[CurveRow]) -> None:
+    def _write_result(self, run: CheckpointedRun, rows: list[CurveRow]) -> None:
         cost = model_cost(self.config, self.shape)
         until = self.request.until_step
         known = read_result(self.artifacts.store, self.request.digest)
         if known is not None and known.step > until:
             return  # a longer run of this trajectory is on record; this one only filled in a snapshot
+        spent = run.spent()
         result = TaskResult(
             digest=self.request.digest,
             kind="train",
             metrics={
-                "accelerator_seconds": self._spent().accelerator_seconds,
+                "accelerator_seconds": spent.accelerator_seconds,
                 "training_flops": float(training_flops(self.config, cost, until)),
                 "training_images": float(until * self.config.training.batch_size),
                 "num_parameters": float(cost.num_parameters),
             },
-            seconds=self._spent().seconds,
+            seconds=spent.seconds,
             step=until,
             curve=tuple(rows),
-            about={
-                "scale_std": list(self.scale_std),
-                "world_size": self.engine.world_size,
-                "zero_stage": self.workers.zero_stage,
-                "device": str(self.engine.device),
-                "worker": json.loads(json.dumps(environment())),
-            },
+            about={"scale_std": list(run.order.scale_std), **run.about()},
         )
         write_result(self.artifacts.store, result)
+
+
+class _Snapshots:
+    """`Publisher`: averaged weights and, where they are wanted, those before averaging."""
+
+    def __init__(
+        self,
+        worker: _TrainingWorker,
+        engine: TrainingEngine,
+        scale_std: tuple[float, ...],
+        pyramid: Mapping[str, torch.Tensor] | None,
+    ) -> None:
+        self._worker, self._engine, self._scale_std, self._pyramid = worker, engine, scale_std, pyramid
+        self._request = worker.request
+
+    @property
+    def steps(self) -> frozenset[int]:
+        return frozenset({*self._request.snapshot_steps, *self._request.raw_steps})
+
+    def missing(self) -> Sequence[int]:
+        return self._worker.artifacts.missing_snapshots(self._request.snapshot_steps, self._request.raw_steps)
+
+    def publish(self, step: int) -> None:
+        """Evaluations can begin on it while the training goes on."""
+        request, worker = self._request, self._worker
+        if step in request.raw_steps:
+            worker.artifacts.save_raw_weights(self._engine, step)
+        if step in request.snapshot_steps:
+            card = SnapshotCard(step, worker.shape, self._scale_std)
+            worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
+            if self._engine.rank == 0:
+                find_board(request.board).published.remote(request.digest, step)

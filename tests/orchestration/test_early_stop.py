@@ -15,11 +15,11 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from orchestration.board import start_board
 from orchestration.checkpoint_uploads import CheckpointUploads
+from orchestration.checkpointed_run import CheckpointedRun, RunOrder
 from orchestration.checkpoints import Spent
 from orchestration.early_stop import EarlyStop, StoppedEarlyError
 from orchestration.metering import HOUR
 from orchestration.runtime import WorkersConfig
-from orchestration.train_task import TrainRequest, _TrainingWorker
 from orchestration.winding_down import wind_down
 
 
@@ -129,11 +129,11 @@ class Decided:
         return self.reason
 
 
-class Worker(_TrainingWorker):
+class Worker(CheckpointedRun):
     """Of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
 
     def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.request = cast("TrainRequest", SimpleNamespace(digest="d", until_step=60))
+        self.order = RunOrder("d", until_step=60, board="none")
         self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
         self.board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
         self.decided = Decided(reason)
@@ -143,7 +143,7 @@ class Worker(_TrainingWorker):
         self.started, self.spent_before = time.monotonic(), Spent(0.0, 2 * HOUR)
         published = SimpleNamespace(finish=lambda: self.board.calls.append(("published", ())))
         self.uploads = cast("CheckpointUploads", published)
-        monkeypatch.setattr("orchestration.train_task.ray.get", lambda answer: answer)
+        monkeypatch.setattr("orchestration.checkpointed_run.ray.get", lambda answer: answer)
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
         assert curve[-1]["step"] == step, "the curve of a checkpoint ends where it does"
