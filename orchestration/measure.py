@@ -1,7 +1,8 @@
 """Entry point: python orchestration/measure.py SWEEP.yaml IMAGES [key=value ...]
 
 Measures images that were made elsewhere as a sweep measures its samples: same reference, networks and metrics.
-IMAGES is a folder, with a sub-folder for each class or without, or an .npz with `arr_0` and perhaps `arr_1`.
+IMAGES is a folder, with a sub-folder for each class or without, or an .npz with `arr_0` and perhaps `arr_1`. Videos
+are an .npz.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measures images. Returns the exit code: 0 done, 2 a mistake."""
     parser = argparse.ArgumentParser(prog="measure.py", description="Measure images as a sweep does its samples.")
     parser.add_argument("sweep", type=Path, help="YAML file whose dataset, metrics and storage are used")
-    parser.add_argument("images", type=Path, help="folder of images, or .npz")
+    parser.add_argument("images", type=Path, help="folder of images, or .npz of images or videos")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.metrics=[fid,kid]")
     parser.add_argument("--allow-bad", type=float, default=0.0, metavar="SHARE", help="of files that may be left out")
     parser.add_argument("--json", type=Path, help="write numbers, errors, notes and protocols here")

@@ -1,4 +1,7 @@
-"""Images that no sweep made: a folder, or an .npz as ADM writes it, ready to be measured as a sweep's samples are."""
+"""Images that no sweep made: a folder, or an .npz as ADM writes it, ready to be measured as a sweep's samples are.
+
+Videos come as an .npz only: what a codec loses would be measured with them.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ from orchestration.problems import Problem, UserError
 
 @dataclass(frozen=True)
 class OutsideImages:
-    """Images of the size and channels of a dataset."""
+    """Images of the size and channels of a dataset, or videos of its length, too."""
 
     count: int
     pixels: Callable[[range], Tensor]
-    """[B, C, H, W] uint8 of a range."""
+    """[B, C, (T,) H, W] uint8 of a range."""
     labels: Tensor | None
     """Positions in the dataset's class names, [N] int64; None if nothing says which class an image was meant to be."""
     about: str
@@ -38,6 +41,10 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideI
     """
     if path.is_file() and path.suffix != ".npz":
         raise UserError.of(str(path), "is neither a folder of images nor an .npz")
+    if path.is_dir() and card.frames is not None:
+        shape = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
+        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {shape}, uint8"
+        raise UserError.of(str(path), message)
     try:
         found = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)
     except UnusableFolderError as error:
@@ -46,10 +53,11 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideI
     except ValueError as error:
         raise UserError([Problem(str(path), str(error).removeprefix(f"{path}: "))]) from None
     shape = tuple(found.pixels(range(1)).shape[1:])
-    expected = (card.channels, card.resolution, card.resolution)
+    expected = card.shape.of_scale(card.channels, card.resolution)
     if shape != expected:
-        sides = "channels, height and width"
-        raise UserError.of(str(path), f"{sides} are {shape}, the dataset's images have {expected}: make them alike")
+        sides = "channels, height and width" if card.frames is None else "channels, frames, height and width"
+        kind = "images" if card.frames is None else "videos"
+        raise UserError.of(str(path), f"{sides} are {shape}, the dataset's {kind} have {expected}: make them alike")
     if found.labels is not None:
         least, most = int(found.labels.min()), int(found.labels.max())
         if least < 0 or most >= card.num_classes:
@@ -60,7 +68,7 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideI
 
 def _archive(path: Path) -> OutsideImages:
     archive = read_image_archive(path)
-    about = f"{path}: {len(archive.pixels)} images"
+    about = f"{path}: {len(archive.pixels)} {'images' if archive.pixels.ndim == 4 else 'videos'}"
     return OutsideImages(
         len(archive.pixels),
         lambda rows: archive.pixels[rows.start : rows.stop].contiguous(),

@@ -1,4 +1,7 @@
-"""Images from an `.npz` as ADM's evaluation reads and writes it: `arr_0` uint8 [N, H, W, C], labels in `arr_1`."""
+"""Images from an `.npz` as ADM's evaluation reads and writes it: `arr_0` uint8 [N, H, W, C], labels in `arr_1`.
+
+Videos in the same way: `arr_0` uint8 [N, T, H, W, C].
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ _CHANNELS = (1, 3)
 
 @dataclass(frozen=True)
 class ImageArchive:
-    """Images of one size."""
+    """Images of one size, or videos of one size and length."""
 
     pixels: Tensor
-    """[N, C, H, W] uint8, C 1 or 3; a view of what the file holds."""
+    """[N, C, (T,) H, W] uint8, C 1 or 3; a view of what the file holds."""
     labels: Tensor | None
     """[N] int64."""
     other_arrays: tuple[str, ...]
@@ -53,7 +56,7 @@ def read_image_archive(path: Path, max_bytes: int = MAX_BYTES) -> ImageArchive:
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"{path}: arr_1 has {len(labels)} labels for {len(images)} images")
     return ImageArchive(
-        pixels=torch.from_numpy(images).permute(0, 3, 1, 2),
+        pixels=torch.from_numpy(images).movedim(-1, 1),
         labels=None if labels is None else torch.from_numpy(labels.astype(np.int64)),
         other_arrays=tuple(sorted(set(names) - {"arr_0", "arr_1"})),
     )
@@ -64,9 +67,9 @@ Fault = Callable[[tuple[int, ...], np.dtype], str]
 
 
 def _image_fault(shape: tuple[int, ...], dtype: np.dtype) -> str:
-    images = 4  # dimensions
-    sound = len(shape) == images and min(shape) > 0 and shape[3] in _CHANNELS and dtype == np.uint8
-    return "" if sound else "needed are images, uint8 of shape [N, H, W, 1 or 3]"
+    images, videos = 4, 5  # dimensions
+    sound = len(shape) in (images, videos) and min(shape) > 0 and shape[-1] in _CHANNELS and dtype == np.uint8
+    return "" if sound else "needed are images, uint8 of shape [N, H, W, 1 or 3], or videos [N, T, H, W, 1 or 3]"
 
 
 def _label_fault(shape: tuple[int, ...], dtype: np.dtype) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,11 @@ from orchestration.data_identity import real_identity
 from orchestration.feature_store import GroupFiles, groups_of
 from orchestration.layout import FeaturePaths
 from orchestration.measure_tasks import Measures
+from orchestration.measured_images import measure_images
+from orchestration.outside_images import open_images
+from orchestration.problems import UserError
 from orchestration.results import TaskResult, read_result
+from orchestration.runtime import RuntimeConfig
 from orchestration.storage import Store
 from orchestration.tasks import Task, train_task
 from tests.dfm_core.builders import with_values
@@ -151,3 +156,34 @@ def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Be
     (found,) = bench.run(floor)
     assert metric(found, "fd_lite0_block10") < metric(result, "fd_lite0_block10")
     assert metric(found, "label_accuracy") > metric(result, "label_accuracy")
+
+
+def test_an_archive_of_videos_scores_what_the_floor_scores(
+    measured: tuple[Bench, Task, TaskResult], tmp_path: Path
+) -> None:
+    """The floor measures the same training clips, which an .npz holds here."""
+    bench, _, _ = measured
+    floor = Measures.of(measured_config(), NO_FILES).floor
+    assert floor is not None
+    (expected,) = bench.run(floor)
+    real = load_dataset("moving_fashion", "train")
+    np.savez(tmp_path / "clips.npz", real.pixels[:COUNT].movedim(1, -1).numpy(), real.labels[:COUNT].numpy())
+    found = open_images(tmp_path / "clips.npz", DATASETS["moving_fashion"], 0.0)
+    assert found.about.endswith(f"{COUNT} videos")
+    runtime = RuntimeConfig(workers=WORKERS)
+    values = measure_images(measured_config(), found, runtime, bench.store, "clips.npz").values
+    assert values["fd_lite0_block10"] == pytest.approx(metric(expected, "fd_lite0_block10"), rel=1e-6)
+    assert values["label_accuracy"] > 0.5
+
+
+def test_a_folder_is_not_measured_as_videos_and_lengths_must_agree(tmp_path: Path) -> None:
+    card = replace(DATASETS["moving_fashion"], frames=10)
+    with pytest.raises(UserError, match=r"is a folder, and the dataset holds videos: .* \[N, 10, 16, 16, 1\]"):
+        open_images(tmp_path, card, 0.0)
+    for shape in ((4, 9, 16, 16, 1), (4, 16, 16, 1)):
+        np.savez(tmp_path / "clips.npz", np.zeros(shape, np.uint8))
+        with pytest.raises(UserError, match=r"channels, frames, height and width are .* videos have \(1, 10, 16, 16\)"):
+            open_images(tmp_path / "clips.npz", card, 0.0)
+    np.savez(tmp_path / "clips.npz", np.zeros((4, 10, 32, 32, 1), np.uint8))
+    with pytest.raises(UserError, match=r"are \(1, 10, 32, 32\), the dataset's images have \(1, 32, 32\)"):
+        open_images(tmp_path / "clips.npz", DATASETS["fashion_mnist"], 0.0)
