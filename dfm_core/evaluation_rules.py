@@ -25,11 +25,11 @@ def evaluation_problems(config: ExperimentConfig) -> Iterator[Rule]:
 
 
 def _metric_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Rule]:
-    kind = "images" if card.frames is None else "videos"
-    allowed = ", ".join(name for name, known in METRICS.items() if kind in known.samples)
+    allowed = ", ".join(name for name, known in METRICS.items() if card.kind in known.samples)
     for name in config.evaluation.metrics:
-        if kind not in METRICS[name].samples:
-            yield "evaluation.metrics", f"{name} does not measure {kind}, which {config.data.dataset} has: {allowed}"
+        if card.kind not in METRICS[name].samples:
+            message = f"{name} does not measure {card.kind}, which {config.data.dataset} has: {allowed}"
+            yield "evaluation.metrics", message
     if "clip_similarity" in config.evaluation.metrics and not card.names_classes:
         yield "evaluation.metrics", f"clip_similarity needs captions, and {config.data.dataset}'s classes have no names"
 

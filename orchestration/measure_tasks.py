@@ -93,7 +93,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
     return Task(
         "reference",
         digest_of(payload),
-        f"{data} on {network}, {card.num_reference_images:,} images",
+        f"{data} on {network}, {card.num_reference_images:,} {card.kind}",
         payload,
         tuple(filter(None, [pixels_digest(config.data)])),
         config,
@@ -113,7 +113,7 @@ def probe_task(config: ExperimentConfig, files: MeasuringFiles) -> Task:
         "numerics": NUMERICS_VERSION,
     }
     source = real_source(config, "train", card.num_train_images, files.looked_at_by([PROBE_NETWORK]))
-    title = f"classes of {config.data.dataset} from {card.num_train_images:,} images"
+    title = f"classes of {config.data.dataset} from {card.num_train_images:,} {card.kind}"
     return Task(
         "probe",
         digest_of(payload),
@@ -200,7 +200,7 @@ def floor_task(
     return Task(
         "floor",
         digest_of(payload),
-        f"{config.data.dataset}, {min(counts.values()):,} real images",
+        f"{config.data.dataset}, {min(counts.values()):,} real {card.kind}",
         payload,
         tuple(digest for digest in (*used.values(), probe_digest) if digest),
         config,
@@ -308,7 +308,7 @@ def images_task(config: ExperimentConfig, measures: Measures, content: str) -> T
     return Task(
         "images",
         digest_of(payload),
-        f"{count:,} images",
+        f"{count:,} {DATASETS[config.data.dataset].kind}",
         payload,
         (*used.values(), *([probe] if probe else [])),
         config,

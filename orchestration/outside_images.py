@@ -56,8 +56,8 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideI
     expected = card.shape.of_scale(card.channels, card.resolution)
     if shape != expected:
         sides = "channels, height and width" if card.frames is None else "channels, frames, height and width"
-        kind = "images" if card.frames is None else "videos"
-        raise UserError.of(str(path), f"{sides} are {shape}, the dataset's {kind} have {expected}: make them alike")
+        message = f"{sides} are {shape}, the dataset's {card.kind} have {expected}: make them alike"
+        raise UserError.of(str(path), message)
     if found.labels is not None:
         least, most = int(found.labels.min()), int(found.labels.max())
         if least < 0 or most >= card.num_classes:

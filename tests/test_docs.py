@@ -36,6 +36,7 @@ DATA = (
 READING = "tests/test_examples.py::test_the_analysis_benchmark_prints_every_reading_of_the_same_points"
 S3 = "tests/e2e/test_s3.py::test_a_killed_sweep_on_s3_is_continued_to_the_table_of_the_local_one"
 FIGURE3 = "tests/e2e/test_figure3.py::test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table"
+VIDEO = "tests/e2e/test_video.py::test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report"
 STATUS = "tests/e2e/test_operations.py::test_a_sweep_is_looked_at_while_it_runs_stopped_and_continued_to_the_same_table"
 GC = "tests/orchestration/test_sweep_command.py::test_what_is_left_over_goes_only_with_yes"
 BUDGET = (
@@ -66,6 +67,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/sampling_sweep.py --points 24 --samples 50": SWEEPING,
     ".venv/bin/python benchmarks/frechet.py --dimensions 2048 --samples 4096 16384 --threads 1": FRECHET,
     ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
+    ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 200 --tune 100 --fresh 8 --trainings 8": OVERHEAD,

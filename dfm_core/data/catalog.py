@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 _EMBEDDED = Path(__file__).parent / "embedded"
 
@@ -60,6 +61,10 @@ class DatasetCard:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def kind(self) -> Literal["images", "videos"]:
+        return "images" if self.frames is None else "videos"
 
     @property
     def shape(self) -> DataShape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfm_core.data.catalog import DataShape
 from dfm_core.data.clips import ClipSpec, decode_clip
+from dfm_core.decompositions import build_decomposition
+from dfm_core.pipeline import DFMPipeline
+from dfm_core.training.state import Snapshot, SnapshotCard, build_model
 from dfm_core.video_files import export_to_gif, export_to_video
+from tests.dfm_core.builders import tiny_dfm
 
+ROOT = Path(__file__).resolve().parents[2]
 NUM_FRAMES, SIDE = 6, 16
 
 
@@ -97,3 +104,16 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ImportError, match=r"pip install 'dfm-experiments\[video\]'; export_to_gif does not"):
         export_to_video(grey(), tmp_path / "clip.mp4")
     export_to_gif(grey(), tmp_path / "clip.gif")
+
+
+def test_the_snippet_of_the_page_writes_a_sampled_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_dfm({"data.dataset": "moving_fashion"})
+    card = SnapshotCard(6, DataShape(channels=1, num_classes=10, frames=3), (0.5, 0.25))
+    model = build_model(config, card.shape, card.scale_std)
+    pipe = DFMPipeline(Snapshot(config, card, model.eval(), build_decomposition(config.decomposition)))
+    pipe.save_pretrained(tmp_path / "SNAPSHOT")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "video.md").read_text(), re.DOTALL)
+    exec(compile(snippet, "docs/video.md", "exec"), {})
+    with Image.open("sneaker.gif") as image:
+        assert (image.n_frames, image.size) == (3, (64, 64))
