@@ -61,7 +61,7 @@ def _write(measured: MeasuredImages, path: Path) -> None:
 
 def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
     # Imported late, so that --help is instant.
-    from dfm_core.data.cards import card_of
+    from dfm_core.data.cards import pixels_card_of
     from orchestration.outside_images import open_images
     from orchestration.preflight import located, missing_inputs, open_store
     from orchestration.spec import load_sweep
@@ -73,7 +73,7 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)
-    found = open_images(images, card_of(config.data), allow_bad)
+    found = open_images(images, pixels_card_of(config.data), allow_bad)
     print(found.about)
     config = _of_images(config, found.count, labelled=found.labels is not None)
     store = open_store(spec.runtime.storage, writable=True)

@@ -308,7 +308,7 @@ def images_task(config: ExperimentConfig, measures: Measures, content: str) -> T
     return Task(
         "images",
         digest_of(payload),
-        f"{count:,} {DATASETS[config.data.dataset].kind}",
+        f"{count:,} {card_of(config.data).kind}",
         payload,
         (*used.values(), *([probe] if probe else [])),
         config,

@@ -42,8 +42,8 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideI
     if path.is_file() and path.suffix != ".npz":
         raise UserError.of(str(path), "is neither a folder of images nor an .npz")
     if path.is_dir() and card.frames is not None:
-        shape = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
-        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {shape}, uint8"
+        wanted = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
+        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {wanted}, uint8"
         raise UserError.of(str(path), message)
     try:
         found = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from dfm_core.data.catalog import DATASETS, DatasetCard
 from dfm_core.data_config import DataConfig
 
+_COLOURS = 3
+
 
 def find_card(data: DataConfig) -> DatasetCard | None:
     """None: there is no such dataset, or it was not described."""
@@ -36,3 +38,13 @@ def card_of(data: DataConfig) -> DatasetCard:
     card = find_card(data)
     assert card is not None, f"{data.dataset} was not described; reading the sweep should have said so"
     return card
+
+
+def pixels_card_of(data: DataConfig) -> DatasetCard:
+    """The same, with the shape of its samples as pixels, which is what is measured."""
+    card = card_of(data)
+    if data.described is None:
+        return card
+    if data.dataset in DATASETS:
+        return DATASETS[data.dataset]
+    return replace(card, resolution=data.side, channels=_COLOURS, frames=data.frames or None)
