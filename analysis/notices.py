@@ -47,6 +47,7 @@ def _titles(plan: PlanFile) -> dict[str, str]:
     named: Mapping[str, Mapping[str, NamedTask | EvaluateTask]] = {
         "pyramid": plan.pyramids,
         "encoding": plan.encodings,
+        "making of": plan.autoencoders,
         "reference": plan.references,
         "probe": plan.probes,
         "evaluation": plan.evaluations,

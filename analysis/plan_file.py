@@ -90,6 +90,7 @@ def _parse_document(document: Mapping[str, Any]) -> PlanFile:
         probes=_named(tasks, "probe"),
         pyramids=_named(tasks, "pyramid"),
         encodings=_named(tasks, "encode"),
+        autoencoders=_named(tasks, "finetune_autoencoder"),
         published=_parse_counterpart(document.get("published")),
         equal_compute=bool(document.get("equal_compute", True)),
         command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),

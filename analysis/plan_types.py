@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from analysis.protocols import Protocol
 
-TaskKind = Literal["encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
+TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,8 @@ class PlanFile:
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
     encodings: Mapping[str, NamedTask] = field(default_factory=dict)
     """Files that become latents, or are kept as pixels."""
+    autoencoders: Mapping[str, NamedTask] = field(default_factory=dict)
+    """That are trained before anything is encoded."""
 
     @property
     def kinds(self) -> dict[str, TaskKind]:
@@ -208,6 +210,7 @@ class PlanFile:
             **dict.fromkeys(self.probes, "probe"),
             **dict.fromkeys(self.pyramids, "pyramid"),
             **dict.fromkeys(self.encodings, "encode"),
+            **dict.fromkeys(self.autoencoders, "finetune_autoencoder"),
             **dict.fromkeys(self.trainings, "train"),
             **dict.fromkeys(self.floors, "floor"),
             **dict.fromkeys(self.evaluations, "evaluate"),

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from annotated_types import Ge, Interval
 
-MADE = "made:"
+MADE = ":made:"
+"""In the identity of an autoencoder that is made here: between its kind and the digest of its making."""
 _MAX_SIDE = 8192
 
 
@@ -18,7 +19,7 @@ class DataDescription:
     fingerprint: str
     """Of the dataset's names, sizes and labels; of an embedded one, of its file."""
     encoder: str
-    """Identity of the autoencoder with its weights; of one that is made here `MADE` and the digest of its making."""
+    """Identity of the autoencoder with its weights; of one that is made here see `MADE`."""
     class_names: tuple[str, ...]
     num_samples: int
     """Of the training part, flips not counted, as far as it is known before its files are read."""

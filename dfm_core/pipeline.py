@@ -77,7 +77,7 @@ class DFMPipeline:
         self._progress_bar: dict[str, Any] = {}
         described = self.config.data.described
         trained = PIXELS if described is None else described.encoder
-        if autoencoder is not None and not trained.startswith(MADE) and trained != autoencoder.identity:
+        if autoencoder is not None and MADE not in trained and trained != autoencoder.identity:
             raise ValueError(f"this model was trained with {trained}, the autoencoder is {autoencoder.identity}")
         self.autoencoder = autoencoder
 

@@ -7,13 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
-from dfm_core.autoencoders.registry import load_autoencoder
-from orchestration.raw_data import open_place
-from orchestration.runtime import RuntimeConfig
 from orchestration.storage import Store
 
 
@@ -29,16 +23,3 @@ def autoencoder_folder(store: Store) -> Iterator[Path]:
                 raise FileNotFoundError(f"{store.uri(name)}: is not there; needed are {CONFIG} and {WEIGHTS}")
         paths = [store.fetch(name, Path(scratch), store.num_bytes(name)) for name in (CONFIG, WEIGHTS)]
         yield paths[0].parent
-
-
-def load_named(name: str, runtime: RuntimeConfig, device: torch.device) -> Autoencoder:
-    """An autoencoder by its name in the sweep; "": pixels. Raises: as `load_autoencoder` and `autoencoder_folder`."""
-    if not name:
-        return load_autoencoder("pixels", Path())
-    config = runtime.autoencoders[name]
-    with autoencoder_folder(open_place(config.files, runtime.storage)) as folder:
-        loaded = load_autoencoder(config.kind, folder)
-    network = getattr(loaded, "network", None)
-    if network is not None:
-        network.to(device).requires_grad_(requires_grad=False)
-    return loaded

@@ -58,7 +58,7 @@ class TrainingArtifacts:
         pyramid: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Publishes the averaged weights, unless that was done before. Collective."""
-        self._publish_once(
+        self.publish_once(
             engine,
             self.paths.snapshot(card.step),
             lambda scratch: write_snapshot(engine, config, card, scratch, pyramid),
@@ -66,9 +66,13 @@ class TrainingArtifacts:
 
     def save_raw_weights(self, engine: TrainingEngine, step: int) -> None:
         """Publishes the weights as the optimiser has them, unless that was done before. Collective."""
-        self._publish_once(engine, self.paths.raw_weights(step), lambda scratch: write_raw_weights(engine, scratch))
+        self.publish_once(engine, self.paths.raw_weights(step), lambda scratch: write_raw_weights(engine, scratch))
 
-    def _publish_once(self, engine: TrainingEngine, directory: str, write: Callable[[Path], list[Path]]) -> None:
+    def publish_once(self, engine: TrainingEngine, directory: str, write: Callable[[Path], list[Path]]) -> None:
+        """Publishes what `write` puts into a folder, unless that was done before. Collective.
+
+        Args: write: called on every worker; returns the files that this worker wrote, worker 0 all.
+        """
         # Worker 0 looks for all: if they saw different things, some would wait in a collective for ever.
         published = engine.rank == 0 and self.store.manifest(directory) is not None
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Gt, Interval
 from pydantic import AfterValidator
+
+from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.config import DataConfig
 
 
 def is_url(path: str) -> bool:
@@ -60,10 +63,25 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
+class MakingConfig:
+    """How an autoencoder is trained here, before anything is encoded (paper, 4.1 and appendix D)."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """Whose training images it sees, as pixels: dataset, side, frames, stride, mirrored."""
+    start: str = ""
+    """Name of the autoencoder whose weights it starts from; empty: random weights."""
+    architecture: KlArchitecture | None = None
+    """With random weights: of the network."""
+    training: FinetuningConfig = field(default_factory=FinetuningConfig)
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
-    """An autoencoder's `config.json` and safetensors, as diffusers saves them."""
+    """An autoencoder's `config.json` and safetensors, as diffusers saves them, or how one is made."""
 
     kind: Literal["flux", "cogvideox", "kl"]
     """`flux`: AutoencoderKL with 16 channels and 1/8 of each side; `cogvideox`: AutoencoderKLCogVideoX; `kl`:
     AutoencoderKL of any shape."""
-    files: Place
+    files: Place | None = None
+    made: MakingConfig | None = None
+    """In the place of files."""

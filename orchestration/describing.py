@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
+from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
+from dfm_core.autoencoders.finetuning_config import architecture_problems, finetuning_problems
+from dfm_core.data.cards import find_card, pixels_card_of
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data_config import DataConfig, DataDescription
 from orchestration.data_identity import PIXELS, fingerprint_of
+from orchestration.data_sections import AutoencoderConfig, MakingConfig, is_url
+from orchestration.finetune_payload import InitialAutoencoder
+from orchestration.makings import Making
 from orchestration.problems import nearest
 from orchestration.redaction import reason_of
 from orchestration.runtime import RuntimeConfig
@@ -38,6 +44,8 @@ class Describer:
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
     _listed: dict[tuple[str, bool, bool], RawDataset] = field(default_factory=dict)
     _encoders: dict[str, tuple[AutoencoderCard, str]] = field(default_factory=dict)
+    makings: dict[str, Making] = field(default_factory=dict)
+    """Autoencoders that have to be made, by identity, as far as a data section named them."""
 
     def described(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
         """The section with what was found of it; as it was, where nothing has to be."""
@@ -72,18 +80,72 @@ class Describer:
         if not name:
             return AUTOENCODERS[PIXELS], PIXELS
         if name not in self._encoders:
-            from dfm_core.autoencoders.identity import CONFIG, identity_of
-            from orchestration.autoencoder_files import autoencoder_folder
-            from orchestration.raw_data import open_place
-
             config = runtime.autoencoders[name]
-            with autoencoder_folder(open_place(config.files, runtime.storage)) as folder:
-                settings = json.loads((folder / CONFIG).read_bytes())
-                card, found = autoencoder_card(config.kind, settings), card_from_settings(settings)
-                if found != card:
-                    raise ValueError(f"its config.json makes other latents ({found}) than {config.kind} ({card})")
-                self._encoders[name] = card, identity_of(config.kind, folder)
+            if (config.files is None) == (config.made is None):
+                raise ValueError("needs either files or made")
+            self._encoders[name] = self._given(runtime, config) if config.made is None else self._made(runtime, name)
         return self._encoders[name]
+
+    def _given(self, runtime: RuntimeConfig, config: AutoencoderConfig) -> tuple[AutoencoderCard, str]:
+        """Raises: ValueError and what the storage does."""
+        from dfm_core.autoencoders.identity import CONFIG, identity_of
+        from orchestration.autoencoder_files import autoencoder_folder
+        from orchestration.raw_data import open_place
+
+        assert config.files is not None, "what is not made has files"
+        with autoencoder_folder(open_place(config.files, runtime.storage)) as folder:
+            settings = json.loads((folder / CONFIG).read_bytes())
+            card, found = autoencoder_card(config.kind, settings), card_from_settings(settings)
+            if found != card:
+                raise ValueError(f"its config.json makes other latents ({found}) than {config.kind} ({card})")
+            return card, identity_of(config.kind, folder)
+
+    def _made(self, runtime: RuntimeConfig, name: str) -> tuple[AutoencoderCard, str]:
+        """Raises: ValueError for what does not fit together; as `_given`."""
+        config = runtime.autoencoders[name]
+        assert config.made is not None, "what has no files is made"
+        made = config.made
+        if bool(made.start) == (made.architecture is not None):
+            raise ValueError("made needs either start, an autoencoder's name, or architecture")
+        if made.data.autoencoder:
+            raise ValueError("made.data names an autoencoder, but an autoencoder is trained on pixels")
+        data, problems = self.described(made.data)
+        if problems or find_card(data) is None:
+            told = "; ".join(f"made.{key}: {message}" for key, message in problems)
+            raise ValueError(told or f"made.data.dataset: {data.dataset!r} is not a dataset")
+        card, initial = self._initial(runtime, name, made)
+        pixels = pixels_card_of(data)
+        found = [*finetuning_problems(made.training, card, pixels.resolution, pixels.frames)]
+        found += architecture_problems(made.architecture) if made.architecture is not None else []
+        if found:
+            raise ValueError(
+                "; ".join(f"made: {key} {message}" if key else f"made: {message}" for key, message in found)
+            )
+        making = Making(name, card, made.training, initial, data)
+        self.makings[making.identity] = making
+        return card, making.identity
+
+    def _initial(
+        self, runtime: RuntimeConfig, name: str, made: MakingConfig
+    ) -> tuple[AutoencoderCard, InitialAutoencoder]:
+        kind = runtime.autoencoders[name].kind
+        if made.architecture is not None:
+            if kind != ANY_KL:
+                raise ValueError(f"random weights make a {ANY_KL}, no {kind}")
+            return made.architecture.card, InitialAutoencoder(kind, architecture=made.architecture)
+        if made.start not in runtime.autoencoders or made.start == name:
+            hint = nearest(made.start, [other for other in runtime.autoencoders if other != name])
+            raise ValueError(f"made.start {made.start!r} is no other autoencoder of the sweep{hint}")
+        before = runtime.autoencoders[made.start]
+        if before.kind != kind:
+            raise ValueError(f"made.start {made.start!r} is a {before.kind}, no {kind}")
+        if before.made is not None and before.made.start:
+            raise ValueError(f"made.start {made.start!r} is fine-tuned itself: start from what that starts from")
+        card, identity = self._encoder(runtime, made.start)
+        if before.files is None:
+            return card, InitialAutoencoder(kind, identity, made_by=self.makings[identity].digest)
+        files = before.files if is_url(before.files) else str(Path(before.files).expanduser().absolute())
+        return card, InitialAutoencoder(kind, identity, files=files)
 
     def _describe(
         self, runtime: RuntimeConfig, data: DataConfig, card: AutoencoderCard, encoder: str

@@ -19,7 +19,7 @@ from orchestration.tasks import Task
 _LINE_SECONDS = 15.0
 _LOG_WIDTH = 150
 _MAX_TABLE_ROWS = 200
-_UNITS = {"train": "steps", "pyramid": "steps", "encode": "samples"}
+_UNITS = {"train": "steps", "pyramid": "steps", "encode": "samples", "finetune_autoencoder": "steps"}
 """What a kind of task counts; the others count images."""
 
 

@@ -21,6 +21,8 @@ def finished_result(store: Store, task: Task) -> TaskResult | None:
         wanted = [*map(paths.snapshot, task.snapshot_steps), *map(paths.raw_weights, task.raw_steps)]
         if any(store.manifest(directory) is None for directory in wanted):
             return None
+    if task.kind == "finetune_autoencoder" and store.manifest(TaskPaths(task.digest).autoencoder) is None:
+        return None
     if any(not store.exists(TaskPaths(task.digest).result_file(name)) for name in result.files):
         return None
     return result

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.cards import card_of
 from orchestration.data_identity import PIXELS, latents_payload, pixels_payload
 from orchestration.digests import digest_of
+from orchestration.finetune_payload import making_digest
+from orchestration.makings import Making, Makings
 from orchestration.tasks import Task
 
 _PIXEL_BYTES, _LATENT_BYTES = 2, 4
 _COLOURS = 3
+_AUTOENCODER_BYTES = 350_000_000
+"""Of FLUX's; smaller ones take less."""
 
 
 def latents_task(config: ExperimentConfig) -> Task | None:
@@ -44,9 +49,40 @@ def _task(config: ExperimentConfig, payload: dict[str, object], title: str, num_
         digest_of(payload),
         title,
         dict(payload),
-        (),
+        tuple(filter(None, [making_digest(str(payload["encoder"]))])),
         config,
         flops=0,
         num_bytes=num_bytes,
         num_samples=num_samples,
     )
+
+
+def making_tasks(config: ExperimentConfig, makings: Makings) -> list[Task]:
+    """What has to be made before the data of a config can be encoded, inputs before their readers."""
+    described = config.data.described
+    making = makings.get(described.encoder) if described is not None else None
+    return [] if making is None else _making_tasks(making, makings)
+
+
+def _making_tasks(making: Making, makings: Makings) -> list[Task]:
+    before = makings.get(making.initial.identity)
+    config = replace(ExperimentConfig(), data=making.data)
+    files = [task for task in (latents_task(config), pixels_task(config)) if task is not None]
+    inputs = [*files, *(_making_tasks(before, makings) if before is not None else [])]
+    needed = [task.digest for task in files] + ([before.digest] if before is not None else [])
+    training = making.training
+    how = "random weights" if making.initial.architecture is not None else "fine-tuned"
+    regular = ", scale-equivariant" if training.scale_equivariance else ""
+    task = Task(
+        "finetune_autoencoder",
+        making.digest,
+        f"{making.name}, {how}{regular}",
+        making.payload,
+        tuple(needed),
+        config,
+        flops=0,
+        num_bytes=_AUTOENCODER_BYTES,
+        until_step=training.steps,
+        making=making,
+    )
+    return [*inputs, task]

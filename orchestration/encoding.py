@@ -9,12 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.config import DataConfig
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.embedded_samples import EmbeddedSamples
 from dfm_core.data.encoding import EncodedUnits, EncodingSpec, encode_units
@@ -68,9 +69,9 @@ class Encoder:
         store: Store,
         runtime: RuntimeConfig,
         device: torch.device,
-        autoencoder: Callable[[str], Autoencoder],
+        autoencoder: Callable[[DataConfig], Autoencoder],
     ) -> None:
-        """Args: autoencoder: by its name in the sweep; "": none."""
+        """Args: autoencoder: of a data section; pixels where it names none."""
         self._store, self._runtime, self._device, self._autoencoder = store, runtime, device, autoencoder
         self._open: tuple[str, RawDataset] | None = None
 
@@ -83,7 +84,7 @@ class Encoder:
         started, dataset, data = time.monotonic(), self._dataset(task), task.config.data
         size = self._units_per_part(task)
         units = dataset.units[part.number * size : (part.number + 1) * size]
-        autoencoder = self._autoencoder("" if task.payload["encoder"] == PIXELS else data.autoencoder)
+        autoencoder = self._autoencoder(replace(data, autoencoder="") if task.payload["encoder"] == PIXELS else data)
         if autoencoder.identity != task.payload["encoder"]:
             raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
         mirrored = bool(task.payload["mirrored"])

@@ -297,7 +297,7 @@ class EvaluationPool:
 
 def total_units(task: Task) -> int:
     """Units that the progress of a task counts: steps of a training, images of the others."""
-    if task.kind == "train":
+    if task.kind in ("train", "finetune_autoencoder"):
         return task.until_step
     if task.kind == "pyramid":
         return task.config.decomposition.fit.steps

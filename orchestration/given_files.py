@@ -163,7 +163,7 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
         for name, own in config.datasets.items()
     }
     autoencoders = {
-        name: replace(own, files=absolute_place(f"autoencoders.{name}.files", own.files))
+        name: own if own.files is None else replace(own, files=absolute_place(f"autoencoders.{name}.files", own.files))
         for name, own in config.autoencoders.items()
     }
     if problems:

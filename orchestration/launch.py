@@ -22,8 +22,8 @@ from orchestration.spending import COST
 from orchestration.storage import Store
 from orchestration.tasks import Task
 from orchestration.tracking_queue import TaskTracker
-from orchestration.train_task import train_request
 from orchestration.training_groups import TrainingGroups, TrainingWorkers
+from orchestration.training_requests import TRAININGS, request_of
 from orchestration.winding_down import wind_down
 
 _POLL_SECONDS = 0.3
@@ -63,7 +63,7 @@ class Launcher:
         self._board_name, self._board = start_board()
         self._groups = TrainingGroups(
             self._workers,
-            lambda task: train_request(task, store, self._workers, self._board_name),
+            lambda task: request_of(task, store, self._workers, self._board_name),
             lambda: TrainingWorkers(store, self._workers),
         )
         self._failures: dict[str, str] = {}
@@ -155,7 +155,7 @@ class Launcher:
         if self._pool is not None and not self._pool.wants_work:
             return
         ready = self._ready(("encode", "reference", "probe", "floor", "pyramid", "evaluate"))
-        trainings_wait = bool(self._trainings) or bool(self._ready(("train",)))
+        trainings_wait = bool(self._trainings) or bool(self._ready(TRAININGS))
         if not self._together and trainings_wait:
             # The machine is too small for both: references, then all trainings, then all evaluations.
             ready = [] if self._trainings else [task for task in ready if task.kind != "evaluate"]
@@ -175,7 +175,7 @@ class Launcher:
                     self._measured[task.digest] = task
 
     def _start_trainings(self) -> None:
-        ready = self._affordable(self._ready(("train",)))
+        ready = self._affordable(self._ready(TRAININGS))
         if not ready or len(self._trainings) >= self._max_trainings:
             return
         if not self._together and self._pool is not None:

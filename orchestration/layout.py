@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+AUTOENCODERS = "autoencoders"
 CHECKPOINTS = "checkpoints"
 DATABASE = "mlflow.db"
 SEARCHES = "search.db"
@@ -39,6 +40,11 @@ class TaskPaths(NamedTuple):
     def shard_card(self, number: int) -> str:
         """What is known of a shard; written after it, so that an encoding goes on where it was cut off."""
         return f"{LATENTS}/{self.digest}/cards/{number:05d}.json"
+
+    @property
+    def autoencoder(self) -> str:
+        """The files of an autoencoder that was trained here; an artifact."""
+        return f"{AUTOENCODERS}/{self.digest}"
 
     @property
     def checkpoints(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orchestration.heartbeat import DamagedHeartbeatError, Driver, find_driver
 from orchestration.layout import (
+    AUTOENCODERS,
     CHECKPOINTS,
     FEATURES,
     LATENTS,
@@ -102,7 +103,8 @@ def find_leftovers(store: Store, roots: Roots) -> list[Leftover]:
         **_checkpoints(store, wanted, held),
         **_snapshots(store, wanted, held),
         **_features(store, wanted, held),
-        **_latents(store, wanted),
+        **_whole(store, wanted, LATENTS, "latents"),
+        **_whole(store, wanted, AUTOENCODERS, "autoencoders"),
         **_results(store, wanted),
         **({} if roots.live else {f"{TRAIN_RUNS}/{name}": "Ray Train's own" for name in store.names(TRAIN_RUNS)}),
     }
@@ -162,8 +164,9 @@ def _features(store: Store, wanted: Needed, held: Needed) -> dict[str, str]:
     return found
 
 
-def _latents(store: Store, wanted: Needed) -> dict[str, str]:
-    return {TaskPaths(digest).latents: "latents" for digest in _digests(store, LATENTS) if digest not in wanted.tasks}
+def _whole(store: Store, wanted: Needed, directory: str, kind: str) -> dict[str, str]:
+    """All that tasks left in a directory which no plan names."""
+    return {f"{directory}/{digest}": kind for digest in _digests(store, directory) if digest not in wanted.tasks}
 
 
 def _results(store: Store, wanted: Needed) -> dict[str, str]:

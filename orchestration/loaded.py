@@ -22,10 +22,10 @@ from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.probe import LinearProbe
 from dfm_core.metrics.reference import Reference
-from orchestration.autoencoder_files import load_named
-from orchestration.data_identity import is_embedded, pixels_digest
+from orchestration.data_identity import PIXELS, is_embedded, pixels_digest
 from orchestration.given_files import FileCache, given_files
 from orchestration.latent_store import latent_cache
+from orchestration.made_autoencoders import load_of_data
 from orchestration.real_samples import RealSamples, open_real
 from orchestration.results import read_checked
 from orchestration.runtime import FileConfig, RuntimeConfig
@@ -87,20 +87,22 @@ class Loaded:
             raise ValueError(f"{file.path}: expected sha256 {file.sha256.lower()}, found {found}")
         return content
 
-    def autoencoder(self, name: str) -> Autoencoder:
-        """By its name in the sweep, on the device; "": pixels.
+    def autoencoder(self, data: DataConfig) -> Autoencoder:
+        """Of a data section, on the device; pixels where it names none.
 
-        Raises: ValueError, FileNotFoundError if its files are not what they should be; what the storage does.
+        Raises: ValueError, FileNotFoundError if its files are not what they should be; DamagedArtifactError for one
+            that was made here; what the storage does.
         """
-        if name not in self._autoencoders:
-            self._autoencoders[name] = load_named(name, self._runtime, self._device)
-        return self._autoencoders[name]
+        encoder = PIXELS if data.described is None or not data.autoencoder else data.described.encoder
+        if encoder not in self._autoencoders:
+            self._autoencoders[encoder] = load_of_data(data, self._runtime, self._store, self._device)
+        return self._autoencoders[encoder]
 
     def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
         """What a model of such data makes into 8-bit pixels, of as many channels as the real images have."""
         if not data.autoencoder:
             return to_pixels
-        autoencoder, grey = self.autoencoder(data.autoencoder), is_embedded(data)
+        autoencoder, grey = self.autoencoder(data), is_embedded(data)
 
         @torch.no_grad()
         def decode(latents: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from dfm_core.config import ExperimentConfig, as_plain
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import METRICS
 from orchestration.chains import Link, snapshots_at, training_chain
-from orchestration.encode_tasks import latents_task, pixels_task
+from orchestration.encode_tasks import latents_task, making_tasks, pixels_task
 from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task, sampling_payload
 from orchestration.published_keys import PublishedPart
 from orchestration.rows import PartSpec, RowSpec
@@ -79,8 +79,8 @@ def make_plan(spec: SweepSpec) -> Plan:
     files = MeasuringFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
     for part, row, config in _cells(spec):
-        if (latents := latents_task(config)) is not None:
-            inputs.setdefault(latents.digest, latents)
+        if (latents := latents_task(config)) is not None and latents.digest not in inputs:
+            inputs |= {task.digest: task for task in (*making_tasks(config, spec.makings), latents)}
         chain = training_chain(config)
         for link in chain:
             trainings[link.digest].append((_training_title(row, link), link))
@@ -239,7 +239,9 @@ def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
     card = card_of(task.config.data)
     cost = model_cost(task.config, card.shape)
     details: dict[str, Any] = {}
-    if task.kind == "train":
+    if task.kind == "finetune_autoencoder":
+        details = {"until_step": task.until_step}
+    elif task.kind == "train":
         details = {
             "until_step": task.until_step,
             "snapshot_steps": list(task.snapshot_steps),

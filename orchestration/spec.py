@@ -16,6 +16,7 @@ from orchestration.budgets import ComputeConfig
 from orchestration.composition import Source, read_yaml, set_dotted
 from orchestration.describing import Describer
 from orchestration.equal_compute import find_budget, unequal_compute
+from orchestration.makings import Makings
 from orchestration.problems import Problem, UserError, nearest, told_once
 from orchestration.proposals import PartSearch, part_searches
 from orchestration.published_keys import PublishedTable, unknown_counterparts
@@ -46,6 +47,8 @@ class SweepSpec:
     published: PublishedTable | None = None
     searches: tuple[PartSearch, ...] = ()
     """Whose trials become rows of their parts as they are proposed."""
+    makings: Makings = field(default_factory=dict)
+    """Autoencoders that have to be made."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
 
@@ -124,6 +127,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
         budget_flops=None if budget is None else budget.flops,
         published=published,
         searches=tuple(searches),
+        makings=shared.describer.makings,
         overrides=tuple(overrides),
     )
 

@@ -20,8 +20,11 @@ from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.protocol import Protocol
 from orchestration.data_identity import latents_digest, training_identity
 from orchestration.digests import digest_of
+from orchestration.makings import Making
 
-TaskKind = Literal["encode", "reference", "probe", "floor", "pyramid", "train", "evaluate", "images"]
+TaskKind = Literal[
+    "finetune_autoencoder", "encode", "reference", "probe", "floor", "pyramid", "train", "evaluate", "images"
+]
 OUTSIDE = "outside"
 """Split of images that no sweep made and no dataset holds."""
 SnapshotRef = tuple[str, int]
@@ -91,6 +94,8 @@ class Task:
     """floor, evaluate: digest of the label probe's task; "" if no metric reads it."""
     floor: str = ""
     """evaluate: digest of the task that measures real images the same way; "" if there is none."""
+    making: Making | None = None
+    """finetune_autoencoder: what is made."""
     num_samples: int = 0
     """encode: of the dataset, flips not counted."""
     protocols: Mapping[MetricName, Protocol] = field(default_factory=dict)
@@ -104,7 +109,8 @@ class Task:
     @property
     def latents(self) -> str:
         """train: digest of the task that made the latents which it reads; "" if it reads images."""
-        return str(self.payload["data"].get("latents", "")) if self.kind == "train" else ""
+        reads = self.kind in ("train", "finetune_autoencoder")
+        return str(self.payload["data"].get("latents", "")) if reads else ""
 
 
 def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.board import find_board
 from orchestration.checkpointed_run import CheckpointedRun, RunOrder
 from orchestration.checkpoints import TrainingArtifacts
+from orchestration.finetune_request import FinetuneRequest
+from orchestration.finetune_task import finetune_autoencoder
 from orchestration.patience import Patience
 from orchestration.pyramids import read_pyramid
 from orchestration.results import TaskResult, read_result, write_result
@@ -62,6 +64,10 @@ class TrainRequest:
     board: str
 
 
+Request = TrainRequest | FinetuneRequest
+"""What the workers of a training of any kind are told."""
+
+
 def train_request(task: Task, store: Store, workers: WorkersConfig, board: str) -> TrainRequest:
     """What the workers of a training are told."""
     return TrainRequest(
@@ -89,12 +95,15 @@ def train_worker(loop_config: dict[str, Any]) -> None:
             finish(loop_config["desk"], serial)
 
 
-def _train(request: TrainRequest) -> None:
-    config, workers = revive(ExperimentConfig, request.config), revive(WorkersConfig, request.workers)
+def _train(request: Request) -> None:
+    workers = revive(WorkersConfig, request.workers)
     torch.set_num_threads(workers.cpus_per_worker)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     try:
-        _TrainingWorker(request, config, workers).run()
+        if isinstance(request, FinetuneRequest):
+            finetune_autoencoder(request, workers)
+        else:
+            _TrainingWorker(request, revive(ExperimentConfig, request.config), workers).run()
     except Exception as error:
         # The training is tried again; the user should see that it is, and why.
         line = f"worker {ray.train.get_context().get_world_rank()}: {type(error).__name__}: {error}"

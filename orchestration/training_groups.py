@@ -26,7 +26,7 @@ from orchestration.patience import StorageUnavailableError
 from orchestration.runtime import WorkersConfig
 from orchestration.storage import Store
 from orchestration.tasks import Task
-from orchestration.train_task import TrainRequest, train_worker
+from orchestration.train_task import Request, train_worker
 from orchestration.training_desk import start_desk
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class TrainingWorkers:
         self._desk_name, self._desk = start_desk()
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
-    def train(self, request: TrainRequest) -> None:
+    def train(self, request: Request) -> None:
         """Returns when all workers are through with it. Raises: whatever ended the run."""
         serial = ray.get(self._desk.put.remote(request))
         while not ray.get(self._desk.is_done.remote(serial)):
@@ -99,7 +99,7 @@ class TrainingGroups:
     def __init__(
         self,
         workers: WorkersConfig,
-        request: Callable[[Task], TrainRequest],
+        request: Callable[[Task], Request],
         start: Callable[[], Any],
     ) -> None:
         """Args: request: what the workers of a training are told. start: starts `TrainingWorkers`."""
@@ -121,7 +121,7 @@ class TrainingGroups:
         for workers in idle:
             workers.close()
 
-    def _train(self, task: Task, request: TrainRequest) -> None:
+    def _train(self, task: Task, request: Request) -> None:
         for attempts_left in reversed(range(self._workers.max_failures + 1)):
             workers = self._idle_or_new()
             try:

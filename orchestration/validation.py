@@ -96,8 +96,13 @@ def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate) -> Iterator
 def _type_of_key(hint: Any, key: str) -> Any:
     """The type under a key of a dataclass or of a mapping; None if it has no such key."""
     if is_dataclass(hint):
-        return field_types(hint).get(key)  # type: ignore[arg-type]  # as above
+        return _section(field_types(hint).get(key))  # type: ignore[arg-type]  # as above
     return get_args(hint)[1] if get_origin(hint) is dict else None
+
+
+def _section(hint: Any) -> Any:
+    """A dataclass that may be left out as the dataclass; any other type as it is."""
+    return next((part for part in get_args(hint) if is_dataclass(part)), hint) if type(None) in get_args(hint) else hint
 
 
 def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
@@ -111,9 +116,14 @@ def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
 def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """`tau: 0.7` may stand for `tau: [0.7]`."""
     shaped = dict(data)
-    for name, hint in field_types(kind).items():
-        value = shaped.get(name)
-        if is_dataclass(hint) and isinstance(value, Mapping):
+    for name, given in field_types(kind).items():
+        value, hint = shaped.get(name), _section(given)
+        if get_origin(hint) is dict and is_dataclass(get_args(hint)[1]) and isinstance(value, Mapping):
+            shaped[name] = {
+                key: _tuples_from_scalars(get_args(hint)[1], own) if isinstance(own, Mapping) else own
+                for key, own in value.items()
+            }
+        elif is_dataclass(hint) and isinstance(value, Mapping):
             assert isinstance(hint, type)
             shaped[name] = _tuples_from_scalars(hint, value)
         elif get_origin(hint) is tuple and isinstance(value, int | float | str) and not isinstance(value, bool):
