@@ -2,79 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from analysis.artifacts import local_files, local_folder
+from analysis.kept import Kept
 from analysis.points import Points
-from analysis.reading_cache import Item, ReadingCache, UnusableCacheError
+from analysis.reading_cache import Item
 from analysis.runs import STATUS_TAG, FileSource, History, Run, RunSource
 
-_WORTH_KEEPING = 200
-"""Of fewer things that were read no cache is made: reading them again is no wait."""
 _ASKED = "asked"
 """Names of the files that a run was asked for: what is not kept of them is not there."""
-_LOG = logging.getLogger("analysis")
 Files = dict[str, bytes]
 
 
 class KnownRuns:
-    """The runs of an experiment; what is read of them inside the block is kept at its end."""
+    """The runs of an experiment, some of which were read before."""
 
-    def __init__(self, source: RunSource, files: FileSource, cache: ReadingCache | None, runs: Sequence[Run]) -> None:
-        self._source, self._files, self._cache = source, files, cache
-        self._runs = [run.run_id for run in runs]
-        self._kept = self._load()
-        self._fresh: list[Item] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._save()
-
-    def _load(self) -> dict[tuple[str, str], Item]:
-        if self._cache is None:
-            return {}
-        try:
-            return {(item.run, item.name): item for item in self._cache.items()}
-        except UnusableCacheError as error:
-            _LOG.warning("%s: %s; it is thrown away and everything is read again", self._cache.path, error)
-        except OSError as error:
-            _LOG.warning("%s: cannot be read (%s); everything is read again", self._cache.path, error)
-            return {}
-        try:
-            self._cache.remove()
-        except OSError as error:
-            _LOG.warning("%s: cannot be removed (%s)", self._cache.path, error)
-            self._cache = None
-        return {}
-
-    def _save(self) -> None:
-        if self._cache is None or (len(self._fresh) < _WORTH_KEEPING and not self._kept):
-            return
-        held = {run for run, _ in self._kept}
-        if not self._fresh and held <= set(self._runs):
-            return
-        try:
-            self._cache.add(self._fresh, self._runs)
-        except (OSError, sqlite3.Error) as error:
-            _LOG.warning("%s: cannot be written (%s); the next reading takes as long", self._cache.path, error)
+    def __init__(self, source: RunSource, files: FileSource, kept: Kept) -> None:
+        self._source, self._files, self._kept = source, files, kept
 
     def _find(self, run: Run, name: str, state: str) -> bytes | None:
-        item = self._kept.get((run.run_id, name))
-        return item.data if item is not None and run.ended and item.state == state else None
+        return self._kept.find(run.run_id, name, state) if run.ended else None
 
     def _keep(self, run: Run, name: str, state: str, data: bytes) -> None:
-        if run.ended and self._cache is not None:
-            self._fresh.append(Item(run.run_id, name, state, data))
+        if run.ended:
+            self._kept.add(Item(run.run_id, name, state, data))
 
     def histories(self, wanted: Sequence[History]) -> Iterator[tuple[History, Points]]:
         """Each history that is asked for, in no order."""

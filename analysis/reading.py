@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from analysis import database, server
 from analysis.about import About, json_object, parse_about
 from analysis.address import check_reachable, run_url, unreachable
+from analysis.changes import RefusedError
 from analysis.code_versions import versions_note
+from analysis.kept import Kept
 from analysis.known import KnownRuns
 from analysis.plan_types import PlanFile, TaskKind
 from analysis.points import Points
@@ -30,6 +32,7 @@ from analysis.run_choice import (
     strangers_note,
 )
 from analysis.runs import History, Run, RunSource
+from analysis.settled import keep_runs, runs_of_server
 
 _FAILURE_TAG, _WARNING_TAG = "failure", "warning"
 _IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real.png"}
@@ -75,11 +78,11 @@ def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
         found = api.experiment(plan.experiment)
         if found is None:
             return Reading({}, (f"The tracking server has no experiment {plan.experiment!r}: nothing is recorded.",))
-        source, runs = _source(api, plan.tracking_uri, found.id, with_params)
         folder = cache_folder()
-        cache = ReadingCache(folder, plan.tracking_uri, found.id) if folder else None
-        with KnownRuns(source, api, cache, runs) as known:
-            records = _records(plan, known, runs, found.id)
+        kept = Kept(ReadingCache(folder, plan.tracking_uri, f"{found.id} {found.created}") if folder else None)
+        source, runs = _source(api, plan.tracking_uri, found.id, kept, with_params)
+        records = _records(plan, KnownRuns(source, api, kept), runs, found.id)
+        kept.save({run.run_id for run in runs})
         notes = [strangers_note(plan, runs), versions_note(plan, records)]
         if found.deleted:
             notes.append(
@@ -93,10 +96,12 @@ def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
         raise unreachable(plan.tracking_uri, reason) from error
 
 
-def _source(api: server.Server, uri: str, experiment_id: str, with_params: bool) -> tuple[RunSource, list[Run]]:
+def _source(
+    api: server.Server, uri: str, experiment_id: str, kept: Kept, with_params: bool
+) -> tuple[RunSource, list[Run]]:
     """The database, if it is of a kind that is proven and says what the API says; else the API."""
     if urlsplit(uri).scheme.split("+")[0] not in database.PROVEN:
-        return api, api.runs(experiment_id, with_params=with_params)
+        return api, _over_api(api, experiment_id, kept, with_params)
     try:
         direct = database.Database(uri)
         runs = direct.runs(experiment_id, with_params=with_params)
@@ -107,6 +112,19 @@ def _source(api: server.Server, uri: str, experiment_id: str, with_params: bool)
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     _LOG.warning("the tracking database is read through MLflow's API, which takes longer: %s", reason)
     return api, api.runs(experiment_id, with_params=with_params)
+
+
+def _over_api(api: server.Server, experiment_id: str, kept: Kept, with_params: bool) -> list[Run]:
+    """All runs; those that were read before and did not change are not sent, if the server can be asked so."""
+    runs = None
+    try:
+        runs = None if with_params else runs_of_server(api, experiment_id, kept)
+    except RefusedError as error:
+        _LOG.warning("all runs are read, which takes longer: the server refuses to search for changed ones (%s)", error)
+    if runs is None:
+        runs = api.runs(experiment_id, with_params=with_params)
+        keep_runs(kept, runs)
+    return runs
 
 
 def _agree(api: server.Server, direct: RunSource, experiment_id: str, runs: Mapping[str, Run]) -> bool:

@@ -54,6 +54,8 @@ class Experiment(NamedTuple):
 
     id: str
     deleted: bool
+    created: int
+    """ms since 1970: ids begin anew on a server that was set up anew."""
 
 
 class RunSource(Protocol):

@@ -20,11 +20,13 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from analysis.changes import RefusedError
 from analysis.points import Points, as_logged
 from analysis.runs import Experiment, History, Run
 
 FAILURES = (MlflowException, OSError, ImportError)
 """What a server or database that cannot be read raises."""
+_REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})
 _PAGE = 1000
 _THREADS_TO_A_SERVER = 8
 
@@ -40,16 +42,28 @@ class Server:
     def experiment(self, name: str) -> Experiment | None:
         """The experiment of a name; None if there is none."""
         found = self._client.get_experiment_by_name(name)
-        return None if found is None else Experiment(found.experiment_id, found.lifecycle_stage == "deleted")
+        if found is None:
+            return None
+        return Experiment(found.experiment_id, found.lifecycle_stage == "deleted", found.creation_time or 0)
 
     def runs(self, experiment_id: str, *, with_params: bool) -> list[Run]:  # noqa: ARG002  they come all the same
         """See `RunSource`."""
+        return self._search(experiment_id, "", ViewType.ALL)
+
+    def search(self, experiment_id: str, condition: str, *, deleted: bool = False) -> list[Run]:
+        """See `changes.Asked`."""
+        try:
+            return self._search(experiment_id, condition, ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY)
+        except MlflowException as error:
+            if error.error_code in _REFUSALS:
+                raise RefusedError(str(error).partition("\n")[0]) from error
+            raise
+
+    def _search(self, experiment_id: str, condition: str, view: int) -> list[Run]:
         found: list[Run] = []
         token = None
         while True:
-            page = self._client.search_runs(
-                [experiment_id], run_view_type=ViewType.ALL, max_results=_PAGE, page_token=token
-            )
+            page = self._client.search_runs([experiment_id], condition, view, _PAGE, page_token=token)
             found.extend(map(_plain, page))
             token = page.token
             if not token:

@@ -2,22 +2,29 @@
 first time and again; and how long plain calls of MLflow read it.
 
     python benchmarks/read_runs.py --runs 10000 --points 1000
+    python benchmarks/read_runs.py --runs 10000 --points 10 --server
 
 Every run is a training with a history of its loss, 60 params, 9 tags and 8 metrics; beside each tenth there is an
-evaluation with its protocols. The database is made by MLflow and filled by SQL. Each reading is a process of its own.
+evaluation with its protocols. The database is made by MLflow and filled by SQL. Each reading is a process of its own,
+and with --server so is a tracking server before the database, over which everything is read, artifacts too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +35,7 @@ _EXPERIMENT = "many runs"
 _BASE_MS = 1_700_000_000_000
 _NUM_PARAMS, _NUM_METRICS = 60, 7
 _EVALUATION_EVERY = 10
+_START_SECONDS = 120
 _PROTOCOL = {
     "metric": "fd", "network": "lite0 block10", "weights_sha256": "a5" * 32, "preprocessing": "bicubic to 112",
     "num_samples": 500, "reference": "b7" * 32, "guidance": 1.0, "ema_decay": 0.999, "label_sampling": "balanced",
@@ -50,7 +58,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dfm-analysis-", dir=given.folder) as made:
         folder = Path(made)
         began = time.perf_counter()
-        _make(folder, given.runs, given.points)
+        artifacts = "mlflow-artifacts:/" if given.server else f"{folder}/artifacts/"
+        _make(folder, artifacts, given.runs, given.points)
+        uri = _free_address() if given.server else _database(folder)
+        (folder / "plan.json").write_text(json.dumps(_plan(uri, given.runs, given.points)), encoding="utf-8")
         size = (folder / "mlflow.db").stat().st_size / 1e9
         print(
             f"{given.runs:,} trainings of {given.points:,} points, {_num_evaluations(given.runs):,} evaluations: ",
@@ -61,9 +72,10 @@ def main() -> None:
             "| reading | seconds | CPU seconds | peak memory (GB) | runs | points |\n|---|---|---|---|---|---|",
             flush=True,
         )
-        for name in _READINGS:
-            if name in given.only:
-                print(_row(name, folder), flush=True)
+        with _serving(folder, uri) if given.server else nullcontext():
+            for name in _READINGS:
+                if name in given.only:
+                    print(_row(name, folder), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,8 +84,46 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--points", type=int, default=1000, help="of each loss")
     parser.add_argument("--folder", help="where the database is made for a while; default: the system's")
     parser.add_argument("--only", nargs="+", choices=list(_READINGS), default=list(_READINGS))
+    parser.add_argument("--server", action="store_true", help="read over a tracking server on this machine")
     parser.add_argument("--read", choices=list(_READINGS), help=argparse.SUPPRESS)
     return parser
+
+
+def _database(folder: Path) -> str:
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@contextmanager
+def _serving(folder: Path, address: str) -> Iterator[None]:
+    """A server before the database until the block ends."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", _database(folder), "--workers", "2"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", address.rpartition(":")[2]]
+    with (folder / "server.log").open("wb") as log:
+        served = subprocess.Popen(
+            command,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        for _ in range(_START_SECONDS):
+            if served.poll() is not None:
+                raise RuntimeError((folder / "server.log").read_text(encoding="utf-8"))
+            try:
+                with urllib.request.urlopen(f"{address}/health", timeout=1):  # noqa: S310  of this machine
+                    break
+            except OSError:
+                time.sleep(1)
+        yield
+    finally:
+        os.killpg(served.pid, signal.SIGTERM)
+        served.wait()
 
 
 def _row(name: str, folder: Path) -> str:
@@ -86,8 +136,6 @@ def _row(name: str, folder: Path) -> str:
 
 def _read(name: str, folder: Path) -> None:
     """One reading, imports included, as a line of JSON."""
-    import os
-
     reports = name.startswith("report")
     os.environ["DFM_ANALYSIS_CACHE"] = str(folder / ("cache-of-reports" if reports else "cache"))
     began = time.perf_counter()
@@ -131,7 +179,8 @@ def _plainly(folder: Path) -> tuple[int, int]:
     """What the analysis needs, by the calls that MLflow documents."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    client = MlflowClient(tracking_uri=plan["tracking_uri"])
     experiment = client.get_experiment_by_name(_EXPERIMENT)
     runs, points, token = 0, 0, None
     while True:
@@ -147,21 +196,22 @@ def _plainly(folder: Path) -> tuple[int, int]:
             return runs, points
 
 
-def _make(folder: Path, num_runs: int, num_points: int) -> None:
+def _make(folder: Path, artifacts: str, num_runs: int, num_points: int) -> None:
+    """Args: artifacts: the place that runs say theirs are in; they are in the folder's `artifacts`."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
-    experiment = int(client.create_experiment(_EXPERIMENT, artifact_location=str(folder / "artifacts")))
+    client = MlflowClient(tracking_uri=_database(folder))
+    experiment = int(client.create_experiment(_EXPERIMENT, artifact_location=artifacts))
     with sqlite3.connect(folder / "mlflow.db") as database:
         database.execute("PRAGMA synchronous = OFF")
         for start in range(0, num_runs, 100):
             for index in range(start, min(start + 100, num_runs)):
-                _insert_run(database, folder, experiment, f"train {index}", _BASE_MS + index)
+                _insert_run(database, artifacts, experiment, f"train {index}", _BASE_MS + index)
                 _insert_history(database, _run_id(f"train {index}"), num_points, index)
                 if index % _EVALUATION_EVERY == 0:
-                    _insert_run(database, folder, experiment, f"evaluate {index}", _BASE_MS + num_runs + index)
+                    _insert_run(database, artifacts, experiment, f"evaluate {index}", _BASE_MS + num_runs + index)
+                    _write_about(folder / "artifacts" / _run_id(f"evaluate {index}") / "artifacts")
             database.commit()
-    (folder / "plan.json").write_text(json.dumps(_plan(folder, num_runs, num_points)), encoding="utf-8")
 
 
 def _num_evaluations(num_runs: int) -> int:
@@ -174,13 +224,17 @@ def _run_id(digest: str) -> str:
     return hashlib.sha256(digest.encode()).hexdigest()[:32]
 
 
-def _insert_run(database: sqlite3.Connection, folder: Path, experiment: int, digest: str, at_ms: int) -> None:
+def _write_about(artifacts: Path) -> None:
+    artifacts.mkdir(parents=True)
+    (artifacts / "about.json").write_text(json.dumps({"notes": {}, "protocols": {"fd": _PROTOCOL}}), encoding="utf-8")
+
+
+def _insert_run(database: sqlite3.Connection, artifacts: str, experiment: int, digest: str, at_ms: int) -> None:
     run_id, kind = _run_id(digest), digest.partition(" ")[0]
-    artifacts = folder / "artifacts" / run_id / "artifacts"
     database.execute(
         "INSERT INTO runs (run_uuid, name, status, start_time, end_time, lifecycle_stage, artifact_uri, experiment_id, "
         "source_type, user_id) VALUES (?, ?, 'FINISHED', ?, ?, 'active', ?, ?, 'LOCAL', 'us')",
-        (run_id, f"{kind}: {digest}", at_ms, at_ms + 3_600_000, str(artifacts), experiment),
+        (run_id, f"{kind}: {digest}", at_ms, at_ms + 3_600_000, f"{artifacts}{run_id}/artifacts", experiment),
     )
     tags = {"dfm.digest": digest, "dfm.kind": kind, "dfm.status": "done", "failure": "", "git_commit": "c0ffee" * 6}
     tags |= {f"tag {number}": str(number) for number in range(4)}
@@ -191,11 +245,6 @@ def _insert_run(database: sqlite3.Connection, folder: Path, experiment: int, dig
     database.executemany("INSERT INTO params (run_uuid, key, value) VALUES (?, ?, ?)", params)
     metrics = {f"metric_{number}": float(number) for number in range(_NUM_METRICS)} | {"fd": 20.0 + at_ms % 7}
     _insert_latest(database, run_id, metrics, at_ms)
-    if kind == "evaluate":
-        artifacts.mkdir(parents=True)
-        (artifacts / "about.json").write_text(
-            json.dumps({"notes": {}, "protocols": {"fd": _PROTOCOL}}), encoding="utf-8"
-        )
 
 
 def _insert_latest(database: sqlite3.Connection, run_id: str, metrics: dict[str, float], at_ms: int) -> None:
@@ -227,7 +276,7 @@ def _insert_latest_loss(database: sqlite3.Connection, run_id: str, num_points: i
     )
 
 
-def _plan(folder: Path, num_runs: int, num_points: int) -> dict[str, Any]:
+def _plan(uri: str, num_runs: int, num_points: int) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
     for index in range(num_runs):
         tasks[f"train {index}"] = {
@@ -244,7 +293,7 @@ def _plan(folder: Path, num_runs: int, num_points: int) -> dict[str, Any]:
     rows = [str(index) for index in range(0, num_runs, _EVALUATION_EVERY)]
     return {
         "format": 2, "sweep": "many", "title": "Many runs", "file": "sweeps/many.yaml", "seeds": [0],
-        "tracking_uri": f"sqlite:///{folder}/mlflow.db", "experiment": _EXPERIMENT,
+        "tracking_uri": uri, "experiment": _EXPERIMENT,
         "metrics": [{"name": "fd", "title": "FD", "better": "lower"}],
         "parts": [{"name": "all", "title": "All", "rows": [{"label": row} for row in rows]}],
         "trials": [

@@ -132,3 +132,13 @@ def test_the_analysis_benchmark_prints_every_reading_of_the_same_points(tmp_path
     assert [row[0] for row in rows] == names
     assert {row[-1] for row in rows} == {"250"}
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_analysis_benchmark_reads_over_a_server(tmp_path: Path) -> None:
+    size = ["--runs", "25", "--points", "10", "--folder", str(tmp_path), "--server", "--only", "first", "again"]
+    done = python(str(ROOT / "benchmarks" / "read_runs.py"), *size, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if "| 28 |" in line]
+    assert [row[0] for row in rows] == ["the analysis, first time", "the analysis, again"]
+    assert {row[-1] for row in rows} == {"250"}

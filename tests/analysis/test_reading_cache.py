@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis import database as direct
-from analysis import known, server
+from analysis import kept, known, server
 from analysis.reading import read
 from analysis.reading_cache import Item, ReadingCache, UnusableCacheError, cache_folder
 from analysis.runs import History
@@ -22,7 +22,7 @@ TRAIN = train_digest("DFM")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that keeps whatever is read."""
-    monkeypatch.setattr(known, "_WORTH_KEEPING", 1)
+    monkeypatch.setattr(kept, "_WORTH_KEEPING", 1)
     monkeypatch.setenv("DFM_ANALYSIS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

@@ -1,0 +1,59 @@
+"""Runs of a server as they were read last, kept as text beside their histories."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from analysis.changes import Asked, changed_runs, is_settled
+from analysis.kept import Kept
+from analysis.reading_cache import Item
+from analysis.runs import Run
+
+_NAME = "run"
+
+
+def runs_of_server(server: Asked, experiment_id: str, kept: Kept) -> list[Run] | None:
+    """All runs of an experiment, without their params; those that changed or may have are asked for, the others kept.
+
+    Returns: None if all must be asked for: none is kept, or what is kept cannot be right.
+    """
+    items = sorted(kept.of_name(_NAME), key=lambda item: (int(item.state), item.run))
+    if not items:
+        return None
+    before = [_from_item(item) for item in items]
+    sent = changed_runs(server, experiment_id, before)
+    if sent is None:
+        return None
+    keep_runs(kept, sent, number=int(items[-1].state) + 1)
+    return list({**{run.run_id: run for run in before}, **{run.run_id: run for run in sent}}.values())
+
+
+def keep_runs(kept: Kept, runs: Iterable[Run], *, number: int = 0) -> None:
+    """For the next reading; of runs of one reading none was sent before the other.
+
+    Args: number: of the reading.
+    """
+    for run in runs:
+        if is_settled(run):
+            kept.add(Item(run.run_id, _NAME, str(number), _to_bytes(run)))
+
+
+def _to_bytes(run: Run) -> bytes:
+    """Numbers exactly, NaN and infinities too."""
+    fields = [run.name, run.status, run.start_time, run.end_time, run.artifact_uri, dict(run.tags), dict(run.metrics)]
+    return json.dumps(fields).encode()
+
+
+def _from_item(item: Item) -> Run:
+    name, status, start_time, end_time, artifact_uri, tags, metrics = json.loads(item.data)
+    return Run(
+        item.run, name, status, start_time, end_time, False, artifact_uri, _interned(tags), _interned(metrics), {}
+    )
+
+
+def _interned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Thousands of runs share their keys and texts."""
+    return {sys.intern(key): sys.intern(value) if isinstance(value, str) else value for key, value in values.items()}
