@@ -23,8 +23,11 @@ ended is kept in ~/.cache/dfm-analysis, or $DFM_ANALYSIS_CACHE ("off": nowhere),
 the files there may be removed at any time. A server that asks for a name and a password finds them in
 MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 
-exit codes: 0 the report is written; {EXIT_USER_ERROR} a mistake in what was given, or a server that does not answer:
-one line says which, and nothing is written.
+A server that does not answer: the report is made of the task records under ROOT/results alone, and says so at the top
+of the page, above each table and here.
+
+exit codes: 0 the report is written; {EXIT_USER_ERROR} a mistake in what was given, or neither a server nor records to
+read: one line says which, and nothing is written.
 
 in Python, the same numbers as pandas frames: frames = analysis.load("sweeps/quickstart.yaml"); see docs/analysis.md"""
 
@@ -58,13 +61,17 @@ def _report(given: argparse.Namespace) -> int:
     # Only now: a wrong path should not wait for MLflow's import, and its chatter is no news here.
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     from analysis.plan_file import read_plan
+    from analysis.record_files import StorageRoot
     from analysis.report import write_report
 
     root = storage_root(sweep, given.storage, os.environ)
     plan = read_plan(root, sweep.name, sweep.storage_options)
     output = given.output or f"{root.rstrip('/')}/reports/{plan.sweep}"
     # The sweep's storage options belong to its root, not to another place.
-    written = write_report(plan, output, None if given.output else sweep.storage_options)
+    options = None if given.output else sweep.storage_options
+    written = write_report(plan, output, options, StorageRoot(root, sweep.storage_options))
+    if written.alarm:
+        print(f"warning: {written.alarm}", file=sys.stderr)
     print(f"{written.html}: {written.num_filled} of {written.num_cells} cells filled, {len(written.names)} files")
     return 0
 

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from analysis.errors import UserError
+from analysis.errors import TrackingUnreachableError
 
 _SQLITE_SIGNATURE = b"SQLite format 3\x00"
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -17,7 +17,8 @@ _CONNECT_SECONDS = 10.0
 def check_reachable(uri: str) -> None:
     """Look before MLflow does: it would create an absent sqlite file, and retry an absent server for four minutes.
 
-    Raises: UserError if there is no such database, or nothing listens, or what does not answer in 10 seconds.
+    Raises: TrackingUnreachableError if there is no such database, or nothing listens, or what does not answer in 10
+        seconds.
     """
     parts = urlsplit(uri)
     dialect = parts.scheme.split("+")[0]
@@ -44,12 +45,9 @@ def _await_answer(connection: socket.socket, host: str) -> None:
         raise ConnectionError("it closes connections without an answer")
 
 
-def unreachable(uri: str, why: str) -> UserError:
+def unreachable(uri: str, why: str) -> TrackingUnreachableError:
     """The error for a tracking address that does not answer."""
-    return UserError(
-        f"tracking database {without_password(uri)} (named in the plan): {why}; start the tracking server, or run "
-        "this where the sweep was submitted, or submit the sweep again with another tracking.uri"
-    )
+    return TrackingUnreachableError(without_password(uri), why)
 
 
 def without_password(uri: str) -> str:

@@ -7,3 +7,15 @@ EXIT_USER_ERROR = 2
 
 class UserError(Exception):
     """What was given, where, and what to do about it."""
+
+
+class TrackingUnreachableError(UserError):
+    """The tracking server or database does not answer."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        """Args: address: without a password."""
+        super().__init__(
+            f"tracking database {address} (named in the plan): {reason}; start the tracking server, or run this where "
+            "the sweep was submitted, or submit the sweep again with another tracking.uri"
+        )
+        self.address, self.reason = address, reason

@@ -34,12 +34,13 @@ def render_page(
     galleries: Sequence[Gallery],
     grids: Sequence[SampleGrid],
     notes: Sequence[str] = (),
+    alarm: str = "",
 ) -> str:
     """The page; the same text for the same arguments.
 
     Args: tables: of the evidence's sections, in their order. comparison: None if the sweep stands beside no table.
         galleries: the figures. grids: whole sample grids, which also lie beside the page. notes: what a reader has to
-        know of the experiment as a whole.
+        know of the experiment as a whole. alarm: what stands above everything.
     """
     plan, sections = evidence.plan, evidence.sections
     small = sum(len(grid.image) for grid in grids) <= _MOST_GRID_BYTES
@@ -48,6 +49,7 @@ def render_page(
         .get_template("report.html.j2")
         .render(
             plan=plan,
+            alarm=alarm,
             summary=_summary(plan, sections),
             findings=_findings(plan, sections, tables),
             planned=plan_table(plan),

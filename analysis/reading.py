@@ -20,7 +20,7 @@ from analysis.known import KnownRuns
 from analysis.plan_types import PlanFile, TaskKind
 from analysis.points import Points
 from analysis.reading_cache import ReadingCache, cache_folder
-from analysis.records import Record
+from analysis.records import IMAGES, MEASURING, Record, as_png, is_loss
 from analysis.run_choice import (
     candidates,
     curve_notes,
@@ -35,10 +35,7 @@ from analysis.runs import History, Run, RunSource
 from analysis.settled import keep_runs, runs_of_server
 
 _FAILURE_TAG, _WARNING_TAG = "failure", "warning"
-_IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real.png"}
 _PROVENANCE, _ABOUT, _TASK = "provenance.json", "about.json", "task.json"
-_MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COST_PREFIX = "work/"
 """Before the names of costs, so that the compare view comes to them last."""
 _SAMPLE = 20
@@ -69,8 +66,9 @@ def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
 
     Args: with_params: whether the runs have theirs; the records do not need them.
 
-    Raises: UserError if the tracking server or database cannot be reached: at once or within 10 seconds if that is so
-        from the start, within MLflow's tries of a call, a minute and a half, if it stops answering meanwhile.
+    Raises: TrackingUnreachableError if the tracking server or database cannot be reached: at once or within 10 seconds
+        if that is so from the start, within MLflow's tries of a call, a minute and a half, if it stops answering
+        meanwhile.
     """
     check_reachable(plan.tracking_uri)
     try:
@@ -147,11 +145,6 @@ def _comparable(run: Run | None) -> Any:
     return run.run_id, run.name, run.status, run.start_time, run.end_time, run.artifact_uri, maps
 
 
-def is_loss(key: str) -> bool:
-    """Whether a metric of a training is a loss, whose history is read."""
-    return key == "loss" or key.startswith("loss_")
-
-
 def _records(plan: PlanFile, known: KnownRuns, runs: list[Run], experiment_id: str) -> dict[str, Record]:
     kinds = plan.kinds
     believed, notes = _believed(plan, known, candidates(plan, runs))
@@ -201,8 +194,8 @@ def _believed(plan: PlanFile, known: KnownRuns, found: dict[str, list[Run]]) -> 
 
 
 def _wanted(kind: TaskKind) -> frozenset[str]:
-    optional = (_IMAGES[kind],) if kind in _IMAGES else ()
-    return frozenset({_PROVENANCE, _TASK, *optional, *((_ABOUT,) if kind in _MEASURING else ())})
+    optional = (IMAGES[kind],) if kind in IMAGES else ()
+    return frozenset({_PROVENANCE, _TASK, *optional, *((_ABOUT,) if kind in MEASURING else ())})
 
 
 def _record(
@@ -213,12 +206,12 @@ def _record(
     notes: tuple[str, ...],
     experiment_id: str,
 ) -> Record:
-    image = next((files[name] for name in _IMAGES.values() if name in files), None)
+    image = next((files[name] for name in IMAGES.values() if name in files), None)
     return Record(
         status=status_of(run),
         metrics={key.removeprefix(_COST_PREFIX): value for key, value in sorted(run.metrics.items())},
         curves=dict(sorted(curves.items())),
-        image=image if image is not None and image.startswith(_PNG_SIGNATURE) else None,
+        image=as_png(image),
         about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),
         provenance=_parsed(files.get(_PROVENANCE, b"{}")),
         failure=run.tags.get(_FAILURE_TAG) or None,

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from analysis.about import About
-from analysis.plan_types import PlanFile
+from analysis.plan_types import PlanFile, TaskKind
 
+IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real.png"}
+"""The picture that a task of a kind leaves."""
+MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
+"""Tasks that say how they measured."""
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Status = Literal["done", "running", "failed", "missing"]
 Curve = Sequence[tuple[int, float]]
 """(step, value) of the newest attempt at each step, by step; `points.Points` where it was read."""
@@ -34,11 +39,23 @@ class Record:
     """MLflow's; "" if there is none."""
     url: str = ""
     """Of the run's page; "" if MLflow is a database and not a server."""
+    path: str = ""
+    """Of the record's file under the storage root; "" if it was not read there but in MLflow."""
     notes: tuple[str, ...] = ()
     """What is not as the launcher leaves it: duplicates, deleted runs, tags changed by hand, values that are none."""
 
 
 MISSING = Record("missing")
+
+
+def is_loss(key: str) -> bool:
+    """Whether a metric of a training is a loss, whose history is read."""
+    return key == "loss" or key.startswith("loss_")
+
+
+def as_png(image: bytes | None) -> bytes | None:
+    """A picture; None if it is none."""
+    return image if image is not None and image.startswith(_PNG_SIGNATURE) else None
 
 
 def read_records(plan: PlanFile) -> dict[str, Record]:

@@ -119,13 +119,15 @@ def _report(document: str, sweep: str, path: str, store: Store) -> str:
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError
     from analysis.plan_file import parse_plan
+    from analysis.record_files import StorageRoot
     from analysis.report import write_report
 
     try:
-        report = write_report(parse_plan(document), store.uri(report_directory(sweep)), store.options)
+        output, records = store.uri(report_directory(sweep)), StorageRoot(store.root, store.options)
+        report = write_report(parse_plan(document), output, store.options, records)
     except UserError as error:
         return f"No report: {error}. Nothing that was computed is lost; later: python -m analysis {path}"
-    return f"Report: {report.html}"
+    return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
 
 
 def _ui_command(uri: str) -> str:

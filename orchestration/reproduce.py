@@ -144,11 +144,13 @@ def _print_comparisons(stores: Mapping[str, Store]) -> None:
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError as AnalysisError
     from analysis.plan_file import read_plan
+    from analysis.record_files import StorageRoot
     from analysis.report import comparison_with_paper
 
     for name, store in stores.items():
         try:
-            text = comparison_with_paper(read_plan(store.root, name, store.options))
+            plan = read_plan(store.root, name, store.options)
+            text = comparison_with_paper(plan, StorageRoot(store.root, store.options))
         except AnalysisError as error:
             print(f"\n{name} is not compared with the paper: {error}", file=sys.stderr)
         else:

@@ -9,10 +9,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from analysis.plan_file import parse_plan
+from analysis.record_files import StorageRoot, read_record_files
+from analysis.records import is_loss, read_records
 from dfm_core.config import SamplingConfig
-from orchestration.plan import make_plan
+from orchestration.layout import TaskPaths
+from orchestration.plan import make_plan, plan_json
 from orchestration.problems import UserError
-from orchestration.results import TaskResult
+from orchestration.results import TaskResult, write_result
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task
@@ -60,6 +64,35 @@ def test_a_task_is_one_run_over_all_attempts_and_its_curve_has_no_point_twice(da
     assert run.data.tags["dfm.status"] == "done"
     assert run.info.status == "FINISHED"
     assert open_tracker(database, "attempts").is_complete(task.digest)
+
+
+def test_the_records_alone_say_of_a_task_what_mlflow_says(database: Store) -> None:
+    plan = make_plan(load_sweep(QUICKSTART))
+    tracker = open_tracker(database, plan.spec.name)
+    for kind in ("train", "evaluate", "reference"):
+        task = plan.of_kind(kind)[0]
+        found = {**dict.fromkeys(task.protocols, 2.0), "accelerator_seconds": 3.0}
+        about = {
+            "notes": {"fd_lite0_block10": ["few samples"]},
+            "protocols": {name: vars(card) for name, card in task.protocols.items()},
+        }
+        files = {"train": (), "evaluate": ("samples.png",), "reference": ("real.png",)}[kind]
+        for name in files:
+            database.write(TaskPaths(task.digest).result_file(name), b"\x89PNG\r\n\x1a\n")
+        rows = tuple(ROWS) if kind == "train" else ()
+        result = TaskResult(task.digest, kind, found, 1.0, task.until_step, rows, files, about)
+        write_result(database, result)
+        tracker.complete(task, result)
+    published = parse_plan(plan_json(plan, resolve_uri(None, database, {})))
+    records, runs = read_record_files(published, StorageRoot(database.root)), read_records(published)
+    assert records.keys() == runs.keys()
+    assert len(records) == 3
+    for digest, record in records.items():
+        run = runs[digest]
+        assert record.metrics.items() <= run.metrics.items()
+        assert {name for name in run.metrics if not is_loss(name)} == record.metrics.keys()
+        assert (record.status, record.curves, record.image) == (run.status, run.curves, run.image)
+        assert record.about == run.about
 
 
 def test_a_run_carries_config_digest_and_provenance(database: Store, task: Task) -> None:
