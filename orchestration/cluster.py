@@ -8,12 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+from ray._private import ray_constants
+from ray.exceptions import AuthenticationError
 
+from orchestration.auth_token import LOOPBACK_VARIABLE
+from orchestration.authentication import (
+    CLIENT_SCHEME,
+    refuse_open_cluster,
+    refuse_wrong_token,
+    use_no_tokens,
+    use_tokens,
+)
 from orchestration.problems import UserError
 from orchestration.provenance import ROOT
 from orchestration.runtime import WorkersConfig
 from orchestration.storage_root import JOB_VARIABLE
 
+_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _LEAST_CPUS = 2
 """A cluster on this machine has at least as many, so that the quickstart's two workers fit on one core too."""
 
@@ -51,36 +62,61 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     """A connection to Ray for the length of a `with` block.
 
     In a submitted job: the job's cluster. With RAY_ADDRESS set: that cluster. Otherwise a cluster on this machine,
-    which ends with the block.
+    which listens on loopback alone and ends with the block.
 
-    Raises: UserError if the cluster cannot be reached or is too small for one training.
+    Raises: UserError if the cluster cannot be reached, is too small for one training, or takes calls without a token
+    and `workers.insecure_no_auth` does not ask for that.
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a report is taken, a death seen
-    options = {"log_to_driver": False, "logging_level": "ERROR"}
-    if JOB_VARIABLE in os.environ:
-        ray.init(**options)
-    elif os.environ.get("RAY_ADDRESS"):
-        try:
-            ray.init(runtime_env={"working_dir": str(ROOT)}, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {os.environ['RAY_ADDRESS']}: {reason}") from None
-    else:
-        ray.init(
-            address="local",
-            num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
-            dashboard_host="127.0.0.1",
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-            **options,
-        )
     try:
+        _connect(insecure=workers.insecure_no_auth)
         resources = ray.cluster_resources()
         capacity = Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), len(ray.nodes()))
         _check_capacity(capacity, workers)
         yield capacity
     finally:
         ray.shutdown()
+
+
+def _connect(*, insecure: bool) -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
+    if JOB_VARIABLE in os.environ:
+        ray.init(**_QUIET)
+    elif address and address != "local":
+        _join(address, insecure=insecure)
+    else:
+        _start_here(insecure=insecure)
+    if not insecure and not address.startswith(CLIENT_SCHEME):
+        refuse_open_cluster(ray.get_runtime_context().gcs_address)
+
+
+def _join(address: str, *, insecure: bool) -> None:
+    if not insecure:
+        if ":" in address:  # before our files and our token go there
+            refuse_open_cluster(address)
+        use_tokens(may_make_one=False)
+        if ":" in address:
+            refuse_wrong_token(address)
+    try:
+        ray.init(runtime_env={"working_dir": str(ROOT)}, **_QUIET)
+    except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {address}: {reason}") from None
+
+
+def _start_here(*, insecure: bool) -> None:
+    use_no_tokens() if insecure else use_tokens(may_make_one=True)
+    # Ray listens on every interface, whatever address it is given, unless it takes this for a laptop.
+    os.environ[LOOPBACK_VARIABLE] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(
+        address="local",
+        num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
+        dashboard_host="127.0.0.1",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        **_QUIET,
+    )
 
 
 def _check_capacity(found: Capacity, workers: WorkersConfig) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import secrets
 import shlex
 import shutil
 import signal
@@ -24,6 +23,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from orchestration.auth_token import LOOPBACK_VARIABLE, MODE_VARIABLE, PATH_VARIABLE, TOKEN_VARIABLE, write_token
 from orchestration.preflight import open_store
 from orchestration.problems import EXIT_USER_ERROR, Problem, UserError
 from orchestration.provenance import ROOT, record_source
@@ -74,14 +74,14 @@ def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) 
 def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str]:
     """The environment of head and job: this Python first, a fresh token that only this user can read."""
     token = scratch / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
+    write_token(token)
     tools = str(Path(sys.executable).parent)
     return {
-        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        **{name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", TOKEN_VARIABLE)},
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
+        MODE_VARIABLE: "token",
+        PATH_VARIABLE: str(token),
+        LOOPBACK_VARIABLE: "0",
         "RAY_API_SERVER_ADDRESS": f"http://{_LOOPBACK}:{dashboard_port}",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -115,7 +115,7 @@ def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str])
     """A Ray head for the length of a `with` block; its processes form a group of their own, which ends with it."""
     log = scratch / "head.log"
     command = [
-        "ray", "start", "--head", "--block", f"--node-ip-address={_LOOPBACK}", f"--port={ports['--port']}",
+        "ray", "start", "--head", "--block", f"--port={ports['--port']}",
         f"--dashboard-host={_LOOPBACK}", f"--dashboard-port={ports['--dashboard-port']}",
         f"{_AGENT_PORT}={ports[_AGENT_PORT]}",
         f"--temp-dir={scratch / 'ray'}", f"--object-store-memory={_OBJECT_STORE_BYTES}",

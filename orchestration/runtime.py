@@ -68,6 +68,8 @@ class WorkersConfig:
     """Of the whole sweep, earlier submissions included: when they are spent, it stops at checkpoints and ends."""
     max_accelerator_hours_per_training: Annotated[float, Gt(0.0)] | None = None
     """A training that has spent them fails at a checkpoint; the others go on."""
+    insecure_no_auth: bool = False
+    """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of whoever runs it."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts"
 _EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 _RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
 _FILE_ONLY = {"base": "it is composed before the overrides", "seed": "give `seeds=[0, 1, ...]`"}
+_COMMAND_LINE_ONLY = "workers.insecure_no_auth"
 _KNOWN_TOP = (*_SWEEP_KEYS, *_EXPERIMENT_SECTIONS, *_RUNTIME_SECTIONS)
 
 
@@ -206,6 +207,9 @@ def _top_level_problems(source: Source, path: Path) -> Iterator[Problem]:
         if key not in _KNOWN_TOP:
             hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, _KNOWN_TOP)
             yield Problem(source.locate(key), f"unknown key{hint}; known here: {', '.join(_KNOWN_TOP)}")
+    if not source.origin.get(_COMMAND_LINE_ONLY, "command line").startswith("command line"):
+        message = "belongs on the command line: a file would turn authentication off for whoever runs it"
+        yield Problem(source.origin[_COMMAND_LINE_ONLY], message)
     for key in ("compute", "published"):
         if not isinstance(source.data.get(key, {}), Mapping):
             yield Problem(source.locate(key), f"{source.data[key]!r} must be a mapping")

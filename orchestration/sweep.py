@@ -43,6 +43,11 @@ def main(arguments: Sequence[str]) -> int:
         metavar="H",
         help="end at checkpoints when the sweep has spent them; the same as workers.max_accelerator_hours=H",
     )
+    parser.add_argument(
+        "--insecure-no-auth",
+        action="store_true",
+        help="use a Ray cluster that takes calls from anyone; the same as workers.insecure_no_auth=true",
+    )
     modes = parser.add_mutually_exclusive_group()
     for name, about in _MODES.items():
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     overrides = list(options.overrides)
     if options.max_accelerator_hours is not None:
         overrides.append(f"workers.max_accelerator_hours={options.max_accelerator_hours}")
+    if options.insecure_no_auth:
+        overrides.append("workers.insecure_no_auth=true")
     try:
         if options.mode in ("gc", "stop"):
             return _tend(options.sweep, overrides, options.mode, confirmed=options.yes)

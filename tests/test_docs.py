@@ -77,7 +77,7 @@ RUN_BY = {
     "export AWS_ACCESS_KEY_ID=KEY AWS_SECRET_ACCESS_KEY=SECRET AWS_ENDPOINT_URL=http://127.0.0.1:9000": S3,
     f".venv/bin/{SWEEP} storage.root=s3://bucket/dfm tracking.uri=sqlite:///$PWD/runs/mlflow.db": S3,
     "export RAY_AUTH_MODE=token": HEAD,
-    "ray get-auth-token --generate": HEAD,
+    "python -m orchestration.auth_token": HEAD,
     "DFM_STORAGE_ROOT=s3://bucket/dfm ray start --head": HEAD,
     "export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265": HEAD,
     f"{SWEEP} workers.use_gpu=true workers.gpus_per_evaluator=0.5": GPU,

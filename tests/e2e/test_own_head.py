@@ -28,18 +28,19 @@ def test_the_documented_cluster_commands_run_a_sweep(undisturbed: FinishedSweep,
     tools, ports = Path(sys.executable).parent, (free_port(), free_port())
     own = environment() | {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(tmp_path),  # `ray get-auth-token` writes ~/.ray/auth_token
+        "HOME": str(tmp_path),  # in which ~/.ray/auth_token is made
         "RAY_AUTH_MODE": "token",
         "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports[1]}",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # nothing outside this machine is to reach it
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    subprocess.run(["ray", "get-auth-token", "--generate"], env=own, capture_output=True, check=True)
-    assert (tmp_path / ".ray" / "auth_token").is_file()
+    subprocess.run([sys.executable, "-m", "orchestration.auth_token"], cwd=ROOT, env=own, check=True)
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
     submit = ["ray", "job", "submit", "--working-dir", ".", "--"]
     options = [f"--port={ports[0]}", f"--dashboard-port={ports[1]}", "--num-cpus=2", "--object-store-memory=100000000"]
     with (tmp_path / "head.log").open("wb") as log:
         head = subprocess.Popen(
-            ["ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", *options],
+            ["ray", "start", "--head", "--block", *options],
             env=own | {"DFM_STORAGE_ROOT": str(undisturbed.root)},
             stdout=log,
             stderr=log,

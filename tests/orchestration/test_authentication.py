@@ -1,0 +1,154 @@
+"""A cluster that takes calls from strangers is refused; that of this machine takes none, on loopback alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from orchestration import authentication, cluster
+from orchestration.authentication import is_refused, refuse_open_cluster, refuse_wrong_token, use_tokens
+from orchestration.problems import UserError
+from orchestration.runtime import WorkersConfig
+from orchestration.spec import load_sweep
+from tests.orchestration.conftest import QUICKSTART, ROOT
+
+TOKEN = "ab" * 32
+
+
+class ControlService(grpc.GenericRpcHandler):
+    """Answers every call as Ray's control service does: with a token, or whatever comes."""
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.is_open = is_open
+
+    def service(self, details: Any) -> Any:
+        known = self.is_open or ("authorization", f"Bearer {TOKEN}") in details.invocation_metadata
+
+        def answer(_: bytes, context: Any) -> bytes:
+            if not known:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@contextmanager
+def control_service(*, is_open: bool) -> Iterator[str]:
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[ControlService(is_open=is_open)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def own_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No mode, no address, and a place for a token that is empty yet."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(authentication, "_set_mode", lambda _: None)  # this process has a Ray of its own
+    return tmp_path / "token"
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_takes_calls_without_a_token_is_refused(scheme: str) -> None:
+    with control_service(is_open=True) as address, pytest.raises(UserError, match=r"without a token.*--insecure-no-a"):
+        refuse_open_cluster(f"{scheme}{address}")
+
+
+def test_a_cluster_that_refuses_strangers_is_used_with_its_own_token_only(own_token: Path) -> None:
+    with control_service(is_open=False) as address:
+        refuse_open_cluster(address)
+        assert not is_refused(address, TOKEN)
+        own_token.write_text("cd" * 32)
+        with pytest.raises(UserError, match=f"does not take the token in {own_token}") as caught:
+            refuse_wrong_token(address)
+        assert "cd" * 32 not in str(caught.value)
+        own_token.write_text(f"{TOKEN}\n")
+        refuse_wrong_token(address)
+
+
+def test_where_nobody_answers_it_is_told() -> None:
+    with pytest.raises(UserError, match="does not answer"):
+        refuse_open_cluster("127.0.0.1:1")
+
+
+def test_nothing_is_sent_to_an_open_cluster(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def joined(**_: Any) -> None:
+        pytest.fail("was joined")
+
+    monkeypatch.setattr(cluster.ray, "init", joined)
+    own_token.write_text(TOKEN)
+    with control_service(is_open=True) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UserError, match="without a token"), cluster.cluster(WorkersConfig()):
+            pass
+        monkeypatch.setattr(cluster.ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("was joined")))
+        with pytest.raises(UserError, match="was joined"), cluster.cluster(WorkersConfig(insecure_no_auth=True)):
+            pass
+
+
+def test_a_mode_without_authentication_has_to_be_asked_for(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(UserError, match=r"turns authentication off.*--insecure-no-auth"):
+        use_tokens(may_make_one=True)
+    assert not own_token.exists()
+
+
+def test_no_token_is_made_up_for_a_cluster_that_runs(own_token: Path) -> None:
+    with pytest.raises(UserError, match=f"there is none in {own_token}"):
+        use_tokens(may_make_one=False)
+    assert not own_token.exists()
+
+
+def test_a_file_cannot_turn_authentication_off(tmp_path: Path) -> None:
+    text = QUICKSTART.read_text().replace("base: base/", f"base: {QUICKSTART.parent}/base/")
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(f"{text}\nworkers: {{insecure_no_auth: true}}\n")
+    with pytest.raises(UserError, match=r"workers.insecure_no_auth: belongs on the command line"):
+        load_sweep(sweep)
+    assert load_sweep(QUICKSTART, ["workers.insecure_no_auth=true"]).runtime.workers.insecure_no_auth
+
+
+_LOCAL = """
+import psutil, ray
+from orchestration.cluster import cluster
+from orchestration.runtime import WorkersConfig
+
+with cluster(WorkersConfig()):
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    heard = {c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    print("heard on", *sorted(ip.removeprefix("::ffff:") for ip in heard))
+"""
+
+
+@pytest.mark.slow
+def test_the_ray_of_this_machine_refuses_strangers_and_listens_on_loopback_alone(tmp_path: Path) -> None:
+    dropped = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    done = subprocess.run(
+        [sys.executable, "-c", _LOCAL],
+        cwd=ROOT,
+        env=environment | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=180,
+    )
+    addresses = set(done.stdout.partition("heard on")[2].split())
+    assert addresses == {"127.0.0.1"}, done.stdout + done.stderr
+    token = tmp_path / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.read_text() not in done.stdout + done.stderr
