@@ -1,6 +1,6 @@
 """The token of a Ray cluster, in the file where Ray looks for it, for its owner alone to read. It is never printed.
 
-    python -m orchestration.auth_token      makes one where there is none, and says where it is
+python -m orchestration.auth_token      makes one where there is none, and says where it is
 """
 
 from __future__ import annotations
