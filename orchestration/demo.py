@@ -27,6 +27,7 @@ from orchestration.auth_token import LOOPBACK_VARIABLE, MODE_VARIABLE, PATH_VARI
 from orchestration.preflight import open_store
 from orchestration.problems import EXIT_USER_ERROR, Problem, UserError
 from orchestration.provenance import ROOT, record_source
+from orchestration.redaction import guard_output
 from orchestration.runtime import StorageConfig
 from orchestration.storage_root import ROOT_VARIABLE, resolve_root
 
@@ -166,4 +167,5 @@ def _stop_group(head: subprocess.Popen[bytes]) -> None:
 if __name__ == "__main__":
     if shutil.which("ray", path=str(Path(sys.executable).parent)) is None:
         sys.exit("ray is not installed beside this Python; run `make setup`")
+    guard_output()
     sys.exit(main(sys.argv[1:]))

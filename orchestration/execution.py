@@ -36,7 +36,8 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     """
     started = time.monotonic()
     logging.captureWarnings(capture=True)
-    uri = resolve_uri(plan.spec.runtime.tracking.uri, store, os.environ)
+    tracking = plan.spec.runtime.tracking
+    uri = resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
     tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
     published = _Published(store, uri)

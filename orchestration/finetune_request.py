@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig
@@ -28,7 +28,7 @@ class FinetuneRequest:
     """Digest of the task that made a store of these pixels; "": they are embedded."""
     workers: dict[str, Any]
     store_root: str
-    store_options: dict[str, str]
+    store_options: dict[str, str] = field(repr=False)
     patience: Patience
     board: str
 

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.weights import GivenFile, NeededFile, file_sha256
 from orchestration.problems import Problem, UserError
+from orchestration.redaction import without_credentials
 from orchestration.runtime import FileConfig, RuntimeConfig, StorageConfig, is_url
 from orchestration.storage_root import JOB_VARIABLE
 from orchestration.url_source import UrlSource
-from orchestration.validation import without_credentials
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"
 _CHUNK_BYTES = 8 * 2**20

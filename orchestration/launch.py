@@ -17,6 +17,7 @@ from orchestration.evaluation_pool import EvaluationPool, total_units
 from orchestration.families import SnapshotsThere, families
 from orchestration.metering import Meter
 from orchestration.plan import Plan
+from orchestration.redaction import reason_of, shown
 from orchestration.runtime import WorkersConfig
 from orchestration.spending import COST
 from orchestration.storage import Store
@@ -235,11 +236,12 @@ class Launcher:
 
     def _end(self, begun: Task, reason: str) -> None:
         task, result = self._plan.tasks[begun.digest], None  # as it is wanted by now
+        reason = shown(reason, self._store.options)  # it goes into records, MLflow and the report
         if not reason:
             try:
                 result = finished_result(self._store, task)
             except Exception as error:  # noqa: BLE001  any storage library: the task is told as failed, the sweep goes on
-                reason = f"its record cannot be read ({type(error).__name__}: {error})"
+                reason = f"its record cannot be read ({reason_of(error, self._store.options)})"
         if result is None and not reason and task.digest in self._stopped:
             self._told_stopped(task, f"stopped at step {self._stopped[task.digest]}")
             return

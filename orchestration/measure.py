@@ -22,6 +22,7 @@ from dataclasses import asdict, replace  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.problems import Problem, UserError, tell_mistakes  # noqa: E402
+from orchestration.redaction import guard_output  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
@@ -126,4 +127,5 @@ def _print(measured: MeasuredImages) -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main(sys.argv[1:]))

@@ -22,10 +22,10 @@ from orchestration.chains import Link, snapshots_at, training_chain
 from orchestration.encode_tasks import latents_task, making_tasks, pixels_task
 from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task, sampling_payload
 from orchestration.published_keys import PublishedPart
+from orchestration.redaction import without_credentials
 from orchestration.rows import PartSpec, RowSpec
 from orchestration.spec import SweepSpec
 from orchestration.tasks import SnapshotRef, Task, pyramid_task, train_task
-from orchestration.validation import without_credentials
 
 PLAN_FORMAT = 2
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.layout import source_record
+from orchestration.redaction import without_secrets
 from orchestration.storage import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +69,7 @@ def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(store.read(source_record(digest)))
             return found
         return {"source_digest": digest, "git_commit": "unknown: no git here", "uncommitted_diff": ""}
-    diff = _git(root, "diff", "HEAD") or ""
+    diff = without_secrets(_git(root, "diff", "HEAD") or "", store.options)
     record = {
         "source_digest": digest,
         "git_commit": commit.strip(),

@@ -1,27 +1,109 @@
-"""Messages of storage libraries without the credentials that they like to repeat."""
+"""Text without secrets: in messages, records and all that a process prints, its traceback included."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-
-from orchestration.validation import without_credentials
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+from urllib.parse import parse_qsl, quote, urlsplit
 
 _SHOWN_OPTIONS = ("endpoint_url", "region_name")
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SECRET_NAMES = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|passphrase|token|credentials?|api_?key|access_key)$")
+_SECRET_ENDING = re.compile(r"(?i)(?:password|secret|_key)$")
 _SHORTEST_SECRET = 4  # characters; a shorter one would blank half of every message
+_SHORTEST_GUESSED = 8  # of what only a variable's name calls a secret: X_KEY=true is none
 _MAX_REASON = 300
+_BLANK = "***"
 
 
-def reason_of(error: BaseException, options: Mapping[str, str]) -> str:
-    """What went wrong, in one line that can be shown.
+def secrets_of(environment: Mapping[str, str]) -> list[str]:
+    """Values of the variables that are secrets by their names, such as AWS_SECRET_ACCESS_KEY, PGPASSWORD, HF_TOKEN."""
+    return [
+        value
+        for name, value in environment.items()
+        if (_SECRET_NAMES.search(name) or _SECRET_ENDING.search(name)) and len(value) >= _SHORTEST_GUESSED
+    ]
 
-    Args: options: of the file system that raised; their values are secrets, but for endpoint and region.
+
+def blanked(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, as they are and as a URL has them."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        for form in (secret, quote(secret, safe="")):
+            text = text.replace(form, _BLANK)
+    return text
+
+
+def without_secrets(text: str, options: Mapping[str, str] | None = None) -> str:
+    """The text without the secrets of the environment and of a file system's options.
+
+    Args: options: their values are secrets, but for endpoint and region.
     """
-    text = without_credentials(f"{type(error).__name__}: {' '.join(str(error).split())}")
-    secrets = [value for name, value in options.items() if name not in _SHOWN_OPTIONS]
-    secrets += [os.environ.get(name, "") for name in _SECRET_VARIABLES]
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text[:_MAX_REASON]
+    given = [value for name, value in (options or {}).items() if name not in _SHOWN_OPTIONS]
+    return blanked(text, [*secrets_of(os.environ), *(value for value in given if len(value) >= _SHORTEST_SECRET)])
+
+
+def without_credentials(text: str) -> str:
+    """Text with the URLs in it such as can be shown: without user and password, and without a query, which may sign."""
+    text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
+    return re.sub(r"(://[^?\s'\"]*)\?[^\s'\"]+", r"\1?***", text)
+
+
+def shown(text: str, options: Mapping[str, str] | None = None) -> str:
+    """A message that can be told and kept: `without_secrets` and `without_credentials`."""
+    return without_credentials(without_secrets(text, options))
+
+
+def reason_of(error: BaseException, options: Mapping[str, str] | None = None) -> str:
+    """What went wrong, in one line that can be shown. Args: options: see `shown`."""
+    return shown(f"{type(error).__name__}: {' '.join(str(error).split())}", options)[:_MAX_REASON]
+
+
+def credentials_in(url: str) -> str:
+    """What of credentials a URL holds, e.g. "a password"; "" if nothing.
+
+    A user name is none, but before a web server, where tokens stand in its place.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    if parts.password:
+        return "a password"
+    if parts.username and parts.scheme in ("http", "https"):
+        return "a user name or token"
+    for key, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if _SECRET_NAMES.search(key) or _SECRET_ENDING.search(key) or re.search(r"(?i)(?:signature|^sig)$", key):
+            return f"a secret, {key}, in its query"
+    return ""
+
+
+class _Redacting:
+    """A text stream that blanks secrets in what is written to it; anything else is as the stream has it."""
+
+    def __init__(self, stream: TextIO, secrets: Sequence[str]) -> None:
+        self._stream, self._secrets = stream, secrets
+
+    def write(self, text: str) -> int:
+        # Less than `without_credentials`: addresses and commands are printed to be used.
+        text = re.sub(r"(://[^/\s:@'\"]*):[^/\s@'\"]+@", rf"\1:{_BLANK}@", text)
+        self._stream.write(blanked(text, self._secrets))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def guard_output() -> None:
+    """From here on this process prints no secret of its environment, in a traceback or a library's message either.
+
+    For programs, before anything else is imported: loggers keep the stream that they find.
+    """
+    secrets = secrets_of(os.environ)
+    sys.stdout = _Redacting(sys.stdout, secrets)
+    sys.stderr = _Redacting(sys.stderr, secrets)

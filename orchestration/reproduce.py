@@ -28,6 +28,7 @@ from orchestration.problems import (  # noqa: E402
     nearest,
     tell_mistakes,
 )
+from orchestration.redaction import guard_output  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
 if TYPE_CHECKING:
@@ -158,4 +159,5 @@ def _print_comparisons(stores: Mapping[str, Store]) -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ from orchestration.data_sections import AutoencoderConfig, DatasetConfig
 from orchestration.data_sections import is_url as is_url
 from orchestration.patience import Patience
 from orchestration.problems import nearest
+from orchestration.redaction import credentials_in
 
 IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
 """Feature networks whose statistics can come from a file."""
@@ -78,7 +79,7 @@ class StorageConfig:
 
     root: str = "runs"
     """A directory or an fsspec URL."""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict, repr=False)
     """Passed to fsspec, e.g. endpoint_url."""
     call_seconds: Annotated[float, Gt(0.0)] = 60.0
     """A call to a URL's storage that is not answered for so long is made again; one that moves a file has a second more
@@ -97,6 +98,8 @@ class TrackingConfig:
 
     uri: str | None = None
     """MLflow tracking URI; default: sqlite under a local storage root."""
+    insecure_http: bool = False
+    """Talk to a server on another machine over http, which sends every password and number in clear."""
     register_best: bool = False
     """Make the best snapshot of each part, by the sweep's first metric, a version of a registered model."""
 
@@ -130,8 +133,8 @@ def _database(url: str) -> str:
     """Raises: ValueError, worded to follow what was given."""
     if not is_url(url):
         raise ValueError("should be the URL of a database, e.g. postgresql://host/name")
-    if urlsplit(url).password:
-        raise ValueError("should hold no password: give it where the database's client looks, e.g. PGPASSWORD")
+    if found := credentials_in(url):
+        raise ValueError(f"should not hold {found}: give it where the database's client looks, e.g. PGPASSWORD")
     return url
 
 

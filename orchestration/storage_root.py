@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestration.problems import UserError
-from orchestration.redaction import reason_of
+from orchestration.redaction import credentials_in, reason_of
 from orchestration.runtime import StorageConfig
 from orchestration.storage import Store
 
@@ -46,9 +46,15 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
 
     Inside a Ray job the working directory is a copy that is thrown away, so a relative root is refused there.
 
-    Raises: UserError for a relative root inside a Ray job.
+    Raises: UserError for a relative root inside a Ray job, and for one that holds credentials.
     """
     root = environment.get(ROOT_VARIABLE, configured) if configured == default else configured
+    if found := credentials_in(root):
+        raise UserError.of(
+            "storage.root",
+            f"holds {found}, which would be published with the plan; give it where the storage's client looks, e.g. "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
     protocol, separator, rest = root.partition("://")
     if separator and not (protocol and rest.strip("/")):
         raise UserError.of(

@@ -23,10 +23,10 @@ from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as Told
 
 from orchestration.problems import Problem, UserError
+from orchestration.redaction import without_credentials
 from orchestration.search_config import SearchSpec
 from orchestration.search_space import Parameter, grid_points
 from orchestration.search_trials import SearchTrial, TrialState
-from orchestration.validation import without_credentials
 
 _NAME = "dfm-{digest}"
 _ABOUT, _SETTINGS, _NUMBER, _REASON, _KIND, _LIMITS, _PRUNED_AT = (

@@ -19,6 +19,7 @@ from contextlib import contextmanager  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.problems import EXIT_INTERRUPTED, EXIT_SECOND_DRIVER, UserError, tell_mistakes  # noqa: E402
+from orchestration.redaction import guard_output, reason_of  # noqa: E402
 
 if TYPE_CHECKING:
     from orchestration.storage import Store
@@ -148,9 +149,9 @@ def _readable(store: Store) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001  any storage library, any reason
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError.of("storage.root", f"cannot read {store.root} ({reason[:300]})") from None
+        raise UserError.of("storage.root", f"cannot read {store.root} ({reason_of(error, store.options)})") from None
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main(sys.argv[1:]))

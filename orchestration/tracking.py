@@ -9,6 +9,7 @@ of at most a thousand points.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from dfm_core.training.curve import CurveRow, has_timesteps
 from orchestration.compared import compared_params
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
+from orchestration.redaction import credentials_in, reason_of
 from orchestration.results import TaskResult
 from orchestration.storage import Store
 from orchestration.storage_root import JOB_VARIABLE
@@ -47,25 +49,42 @@ _MOST_POINTS = 1000
 _LOG = logging.getLogger(__name__)
 
 
-def resolve_uri(configured: str | None, store: Store, environment: Mapping[str, str]) -> str:
+def resolve_uri(
+    configured: str | None, store: Store, environment: Mapping[str, str], *, insecure_http: bool = False
+) -> str:
     """The tracking URI: the config's, else MLFLOW_TRACKING_URI, else sqlite under a local storage root.
 
-    Raises: UserError if it holds a password (it is published with the plan), or if there is none for a remote root.
+    Raises: UserError if it holds credentials (it is published with the plan), if it is a server on another machine over
+        http and that was not asked for, or if there is none for a remote root.
     """
     uri = configured or environment.get("MLFLOW_TRACKING_URI")
     if uri:
         if JOB_VARIABLE in environment and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
             raise UserError.of("tracking.uri", f"{uri!r} is relative: inside a Ray job it would be thrown away")
-        if urlsplit(uri).password:
+        if found := credentials_in(uri):
             raise UserError.of(
                 "tracking.uri",
-                "holds a password, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, a database's in its own client settings",
+                f"holds {found}, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, a database's in its own client settings",
+            )
+        host = urlsplit(uri).hostname or ""
+        if uri.startswith("http://") and not (insecure_http or _is_this_machine(host)):
+            raise UserError.of(
+                "tracking.uri",
+                f"{uri} sends passwords and numbers to {host} in clear: give an https:// address, or ask for it: "
+                "tracking.insecure_http=true",
             )
         return uri
     if not store.is_local:
         raise UserError.of("tracking.uri", f"give a tracking server: {store.root} cannot hold a database")
     return f"sqlite:///{store.path(DATABASE)}"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _artifact_location(uri: str, store: Store) -> str | None:
@@ -132,8 +151,7 @@ class Tracker:
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason})") from None
+            raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason_of(error)})") from None
 
     def _known_runs(self) -> dict[str, _KnownRun]:
         runs: dict[str, _KnownRun] = {}
@@ -198,10 +216,7 @@ class Tracker:
             call()
         except (MlflowException, OSError) as error:
             self.num_failed_calls += 1
-            first = str(error).splitlines()[0] if str(error) else ""
-            _LOG.warning(
-                "MLflow did not take a record (%s: %s); submit again to fill it in", type(error).__name__, first
-            )
+            _LOG.warning("MLflow did not take a record (%s); submit again to fill it in", reason_of(error))
 
     def _begin(self, task: Task) -> _KnownRun:
         known = self._runs.get(task.digest)

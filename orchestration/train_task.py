@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -34,6 +34,7 @@ from orchestration.finetune_request import FinetuneRequest
 from orchestration.finetune_task import finetune_autoencoder
 from orchestration.patience import Patience
 from orchestration.pyramids import read_pyramid
+from orchestration.redaction import shown
 from orchestration.results import TaskResult, read_result, write_result
 from orchestration.runtime import WorkersConfig
 from orchestration.snapshots import read_snapshot
@@ -59,7 +60,7 @@ class TrainRequest:
     latents: str
     workers: dict[str, Any]
     store_root: str
-    store_options: dict[str, str]
+    store_options: dict[str, str] = field(repr=False)
     patience: Patience
     board: str
 
@@ -106,7 +107,8 @@ def _train(request: Request) -> None:
             _TrainingWorker(request, revive(ExperimentConfig, request.config), workers).run()
     except Exception as error:
         # The training is tried again; the user should see that it is, and why.
-        line = f"worker {ray.train.get_context().get_world_rank()}: {type(error).__name__}: {error}"
+        line = shown(f"{type(error).__name__}: {error}", request.store_options)
+        line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
         with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
             ray.get(find_board(request.board).stumbled.remote(request.digest, line))
         raise

@@ -12,8 +12,7 @@ import fsspec
 
 from orchestration.background import in_background
 from orchestration.problems import UserError
-from orchestration.redaction import reason_of
-from orchestration.validation import without_credentials
+from orchestration.redaction import reason_of, without_credentials
 
 ANSWER_WITHIN_SECONDS = 60.0
 """For every single call: a server that takes a request and never answers would hold its caller for ever."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from orchestration.problems import Problem, nearest
+from orchestration.redaction import without_credentials
 
 Config = TypeVar("Config")
 _MAX_SHOWN = 80
@@ -175,9 +175,3 @@ def _shown(value: Any) -> str:
     """A value as the user gave it, cut to what fits a line."""
     text = without_credentials(repr(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
-
-
-def without_credentials(text: str) -> str:
-    """Text with the URLs in it such as can be shown: without user and password, and without a query, which may sign."""
-    text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
-    return re.sub(r"(://[^?\s'\"]*)\?[^\s'\"]+", r"\1?***", text)

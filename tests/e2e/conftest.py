@@ -13,6 +13,11 @@ import pytest
 
 from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment
 
+SECRETS = {
+    name: f"sentinel-{name.lower()}"
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "HF_TOKEN")
+}
+
 
 @dataclass(frozen=True)
 class FinishedSweep:
@@ -30,7 +35,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
     done = subprocess.run(
         [sys.executable, "-m", "orchestration.demo", *TINY],
         cwd=ROOT,
-        env=environment() | {"DFM_STORAGE_ROOT": str(root)},
+        env=environment() | SECRETS | {"DFM_STORAGE_ROOT": str(root)},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.conftest import FinishedSweep
+from tests.e2e.conftest import SECRETS, FinishedSweep
 from tests.e2e.sweeps import (
     ONLY_DFM,
     ROOT,
@@ -43,6 +43,16 @@ def test_a_submitted_job_leaves_records_report_and_no_process(undisturbed: Finis
     assert all(float(value) >= 0 for value in values.values())
     assert (undisturbed.root / "mlflow.db").is_file()
     assert not [p for p in psutil.process_iter(["cmdline"]) if "dfm-ray-" in " ".join(p.info["cmdline"] or [])]
+
+
+def test_no_secret_of_the_environment_is_in_anything_that_it_left(undisturbed: FinishedSweep) -> None:
+    sentinels = [value.encode() for value in SECRETS.values()]
+    files = [path for path in undisturbed.root.rglob("*") if path.is_file()]
+    assert {"plans", "results", "status", "reports", "provenance", "mlflow.db"} <= {
+        path.relative_to(undisturbed.root).parts[0] for path in files
+    }
+    assert not [path for path in files if any(sentinel in path.read_bytes() for sentinel in sentinels)]
+    assert "sentinel-" not in undisturbed.output
 
 
 def test_the_job_knows_the_commit_it_ran(undisturbed: FinishedSweep) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from dfm_core.config import ExperimentConfig, as_plain
 from orchestration.problems import UserError
+from orchestration.redaction import without_credentials
 from orchestration.runtime import FileConfig, RuntimeConfig
 from orchestration.spec import load_sweep
-from orchestration.validation import revive, without_credentials
+from orchestration.validation import revive
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 SHA256 = "ab" * 32

@@ -344,7 +344,10 @@ def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("runs/search.db", "should be the URL of a database"), ("postgresql://me:secret@host/db", "hold no password")],
+    [
+        ("runs/search.db", "should be the URL of a database"),
+        ("postgresql://me:secret@host/db", "should not hold a password"),
+    ],
 )
 def test_a_storage_is_a_url_without_a_password(tmp_path: Path, given: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected) as caught:

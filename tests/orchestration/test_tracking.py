@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from analysis.plan_file import parse_plan
 from analysis.record_files import StorageRoot, read_record_files
@@ -206,14 +207,38 @@ def test_artifacts_of_a_database_server_lie_under_the_local_root_or_nowhere(tmp_
 
 
 def test_the_configured_server_wins_over_the_environments(tmp_path: Path) -> None:
-    store, environment = Store(str(tmp_path)), {"MLFLOW_TRACKING_URI": "http://theirs"}
-    assert resolve_uri("http://ours", store, environment) == "http://ours"
-    assert resolve_uri(None, store, environment) == "http://theirs"
+    store, environment = Store(str(tmp_path)), {"MLFLOW_TRACKING_URI": "https://theirs"}
+    assert resolve_uri("https://ours", store, environment) == "https://ours"
+    assert resolve_uri(None, store, environment) == "https://theirs"
 
 
 def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a password") as caught:
         resolve_uri("https://me:s3cret@host", Store(str(tmp_path)), {})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_server_elsewhere_is_spoken_to_over_https_unless_asked_otherwise(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for loopback in ("http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"):
+        assert resolve_uri(loopback, store, {}) == loopback
+    for elsewhere in ("http://10.0.0.1:5000", "http://localhost.evil.org", "http://127.0.0.1.evil.org"):
+        with pytest.raises(UserError, match=r"in clear: give an https:// address.*tracking\.insecure_http=true"):
+            resolve_uri(None, store, {"MLFLOW_TRACKING_URI": elsewhere})
+        assert resolve_uri(elsewhere, store, {}, insecure_http=True) == elsewhere
+
+
+def test_what_mlflow_says_when_it_cannot_be_opened_is_told_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(tracking_uri: str) -> MlflowClient:
+        raise MlflowException(f"no access to {tracking_uri}?password=s3cret-in-query for hunter2-of-env")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2-of-env")
+    monkeypatch.setattr("orchestration.tracking.MlflowClient", refuse)
+    with pytest.raises(UserError, match="cannot use MLflow") as caught:
+        Tracker("https://host", "e", Store(str(tmp_path)), PROVENANCE)
+    assert "hunter2" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
