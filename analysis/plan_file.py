@@ -27,6 +27,7 @@ from analysis.plan_types import (
     Trial,
 )
 from analysis.protocols import Protocol, parse_protocol
+from analysis.sweep_file import SWEEP_NAME
 
 PLAN_FORMAT = 2
 
@@ -70,6 +71,8 @@ def parse_plan(text: str, where: str = "plan") -> PlanFile:
 
 def _parse_document(document: Mapping[str, Any]) -> PlanFile:
     tasks: Mapping[str, Mapping[str, Any]] = document["tasks"]
+    if not SWEEP_NAME.fullmatch(document["sweep"]):
+        raise ValueError(f"{document['sweep'][:80]!r} is not a sweep's name")
     floors = {key: _parse_floor(key, task) for key, task in _of_kind(tasks, "floor")}
     return PlanFile(
         sweep=document["sweep"],

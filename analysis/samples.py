@@ -33,7 +33,7 @@ def collect_samples(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Samp
         image = records.get(digest, MISSING).image
         if image is not None:
             about = f"Grid of real images: {task.title}"
-            grids.append(SampleGrid(f"samples/real-{digest[:8]}.png", "real images", about, None, True, image))
+            grids.append(SampleGrid(f"samples/real-{slug(digest[:8])}.png", "real images", about, None, True, image))
     users: dict[str, list[str]] = {}
     last = {trial.evaluations[-1][1] for trial in plan.trials}
     for trial in plan.trials:
@@ -44,7 +44,7 @@ def collect_samples(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Samp
         image, evaluation = records.get(digest, MISSING).image, plan.evaluations[digest]
         if image is not None:
             title = " · ".join(dict.fromkeys(labels))
-            path = f"samples/{slug(labels[0])}-step{evaluation.step}-{digest[:8]}.png"
+            path = f"samples/{slug(labels[0])}-step{evaluation.step}-{slug(digest[:8])}.png"
             about = f"Grid of generated samples: {title}, after {evaluation.step:,} training steps"
             grids.append(SampleGrid(path, title, about, evaluation.step, digest in last, image))
     return tuple(grids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 from analysis.errors import UserError
 
 DEFAULT_ROOT = "runs"
+SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""It is a part of paths."""
 ROOT_VARIABLE = "DFM_STORAGE_ROOT"
 
 
@@ -37,8 +40,12 @@ def read_sweep_file(path: Path) -> SweepFile:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    except RecursionError:
+        raise UserError(f"{path}: not YAML (its values are nested too deep)") from None
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise UserError(f"{path}: name: a sweep file needs the key 'name', e.g. `name: quickstart`")
+    if not SWEEP_NAME.fullmatch(data["name"]):
+        raise UserError(f"{path}: name: {data['name'][:80]!r} must be 1 to 64 letters, digits, '.', '_' or '-'")
     root, options = _lookup(data, "storage", "root"), _lookup(data, "storage", "options")
     return SweepFile(data["name"], None if root is None else str(root), options if isinstance(options, dict) else {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from orchestration.problems import Problem, UserError, nearest
-
-MAX_SWEEP_BYTES = 1_000_000
+from orchestration.safe_yaml import MAX_YAML_BYTES, check_yaml
 
 
 @dataclass
@@ -66,7 +66,7 @@ def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, read safely: no tags, no duplicate keys, no interpolation.
+    """A YAML mapping, read safely: no tags, no duplicate keys, no interpolation, and bounded, see `check_yaml`.
 
     Raises: UserError if there is no such file or it is not a mapping of plain data.
     """
@@ -80,10 +80,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         folder = path.parent if path.parent.is_dir() else Path()
         hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])
         raise UserError.of(str(path), f"no such file{hint}")
-    if path.stat().st_size > MAX_SWEEP_BYTES:
-        raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_SWEEP_BYTES}")
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_YAML_BYTES}")
     try:
-        data = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError) as error:
         raise UserError.of(str(path), f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):

@@ -11,6 +11,7 @@ from typing import Any
 
 from dfm_core.training.curve import CurveRow
 from orchestration.layout import TaskPaths
+from orchestration.safe_names import safe_name
 from orchestration.storage import DamagedArtifactError, Store
 
 
@@ -41,7 +42,8 @@ def read_result(store: Store, digest: str) -> TaskResult | None:
     path = TaskPaths(digest).result
     try:
         data = json.loads(store.read(path))
-        return TaskResult(**{**data, "curve": tuple(data["curve"]), "files": tuple(data["files"])})
+        files = tuple(safe_name(name) for name in data["files"])
+        return TaskResult(**{**data, "curve": tuple(data["curve"]), "files": files})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 

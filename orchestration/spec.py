@@ -22,6 +22,7 @@ from orchestration.proposals import PartSearch, part_searches
 from orchestration.published_keys import PublishedTable, unknown_counterparts
 from orchestration.rows import FOUND_NOT_GIVEN, NAME, Common, PartSpec, declared_parts, resolve_part
 from orchestration.runtime import RuntimeConfig, unknown_file_names
+from orchestration.safe_yaml import check_yaml
 from orchestration.validation import all_keys, field_types, validate
 
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
@@ -163,6 +164,7 @@ def _apply_override(source: Source, override: str) -> list[Problem]:
         hint = nearest(key, known) or nearest(key.split(".")[0], _KNOWN_TOP)
         return [Problem("command line", f"unknown key {key!r}{hint}")]
     try:
+        check_yaml(f"value: {text}")
         value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)
     except (OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
         return [Problem("command line", f"{override!r}: not valid YAML: {' '.join(str(error).split())}")]

@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSyste
 from orchestration.local_files import LocalFiles
 from orchestration.patience import Patience
 from orchestration.remote_files import RemoteFiles
+from orchestration.safe_names import safe_join, safe_name
 
 MANIFEST = "manifest.json"
 _DEEPEST = 16
@@ -93,10 +94,8 @@ class Store:
         self._files: Files = LocalFiles() if self.is_local else RemoteFiles(self._fs, self.patience, self.options)
 
     def path(self, relative: str) -> str:
-        """The file system's own path."""
-        assert not relative.startswith("/"), f"{relative!r} must be relative to the store's root"
-        assert ".." not in relative.split("/"), f"{relative!r} leaves the store"
-        return f"{self._base}/{relative}"
+        """The file system's own path. Raises: ValueError if it is not below the root."""
+        return safe_join(self._base, relative)
 
     def uri(self, relative: str) -> str:
         return f"{self.root}/{relative}"
@@ -191,7 +190,10 @@ class Store:
             yield [self._verified(directory, entry, Path(scratch)) for entry in manifest["files"]]
 
     def _verified(self, directory: str, entry: FileEntry, scratch: Path) -> Path:
-        name = Path(entry.name).name  # a manifest is data: its names must not lead elsewhere
+        try:
+            name = safe_name(entry.name)
+        except ValueError as error:
+            raise DamagedArtifactError(f"{self.uri(directory)}: its manifest leads elsewhere ({error})") from None
         try:
             path = self._files.fetch(self.path(f"{directory}/{name}"), scratch, entry.num_bytes)
             found = FileEntry.of(path)

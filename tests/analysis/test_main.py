@@ -64,6 +64,8 @@ def test_the_root_of_the_sweep_file_yields_to_the_environment(
         (None, "no such file; give the YAML file that was submitted"),
         ("a: [", "not YAML"),
         ("- a", "a sweep file needs the key 'name'"),
+        ("name: ../../etc", "must be 1 to 64 letters"),
+        ("name: small\nx: " + "[" * 5000, "not YAML"),
         ("title: x", "a sweep file needs the key 'name'"),
         ("name: small", "has no published plan here; submit it first"),
     ],

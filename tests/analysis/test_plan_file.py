@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analysis.errors import UserError
 from analysis.plan_file import parse_plan, read_plan
-from analysis.plan_types import PartCounterpart, TableCounterpart
+from analysis.plan_types import NamedTask, PartCounterpart, TableCounterpart
+from analysis.records import MISSING
+from analysis.samples import collect_samples
 from orchestration.plan import make_plan as plan_sweep
 from orchestration.plan import plan_json
 from orchestration.spec import load_sweep
@@ -146,3 +149,17 @@ def test_trainings_of_the_same_title_are_told_apart_by_their_rows() -> None:
         task["title"] = "dfm, seed=0" if task["kind"] == "train" else task["title"]
     labels = parse_plan(json.dumps(document)).training_labels()
     assert list(labels.values()) == ["dfm, seed=0 (paradigm / flow matching)", "dfm, seed=0 (paradigm / DFM)"]
+
+
+@pytest.mark.parametrize("sweep", ["../../etc", "/etc", "a/b", "", ".hidden"])
+def test_a_plan_whose_sweep_is_a_path_is_refused(sweep: str) -> None:
+    with pytest.raises(UserError, match="is not a sweep's name"):
+        parse_plan(json.dumps(plan_document() | {"sweep": sweep}))
+
+
+def test_a_digest_that_is_a_path_names_no_file_elsewhere() -> None:
+    plan = make_plan()
+    grids = collect_samples(
+        replace(plan, references={"../../x": NamedTask("../../x", "real")}), {"../../x": replace(MISSING, image=b"png")}
+    )
+    assert [grid.path for grid in grids] == ["samples/real-x.png"]

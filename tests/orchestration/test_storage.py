@@ -95,7 +95,7 @@ def test_a_file_name_in_a_manifest_cannot_leave_the_artifact(any_store: Store, t
     local.write_bytes(b"not yours")
     entry = FileEntry.of(local)
     any_store.publish("art", [FileEntry("../secret", entry.num_bytes, entry.sha256)])
-    with pytest.raises(DamagedArtifactError, match="is missing"), any_store.fetched("art"):
+    with pytest.raises(DamagedArtifactError, match="leads elsewhere"), any_store.fetched("art"):
         pass
 
 

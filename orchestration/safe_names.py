@@ -1,0 +1,27 @@
+"""Names that come from data (manifests, records, plans) as parts of paths: none leads out of where it is put."""
+
+from __future__ import annotations
+
+_MAX_BYTES = 255  # of a file's name on common file systems
+
+
+def safe_name(name: object) -> str:
+    """The name of one file or directory, right below where it is put. Raises: ValueError for anything else."""
+    if (
+        not isinstance(name, str)
+        or name in ("", ".", "..")
+        or any(character in name for character in "/\\\0")
+        or len(name.encode(errors="surrogatepass")) > _MAX_BYTES
+    ):
+        raise ValueError(f"{str(name)[:80]!r} is not the name of a file")
+    return name
+
+
+def safe_join(root: str, relative: str) -> str:
+    """A path below a root, with forward slashes; "" is the root. Raises: ValueError if it is absolute or leaves it."""
+    if relative == "":
+        return root
+    try:
+        return "/".join([root, *map(safe_name, relative.split("/"))])
+    except ValueError:
+        raise ValueError(f"{relative[:200]!r} is not a path below {root}") from None

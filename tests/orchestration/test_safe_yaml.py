@@ -1,0 +1,65 @@
+"""Hostile YAML is refused before anything is built from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.problems import UserError
+from orchestration.safe_yaml import MAX_DEPTH, MAX_NODES, check_yaml
+from orchestration.spec import load_sweep
+from tests.orchestration.conftest import QUICKSTART
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+"""Nine lines that stand for a thousand million values."""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (BOMB, f"more than {MAX_NODES} values, aliases expanded .line 6"),
+        ("a: &a [*a]", "the alias .a is not of anything complete before it"),
+        ("a: &a {b: &b [*a]}", "the alias .a is not of anything complete"),
+        ("[" * 100_000, f"deeper than {MAX_DEPTH} levels"),
+        ("{a: " * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1), "deeper than"),
+        ("a: !!python/object/apply:os.system ['true']", "the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
+        ("!!python/name:os.system ''", "the tag"),
+        ("a: [!!binary aGVsbG8=]", "the tag"),
+        ("a: !local {b: 1}", "the tag '!local' is not allowed"),
+    ],
+)
+def test_hostile_yaml_is_refused_with_its_reason(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_yaml(text)
+
+
+def test_the_limits_are_exact() -> None:
+    check_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+    with pytest.raises(ValueError, match="deeper"):
+        check_yaml("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))
+    thousand = f"a: &a [{', '.join('x' * 999)}]\n"  # 1000 values with the list itself
+    before = 2 + 1000 + 1  # the mapping, its key and value, the key b
+    fits = (MAX_NODES - before - 1) // 1000
+    check_yaml(f"{thousand}b: [{', '.join(['*a'] * fits)}]")
+    with pytest.raises(ValueError, match="more than"):
+        check_yaml(f"{thousand}b: [{', '.join(['*a'] * (fits + 1))}]")
+
+
+def test_what_a_sweep_may_say_is_let_through() -> None:
+    check_yaml("a: &a {b: 1}\nc: {<<: *a, d: [*a, '!x', \"&y\", '*z', 1e-4]}\n")
+
+
+@pytest.mark.parametrize("text", [f"name: a\n{BOMB}", "name: a\nparts: " + "[" * 500, "name: a\nseeds: !!set {1, 2}\n"])
+def test_a_hostile_file_is_a_users_mistake(tmp_path: Path, text: str) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(text)
+    with pytest.raises(UserError, match=r"sweep.yaml: not valid YAML: (more|deeper|the tag)"):
+        load_sweep(sweep)
+
+
+def test_a_hostile_override_is_a_users_mistake() -> None:
+    with pytest.raises(UserError, match=r"command line: 'seeds=\[\[.* not valid YAML: deeper"):
+        load_sweep(QUICKSTART, [f"seeds={'[' * 40}"])
