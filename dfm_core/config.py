@@ -48,6 +48,7 @@ SampledWeights = Literal["ema", "raw"]
 MetricName = Literal[
     "fd_lite0_block10",
     "fd_lite0_head",
+    "fd_lite0_changes",
     "label_accuracy",
     "class_score",
     "kd_lite0",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.cards import find_card
 from dfm_core.data.catalog import DatasetCard
-from dfm_core.metrics.catalog import METRICS, settings_of
+from dfm_core.metrics.catalog import CHANGES, METRICS, settings_of
 from dfm_core.paradigm_rules import Rule
 
 KEPT_REFERENCE_IMAGES = 10_000
@@ -30,6 +30,8 @@ def _metric_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Ru
         if card.kind not in METRICS[name].samples:
             message = f"{name} does not measure {card.kind}, which {config.data.dataset} has: {allowed}"
             yield "evaluation.metrics", message
+    if card.frames == 1 and any(METRICS[name].output.name == CHANGES for name in config.evaluation.metrics):
+        yield "evaluation.metrics", f"fd_lite0_changes needs two frames, and {config.data.dataset}'s videos have one"
     if "clip_similarity" in config.evaluation.metrics and not card.names_classes:
         yield "evaluation.metrics", f"clip_similarity needs captions, and {config.data.dataset}'s classes have no names"
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.catalog import CLASS_SCORES, Output
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.metrics.catalog import CHANGES, CLASS_SCORES, Output, reference_outputs
+from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.suite import MetricSuite, Partial
 from orchestration.feature_store import Group, GroupFiles
@@ -56,11 +56,12 @@ def gather_groups(
     files = source_files(store, task, source, keeps=keeps)
     if task.kind == "reference":
         (network,) = source.networks
-        reference = ReferenceAccumulator.empty(network, source.num_samples, device)
+        widths = reference_outputs(network, DATASETS[task.config.data.dataset].frames)
+        reference = ReferenceAccumulator.empty(widths, source.num_samples, device)
         for group, tensors in read_groups(files, groups):
             indices = torch.arange(group.begin, group.end)
-            outputs = FEATURE_NETWORKS[network].outputs
-            reference = reference.update({name: Batch(indices, tensors[network][name]) for name in outputs})
+            rows = {name: output_rows(loaded, task, Output(network, name), tensors) for name in widths}
+            reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
         return Gathered(None, {}, reference.to("cpu"))
     suite = suite_of(task, source)
     partial = suite.empty(device)
@@ -97,10 +98,13 @@ def read_groups(
 def output_rows(
     loaded: Loaded, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
 ) -> Tensor:
-    """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores."""
+    """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores, and a
+    change less than frames."""
     if output.name == CLASS_SCORES:
         rows = over_frames(tensors[output.network]["block10"].double())
         return torch.from_numpy(loaded.probe(task.probe).scores(rows.numpy()))
+    if output.name == CHANGES:
+        return tensors[output.network]["block10"].diff(dim=1)
     return tensors[output.network][output.name]
 
 

@@ -19,6 +19,8 @@ Samples = Literal["images", "videos"]
 
 CLASS_SCORES = "class_scores"
 """An output that the label probe makes of lite0's block10: a score for every class."""
+CHANGES = "block10_changes"
+"""An output of videos, made of lite0's block10: its difference from each frame to the next."""
 
 
 class Output(NamedTuple):
@@ -119,6 +121,16 @@ _CARDS = (
         "frechet_distance",
         "Fréchet distance on 1280-d features of EfficientNet-Lite0; mostly estimation bias below 10,000 samples",
         _BOTH,
+    ),
+    MetricCard(
+        "fd_lite0_changes",
+        "FD-Lite0 (changes)",
+        "lower",
+        Output("lite0", CHANGES),
+        "frechet_distance",
+        "frechet_distance",
+        f"Fréchet distance of how features change from each frame to the next; on {_OWN}",
+        ("videos",),
     ),
     MetricCard(
         "label_accuracy",
@@ -223,8 +235,24 @@ _CARDS = (
 METRICS: dict[MetricName, MetricCard] = {card.name: card for card in _CARDS}
 assert set(METRICS) == set(get_args(MetricName)), "METRICS and MetricName name the same metrics"
 assert all(
-    card.output.name in (*FEATURE_NETWORKS[card.output.network].outputs, CLASS_SCORES) for card in METRICS.values()
+    card.output.name in (*FEATURE_NETWORKS[card.output.network].outputs, CLASS_SCORES, CHANGES)
+    for card in METRICS.values()
 ), "every metric reads an output that its network has"
+
+
+def output_width(output: Output, num_classes: int) -> int:
+    """Numbers in a row of an output, of the network's own or made of one."""
+    if output.name == CLASS_SCORES:
+        return num_classes
+    return FEATURE_NETWORKS[output.network].outputs["block10" if output.name == CHANGES else output.name]
+
+
+def reference_outputs(network: FeatureNetworkName, num_frames: int | None) -> dict[str, int]:
+    """The outputs whose statistics of real samples are kept, with their widths. Args: num_frames: None for images."""
+    outputs = dict(FEATURE_NETWORKS[network].outputs)
+    if network == "lite0" and num_frames is not None and num_frames > 1:
+        outputs[CHANGES] = outputs["block10"]
+    return outputs
 
 
 def networks_of(metrics: Iterable[MetricName]) -> tuple[FeatureNetworkName, ...]:

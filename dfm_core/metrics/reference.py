@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dfm_core.evaluation_rules import KEPT_REFERENCE_IMAGES
 from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
 from dfm_core.metrics.kept_features import KeptFeatures
 from dfm_core.metrics.moments import GaussianLike, GaussianStatistics, Moments
@@ -67,8 +66,8 @@ class ReferenceAccumulator:
     """That will come in all; it decides which of them are kept."""
 
     @classmethod
-    def empty(cls, network: FeatureNetworkName, num_images: int, device: torch.device | str) -> ReferenceAccumulator:
-        widths = FEATURE_NETWORKS[network].outputs
+    def empty(cls, widths: Mapping[str, int], num_images: int, device: torch.device | str) -> ReferenceAccumulator:
+        """Args: widths: of a row, by output."""
         return cls(
             {name: FrechetAccumulator.empty(width, device) for name, width in widths.items()},
             {name: KeptFeatures.empty() for name in widths},

@@ -18,8 +18,8 @@ from torch import Tensor
 from dfm_core.config import EvaluationConfig, MetricName
 from dfm_core.metrics.accumulator import Accumulator, Batch, Score
 from dfm_core.metrics.bootstrap import standard_errors
-from dfm_core.metrics.catalog import CLASS_SCORES, METRICS, STATISTICS, Output, StatisticName
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.metrics.catalog import METRICS, STATISTICS, Output, StatisticName, output_width
+from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.kept_features import KeptFeatures
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, RESAMPLERS, Sizes
@@ -63,9 +63,8 @@ class MetricSuite:
 
     def sizes(self, output: Output, device: torch.device | str = "cpu") -> Sizes:
         evaluation = self.evaluation
-        is_probe = output.name == CLASS_SCORES
         return Sizes(
-            width=self.num_classes if is_probe else FEATURE_NETWORKS[output.network].outputs[output.name],
+            width=output_width(output, self.num_classes),
             num_samples=self.num_samples,
             device=device,
             num_splits=evaluation.inception_splits,

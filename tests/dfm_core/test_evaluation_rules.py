@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
+from dfm_core.data.catalog import DATASETS
 from tests.dfm_core.builders import with_values
 
 IMAGES = {"model.patch_sizes": (2, 4)}
@@ -33,6 +35,7 @@ def test_the_defaults_break_nothing() -> None:
     ("base", "values", "key", "message"),
     [
         (IMAGES, {"metrics": ("fvd",)}, "metrics", "fvd does not measure images"),
+        (IMAGES, {"metrics": ("fd_lite0_changes",)}, "metrics", "fd_lite0_changes does not measure images"),
         (VIDEOS, {"metrics": ("fid",)}, "metrics", "fid does not measure videos"),
         (VIDEOS, {"metrics": ("clip_similarity",)}, "metrics", "classes have no names"),
         (IMAGES, {"bootstrap_replicates": 1}, "bootstrap_replicates", "has no spread"),
@@ -64,3 +67,12 @@ def test_what_does_not_fit_is_named(base: dict[str, Any], values: dict[str, Any]
 
 def test_settings_that_no_metric_reads_break_nothing() -> None:
     assert broken(IMAGES, num_samples=4, kernel_subset_size=10**6, caption="no place") == []
+
+
+def test_videos_of_one_frame_have_no_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "kinetics512_cogvideox", replace(DATASETS["kinetics512_cogvideox"], frames=1))
+    (problem,) = broken(VIDEOS, metrics=("fd_lite0_changes", "fdd"))
+    assert problem == (
+        "evaluation.metrics",
+        "fd_lite0_changes needs two frames, and kinetics512_cogvideox's videos have one",
+    )

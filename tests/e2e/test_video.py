@@ -46,7 +46,7 @@ def test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report(tmp_p
         cells = list(csv.DictReader(file))
     assert {cell["row"] for cell in cells} == {"flow_matching", "cascaded", "pyramidal_flow", "DFM"}
     assert {cell["status"] for cell in cells} == {"done"}
-    assert {cell["metric"] for cell in cells} == {"fd_lite0_block10", "fd_lite0_head", "label_accuracy"}
+    assert {cell["metric"] for cell in cells} == {"fd_lite0_block10", "fd_lite0_changes", "label_accuracy"}
     records = [json.loads(path.read_text()) for path in root.glob("results/*/result.json")]
     assert sorted({record["kind"] for record in records}) == ["evaluate", "floor", "probe", "reference", "train"]
     for record in records:

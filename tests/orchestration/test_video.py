@@ -65,7 +65,7 @@ def test_still_images_keep_the_identity_that_they_had() -> None:
 
 
 FRAMES, REAL, COUNT = 3, 60, 30
-METRICS = ("class_score", "fd_lite0_block10", "label_accuracy")
+METRICS = ("class_score", "fd_lite0_block10", "fd_lite0_changes", "label_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,18 @@ def test_a_distance_of_videos_is_over_all_frames_of_all_clips(measured: tuple[Be
     moments = [Moments.of(frame_features(clips).flatten(0, 1)) for clips in (samples, real)]
     assert metric(result, "fd_lite0_block10") == pytest.approx(frechet_distance(*moments), rel=1e-5)
     assert result.metrics["fd_lite0_block10_standard_error"] > 0
+
+
+def test_changes_are_differences_between_neighbouring_frames(measured: tuple[Bench, Task, TaskResult]) -> None:
+    bench, task, result = measured
+    real = load_dataset("moving_fashion", "reference").pixels[:REAL]
+    found = []
+    for clips in (samples_of(bench, task)["pixels"], real):
+        features = frame_features(clips)
+        changes = [features[:, frame + 1] - features[:, frame] for frame in range(FRAMES - 1)]
+        found.append(Moments.of(torch.cat(changes)))
+    assert metric(result, "fd_lite0_changes") == pytest.approx(frechet_distance(*found), rel=1e-4)
+    assert result.about["protocols"]["fd_lite0_changes"]["network"].endswith(": block10_changes")
 
 
 def test_the_class_of_a_clip_is_that_of_its_frames_mean(measured: tuple[Bench, Task, TaskResult]) -> None:
@@ -172,8 +184,27 @@ def test_an_archive_of_videos_scores_what_the_floor_scores(
     assert found.about.endswith(f"{COUNT} videos")
     runtime = RuntimeConfig(workers=WORKERS)
     values = measure_images(measured_config(), found, runtime, bench.store, "clips.npz").values
+    assert values["fd_lite0_changes"] == pytest.approx(metric(expected, "fd_lite0_changes"), rel=1e-5)
     assert values["fd_lite0_block10"] == pytest.approx(metric(expected, "fd_lite0_block10"), rel=1e-6)
     assert values["label_accuracy"] > 0.5
+
+
+def test_clips_that_turn_into_others_show_in_the_changes_alone(
+    measured: tuple[Bench, Task, TaskResult], tmp_path: Path
+) -> None:
+    """Real frames, each of another clip: every frame is as it should be, and no clip is."""
+    bench, _, _ = measured
+    real = load_dataset("moving_fashion", "train")
+    mixed = torch.stack([real.pixels[:COUNT].roll(frame, dims=0)[:, :, frame] for frame in range(FRAMES)], dim=2)
+    values = []
+    for name, clips in (("real", real.pixels[:COUNT]), ("mixed", mixed)):
+        np.savez(tmp_path / f"{name}.npz", clips.movedim(1, -1).numpy(), real.labels[:COUNT].numpy())
+        found = open_images(tmp_path / f"{name}.npz", DATASETS["moving_fashion"], 0.0)
+        values.append(
+            measure_images(measured_config(), found, RuntimeConfig(workers=WORKERS), bench.store, name).values
+        )
+    assert values[1]["fd_lite0_block10"] == pytest.approx(values[0]["fd_lite0_block10"], rel=1e-5)
+    assert values[1]["fd_lite0_changes"] > 5 * values[0]["fd_lite0_changes"]
 
 
 def test_a_folder_is_not_measured_as_videos_and_lengths_must_agree(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_sample_that_came_twice_is_named() -> None:
 def test_a_reference_is_the_same_from_parts_and_through_a_file() -> None:
     width = FEATURE_NETWORKS["dinov2"].outputs["cls"]
     images = torch.randn(6, width, generator=GENERATOR)
-    empty = ReferenceAccumulator.empty("dinov2", 6, "cpu")
+    empty = ReferenceAccumulator.empty(FEATURE_NETWORKS["dinov2"].outputs, 6, "cpu")
     parts = [empty.update({"cls": Batch(rows, images[rows])}) for rows in (torch.arange(4, 6), torch.arange(0, 4))]
     found = Reference.from_arrays(parts[0].merge(parts[1]).compute().arrays())
     assert frechet_distance(found.moments["cls"], Moments.of(images)) == pytest.approx(0.0, abs=1e-9)  # type: ignore[arg-type]
