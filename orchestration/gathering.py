@@ -56,12 +56,14 @@ def gather_groups(
     files = source_files(store, task, source, keeps=keeps)
     if task.kind == "reference":
         (network,) = source.networks
-        widths = reference_outputs(network, DATASETS[task.config.data.dataset].frames)
-        reference = ReferenceAccumulator.empty(widths, source.num_samples, device)
+        reference: ReferenceAccumulator | None = None
         for group, tensors in read_groups(files, groups):
             indices = torch.arange(group.begin, group.end)
+            widths = reference_outputs(network, {name: rows.shape for name, rows in tensors[network].items()})
             rows = {name: output_rows(loaded, task, Output(network, name), tensors) for name in widths}
+            reference = reference or ReferenceAccumulator.empty(widths, source.num_samples, device)
             reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
+        assert reference is not None, "no groups were to be gathered"
         return Gathered(None, {}, reference.to("cpu"))
     suite = suite_of(task, source)
     partial = suite.empty(device)

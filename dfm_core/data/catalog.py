@@ -144,7 +144,7 @@ DATASETS: dict[str, DatasetCard] = {
         num_reference_images=1000,
         licence="MIT, (c) 2017 Zalando SE",
         frames=_MOVING_FRAMES,
-        motion=Motion(side=12, max_speed=1.5),
+        motion=Motion(side=12, max_speed=0.75),
     ),
     "imagenet512_flux": _imagenet_latents(512),
     "imagenet1024_flux": _imagenet_latents(1024),

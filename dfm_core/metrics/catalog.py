@@ -5,7 +5,7 @@ A metric is a statistic of the output of a feature network. To add one: a name i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -247,10 +247,13 @@ def output_width(output: Output, num_classes: int) -> int:
     return FEATURE_NETWORKS[output.network].outputs["block10" if output.name == CHANGES else output.name]
 
 
-def reference_outputs(network: FeatureNetworkName, num_frames: int | None) -> dict[str, int]:
-    """The outputs whose statistics of real samples are kept, with their widths. Args: num_frames: None for images."""
+def reference_outputs(network: FeatureNetworkName, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The outputs whose statistics of real samples are kept, with their widths.
+
+    Args: shapes: of the network's own outputs of some samples: (B, D), or (B, frames, D) of videos.
+    """
     outputs = dict(FEATURE_NETWORKS[network].outputs)
-    if network == "lite0" and num_frames is not None and num_frames > 1:
+    if network == "lite0" and len(shapes["block10"]) > 2 and shapes["block10"][1] > 1:  # frames
         outputs[CHANGES] = outputs["block10"]
     return outputs
 

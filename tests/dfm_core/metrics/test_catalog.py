@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from dfm_core.config import EvaluationConfig
-from dfm_core.metrics.catalog import METRICS, STATISTICS, networks_of, references_of, settings_of, settings_text
+from dfm_core.metrics.catalog import (
+    METRICS,
+    STATISTICS,
+    networks_of,
+    reference_outputs,
+    references_of,
+    settings_of,
+    settings_text,
+)
 from dfm_core.metrics.neighbours import NEIGHBOUR_SCORES
 
 
@@ -32,3 +40,11 @@ def test_only_settings_that_a_metric_reads_are_in_its_protocol() -> None:
 def test_a_metric_without_a_reference_needs_no_network_of_one() -> None:
     assert references_of(["fid", "inception_score", "fdd", "label_accuracy"]) == ("dinov2", "inception")
     assert networks_of(["fid", "inception_score", "label_accuracy"]) == ("inception", "lite0")
+
+
+def test_a_reference_of_videos_knows_changes_from_frame_to_frame() -> None:
+    own = {"block10": 112, "head": 1280}
+    assert reference_outputs("lite0", {"block10": (9, 112), "head": (9, 1280)}) == own
+    assert reference_outputs("lite0", {"block10": (9, 1, 112), "head": (9, 1, 1280)}) == own
+    assert reference_outputs("lite0", {"block10": (9, 2, 112), "head": (9, 2, 1280)}) == own | {"block10_changes": 112}
+    assert reference_outputs("i3d", {"logits": (9, 400)}) == {"logits": 400}
