@@ -1,0 +1,32 @@
+"""docs/reliability.md: a row for each fault, and every test that it names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_FAULTS = 32
+ROWS = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if re.match(r"\| \d+ \|", line)]
+TESTS = [
+    (int(line.split("|")[1]), test, slow)
+    for line in ROWS
+    for test, slow in re.findall(r"`(tests/[\w/]+\.py::\w+)`( \(slow\))?", line)
+]
+
+
+def test_every_fault_has_a_row_with_a_test_or_says_that_it_is_open() -> None:
+    assert [int(line.split("|")[1]) for line in ROWS] == list(range(1, NUM_FAULTS + 1))
+    named = {number for number, _, _ in TESTS}
+    assert {number for number, line in enumerate(ROWS, start=1) if "**open**" not in line} <= named
+
+
+@pytest.mark.parametrize(("number", "test", "slow"), TESTS)
+def test_the_tests_it_names_are_there_and_run_where_it_says(number: int, test: str, slow: str) -> None:
+    path, _, name = test.partition("::")
+    source = (ROOT / path).read_text()
+    definition = re.search(rf"((?:^@.*\n|^    .*\n|^\)\n)*)^def {name}\(", source, re.MULTILINE)
+    assert definition, f"row {number} names {test}"
+    assert ("pytest.mark.slow" in definition.group(1)) == bool(slow), f"row {number}: {test}"
