@@ -25,6 +25,7 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.state import shard_name, state_shard
 from orchestration.background import in_background
 from orchestration.checkpoints import Spent, TrainingArtifacts
+from orchestration.disk_room import disk_room
 from orchestration.patience import StorageUnavailableError
 from orchestration.storage import MANIFEST, FileEntry
 
@@ -68,6 +69,7 @@ class CheckpointUploads:
         tensors = state_shard(self._engine)
         about = {
             "step": card.step,
+            "num_steps": self._engine.num_steps,
             "world_size": self._world_size,
             "curve": list(card.curve),
             "scale_std": list(card.scale_std),
@@ -95,9 +97,13 @@ class CheckpointUploads:
         directory = self._artifacts.paths.checkpoint(step)
         with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
             shard = Path(scratch, shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
-            save_file(dict(tensors), shard)
-            entry = FileEntry.of(shard)
-            self._store.put(shard, f"{directory}/{shard.name}")
+            num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+            with disk_room(
+                f"the checkpoint of step {step}", num_bytes, Path(scratch), *self._store.local_directories()
+            ):
+                save_file(dict(tensors), shard)
+                entry = FileEntry.of(shard)
+                self._store.put(shard, f"{directory}/{shard.name}")
         self._store.write(f"{directory}/{self._receipt(self._rank)}", json.dumps(vars(entry)).encode())
         if self._rank == 0:
             entries = self._receipts(directory, entry.num_bytes)

@@ -13,15 +13,20 @@ import ray
 import torch
 
 from dfm_core.training.curve import CurveRow
+from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.steps import LoopPlan, Observer, TrainingDivergedError
+from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.board import find_board
 from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
 from orchestration.checkpoints import Spent, TrainingArtifacts
 from orchestration.early_stop import EarlyStop, StoppedEarlyError
+from orchestration.failures import failure_of
+from orchestration.hung import end_hung
 from orchestration.metering import over_limit
+from orchestration.preemption import PreemptedError, is_noticed
 from orchestration.provenance import environment
 from orchestration.runtime import WorkersConfig
+from orchestration.step_watch import StepWatch
 
 _PROGRESS_SECONDS = 0.5
 Loop = Callable[[LoopPlan, Observer, int, list[CurveRow]], list[CurveRow]]
@@ -80,7 +85,10 @@ class CheckpointedRun:
         """Trains to the end. Returns the curve; None if it stopped before, of which the board was told. Collective."""
         start, self.rows = self._resume()
         limit = self.workers.max_accelerator_hours_per_training
-        self.early_stop = EarlyStop(self.board, self.engine, limit, lambda: self.spent().accelerator_seconds)
+        self.early_stop = EarlyStop(
+            self.board, self.engine, limit, lambda: self.spent().accelerator_seconds, is_noticed
+        )
+        self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         plan = LoopPlan(
             until_step=self.order.until_step,
             micro_batch_size=micro_batch,
@@ -88,13 +96,14 @@ class CheckpointedRun:
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
         )
         try:
-            rows = loop(plan, self, start, list(self.rows))
+            with self.watch:
+                rows = loop(plan, self, start, list(self.rows))
         except StoppedEarlyError:
             return None  # the next submission goes on from the checkpoint
         except TrainingDivergedError as diverged:
             # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
             if self.engine.rank == 0:
-                ray.get(self.board.failed.remote(self.order.digest, str(diverged)))
+                ray.get(self.board.failed.remote(self.order.digest, str(failure_of(diverged))))
             self.uploads.finish()
             return None
         self.uploads.finish()
@@ -107,6 +116,7 @@ class CheckpointedRun:
     def about(self) -> dict[str, Any]:
         """Where it ran, for the record."""
         return {
+            "skipped_steps": self.order.until_step - self.engine.num_steps,
             "world_size": self.engine.world_size,
             "zero_stage": self.workers.zero_stage,
             "device": str(self.engine.device),
@@ -122,17 +132,22 @@ class CheckpointedRun:
             chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
         torch.distributed.broadcast_object_list(chosen, src=0)
         ((start, is_missing, attempt),) = chosen
+        self.attempt: str = attempt
         self.uploads = CheckpointUploads(self.artifacts, self.engine, attempt, self.workers.keep_checkpoints)
         if start == 0:
             return 0, []
         point = self.artifacts.load_checkpoint(start)
-        self.engine.load(point.state, start)
+        self.engine.load(point.state, point.num_steps)
         self.spent_before = point.spent
         if is_missing:
             self.publisher.publish(start)
         return start, list(point.curve)
 
+    def _end_hung(self, report: str) -> None:
+        end_hung(self.artifacts.store, self.board, self.order.digest, self.attempt, self.engine.rank, report)
+
     def progress(self, step: int) -> None:
+        self.watch.stepped()
         self.early_stop.look()
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()
@@ -146,9 +161,12 @@ class CheckpointedRun:
         reason = self.early_stop.agreed()
         if not reason:
             return
-        if step not in self.checkpoint_steps:
-            self._save_checkpoint(step, self.rows)
-        self.uploads.finish()  # who hears that it stopped may end the cluster
+        with self.watch.paused():
+            if step not in self.checkpoint_steps:
+                self._save_checkpoint(step, self.rows)
+            self.uploads.finish()  # who hears that it stopped may end the cluster
+        if reason == "preempted":
+            raise PreemptedError(f"a node is to be taken away; it goes on from step {step} on others")
         if self.engine.rank == 0 and reason == "driver":
             ray.get(self.board.stopped.remote(self.order.digest, step))
         elif self.engine.rank == 0:
@@ -165,9 +183,10 @@ class CheckpointedRun:
             self.board.curve.remote(self.order.digest, [row])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
-        self.publisher.publish(step)
-        if step in self.checkpoint_steps:
-            self._save_checkpoint(step, curve)
+        with self.watch.paused():  # the storage has deadlines of its own
+            self.publisher.publish(step)
+            if step in self.checkpoint_steps:
+                self._save_checkpoint(step, curve)
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
         # Ray Train is told of no checkpoint: its report is a barrier, and what it would know, the manifests say.

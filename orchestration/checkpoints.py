@@ -15,6 +15,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
 from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
+from orchestration.disk_room import disk_room
 from orchestration.layout import TaskPaths, step_of
 from orchestration.storage import DamagedArtifactError, FileEntry, Store
 
@@ -42,6 +43,8 @@ class ResumePoint:
     curve: tuple[CurveRow, ...]
     state: State
     spent: Spent
+    num_steps: int
+    """That changed the weights: fewer than `step` where gradients were not finite."""
 
 
 class TrainingArtifacts:
@@ -78,9 +81,10 @@ class TrainingArtifacts:
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
         with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
-            files = write(Path(scratch))
-            for path in files:
-                self.store.put(path, f"{directory}/{path.name}")
+            with disk_room(directory, 0, Path(scratch), *self.store.local_directories()):
+                files = write(Path(scratch))
+                for path in files:
+                    self.store.put(path, f"{directory}/{path.name}")
             if files:
                 self.store.publish(directory, [FileEntry.of(path) for path in files])
         engine.barrier()
@@ -123,4 +127,5 @@ class TrainingArtifacts:
             state = read_state(files)
         assert manifest is not None, f"{directory} lost its manifest while it was read"
         about = manifest["about"]
-        return ResumePoint(step, tuple(about["curve"]), state, Spent(**about.get("spent", {})))
+        spent, num_steps = Spent(**about.get("spent", {})), int(about.get("num_steps", step))
+        return ResumePoint(step, tuple(about["curve"]), state, spent, num_steps)

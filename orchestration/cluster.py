@@ -69,6 +69,9 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a report is taken, a death seen
+    os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")  # a notice may come a few seconds before the end
+    # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
     try:
         _connect(insecure=workers.insecure_no_auth)
         resources = ray.cluster_resources()

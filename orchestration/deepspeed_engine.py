@@ -11,6 +11,7 @@ DeepSpeed offers the pieces of ZeRO-1 and 2 only through its parameters' private
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ class DeepSpeedEngine(Generic[Model]):
         self._training = training
         self._num_micro_batches = training.batch_size // (self.world_size * micro_batch_size)
         self._micro_batches_done = 0
+        self.num_steps = 0
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
         self._module = model.to(device)
         self._parameters: dict[str, Any] = dict(self._module.named_parameters())
@@ -100,9 +102,14 @@ class DeepSpeedEngine(Generic[Model]):
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
+        # Where gradients are not finite DeepSpeed leaves the step out without a word, on all workers, and says inf.
+        norm = float(self._engine.get_global_grad_norm())
+        if not math.isfinite(norm):
+            return norm
+        self.num_steps += 1
         for name, local in self._local_weights():
             self._ema[name].lerp_(local, 1.0 - self._training.ema_decay)
-        return float(self._engine.get_global_grad_norm())
+        return norm
 
     def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
@@ -118,6 +125,7 @@ class DeepSpeedEngine(Generic[Model]):
                 yield name, safe_get_full_optimizer_state(parameter, kind).detach().cpu()
 
     def load(self, state: State, num_steps: int) -> None:
+        self.num_steps = num_steps
         self._materialise_optimizer_state(num_steps)
         for name, parameter in self._parameters.items():
             self._set(parameter, state["ema"][name], None)

@@ -16,8 +16,8 @@ import torch
 from dfm_core.training.engine import TrainingEngine
 from orchestration.metering import HOUR
 
-StopReason = Literal["", "driver", "limit"]
-_REASONS: tuple[StopReason, ...] = ("", "driver", "limit")
+StopReason = Literal["", "driver", "limit", "preempted"]
+_REASONS: tuple[StopReason, ...] = ("", "driver", "limit", "preempted")
 _ASK_SECONDS = 0.5
 
 
@@ -29,10 +29,16 @@ class EarlyStop:
     """One worker's part in it."""
 
     def __init__(
-        self, board: Any, engine: TrainingEngine, limit_hours: float | None, spent_seconds: Callable[[], float]
+        self,
+        board: Any,
+        engine: TrainingEngine,
+        limit_hours: float | None,
+        spent_seconds: Callable[[], float],
+        is_preempted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Args: limit_hours: of accelerators, for this training. spent_seconds: of accelerators, so far."""
-        self._board, self._engine = board, engine
+        """Args: limit_hours: of accelerators, for this training. spent_seconds: of accelerators, so far. is_preempted:
+        whether a node of this training is to be taken away."""
+        self._board, self._engine, self._is_preempted = board, engine, is_preempted
         self._limit_hours, self._spent_seconds = limit_hours, spent_seconds
         self._answer: Any = None
         self._asked = 0.0
@@ -60,6 +66,6 @@ class EarlyStop:
         reason: StopReason = ""
         if self._engine.rank == 0:
             over = self._limit_hours is not None and self._spent_seconds() >= self._limit_hours * HOUR
-            reason = "limit" if over else "driver" if self._wanted else ""
+            reason = "limit" if over else "driver" if self._wanted else "preempted" if self._is_preempted() else ""
         own = torch.tensor([float(_REASONS.index(reason))], dtype=torch.float64)
         return _REASONS[round(float(self._engine.mean(own)) * self._engine.world_size)]

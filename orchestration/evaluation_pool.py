@@ -14,7 +14,7 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError, TaskCancelle
 from orchestration.board import find_board
 from orchestration.calls import Call, Job, JobContext, Reports
 from orchestration.evaluator import Evaluator
-from orchestration.feature_store import LostFeaturesError
+from orchestration.failures import LOST_DATA, LOST_WORKER, failure_of
 from orchestration.jobs import job_of
 from orchestration.runtime import RuntimeConfig
 from orchestration.storage import Store
@@ -161,7 +161,7 @@ class EvaluationPool:
             self._finish(running, "")
             return
         except Exception as error:  # noqa: BLE001  the driver's own part of a job, e.g. a store that cannot be listed
-            self._finish(running, _reason(error))
+            self._finish(running, str(failure_of(error)))
             return
         running.results, running.num_missing = [None] * len(calls), len(calls)
         for position, call in enumerate(calls):
@@ -206,7 +206,7 @@ class EvaluationPool:
             ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
             for answer in ready:
                 if (gone := self._take(actor, answer)) is not None:
-                    self._replace(actor, _reason(gone))
+                    self._replace(actor, str(failure_of(gone)))
                     break
 
     def _take(self, actor: _Actor, answer: Any) -> RayError | None:
@@ -232,18 +232,18 @@ class EvaluationPool:
 
     def _call_failed(self, pending: _Pending, error: RayError) -> None:
         """The error of a job, unless beginning it anew can help: what is in the store already is not made again."""
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        may_pass = not isinstance(error, RayTaskError) or isinstance(cause, LostFeaturesError | RayError)
+        failure = failure_of(error)
+        may_pass = failure.kind in (LOST_DATA, LOST_WORKER)
         for running in {id(running): running for running, _ in pending.users}.values():
             if running not in self._jobs:
                 continue
             running.attempts += 1
             if may_pass and running.attempts <= self._workers.max_failures:
-                self._stumbled(f"{running.tasks[0].kind} {running.tasks[0].title}: {_reason(error)}; going on")
+                self._stumbled(f"{running.tasks[0].kind} {running.tasks[0].title}: {failure}; going on")
                 self._forget(running)
                 self._begin(running)
             else:
-                self._finish(running, _reason(error))
+                self._finish(running, str(failure))
 
     def _forget(self, running: _Running) -> None:
         """A job no longer waits for its calls: their answers would be taken for those of later ones."""
@@ -304,10 +304,3 @@ def total_units(task: Task) -> int:
     if task.kind == "encode":
         return task.num_samples
     return max(1, sum(source.num_samples for source in task.sources))
-
-
-def _reason(error: BaseException) -> str:
-    """The remote error in one line; the traceback is in Ray's logs."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else ''}"

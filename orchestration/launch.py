@@ -14,6 +14,7 @@ from orchestration.display import Display
 from orchestration.done import finished_result, needed, wanted_of
 from orchestration.ending import Ending, Outcome
 from orchestration.evaluation_pool import EvaluationPool, total_units
+from orchestration.failures import FirstMistakes, failure_of
 from orchestration.families import SnapshotsThere, families
 from orchestration.metering import Meter
 from orchestration.plan import Plan
@@ -68,6 +69,7 @@ class Launcher:
             lambda: TrainingWorkers(store, self._workers),
         )
         self._failures: dict[str, str] = {}
+        self._first_mistakes = FirstMistakes()
         self._stopped: dict[str, int] = {}
         self._snapshots = SnapshotsThere(store, plan, outcome.done)
 
@@ -85,7 +87,8 @@ class Launcher:
             self._tick()
             self._take_more()
             self._drop_blocked()
-            if (ending := self._wanted_end()) is not None and (self._todo or self._trainings or self._measured):
+            ending = self._wanted_end() or self._first_mistakes.ending
+            if ending is not None and (self._todo or self._trainings or self._measured):
                 self._end_early(ending)
                 return
             self._start_evaluations()
@@ -225,7 +228,9 @@ class Launcher:
             task = self._trainings.pop(future)
             self._read_board()
             error = future.exception()
-            reason = self._failures.pop(task.digest, "") or (_first_line(error) if error else "")
+            failure = failure_of(error) if error else None
+            reason = self._failures.pop(task.digest, "") or (str(failure) if failure else "")
+            self._first_mistakes.ended(failure)
             self._end(task, reason)
 
     def _collect_evaluations(self) -> None:
@@ -268,11 +273,3 @@ class Launcher:
             del self._todo[task.digest]
             failed[task.digest] = "an input failed"
             self._tracker.fail(task, "an input failed")
-
-
-def _first_line(error: BaseException) -> str:
-    """The innermost cause in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"

@@ -15,6 +15,8 @@ SNAPSHOTS = "snapshots"
 FEATURES = "features"
 LATENTS = "latents"
 STATUS = "status"
+FAULTS = "faults"
+"""What was done on purpose, and where workers were that hung."""
 TRAIN_RUNS = "ray-train"
 """What Ray Train writes of its own, while it runs."""
 
@@ -104,6 +106,16 @@ def heartbeat_file(sweep: str) -> str:
 def stop_file(sweep: str) -> str:
     """The wish that this driver stops; it names the driver, so that no other takes it for its own."""
     return f"{STATUS}/{sweep}.stop"
+
+
+def fault_record(name: str) -> str:
+    """That a fault on purpose has happened."""
+    return f"{FAULTS}/{name.replace(':', '-')}.json"
+
+
+def stacks_file(digest: str, attempt: str, rank: int) -> str:
+    """Where the threads of a worker were when its training hung."""
+    return f"{FAULTS}/{digest}/{attempt}-rank-{rank:05d}.txt"
 
 
 def report_directory(sweep: str) -> str:

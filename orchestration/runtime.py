@@ -61,6 +61,9 @@ class WorkersConfig:
     """How often a training is restarted from its last checkpoint, or an evaluator's call made again, after one died."""
     latent_cache_gb: Annotated[float, Gt(0.0)] = 100.0
     """Of each machine's disk, for shards of latents that are not on its own file system."""
+    hung_after_seconds: Annotated[float, Gt(0.0)] = 60.0
+    """A training whose step takes longer than this, and longer than ten times its median step, hangs: where it does is
+    written into the store, and its workers are replaced."""
     wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
     """After this long without free resources a task fails and names what is missing."""
     assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10

@@ -97,6 +97,10 @@ class Store:
         """The file system's own path. Raises: ValueError if it is not below the root."""
         return safe_join(self._base, relative)
 
+    def local_directories(self) -> tuple[Path, ...]:
+        """Where what is written takes disk space of this machine: the root, or nothing."""
+        return (Path(self._base),) if self.is_local else ()
+
     def uri(self, relative: str) -> str:
         return f"{self.root}/{relative}"
 

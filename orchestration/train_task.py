@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
+import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.board import find_board
 from orchestration.checkpointed_run import CheckpointedRun, RunOrder
 from orchestration.checkpoints import TrainingArtifacts
+from orchestration.failures import MEMORY, failure_of
+from orchestration.fault_injection import Fault, disturbed, faults_of
 from orchestration.finetune_request import FinetuneRequest
 from orchestration.finetune_task import finetune_autoencoder
 from orchestration.patience import Patience
@@ -63,6 +67,8 @@ class TrainRequest:
     store_options: dict[str, str] = field(repr=False)
     patience: Patience
     board: str
+    faults: tuple[Fault, ...] = ()
+    """On purpose, see `fault_injection`."""
 
 
 Request = TrainRequest | FinetuneRequest
@@ -85,6 +91,7 @@ def train_request(task: Task, store: Store, workers: WorkersConfig, board: str) 
         store_options=store.options,
         patience=store.patience,
         board=board,
+        faults=faults_of(os.environ),
     )
 
 
@@ -106,11 +113,15 @@ def _train(request: Request) -> None:
         else:
             _TrainingWorker(request, revive(ExperimentConfig, request.config), workers).run()
     except Exception as error:
-        # The training is tried again; the user should see that it is, and why.
-        line = shown(f"{type(error).__name__}: {error}", request.store_options)
-        line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
-        with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
-            ray.get(find_board(request.board).stumbled.remote(request.digest, line))
+        failure = failure_of(error)
+        if failure.kind is MEMORY:
+            held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            raise MemoryError(f"{failure.error} (this worker held {held:.1f} GiB at most)") from None
+        if failure.kind.remedy.startswith("retry"):  # the user should see that it is tried again, and why
+            line = shown(str(failure), request.store_options)
+            line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
+            with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
+                ray.get(find_board(request.board).stumbled.remote(request.digest, line))
         raise
     gc.collect()  # DeepSpeed's objects refer to each other
     torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
@@ -144,7 +155,13 @@ class _TrainingWorker:
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
         order = RunOrder(request.digest, request.until_step, request.board, scale_std)
         run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
-        paradigm = build_paradigm(self.config, decomposition, scale_std)
+        paradigm = disturbed(
+            build_paradigm(self.config, decomposition, scale_std),
+            request.faults,
+            engine.rank,
+            self.config.training.batch_size,
+            store,
+        )
 
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)

@@ -2,7 +2,8 @@
 
 Starting Ray Train, its processes, torch and DeepSpeed takes longer than many a trial. A training that follows another
 of the same launch begins at once on the workers that are there. After any error, and with ZeRO-3, the processes are not
-used again: the same training, or the next one, gets new ones.
+used again: the same training, or the next one, gets new ones. `failures` says after which errors a training is tried
+again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from orchestration.background import in_background
+from orchestration.failures import failure_of
 from orchestration.layout import TRAIN_RUNS
 from orchestration.patience import StorageUnavailableError
 from orchestration.runtime import WorkersConfig
@@ -88,7 +90,7 @@ class TrainingWorkers:
                 storage_path=self._store.path(TRAIN_RUNS),
                 storage_filesystem=self._store.pyarrow_filesystem(),
                 # How often a training is tried is counted for each of them, by `TrainingGroups`.
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )
 
@@ -122,13 +124,16 @@ class TrainingGroups:
             workers.close()
 
     def _train(self, task: Task, request: Request) -> None:
-        for attempts_left in reversed(range(self._workers.max_failures + 1)):
+        attempts_left = self._workers.max_failures
+        while True:
             workers = self._idle_or_new()
             try:
                 workers.train(request)
             except Exception as error:
                 workers.clear()
-                if not attempts_left:
+                kind = failure_of(error).kind
+                attempts_left -= kind.counts
+                if not kind.remedy.startswith("retry") or attempts_left < 0:
                     raise
                 _LOG.warning("training %s is tried again: %s: %s", task.digest, type(error).__name__, error)
             else:

@@ -77,6 +77,7 @@ class _FinetuningWork:
         """Args: batches: pixels, and classes, of the global sample indices that `loss` is going to be called with."""
         self._config, self._batches, self._engine = config, batches, engine
         self._terms: list[Tensor] = []
+        self._of_step: list[Tensor] = []
 
     def loss(self, samples: range) -> Tensor:
         config, model = self._config, self._engine.model
@@ -85,8 +86,12 @@ class _FinetuningWork:
         noise = normal(config.seed, "finetuning_posterior", samples, shape)
         factor = scale_factor(config, samples.start // config.batch_size)
         terms: Tensor = model(pixels.to(self._engine.device), noise.to(self._engine.device), factor)
-        self._terms.append(terms.detach().double())
+        self._of_step.append(terms.detach().double())
         return terms[0]
+
+    def stepped(self, *, skipped: bool) -> None:
+        terms, self._of_step = self._of_step, []
+        self._terms += [] if skipped else terms
 
     def row(self, *, is_saved: bool) -> CurveRow:  # noqa: ARG002
         means = self._engine.mean(torch.stack(self._terms).mean(dim=0).cpu())

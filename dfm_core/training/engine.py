@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Generic, Literal, Protocol, get_args
 
@@ -65,17 +66,22 @@ class TrainingEngine(Protocol[Model_co]):
     def model(self) -> Model_co:
         """What the loss calls."""
 
+    @property
+    def num_steps(self) -> int:
+        """Steps that changed the weights, those of a loaded state included: what the optimiser counts."""
+
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's mean loss; all micro-batches of a step weigh the same."""
 
     def step(self, learning_rate: float) -> float:
-        """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping."""
+        """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping; if
+        that is not finite, nothing was changed, on all workers alike."""
 
     def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
         """Full fp32 tensors in the model's parameter order, on the CPU; valid until the next one. Collective."""
 
     def load(self, state: State, num_steps: int) -> None:
-        """Continues from `state`, reached after `num_steps` optimiser steps."""
+        """Continues from `state`, reached after `num_steps` steps that changed the weights."""
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
@@ -97,19 +103,24 @@ class PlainEngine(Generic[Model]):
         self._num_micro_batches = num_micro_batches
         self._optimizer = build_optimizer(model, training)
         self._ema = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.num_steps = 0
 
     def backward(self, loss: Tensor) -> None:
         (loss / self._num_micro_batches).backward()  # type: ignore[no-untyped-call]
 
     def step(self, learning_rate: float) -> float:
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.gradient_clip)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.gradient_clip))
+        if not math.isfinite(norm):
+            self._optimizer.zero_grad()
+            return norm
+        self.num_steps += 1
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
         for name, parameter in self.model.named_parameters():
             self._ema[name].lerp_(parameter.detach(), 1.0 - self._training.ema_decay)
-        return float(norm)
+        return norm
 
     def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.model.named_parameters():
@@ -122,6 +133,7 @@ class PlainEngine(Generic[Model]):
                 yield name, state[kind].cpu() if state else torch.zeros(parameter.shape)
 
     def load(self, state: State, num_steps: int) -> None:
+        self.num_steps = num_steps
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(state["weight"][name])

@@ -21,7 +21,7 @@ from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
 @dataclass
 class _Window:
-    """What happened in the steps since the last row of the curve."""
+    """What happened in the steps since the last row of the curve, those left out that were skipped."""
 
     totals: list[torch.Tensor] = field(default_factory=list)
     timestep_shape: tuple[int, ...] = (2, 0, 0)
@@ -72,13 +72,19 @@ class _VelocityWork:
         """Args: batches: of the global sample indices that `loss` is going to be called with."""
         self._paradigm, self._batches, self._engine = paradigm, batches, engine
         self._window = _Window()
+        self._of_step: list[LossResult] = []
 
     def loss(self, samples: range) -> torch.Tensor:
         images, labels = next(self._batches)
         device = self._engine.device
         result = self._paradigm.loss(self._engine.model, Batch(images.to(device), labels.to(device), samples))
-        self._window.add(result)
+        self._of_step.append(result)
         return result.loss
+
+    def stepped(self, *, skipped: bool) -> None:
+        results, self._of_step = self._of_step, []
+        for result in () if skipped else results:
+            self._window.add(result)
 
     def row(self, *, is_saved: bool) -> CurveRow:
         window, self._window = self._window, _Window()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,11 +9,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from dfm_core.training.curve import CurveRow
+from dfm_core.training.divergence import MOST_SKIPPED_IN_A_ROW, Skips, check_loss
 from dfm_core.training.engine import OptimizerSettings, TrainingEngine, learning_rate
-
-
-class TrainingDivergedError(Exception):
-    """The loss is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +23,8 @@ class LoopPlan:
     log_every: int
     save_at: frozenset[int]
     """Steps after which `Observer.save` is called."""
+    most_skipped_in_a_row: int = MOST_SKIPPED_IN_A_ROW
+    """Steps without finite gradients; so many end the training."""
 
 
 class Observer(Protocol):
@@ -56,7 +54,11 @@ class Work(Protocol):
     """What is learned, on one worker."""
 
     def loss(self, samples: range) -> Tensor:
-        """Mean loss of these global sample indices, kept for the next row of the curve."""
+        """Mean loss of these global sample indices, kept until it is known what became of their step."""
+
+    def stepped(self, *, skipped: bool) -> None:
+        """The step of the losses since the last call is done. Its losses are for the next row of the curve, unless it
+        was skipped."""
 
     def row(self, *, is_saved: bool) -> CurveRow:
         """Means over the steps since the row before, and over all workers: `loss` first. Collective.
@@ -93,34 +95,35 @@ def run_steps(
     """Goes from `start_step` to `plan.until_step` and returns the whole curve.
 
     Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
-    over workers and micro-batches.
+    over workers and micro-batches. A step whose gradients are not finite changes nothing; its losses are in no row.
 
     Args: observer: is told of progress, points of the curve and moments to save; None: nobody is. start_step: steps
         that the engine's state already has. curve: the rows that belong to them.
-    Raises: TrainingDivergedError if a row's loss is not finite, on all workers alike.
+    Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.
     """
     observer = observer or _Nobody()
     rows, norms = list(curve or []), list[float]()
+    skips, size = Skips(plan.most_skipped_in_a_row), settings.batch_size
     for step in range(start_step, plan.until_step):
         for samples in micro_batches(settings, engine, plan, step):
             engine.backward(work.loss(samples))
         rate = learning_rate(settings, step)
-        norms.append(engine.step(rate))
-        done = step + 1
-        if done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at:
-            rows.append(
-                {
-                    "step": done,
-                    **work.row(is_saved=done in plan.save_at),
-                    "gradient_norm": sum(norms) / len(norms),
-                    "learning_rate": rate,
-                    "images": float(done * settings.batch_size),
-                }
-            )
+        norm, done = engine.step(rate), step + 1
+        skipped = skips.is_skipped(norm, done, range(step * size, done * size))
+        work.stepped(skipped=skipped)
+        norms += [] if skipped else [norm]
+        if norms and (done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at):
+            row: CurveRow = {
+                "step": done,
+                **work.row(is_saved=done in plan.save_at),
+                "gradient_norm": sum(norms) / len(norms),
+                "learning_rate": rate,
+                "images": float(done * size),
+            }
+            rows.append(row | skips.taken())
             norms = []
             observer.log(rows[-1])
-            if not math.isfinite(rows[-1]["loss"]):
-                raise TrainingDivergedError(f"loss {rows[-1]['loss']} at step {done}: lower the learning rate?")
+            check_loss(rows)
         if done in plan.save_at:
             observer.save(done, rows)
         observer.progress(done)

@@ -6,7 +6,10 @@ import json
 import os
 import uuid
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.distributed
@@ -18,11 +21,16 @@ from dfm_core.data.datasets import load_dataset, measure_scale_std
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
+from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state, write_state_shard
 from dfm_core.training.steps import LoopPlan
 from orchestration.deepspeed_engine import DeepSpeedEngine
+from orchestration.fault_injection import VARIABLE, disturbed, faults_of
+from orchestration.hung import end_hung
 from orchestration.runtime import ZeroStage
+from orchestration.step_watch import StepWatch
+from orchestration.storage import Store
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),
@@ -54,6 +62,11 @@ class Job:
     resume_from: str = ""
     variant: str = "plain"
     activation_checkpointing: bool = False
+    faults: str = ""
+    """On purpose, as in `DFM_FAULT`; each happens once for all jobs of a folder."""
+    hung_after_seconds: float = 60.0
+    num_steps: int | None = None
+    """Of the optimiser in the state to resume from; None: `start`."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +74,21 @@ class Finding:
     """What a job found."""
 
     losses: list[float]
-    """Loss of every step from the job's start."""
+    """Loss of every step from the job's start; steps that were skipped are left out."""
     ema: list[float]
     """Sum and sum of squares of the averaged weights."""
+    num_steps: int
+    """Of the optimiser."""
+    diverged: list[str]
+    """What each worker raised, if the training diverged."""
 
 
 class _Saver:
-    def __init__(self, engine: DeepSpeedEngine, directory: str) -> None:
-        self.engine, self.directory = engine, directory
+    def __init__(self, engine: DeepSpeedEngine, directory: str, watch: StepWatch) -> None:
+        self.engine, self.directory, self.watch = engine, directory, watch
 
-    def progress(self, step: int) -> None: ...
+    def progress(self, step: int) -> None:  # noqa: ARG002
+        self.watch.stepped()
 
     def log(self, row: CurveRow) -> None: ...
 
@@ -87,8 +105,15 @@ def run_jobs(world_size: int, jobs: list[Job], folder: Path) -> dict[str, Findin
     found = {}
     for job in jobs:
         data = json.loads((folder / f"{job.name}.json").read_text())
-        found[job.name] = Finding(data["losses"], data["ema"])
+        found[job.name] = Finding(**data)
     return found
+
+
+class _NoBoard:
+    """A driver that listens to nobody."""
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=lambda *_arguments: None)
 
 
 def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str) -> None:
@@ -114,13 +139,35 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
             micro_batch_size=job.micro_batch_size,
             device=torch.device("cpu"),
         )
+        store = Store(f"{folder}/store")
         if job.resume_from:
-            engine.load(read_state(Path(job.resume_from).glob("state-*")), job.start)
-        plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()))
-        paradigm = build_paradigm(config, build_decomposition(config.decomposition), scale_std)
-        rows = train(config, paradigm, dataset, engine, plan, _Saver(engine, job.save_to), start_step=job.start)
+            num_steps = job.start if job.num_steps is None else job.num_steps
+            engine.load(read_state(Path(job.resume_from).glob("state-*")), num_steps)
+        plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()), 3)
+        paradigm = disturbed(
+            build_paradigm(config, build_decomposition(config.decomposition), scale_std),
+            faults_of({VARIABLE: job.faults}),
+            rank,
+            config.training.batch_size,
+            store,
+        )
+        end = partial(end_hung, store, _NoBoard(), job.name, "attempt", rank)
+        watch, rows, diverged = StepWatch(job.hung_after_seconds, end), list[CurveRow](), ""
+        try:
+            with watch:
+                saver = _Saver(engine, job.save_to, watch)
+                rows = train(config, paradigm, dataset, engine, plan, saver, start_step=job.start)
+        except TrainingDivergedError as error:
+            diverged = str(error)
+        told = [""] * world_size
+        torch.distributed.all_gather_object(told, diverged)
         average = torch.cat([tensor.double().flatten() for _, tensor in engine.tensors("ema")])
         if rank == 0:
-            data = {"losses": [row["loss"] for row in rows], "ema": [float(average.sum()), float(average.norm())]}
+            data = {
+                "losses": [row["loss"] for row in rows],
+                "ema": [float(average.sum()), float(average.norm())],
+                "num_steps": engine.num_steps,
+                "diverged": [one for one in told if one],
+            }
             (Path(folder) / f"{job.name}.json").write_text(json.dumps(data))
     torch.distributed.destroy_process_group()

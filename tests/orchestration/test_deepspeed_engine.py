@@ -5,7 +5,10 @@ All trainings run in two process groups, started once for the module: starting D
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from torch.multiprocessing import ProcessExitedException
 
 from dfm_core.data.catalog import DataShape
 from dfm_core.data.datasets import load_dataset, measure_scale_std
@@ -15,6 +18,8 @@ from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
+from orchestration.fault_injection import SLOW_SECONDS
+from orchestration.hung import EXIT_HUNG
 from tests.orchestration.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 
 TOLERANCE = 1e-5
@@ -37,6 +42,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
         Job("tail-zero-2-of-zero-3", 2, 4, start=CUT_STEP, resume_from=cut[3]),
         Job("recomputed", 2, 4, activation_checkpointing=True),
         *[Job(f"{variant}-{stage}", stage, 4, until=CUT_STEP, variant=variant) for variant, stage in BY_STAGE],
+        *[Job(f"nan-{stage}", stage, 4, faults=f"1:{stage + 1}:nan") for stage in (1, 2, 3)],
+        *[Job(f"nans-{stage}", stage, 4, faults=f"0:{stage + 4}:nans", save_to=f"{folder}/nans") for stage in (1, 3)],
+        Job("nan-head", 2, 4, until=CUT_STEP, faults="0:5:nan", save_to=f"{folder}/nan-head"),
+        Job("nan-tail", 2, 4, start=CUT_STEP, num_steps=CUT_STEP - 1, resume_from=f"{folder}/nan-head"),
+        Job("nan-whole", 2, 2, faults="1:5:nan"),
+        Job("slow", 1, 4, faults="1:6:slow", hung_after_seconds=3 * SLOW_SECONDS),
     ]
     one = [
         Job("one-1", 1, 8),
@@ -87,6 +98,48 @@ def test_weights_per_stage_train_as_in_plain_torch(found: dict[str, Finding], va
 
 def test_recomputed_activations_change_no_bit(found: dict[str, Finding]) -> None:
     assert found["recomputed"] == found["whole-2"]
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_batch_of_one_worker_that_is_not_a_number_is_left_out_by_all(found: dict[str, Finding], stage: int) -> None:
+    nan, whole = found[f"nan-{stage}"], found[f"whole-{stage}"]
+    assert (nan.num_steps, whole.num_steps) == (LAST_STEP - 1, LAST_STEP)
+    assert len(nan.losses) == LAST_STEP - 1
+    assert nan.losses[:stage] == whole.losses[:stage]
+    assert max(nan.losses) < 2 * max(whole.losses)
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_batches_that_are_never_a_number_end_all_workers_after_some(found: dict[str, Finding], stage: int) -> None:
+    nans = found[f"nans-{stage}"]
+    first = stage + 4
+    assert nans.num_steps == first - 1
+    (reason,) = set(nans.diverged)
+    assert len(nans.diverged) == 2
+    assert f"at step {first + 2}, the 3. in a row, with samples {8 * (first + 1)} to {8 * (first + 2) - 1} " in reason
+
+
+def test_a_training_resumes_beside_a_step_that_was_left_out(found: dict[str, Finding]) -> None:
+    head, tail, whole = found["nan-head"], found["nan-tail"], found["nan-whole"]
+    assert tail.num_steps == whole.num_steps == LAST_STEP - 1
+    assert head.losses + tail.losses == pytest.approx(whole.losses, rel=TOLERANCE)
+    assert tail.ema == pytest.approx(whole.ema, rel=TOLERANCE)
+
+
+def test_a_worker_that_is_slow_for_a_while_is_waited_for(found: dict[str, Finding]) -> None:
+    assert found["slow"] == found["whole-1"]
+
+
+def test_a_worker_that_hangs_ends_all_of_them_and_each_says_where_it_was(tmp_path: Path) -> None:
+    job = Job("hangs", 1, 4, faults="1:4:hang", hung_after_seconds=2.0)
+    with pytest.raises(ProcessExitedException) as ended:
+        run_jobs(2, [job], tmp_path)
+    assert ended.value.exit_code == EXIT_HUNG
+    where = {path.name: path.read_text() for path in (tmp_path / "store" / "faults" / "hangs").iterdir()}
+    assert sorted(where) == ["attempt-rank-00000.txt", "attempt-rank-00001.txt"]
+    assert "in _hang" in where["attempt-rank-00001.txt"]
+    assert "in _hang" not in where["attempt-rank-00000.txt"]  # it waits for the other
+    assert all("it hangs" in text and "in train\n" in text for text in where.values())
 
 
 def plain_losses(variant: str, until: int) -> list[float]:

@@ -10,6 +10,9 @@ from typing import Any, cast
 import pytest
 import ray
 import torch
+from ray.train.v2._internal.execution import context as ray_context
+from ray.train.v2._internal.execution.preemption import PreemptionContext
+from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
@@ -19,7 +22,9 @@ from orchestration.checkpointed_run import CheckpointedRun, RunOrder
 from orchestration.checkpoints import Spent
 from orchestration.early_stop import EarlyStop, StoppedEarlyError
 from orchestration.metering import HOUR
+from orchestration.preemption import PreemptedError, is_noticed
 from orchestration.runtime import WorkersConfig
+from orchestration.step_watch import StepWatch
 from orchestration.winding_down import wind_down
 
 
@@ -137,7 +142,7 @@ class Worker(CheckpointedRun):
         self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
         self.board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
         self.decided = Decided(reason)
-        self.early_stop = cast("EarlyStop", self.decided)
+        self.early_stop, self.watch = cast("EarlyStop", self.decided), StepWatch(60.0, print)
         self.checkpoint_steps = {20, 40, 60}
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
         self.started, self.spent_before = time.monotonic(), Spent(0.0, 2 * HOUR)
@@ -172,6 +177,39 @@ def test_a_checkpoint_that_is_written_already_is_not_written_again(monkeypatch: 
     with pytest.raises(StoppedEarlyError):
         worker.at(20)
     assert worker.saved == []
+
+
+def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker("preempted", monkeypatch)
+    with pytest.raises(PreemptedError, match="goes on from step 5 on others"):
+        worker.at(5)
+    assert worker.saved == [5]
+    told = [call for call in worker.board.calls if call[0] in ("published", "stopped", "failed")]
+    assert told == [("published", ())]  # neither stopped nor failed: the next attempt goes on
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 512])
+def test_a_notice_to_worker_0_is_understood_by_all_and_gives_way_to_what_the_user_wants(world_size: int) -> None:
+    first = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: 0.0, lambda: True)
+    assert first.agreed() == "preempted"
+    last = early_stop(Rank(world_size - 1, world_size, 3.0))
+    assert last.agreed() == ("preempted" if world_size > 1 else "")
+    limited = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: HOUR, lambda: True)
+    assert limited.agreed() == "limit"
+
+
+def test_the_notice_is_where_ray_train_puts_it() -> None:
+    context = SimpleNamespace(preemption_context=PreemptionContext())
+    before = ray_context._train_context
+    ray_context._train_context = cast("Any", context)
+    try:
+        assert not is_noticed()
+        context.preemption_context.preemption_info = PreemptionInfo(None, {"node": [0]})
+        assert is_noticed()
+    finally:
+        ray_context._train_context = before
 
 
 def test_a_training_that_spent_its_limit_says_so_and_keeps_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

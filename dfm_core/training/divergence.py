@@ -1,0 +1,68 @@
+"""When a training has gone wrong for good, and when a step of it is only left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dfm_core.training.curve import CurveRow
+
+MOST_SKIPPED_IN_A_ROW = 10
+_RUNAWAY = 1000.0
+"""So many times its first value a loss is no longer one that comes back."""
+
+
+class TrainingDivergedError(Exception):
+    """Going on, or beginning again, would end the same way."""
+
+
+class NotFiniteError(TrainingDivergedError):
+    """Gradients are not finite step after step."""
+
+
+class Skips:
+    """Steps that change nothing, since their gradients are not finite.
+
+    One bad batch, or one overflow of bf16, must not end a training of days; many in a row are no accident. All workers
+    see the same norm, so all count the same.
+    """
+
+    def __init__(self, most_in_a_row: int) -> None:
+        self._most_in_a_row = most_in_a_row
+        self._in_a_row = 0
+        self._since_row = 0
+
+    def is_skipped(self, norm: float, step: int, samples: range) -> bool:
+        """Whether step number `step`, on these global sample indices, was left out.
+
+        Args: norm: of the gradient over all workers, before clipping.
+        Raises: NotFiniteError if it is one too many.
+        """
+        if math.isfinite(norm):
+            self._in_a_row = 0
+            return False
+        self._in_a_row += 1
+        self._since_row += 1
+        if self._in_a_row >= self._most_in_a_row:
+            raise NotFiniteError(
+                f"gradients are not finite at step {step}, the {self._in_a_row}. in a row, with samples {samples[0]} "
+                f"to {samples[-1]} of the training's order: lower training.learning_rate, or look at these images?"
+            )
+        return True
+
+    def taken(self) -> dict[str, float]:
+        """What the next row of the curve says of steps that were left out since the row before; nothing if none was."""
+        skipped, self._since_row = self._since_row, 0
+        return {"skipped_steps": float(skipped)} if skipped else {}
+
+
+def check_loss(rows: Sequence[CurveRow]) -> None:
+    """Args: rows: of the whole curve. Raises: TrainingDivergedError if its last loss is no number or has run away."""
+    first, loss, step = rows[0]["loss"], rows[-1]["loss"], rows[-1]["step"]
+    if not math.isfinite(loss):
+        raise TrainingDivergedError(f"loss {loss} at step {step:.0f}: lower training.learning_rate?")
+    if loss > _RUNAWAY * first:
+        raise TrainingDivergedError(
+            f"loss {loss:.4g} at step {step:.0f}, from {first:.4g} at step {rows[0]['step']:.0f}: "
+            "lower training.learning_rate?"
+        )
