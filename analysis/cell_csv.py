@@ -20,8 +20,8 @@ Line = Mapping[str, Any]
 CELL_COLUMNS = (
     "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done", "num_seeds",
     "deviation_over_seeds", "standard_error_of_samples", "best", "difference_from_best", "holm_p",
-    "separable_from_best", "step", "training_flops", "evaluations_per_image", "evaluate_digests", "paper",
-    "paper_metric", "verdict", "reason", "verdict_half_width", "kendall_tau", "kendall_rows", "kendall_low",
+    "separable_from_best", "step", "training_flops", "evaluations_per_image", "evaluate_digests", "sources",
+    "paper", "paper_metric", "verdict", "reason", "verdict_half_width", "kendall_tau", "kendall_rows", "kendall_low",
     "kendall_high",
 )  # fmt: skip
 PAPER_COLUMNS = (
@@ -67,6 +67,7 @@ def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Li
                 "training_flops": row.training_flops,
                 "evaluations_per_image": row.num_evaluations,
                 "evaluate_digests": " ".join(cell.digests),
+                "sources": " ".join(link.source for link in row.runs if link.digest in cell.digests),
                 **(_beside_line(beside[metric.name], place) if metric.name in beside else {}),
             }
 

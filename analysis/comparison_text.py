@@ -12,6 +12,7 @@ from analysis.layouts import Section
 from analysis.order_text import order_verdict
 from analysis.plan_types import PlanFile, TableCounterpart
 from analysis.published import PublishedPart, PublishedValue, published_better
+from analysis.run_links import RunLink
 from analysis.tables import NOTHING, TextCell, arrow, cell_text, column_title, metric_decimals, uncertainty_legend
 from analysis.verdicts import ComparedRow
 
@@ -45,6 +46,8 @@ class ComparisonTable:
     orders: tuple[str, ...]
     """Whether the order agrees, a sentence for each metric."""
     notes: tuple[str, ...]
+    runs: tuple[tuple[RunLink, ...], ...] = ()
+    """Where our numbers of each row come from."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def _table(
         num_columns=3 if with_verdict else 2,
         orders=tuple(f"{m.metric.title}: {order_verdict(m, one_seed=one_seed)}" for m in part.metrics),
         notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
+        runs=tuple(row.runs for row in part.section.rows),
     )
 
 

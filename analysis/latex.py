@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis.best_text import SEPARATION_LEGEND
 from analysis.comparison_text import ComparisonTable, TextComparison
 from analysis.plan_types import PlanFile
+from analysis.run_links import RunLink
 from analysis.tables import TextCell, TextTable, uncertainty_legend
 
 _WRAPPED = r"p{0.95\linewidth}"
@@ -23,7 +24,7 @@ def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
     for table in tables:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
         lines += [_across(width, rf"\textbf{{{escape_latex(flag)}}}") for flag in table.flags]
-        lines += _rows(table.rows)
+        lines += _rows(table.rows, table.runs)
     notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), SEPARATION_LEGEND]
     return "\n".join([*lines, *_ending(width, notes)])
 
@@ -40,7 +41,7 @@ def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
     columns = [title for start in starts for title in (_OURS, *table.header[start + 1 : start + group])]
     lines = [_comment(f"{table.title}. {table.beside}"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
     lines += [_ampersands(["", *named]), rules, _ampersands(["", *map(escape_latex, columns)]), r"\midrule"]
-    lines += _rows(table.rows)
+    lines += _rows(table.rows, table.runs)
     return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
 
 
@@ -48,8 +49,12 @@ def _comment(text: str) -> str:
     return f"% {' '.join(text.split()).rstrip('.')}; needs \\usepackage{{booktabs}}"
 
 
-def _rows(rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:
-    return (_ampersands(_decorated(cell) for cell in row) for row in rows)
+def _rows(rows: Iterable[Sequence[TextCell]], runs: Iterable[Sequence[RunLink]]) -> Iterator[str]:
+    """Rows, each under a comment that says where its numbers come from."""
+    for row, links in zip(rows, runs, strict=True):
+        if links:
+            yield f"% {' '.join(link.url or link.digest for link in links)}"
+        yield _ampersands(_decorated(cell) for cell in row)
 
 
 def _decorated(cell: TextCell) -> str:

@@ -14,6 +14,7 @@ from analysis.measurements import CellStatus, Measurement, protocols_of, standar
 from analysis.plan_types import FloorTask, Metric, Part, PlanFile
 from analysis.protocols import ProtocolPair
 from analysis.records import MISSING, Record
+from analysis.run_links import RunLink, run_links
 from analysis.separation import Separation, separation
 
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
@@ -60,6 +61,8 @@ class Row:
     step: int
     training_flops: int
     num_evaluations: int
+    runs: tuple[RunLink, ...] = ()
+    """Where its numbers come from, for each seed."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Floor:
     values: tuple[Cell, ...]
     comparability: tuple[Comparability, ...] = ()
     """With the rows, one per metric of the plan."""
+    runs: tuple[RunLink, ...] = ()
+    """Where its numbers come from."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def _section(plan: PlanFile, part: Part, measurements: Sequence[Measurement], re
     last_steps = {label: plan.trials_of(part.name, label)[0].evaluations[-1][0] for label in part.rows}
     last = [m for m in measurements if m.part == part.name and m.step == last_steps[m.row]]
     comparability = tuple(rows_comparability(metric, last) for metric in plan.metrics)
-    rows = _mark_best(comparability, _rows(plan, part, last))
+    rows = _mark_best(comparability, _rows(plan, part, last, records))
     separations = tuple(_separation(rows, index) for index in range(len(plan.metrics)))
     return Section(part, rows, _floors(plan, last, records), comparability, separations)
 
@@ -127,7 +132,7 @@ def _separation(rows: Sequence[Row], index: int) -> Separation | None:
     return None if best is None else separation(best, finite)
 
 
-def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement]) -> list[Row]:
+def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement], records: Mapping[str, Record]) -> list[Row]:
     found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for measurement in last:
         found[measurement.row, measurement.metric].append(measurement)
@@ -136,7 +141,9 @@ def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement]) -> list[Row]:
         step, digest = plan.trials_of(part.name, label)[0].evaluations[-1]
         cells = tuple(aggregate(found[label, metric.name]) for metric in plan.metrics)
         task = plan.evaluations[digest]
-        rows.append(Row(label, cells, step, task.training_flops, task.num_evaluations))
+        digests = dict.fromkeys(digest for cell in cells for digest in cell.digests)
+        runs = run_links(digests, records)
+        rows.append(Row(label, cells, step, task.training_flops, task.num_evaluations, runs))
     return rows
 
 
@@ -212,7 +219,7 @@ def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, R
             else Comparability(metric)
             for metric, cell in zip(plan.metrics, cells, strict=True)
         )
-        floors.append(Floor(label, tuple(cells), tuple(comparability)))
+        floors.append(Floor(label, tuple(cells), tuple(comparability), run_links([digest], records)))
     return tuple(floors)
 
 

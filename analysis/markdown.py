@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.best_text import SEPARATION_LEGEND
 from analysis.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text
 from analysis.plan_types import PlanFile
 from analysis.published import PublishedPart, published_better
-from analysis.tables import TextCell, TextTable, arrow, uncertainty_legend
+from analysis.run_links import RunLink
+from analysis.tables import NOTHING, TextCell, TextTable, arrow, uncertainty_legend
 
 _BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
@@ -27,7 +28,7 @@ def _markdown_part(table: TextTable) -> Iterator[str]:
     """Flags, rows and notes of a part."""
     for flag in table.flags:
         yield from (f"**{escape_markdown(flag)}**", "")
-    yield from (*_markdown_rows(table.header, table.rows), "")
+    yield from (*_results(table), "")
     for note in table.notes:
         yield from (f"- {escape_markdown(note)}", "")
 
@@ -52,7 +53,7 @@ def _markdown_notes(comparison: TextComparison) -> Iterator[str]:
 
 def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
     """What of the paper it is, rows and notes of a part."""
-    yield from (escape_markdown(table.beside), "", *_markdown_rows(table.header, table.rows), "")
+    yield from (escape_markdown(table.beside), "", *_results(table), "")
     yield from (f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes))
 
 
@@ -75,7 +76,7 @@ def markdown_published(parts: Sequence[PublishedPart]) -> str:
         lines += [f"## {escape_markdown(part_title(part))}", "", escape_markdown(protocol_text(part)), ""]
         header = ("", *(f"{metric_title(metric)} {arrow(published_better(metric))}" for metric in part.metrics))
         rows = ([TextCell(row), *(_printed(part, row, metric) for metric in part.metrics)] for row in part.rows)
-        lines += [*_markdown_rows(header, rows), ""]
+        lines += [*_markdown_rows(header, (map(_decorated, row) for row in rows)), ""]
     return "\n".join(lines)
 
 
@@ -87,18 +88,33 @@ def _printed(part: PublishedPart, row: str, metric: str) -> TextCell:
     return TextCell(f"{value.printed}{later}", best=value.value == best)
 
 
-def _markdown_rows(header: Sequence[str], rows: Iterable[Sequence[TextCell]]) -> Iterator[str]:
+def _results(table: TextTable | ComparisonTable) -> Iterator[str]:
+    """Rows, in the last column the runs that their numbers come from, if there are any."""
+    rows = [[*map(_decorated, row)] for row in table.rows]
+    if not any(table.runs):
+        return _markdown_rows(table.header, rows)
+    return _markdown_rows(
+        (*table.header, "runs"), ([*row, _links(runs)] for row, runs in zip(rows, table.runs, strict=True))
+    )
+
+
+def _links(runs: Sequence[RunLink]) -> str:
+    """A link to each run, or where it has no page, what it is found by."""
+    return " ".join(f"[`{run.label}`]({run.url})" if run.url else f"`{run.label}`" for run in runs) or NOTHING
+
+
+def _markdown_rows(header: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     yield _pipes(map(escape_markdown, header))
     yield _pipes([":--", *["--:"] * (len(header) - 1)])
-    yield from (_pipes(_decorated(cell, escape_markdown, "**{}**") for cell in row) for row in rows)
+    yield from map(_pipes, rows)
 
 
 def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _decorated(cell: TextCell, escape: Callable[[str], str], bold: str) -> str:
-    return bold.format(escape(cell.text)) if cell.best else escape(cell.text)
+def _decorated(cell: TextCell) -> str:
+    return f"**{escape_markdown(cell.text)}**" if cell.best else escape_markdown(cell.text)
 
 
 def escape_markdown(text: str) -> str:

@@ -31,6 +31,8 @@ class Measurement:
     status: CellStatus
     protocols: ProtocolPair
     digest: str
+    source: str
+    """The page of its run, else the run's id, else the record's file; "" if there is none."""
     training_flops: int
     training_images: int
 
@@ -62,6 +64,7 @@ def _measure_trial(plan: PlanFile, trial: Trial, records: Mapping[str, Record]) 
                 status=status,
                 protocols=protocols_of(task.protocols, record, metric.name),
                 digest=digest,
+                source=record.source,
                 training_flops=task.training_flops,
                 training_images=task.training_images,
             )

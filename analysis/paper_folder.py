@@ -65,9 +65,9 @@ _REMARKS = r"""| all that the paper prints | [published.md](published.md), [publ
 
 - `.md`: ours and, if the paper has the part, ours beside it with verdicts, order and Kendall's tau.
 - `.csv`: a line for each cell: mean, 95% interval and what it is of, seeds, difference from the best row with Holm's p,
-  the paper's number, verdict and reason. `evaluate_digests` are the tag `dfm.digest` of the MLflow runs. Rows with the
-  status `not in the sweep` are the paper's alone.
-- `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold.
+  the paper's number, verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
+  `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
+- `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
 - `../table.csv`: every measurement at every step and seed.
 - Cells that are `missing`, `running` or `failed` have no number yet.
 """

@@ -44,6 +44,11 @@ class Record:
     notes: tuple[str, ...] = ()
     """What is not as the launcher leaves it: duplicates, deleted runs, tags changed by hand, values that are none."""
 
+    @property
+    def source(self) -> str:
+        """Where its numbers are: the run's page, else its id, else the record's file; "" if there is none."""
+        return self.url or self.run_id or self.path
+
 
 MISSING = Record("missing")
 

@@ -14,6 +14,7 @@ from analysis.flags import section_flags
 from analysis.layouts import Cell, Section
 from analysis.measurements import Measurement
 from analysis.plan_types import Metric, PlanFile
+from analysis.run_links import RunLink
 
 NOTHING = "–"
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -42,6 +43,8 @@ class TextTable:
     """How many of the last rows are real images."""
     flags: tuple[str, ...] = ()
     """What a reader must know before comparing the rows, a sentence each."""
+    runs: tuple[tuple[RunLink, ...], ...] = ()
+    """Where the numbers of each row come from."""
     notes: tuple[str, ...] = ()
     """Which rows are not separable from the best, a sentence each."""
 
@@ -72,7 +75,8 @@ def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable,
         ]
         flags = section_flags(section, unequal_compute_allowed=not plan.equal_compute)
         notes = separation_notes(section)
-        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flags, notes))
+        runs = (*(row.runs for row in section.rows), *(floor.runs for floor in section.floors))
+        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flags, runs, notes))
     return tuple(tables)
 
 
@@ -152,7 +156,7 @@ def superscript(number: int) -> str:
 
 _CSV_COLUMNS = (
     "part", "row", "seed", "step", "metric", "better", "value", "standard_error", "status", "protocol", "digest",
-    "training_flops", "training_images",
+    "source", "training_flops", "training_images",
 )  # fmt: skip
 
 

@@ -177,7 +177,7 @@ def test_csv_has_a_line_for_every_measurement_at_full_precision() -> None:
         evaluate_digest("DFM", 200): Record("done", {"fd": value, "accuracy": math.nan}),
     }
     lines = list(csv.DictReader(io.StringIO(csv_table(measure(make_plan(), records)))))
-    columns = "part,row,seed,step,metric,better,value,standard_error,status,protocol,digest,training_flops"
+    columns = "part,row,seed,step,metric,better,value,standard_error,status,protocol,digest,source,training_flops"
     assert list(lines[0]) == [*columns.split(","), "training_images"]
     assert len(lines) == 8
     assert float(lines[6]["value"]) == value
