@@ -53,7 +53,7 @@ def _rows(rows: Iterable[Sequence[TextCell]], runs: Iterable[Sequence[RunLink]])
     """Rows, each under a comment that says where its numbers come from."""
     for row, links in zip(rows, runs, strict=True):
         if links:
-            yield f"% {' '.join(link.url or link.digest for link in links)}"
+            yield f"% {' '.join(link.url or link.label for link in links)}"
         yield _ampersands(_decorated(cell) for cell in row)
 
 

@@ -89,7 +89,7 @@ def test_without_a_server_a_run_is_named_by_its_digest_and_in_csv_by_its_id() ->
     (line,) = [line for line in files["table.md"].splitlines() if line.startswith("| dfm")]
     assert cells(line)[-1] == f"`{FIRST[:12]}`"
     assert f'<code title="a">{FIRST[:12]}</code>' in files["report.html"]
-    assert f"% {FIRST}\n" in files["table.tex"]
+    assert f"% {FIRST[:12]}\n" in files["table.tex"]
     assert ",a," in files["table.csv"]
 
 
@@ -98,6 +98,12 @@ def test_a_record_is_named_by_its_file() -> None:
     files = report(done(FIRST, "", path=path))
     assert f",{path}," in files["table.csv"]
     assert f'<code title="{path}">' in files["report.html"]
+
+
+def test_a_hostile_plan_adds_neither_columns_nor_lines() -> None:
+    (link,) = run_links(["a|`\n\\x"], {"a|`\n\\x": Record("done", run_id="r", url="http://s/(x) `|\n<b>")})
+    assert link.label == "a????x"
+    assert link.url == "http://s/%28x%29%20%60%7C%0A%3Cb%3E"
 
 
 def test_of_what_was_never_recorded_there_is_no_link_and_no_column() -> None:
