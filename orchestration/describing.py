@@ -69,12 +69,12 @@ class Describer:
             card, encoder = self._encoder(runtime, data.autoencoder)
         except Exception as error:  # noqa: BLE001  any storage library, any file: the user is told where and why
             key = f"autoencoders.{data.autoencoder}"
-            return _Described(None, ((key, f"cannot be used: {reason_of(error, runtime.storage.options)}"),))
+            return _Described(None, ((key, f"cannot be used: {_told(error, runtime)}"),))
         try:
             return _Described(self._describe(runtime, data, card, encoder))
         except Exception as error:  # noqa: BLE001  as above
             key = f"datasets.{data.dataset}" if data.dataset in runtime.datasets else "data.autoencoder"
-            return _Described(None, ((key, f"cannot be used: {reason_of(error, runtime.storage.options)}"),))
+            return _Described(None, ((key, f"cannot be used: {_told(error, runtime)}"),))
 
     def _encoder(self, runtime: RuntimeConfig, name: str) -> tuple[AutoencoderCard, str]:
         if not name:
@@ -205,6 +205,11 @@ class Describer:
                 runtime.datasets[data.dataset], runtime.storage, reference=reference, clips=bool(data.frames)
             )
         return self._listed[key]
+
+
+def _told(error: Exception, runtime: RuntimeConfig) -> str:
+    """In one line; the type of an error says something to the user if a library raised it."""
+    return reason_of(error, runtime.storage.options).removeprefix("ValueError: ")
 
 
 def _unknown_names(runtime: RuntimeConfig, data: DataConfig) -> list[KeyProblem]:

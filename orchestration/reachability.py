@@ -88,7 +88,7 @@ def _read_snapshots(task: PublishedTask) -> Iterator[tuple[str, int, bool]]:
             raw = task.payload["sampling"]["weights"] == "raw"
             for train, step in task.payload["snapshots"]:
                 yield checked_digest(train), int(step), raw
-        initial: Mapping[str, Any] | None = task.payload.get("initial")
+        initial: Mapping[str, Any] | None = task.payload.get("initial") if task.kind == "train" else None
         if initial is not None:
             yield checked_digest(initial["train"]), int(initial["step"]), False
     except (KeyError, TypeError, ValueError) as error:
