@@ -14,7 +14,7 @@ from orchestration.estimate import estimate_from
 from orchestration.launching import run_within_budget
 from orchestration.layout import plan_file, report_directory
 from orchestration.plan import Plan, plan_json, shown_path
-from orchestration.problems import EXIT_TASKS_FAILED
+from orchestration.problems import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
 from orchestration.provenance import environment, record_source
 from orchestration.results import TaskResult
 from orchestration.spending import Standing, standing
@@ -54,6 +54,9 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
         run_within_budget(plan, outcome, store, tracker, stands, searches)
     else:
         print("Everything is done already; nothing is computed.")
+    if outcome.ending is not None and outcome.ending.exit_code == EXIT_SECOND_DRIVER:
+        print(f"{outcome.ending.reason}: {outcome.ending.how_to_go_on}.")  # MLflow and the report are the other's
+        return EXIT_SECOND_DRIVER
     if searches is not None:
         plan = searches.plan
         print("\n".join(searches.texts()))

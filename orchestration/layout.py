@@ -15,6 +15,7 @@ SNAPSHOTS = "snapshots"
 FEATURES = "features"
 LATENTS = "latents"
 STATUS = "status"
+LEASES = "leases"
 FAULTS = "faults"
 """What was done on purpose, and where workers were that hung."""
 TRAIN_RUNS = "ray-train"
@@ -116,6 +117,16 @@ def fault_record(name: str) -> str:
 def stacks_file(digest: str, attempt: str, rank: int) -> str:
     """Where the threads of a worker were when its training hung."""
     return f"{FAULTS}/{digest}/{attempt}-rank-{rank:05d}.txt"
+
+
+def lease_directory(sweep: str) -> str:
+    """The epochs of a sweep's drivers."""
+    return f"{LEASES}/{sweep}"
+
+
+def lease_file(sweep: str, epoch: int) -> str:
+    """Who took this epoch; see `orchestration.lease`."""
+    return f"{lease_directory(sweep)}/epoch-{epoch:09d}.json"
 
 
 def report_directory(sweep: str) -> str:

@@ -23,6 +23,19 @@ class LocalFiles:
         with _replacing(Path(path)) as partial:
             partial.write_bytes(content)
 
+    def create(self, path: str, content: bytes) -> bool:
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
+        try:
+            partial.write_bytes(content)
+            place.hardlink_to(partial)  # whole, and unlike a rename never in the place of another
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
     def put(self, local: Path, path: str) -> None:
         with _replacing(Path(path)) as partial:
             shutil.copyfile(local, partial)

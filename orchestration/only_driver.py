@@ -1,7 +1,7 @@
-"""One driver a sweep: a second one is refused at the start, and of two that started together one steps back.
+"""One driver a sweep: a second one is refused at the start, and of two that run all the same the later one stays.
 
 Two drivers would compute everything twice into one place. What each does is whole or not at all, so no result is at
-stake; but their costs are.
+stake; but their costs are. Who stays is decided by `orchestration.lease`.
 """
 
 from __future__ import annotations
@@ -44,16 +44,10 @@ def refuse_second(store: Store, sweep: str, sleep: Callable[[float], None] = tim
         raise SecondDriverError(f"{Driver('running', following, age)} Look at it with --status; end it with --stop.")
 
 
-def steps_back(own: str, other: Heartbeat | None) -> bool:
-    """Whether a driver that finds another's beat where it wrote its own leaves the sweep to that one: the one whose
-    name is greater does, so that exactly one stays."""
-    return other is not None and other.phase != "ended" and other.driver != own and own > other.driver
-
-
 def another_runs(other: str) -> Ending:
     return Ending(
         EXIT_SECOND_DRIVER,
-        f"another driver, {other}, started this sweep at the same time",
+        f"another driver, {other}, has taken this sweep",
         "nothing is lost: that one does everything; look at it with --status",
     )
 

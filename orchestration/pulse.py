@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 
 from orchestration.heartbeat import (
     BEAT_SECONDS,
-    DamagedHeartbeatError,
     Heartbeat,
     Phase,
     TaskProgress,
-    read_heartbeat,
     write_heartbeat,
 )
-from orchestration.only_driver import steps_back
+from orchestration.lease import Lease, lease_above, take_lease
 from orchestration.stop_requests import StopRequest, read_stop_request, withdraw
 from orchestration.storage import Store
 
@@ -48,12 +46,13 @@ class Pulse:
         self.phase: Phase = "starting"
         self._store, self._sweep, self._vitals, self._beat_seconds = store, sweep, vitals, beat_seconds
         self._request: StopRequest | None = None
+        self._lease: Lease | None = None
         self._beat = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._is_failing = False
         self.gave_way_to = ""
-        """Another driver of this sweep that started at the same time, if this one is to leave it to that one."""
+        """Another driver that has taken this sweep, if one has: then this one writes no more of it."""
 
     @property
     def stop_requested(self) -> bool:
@@ -61,6 +60,10 @@ class Pulse:
         return self._request is not None
 
     def start(self) -> None:
+        """Takes the sweep, from whoever had it. Raises: what the store raises; without the right nothing is begun."""
+        self._lease = take_lease(self._store, self._sweep, self.driver)
+        if self._lease is None:
+            self.gave_way_to = "that took the sweep in the same moment"
         self._thread.start()
 
     def close(self, outcome: str) -> None:
@@ -82,9 +85,8 @@ class Pulse:
                 self._request = request
                 if self.phase == "running":
                     self.phase = "stopping"
-            if self._beat and steps_back(self.driver, other := self._read()):
-                assert other is not None, "nobody to leave it to"
-                self.gave_way_to = f"{other.pid} on {other.host}"
+            if self._lease is not None and (above := lease_above(self._store, self._sweep, self._lease.epoch)):
+                self.gave_way_to = str(above)
             if self.gave_way_to:
                 return  # the place is the other's
             write_heartbeat(self._store, self._sweep, self._now(outcome))
@@ -95,12 +97,6 @@ class Pulse:
             if not self._is_failing:
                 _LOG.warning("the heartbeat could not be written (%s: %s)", type(error).__name__, error)
             self._is_failing = True
-
-    def _read(self) -> Heartbeat | None:
-        try:
-            return read_heartbeat(self._store, self._sweep)
-        except DamagedHeartbeatError:
-            return None
 
     def _now(self, outcome: str) -> Heartbeat:
         vitals = self._vitals()

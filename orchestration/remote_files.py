@@ -34,6 +34,14 @@ class RemoteFiles:
     def write(self, path: str, content: bytes) -> None:
         self._ask("pipe_file", path, content, num_bytes=len(content))
 
+    def create(self, path: str, content: bytes) -> bool:
+        try:
+            self._ask("pipe_file", path, content, num_bytes=len(content), exclusive=True)
+        except FileExistsError:
+            # After an answer that was lost, the second try finds what the first one wrote.
+            return self.read(path) == content
+        return True
+
     def put(self, local: Path, path: str) -> None:
         self._ask("put_file", str(local), path, place=path, num_bytes=local.stat().st_size)
 
@@ -66,25 +74,31 @@ class RemoteFiles:
         with suppress(FileNotFoundError):
             self._ask("rm", path, True)
 
-    def _ask(self, method: str, *arguments: Any, place: str = "", num_bytes: int = 0) -> Any:
+    def _ask(self, method: str, *arguments: Any, place: str = "", num_bytes: int = 0, exclusive: bool = False) -> Any:
         """Raises: as `Patience.ask`; FileNotFoundError and PermissionError name the place."""
         place = self._fs.unstrip_protocol(place or arguments[0])
         try:
             return self._patience.ask(
-                lambda seconds: self._once(seconds, method, *arguments), place, self._options, num_bytes
+                lambda seconds: self._once(seconds, method, *arguments, exclusive=exclusive),
+                place,
+                self._options,
+                num_bytes,
             )
         except FileNotFoundError:
             raise FileNotFoundError(f"{place}: there is no such file") from None
         except PermissionError as error:
             raise PermissionError(f"{place}: {reason_of(error, self._options)}") from None
 
-    def _once(self, seconds: float, method: str, *arguments: Any) -> Any:
-        """One call. A call that is late is cancelled where the file system can do that, and left alone where not."""
+    def _once(self, seconds: float, method: str, *arguments: Any, exclusive: bool) -> Any:
+        """One call. A call that is late is cancelled where the file system can do that, and left alone where not.
+
+        Args: exclusive: it raises FileExistsError where the file is there."""
+        more = {"mode": "create"} if exclusive else {}
         if self._fs.async_impl:
-            work = getattr(self._fs, f"_{method}")(*arguments)
+            work = getattr(self._fs, f"_{method}")(*arguments, **more)
             answer: Any = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
         else:
-            answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments))
+            answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments, **more))
         try:
             return answer.result(seconds)
         except TimeoutError:

@@ -57,6 +57,9 @@ class Files(Protocol):
     def write(self, path: str, content: bytes) -> None:
         """A file whole or not at all."""
 
+    def create(self, path: str, content: bytes) -> bool:
+        """As `write`, unless the file is there: then False. Of several that try at once one does it."""
+
     def put(self, local: Path, path: str) -> None:
         """A local file's content, whole or not at all."""
 
@@ -120,6 +123,14 @@ class Store:
     def write(self, relative: str, content: bytes) -> None:
         """Writes a file whole or not at all."""
         self._files.write(self.path(relative), content)
+
+    def create(self, relative: str, content: bytes) -> bool:
+        """Writes a file unless it is there, which of several writers at once only one can. Returns whether it did.
+
+        On S3 that is a conditional PUT, which servers know since 2024; on a storage without any such call it is a look
+        before the write.
+        """
+        return self._files.create(self.path(relative), content)
 
     def put(self, local: Path, relative: str) -> None:
         """Copies a local file in, whole or not at all."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
 from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
 from orchestration.checkpoints import Spent, TrainingArtifacts
-from orchestration.storage import Store
+from orchestration.storage import MANIFEST, Store
 from tests.orchestration.process_group import CONFIG
 
 STD = (0.6, 0.2)
@@ -128,3 +132,55 @@ def test_what_a_training_cost_is_carried_over_attempts_on_any_number_of_workers(
 def test_a_checkpoint_that_says_no_cost_counts_as_free(artifacts: TrainingArtifacts) -> None:
     save(artifacts, 1)
     assert artifacts.load_checkpoint(1).spent == Spent()
+
+
+def test_a_bit_that_flips_anywhere_is_found(artifacts: TrainingArtifacts) -> None:
+    save(artifacts, 1, 2)
+    path, draw = shard(artifacts, 2), random.Random(0)
+    sound = path.read_bytes()
+    for _ in range(200):
+        offset, bit = draw.randrange(len(sound)), 1 << draw.randrange(8)
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(bytes([sound[offset] ^ bit]))
+        assert artifacts.newest_sound_step(at_most=9) == 1, f"bit {bit} of byte {offset}"
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(sound[offset : offset + 1])
+    assert artifacts.newest_sound_step(at_most=9) == 2
+
+
+def test_a_shard_or_manifest_that_is_cut_off_anywhere_is_not_used(artifacts: TrainingArtifacts) -> None:
+    save(artifacts, 1, 2)
+    directory, draw = Path(artifacts.store.path(artifacts.paths.checkpoint(2))), random.Random(0)
+    for path in (shard(artifacts, 2), directory / MANIFEST):
+        sound = path.read_bytes()
+        for length in [0, 1, len(sound) - 1, *(draw.randrange(len(sound)) for _ in range(30))]:
+            path.write_bytes(sound[:length])
+            assert artifacts.newest_sound_step(at_most=9) == 1, f"{path.name} cut to {length} bytes"
+        path.write_bytes(sound)
+    assert artifacts.newest_sound_step(at_most=9) == 2
+
+
+def test_a_sigkill_at_any_time_leaves_a_sound_checkpoint_and_no_step_back(artifacts: TrainingArtifacts) -> None:
+    draw, engines, newest = random.Random(0), [engine_after(step) for step in range(1, 4)], 0
+    for number in range(25):
+        if (child := os.fork()) == 0:
+            try:  # a forked process cannot train, but it can save
+                for step in range(newest + 1, 1_000_000):
+                    uploads = CheckpointUploads(artifacts, engines[step % 3], f"attempt-{number}", keep=2)
+                    uploads.save(CheckpointCard(step, [{"step": step, "loss": 1.0}]))
+                    uploads.finish()
+            finally:
+                os._exit(1)
+        time.sleep(draw.uniform(0.0, 0.15))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = artifacts.newest_sound_step(at_most=10**9)
+        assert found == max(artifacts.checkpoint_steps(), default=0), "a published checkpoint is torn"
+        assert found >= newest
+        newest = found
+    assert newest > 2
+    state = artifacts.load_checkpoint(newest).state
+    for name, weight in engines[newest % 3].tensors("weight"):
+        assert torch.equal(state["weight"][name], weight)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,8 @@ import pytest
 
 from orchestration import sweep
 from orchestration.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
-from orchestration.only_driver import SecondDriverError, refuse_second, steps_back
+from orchestration.lease import lease_above, take_lease
+from orchestration.only_driver import SecondDriverError, refuse_second
 from orchestration.pulse import Pulse, Vitals
 from orchestration.storage import Store
 from orchestration.termination import termination
@@ -74,30 +76,70 @@ def test_the_command_refuses_with_code_3_and_starts_nothing(
     assert "somebody runs quickstart" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_of_two_that_start_together_one_gives_way_whoever_writes_first(store: Store, first: int) -> None:
-    pulses = sorted((Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(2)), key=lambda p: p.driver)
-    for one in (pulses[first], pulses[1 - first]):
-        one.start()
-    deadline = time.monotonic() + 10
-    while not pulses[1].gave_way_to and time.monotonic() < deadline:
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited for 20 seconds"
         time.sleep(0.02)
-    assert pulses[1].gave_way_to == f"{os.getpid()} on {HERE}"
-    pulses[1].close("gave way")
+
+
+def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) -> None:
+    first, second = (Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(2))
+    first.start()
+    second.start()
+    until(lambda: first.gave_way_to)
+    assert first.gave_way_to == f"{os.getpid()} on {HERE}"
+    first.close("gave way")
     time.sleep(0.1)
     left = read_heartbeat(store, "quickstart")
     assert left is not None
-    assert (left.driver, left.phase) == (pulses[0].driver, "starting")
-    pulses[0].close("all is done")
-    assert pulses[0].gave_way_to == ""
+    assert (left.driver, left.phase) == (second.driver, "starting")
+    second.close("all is done")
+    assert second.gave_way_to == ""
 
 
-def test_a_driver_that_ended_makes_nobody_give_way(store: Store) -> None:
-    assert not steps_back("b", beat(store, driver="a", phase="ended"))
-    assert not steps_back("b", beat(store, driver="b"))
-    assert not steps_back("b", None)
-    assert steps_back("b", beat(store, driver="a"))
-    assert not steps_back("a", beat(store, driver="b"))
+def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: Store) -> None:
+    """As after SIGSTOP, or behind a network that was away: it believes that it runs the sweep."""
+    frozen = Pulse(store, "quickstart", Vitals, beat_seconds=0.02)
+    frozen._lease = take_lease(store, "quickstart", frozen.driver)
+    frozen._once("")
+    assert read_heartbeat(store, "quickstart") is not None
+    other = Pulse(store, "quickstart", Vitals, beat_seconds=0.02)
+    other._lease = take_lease(store, "quickstart", other.driver)
+    other._once("")
+    frozen._once("")
+    frozen._once("")
+    beat_there = read_heartbeat(store, "quickstart")
+    assert beat_there is not None
+    assert beat_there.driver == other.driver
+    assert frozen.gave_way_to
+
+
+def test_each_epoch_is_taken_once_whoever_tries_at_the_same_time(store: Store) -> None:
+    taken: list[int] = []
+
+    def take() -> None:
+        for _ in range(20):
+            lease = take_lease(store, "quickstart", "d")
+            if lease is not None:
+                taken.append(lease.epoch)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(1, max(taken) + 1))
+    assert len(taken) >= 20
+
+
+def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -> None:
+    leases = [take_lease(store, "quickstart", f"d{number}") for number in range(6)]
+    assert take_lease(store, "other", "d") is not None
+    above = [lease_above(store, "quickstart", lease.epoch) for lease in leases[3:] if lease is not None]
+    assert [lease and lease.driver for lease in above] == ["d5", "d5", None]
+    store.write("leases/quickstart/epoch-000000006.json", b"{")
+    assert lease_above(store, "quickstart", 5) is not None  # whoever took it, it is gone
 
 
 def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:

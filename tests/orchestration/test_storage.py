@@ -99,6 +99,15 @@ def test_a_file_name_in_a_manifest_cannot_leave_the_artifact(any_store: Store, t
         pass
 
 
+def test_a_file_is_created_once_whoever_tries(any_store: Store) -> None:
+    assert any_store.create("leases/1", b"first")
+    assert not any_store.create("leases/1", b"second")
+    assert any_store.read("leases/1") == b"first"
+    any_store.remove("leases/1")
+    assert any_store.create("leases/1", b"third")
+    assert any_store.names("leases") == ["1"]
+
+
 def test_removing_what_is_gone_is_no_mistake(any_store: Store) -> None:
     any_store.remove("nothing/here")
     assert any_store.names("nothing") == []
