@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types test-slow hashes clean
+.PHONY: help setup demo test lint types test-slow chaos hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
 	@echo "make test       set up, then lint, type check and run the test suite"
 	@echo "make setup      only set up"
+	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
 	@echo "make lint types test-slow hashes clean"
 
 setup: $(VENV)/.ready
@@ -60,6 +61,12 @@ hashes: $(VENV)/.ready
 	@grep -v '^torch==' constraints.txt | $(BIN)/uv pip compile - --no-deps --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --quiet >> $(VENV)/hashes.txt
 	@mv $(VENV)/hashes.txt hashes.txt
+
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?= 0
+
+chaos: $(VENV)/.test-ready
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache

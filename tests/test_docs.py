@@ -49,6 +49,7 @@ RUN_BY = {
     "make demo": HERE,
     "make test": HERE,
     "make setup": HERE,
+    "make chaos": HERE,
     f"ray job submit --working-dir . -- {SWEEP}": JOB,
     f".venv/bin/{SWEEP}": DIRECT,
     f".venv/bin/{SWEEP} --dry-run": DRY,
@@ -101,7 +102,9 @@ def test_the_tests_named_here_exist(test: str) -> None:
     assert f"def {name}(" in (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "setup", "lint", "types", "test-slow", "hashes", "clean", "help"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "setup", "lint", "types", "test-slow", "chaos", "hashes", "clean", "help"]
+)
 def test_make_knows_its_targets(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
