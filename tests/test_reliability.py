@@ -30,3 +30,20 @@ def test_the_tests_it_names_are_there_and_run_where_it_says(number: int, test: s
     definition = re.search(rf"((?:^@.*\n|^    .*\n|^\)\n)*)^def {name}\(", source, re.MULTILINE)
     assert definition, f"row {number} names {test}"
     assert ("pytest.mark.slow" in definition.group(1)) == bool(slow), f"row {number}: {test}"
+
+
+def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
+    """Intervals are monotonic, and what came first is told by steps, beats and epochs."""
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("dfm_core", "orchestration", "analysis")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"\btime\.time(_ns)?\(|\bdatetime\.(now|utcnow|today)\(|\btime\.time\b", path.read_text())
+    }
+    shown = {
+        "orchestration/only_driver.py",  # how old a beat is, for people
+        "orchestration/pulse.py",  # when a beat was written, for people
+        "orchestration/tracking.py",  # MLflow wants a time for each point; its readers go by step
+    }
+    trusted_only_if_seen_to_go_on = {"orchestration/heartbeat.py"}
+    assert readers == shown | trusted_only_if_seen_to_go_on

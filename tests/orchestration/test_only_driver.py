@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from orchestration import sweep
-from orchestration.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
+from orchestration.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
 from orchestration.lease import lease_above, take_lease
 from orchestration.only_driver import SecondDriverError, refuse_second
 from orchestration.pulse import Pulse, Vitals
@@ -140,6 +140,34 @@ def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -
     assert [lease and lease.driver for lease in above] == ["d5", "d5", None]
     store.write("leases/quickstart/epoch-000000006.json", b"{")
     assert lease_above(store, "quickstart", 5) is not None  # whoever took it, it is gone
+
+
+def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor_beats(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+
+    def jumping() -> float:
+        now[0] -= 3600.0
+        return now[0]
+
+    monkeypatch.setattr("orchestration.pulse.time.time", jumping)
+    pulses = [Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(3)]
+    for pulse in pulses:
+        pulse._lease = take_lease(store, "quickstart", pulse.driver)
+        pulse._once("")
+    for _ in range(3):
+        for pulse in pulses:
+            pulse._once("")
+    assert [bool(pulse.gave_way_to) for pulse in pulses] == [True, True, False]
+    last = read_heartbeat(store, "quickstart")
+    assert last is not None
+    assert (last.driver, last.beat) == (pulses[2].driver, 4)
+
+    def sleep(_seconds: float) -> None:
+        pulses[2]._once("")
+
+    assert find_driver(store, "quickstart", sleep=sleep).state == "running"
 
 
 def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:

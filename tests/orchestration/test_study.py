@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -299,3 +302,26 @@ def test_a_limit_that_is_broken_is_learnt_from(tmp_path: Path, name: str) -> Non
         limited, tmp_path / "held", lambda tau: {"label_accuracy": 0.5 - tau}
     )  # the lower the better, but not below 0.5
     assert sum(tau >= 0.5 for tau in held) > sum(tau >= 0.5 for tau in free)
+
+
+def test_a_database_whose_writer_was_killed_is_there_again_at_once(tmp_path: Path) -> None:
+    study = open_study(tmp_path, search_of("random"))
+    first = study.ask()
+    code = (
+        "import sqlite3, sys, time\n"
+        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "database.execute('BEGIN EXCLUSIVE')\n"
+        "database.execute('DELETE FROM trials')\n"
+        "database.execute('PRAGMA cache_spill = 1')\n"
+        "print('held', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, f"{tmp_path}/search.db"], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        holder.kill()
+    began = time.monotonic()
+    again = open_study(tmp_path, search_of("random"))
+    took = time.monotonic() - began
+    assert [trial.number for trial in again.trials()] == [first.number]
+    assert took < 5, "a lock of the dead was waited for"

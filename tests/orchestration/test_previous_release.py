@@ -1,0 +1,119 @@
+"""What earlier releases left in a store is still read.
+
+`python -m tests.orchestration.test_previous_release FILE.zip` keeps what the release at hand leaves; its weights are
+constants, so that the file is small.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from analysis.plan_file import parse_plan
+from dfm_core.data.catalog import DataShape
+from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
+from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
+from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
+from orchestration.checkpoints import Spent, TrainingArtifacts
+from orchestration.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
+from orchestration.layout import plan_file
+from orchestration.lease import lease_above, take_lease
+from orchestration.published_plans import read_published
+from orchestration.results import TaskResult, read_result, write_result
+from orchestration.storage import Store
+from tests.orchestration.made_up import publish, tiny_plan
+from tests.orchestration.process_group import CONFIG
+
+ASSETS = Path(__file__).parents[1] / "assets"
+RELEASES = sorted(path.stem for path in ASSETS.glob("release-*.zip"))
+STD = (0.6, 0.2)
+STEP, NUM_STEPS = 7, 6
+CURVE = ({"step": 7.0, "loss": 0.5, "skipped_steps": 1.0},)
+
+
+def engine() -> PlainEngine:
+    return PlainEngine(build_model(CONFIG, DataShape(1, 10), STD), CONFIG.training)
+
+
+def state_of(trained: PlainEngine) -> State:
+    """Each kind of tensor filled with a number of its own."""
+    names = [(name, parameter.shape) for name, parameter in trained.model.named_parameters()]
+    return {
+        kind: {name: torch.full(shape, value / 8) for name, shape in names} for value, kind in enumerate(STATE_KINDS, 1)
+    }
+
+
+def leave(store: Store) -> None:
+    """Everything that a later release may be asked to read."""
+    trained, artifacts = engine(), TrainingArtifacts(store, "digest")
+    trained.load(state_of(trained), NUM_STEPS)
+    uploads = CheckpointUploads(artifacts, trained, "attempt", keep=1)
+    uploads.save(CheckpointCard(STEP, CURVE, STD, Spent(3.0, 6.0)))
+    uploads.finish()
+    artifacts.save_snapshot(trained, CONFIG, SnapshotCard(STEP, DataShape(1, 10), STD))
+    artifacts.save_raw_weights(trained, STEP)
+    write_result(store, TaskResult("digest", "train", {"x": 1.0}, 2.0, STEP, CURVE, about={"scale_std": list(STD)}))
+    publish(store, tiny_plan())
+    write_heartbeat(store, "quickstart", Heartbeat("driver", "host", 1, 2, 3.0, "ended", outcome="all is done"))
+    assert take_lease(store, "quickstart", "driver") is not None
+
+
+@pytest.fixture(params=RELEASES)
+def left(request: pytest.FixtureRequest, store: Store) -> Store:
+    with zipfile.ZipFile(ASSETS / f"{request.param}.zip") as archive:
+        archive.extractall(store.root)
+    return store
+
+
+def test_there_is_a_release() -> None:
+    assert RELEASES
+
+
+def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
+    artifacts = TrainingArtifacts(left, "digest")
+    assert artifacts.newest_sound_step(at_most=99) == STEP
+    point = artifacts.load_checkpoint(STEP)
+    assert (point.curve, point.spent, point.num_steps) == (CURVE, Spent(3.0, 6.0), NUM_STEPS)
+    resumed = engine()
+    for kind, tensors in state_of(resumed).items():
+        assert point.state[kind].keys() == tensors.keys()
+        assert all(torch.equal(point.state[kind][name], tensor) for name, tensor in tensors.items())
+    resumed.load(point.state, point.num_steps)
+
+
+def test_its_snapshot_and_raw_weights_are_read(left: Store) -> None:
+    artifacts = TrainingArtifacts(left, "digest")
+    assert artifacts.missing_snapshots([STEP], [STEP]) == []
+    snapshot = load_snapshot(left.path(artifacts.paths.snapshot(STEP)))
+    assert snapshot.config == CONFIG
+    ema = (STATE_KINDS.index("ema") + 1) / 8
+    assert all(bool((parameter == ema).all()) for parameter in snapshot.model.parameters())
+
+
+def test_its_records_plan_and_driver_are_known(left: Store) -> None:
+    record = read_result(left, "digest")
+    assert record is not None
+    assert (record.kind, record.metrics, record.step, record.curve) == ("train", {"x": 1.0}, STEP, CURVE)
+    assert parse_plan(left.read(plan_file("quickstart")).decode()).sweep == "quickstart"
+    assert read_published(left, "quickstart") is not None
+    beat = read_heartbeat(left, "quickstart")
+    assert beat is not None
+    assert beat.outcome == "all is done"
+    assert lease_above(left, "quickstart", 0) is not None
+
+
+def main(archive: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        leave(Store(folder))
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as kept:
+            for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+                kept.write(path, path.relative_to(folder))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
