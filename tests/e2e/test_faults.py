@@ -1,0 +1,68 @@
+"""Faults of trainings on a real Ray: frozen, out of memory, terminated; the table at the end is the undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import FinishedSweep
+from tests.e2e.sweeps import ONLY_DFM, descendants, numbers, published_steps, run, started, wait_until
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_told_to_end_stops_at_a_checkpoint_and_goes_on_to_the_same_table(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with started(with_reference, log, ONLY_DFM, "workers.checkpoint_every=1", "workers.keep_checkpoints=99") as driver:
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        children = descendants(driver.pid)
+        driver.send_signal(signal.SIGTERM)
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=120)
+        assert driver.returncode == 143, log.read_text()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "its processes to end", 60)
+    assert "Traceback" not in log.read_text()
+    reached = max(published_steps(with_reference))
+    assert f"train dfm, seed=0: stopped at step {reached}" in log.read_text()
+    assert run(with_reference, ONLY_DFM).returncode == 0
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["1:17:hang", "1:17:freeze", "0:17:kill", "1:17:slow", "1:17:error"])
+def test_a_fault_of_a_worker_changes_no_number(
+    undisturbed: FinishedSweep,
+    with_reference: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    monkeypatch.setenv("DFM_FAULT", fault)
+    log = tmp_path / "log"
+    with started(with_reference, log, ONLY_DFM, "workers.hung_after_seconds=5") as driver:
+        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
+        assert driver.returncode == 0, log.read_text()
+    assert [path.name for path in with_reference.glob("faults/*.json")] == [f"{fault.replace(':', '-')}.json"]
+    assert ("starting again" in log.read_text()) == (fault.split(":")[2] not in ("slow", "kill", "freeze"))
+    if fault.endswith(("hang", "freeze")):  # those that could say where they were
+        where = "".join(path.read_text() for path in with_reference.glob("faults/*/*.txt"))
+        assert "in train\n" in where
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+@pytest.mark.slow
+def test_batches_that_are_never_a_number_fail_their_trial_and_leave_its_checkpoints(
+    with_reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFM_FAULT", "1:23:nans")
+    done = run(with_reference, ONLY_DFM)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED: nan: NotFiniteError: gradients are not finite at step 32, the 10. in a row" in done.stdout
+    assert "evaluate DFM @ 20: done" in done.stdout  # its snapshot was made before
+    (manifest,) = list(with_reference.glob("checkpoints/*/step-000000030/manifest.json"))
+    assert json.loads(manifest.read_text())["about"]["num_steps"] == 22
+    monkeypatch.delenv("DFM_FAULT")
+    assert run(with_reference, ONLY_DFM).returncode == 0
