@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -59,42 +60,46 @@ class Capacity:
 
 @contextmanager
 def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
-    """A connection to Ray for the length of a `with` block.
+    """A connection to Ray for the length of a `with` block, see `connection`.
 
-    In a submitted job: the job's cluster. With RAY_ADDRESS set: that cluster. Otherwise a cluster on this machine,
-    which listens on loopback alone and ends with the block.
-
-    Raises: UserError if the cluster cannot be reached, is too small for one training, or takes calls without a token
-    and `workers.insecure_no_auth` does not ask for that.
+    Raises: UserError as `connection`, and if the cluster is too small for one training.
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a report is taken, a death seen
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")  # a notice may come a few seconds before the end
     # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
-    try:
-        _connect(insecure=workers.insecure_no_auth)
+    with connection(insecure=workers.insecure_no_auth):
         resources = ray.cluster_resources()
         capacity = Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), len(ray.nodes()))
         _check_capacity(capacity, workers)
         yield capacity
+
+
+@contextmanager
+def connection(*, insecure: bool) -> Iterator[str]:
+    """In a submitted job: the job's cluster. With RAY_ADDRESS set: that cluster. Otherwise a cluster on this machine,
+    which listens on loopback alone and ends with the block.
+
+    Yields: host:port of the dashboard, which has the jobs API; "" if there is none.
+    Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    try:
+        if JOB_VARIABLE in os.environ:
+            context = ray.init(**_QUIET)
+        elif address and address != "local":
+            context = _join(address, insecure=insecure)
+        else:
+            context = _start_here(insecure=insecure)
+        if not insecure and not address.startswith(CLIENT_SCHEME):
+            refuse_open_cluster(ray.get_runtime_context().gcs_address)
+        yield str(context.dashboard_url or "")
     finally:
         ray.shutdown()
 
 
-def _connect(*, insecure: bool) -> None:
-    address = os.environ.get("RAY_ADDRESS", "")
-    if JOB_VARIABLE in os.environ:
-        ray.init(**_QUIET)
-    elif address and address != "local":
-        _join(address, insecure=insecure)
-    else:
-        _start_here(insecure=insecure)
-    if not insecure and not address.startswith(CLIENT_SCHEME):
-        refuse_open_cluster(ray.get_runtime_context().gcs_address)
-
-
-def _join(address: str, *, insecure: bool) -> None:
+def _join(address: str, *, insecure: bool) -> Any:
     if not insecure:
         if ":" in address:  # before our files and our token go there
             refuse_open_cluster(address)
@@ -102,18 +107,18 @@ def _join(address: str, *, insecure: bool) -> None:
         if ":" in address:
             refuse_wrong_token(address)
     try:
-        ray.init(runtime_env={"working_dir": str(ROOT)}, **_QUIET)
+        return ray.init(runtime_env={"working_dir": str(ROOT)}, **_QUIET)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {address}: {reason}") from None
 
 
-def _start_here(*, insecure: bool) -> None:
+def _start_here(*, insecure: bool) -> Any:
     use_no_tokens() if insecure else use_tokens(may_make_one=True)
     # Ray listens on every interface, whatever address it is given, unless it takes this for a laptop.
     os.environ[LOOPBACK_VARIABLE] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-    ray.init(
+    return ray.init(
         address="local",
         num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
         dashboard_host="127.0.0.1",

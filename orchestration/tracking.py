@@ -87,6 +87,21 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+def ask_server(uri: str) -> float | None:
+    """Seconds that a server or database takes for an answer; None for a database file that is not there yet.
+
+    Raises: UserError if it cannot be used.
+    """
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None
+    begin = time.monotonic()
+    try:
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # noqa: BLE001  any failure means that tracking cannot be used
+        raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason_of(error)})") from None
+    return time.monotonic() - begin
+
+
 def _artifact_location(uri: str, store: Store) -> str | None:
     """Where artifacts go that no server takes: under a local root, else beside the database file, not into whatever the
     working directory is.
