@@ -43,6 +43,7 @@ BUDGET = (
     "tests/orchestration/test_sweep_command.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
 )
 SEARCH = "tests/e2e/test_search.py::test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials"
+DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -81,6 +82,7 @@ RUN_BY = {
     "python -m orchestration.auth_token": HEAD,
     "DFM_STORAGE_ROOT=s3://bucket/dfm ray start --head": HEAD,
     "export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265": HEAD,
+    "python -m orchestration.doctor --storage s3://bucket/dfm": DOCTOR,
     f"{SWEEP} workers.use_gpu=true workers.gpus_per_evaluator=0.5": GPU,
 }
 """Documented command -> the test that runs it, or its program on smaller input."""

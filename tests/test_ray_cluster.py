@@ -1,18 +1,86 @@
-"""ray_cluster.yaml is what `ray up` takes."""
+"""ray_cluster.yaml is what `ray up` takes, and what docs/clusters.md shows for other clusters has its form."""
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.symmetric_run import symmetric_run
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "clusters.md").read_text()
 
 
-def test_the_cluster_file_fits_rays_own_schema() -> None:
-    config = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())
+@pytest.fixture
+def config() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())
+    return loaded
+
+
+def fenced(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def assert_shell(script: str) -> None:
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{script}\n{done.stderr}"
+
+
+def test_the_cluster_file_fits_rays_own_schema(config: dict[str, Any]) -> None:
     validate_config(prepare_config(config))
-    for start in ("head_start_ray_commands", "worker_start_ray_commands"):
-        assert any("source ~/.dfm_environment" in command for command in config[start])
+
+
+def test_gpu_workers_come_with_demand_alone(config: dict[str, Any]) -> None:
+    worker, head = config["available_node_types"]["gpu_worker"], config["available_node_types"]["head"]
+    assert worker["min_workers"] == 0
+    assert 0 < worker["max_workers"] <= config["max_workers"]
+    assert worker["resources"]["GPU"] > 0
+    assert "GPU" not in head["resources"]
+    assert worker["node_config"]["ImageId"] == head["node_config"]["ImageId"]
+
+
+def test_every_node_has_the_token_for_its_owner_alone_and_starts_ray_with_it(config: dict[str, Any]) -> None:
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"][0]
     assert any("RAY_AUTH_MODE=token" in command for command in config["setup_commands"])
+    for kind in ("head_start_ray_commands", "worker_start_ray_commands"):
+        assert all(command.startswith("source ~/.dfm_environment && ") for command in config[kind])
+    (start,) = [command for command in config["head_start_ray_commands"] if "ray start" in command]
+    assert "--dashboard-host=127.0.0.1" in start
+
+
+def test_what_is_copied_is_there_and_every_command_is_one_for_the_shell(config: dict[str, Any]) -> None:
+    for source in config["file_mounts"].values():
+        assert source.startswith("~") or (ROOT / source).is_file()
+    for kind in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+        for command in config[kind]:
+            assert_shell(command)
+    (install,) = [command for command in config["setup_commands"] if "--constraint" in command]
+    assert "--no-require-hashes --constraint hashes.txt --constraint constraints.txt" in install
+
+
+def test_the_kubernetes_cluster_asks_for_tokens_and_has_our_ray() -> None:
+    (text,) = fenced("yaml")
+    spec = yaml.safe_load(text)["spec"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert f"\nray=={spec['rayVersion']}\n" in (ROOT / "constraints.txt").read_text()
+    (worker,) = spec["workerGroupSpecs"]
+    assert (worker["minReplicas"], worker["maxReplicas"]) == (0, 4)
+    containers = [group["template"]["spec"]["containers"] for group in (spec["headGroupSpec"], worker)]
+    for (container,) in containers:
+        assert {entry["name"] for entry in container["env"]} == {"DFM_STORAGE_ROOT", "MLFLOW_TRACKING_URI"}
+
+
+def test_the_scripts_are_ones_for_the_shell_and_ray_knows_their_options() -> None:
+    kubernetes, slurm = fenced("bash")
+    assert_shell(kubernetes)
+    assert_shell(slurm)
+    given = set(re.findall(r"--[a-z-]+", slurm.partition("symmetric-run")[2].partition(" -- ")[0]))
+    known = {option for parameter in symmetric_run.params for option in parameter.opts}
+    assert given - {"--disable-usage-stats"} <= known  # which is `ray start`'s
+    assert "RAY_AUTH_MODE=token" in slurm
