@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ipaddress
 import os
 import subprocess
 import sys
@@ -9,10 +11,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from orchestration import authentication, cluster
 from orchestration.authentication import is_refused, refuse_open_cluster, refuse_wrong_token, use_tokens
@@ -42,9 +49,9 @@ class ControlService(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def control_service(*, is_open: bool) -> Iterator[str]:
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[ControlService(is_open=is_open)])
-    port = server.add_insecure_port("127.0.0.1:0")
+def control_service(*, is_open: bool, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+    server, any_port = grpc.server(ThreadPoolExecutor(1), handlers=[ControlService(is_open=is_open)]), "127.0.0.1:0"
+    port = server.add_secure_port(any_port, credentials) if credentials else server.add_insecure_port(any_port)
     server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -98,6 +105,54 @@ def test_nothing_is_sent_to_an_open_cluster(own_token: Path, monkeypatch: pytest
         monkeypatch.setattr(cluster.ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("was joined")))
         with pytest.raises(UserError, match="was joined"), cluster.cluster(WorkersConfig(insecure_no_auth=True)):
             pass
+
+
+def test_a_job_on_an_open_cluster_ends_before_it_computes(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.setattr(cluster.ray, "init", lambda **_: SimpleNamespace(dashboard_url="127.0.0.1:8265"))
+    own_token.write_text(TOKEN)
+    for is_open in (True, False):
+        with control_service(is_open=is_open) as address:
+            context = SimpleNamespace(gcs_address=address)
+            monkeypatch.setattr(cluster.ray, "get_runtime_context", lambda context=context: context)
+            if is_open:
+                with pytest.raises(UserError, match="without a token"), cluster.connection(insecure=False):
+                    pass
+            with cluster.connection(insecure=is_open) as dashboard:
+                assert dashboard == "127.0.0.1:8265"
+
+
+def test_a_cluster_behind_tls_is_asked_through_tls(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate alone does not let anybody in: the jobs API asks for none."""
+    certificate, key = self_signed()
+    for name, content in (("SERVER_CERT", certificate), ("SERVER_KEY", key), ("CA_CERT", certificate)):
+        path = own_token.parent / name
+        path.write_bytes(content)
+        monkeypatch.setenv(f"RAY_TLS_{name}", str(path))
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    credentials = grpc.ssl_server_credentials([(key, certificate)], certificate, require_client_auth=True)
+    for is_open in (True, False):
+        with control_service(is_open=is_open, credentials=credentials) as address:
+            assert is_refused(address) is not is_open
+            assert not is_refused(address, TOKEN)
+
+
+def self_signed() -> tuple[bytes, bytes]:
+    """A certificate of 127.0.0.1 that signs itself, and its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return certificate.public_bytes(pem), key.private_bytes(pem, *plain)
 
 
 def test_a_mode_without_authentication_has_to_be_asked_for(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
