@@ -4,7 +4,7 @@ runs that ended and were read before nothing again."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,10 +17,11 @@ from analysis.changes import RefusedError
 from analysis.code_versions import versions_note
 from analysis.kept import Kept
 from analysis.known import KnownRuns
+from analysis.picture_files import picture_names, pictures_in
 from analysis.plan_types import PlanFile, TaskKind
 from analysis.points import Points
 from analysis.reading_cache import ReadingCache, cache_folder
-from analysis.records import IMAGES, MEASURING, Record, as_png, is_loss
+from analysis.records import MEASURING, Record, is_loss
 from analysis.run_choice import (
     candidates,
     curve_notes,
@@ -175,10 +176,11 @@ def _believed(plan: PlanFile, known: KnownRuns, found: dict[str, list[Run]]) -> 
     """The run that speaks for each digest with its files, and notes; a run that did something else speaks for none."""
     kinds, believed = plan.kinds, _Believed()
     notes: dict[str, list[str]] = {digest: [] for digest in found}
-    left = dict(found)
+    left, pictures = dict(found), picture_names(plan)
     while left:
         first = {digest: runs[0] for digest, runs in left.items()}
-        files = {run.run_id: files for run, files in known.files([(r, _wanted(kinds[d])) for d, r in first.items()])}
+        wanted = [(run, _wanted(kinds[digest], pictures.get(digest, ()))) for digest, run in first.items()]
+        files = {run.run_id: files for run, files in known.files(wanted)}
         again: dict[str, list[Run]] = {}
         for digest, run in first.items():
             did = json_object(files[run.run_id].get(_TASK, b""))
@@ -193,9 +195,8 @@ def _believed(plan: PlanFile, known: KnownRuns, found: dict[str, list[Run]]) -> 
     return dict(sorted(believed.items())), notes
 
 
-def _wanted(kind: TaskKind) -> frozenset[str]:
-    optional = (IMAGES[kind],) if kind in IMAGES else ()
-    return frozenset({_PROVENANCE, _TASK, *optional, *((_ABOUT,) if kind in MEASURING else ())})
+def _wanted(kind: TaskKind, pictures: Sequence[str]) -> frozenset[str]:
+    return frozenset({_PROVENANCE, _TASK, *pictures, *((_ABOUT,) if kind in MEASURING else ())})
 
 
 def _record(
@@ -206,12 +207,14 @@ def _record(
     notes: tuple[str, ...],
     experiment_id: str,
 ) -> Record:
-    image = next((files[name] for name in IMAGES.values() if name in files), None)
+    pictures = pictures_in(plan.kinds[run.digest], files)
     return Record(
         status=status_of(run),
         metrics={key.removeprefix(_COST_PREFIX): value for key, value in sorted(run.metrics.items())},
         curves=dict(sorted(curves.items())),
-        image=as_png(image),
+        image=pictures.image,
+        strips=pictures.strips,
+        moving=pictures.moving,
         about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),
         provenance=_parsed(files.get(_PROVENANCE, b"{}")),
         failure=run.tags.get(_FAILURE_TAG) or None,

@@ -17,9 +17,10 @@ from fsspec.core import url_to_fs
 
 from analysis.about import About, json_object, parse_about
 from analysis.errors import UserError
+from analysis.picture_files import picture_names, pictures_in
 from analysis.plan_types import PlanFile
 from analysis.points import Points
-from analysis.records import IMAGES, MEASURING, Record, as_png, is_loss
+from analysis.records import MEASURING, Record, is_loss
 from analysis.run_choice import curve_notes
 
 _FILES_AT_ONCE = 16
@@ -42,10 +43,13 @@ def read_record_files(plan: PlanFile, storage: StorageRoot) -> dict[str, Record]
     """
     paths = {f"results/{digest}/result.json": digest for digest in plan.kinds}
     documents = {paths[path]: data for path, data in _read(storage, list(paths)).items()}
-    images = {f"results/{digest}/{name}": digest for digest in documents if (name := IMAGES.get(plan.kinds[digest]))}
-    pictures = {images[path]: data for path, data in _read(storage, list(images)).items()}
+    names = {digest: found for digest, found in picture_names(plan).items() if digest in documents}
+    files = _read(storage, [f"results/{digest}/{name}" for digest, found in names.items() for name in found])
+    pictures: dict[str, dict[str, bytes]] = {digest: {} for digest in documents}
+    for digest, found in names.items():
+        pictures[digest] = {name: files[path] for name in found if (path := f"results/{digest}/{name}") in files}
     return {
-        digest: _record(plan, digest, data, pictures.get(digest), f"results/{digest}/result.json")
+        digest: _record(plan, digest, data, pictures[digest], f"results/{digest}/result.json")
         for digest, data in documents.items()
     }
 
@@ -71,7 +75,7 @@ def _content(filesystem: AbstractFileSystem, path: str) -> bytes | None:
         return None
 
 
-def _record(plan: PlanFile, digest: str, data: bytes, image: bytes | None, path: str) -> Record:
+def _record(plan: PlanFile, digest: str, data: bytes, files: Mapping[str, bytes], path: str) -> Record:
     kind = plan.kinds[digest]
     try:
         found = _document(data, digest, kind)
@@ -84,11 +88,14 @@ def _record(plan: PlanFile, digest: str, data: bytes, image: bytes | None, path:
         return Record("missing", notes=(f"{path} is no record of this task ({reason}); it is left out",))
     until = plan.trainings[digest].until_step if kind == "train" else 0
     short = (f"the record ends at step {step:,} of {until:,}",) if step < until else ()
+    pictures = pictures_in(kind, files)
     return Record(
         status="missing" if short else "done",
         metrics=dict(sorted({**metrics, "seconds": seconds}.items())),
         curves=curves,
-        image=as_png(image),
+        image=pictures.image,
+        strips=pictures.strips,
+        moving=pictures.moving,
         about=parse_about(about) if kind in MEASURING else About(),
         path=path,
         notes=(*short, *curve_notes(curves)),

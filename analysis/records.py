@@ -9,11 +9,8 @@ from typing import Any, Literal
 from analysis.about import About
 from analysis.plan_types import PlanFile, TaskKind
 
-IMAGES: Mapping[TaskKind, str] = {"evaluate": "samples.png", "reference": "real.png"}
-"""The picture that a task of a kind leaves."""
 MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
 """Tasks that say how they measured."""
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Status = Literal["done", "running", "failed", "missing"]
 Curve = Sequence[tuple[int, float]]
 """(step, value) of the newest attempt at each step, by step; `points.Points` where it was read."""
@@ -30,6 +27,10 @@ class Record:
     """Histories of the losses (`loss`, `loss_...`), trainings only."""
     image: bytes | None = None
     """PNG of the sample grid, or of real images."""
+    strips: bytes | None = None
+    """Of videos: PNG with the frames of some in rows; of last evaluations and real videos."""
+    moving: bytes | None = None
+    """Of videos: the grid as an animated GIF; of the same."""
     about: About = field(default_factory=About)
     """What the evaluator says of the metrics, evaluations and floors only."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -56,11 +57,6 @@ MISSING = Record("missing")
 def is_loss(key: str) -> bool:
     """Whether a metric of a training is a loss, whose history is read."""
     return key == "loss" or key.startswith("loss_")
-
-
-def as_png(image: bytes | None) -> bytes | None:
-    """A picture; None if it is none."""
-    return image if image is not None and image.startswith(_PNG_SIGNATURE) else None
 
 
 def read_records(plan: PlanFile) -> dict[str, Record]:

@@ -125,5 +125,6 @@ def render_report(
     files |= figure_files(galleries)
     files[DRAWINGS] = drawings_file(drawing_ids(galleries))
     files |= {grid.path: grid.image for grid in grids}
+    files |= {grid.moving_path: grid.moving for grid in grids if grid.moving is not None}
     page = render_page(evidence, tables, comparison, galleries, grids, notes, alarm)
     return {**files, _PAGE: page.encode()}

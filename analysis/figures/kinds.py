@@ -15,6 +15,7 @@ from analysis.figures.qualitative import collect_qualitative
 from analysis.figures.reach import collect_reach
 from analysis.figures.search import collect_search
 from analysis.figures.spectrum import collect_spectra
+from analysis.figures.strips import collect_strips
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ FIGURES: Mapping[str, FigureKind] = {
         "the same noise.",
         collect_qualitative,
         "No sample grid has been logged yet.",
+    ),
+    "videos": FigureKind(
+        "Videos",
+        "Frames of a clip in a row; all rows have the same class and the same random draw. Whole grids in motion are "
+        "GIFs beside this page, in samples/.",
+        collect_strips,
     ),
 }
 """By the id of the section."""

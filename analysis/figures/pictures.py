@@ -45,6 +45,15 @@ def cut_grid(png: bytes, resolution: int | None = None) -> Pictures | None:
     return cells if len(cells.pixels) else None
 
 
+def grid_text(png: bytes) -> str | None:
+    """What a grid says of itself; None if it says nothing, or is no picture."""
+    try:
+        text = getattr(Image.open(io.BytesIO(png)), "text", {}).get(_KEY)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return None if text is None else str(text)
+
+
 @dataclass(frozen=True)
 class _Layout:
     columns: int
@@ -53,6 +62,8 @@ class _Layout:
     width: int
     factor: int
     labels: tuple[str, ...]
+    strips: bool = False
+    """Whether a label is of a row."""
 
 
 def _layout(text: str | None, width: int, height: int, resolution: int | None) -> _Layout:
@@ -62,7 +73,13 @@ def _layout(text: str | None, width: int, height: int, resolution: int | None) -
         rows, columns = said["side"]
         labels = tuple(map(str, said["labels"]))
         layout = _Layout(
-            int(said["columns"]), int(said["caption"]), int(rows), int(columns), int(said["factor"]), labels
+            int(said["columns"]),
+            int(said["caption"]),
+            int(rows),
+            int(columns),
+            int(said["factor"]),
+            labels,
+            "frames" in said,
         )
         if min(layout.columns, layout.height, layout.width, layout.factor) < 1 or layout.caption < 0:
             raise ValueError("sizes of a grid are positive")
@@ -75,7 +92,7 @@ def _layout(text: str | None, width: int, height: int, resolution: int | None) -
 
 
 def _cells(canvas: np.ndarray, layout: _Layout) -> Pictures:
-    """All cells that lie in the picture; with labels as many as there are labels."""
+    """All cells that lie in the picture; with labels as many as there are labels, of strips that many rows."""
     height, width = layout.height * layout.factor, layout.width * layout.factor
     rows = canvas.shape[0] // (height + layout.caption)
     columns = min(layout.columns, canvas.shape[1] // width)
@@ -85,6 +102,7 @@ def _cells(canvas: np.ndarray, layout: _Layout) -> Pictures:
         for top in range(0, rows * (height + layout.caption), height + layout.caption)
         for left in range(0, columns * width, width)
     ]
-    count = len(layout.labels) if layout.labels else len(cells)
+    each = layout.columns if layout.strips else 1
+    count = len(layout.labels) * each if layout.labels else len(cells)
     pixels = np.stack(cells[:count]) if cells[:count] else np.zeros((0, 1, 1, 3), np.uint8)
     return Pictures(pixels, (*layout.labels, *[""] * len(cells))[: len(pixels)])

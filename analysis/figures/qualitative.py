@@ -96,14 +96,14 @@ def _chart(
     rows = {row: pictures.pixels[:columns] for row, pictures in same.items()}
     if real is not None and real.pixels.shape[1:] == shape and len(real.pixels) >= columns:
         rows["real images"] = real.pixels[:columns]
-    panel = ImagePanel(tuple(rows), first.labels[:columns], _shrunk(np.stack(list(rows.values()))))
+    panel = ImagePanel(tuple(rows), first.labels[:columns], shown_smaller(np.stack(list(rows.values()))))
     classes = ", ".join(dict.fromkeys(filter(None, first.labels[:columns])))
     of = f" Classes: {classes}." if classes else ""
     text = f"{about}: {', '.join(rows)}.{of} {_FIXED}{more}"
     return Chart(name, title, text, (panel,), note=more.strip(), columns=1)
 
 
-def _shrunk(pixels: np.ndarray) -> np.ndarray:
+def shown_smaller(pixels: np.ndarray) -> np.ndarray:
     """Pictures, [R, N, H, W, 3] uint8, with sides of at most 128, by a whole factor; what is left of it is cut off."""
     rows, columns, height, width, _ = pixels.shape
     factor = -(-max(height, width) // _MOST_SIDE)

@@ -1,30 +1,106 @@
-"""Videos as strips: the frames of a clip in a row, one clip below the other (Figures 13-15)."""
+"""Videos as strips: the frames of a clip in a row, the rows of a part below each other (Figures 13-15)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.figures.chart import Chart, ImagePanel
+from analysis.figures.chart import Chart, Group, ImagePanel, slug
+from analysis.figures.evidence import Evidence
+from analysis.figures.pictures import cut_grid, grid_text
+from analysis.figures.qualitative import shown_smaller
+from analysis.plan_types import Part
 
-MOST_FRAMES = 10
+_CLIPS = 3
+_MOST_ROWS = 8
 
 
-def video_strips(name: str, title: str, clips: np.ndarray, labels: Sequence[str]) -> Chart:
-    """Evenly spaced frames of clips, the first and the last among them.
+@dataclass(frozen=True)
+class Strips:
+    """Some frames of the first clips of an evaluation, or of real clips."""
 
-    Args: name: of the file. clips: [N, C, T, H, W] uint8, C 1 or 3. labels: what each clip is, [N].
-    Raises: ValueError if the array or the number of labels is another.
+    pixels: np.ndarray
+    """[clips, frames, H, W, 3] uint8."""
+    labels: tuple[str, ...]
+    """The class of each clip."""
+    frames: tuple[int, ...]
+    """Their numbers, from 0."""
+    num_frames: int
+    """Of a clip."""
+
+
+def cut_strips(png: bytes) -> Strips | None:
+    """The strips in a picture whose text `dfm.grid` says `frames`, one for each column, `num_frames`, and `labels`, one
+    for each row; None if it is another.
     """
-    if clips.ndim != 5 or clips.dtype != np.uint8 or clips.shape[1] not in (1, 3) or not clips.size:
-        raise ValueError(f"clips are uint8 [N, 1 or 3, T, H, W], not {clips.dtype} {list(clips.shape)}")
-    if len(labels) != len(clips):
-        raise ValueError(f"{len(labels)} labels for {len(clips)} clips")
-    num_frames = clips.shape[2]
-    chosen = np.unique(np.linspace(0, num_frames - 1, min(num_frames, MOST_FRAMES)).round().astype(int))
-    frames = np.moveaxis(clips[:, :, chosen], 1, -1)  # [N, T, H, W, C]
-    pixels = np.broadcast_to(frames, (*frames.shape[:-1], 3))
-    columns = tuple(f"frame {index}" for index in chosen)
-    about = f"Frames {', '.join(map(str, chosen))} of {num_frames}, of {len(clips)} clips: {', '.join(labels)}."
-    return Chart(name, title, about, (ImagePanel(tuple(labels), columns, pixels),), columns=1)
+    try:
+        said = json.loads(grid_text(png) or "")
+        frames, num_frames = tuple(map(int, said["frames"])), int(said["num_frames"])
+        labels = tuple(map(str, said["labels"]))
+        cut = cut_grid(png)
+        if cut is None or len(frames) != said["columns"] or not labels:
+            return None
+        size = len(labels), len(frames), *cut.pixels.shape[1:]
+        return Strips(cut.pixels[: len(labels) * len(frames)].reshape(size), labels, frames, num_frames)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def collect_strips(evidence: Evidence) -> tuple[Group, ...]:
+    """For each part whose samples are videos a chart for each of the first clips, a line for each row."""
+    groups = []
+    for number, part in enumerate(evidence.plan.parts, 1):
+        charts = _charts(evidence, part, number)
+        if charts:
+            groups.append(Group(part.title, charts))
+    return tuple(groups)
+
+
+def _charts(evidence: Evidence, part: Part, number: int) -> tuple[Chart, ...]:
+    """Rows whose clips are of one draw and size: of many an even choice, of a search the best."""
+    trials = [trial for row in part.rows for trial in evidence.plan.trials_of(part.name, row)[:1]]
+    size = 1 if part.search else -(-len(trials) // _MOST_ROWS) or 1
+    found: dict[str, Strips] = {}
+    kind: tuple[object, ...] | None = None
+    for trial in trials[::size][:_MOST_ROWS]:
+        _, digest = trial.evaluations[-1]
+        data = evidence.record(digest).strips
+        strips = None if data is None else cut_strips(data)
+        if strips is None:
+            continue
+        own = (evidence.plan.evaluations[digest].noise, strips.pixels.shape, strips.frames, strips.labels)
+        kind = kind or own
+        if own == kind:
+            found[trial.row] = strips
+    left_out = len(trials) - len(found)
+    note = f"{left_out} of {len(trials)} rows are not shown." if left_out else ""
+    clips = len(next(iter(found.values())).labels) if found else 0
+    name = f"videos-{number}-{slug(part.name)}"
+    return tuple(_chart(f"{name}-{clip}", clip, found, _real(evidence), note) for clip in range(min(_CLIPS, clips)))
+
+
+def _real(evidence: Evidence) -> Strips | None:
+    """The first real clips, if the sweep has one set of them."""
+    pictures = {data for digest in evidence.plan.references if (data := evidence.record(digest).strips) is not None}
+    return cut_strips(pictures.pop()) if len(pictures) == 1 else None
+
+
+def _chart(name: str, clip: int, found: dict[str, Strips], real: Strips | None, note: str) -> Chart:
+    first = next(iter(found.values()))
+    label = first.labels[clip]
+    lines = {row: strips.pixels[clip] for row, strips in found.items()}
+    same = [index for index, other in enumerate(real.labels) if other == label] if real else []
+    if real and same and (real.frames, real.pixels.shape[2:]) == (first.frames, first.pixels.shape[2:]):
+        lines["a real clip"] = real.pixels[same[0]]
+    columns = tuple(f"frame {frame}" for frame in first.frames)
+    panel = ImagePanel(tuple(lines), columns, shown_smaller(np.stack(list(lines.values()))))
+    title = f"Clip {clip}: {label}" if label else f"Clip {clip}"
+    about = f"{title}. Frames {_listed(first.frames)} of {first.num_frames} of the same draw: {', '.join(lines)}."
+    return Chart(name, title, f"{about} {note}".strip(), (panel,), note=note, columns=1)
+
+
+def _listed(frames: Sequence[int]) -> str:
+    return ", ".join(map(str, frames))

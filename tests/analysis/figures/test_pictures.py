@@ -1,4 +1,4 @@
-"""Pictures out of grids, beside each other, and as strips."""
+"""Pictures out of grids, and beside each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from analysis.figures.chart import Chart, ImagePanel
 from analysis.figures.evidence import Evidence
 from analysis.figures.pictures import cut_grid
 from analysis.figures.qualitative import collect_qualitative
-from analysis.figures.strips import video_strips
 from analysis.plan_file import parse_plan
 from analysis.records import Record
 from orchestration.grids import grid_png, image_grid
@@ -131,29 +130,3 @@ def test_large_pictures_are_shown_smaller_by_block_means() -> None:
     (chart,) = chart_of(records)
     assert panel_of(chart).pixels.shape == (1, 8, 128, 128, 3)
     assert set(np.unique(panel_of(chart).pixels)) == {100}
-
-
-def test_a_strip_has_the_first_and_the_last_frame_of_every_clip() -> None:
-    clips = np.zeros((2, 1, 25, 4, 4), np.uint8)
-    clips += np.arange(25, dtype=np.uint8)[None, None, :, None, None]
-    panel = panel_of(video_strips("strip", "Clips", clips, ["a", "b"]))
-    assert panel.pixels.shape == (2, 10, 4, 4, 3)
-    assert panel.pixels[1, :, 0, 0, 2].tolist() == [0, 3, 5, 8, 11, 13, 16, 19, 21, 24]
-    assert panel.columns[1] == "frame 3"
-    short = panel_of(video_strips("strip", "Clips", clips[:, :, :3], ["a", "b"]))
-    assert short.pixels.shape[1] == 3
-
-
-@pytest.mark.parametrize(
-    ("clips", "labels"),
-    [
-        (np.zeros((2, 3, 5, 4, 4)), ["a", "b"]),
-        (np.zeros((2, 3, 4, 4), np.uint8), ["a", "b"]),
-        (np.zeros((2, 2, 5, 4, 4), np.uint8), ["a", "b"]),
-        (np.zeros((0, 3, 5, 4, 4), np.uint8), []),
-        (np.zeros((2, 3, 5, 4, 4), np.uint8), ["a"]),
-    ],
-)
-def test_arrays_that_are_no_clips_are_refused(clips: np.ndarray, labels: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"clips"):
-        video_strips("strip", "Clips", clips, labels)
