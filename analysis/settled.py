@@ -12,7 +12,8 @@ from analysis.kept import Kept
 from analysis.reading_cache import Item
 from analysis.runs import Run
 
-_NAME = "run"
+_NAME, _UNSETTLED = "run", b""
+"""Of a run that was settled, and is no more, nothing may come back."""
 
 
 def runs_of_server(server: Asked, experiment_id: str, kept: Kept) -> list[Run] | None:
@@ -20,7 +21,8 @@ def runs_of_server(server: Asked, experiment_id: str, kept: Kept) -> list[Run] |
 
     Returns: None if all must be asked for: none is kept, or what is kept cannot be right.
     """
-    items = sorted(kept.of_name(_NAME), key=lambda item: (int(item.state), item.run))
+    items = [item for item in kept.of_name(_NAME) if item.data != _UNSETTLED]
+    items.sort(key=lambda item: (int(item.state), item.run))
     if not items:
         return None
     before = [_from_item(item) for item in items]
@@ -36,9 +38,12 @@ def keep_runs(kept: Kept, runs: Iterable[Run], *, number: int = 0) -> None:
 
     Args: number: of the reading.
     """
+    held = {item.run for item in kept.of_name(_NAME)}
     for run in runs:
         if is_settled(run):
             kept.add(Item(run.run_id, _NAME, str(number), _to_bytes(run)))
+        elif run.run_id in held:
+            kept.add(Item(run.run_id, _NAME, str(number), _UNSETTLED))
 
 
 def _to_bytes(run: Run) -> bytes:

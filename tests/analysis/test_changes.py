@@ -177,6 +177,18 @@ def replace_digest(database: Database, run_id: str) -> None:
     database.client.set_tag(run_id, "dfm.digest", "another")
 
 
+def test_a_run_that_was_deleted_and_then_for_good_does_not_come_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_CONFIRMED", 0)
+    runs = fill(database)
+    read(make_plan(uri=database.uri))
+    database.client.delete_run(runs[EVALUATE])
+    assert text(read(make_plan(uri=database.uri))) == text(anew(database, monkeypatch))
+    remove_for_good(database, runs[EVALUATE])
+    assert text(read(make_plan(uri=database.uri))) == text(anew(database, monkeypatch))
+
+
 @pytest.mark.parametrize("change", [remove_for_good, replace_digest])
 def test_what_no_question_finds_is_seen_when_its_turn_comes(
     database: Database, monkeypatch: pytest.MonkeyPatch, change: Callable[[Database, str], None]
