@@ -41,10 +41,8 @@ def node_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:
     answering = [report for report in reports if not report.problem]
     yield from _version_rows(answering)
     yield from _gpu_rows(answering)
-    for report in answering:
-        yield _storage_row(report)
-        yield _clock_row(report)
-        yield _disk_row(report)
+    for row_of in (_storage_row, _clock_row, _disk_row):
+        yield from map(row_of, answering)
 
 
 def _version_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:

@@ -127,7 +127,7 @@ def test_a_crash_prints_no_secret(tmp_path: Path) -> None:
     assert "open-sesame" not in output
 
 
-@pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py"])
+@pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py"])
 def test_every_program_guards_its_output(program: str) -> None:
     _, main, last = (ROOT / "orchestration" / program).read_text().partition('if __name__ == "__main__":')
     assert main
