@@ -175,7 +175,8 @@ class Store:
 
     def publish(self, directory: str, entries: Sequence[FileEntry], about: Mapping[str, Any] | None = None) -> None:
         """Makes an artifact visible: its files are in place, the manifest is written last."""
-        document = {"files": [vars(entry) for entry in entries], "about": dict(about or {})}
+        document: dict[str, Any] = {"files": [vars(entry) for entry in entries], "about": dict(about or {})}
+        document["sha256"] = _digest_of(document)
         self.write(f"{directory}/{MANIFEST}", json.dumps(document, indent=1, sort_keys=True).encode())
 
     def remove_artifact(self, directory: str) -> None:
@@ -187,8 +188,11 @@ class Store:
         """An artifact's manifest, or None if it is not published or its manifest cannot be read."""
         try:
             document = json.loads(self.read(f"{directory}/{MANIFEST}"))
+            expected = document.pop("sha256", None)  # release 0.1.0 wrote none
+            if expected not in (None, _digest_of(document)):
+                return None
             entries = [FileEntry(**entry) for entry in document["files"]]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return {"files": entries, "about": document.get("about", {})}
 
@@ -217,3 +221,8 @@ class Store:
         if found != FileEntry(name, entry.num_bytes, entry.sha256):
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
         return path
+
+
+def _digest_of(manifest: Mapping[str, Any]) -> str:
+    """Of what a manifest says itself, which no other file vouches for."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -149,3 +149,36 @@ def test_with_room_for_both_another_trial_trains_while_one_is_measured(
     running.run()
     assert trained
     assert set(slots) == {3 + 1}
+
+
+@pytest.mark.parametrize(("error", "num_trained"), [(KeyError("scale_std"), 3), (RuntimeError("gloo"), 4)])
+def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors_do_not(
+    store: Store,
+    trained: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    num_trained: int,
+) -> None:
+    submit = launch.TrainingGroups.submit
+
+    def fail(groups: Any, task: Task) -> Future[None]:
+        submit(groups, task)
+        store.remove(f"results/{task.digest}")
+        ended: Future[None] = Future()
+        ended.set_exception(error)
+        return ended
+
+    monkeypatch.setattr(launch.TrainingGroups, "submit", fail)
+    monkeypatch.setattr(launch, "wind_down", lambda *_: True)
+    rows = ", ".join(f"r{number}: {{training.learning_rate: 0.00{number}}}" for number in range(1, 5))
+    outcome = Outcome({})
+    running = launcher(store, tiny_plan(*SHORT, f"parts={{p: {{rows: {{{rows}}}}}}}"), outcome)
+    running.run()
+    assert len(trained) == num_trained
+    assert sum("an input failed" not in reason for reason in outcome.failed.values()) == num_trained
+    if num_trained == 3:
+        assert outcome.ending is not None
+        assert outcome.ending.exit_code == 1
+        assert "the first 3 trainings failed by the same mistake (KeyError: 'scale_std')" in outcome.ending.reason
+    else:
+        assert outcome.ending is None
