@@ -66,8 +66,9 @@ def test_other_weights_are_another_autoencoder(tmp_path: Path) -> None:
 def test_files_name_no_place_and_a_video_autoencoder_stays_one(tmp_path: Path) -> None:
     own = load_autoencoder("cogvideox", save_cogvideox(tmp_path / "there"))
     write_autoencoder(own, own.network.state_dict(), tmp_path / "here")  # type: ignore[attr-defined, arg-type]
-    assert "there" not in (tmp_path / "here" / CONFIG).read_text()
-    assert set(json.loads((tmp_path / "here" / CONFIG).read_text())) >= {"_class_name", "latent_channels"}
+    settings = json.loads((tmp_path / "here" / CONFIG).read_text())
+    assert "there" not in str(settings)
+    assert [key for key in settings if key.startswith("_")] == ["_class_name"]  # of diffusers' own notes none
     assert load_autoencoder("cogvideox", tmp_path / "here").card == AUTOENCODERS["cogvideox"]
 
 

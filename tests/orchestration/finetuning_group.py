@@ -1,0 +1,86 @@
+"""Fine-tuning tasks in a real gloo process group, with DeepSpeed and a store, without Ray."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from orchestration import autoencoder_effect, checkpointed_run, early_stop, worker_start
+from orchestration.finetune_request import FinetuneRequest
+from orchestration.finetune_task import finetune_autoencoder
+from orchestration.runtime import WorkersConfig
+
+MEASURED = 20
+"""Samples on which the effect is measured here; a task takes more."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a task."""
+
+    request: FinetuneRequest
+    workers: WorkersConfig
+    stops: bool = False
+    """The driver wants it to stop, from the first point of its curve on."""
+
+
+class Board:
+    """A board that is asked without Ray: what was told lies in a file."""
+
+    def __init__(self, told: Path, *, stops: bool) -> None:
+        self._told, self._stops = told, stops
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: object) -> object:
+            if name in ("failed", "stopped"):
+                with self._told.open("a") as file:
+                    file.write(f"{name} {arguments}\n")
+            return self._stops if name == "stopping" else None
+
+        return SimpleNamespace(remote=remote)
+
+
+def run_attempts(world_size: int, attempts: list[Attempt], folder: Path) -> str:
+    """Runs them in order on `world_size` processes. Returns what the boards were told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meeting, told = folder / f"meeting-{uuid.uuid4().hex}", folder / f"told-{uuid.uuid4().hex}"
+    told.touch()
+    torch.multiprocessing.spawn(_run, (world_size, str(meeting), attempts, told), nprocs=world_size)
+    return told.read_text()
+
+
+def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        LOCAL_WORLD_SIZE=str(world_size),
+    )
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
+    context = SimpleNamespace(get_world_size=lambda: world_size, get_world_rank=lambda: rank)
+    device = SimpleNamespace(get_device=lambda: torch.device("cpu"))
+    answers = {"get": lambda answer: answer, "wait": lambda answers, timeout: (answers, [])}  # noqa: ARG005
+    without_ray = SimpleNamespace(
+        **answers,
+        train=SimpleNamespace(get_context=lambda: context, torch=device),
+        exceptions=early_stop.ray.exceptions,
+    )
+    for module in (checkpointed_run, early_stop, worker_start):
+        module.ray = without_ray  # type: ignore[attr-defined, assignment]  # of this process alone
+    checkpointed_run.is_noticed = lambda: False
+    early_stop._ASK_SECONDS, autoencoder_effect.MEASURED_SAMPLES = 0.0, MEASURED
+    for attempt in attempts:
+        board = Board(told, stops=attempt.stops)
+        checkpointed_run.find_board = worker_start.find_board = lambda _, board=board: board
+        finetune_autoencoder(attempt.request, attempt.workers)
+        torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
