@@ -44,7 +44,7 @@ class Publisher(Protocol):
         """Steps of which something is not in the store; worker 0 alone asks."""
 
     def publish(self, step: int) -> None:
-        """Publishes what is wanted of a step, unless it is there. Collective."""
+        """Publishes what is wanted of a step, unless it is there; nothing is of many. Collective."""
 
 
 @dataclass(frozen=True)

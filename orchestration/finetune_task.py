@@ -139,7 +139,10 @@ class _Made:
         there = self._artifacts.store.manifest(self._directory) is not None
         return [] if there else [self._worker.config.steps]
 
-    def publish(self, step: int) -> None:  # noqa: ARG002  there is one
+    def publish(self, step: int) -> None:
+        if step not in self.steps:
+            return  # a checkpoint on the way
+
         def write(folder: Path) -> list[Path]:
             scaled = self._worker.initial.architecture is not None
             return write_made_autoencoder(self._engine, self._worker.read_initial, self._data, folder, scaled=scaled)
