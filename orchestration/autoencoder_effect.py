@@ -17,7 +17,8 @@ MEASURED_FACTORS = (2, 3, 4)
 """By which latents are made smaller when the effect is measured, whatever was trained; those that divide their side."""
 MEASURED_SAMPLES = 2000
 """Held-out real samples, or all of fewer."""
-_MEASURED_BATCH = 50
+_BATCH_PIXELS, _MOST_BATCH = 2**21, 50
+"""Of samples that are measured at once: 32 images of side 256, one clip of 17 frames of side 512."""
 
 
 def measured_effect(autoencoder: DiffusersAutoencoder, real: RealSamples, device: torch.device) -> dict[str, float]:
@@ -31,6 +32,8 @@ def measured_effect(autoencoder: DiffusersAutoencoder, real: RealSamples, device
 
 def _pixels(real: RealSamples) -> Iterator[Tensor]:
     count = min(real.count, MEASURED_SAMPLES)
-    for begin in range(0, count, _MEASURED_BATCH):
-        pixels, _ = real.read(range(begin, min(begin + _MEASURED_BATCH, count)))
+    sample_pixels = real.read(range(1))[0][0, 0].numel()
+    size = max(1, min(_MOST_BATCH, _BATCH_PIXELS // sample_pixels))
+    for begin in range(0, count, size):
+        pixels, _ = real.read(range(begin, min(begin + size, count)))
         yield in_colour(pixels.float() / 127.5 - 1.0)
