@@ -29,7 +29,13 @@ class LocalFiles:
         partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
         try:
             partial.write_bytes(content)
-            place.hardlink_to(partial)  # whole, and unlike a rename never in the place of another
+            try:
+                place.hardlink_to(partial)  # whole, and unlike a rename never in the place of another
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without links; a kill may leave the file empty
+                with place.open("xb") as file:
+                    file.write(content)
         except FileExistsError:
             return False
         finally:

@@ -25,6 +25,13 @@ class _Window:
 
     totals: list[torch.Tensor] = field(default_factory=list)
     timestep_shape: tuple[int, ...] = (2, 0, 0)
+    of_step: list[torch.Tensor] = field(default_factory=list)
+    """Of the micro-batches of the step that is made."""
+
+    def end_step(self, *, skipped: bool) -> None:
+        """All micro-batches were added."""
+        self.totals += [] if skipped else self.of_step
+        self.of_step = []
 
     def add(self, result: LossResult) -> None:
         # Left on the device: reading them here would make every step wait for it.
@@ -32,7 +39,7 @@ class _Window:
         if result.timestep_sums is not None:
             self.timestep_shape = tuple(result.timestep_sums.shape)
             parts.append(result.timestep_sums.flatten())
-        self.totals.append(torch.cat(parts).double())
+        self.of_step.append(torch.cat(parts).double())
 
     def row(self, engine: TrainingEngine, *, with_timesteps: bool) -> CurveRow:
         mean = engine.mean(torch.stack(self.totals).mean(dim=0).cpu())
@@ -72,19 +79,16 @@ class _VelocityWork:
         """Args: batches: of the global sample indices that `loss` is going to be called with."""
         self._paradigm, self._batches, self._engine = paradigm, batches, engine
         self._window = _Window()
-        self._of_step: list[LossResult] = []
 
     def loss(self, samples: range) -> torch.Tensor:
         images, labels = next(self._batches)
         device = self._engine.device
         result = self._paradigm.loss(self._engine.model, Batch(images.to(device), labels.to(device), samples))
-        self._of_step.append(result)
+        self._window.add(result)
         return result.loss
 
     def stepped(self, *, skipped: bool) -> None:
-        results, self._of_step = self._of_step, []
-        for result in () if skipped else results:
-            self._window.add(result)
+        self._window.end_step(skipped=skipped)
 
     def row(self, *, is_saved: bool) -> CurveRow:
         window, self._window = self._window, _Window()
