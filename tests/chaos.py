@@ -70,9 +70,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="no round begins later")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--undisturbed", type=Path, help="a root in which the same sweep is done, instead of making one"
-    )
+    parser.add_argument("--undisturbed", type=Path, help="a root in which the same sweep is done")
     parser.add_argument("--report", type=Path, help="Markdown, also printed")
     options = parser.parse_args(arguments)
     draw, rounds, began = random.Random(options.seed), list[Round](), time.monotonic()
