@@ -34,6 +34,7 @@ DATA = (
     "tests/test_examples.py::test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_not_installed"
 )
 READING = "tests/test_examples.py::test_the_analysis_benchmark_prints_every_reading_of_the_same_points"
+SERVED = "tests/test_examples.py::test_the_analysis_benchmark_reads_over_a_server"
 S3 = "tests/e2e/test_s3.py::test_a_killed_sweep_on_s3_is_continued_to_the_table_of_the_local_one"
 FIGURE3 = "tests/e2e/test_figure3.py::test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table"
 VIDEO = "tests/e2e/test_video.py::test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report"
@@ -76,6 +77,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
     ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 1000": READING,
+    ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 10 --server": SERVED,
     "export AWS_ACCESS_KEY_ID=KEY AWS_SECRET_ACCESS_KEY=SECRET AWS_ENDPOINT_URL=http://127.0.0.1:9000": S3,
     f".venv/bin/{SWEEP} storage.root=s3://bucket/dfm tracking.uri=sqlite:///$PWD/runs/mlflow.db": S3,
     "export RAY_AUTH_MODE=token": HEAD,
