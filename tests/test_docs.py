@@ -45,6 +45,7 @@ BUDGET = (
 )
 SEARCH = "tests/e2e/test_search.py::test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials"
 DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
+FILES = "tests/orchestration/test_makings.py::test_the_papers_other_sweeps_run_on_files_that_are_named"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -71,6 +72,10 @@ RUN_BY = {
     ".venv/bin/python benchmarks/frechet.py --dimensions 2048 --samples 4096 16384 --threads 1": FRECHET,
     ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
     ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
+    "python orchestration/sweep.py sweeps/table2_imagenet512.yaml "
+    '"data={dataset: imagenet, side: 512, autoencoder: flux}" '
+    "datasets.imagenet.files=s3://bucket/imagenet/train "
+    '"autoencoders.flux={kind: flux, files: s3://bucket/flux-vae}"': FILES,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 200 --tune 100 --fresh 8 --trainings 8": OVERHEAD,

@@ -113,6 +113,21 @@ def test_the_papers_table_is_planned_from_files(tmp_path: Path) -> None:
     assert rows == ["flow_matching/orig", "dfm/orig", "flow_matching/scale_equivariant", "dfm/scale_equivariant"]
 
 
+def test_the_papers_other_sweeps_run_on_files_that_are_named(tmp_path: Path) -> None:
+    save_flux(tmp_path / "vae")
+    (tmp_path / "train" / "ant").mkdir(parents=True)
+    (tmp_path / "train" / "ant" / "0.png").write_bytes(png(0, side=24))
+    given = (
+        "data={dataset: imagenet, side: 512, autoencoder: flux}",
+        f"datasets.imagenet.files={tmp_path}/train",
+        f"autoencoders.flux={{kind: flux, files: {tmp_path}/vae}}",
+        "evaluation.metrics=[fid, fdd]",
+    )
+    plan = plan_of(*given, path=ROOT / "sweeps" / "table2_imagenet512.yaml")
+    (latents,) = {task.latents for task in plan.of_kind("train")}
+    assert plan.tasks[latents].config.data.standardize
+
+
 def test_what_no_plan_names_is_left_over(store: Store) -> None:
     plan = plan_of()
     store.write("plans/table4_small.json", plan_json(plan, "sqlite://").encode())
