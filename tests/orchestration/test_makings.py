@@ -125,7 +125,8 @@ def test_the_papers_other_sweeps_run_on_files_that_are_named(tmp_path: Path) -> 
     )
     plan = plan_of(*given, path=ROOT / "sweeps" / "table2_imagenet512.yaml")
     (latents,) = {task.latents for task in plan.of_kind("train")}
-    assert plan.tasks[latents].config.data.standardize
+    assert plan.tasks[latents].num_samples == 1
+    assert all(task.config.data.described for task in plan.of_kind("train"))
 
 
 def test_what_no_plan_names_is_left_over(store: Store) -> None:
