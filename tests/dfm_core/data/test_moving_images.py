@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
+from dfm_core.config import NUMERICS_VERSION
 from dfm_core.data.catalog import DATASETS, Motion
 from dfm_core.data.datasets import load_dataset
 from dfm_core.data.moving_images import corner_positions, moving_clips, shrink
@@ -71,6 +74,13 @@ def test_shrinking_takes_means_over_areas() -> None:
     assert np.array_equal(shrink(image, 3), image)
     assert shrink(np.array([[[0, 1], [0, 1]]], np.uint8), 1).tolist() == [[[1]]]  # a half is rounded up
     assert shrink(np.full((1, 28, 28), 255, np.uint8), 12).tolist() == [[[255] * 12] * 12]
+
+
+@pytest.mark.parametrize(("split", "recorded"), [("train", "bc53ffc6d4cae8c9"), ("reference", "1c9ffec097c890da")])
+def test_the_clips_are_those_recorded_for_this_numerics_version(split: str, recorded: str) -> None:
+    """Others are other data: then `NUMERICS_VERSION` has to be raised, since no digest sees the code behind them."""
+    pixels = load_dataset("moving_fashion", split).pixels.numpy()
+    assert (NUMERICS_VERSION, hashlib.sha256(pixels.tobytes()).hexdigest()[:16]) == (2, recorded)
 
 
 @pytest.mark.parametrize("split", ["train", "reference"])
