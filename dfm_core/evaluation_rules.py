@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import find_card
+from dfm_core.data.cards import find_card, pixels_card_of
 from dfm_core.data.catalog import DatasetCard
-from dfm_core.metrics.catalog import CHANGES, METRICS, settings_of
+from dfm_core.metrics.catalog import METRICS, settings_of
 from dfm_core.paradigm_rules import Rule
 
 KEPT_REFERENCE_IMAGES = 10_000
@@ -26,14 +26,22 @@ def evaluation_problems(config: ExperimentConfig) -> Iterator[Rule]:
 
 def _metric_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Rule]:
     allowed = ", ".join(name for name, known in METRICS.items() if card.kind in known.samples)
+    data, frames = config.data.dataset, _known_frames(config, card)
     for name in config.evaluation.metrics:
+        least = METRICS[name].min_frames
         if card.kind not in METRICS[name].samples:
-            message = f"{name} does not measure {card.kind}, which {config.data.dataset} has: {allowed}"
-            yield "evaluation.metrics", message
-    if card.frames == 1 and any(METRICS[name].output.name == CHANGES for name in config.evaluation.metrics):
-        yield "evaluation.metrics", f"fd_lite0_changes needs two frames, and {config.data.dataset}'s videos have one"
+            yield "evaluation.metrics", f"{name} does not measure {card.kind}, which {data} has: {allowed}"
+        elif frames is not None and frames < least:
+            yield "evaluation.metrics", f"{name} needs clips of {least} frames or more, and {data}'s have {frames}"
     if "clip_similarity" in config.evaluation.metrics and not card.names_classes:
         yield "evaluation.metrics", f"clip_similarity needs captions, and {config.data.dataset}'s classes have no names"
+
+
+def _known_frames(config: ExperimentConfig, card: DatasetCard) -> int | None:
+    """Frames of a video as it is measured; None for images, and for latents of which nobody said how they were made."""
+    if card.path is None and config.data.described is None:
+        return None
+    return pixels_card_of(config.data).frames
 
 
 def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Iterator[Rule]:

@@ -71,6 +71,11 @@ class MetricCard:
         return self.output.name == CLASS_SCORES
 
     @property
+    def min_frames(self) -> int:
+        """That a video must have."""
+        return 2 if self.output.name == CHANGES else FEATURE_NETWORKS[self.output.network].min_frames
+
+    @property
     def reference(self) -> FeatureNetworkName | None:
         """The network whose reference statistics it reads."""
         return self.output.network if STATISTICS[self.statistic].reads else None

@@ -10,6 +10,7 @@ import pytest
 from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
 from dfm_core.data.catalog import DATASETS
+from dfm_core.data_config import DataConfig, DataDescription
 from tests.dfm_core.builders import with_values
 
 IMAGES = {"model.patch_sizes": (2, 4)}
@@ -69,10 +70,33 @@ def test_settings_that_no_metric_reads_break_nothing() -> None:
     assert broken(IMAGES, num_samples=4, kernel_subset_size=10**6, caption="no place") == []
 
 
-def test_videos_of_one_frame_have_no_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DATASETS, "kinetics512_cogvideox", replace(DATASETS["kinetics512_cogvideox"], frames=1))
-    (problem,) = broken(VIDEOS, metrics=("fd_lite0_changes", "fdd"))
-    assert problem == (
-        "evaluation.metrics",
-        "fd_lite0_changes needs two frames, and kinetics512_cogvideox's videos have one",
-    )
+CLIPS = {
+    "data.dataset": "moving_fashion",
+    "decomposition.resolutions": (8, 16),
+    "model.patch_sizes": (2, 4),
+    "evaluation.metrics": ("fd_lite0_block10", "fd_lite0_changes", "fvd"),
+}
+
+
+@pytest.mark.parametrize(("frames", "wrong"), [(10, []), (9, ["fvd"]), (2, ["fvd"]), (1, ["fd_lite0_changes", "fvd"])])
+def test_metrics_that_compare_frames_need_enough_of_them(
+    frames: int, wrong: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "moving_fashion", replace(DATASETS["moving_fashion"], frames=frames))
+    least = {"fd_lite0_changes": 2, "fvd": 10}
+    assert broken(CLIPS) == [
+        (
+            "evaluation.metrics",
+            f"{name} needs clips of {least[name]} frames or more, and moving_fashion's have {frames}",
+        )
+        for name in wrong
+    ]
+
+
+@pytest.mark.parametrize(("frames", "wrong"), [(17, 0), (9, 1)])
+def test_frames_are_counted_as_they_are_measured_and_not_as_latents(frames: int, wrong: int) -> None:
+    latent = 1 + (frames - 1) // 4
+    found = DataDescription("f", "e", ("a", "b"), 50_000, 50_000, "r", resolution=64, channels=16, latent_frames=latent)
+    data = DataConfig(dataset="own", autoencoder="vae", side=512, frames=frames, described=found)
+    assert len(broken({**VIDEOS, "data": data})) == wrong
+    assert broken({**VIDEOS}) == []  # 5 latent frames of clips that nobody described

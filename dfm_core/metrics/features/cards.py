@@ -33,6 +33,8 @@ class FeatureNetworkCard:
     """What the user provides."""
     packaged: WeightsFile | None = None
     """What an installed package provides."""
+    min_frames: int = 1
+    """Of a clip that it can look at."""
     library: str = ""
     """Package that is needed besides torch, from the extra `features`."""
 
@@ -111,6 +113,7 @@ FEATURE_NETWORKS: dict[FeatureNetworkName, FeatureNetworkCard] = {
         preprocessing="/ 255, short side bilinear without antialiasing to 224, centre crop, 2 v - 1; 10 frames or "
         "more; activations before the softmax",
         licence="network Apache-2.0 (kinetics-i3d); its file states none",
+        min_frames=10,
         files=(NeededFile("weights", "i3d_torchscript.pt", "the project universome/fvd-comparison (StyleGAN-V)"),),
     ),
     "clip": FeatureNetworkCard(

@@ -14,10 +14,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+
 INCEPTION_SIDE = 299
 VIT_SIDE = 224
 I3D_SIDE = 224
-I3D_MIN_FRAMES = 10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -78,8 +79,9 @@ def fvd_input(pixels: Tensor) -> Tensor:
     Raises: ValueError for fewer frames.
     """
     clips = as_rgb_clips(pixels)
-    if clips.shape[2] < I3D_MIN_FRAMES:
-        raise ValueError(f"I3D needs clips of {I3D_MIN_FRAMES} frames or more, got {clips.shape[2]}")
+    needed = FEATURE_NETWORKS["i3d"].min_frames
+    if clips.shape[2] < needed:
+        raise ValueError(f"I3D needs clips of {needed} frames or more, got {clips.shape[2]}")
     return 2.0 * centre_of_frames(clips.float() / 255.0, I3D_SIDE) - 1.0
 
 
