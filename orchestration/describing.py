@@ -81,6 +81,9 @@ class Describer:
         """Raises: ValueError and what the storage does."""
         card, identity = encoder
         frames = data.frames or None
+        latent_frames = card.latent_frames(frames) if data.autoencoder else frames
+        if data.autoencoder and not card.can_decode(latent_frames):
+            raise ValueError(f"{frames} frames become {latent_frames} of the latent; only odd numbers can be decoded")
         config = runtime.datasets[data.dataset]
         training = self._raw(runtime, data, reference=False)
         reference = self._raw(runtime, data, reference=True) if config.reference else training
@@ -100,7 +103,7 @@ class Describer:
             reference_fingerprint=reference.fingerprint,
             resolution=card.latent_side(data.side),
             channels=card.channels,
-            latent_frames=card.latent_frames(frames) if data.autoencoder else frames,
+            latent_frames=latent_frames,
         )
 
     def _raw(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> RawDataset:

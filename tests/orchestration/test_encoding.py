@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,9 +33,9 @@ from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task, train_task
 from orchestration.training_inputs import open_training_data
-from tests.dfm_core.autoencoders.tiny import save_kl
+from tests.dfm_core.autoencoders.tiny import save_cogvideox, save_kl
 from tests.dfm_core.builders import with_values
-from tests.dfm_core.data.made_files import png
+from tests.dfm_core.data.made_files import clip, png
 from tests.orchestration.conftest import QUICKSTART
 from tests.orchestration.measuring import NO_FILES, STEP, TRAIN, WORKERS, Bench, publish_snapshot
 
@@ -355,3 +356,49 @@ def test_the_order_of_a_listing_changes_no_digest(files: Path, monkeypatch: pyte
 
     monkeypatch.setattr(StoreFiles, "listing", shuffled)
     assert latents_task(described(runtime)) == first
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> RuntimeConfig:
+    """Two clips a class of 12 frames, and a video autoencoder."""
+    save_cogvideox(tmp_path / "vae")
+    for number, name in enumerate(CLASSES):
+        for at in range(2):
+            path = tmp_path / "clips" / name / f"{at}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            grey = [np.full((24, 32, 3), 10 * (number + 2 * at) + 5 * frame, np.uint8) for frame in range(12)]
+            path.write_bytes(clip(grey))
+    return RuntimeConfig(
+        workers=WORKERS,
+        datasets={"insects": DatasetConfig(str(tmp_path / "clips"))},
+        autoencoders={"tiny": AutoencoderConfig("cogvideox", str(tmp_path / "vae"))},
+    )
+
+
+def test_clips_become_latents_of_a_video_autoencoder_and_are_decoded_again(clips: RuntimeConfig, store: Store) -> None:
+    config = described(clips, data__frames=9)
+    task = small_parts(latents_task(config), 3)
+    (record,) = Bench(store, runtime=clips).run(task)
+    assert record is not None
+    assert record.about["class_counts"] == [2, 2]
+    assert latents_of(store, task)["mean"].shape == (4, 16, 3, 2, 2)  # 1 + 8 / 4 frames
+    decoded = Bench(store, runtime=clips).evaluator._loaded.decoder(config.data)(torch.zeros(1, 16, 3, 2, 2))
+    assert (decoded.shape, decoded.dtype) == ((1, 3, 9, SIDE, SIDE), torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [(6, "1 + k * 4 frames"), (5, "5 frames become 2 of the latent; only odd numbers can be decoded"), (0, "images")],
+)
+def test_clips_of_a_length_that_the_autoencoder_cannot_take_are_refused(
+    clips: RuntimeConfig, frames: int, message: str
+) -> None:
+    data = replace(described(clips, data__frames=9).data, frames=frames, described=None)
+    _, ((_, told),) = Describer(clips).described(data)
+    assert message in told or "holds no file" in told
+
+
+def test_a_clip_that_is_too_short_is_left_out_by_name(clips: RuntimeConfig, store: Store) -> None:
+    task = small_parts(latents_task(described(clips, data__frames=17)), 3)
+    with pytest.raises(ValueError, match=r"ant/0\.mp4"):
+        Bench(store, runtime=clips).run(task)
