@@ -25,7 +25,7 @@ def free_port() -> int:
 @pytest.mark.slow
 def test_the_documented_cluster_commands_run_a_sweep(undisturbed: FinishedSweep, tmp_path: Path) -> None:
     """On a finished root, so that only the way there is tested; ports and folders are ours instead of the defaults."""
-    tools, ports = Path(sys.executable).parent, (free_port(), free_port())
+    tools, ports = Path(sys.executable).parent, (free_port(), free_port(), free_port())
     own = environment() | {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),  # in which ~/.ray/auth_token is made
@@ -37,7 +37,9 @@ def test_the_documented_cluster_commands_run_a_sweep(undisturbed: FinishedSweep,
     subprocess.run([sys.executable, "-m", "orchestration.auth_token"], cwd=ROOT, env=own, check=True)
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
     submit = ["ray", "job", "submit", "--working-dir", ".", "--"]
-    options = [f"--port={ports[0]}", f"--dashboard-port={ports[1]}", "--num-cpus=2", "--object-store-memory=100000000"]
+    # Ray gives the agent, which starts jobs, one port for all clusters of a machine.
+    options = [f"--port={ports[0]}", f"--dashboard-port={ports[1]}", f"--dashboard-agent-listen-port={ports[2]}"]
+    options += ["--num-cpus=2", "--object-store-memory=100000000"]
     with (tmp_path / "head.log").open("wb") as log:
         head = subprocess.Popen(
             ["ray", "start", "--head", "--block", *options],
