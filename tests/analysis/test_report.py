@@ -264,7 +264,7 @@ def test_the_comparison_is_for_a_terminal_and_empty_without_anything_to_compare(
 def test_hostile_text_cannot_become_markup() -> None:
     attack = "<script>alert(1)</script>"
     document = plan_document(parts={attack: (attack, '"><img src=x>')})
-    document |= {"title": attack, "sweep": attack, "file": attack, "experiment": attack}
+    document |= {"title": attack, "file": attack, "experiment": attack}
     document["metrics"] = [{**document["metrics"][0], "title": attack, "about": attack}]
     about = {attack: attack, "nested": {attack: attack}}
     record = Record("done", {"fd": 1.0}, image=png(), provenance=about, failure=attack, warning=attack)
