@@ -18,6 +18,7 @@ from orchestration.tasks import Task
 from tests.dfm_core.autoencoders.tiny import save_flux
 from tests.dfm_core.data.made_files import png
 from tests.orchestration.conftest import ROOT
+from tests.table4_files import table4_overrides
 
 SMALL = ROOT / "sweeps" / "table4_small.yaml"
 FULL = ROOT / "sweeps" / "table4.yaml"
@@ -98,13 +99,7 @@ def test_mistakes_are_told_before_anything_runs(override: str, message: str) -> 
 
 
 def test_the_papers_table_is_planned_from_files(tmp_path: Path) -> None:
-    save_flux(tmp_path / "vae")
-    for name in ("ant", "bee"):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        for at in range(3):
-            (tmp_path / "train" / name / f"{at}.png").write_bytes(png(at, side=24))
-    given = (f"datasets.imagenet.files={tmp_path}/train", f"autoencoders.flux.files={tmp_path}/vae")
-    plan = plan_of(*given, "evaluation.metrics=[fid, fdd]", path=FULL)
+    plan = plan_of(*table4_overrides(tmp_path), path=FULL)
     (making,) = [task for task in plan.tasks.values() if task.making is not None]
     kinds = [plan.tasks[digest].kind for digest in making.inputs]
     assert kinds == ["encode", "encode"]  # the pixels that it is trained on, and those that it is measured on
