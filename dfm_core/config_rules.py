@@ -36,11 +36,10 @@ def _latents_problems(config: ExperimentConfig) -> Iterator[Rule]:
         return
     if config.decomposition.name == "learned":
         yield "decomposition.name", "learned is fitted to embedded images, not to latents"
-    if config.data.dataset not in DATASETS and (
-        bad := [m for m in config.evaluation.metrics if METRICS[m].needs_probe]
-    ):
-        shown = ", ".join(bad)
-        yield "evaluation.metrics", f"{shown} need a label probe of training images, which are kept as latents only"
+    probed = [name for name in config.evaluation.metrics if METRICS[name].needs_probe]
+    if probed and config.data.dataset not in DATASETS:
+        message = "need a label probe of training images, which are kept as latents only"
+        yield "evaluation.metrics", f"{', '.join(probed)} {message}"
 
 
 def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:

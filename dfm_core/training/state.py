@@ -185,7 +185,8 @@ def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:
     if document["numerics"] != NUMERICS_VERSION:
         raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_VERSION}")
     config, card = from_plain(ExperimentConfig, document["config"]), from_plain(SnapshotCard, document["card"])
-    broken = broken_rules(replace(config, data=replace(config.data, dataset="")))  # the dataset need not be known here
+    # The dataset need not be known here.
+    broken = broken_rules(replace(config, data=replace(config.data, dataset="", described=None)))
     if broken:
         raise ValueError("; ".join(f"{key}: {message}" for key, message in broken))
     if len(card.scale_std) != config.num_stages or not all(map(math.isfinite, card.scale_std)):

@@ -29,6 +29,7 @@ from orchestration.measure_tasks import Measures, evaluate_task
 from orchestration.problems import UserError
 from orchestration.results import read_result
 from orchestration.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.snapshots import read_snapshot
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task, train_task
@@ -292,6 +293,13 @@ def test_an_embedded_dataset_goes_through_an_autoencoder_and_is_measured_against
     assert sample.label == int(images.labels[7])  # type: ignore[union-attr]
     grey = Bench(store, runtime=runtime).evaluator._loaded.decoder(config.data)(torch.zeros(1, 4, 8, 8))
     assert grey.shape == (1, 1, 32, 32)
+
+
+def test_a_snapshot_of_latents_is_read_whatever_is_measured_of_it(files: Path, store: Store) -> None:
+    config = described(runtime_of(files), data__dataset="fashion_mnist", data__side=0)
+    asked = replace(config, evaluation=replace(config.evaluation, metrics=("label_accuracy",)))
+    publish_snapshot(store, asked)
+    assert read_snapshot(store, (TRAIN, STEP)).config == asked
 
 
 SWEEP = (
