@@ -36,6 +36,7 @@ def lines(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_table_2_is_reproduced_in_small_and_set_beside_the_paper(with_reference: Path) -> None:
     done = subprocess.run(
         [sys.executable, "orchestration/reproduce.py", "table2", f"storage.root={with_reference}", *NANO],

@@ -28,6 +28,7 @@ from orchestration.storage import DamagedArtifactError, Store
 from tests.dfm_core.autoencoders.tiny import save_kl
 from tests.orchestration.finetuning_group import MEASURED, Attempt, run_attempts
 
+pytestmark = pytest.mark.slow  # groups of DeepSpeed workers: most of a minute
 CONFIG_OF = FinetuningConfig(steps=4, batch_size=4, learning_rate=3e-2, warmup_steps=2, adam_epsilon=0.1)
 """With a large epsilon: where a true gradient is 0, Adam makes steps out of rounding."""
 DATA = DataConfig(dataset="fashion_mnist")
