@@ -66,7 +66,7 @@ class Timed:
 class Worker:
     """As much of a training engine as a checkpoint needs, and steps that cost what they are told to."""
 
-    rank, world_size = 0, 1
+    rank, world_size, num_steps = 0, 1, 0
 
     def __init__(self, megabytes: int, step_seconds: float) -> None:
         num_tensors = max(1, megabytes * 1_000_000 // (_TENSOR_BYTES * len(STATE_KINDS)))

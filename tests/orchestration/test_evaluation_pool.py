@@ -162,7 +162,8 @@ def test_a_pool_that_is_abandoned_at_work_ends_at_once_and_another_goes_on(
         assert not runner.pool.busy
         for handle in handles:
             with pytest.raises(ray.exceptions.RayActorError):
-                ray.get(handle.ready.remote())
+                while time.monotonic() < deadline:  # on a busy machine the end takes a moment
+                    ray.get(handle.ready.remote())
     with pool(store, 2) as runner:
         runner.pool.submit(family())
         assert set(runner.until_done().values()) == {""}

@@ -115,7 +115,7 @@ def test_removing_what_is_gone_is_no_mistake(any_store: Store) -> None:
 
 @pytest.mark.parametrize("path", ["../outside", "a/../../outside", "/outside", "a/.."])
 def test_a_path_cannot_leave_the_store(any_store: Store, path: str) -> None:
-    with pytest.raises(AssertionError, match=r"leaves the store|must be relative"):
+    with pytest.raises(ValueError, match="is not a path below"):
         any_store.write(path, b"")
 
 
