@@ -147,6 +147,14 @@ def test_a_killed_evaluator_is_replaced_and_nothing_is_lost_or_counted_twice(
     assert_expected(store, expected)
 
 
+def is_there(handle: Any) -> bool:
+    try:
+        ray.get(handle.ready.remote())
+    except ray.exceptions.RayActorError:
+        return False
+    return True
+
+
 def test_a_pool_that_is_abandoned_at_work_ends_at_once_and_another_goes_on(
     store: Store, expected: dict[str, dict[str, float]]
 ) -> None:
@@ -161,9 +169,8 @@ def test_a_pool_that_is_abandoned_at_work_ends_at_once_and_another_goes_on(
         runner.pool.abandon()
         assert not runner.pool.busy
         for handle in handles:
-            with pytest.raises(ray.exceptions.RayActorError):
-                while time.monotonic() < deadline:  # on a busy machine the end takes a moment
-                    ray.get(handle.ready.remote())
+            while is_there(handle):  # on a busy machine the end takes a moment
+                assert time.monotonic() < deadline, "an abandoned evaluator does not end"
     with pool(store, 2) as runner:
         runner.pool.submit(family())
         assert set(runner.until_done().values()) == {""}
