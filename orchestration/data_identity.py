@@ -41,7 +41,7 @@ def latents_payload(data: DataConfig) -> dict[str, Any] | None:
     if found is None:
         return None
     payload = _payload(found.fingerprint, found.encoder, data)
-    payload["samples_per_shard"] = samples_per_shard(data, found)
+    payload["samples_per_shard"] = _per_shard(latents_bytes(data, found))
     return payload | {"mirrored": data.mirrored}
 
 
@@ -51,7 +51,7 @@ def pixels_payload(data: DataConfig) -> dict[str, Any] | None:
     found = data.described
     if found is None or is_embedded(data):
         return None
-    per_shard = _per_shard(_PIXEL_BYTES * _COLOURS * max(1, data.frames) * data.side**2)
+    per_shard = _per_shard(pixels_bytes(data))
     return _payload(found.reference_fingerprint, PIXELS, data) | {"samples_per_shard": per_shard, "mirrored": False}
 
 
@@ -84,15 +84,19 @@ def real_identity(data: DataConfig) -> dict[str, Any]:
     return {"dataset": data.dataset, "fingerprint": fingerprint, "resolution": card.resolution, **made}
 
 
-def samples_per_shard(data: DataConfig, found: DataDescription) -> int:
-    """Files of a dataset that become one shard of latents, of about 64 MB."""
+def latents_bytes(data: DataConfig, found: DataDescription) -> int:
+    """What the latents of one file take, with its flip if that is wanted."""
     values = prod(DataShape(found.channels, 1, found.latent_frames).of_scale(found.channels, found.resolution))
-    return _per_shard(
-        values * (2 if data.mirrored else 1) * (_PIXEL_BYTES if found.encoder == PIXELS else _LATENT_BYTES)
-    )
+    return values * (2 if data.mirrored else 1) * (_PIXEL_BYTES if found.encoder == PIXELS else _LATENT_BYTES)
+
+
+def pixels_bytes(data: DataConfig) -> int:
+    """What one file of the user's takes as pixels."""
+    return _PIXEL_BYTES * _COLOURS * max(1, data.frames) * data.side**2
 
 
 def _per_shard(sample_bytes: int) -> int:
+    """Files of a dataset that become one shard, of about 64 MB."""
     return min(_MOST_SHARD_SAMPLES, max(1, _SHARD_BYTES // sample_bytes))
 
 

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from annotated_types import Gt, Interval
 from pydantic import AfterValidator
 
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
 from dfm_core.config import DataConfig
+from orchestration.urls import is_url, parts_of_url
 
-
-def is_url(path: str) -> bool:
-    return "://" in path
+_A_PLACE = "should be a folder, or a URL such as s3://bucket/images"
 
 
 def _place_of_files(path: str) -> str:
     """Raises: ValueError, worded to follow what was given."""
     if not path.strip():
-        raise ValueError("should be a folder, or a URL such as s3://bucket/images")
+        raise ValueError(_A_PLACE)
     if is_url(path):
-        try:
-            parts = urlsplit(path)
-        except ValueError:
-            raise ValueError("should be a folder, or a URL such as s3://bucket/images") from None
-        if parts.password:
-            raise ValueError(
-                "should hold no password: credentials belong into storage.options or where the protocol's client looks"
-            )
+        parts = parts_of_url(path, _A_PLACE)
         if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
             raise ValueError("should name a place, as s3://bucket/images does")
     return path.rstrip("/") or path
@@ -60,6 +51,10 @@ class DatasetConfig:
     """image_shards: samples in the reference files."""
     max_bad_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.0
     """Of the training samples, that may be left out if they cannot be read; of the reference none."""
+
+    def place(self, *, reference: bool) -> str:
+        """Of the training or the reference files."""
+        return (self.reference or self.files) if reference else self.files
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from dfm_core.autoencoders.finetuning_config import architecture_problems, finet
 from dfm_core.config import DataConfig
 from dfm_core.data.cards import find_card, pixels_card_of
 from orchestration.data_identity import PIXELS
-from orchestration.data_sections import AutoencoderConfig, MakingConfig, is_url
+from orchestration.data_sections import AutoencoderConfig, MakingConfig
 from orchestration.finetune_payload import InitialAutoencoder
 from orchestration.makings import Making
 from orchestration.problems import nearest
 from orchestration.runtime import RuntimeConfig
+from orchestration.urls import is_url
 
 KeyProblem = tuple[str, str]
 """(key, message)."""

@@ -7,9 +7,6 @@ from orchestration.encoding import Part, PartReport
 from orchestration.layout import TaskPaths
 from orchestration.tasks import Task
 
-_PARTS_AT_ONCE = 64
-"""What must not be left out is told after so many, not at the end."""
-
 
 def encode_job(task: Task, context: JobContext) -> Job:
     """Its parts, then the store's manifest and the record."""
@@ -19,11 +16,8 @@ def encode_job(task: Task, context: JobContext) -> Job:
     done = task.num_samples * (num_parts - len(missing)) // num_parts
     if done:
         context.reached(task, done, "before")
-    spent = 0.0
-    for begin in range(0, len(missing), _PARTS_AT_ONCE):
-        some = missing[begin : begin + _PARTS_AT_ONCE]
-        reports: list[PartReport] = yield [
-            Call("encode", (task, Part(number, num_parts)), key=f"{task.digest}/{number}") for number in some
-        ]
-        spent += sum(report.seconds for report in reports)
+    reports: list[PartReport] = yield [
+        Call("encode", (task, Part(number, num_parts)), key=f"{task.digest}/{number}") for number in missing
+    ]
+    spent = sum(report.seconds for report in reports)
     yield [Call("finish_encoding", (task, num_parts, context.clock(), spent))]

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
-from orchestration.data_identity import PIXELS, latents_payload, pixels_payload
+from orchestration.data_identity import PIXELS, latents_bytes, latents_payload, pixels_bytes, pixels_payload
 from orchestration.digests import digest_of
 from orchestration.finetune_payload import making_digest
 from orchestration.makings import Making, Makings
 from orchestration.tasks import Task
 
-_PIXEL_BYTES, _LATENT_BYTES = 2, 4
-_COLOURS = 3
 _AUTOENCODER_BYTES = 350_000_000
 """Of FLUX's; smaller ones take less."""
 
@@ -25,11 +21,9 @@ def latents_task(config: ExperimentConfig) -> Task | None:
     if payload is None:
         return None
     assert data.described is not None, "what is encoded was described"
-    card, num_samples = card_of(data), data.described.num_samples
-    values = prod(card.shape.of_scale(card.channels, card.resolution)) * (2 if data.mirrored else 1)
-    per_value = _PIXEL_BYTES if payload["encoder"] == PIXELS else _LATENT_BYTES
+    num_samples = data.described.num_samples
     title = f"{data.dataset}, {num_samples:,} samples as {data.autoencoder or PIXELS}"
-    return _task(config, payload, title, num_samples, num_samples * values * per_value)
+    return _task(config, payload, title, num_samples, num_samples * latents_bytes(data, data.described))
 
 
 def pixels_task(config: ExperimentConfig) -> Task | None:
@@ -39,8 +33,8 @@ def pixels_task(config: ExperimentConfig) -> Task | None:
         return None
     assert data.described is not None, "what is encoded was described"
     num_samples = data.described.num_reference
-    num_bytes = num_samples * _COLOURS * max(1, data.frames) * data.side**2 * _PIXEL_BYTES
-    return _task(config, payload, f"{data.dataset}, {num_samples:,} real samples", num_samples, num_bytes)
+    title = f"{data.dataset}, {num_samples:,} real samples"
+    return _task(config, payload, title, num_samples, num_samples * pixels_bytes(data))
 
 
 def _task(config: ExperimentConfig, payload: dict[str, object], title: str, num_samples: int, num_bytes: int) -> Task:

@@ -201,5 +201,4 @@ class Encoder:
         data = task.config.data
         if is_embedded(data):
             return data.dataset
-        config = self._runtime.datasets[data.dataset]
-        return (config.reference or config.files) if self._is_reference(task) else config.files
+        return self._runtime.datasets[data.dataset].place(reference=self._is_reference(task))

@@ -20,9 +20,10 @@ from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.weights import GivenFile, NeededFile, file_sha256
 from orchestration.problems import Problem, UserError
 from orchestration.redaction import without_credentials
-from orchestration.runtime import FileConfig, RuntimeConfig, StorageConfig, is_url
+from orchestration.runtime import FileConfig, RuntimeConfig, StorageConfig
 from orchestration.storage_root import JOB_VARIABLE
 from orchestration.url_source import UrlSource
+from orchestration.urls import is_url
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"
 _CHUNK_BYTES = 8 * 2**20
@@ -92,9 +93,7 @@ class FileCache:
             return False
 
     def _source(self, file: FileConfig) -> UrlSource:
-        """The storage's options hold keys of its own service: they are for no other protocol."""
-        same = urlsplit(file.path).scheme == urlsplit(self.storage.root).scheme
-        return UrlSource(file.path, self.storage.options if same else {})
+        return UrlSource(file.path, self.storage.options_for(file.path))
 
     def _fetch(self, file: FileConfig) -> None:
         """Into a partial file of its own, so that two fetches at once disturb nothing, then renamed."""

@@ -57,8 +57,7 @@ def read_initial(initial: InitialAutoencoder, seed: int, store: Store, storage: 
         return random_autoencoder(initial.architecture, seed)
     if initial.made_by:
         return read_made_autoencoder(store, initial.made_by, initial.kind)
-    with autoencoder_folder(open_place(initial.files, storage)) as folder:
-        loaded = _of_diffusers(load_autoencoder(initial.kind, folder))
+    loaded = _given(initial.kind, initial.files, storage)
     if loaded.identity != initial.identity:
         raise ValueError(f"{initial.files}: its files have changed since the sweep was planned")
     return loaded
@@ -75,8 +74,7 @@ def load_of_data(data: DataConfig, runtime: RuntimeConfig, store: Store, device:
     if config.files is None:
         loaded = read_made_autoencoder(store, making_digest(data.described.encoder), config.kind)
     else:
-        with autoencoder_folder(open_place(config.files, runtime.storage)) as folder:
-            loaded = _of_diffusers(load_autoencoder(config.kind, folder))
+        loaded = _given(config.kind, config.files, runtime.storage)
     loaded.network.to(device).requires_grad_(requires_grad=False)
     return loaded
 
@@ -115,6 +113,11 @@ def _first_batches(data: TrainingData) -> list[Tensor]:
         if len(found) >= _MOST_BATCHES:
             break
     return found[:_MOST_BATCHES]
+
+
+def _given(kind: str, place: str, storage: StorageConfig) -> DiffusersAutoencoder:
+    with autoencoder_folder(open_place(place, storage)) as folder:
+        return _of_diffusers(load_autoencoder(kind, folder))
 
 
 def _of_diffusers(autoencoder: Autoencoder) -> DiffusersAutoencoder:

@@ -6,10 +6,11 @@ from dfm_core.data.class_folders import CLIP_EXTENSIONS, open_class_folders, ope
 from dfm_core.data.image_files import EXTENSIONS
 from dfm_core.data.image_shards import open_image_shards
 from dfm_core.data.raw_samples import RawDataset
-from orchestration.data_sections import DatasetConfig, is_url
+from orchestration.data_sections import DatasetConfig
 from orchestration.dataset_files import StoreFiles
 from orchestration.runtime import StorageConfig
 from orchestration.storage import Store
+from orchestration.urls import is_url
 
 
 def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, clips: bool) -> RawDataset:
@@ -18,8 +19,7 @@ def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, 
     Args: storage: the sweep's; a place of its protocol is read with its options. clips: the files are videos.
     Raises: ValueError, FileNotFoundError for what is not there as it is described; what `Store` does.
     """
-    place = (config.reference or config.files) if reference else config.files
-    store = open_place(place, storage)
+    store = open_place(config.place(reference=reference), storage)
     names = _lines(store, config.class_list) if config.class_list else None
     files, extensions = StoreFiles(store), CLIP_EXTENSIONS if clips else EXTENSIONS
     if config.layout == "image_shards":
@@ -30,9 +30,8 @@ def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, 
 
 
 def open_place(place: str, storage: StorageConfig) -> Store:
-    """A place that is only read. The storage's options hold keys of its own service: they are for no other protocol."""
-    same = is_url(place) and place.partition("://")[0] == storage.root.partition("://")[0]
-    return Store(place, storage.options if same else {}, storage.patience)
+    """A place that is only read."""
+    return Store(place, storage.options_for(place) if is_url(place) else {}, storage.patience)
 
 
 def _lines(store: Store, name: str) -> tuple[str, ...]:

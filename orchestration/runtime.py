@@ -14,10 +14,10 @@ from pydantic import AfterValidator
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
 from orchestration.data_sections import AutoencoderConfig, DatasetConfig
-from orchestration.data_sections import is_url as is_url
 from orchestration.patience import Patience
 from orchestration.problems import nearest
 from orchestration.redaction import credentials_in
+from orchestration.urls import is_url, parts_of_url
 
 IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
 """Feature networks whose statistics can come from a file."""
@@ -94,6 +94,10 @@ class StorageConfig:
     def patience(self) -> Patience:
         return Patience(self.call_seconds, self.retry_seconds)
 
+    def options_for(self, url: str) -> dict[str, str]:
+        """The options hold keys of the storage's own service: they are for no other protocol."""
+        return self.options if urlsplit(url).scheme == urlsplit(self.root).scheme else {}
+
 
 @dataclass(frozen=True)
 class TrackingConfig:
@@ -112,14 +116,7 @@ def _place_of_a_file(path: str) -> str:
     if not path.strip() or path.endswith("/"):
         raise ValueError("should be the path or the URL of a file")
     if is_url(path):
-        try:
-            parts = urlsplit(path)
-        except ValueError:
-            raise ValueError("should be a path, or a URL such as s3://bucket/weights.pt") from None
-        if parts.password:
-            raise ValueError(
-                "should hold no password: credentials belong into storage.options or where the protocol's client looks"
-            )
+        parts = parts_of_url(path, "should be a path, or a URL such as s3://bucket/weights.pt")
         if not parts.path.strip("/") or path.startswith("://"):
             raise ValueError("should name a file at the end, as s3://bucket/weights.pt does")
     return path

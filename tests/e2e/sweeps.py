@@ -46,6 +46,19 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A script of the project to its end, from the project's root."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
 def command(root: Path | str, *more: str) -> list[str]:
     return [sys.executable, str(ENTRY), "sweeps/quickstart.yaml", f"storage.root={root}", *TINY, *more]
 

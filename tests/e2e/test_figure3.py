@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment
+from tests.e2e.sweeps import python
 
 NANO = (
     "model.size=nano",
@@ -24,21 +22,7 @@ NANO = (
 
 @pytest.mark.slow
 def test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table(with_reference: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "orchestration/sweep.py",
-            "sweeps/figure3_small.yaml",
-            f"storage.root={with_reference}",
-            *NANO,
-        ],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    done = python("orchestration/sweep.py", "sweeps/figure3_small.yaml", f"storage.root={with_reference}", *NANO)
     assert done.returncode == 0, done.stdout + done.stderr
     with (with_reference / "reports" / "figure3_small" / "table.csv").open() as file:
         cells = list(csv.DictReader(file))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment
+from tests.e2e.sweeps import python
 
 NANO = (
     "model.size=nano",
@@ -27,15 +26,7 @@ FEW = ("parts.best.search.num_trials=3", "parts.front.search.num_trials=2")
 
 def run(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
     arguments = ["sweeps/search_small.yaml", f"storage.root={root}", *NANO, *more]
-    return subprocess.run(
-        [sys.executable, "orchestration/sweep.py", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    return python("orchestration/sweep.py", *arguments)
 
 
 def published(root: Path) -> dict[str, Any]:

@@ -6,13 +6,18 @@ import csv
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment, numbers, published_steps, run, started, wait_until
+from tests.e2e.sweeps import (
+    numbers,
+    published_steps,
+    python,
+    run,
+    started,
+    wait_until,
+)
 
 LAST_STEPS = ("20",)
 NANO = (
@@ -38,15 +43,7 @@ def lines(table: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_table_2_is_reproduced_in_small_and_set_beside_the_paper(with_reference: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "orchestration/reproduce.py", "table2", f"storage.root={with_reference}", *NANO],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    done = python("orchestration/reproduce.py", "table2", f"storage.root={with_reference}", *NANO)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 trainings" in done.stdout
     report = with_reference / "reports" / "table2_small"

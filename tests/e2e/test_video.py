@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 
 from dfm_core.data.catalog import DATASETS
 from dfm_core.pipeline import DFMPipeline
-from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, environment
+from tests.e2e.sweeps import python
 
 NANO = (
     "model.size=nano",
@@ -32,15 +30,7 @@ CARD = DATASETS["moving_fashion"]
 @pytest.mark.slow
 def test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report(tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    done = subprocess.run(
-        [sys.executable, "orchestration/sweep.py", "sweeps/video_small.yaml", f"storage.root={root}", *NANO],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    done = python("orchestration/sweep.py", "sweeps/video_small.yaml", f"storage.root={root}", *NANO)
     assert done.returncode == 0, done.stdout + done.stderr
     with (root / "reports" / "video_small" / "table.csv").open() as file:
         cells = list(csv.DictReader(file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from orchestration import autoencoder_effect, checkpointed_run, early_stop, work
 from orchestration.finetune_request import FinetuneRequest
 from orchestration.finetune_task import finetune_autoencoder
 from orchestration.runtime import WorkersConfig
+from tests.orchestration.process_group import join
 
 MEASURED = 20
 """Samples on which the effect is measured here; a task takes more."""
@@ -58,14 +58,7 @@ def run_attempts(world_size: int, attempts: list[Attempt], folder: Path) -> str:
 
 
 def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told: Path) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        LOCAL_WORLD_SIZE=str(world_size),
-    )
-    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
+    join(rank, world_size, meeting)
     context = SimpleNamespace(get_world_size=lambda: world_size, get_world_rank=lambda: rank)
     device = SimpleNamespace(get_device=lambda: torch.device("cpu"))
     answers = {"get": lambda answer: answer, "wait": lambda answers, timeout: (answers, [])}  # noqa: ARG005

@@ -116,7 +116,8 @@ class _NoBoard:
         return SimpleNamespace(remote=lambda *_arguments: None)
 
 
-def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str) -> None:
+def join(rank: int, world_size: int, meeting: str) -> None:
+    """This process as one of a gloo group, as Ray Train would set it up. Args: meeting: a file of all of them."""
     torch.set_num_threads(1)
     os.environ.update(
         RANK=str(rank),
@@ -125,6 +126,10 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
         LOCAL_WORLD_SIZE=str(world_size),
     )
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
+
+
+def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str) -> None:
+    join(rank, world_size, meeting)
     dataset = load_dataset("fashion_mnist", "train")
     scale_std = measure_scale_std(build_decomposition(CONFIG.decomposition), dataset)
     for job in jobs:
