@@ -42,7 +42,11 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     patch p_s and C_s channels on grids of n_s tokens (`wiring`):
     MAC = L (12 N D^2 + 2 N^2 D + 6 D^2) + T (256 D + D^2) + sum_out (2 D^2 + n_s p_s^2 C_s D) + sum_in n_s p_s^2 C_s D.
     """
-    return _model_cost(replace(config, seed=0, evaluation=_USUAL_EVALUATION, sampling=_USUAL_SAMPLING), shape)
+    own = config.own_stages
+    shares = tuple((stage in own) / len(own) for stage in range(config.num_stages))
+    training = replace(_USUAL_TRAINING, timesteps=config.training.timesteps, stage_probabilities=shares)
+    same = replace(config, seed=0, training=training, evaluation=_USUAL_EVALUATION, sampling=_USUAL_SAMPLING)
+    return _model_cost(same, shape)
 
 
 @lru_cache(_KEPT_COSTS)

@@ -12,7 +12,7 @@ This module needs no torch. Ranges are declared with `annotated_types`; rules th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
@@ -26,6 +26,7 @@ NUMERICS_VERSION = 2
 """Raised whenever the same config would give other numbers; part of every digest."""
 
 _MAX_COLUMNS = 10_000
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 Config = TypeVar("Config")
 Paradigm = Literal["dfm", "flow_matching", "cascaded", "pyramidal_flow"]
 DecompositionName = Literal["identity", "levels", "laplacian", "wavelet", "cosine", "fourier", "learned"]
@@ -411,8 +412,10 @@ def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
 
 def as_plain(config: object) -> Any:
     """Nested dicts, lists and scalars of a config dataclass, for JSON and digests."""
+    if type(config) in _SCALARS:
+        return config
     if hasattr(config, "__dataclass_fields__"):
-        return {f.name: as_plain(getattr(config, f.name)) for f in fields(config)}  # type: ignore[arg-type]
+        return {name: as_plain(getattr(config, name)) for name in config.__dataclass_fields__}
     if isinstance(config, tuple | list):
         return [as_plain(value) for value in config]
     return config

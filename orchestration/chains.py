@@ -24,13 +24,18 @@ class Link:
     """The stage of an expert, or of a cascade's network; None: all."""
 
 
+def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
+    """The configs of the trainings of a config, in order."""
+    return tuple(expert_config(config, stage) for stage in range(len(config.experts.steps))) or (config,)
+
+
 def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
     """The trainings of a config, each after the one it starts from."""
     if not config.experts.steps:
         digest = digest_of(train_payload(config))
         return (Link(digest, config, None, config.training.steps, config.evaluation_steps),)
     chain: list[Link] = []
-    for stage, steps in enumerate(config.experts.steps):
+    for stage, (own, steps) in enumerate(zip(trained_configs(config), config.experts.steps, strict=True)):
         initial = None
         if chain and config.experts.initialize == "previous":
             before = chain[-1]
@@ -38,7 +43,6 @@ def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
             initial = (before.digest, step)
             until = max(before.until_step, step)
             chain[-1] = replace(before, until_step=until, snapshot_steps=(*before.snapshot_steps, step))
-        own = expert_config(config, stage)
         digest = digest_of(train_payload(own, initial))
         chain.append(Link(digest, own, initial, steps, (steps,), stage))
     return tuple(chain)

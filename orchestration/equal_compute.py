@@ -10,7 +10,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config_rules import broken_rules
 from dfm_core.data.cards import find_card
 from orchestration.budgets import Budget, ComputeConfig
-from orchestration.chains import flops_per_step, spent_flops, training_chain, whole_flops
+from orchestration.chains import flops_per_step, spent_flops, trained_configs, whole_flops
 from orchestration.composition import Source
 from orchestration.problems import Problem, nearest
 from orchestration.rows import Common, DeclaredPart, PartSpec, row_config
@@ -95,6 +95,6 @@ def compute_spread(rows: Mapping[str, ExperimentConfig]) -> Spread:
     """Of rows by label."""
     spent = {label: spent_flops(config) for label, config in rows.items()}
     most, least = max(spent, key=lambda label: spent[label]), min(spent, key=lambda label: spent[label])
-    step = max(flops_per_step(link.config) for config in rows.values() for link in training_chain(config))
+    step = max(flops_per_step(trained) for config in rows.values() for trained in trained_configs(config))
     words = f"{most!r} {spent[most]:.4g} FLOPs, {least!r} {spent[least]:.4g}"
     return Spread(spent[most] / spent[least] - 1.0, step / spent[least], words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -136,10 +137,8 @@ def _rows_of(part: Any, where: str) -> tuple[list[DeclaredRow], list[Problem]]:
     points, grid_problems = _grid_rows(grid, f"{where}.grid")
     shared = dict(flatten(settings))  # of the part; a row's own win
     rows = [(label, {**shared, **own}, place) for label, own, place in (*named, *points)]
-    labels = [label for label, _, _ in rows]
-    twice = [
-        Problem(where, f"two rows are called {label!r}") for label in dict.fromkeys(labels) if labels.count(label) > 1
-    ]
+    called = Counter(label for label, _, _ in rows)
+    twice = [Problem(where, f"two rows are called {label!r}") for label, count in called.items() if count > 1]
     return rows, [*problems, *named_problems, *grid_problems, *twice]
 
 

@@ -23,7 +23,7 @@ from orchestration.published_keys import PublishedTable, unknown_counterparts
 from orchestration.rows import FOUND_NOT_GIVEN, NAME, Common, PartSpec, declared_parts, resolve_part
 from orchestration.runtime import RuntimeConfig, unknown_file_names
 from orchestration.safe_yaml import check_yaml
-from orchestration.validation import all_keys, field_types, validate
+from orchestration.validation import all_keys, field_types, shown, validate
 
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
 _EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
@@ -156,21 +156,21 @@ def _merge_base(source: Source, base: Any, path: Path) -> tuple[Problem, ...]:
 def _apply_override(source: Source, override: str) -> list[Problem]:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        return [Problem("command line", f"{override!r} is not key=value")]
+        return [Problem("command line", f"{shown(override)} is not key=value")]
     if key in _FILE_ONLY:
         return [Problem("command line", f"{key!r} cannot be overridden: {_FILE_ONLY[key]}")]
     if key.split(".")[0] not in _KNOWN_TOP:
         known = [*all_keys(ExperimentConfig), *all_keys(RuntimeConfig), *_SWEEP_KEYS]
         hint = nearest(key, known) or nearest(key.split(".")[0], _KNOWN_TOP)
-        return [Problem("command line", f"unknown key {key!r}{hint}")]
+        return [Problem("command line", f"unknown key {shown(key)}{hint}")]
     try:
         check_yaml(f"value: {text}")
         value = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)
     except (OmegaConfBaseException, YAMLError, RecursionError, ValueError) as error:
-        return [Problem("command line", f"{override!r}: not valid YAML: {' '.join(str(error).split())}")]
+        return [Problem("command line", f"{shown(override)}: not valid YAML: {' '.join(str(error).split())}")]
     assert isinstance(value, dict)
     if "${" in text:
-        return [Problem("command line", f"{override!r}: interpolation is not supported")]
+        return [Problem("command line", f"{shown(override)}: interpolation is not supported")]
     if key.split(".")[0] == "parts":  # a part is replaced, not merged
         set_dotted(source.data, key, value["value"])
         source.origin["parts"] = f"command line: {key}"

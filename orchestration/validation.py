@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +25,8 @@ Locate = Callable[[str], str]
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 _FIELD_TYPES: dict[type[Any], Mapping[str, Any]] = {}
+_Form = Literal["section", "sections", "tuple"]
+_FORMS: dict[type[Any], Mapping[str, tuple[Any, _Form]]] = {}
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
@@ -115,20 +117,36 @@ def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
 
 def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """`tau: 0.7` may stand for `tau: [0.7]`."""
-    shaped = dict(data)
-    for name, given in field_types(kind).items():
-        value, hint = shaped.get(name), _section(given)
-        if get_origin(hint) is dict and is_dataclass(get_args(hint)[1]) and isinstance(value, Mapping):
+    shaped, forms = dict(data), _forms(kind)
+    for name, value in data.items():
+        hint, form = forms.get(name, (Any, None))
+        if form == "sections" and isinstance(value, Mapping):
             shaped[name] = {
-                key: _tuples_from_scalars(get_args(hint)[1], own) if isinstance(own, Mapping) else own
-                for key, own in value.items()
+                key: _tuples_from_scalars(hint, own) if isinstance(own, Mapping) else own for key, own in value.items()
             }
-        elif is_dataclass(hint) and isinstance(value, Mapping):
-            assert isinstance(hint, type)
+        elif form == "section" and isinstance(value, Mapping):
             shaped[name] = _tuples_from_scalars(hint, value)
-        elif get_origin(hint) is tuple and isinstance(value, int | float | str) and not isinstance(value, bool):
+        elif form == "tuple" and isinstance(value, int | float | str) and not isinstance(value, bool):
             shaped[name] = [value]
     return shaped
+
+
+def _forms(kind: type[Any]) -> Mapping[str, tuple[Any, _Form]]:
+    """The fields of a config dataclass that hold more than one value: (its type, or that of its sections, form)."""
+    if kind not in _FORMS:
+        _FORMS[kind] = dict(_find_forms(kind))
+    return _FORMS[kind]
+
+
+def _find_forms(kind: type[Any]) -> Iterator[tuple[str, tuple[Any, _Form]]]:
+    for name, given in field_types(kind).items():
+        hint = _section(given)
+        if get_origin(hint) is dict and is_dataclass(get_args(hint)[1]):
+            yield name, (get_args(hint)[1], "sections")
+        elif is_dataclass(hint):
+            yield name, (hint, "section")
+        elif get_origin(hint) is tuple:
+            yield name, (hint, "tuple")
 
 
 def _keys_at(hint: Any, path: Sequence[str | int]) -> list[str]:
@@ -158,20 +176,20 @@ def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
     if detail["type"] == "missing":
         return _missing(key, given, locate)
     if detail["type"] == "dataclass_type" and (keys := _keys_at(kind, detail["loc"])):
-        return Problem(locate(key), f"{_shown(given)} should be a mapping with {', '.join(keys)}")
+        return Problem(locate(key), f"{shown(given)} should be a mapping with {', '.join(keys)}")
     if detail["type"] == "literal_error":
         expected = str(detail["ctx"]["expected"])
         allowed = [name.strip().strip("'") for name in expected.replace(" or ", ", ").split(",")]
         hint = ("" if str(given) in allowed else nearest(given, allowed)) or ";"
-        return Problem(locate(key), f"{_shown(given)} is not allowed{hint} allowed: {', '.join(allowed)}")
+        return Problem(locate(key), f"{shown(given)} is not allowed{hint} allowed: {', '.join(allowed)}")
     message = str(detail["msg"]).removeprefix("Input ").removeprefix("Value error, ")
     separator = " " if message.startswith("should") else ": "
     return Problem(
-        locate(key), f"{_shown(given)}{separator}{message.replace('an object', 'a mapping').replace('array', 'list')}"
+        locate(key), f"{shown(given)}{separator}{message.replace('an object', 'a mapping').replace('array', 'list')}"
     )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as the user gave it, cut to what fits a line."""
     text = without_credentials(repr(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

@@ -109,6 +109,14 @@ def test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune(tmp_path: 
     assert float(tune[3]) > 0.0
 
 
+def test_the_planning_benchmark_prints_a_row_for_each_size(tmp_path: Path) -> None:
+    done = python(str(ROOT / "benchmarks" / "planning.py"), "--trials", "4", "10", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [["4", "11"], ["9", "21"]]  # a training and an evaluation each, 3 for all
+    assert all(float(both) >= float(planned) > 0.0 for _, _, planned, both, _ in rows)
+
+
 def test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_not_installed(tmp_path: Path) -> None:
     size = ["--shards", "2", "--shard-samples", "8", "--batch", "8", "--rounds", "1", "--epochs", "1", "--steps", "1"]
     speed = ["--step-milliseconds", "1", "--latency-milliseconds", "0", "--loaders", "latent store"]

@@ -63,3 +63,10 @@ def test_a_hostile_file_is_a_users_mistake(tmp_path: Path, text: str) -> None:
 def test_a_hostile_override_is_a_users_mistake() -> None:
     with pytest.raises(UserError, match=r"command line: 'seeds=\[\[.* not valid YAML: deeper"):
         load_sweep(QUICKSTART, [f"seeds={'[' * 40}"])
+
+
+def test_an_override_without_end_is_not_repeated_whole() -> None:
+    with pytest.raises(UserError) as error:
+        load_sweep(QUICKSTART, [f"seeds=[{', '.join(map(str, range(20_000)))}]"])
+    assert "not valid YAML" in str(error.value)
+    assert len(str(error.value)) < 600
