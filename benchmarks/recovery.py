@@ -80,6 +80,7 @@ def trained(whose: str, fault: str, step_seconds: float, options: Options) -> En
             code = _driven(arguments, environment, folder, deadline, killed_at if is_killed else None)
             if not is_killed:
                 break
+            assert code is None, f"the driver had ended with code {code} before it could be killed"
             newest = max(folder.glob(_STATE_FILES[whose]), key=lambda path: (path.stat().st_mtime, path.stat().st_size))
             if fault == "a bit flips":
                 _flip_a_bit(newest)

@@ -5,7 +5,8 @@
 Ours: a launch as a sweep makes it, with store, records, progress and MLflow (a local sqlite, told to the last call), on
 evaluators that sample and measure nothing, and with trainings of one step of the smallest network. The peer does less:
 a Tune trial that reports one number, with actors that are used again and with new ones; and one that starts Ray Train
-with as many workers, which report one number. Records are written, and MLflow is told, by us alone.
+with as many workers, which report one number. Records are written, and MLflow is told, by us alone. Also told is by how
+much the driver's memory grew meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -75,6 +77,8 @@ class Row:
     seconds: float
     first: float = 0.0
     """Of the seconds, until the first trial had ended; 0 if that is not known."""
+    grown: float = 0.0
+    """Memory of this process, in MB."""
 
 
 class Idle(Evaluator):
@@ -122,7 +126,7 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         outcome = Outcome(dict(done))
         meter = Meter({}, plan.spec.runtime.workers)
         launcher = launch.Launcher(plan, outcome, store, tracker, capacity, Display(), meter, lambda: None)
-        started = time.monotonic()
+        started, held = time.monotonic(), held_mb()
         ended: list[float] = []
         launcher.grows_by(lambda now, _: ended.append(time.monotonic()) if len(now.done) > len(done) else None)
         launcher.run()
@@ -130,7 +134,7 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         seconds = time.monotonic() - started
     assert not outcome.failed, f"trials failed: {outcome.failed}"
     num_trials = len(plan.of_kind("train" if kind == "train" else "evaluate"))
-    return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0)
+    return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0, held_mb() - held)
 
 
 def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, reuse: bool, at_once: int = 0) -> Row:
@@ -145,13 +149,19 @@ def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, r
             ),
             run_config=tune.RunConfig(storage_path=root, name="bare", verbose=0),
         )
-        started = time.monotonic()
+        started, held = time.monotonic(), held_mb()
         with redirect_stdout(io.StringIO()):
             found = tuner.fit()
         seconds = time.monotonic() - started
     assert len(found) == num_trials, "Tune lost trials"
     assert not found.errors, f"Tune's trials failed: {found.errors}"
-    return Row(name, num_trials, seconds)
+    return Row(name, num_trials, seconds, grown=held_mb() - held)
+
+
+def held_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def report_a_number(config: Mapping[str, Any]) -> None:  # noqa: ARG001
@@ -206,7 +216,9 @@ def measure(options: Options) -> list[Row]:
 
 
 def table(rows: list[Row]) -> Table:
-    found = Table("", "trials", "seconds", "first after", "trials/s", "seconds a trial", "each later one")
+    found = Table(
+        "", "trials", "seconds", "first after", "trials/s", "seconds a trial", "each later one", "driver grew (MB)"
+    )
     for row in rows:
         later = (row.seconds - row.first) / (row.trials - 1) if row.first and row.trials > 1 else None
         found.add_row(
@@ -217,6 +229,7 @@ def table(rows: list[Row]) -> Table:
             f"{row.trials / row.seconds:.2f}",
             f"{row.seconds / row.trials:.3f}",
             "" if later is None else f"{later:.3f}",
+            f"{row.grown:.0f}",
         )
     return found
 

@@ -1,6 +1,11 @@
-"""What is done already: asked of the store alone, without any heavy library."""
+"""What is done already: asked of the store alone, without any heavy library.
+
+Records are kept without their curves: what a driver holds of a task that is done must not grow with its steps.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from orchestration.layout import TaskPaths
 from orchestration.plan import Plan
@@ -10,7 +15,7 @@ from orchestration.tasks import Task
 
 
 def finished_result(store: Store, task: Task) -> TaskResult | None:
-    """The task's record if everything that the plan wants of it is there."""
+    """The task's record, less its curve, if everything that the plan wants of it is there."""
     result = read_result(store, task.digest)
     if result is None:
         return None
@@ -25,7 +30,7 @@ def finished_result(store: Store, task: Task) -> TaskResult | None:
         return None
     if any(not store.exists(TaskPaths(task.digest).result_file(name)) for name in result.files):
         return None
-    return result
+    return replace(result, curve=())
 
 
 def wanted_of(task: Task) -> tuple[object, ...]:
@@ -34,7 +39,7 @@ def wanted_of(task: Task) -> tuple[object, ...]:
 
 
 def finished_results(store: Store, plan: Plan) -> dict[str, TaskResult]:
-    """Records of all finished tasks by digest."""
+    """Records of all finished tasks by digest, see `finished_result`."""
     found = {digest: finished_result(store, task) for digest, task in plan.tasks.items()}
     return {digest: result for digest, result in found.items() if result is not None}
 

@@ -18,7 +18,7 @@ from orchestration.failures import LOST_DATA, LOST_WORKER, failure_of
 from orchestration.jobs import job_of
 from orchestration.runtime import RuntimeConfig
 from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.tasks import TRAININGS, Task
 
 _OF_THE_CALL = (RayTaskError, ObjectLostError, TaskCancelledError)
 """What Ray raises about a call; all else is about the evaluator, also that it was killed for its memory."""
@@ -297,7 +297,7 @@ class EvaluationPool:
 
 def total_units(task: Task) -> int:
     """Units that the progress of a task counts: steps of a training, images of the others."""
-    if task.kind in ("train", "finetune_autoencoder"):
+    if task.kind in TRAININGS:
         return task.until_step
     if task.kind == "pyramid":
         return task.config.decomposition.fit.steps

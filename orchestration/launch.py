@@ -22,10 +22,10 @@ from orchestration.redaction import reason_of, shown
 from orchestration.runtime import WorkersConfig
 from orchestration.spending import COST
 from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.tasks import TRAININGS, Task
 from orchestration.tracking_queue import TaskTracker
 from orchestration.training_groups import TrainingGroups, TrainingWorkers
-from orchestration.training_requests import TRAININGS, request_of
+from orchestration.training_requests import request_of
 from orchestration.winding_down import wind_down
 
 _POLL_SECONDS = 0.3

@@ -25,6 +25,8 @@ from orchestration.makings import Making
 TaskKind = Literal[
     "finetune_autoencoder", "encode", "reference", "probe", "floor", "pyramid", "train", "evaluate", "images"
 ]
+TRAININGS: tuple[TaskKind, ...] = ("train", "finetune_autoencoder")
+"""Kinds of tasks that run on training workers."""
 OUTSIDE = "outside"
 """Split of images that no sweep made and no dataset holds."""
 SnapshotRef = tuple[str, int]
@@ -109,7 +111,7 @@ class Task:
     @property
     def latents(self) -> str:
         """train: digest of the task that made the latents which it reads; "" if it reads images."""
-        reads = self.kind in ("train", "finetune_autoencoder")
+        reads = self.kind in TRAININGS
         return str(self.payload["data"].get("latents", "")) if reads else ""
 
 

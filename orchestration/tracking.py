@@ -27,10 +27,10 @@ from orchestration.compared import compared_params
 from orchestration.layout import DATABASE, MLFLOW_ARTIFACTS, TaskPaths
 from orchestration.problems import UserError
 from orchestration.redaction import credentials_in, reason_of
-from orchestration.results import TaskResult
+from orchestration.results import TaskResult, read_result
 from orchestration.storage import Store
 from orchestration.storage_root import JOB_VARIABLE
-from orchestration.tasks import Task
+from orchestration.tasks import TRAININGS, Task
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -207,7 +207,7 @@ class Tracker:
         self._safely(lambda: self._curve(task, rows))
 
     def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
-        """Everything that a finished task found, whatever was logged before.
+        """Everything that a finished task found, whatever was logged before; the curve of a training from its record.
 
         Args: training: that an evaluation measures: its numbers become points of convergence curves in that run, which
             grow while it trains.
@@ -279,10 +279,15 @@ class Tracker:
         if fresh:
             known.last_curve_step = int(fresh[-1]["step"])
 
+    def _recorded_curve(self, task: Task) -> tuple[CurveRow, ...]:
+        record = read_result(self._store, task.digest)
+        return record.curve if record is not None else ()
+
     def _complete(self, task: Task, result: TaskResult) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
         self._describe(known, task)
-        self._curve(task, result.curve)
+        if task.kind in TRAININGS:
+            self._curve(task, self._recorded_curve(task))
         for name in result.files:
             with tempfile.TemporaryDirectory() as scratch:
                 local = Path(scratch) / name

@@ -8,9 +8,6 @@ from orchestration.storage import Store
 from orchestration.tasks import Task
 from orchestration.train_task import Request, train_request
 
-TRAININGS = ("train", "finetune_autoencoder")
-"""Kinds of tasks that run on training workers."""
-
 
 def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
     if task.making is None:

@@ -150,3 +150,21 @@ def test_the_analysis_benchmark_reads_over_a_server(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if "| 28 |" in line]
     assert [row[0] for row in rows] == ["the analysis, first time", "the analysis, again"]
     assert {row[-1] for row in rows} == {"250"}
+
+
+@pytest.mark.slow
+def test_recovery_is_told_for_ours_and_for_plain_ray_train(tmp_path: Path) -> None:
+    size = ["--steps", "24", "--every", "4", "--at", "15"]
+    done = python(
+        str(ROOT / "benchmarks" / "recovery.py"), *size, "--faults", "a checkpoint is cut short", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    told = {(row[0], row[1]): row[2:] for row in rows if row[0]}
+    same = "the same weights, to the bit"
+    for whose in ("ours", "stock"):
+        assert (told["none", whose][0], told["none", whose][2]) == ("0", same)
+    again, seconds, end = told["a checkpoint is cut short", "ours"]
+    assert end == same
+    assert 4 <= int(again) <= 12  # from the checkpoint before the newest one
+    assert float(seconds) > 0.1

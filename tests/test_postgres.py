@@ -23,7 +23,7 @@ from analysis.plan_types import PlanFile
 from analysis.reading import Reading, read
 from orchestration.compared import varying_settings
 from orchestration.plan import Plan, make_plan, plan_json
-from orchestration.results import TaskResult
+from orchestration.results import TaskResult, write_result
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.study import Study, StudyDatabase, StudyUnavailableError
@@ -65,6 +65,7 @@ def tracked(postgres: Postgres, plan: Plan, tmp_path_factory: pytest.TempPathFac
                 infinite = {"fd_lite0_block10": float("inf")} if task is plan.of_kind("evaluate")[0] else {}
                 curve = ROWS if task.kind == "train" else ()
                 result = TaskResult(digest, task.kind, {**values, **infinite}, 1.0, step=task.at_step, curve=curve)
+                write_result(store, result)
                 tracker.complete(task, result, plan.training_of(task))
         assert tracker.num_failed_calls == 0
     assert len(list(Path(store.path("mlflow-artifacts")).rglob("task.json"))) == len(plan.tasks)
@@ -151,14 +152,17 @@ def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Post
 
 
 def test_a_tracker_outlives_an_outage_of_postgres(postgres: Postgres, plan: Plan, tmp_path: Path) -> None:
-    tracker = Tracker(postgres.database("outage"), "outage", Store(str(tmp_path)), PROVENANCE)
+    store = Store(str(tmp_path))
+    tracker = Tracker(postgres.database("outage"), "outage", store, PROVENANCE)
     task = plan.of_kind("train")[0]
     tracker.begin(task)
     postgres.stop()
     tracker.curve(task, ROWS[:10])
     assert tracker.num_failed_calls == 1
     postgres.start()
-    tracker.complete(task, TaskResult(task.digest, "train", {}, 1.0, step=700, curve=ROWS))
+    result = TaskResult(task.digest, "train", {}, 1.0, step=700, curve=ROWS)
+    write_result(store, result)
+    tracker.complete(task, result)
     assert tracker.num_failed_calls == 1
 
 

@@ -175,6 +175,16 @@ def test_a_torn_record_counts_as_not_done(store: Store) -> None:
     assert [task.digest for task in needed(made, finished_results(store, made))] == [evaluation.digest]
 
 
+def test_what_a_driver_keeps_of_a_record_does_not_grow_with_its_curve(store: Store) -> None:
+    made = plan()
+    training = made.of_kind("train")[0]
+    finish(store, [training])
+    short = TaskResult(training.digest, "train", {"x": 1.0}, 1.0, step=training.until_step)
+    curve = tuple({"step": float(step), "loss": 1.0} for step in range(1, 701))
+    write_result(store, replace(short, curve=curve))
+    assert finished_results(store, made) == {training.digest: short}
+
+
 def test_a_tied_training_ignores_the_draw_over_stages_and_its_sampling_ignores_tau() -> None:
     tied = ("parts={p: {rows: {DFM: {}}}}", "training.timesteps=tied")
     changes = ("training.first_stage_probability=0.9", "training.previous_location=0.5", "sampling.tau=0.9")
