@@ -44,6 +44,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     from orchestration.storage import Store
     from orchestration.train_task import train_request
     from orchestration.training_groups import TrainingGroups, TrainingWorkers
+    from orchestration.workplace import workplace
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS
@@ -56,7 +57,9 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     with cluster(workers):
         name, board = start_board()
         groups = TrainingGroups(
-            workers, lambda task: train_request(task, store, workers, name), lambda: TrainingWorkers(store, workers)
+            workers,
+            lambda task: train_request(task, workplace(store, workers, name)),
+            lambda: TrainingWorkers(store, workers),
         )
         training = groups.submit(task)
         while not training.done():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig
 from dfm_core.config import DataConfig, as_plain
 from orchestration.finetune_payload import InitialAutoencoder
-from orchestration.patience import Patience
-from orchestration.runtime import WorkersConfig
-from orchestration.storage import Store
+from orchestration.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,7 @@ class FinetuneRequest:
     """`DataConfig` of the pixels; names no autoencoder."""
     latents: str
     """Digest of the task that made a store of these pixels; "": they are embedded."""
-    workers: dict[str, Any]
-    store_root: str
-    store_options: dict[str, str] = field(repr=False)
-    patience: Patience
-    board: str
+    at: Workplace
 
 
 def finetune_request(
@@ -39,10 +33,7 @@ def finetune_request(
     initial: InitialAutoencoder,
     data: DataConfig,
     latents: str,
-    *,
-    store: Store,
-    workers: WorkersConfig,
-    board: str,
+    at: Workplace,
 ) -> FinetuneRequest:
     """Args: digest: of `finetune_payload`. latents: digest of the task that keeps the pixels; "": they are embedded."""
     return FinetuneRequest(
@@ -51,9 +42,5 @@ def finetune_request(
         initial=as_plain(initial),
         data=as_plain(data),
         latents=latents,
-        workers=as_plain(workers),
-        store_root=store.root,
-        store_options=store.options,
-        patience=store.patience,
-        board=board,
+        at=at,
     )

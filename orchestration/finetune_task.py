@@ -24,8 +24,8 @@ from orchestration.latent_store import latent_cache
 from orchestration.made_autoencoders import read_initial, read_made_autoencoder, write_made_autoencoder
 from orchestration.real_samples import RealSamples, open_real
 from orchestration.results import TaskResult, write_result
-from orchestration.runtime import StorageConfig, WorkersConfig
-from orchestration.storage import DamagedArtifactError, Store
+from orchestration.runtime import WorkersConfig
+from orchestration.storage import DamagedArtifactError
 from orchestration.training_inputs import open_training_data
 from orchestration.validation import revive
 from orchestration.worker_start import agreed_reason, micro_batch_size, start_engine, worker_device
@@ -44,7 +44,7 @@ class _Finetuning:
 
     def __init__(self, request: FinetuneRequest, workers: WorkersConfig) -> None:
         self.request, self.workers, self.started = request, workers, time.monotonic()
-        self.store = Store(request.store_root, request.store_options, request.patience)
+        self.store = request.at.open_store()
         self.config = revive(FinetuningConfig, request.config)
         self.initial = revive(InitialAutoencoder, request.initial)
         self.data = revive(DataConfig, request.data)
@@ -52,7 +52,7 @@ class _Finetuning:
     def run(self) -> None:
         request, config = self.request, self.config
         found, reason = self._inputs()
-        if agreed_reason(request.digest, request.board, reason) or found is None:
+        if agreed_reason(request.digest, request.at.board, reason) or found is None:
             return
         dataset, real, autoencoder = found
         model = FinetuningLoss(autoencoder, config)
@@ -60,7 +60,7 @@ class _Finetuning:
             model.use_activation_checkpointing()
         engine = start_engine(model, config, self.workers, worker_device())
         artifacts = TrainingArtifacts(self.store, request.digest)
-        order = RunOrder(request.digest, config.steps, request.board)
+        order = RunOrder(request.digest, config.steps, request.at.board)
         run = CheckpointedRun(
             order, self.workers, artifacts, engine, _Made(self, artifacts, engine, dataset), self.started
         )
@@ -87,11 +87,7 @@ class _Finetuning:
             return None, f"the autoencoder it starts from cannot be used: {error}"
 
     def read_initial(self) -> DiffusersAutoencoder:
-        request = self.request
-        storage = StorageConfig(
-            request.store_root, request.store_options, request.patience.call_seconds, request.patience.retry_seconds
-        )
-        return read_initial(self.initial, self.config.seed, self.store, storage)
+        return read_initial(self.initial, self.config.seed, self.store, self.request.at.storage)
 
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow], real: RealSamples) -> None:
         device, digest = run.engine.device, self.request.digest

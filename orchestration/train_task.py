@@ -9,7 +9,7 @@ import os
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -36,18 +36,18 @@ from orchestration.failures import MEMORY, failure_of
 from orchestration.fault_injection import Fault, disturbed, faults_of
 from orchestration.finetune_request import FinetuneRequest
 from orchestration.finetune_task import finetune_autoencoder
-from orchestration.patience import Patience
 from orchestration.pyramids import read_pyramid
 from orchestration.redaction import shown
 from orchestration.results import TaskResult, read_result, write_result
 from orchestration.runtime import WorkersConfig
 from orchestration.snapshots import read_snapshot
-from orchestration.storage import DamagedArtifactError, Store
+from orchestration.storage import DamagedArtifactError
 from orchestration.tasks import SnapshotRef, Task
 from orchestration.training_desk import finish, trainings_of
 from orchestration.training_inputs import open_training_data
 from orchestration.validation import revive
 from orchestration.worker_start import agreed_reason, micro_batch_size, start_engine, worker_device
+from orchestration.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,7 @@ class TrainRequest:
     initial: SnapshotRef | None
     pyramid: str
     latents: str
-    workers: dict[str, Any]
-    store_root: str
-    store_options: dict[str, str] = field(repr=False)
-    patience: Patience
-    board: str
+    at: Workplace
     faults: tuple[Fault, ...] = ()
     """On purpose, see `fault_injection`."""
 
@@ -75,7 +71,7 @@ Request = TrainRequest | FinetuneRequest
 """What the workers of a training of any kind are told."""
 
 
-def train_request(task: Task, store: Store, workers: WorkersConfig, board: str) -> TrainRequest:
+def train_request(task: Task, at: Workplace) -> TrainRequest:
     """What the workers of a training are told."""
     return TrainRequest(
         digest=task.digest,
@@ -86,11 +82,7 @@ def train_request(task: Task, store: Store, workers: WorkersConfig, board: str) 
         initial=task.initial,
         pyramid=task.pyramid,
         latents=task.latents,
-        workers=as_plain(workers),
-        store_root=store.root,
-        store_options=store.options,
-        patience=store.patience,
-        board=board,
+        at=at,
         faults=faults_of(os.environ),
     )
 
@@ -104,7 +96,7 @@ def train_worker(loop_config: dict[str, Any]) -> None:
 
 
 def _train(request: Request) -> None:
-    workers = revive(WorkersConfig, request.workers)
+    workers = revive(WorkersConfig, request.at.workers)
     torch.set_num_threads(workers.cpus_per_worker)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     try:
@@ -118,10 +110,10 @@ def _train(request: Request) -> None:
             held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             raise MemoryError(f"{failure.error} (this worker held {held:.1f} GiB at most)") from None
         if failure.kind.remedy.startswith("retry"):  # the user should see that it is tried again, and why
-            line = shown(str(failure), request.store_options)
+            line = shown(str(failure), request.at.store_options)
             line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
             with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
-                ray.get(find_board(request.board).stumbled.remote(request.digest, line))
+                ray.get(find_board(request.at.board).stumbled.remote(request.digest, line))
         raise
     gc.collect()  # DeepSpeed's objects refer to each other
     torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
@@ -133,16 +125,14 @@ class _TrainingWorker:
 
     def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
         self.request, self.config, self.workers = request, config, workers
-        self.artifacts = TrainingArtifacts(
-            Store(request.store_root, request.store_options, request.patience), request.digest
-        )
+        self.artifacts = TrainingArtifacts(request.at.open_store(), request.digest)
         self.started = time.monotonic()
         self.shape = card_of(config.data).shape
 
     def run(self) -> None:
         request, store = self.request, self.artifacts.store
         dataset, reason = open_training_data(self.config.data, request.latents, store, self.workers)
-        if agreed_reason(request.digest, request.board, reason) or dataset is None:
+        if agreed_reason(request.digest, request.at.board, reason) or dataset is None:
             return
         pyramid = read_pyramid(store, request.pyramid) if request.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
@@ -153,7 +143,7 @@ class _TrainingWorker:
             return
         engine = start_engine(model, self.config.training, self.workers, device)
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
-        order = RunOrder(request.digest, request.until_step, request.board, scale_std)
+        order = RunOrder(request.digest, request.until_step, request.at.board, scale_std)
         run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
         paradigm = disturbed(
             build_paradigm(self.config, decomposition, scale_std),
@@ -180,7 +170,7 @@ class _TrainingWorker:
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
-        return None if agreed_reason(self.request.digest, self.request.board, reason) else model
+        return None if agreed_reason(self.request.digest, self.request.at.board, reason) else model
 
     def _with_weights(self, scale_std: tuple[float, ...]) -> VelocityModel:
         model = build_model(self.config, self.shape, scale_std)
@@ -246,4 +236,4 @@ class _Snapshots:
             card = SnapshotCard(step, worker.shape, self._scale_std)
             worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
             if self._engine.rank == 0:
-                find_board(request.board).published.remote(request.digest, step)
+                find_board(request.at.board).published.remote(request.digest, step)

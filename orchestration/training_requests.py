@@ -7,11 +7,13 @@ from orchestration.runtime import WorkersConfig
 from orchestration.storage import Store
 from orchestration.tasks import Task
 from orchestration.train_task import Request, train_request
+from orchestration.workplace import workplace
 
 
 def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
+    at = workplace(store, workers, board)
     if task.making is None:
-        return train_request(task, store, workers, board)
+        return train_request(task, at)
     making = task.making
     return finetune_request(
         task.digest,
@@ -19,7 +21,5 @@ def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> 
         making.initial,
         making.data,
         task.latents,
-        store=store,
-        workers=workers,
-        board=board,
+        at,
     )

@@ -25,6 +25,7 @@ from orchestration.made_autoencoders import read_initial, read_made_autoencoder
 from orchestration.results import TaskResult, read_result
 from orchestration.runtime import StorageConfig, WorkersConfig
 from orchestration.storage import DamagedArtifactError, Store
+from orchestration.workplace import workplace
 from tests.dfm_core.autoencoders.tiny import save_kl
 from tests.orchestration.finetuning_group import MEASURED, Attempt, run_attempts
 
@@ -39,7 +40,7 @@ TOLERANCE = 1e-5
 
 def request(store: Store, config: FinetuningConfig, initial: InitialAutoencoder) -> FinetuneRequest:
     digest = digest_of(finetune_payload(config, initial, DATA))
-    return finetune_request(digest, config, initial, DATA, "", store=store, workers=WORKERS, board="board")
+    return finetune_request(digest, config, initial, DATA, "", workplace(store, WORKERS, "board"))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from orchestration.tasks import Task
 from orchestration.train_task import train_request
 from orchestration.training_desk import trainings_of
 from orchestration.training_groups import TrainingGroups, TrainingWorkers
+from orchestration.workplace import workplace
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120
@@ -131,7 +132,9 @@ def groups(ray_here: None, store: Store) -> Iterator[TrainingGroups]:  # noqa: A
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_board()
     found = TrainingGroups(
-        workers, lambda task: train_request(task, store, workers, board), lambda: TrainingWorkers(store, workers)
+        workers,
+        lambda task: train_request(task, workplace(store, workers, board)),
+        lambda: TrainingWorkers(store, workers),
     )
     yield found
     found.close_idle()
@@ -162,7 +165,9 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_board()
     other = TrainingGroups(
-        workers, lambda task: train_request(task, alone, workers, board), lambda: TrainingWorkers(alone, workers)
+        workers,
+        lambda task: train_request(task, workplace(alone, workers, board)),
+        lambda: TrainingWorkers(alone, workers),
     )
     groups.close_idle()
     there = other.submit(second)
