@@ -91,9 +91,11 @@ class Describer:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
         counted = config.layout != "image_shards"
         num_samples = len(training.units) if counted else config.num_samples
-        num_reference = len(reference.units) if counted else config.num_reference or config.num_samples
+        own_reference = config.num_reference if config.reference else config.num_samples
+        num_reference = len(reference.units) if counted else own_reference
         if num_samples is None or num_reference is None:
-            raise ValueError("shards do not tell how many samples they hold: give num_samples, and num_reference")
+            missing = "num_samples" if num_samples is None else "num_reference, as the reference is apart"
+            raise ValueError(f"shards do not tell how many samples they hold: give {missing}")
         return DataDescription(
             fingerprint=training.fingerprint,
             encoder=identity,
