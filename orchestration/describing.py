@@ -81,8 +81,8 @@ class Describer:
         """Raises: ValueError and what the storage does."""
         card, identity = encoder
         frames = data.frames or None
-        latent_frames = card.latent_frames(frames) if data.autoencoder else frames
-        if data.autoencoder and not card.can_decode(latent_frames):
+        latent_frames = card.latent_frames(frames)
+        if not card.can_decode(latent_frames):
             raise ValueError(f"{frames} frames become {latent_frames} of the latent; only odd numbers can be decoded")
         config = runtime.datasets[data.dataset]
         training = self._raw(runtime, data, reference=False)

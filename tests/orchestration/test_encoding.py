@@ -380,6 +380,24 @@ def test_clips_become_latents_of_a_video_autoencoder_and_are_decoded_again(clips
     assert (decoded.shape, decoded.dtype) == ((1, 3, 9, SIDE, SIDE), torch.uint8)
 
 
+def test_real_clips_are_kept_as_pixels_and_clips_are_trained_on_without_an_autoencoder(
+    clips: RuntimeConfig, store: Store
+) -> None:
+    config = described(clips, data__frames=9)
+    real = pixels_task(config)
+    assert real is not None
+    bench = Bench(store, runtime=clips)
+    bench.run(real)
+    shown, labels = bench.evaluator._loaded.real(config.data, "reference").read(range(4))
+    assert (shown.shape, shown.dtype, sorted(labels.tolist())) == ((4, 3, 9, SIDE, SIDE), torch.uint8, [0, 0, 1, 1])
+    greys = sorted(shown.float().mean((1, 3, 4))[:, 0].tolist())
+    assert greys == pytest.approx([0.0, 10.0, 20.0, 30.0], abs=4.0)  # of the first frames; the codec loses a little
+    plain = described(clips, data__frames=6, data__autoencoder="")
+    assert small_parts(latents_task(plain)).digest == pixels_task(plain).digest  # type: ignore[union-attr]
+    bench.run(small_parts(latents_task(plain)))
+    assert latents_of(store, small_parts(latents_task(plain)))["mean"].shape == (4, 3, 6, SIDE, SIDE)
+
+
 @pytest.mark.parametrize(
     ("frames", "message"),
     [(6, "1 + k * 4 frames"), (5, "5 frames become 2 of the latent; only odd numbers can be decoded"), (0, "images")],
