@@ -35,7 +35,8 @@ CARD = DATASETS["moving_fashion"]
 @pytest.mark.slow
 def test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report(tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    done = python("orchestration/sweep.py", "sweeps/video_small.yaml", f"storage.root={root}", *NANO)
+    arguments = ("orchestration/sweep.py", "sweeps/video_small.yaml", f"storage.root={root}", *NANO)
+    done = python(*arguments, seconds=1500)  # it looks at 30,000 frames of real clips
     assert done.returncode == 0, done.stdout + done.stderr
     with (root / "reports" / "video_small" / "table.csv").open() as file:
         cells = list(csv.DictReader(file))
