@@ -41,9 +41,12 @@ from rich.table import Table
 from slow_s3 import slow_s3
 from torch import Tensor
 
+from dfm_core.autoencoders.base import MEAN, STD
 from dfm_core.data.latent_assembly import StoreIdentity, assemble, encode_shard, shard_name
 from dfm_core.data.latent_manifest import MANIFEST
+from dfm_core.data.latent_samples import LatentSamples
 from dfm_core.data.latent_stream import Prefetch, latent_batches
+from dfm_core.data.latents import LatentDataset
 from dfm_core.data.shard_cache import ShardCache
 from dfm_core.data.shard_order import ShardOrder
 from orchestration.latent_store import open_latents
@@ -95,35 +98,61 @@ def latents(options: Options) -> Iterator[Tensor]:
         yield torch.randn(options.shard_samples, *SHAPE, generator=generator).to(torch.bfloat16)
 
 
+def write_store(folder: Path, options: Options, kept: Callable[[Tensor], dict[str, Tensor]]) -> None:
+    """The project's store: shards of what is kept of the latents, and the manifest."""
+    cards = []
+    for number, tensor in enumerate(latents(options)):
+        path, labels = folder / shard_name(number, options.shards), torch.zeros(len(tensor), dtype=torch.int64)
+        cards.append(encode_shard(path, number, kept(tensor), labels, num_classes=1))
+    num = options.shards * options.shard_samples
+    manifest = assemble(StoreIdentity("random", "none", False, ("none",), num), cards, options.shards)
+    (folder / MANIFEST).write_bytes(manifest.document())
+
+
 class LatentStore:
     """This project's."""
 
     name = "latent store"
 
     def write(self, folder: Path, options: Options) -> None:
-        cards = []
-        for number, tensor in enumerate(latents(options)):
-            path, labels = folder / shard_name(number, options.shards), torch.zeros(len(tensor), dtype=torch.int64)
-            cards.append(encode_shard(path, number, {"latent": tensor}, labels, num_classes=1))
-        num = options.shards * options.shard_samples
-        manifest = assemble(StoreIdentity("random", "none", False, ("none",), num), cards, options.shards)
-        (folder / MANIFEST).write_bytes(manifest.document())
+        write_store(folder, options, lambda latent: {"latent": latent})
 
     def local(self, folder: Path, scratch: Path, options: Options, epochs: int) -> Iterator[Tensor]:
-        return self._batches(Store(str(folder.parent)), folder.name, scratch, options, options.shards, epochs)
+        return self._batches(_opened(Store(str(folder.parent)), folder.name, scratch), options.shards, options, epochs)
 
     def remote(self, prefix: str, endpoint: str, scratch: Path, options: Options) -> Iterator[Tensor]:
-        return self._batches(Store(f"s3://{BUCKET}", access(endpoint)), prefix, scratch, options, options.window, 1)
+        dataset = _opened(Store(f"s3://{BUCKET}", access(endpoint)), prefix, scratch)
+        return self._batches(dataset, options.window, options, 1)
 
-    def _batches(
-        self, store: Store, directory: str, scratch: Path, options: Options, window: int, epochs: int
-    ) -> Iterator[Tensor]:
-        dataset = open_latents(store, directory, ShardCache(scratch, 10**12))
+    def _batches(self, dataset: LatentDataset, window: int, options: Options, epochs: int) -> Iterator[Tensor]:
         order = ShardOrder(0, dataset.shard_samples, window)
-        num, size = epochs * len(dataset), options.batch
-        ranges = (range(at, min(at + size, num)) for at in range(0, num, size))
-        for batch in latent_batches(dataset, order, ranges, Prefetch()):
+        for batch in latent_batches(dataset, order, _ranges(len(dataset), options.batch, epochs), Prefetch()):
             yield batch.tensors["latent"]
+
+
+def _opened(store: Store, directory: str, scratch: Path) -> LatentDataset:
+    return open_latents(store, directory, ShardCache(scratch, 10**12))
+
+
+def _ranges(num_samples: int, size: int, epochs: int) -> Iterator[range]:
+    """The batches of some epochs."""
+    end = epochs * num_samples
+    return (range(at, min(at + size, end)) for at in range(0, end, size))
+
+
+class DrawnLatents(LatentStore):
+    """As a training reads them: mean and standard deviation of a posterior, twice the bytes, and a draw of each."""
+
+    name = "latent store, draws of posteriors"
+
+    def write(self, folder: Path, options: Options) -> None:
+        write_store(folder, options, lambda latent: {MEAN: latent, STD: latent.abs()})
+
+    def _batches(self, dataset: LatentDataset, window: int, options: Options, epochs: int) -> Iterator[Tensor]:
+        """Each [B, 16, 64, 64] float32."""
+        samples = LatentSamples(dataset, window)
+        for drawn, _ in samples.batches(0, _ranges(len(dataset), options.batch, epochs)):
+            yield drawn
 
 
 class WebDataset:
@@ -228,6 +257,7 @@ LOADERS: dict[str, tuple[Loader, str]] = {
     loader.name: (loader, package)
     for loader, package in (
         (LatentStore(), "torch"),
+        (DrawnLatents(), "torch"),
         (WebDataset("WebDataset", "npy"), "webdataset"),
         (WebDataset("WebDataset, bytes", "bin"), "webdataset"),
         (MosaicStreaming("MosaicML streaming", _MDS_ARRAY), "streaming"),

@@ -81,8 +81,8 @@ class Describer:
         """Raises: ValueError and what the storage does."""
         card, identity = encoder
         frames = data.frames or None
-        latent_frames = card.latent_frames(frames) if data.autoencoder else frames
-        if data.autoencoder and not card.can_decode(latent_frames):
+        latent_frames = card.latent_frames(frames)
+        if not card.can_decode(latent_frames):
             raise ValueError(f"{frames} frames become {latent_frames} of the latent; only odd numbers can be decoded")
         config = runtime.datasets[data.dataset]
         training = self._raw(runtime, data, reference=False)
@@ -91,9 +91,11 @@ class Describer:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
         counted = config.layout != "image_shards"
         num_samples = len(training.units) if counted else config.num_samples
-        num_reference = len(reference.units) if counted else config.num_reference or config.num_samples
+        own_reference = config.num_reference if config.reference else config.num_samples
+        num_reference = len(reference.units) if counted else own_reference
         if num_samples is None or num_reference is None:
-            raise ValueError("shards do not tell how many samples they hold: give num_samples, and num_reference")
+            missing = "num_samples" if num_samples is None else "num_reference, as the reference is apart"
+            raise ValueError(f"shards do not tell how many samples they hold: give {missing}")
         return DataDescription(
             fingerprint=training.fingerprint,
             encoder=identity,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +19,20 @@ from dfm_core.data.catalog import DATASETS
 from dfm_core.data.embedded_samples import EmbeddedSamples
 from dfm_core.data.encoding import EncodedUnits, EncodingSpec, encode_units
 from dfm_core.data.folder_report import BadFile, UnusableFolderError
-from dfm_core.data.latent_assembly import ShardCard, StoreIdentity, assemble, encode_shard, read_card, shard_name
+from dfm_core.data.latent_assembly import (
+    EncodedPart,
+    ShardCard,
+    StoreIdentity,
+    assemble,
+    encode_shard,
+    read_part,
+    shard_name,
+)
+from dfm_core.data.latent_manifest import LatentManifest
 from dfm_core.data.left_out import LeftOut
 from dfm_core.data.raw_samples import RawDataset
 from orchestration.data_identity import PIXELS, is_embedded, pixels_digest
+from orchestration.disk_room import disk_room
 from orchestration.latent_store import publish_latents
 from orchestration.layout import TaskPaths
 from orchestration.raw_data import open_raw
@@ -61,6 +70,11 @@ def _in_one_line() -> Iterator[None]:
         raise ValueError(" | ".join(line.strip() for line in str(error).splitlines())) from None
 
 
+def _copies(task: Task) -> int:
+    """Samples that a file becomes."""
+    return 2 if task.payload["mirrored"] else 1
+
+
 class Encoder:
     """Keeps the listing of the dataset that it encoded last."""
 
@@ -80,7 +94,10 @@ class Encoder:
         return -(-len(self._dataset(task).units) // self._units_per_part(task))
 
     def encode(self, task: Task, part: Part, batch_samples: int) -> PartReport:
-        """Writes a shard and its card. Raises: as `num_parts`; ValueError for what the autoencoder cannot take."""
+        """Writes a shard and its card.
+
+        Raises: as `num_parts`; ValueError for what the autoencoder cannot take; DiskFullError.
+        """
         started, dataset, data = time.monotonic(), self._dataset(task), task.config.data
         size = self._units_per_part(task)
         units = dataset.units[part.number * size : (part.number + 1) * size]
@@ -101,58 +118,92 @@ class Encoder:
         Raises: UnusableFolderError if more was left out than is allowed; ValueError if a class is
             empty or a part is missing.
         """
-        paths, dataset = TaskPaths(task.digest), self._dataset(task)
-        cards, bad = [], list(dataset.left_out)
-        for number in range(num_parts):
-            place = paths.shard_card(number)
-            document = json.loads(self._store.read(place))
-            cards.append(read_card(json.dumps(document["card"]).encode(), self._store.uri(place)))
-            bad += [BadFile(**one) for one in document["left_out"]]
-        class_counts = [sum(counts) for counts in zip(*(c.class_counts for c in cards if c.class_counts), strict=True)]
-        left_out = LeftOut(self._place(task), self._max_bad_share(task))
-        left_out.bad += bad
-        copies = 2 if task.payload["mirrored"] else 1
-        with _in_one_line():
-            left_out.finish([count // copies for count in class_counts], dataset.class_names if class_counts else ())
-        num_samples = sum(class_counts) + sum(card.num_left_out for card in cards)
-        identity = StoreIdentity(
-            task.payload["fingerprint"],
-            task.payload["encoder"],
-            bool(task.payload["mirrored"]),
-            dataset.class_names,
-            num_samples,
-        )
-        manifest = assemble(identity, cards, num_parts)
-        publish_latents(self._store, paths.latents, manifest)
+        parts = [self._part(task, number) for number in range(num_parts)]
+        bad = [*self._dataset(task).left_out, *(one for part in parts for one in part.left_out)]
+        num_lost = self._num_lost(task, [part.card for part in parts], bad)
+        manifest = self._manifest(task, [part.card for part in parts], bad, num_lost)
+        publish_latents(self._store, TaskPaths(task.digest).latents, manifest)
         self._write_left_out(task, bad)
         metrics = {
             "num_samples": float(manifest.num_samples),
-            "num_left_out": float(len(bad)),
+            "num_left_out": float(len(bad) + num_lost),
             "num_bytes": float(manifest.num_bytes),
             "accelerator_seconds": spent,
         }
+        told = [str(one) for one in bad[:_MOST_TOLD]]
+        if num_lost:
+            told.append(f"{num_lost} more samples, which damaged shards should have held")
         about = {
             "class_counts": list(manifest.class_counts),
             "statistics": {name: asdict(found) for name, found in manifest.statistics.items()},
-            "left_out": [str(one) for one in bad[:_MOST_TOLD]],
+            "left_out": told,
         }
         write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
 
     def _write(self, task: Task, part: Part, dataset: RawDataset, made: EncodedUnits) -> None:
-        paths, lost = TaskPaths(task.digest), (2 if task.payload["mirrored"] else 1) * len(made.left_out)
-        name = shard_name(part.number, part.num_parts)
-        if len(made.labels):
-            with tempfile.TemporaryDirectory(prefix="dfm-encode-") as scratch:
-                path = Path(scratch) / name
-                num_classes = len(dataset.class_names)
+        paths, card = TaskPaths(task.digest), ShardCard(part.number, made.num_left_out)
+        num_bytes, what = sum(tensor.nbytes for tensor in made.tensors.values()), f"part {part.number} of the latents"
+        with (
+            tempfile.TemporaryDirectory(prefix="dfm-encode-") as scratch,
+            disk_room(what, num_bytes, Path(scratch), *self._store.local_directories()),
+        ):
+            if len(made.labels):
+                path = Path(scratch) / shard_name(part.number, part.num_parts)
                 card = encode_shard(
-                    path, part.number, made.tensors, made.labels, num_classes=num_classes, num_left_out=lost
+                    path,
+                    part.number,
+                    made.tensors,
+                    made.labels,
+                    num_classes=len(dataset.class_names),
+                    num_left_out=made.num_left_out,
                 )
-                self._store.put(path, f"{paths.latents}/{name}")
-        else:
-            card = ShardCard(part.number, lost)
-        document = {"card": json.loads(card.document()), "left_out": [asdict(one) for one in made.left_out]}
-        self._store.write(paths.shard_card(part.number), json.dumps(document, indent=1).encode())
+                self._store.put(path, f"{paths.latents}/{path.name}")
+            self._store.write(paths.shard_card(part.number), EncodedPart(card, made.left_out).document())
+
+    def _part(self, task: Task, number: int) -> EncodedPart:
+        place = TaskPaths(task.digest).shard_card(number)
+        return read_part(self._store.read(place), self._store.uri(place))
+
+    def _num_lost(self, task: Task, cards: Sequence[ShardCard], bad: Sequence[BadFile]) -> int:
+        """Samples of shards of images that the user counts and no shard gives, flips not counted.
+
+        Raises: ValueError if no damaged shard explains them, or there are more than the user counts.
+        """
+        if not self._is_of_image_shards(task):
+            return 0
+        there = sum(card.num_left_out + sum(card.class_counts) for card in cards) // _copies(task)
+        lost = task.num_samples - there
+        if lost < 0 or (lost and not any(one.holds_many for one in bad)):
+            key = self._key_of_count(task)
+            raise ValueError(
+                f"{key} says {task.num_samples} samples, and the shards at {self._place(task)} hold {there}: give "
+                f"{there}, or see which shard is not the right one; what is encoded is kept"
+            )
+        return lost
+
+    def _manifest(
+        self, task: Task, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
+    ) -> LatentManifest:
+        """Raises: as `finish`."""
+        copies, class_names = _copies(task), self._dataset(task).class_names
+        class_counts = [sum(counts) for counts in zip(*(c.class_counts for c in cards if c.class_counts), strict=True)]
+        left_out = LeftOut(self._place(task), self._max_bad_share(task))
+        left_out.bad += bad
+        with _in_one_line():
+            counts = [count // copies for count in class_counts]
+            left_out.finish(counts, class_names if class_counts else (), num_lost)
+        identity = StoreIdentity(
+            task.payload["fingerprint"],
+            task.payload["encoder"],
+            bool(task.payload["mirrored"]),
+            class_names,
+            copies * task.num_samples,
+        )
+        try:
+            return assemble(identity, cards, len(cards), copies * num_lost)
+        except ValueError as error:
+            place = self._store.uri(TaskPaths(task.digest).latents)
+            raise ValueError(f"{place}: {error}; remove it and submit again to encode all anew") from None
 
     def _write_left_out(self, task: Task, bad: Sequence[BadFile]) -> None:
         text = io.StringIO()
@@ -182,10 +233,17 @@ class Encoder:
         return task.digest == pixels_digest(task.config.data)
 
     def _units_per_part(self, task: Task) -> int:
+        return 1 if self._is_of_image_shards(task) else int(task.payload["samples_per_shard"])
+
+    def _is_of_image_shards(self, task: Task) -> bool:
         data = task.config.data
-        if not is_embedded(data) and self._runtime.datasets[data.dataset].layout == "image_shards":
-            return 1
-        return int(task.payload["samples_per_shard"])
+        return not is_embedded(data) and self._runtime.datasets[data.dataset].layout == "image_shards"
+
+    def _key_of_count(self, task: Task) -> str:
+        """Where the user says how many samples there are."""
+        name = task.config.data.dataset
+        is_apart = self._is_reference(task) and self._runtime.datasets[name].reference is not None
+        return f"datasets.{name}.{'num_reference' if is_apart else 'num_samples'}"
 
     def _side(self, task: Task) -> int:
         data = task.config.data

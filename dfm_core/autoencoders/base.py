@@ -71,12 +71,12 @@ def draw(kept: Mapping[str, Tensor], seed: int, indices: Sequence[int]) -> Tenso
 
 def check_pixels_fit(card: AutoencoderCard, pixels: Tensor) -> None:
     """Raises: ValueError for pixels that this autoencoder cannot encode."""
-    images, videos = 4, 5  # dimensions
-    wanted = images if card.temporal_factor is None else videos
-    if pixels.ndim != wanted or pixels.shape[1] != 3 or not pixels.is_floating_point():
-        axes = "[B, 3, H, W]" if wanted == images else "[B, 3, T, H, W]"
-        raise ValueError(f"pixels are floats {axes}, got {pixels.dtype} of shape {list(pixels.shape)}")
+    axes = {4: "[B, 3, H, W]", 5: "[B, 3, T, H, W]"}  # by number of dimensions
+    if not card.keeps_frames:
+        del axes[5 if card.temporal_factor is None else 4]
+    if pixels.ndim not in axes or pixels.shape[1] != 3 or not pixels.is_floating_point():
+        wanted = " or ".join(axes.values())
+        raise ValueError(f"pixels are floats {wanted}, got {pixels.dtype} of shape {list(pixels.shape)}")
     for side in pixels.shape[-2:]:
         card.latent_side(side)
-    if wanted == videos:
-        card.latent_frames(pixels.shape[2])
+    card.latent_frames(pixels.shape[2] if pixels.ndim == 5 else None)

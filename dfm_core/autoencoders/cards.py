@@ -20,6 +20,8 @@ class AutoencoderCard:
     temporal_factor: int | None = None
     """Of a causal video autoencoder: F frames become 1 + (F - 1) / factor. None: images only."""
     needs_files: bool = True
+    keeps_frames: bool = False
+    """Takes images and videos alike, and leaves frames as they are."""
 
     def latent_side(self, pixels: int) -> int:
         """Raises: ValueError if the side is no multiple of the factor."""
@@ -29,6 +31,8 @@ class AutoencoderCard:
 
     def latent_frames(self, frames: int | None) -> int | None:
         """None stays None. Raises: ValueError for a video of another length than 1 + k * factor, or no video at all."""
+        if self.keeps_frames:
+            return frames
         if self.temporal_factor is None:
             if frames is not None:
                 raise ValueError(f"{frames} frames, but this autoencoder is for images")
@@ -40,7 +44,7 @@ class AutoencoderCard:
 
     def can_decode(self, latent_frames: int | None) -> bool:
         """diffusers makes 4t frames of an even number t of latent frames, where 1 + 4 (t - 1) were encoded."""
-        return latent_frames is None or latent_frames % 2 == 1
+        return latent_frames is None or self.keeps_frames or latent_frames % 2 == 1
 
     def shape_of_latent(self, pixels: tuple[int, ...]) -> tuple[int, ...]:
         """Of pixels (H, W) or (T, H, W): (C, h, w) or (C, t, h, w). Raises: ValueError if they do not fit."""
@@ -54,7 +58,7 @@ class AutoencoderCard:
 
 
 AUTOENCODERS: dict[str, AutoencoderCard] = {
-    "pixels": AutoencoderCard(channels=3, spatial_factor=1, needs_files=False),
+    "pixels": AutoencoderCard(channels=3, spatial_factor=1, needs_files=False, keeps_frames=True),
     "flux": AutoencoderCard(channels=16, spatial_factor=8),
     "cogvideox": AutoencoderCard(channels=16, spatial_factor=8, temporal_factor=4),
 }

@@ -30,8 +30,8 @@ class Buffers:
 
     def _fitting(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]] | None:
         with self._lock:
-            for at, own in enumerate(self._free):
-                if own.shape == shape and own.dtype == dtype:
+            for at in reversed(range(len(self._free))):  # what was used last may still be in the processor's cache
+                if self._free[at].shape == shape and self._free[at].dtype == dtype:
                     return self._free.pop(at)
             if len(self._free) >= _MOST_FREE:
                 self._free.pop(0)  # of a size that nobody asks for any more

@@ -40,8 +40,8 @@ class EncodedUnits:
     labels: Tensor
     """[n] int64; with flips each label stands twice."""
     left_out: tuple[BadFile, ...]
-    num_samples: int
-    """Found, encoded or not; with flips each counts twice."""
+    num_left_out: int
+    """Samples; with flips each counts twice. Those lost with a file of many are not among them."""
 
 
 def encode_units(
@@ -75,7 +75,7 @@ def encode_units(
         tensors={name: torch.cat(parts) for name, parts in kept.items()},
         labels=torch.tensor(labels, dtype=torch.int64),
         left_out=tuple(bad),
-        num_samples=len(labels) + copies * len(bad),
+        num_left_out=copies * sum(not one.holds_many for one in bad),
     )
 
 

@@ -24,6 +24,8 @@ class BadFile:
     """Relative to the folder, with forward slashes."""
     fault: Fault
     reason: str
+    holds_many: bool = False
+    """A file of many samples: how many were lost with it nobody can tell from it."""
 
     def __str__(self) -> str:
         return f"{_shown(self.file)}: {self.reason}"

@@ -31,7 +31,7 @@ class ImageShards:
                 else:
                     yield from tar_samples(file, unit.name, len(self.class_names), self._class_of(unit))
         except FileNotFoundError:
-            yield BadFile(unit.name, "unreadable", "has gone since the dataset was listed")
+            yield BadFile(unit.name, "unreadable", "has gone since the dataset was listed", holds_many=True)
 
     def _class_of(self, unit: DataFile) -> int | None:
         """Of a tar that is named as a class, as ImageNet's `n01440764.tar`."""
@@ -50,7 +50,9 @@ def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShar
     shards = [file for file in files.listing().files if file.name.lower().endswith(SHARD_EXTENSIONS)]
     if not shards:
         raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)})")
-    empty = tuple(BadFile(file.name, "empty", "is empty (0 bytes)") for file in shards if not file.num_bytes)
+    empty = tuple(
+        BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes
+    )
     sound = [file for file in shards if file.num_bytes]
     units = tuple(sound[at] for at in mixed([file.name for file in sound]))
     fingerprint = fingerprint_of(sound, [-1] * len(sound), class_names)

@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dfm_core.data.channel_moments import ChannelMoments
+from dfm_core.data.folder_report import BadFile
 from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest, ShardEntry, TensorSpec
 from dfm_core.data.latent_shards import TORCH_DTYPES, write_shard
 
@@ -35,31 +37,44 @@ class ShardCard:
     moments: Mapping[str, ChannelMoments] = field(default_factory=dict)
     class_counts: tuple[int, ...] = ()
 
+
+@dataclass(frozen=True)
+class EncodedPart:
+    """All that is kept of a part of an encoding beside its shard."""
+
+    card: ShardCard
+    left_out: tuple[BadFile, ...]
+
     def document(self) -> bytes:
-        """To be kept beside the shard, written after it."""
+        """To be written after the shard: it says that the part is done."""
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
 
 
-def read_card(content: bytes, place: str) -> ShardCard:
-    """The inverse of `ShardCard.document`.
+def read_part(content: bytes, place: str) -> EncodedPart:
+    """The inverse of `EncodedPart.document`.
 
     Args: place: where it lies, for messages. Raises: DamagedLatentsError if it is cut off or something else.
     """
     try:
         found = json.loads(content)
-        return ShardCard(
-            number=found["number"],
-            num_left_out=found["num_left_out"],
-            entry=None if found["entry"] is None else ShardEntry(**found["entry"]),
-            tensors={name: TensorSpec(own["dtype"], tuple(own["shape"])) for name, own in found["tensors"].items()},
-            moments={
-                name: ChannelMoments(own["count"], tuple(own["total"]), tuple(own["square_total"]))
-                for name, own in found["moments"].items()
-            },
-            class_counts=tuple(found["class_counts"]),
-        )
+        return EncodedPart(_card(found["card"]), tuple(BadFile(**one) for one in found["left_out"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLatentsError(f"{place}: is no card of a shard ({error})") from None
+
+
+def _card(found: Mapping[str, Any]) -> ShardCard:
+    """Raises: KeyError, TypeError, AttributeError or ValueError for what has another form."""
+    return ShardCard(
+        number=found["number"],
+        num_left_out=found["num_left_out"],
+        entry=None if found["entry"] is None else ShardEntry(**found["entry"]),
+        tensors={name: TensorSpec(own["dtype"], tuple(own["shape"])) for name, own in found["tensors"].items()},
+        moments={
+            name: ChannelMoments(own["count"], tuple(own["total"]), tuple(own["square_total"]))
+            for name, own in found["moments"].items()
+        },
+        class_counts=tuple(found["class_counts"]),
+    )
 
 
 @dataclass(frozen=True)
@@ -101,9 +116,10 @@ def encode_shard(
     )
 
 
-def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: int) -> LatentManifest:
+def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: int, num_lost: int = 0) -> LatentManifest:
     """The manifest of a store of which every shard was made.
 
+    Args: num_lost: samples of the dataset that no card counts as left out, and somebody has accounted for.
     Raises: ValueError if a shard or a sample is missing, or the shards do not fit together: a part of a dataset is
     never taken for the whole.
     """
@@ -112,7 +128,7 @@ def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: in
         raise ValueError(f"{len(missing)} of {num_shards} shards are missing: {', '.join(map(str, missing[:10]))}")
     if len(ordered) != num_shards:
         raise ValueError(f"there are {len(ordered)} shards of {num_shards}: one was made twice")
-    left_out = sum(card.num_left_out for card in ordered)
+    left_out = num_lost + sum(card.num_left_out for card in ordered)
     shards = [card.entry for card in ordered if card.entry is not None]
     ordered = [card for card in ordered if card.entry is not None]
     if not shards:

@@ -6,16 +6,19 @@ on what the cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from dfm_core.data.ahead import ahead
 from dfm_core.data.latents import LatentBatch, LatentDataset
 from dfm_core.data.shard_order import ShardOrder
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -55,22 +58,43 @@ def latent_batches(
 
     Raises: ValueError as `check_room`; at the batch that needs it, what `LatentDataset.read` does.
     """
+    return prepared_batches(dataset, order, batches, prefetch, lambda batch, _: batch)
+
+
+def prepared_batches(
+    dataset: LatentDataset,
+    order: ShardOrder,
+    batches: Iterable[range],
+    prefetch: Prefetch,
+    prepare: Callable[[LatentBatch, range], Made],
+) -> Iterator[Made]:
+    """As `latent_batches`, and what `prepare` makes of each, ahead too.
+
+    Raises: as `latent_batches`, and what `prepare` does.
+    """
     if order.shard_samples != dataset.shard_samples:
         raise ValueError("the order was made for another store: its shards hold other numbers of samples")
     check_room(dataset, order, prefetch)
-    return _batches(dataset, order, batches, prefetch)
+    return _batches(dataset, order, batches, prefetch, prepare)
 
 
 def _batches(
-    dataset: LatentDataset, order: ShardOrder, batches: Iterable[range], prefetch: Prefetch
-) -> Iterator[LatentBatch]:
-    with closing(_ShardsAhead(dataset, order, prefetch)) as shards:
+    dataset: LatentDataset,
+    order: ShardOrder,
+    batches: Iterable[range],
+    prefetch: Prefetch,
+    prepare: Callable[[LatentBatch, range], Made],
+) -> Iterator[Made]:
+    with (
+        closing(_ShardsAhead(dataset, order, prefetch)) as shards,
+        ThreadPoolExecutor(1, thread_name_prefix="copying") as helper,
+    ):
 
-        def read(indices: range) -> LatentBatch:
+        def read(indices: range) -> Made:
             rows = order.rows(indices)
             shards.reached(indices.start)
             shards.wait_for(np.unique(dataset.shards_of(rows)).tolist())
-            return dataset.read(rows)
+            return prepare(dataset.read(rows, helper), indices)
 
         yield from ahead(read, batches, prefetch.batches)
 
@@ -91,6 +115,8 @@ class _ShardsAhead:
                 break
             if shard not in in_sight:
                 in_sight[shard] = self._asked.get(shard) or self._pool.submit(self._dataset.fetch, shard)
+        for shard in in_sight.keys() - self._asked.keys():  # after what is waited for
+            self._pool.submit(self._dataset.map_pages, shard)
         self._asked = in_sight
 
     def wait_for(self, shards: Sequence[int]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,9 @@ from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest
 from dfm_core.data.latent_shards import Array, OpenShard, as_tensor, bits_type, open_shard
 from dfm_core.data.shard_cache import ShardCache, ShardSource, touched
 
+_PIECE_SAMPLES = 4
+_LARGE_BYTES = 1 << 20
+"""Of a batch: the copying takes longer than it takes to ask somebody for help."""
 _LOOK_SECONDS = 1.0
 _TRIES = 100
 
@@ -55,6 +62,49 @@ class _Held:
             return False
 
 
+@dataclass(frozen=True)
+class _Copies:
+    """Samples of one shard and their places in a batch."""
+
+    target: Array
+    source: Array
+    places: list[int]
+    rows: list[int]
+
+    def pieces(self) -> Iterator[Callable[[], None]]:
+        """The work, a few samples each."""
+        for begin in range(0, len(self.places), _PIECE_SAMPLES):
+            yield partial(self._make, begin, begin + _PIECE_SAMPLES)
+
+    def _make(self, begin: int, end: int) -> None:
+        """One contiguous copy a sample; fancy indexing would make two."""
+        target, source = self.target, self.source
+        for place, row in zip(self.places[begin:end], self.rows[begin:end], strict=True):
+            target[place] = source[row]
+
+
+def _copy(copies: Sequence[_Copies], helper: Executor | None) -> None:
+    """Makes them all, with a helper's help: numpy lets go of the GIL while it copies.
+
+    Each of the two takes a piece when it is free, so that a helper whose processor is busy holds nobody up.
+    """
+    left = iter([piece for one in copies for piece in one.pieces()])  # of a list: threads may share it
+
+    def work() -> None:
+        while (piece := next(left, None)) is not None:
+            piece()
+
+    other = helper.submit(work) if helper is not None else None
+    work()
+    if other is not None and not other.cancel():
+        other.result()
+
+
+def _memory_bytes() -> int:
+    """Of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+
+
 class LatentDataset:
     """A store's samples. May be used by several threads."""
 
@@ -74,12 +124,13 @@ class LatentDataset:
         """This machine sees the shards: none is copied."""
         return self._source.local_path(self.manifest.shards[0].name) is not None
 
-    def read(self, rows: Sequence[int] | Array) -> LatentBatch:
+    def read(self, rows: Sequence[int] | Array, helper: Executor | None = None) -> LatentBatch:
         """Some samples, in the order asked for. Shards that are not here yet are fetched.
 
         A batch's memory is used again when nothing that was made from it without a copy is held any more.
 
-        Args: rows: positions in 0..len - 1, [B]. Raises: IndexError; as `ShardCache.get`.
+        Args: rows: positions in 0..len - 1, [B]. helper: copies a part of a large batch meanwhile. Raises: IndexError;
+            as `ShardCache.get`.
         """
         wanted = np.asarray(rows, dtype=np.int64)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
@@ -88,16 +139,15 @@ class LatentDataset:
         shape = {name: (len(wanted), *spec.shape) for name, spec in specs.items()}
         out = {name: self._buffers.array(shape[name], bits_type(spec)) for name, spec in specs.items()}
         labels = np.empty(len(wanted), np.int64)
-        owners = self.shards_of(wanted)
+        owners, copies = self.shards_of(wanted), list[_Copies]()
         for number in np.unique(owners).tolist():
             shard, first = self._opened(number), int(self._ends[number]) - self.shard_samples[number]
             places = np.flatnonzero(owners == number)
             inside = wanted[places] - first
             labels[places] = shard.labels[inside]
             for name, bits in shard.bits.items():
-                target = out[name]
-                for place, row in zip(places.tolist(), inside.tolist(), strict=True):
-                    target[place] = bits[row]  # one contiguous copy; fancy indexing would make two
+                copies.append(_Copies(out[name], bits, places.tolist(), inside.tolist()))
+        _copy(copies, helper if sum(bits.nbytes for bits in out.values()) >= _LARGE_BYTES else None)
         return LatentBatch({name: as_tensor(bits, specs[name]) for name, bits in out.items()}, torch.from_numpy(labels))
 
     def shards_of(self, rows: Array) -> Array:
@@ -107,6 +157,12 @@ class LatentDataset:
     def fetch(self, number: int) -> None:
         """Has a shard here, verified, before it is read."""
         self._opened(number)
+
+    def map_pages(self, number: int) -> None:
+        """Of a shard that was fetched: has it in memory before it is read. Of a store that may not fit nothing."""
+        held = self._held.get(number)
+        if held is not None and self.manifest.num_bytes <= _memory_bytes() // 2:
+            held.shard.map_pages()
 
     def _opened(self, number: int) -> OpenShard:
         held = self._held.get(number)

@@ -15,6 +15,7 @@ class LeftOut:
         if not 0.0 <= max_share < 1.0:
             raise ValueError(f"max_share is {max_share}; allowed is 0 or more, and less than 1")
         self._place, self._max_share, self._num_samples = place, max_share, num_samples
+        self._num_lost = 0
         self.bad: list[BadFile] = []
 
     def add(self, bad: Sequence[BadFile]) -> None:
@@ -25,13 +26,15 @@ class LeftOut:
         if not self._max_share and self.bad:
             raise self._error(0)
 
-    def finish(self, class_counts: Sequence[int], class_names: Sequence[str]) -> FolderReport:
-        """Args: class_counts: samples of each class that were encoded.
+    def finish(self, class_counts: Sequence[int], class_names: Sequence[str], num_lost: int = 0) -> FolderReport:
+        """Args: class_counts: samples of each class that were encoded. num_lost: samples that have no name of their
+        own, lost with files of many.
 
         Raises: UnusableFolderError if too much was left out; ValueError naming classes of which nothing is left.
         """
         used = sum(class_counts)
-        if not used or self._too_many(used + len(self.bad)):
+        self._num_lost = num_lost
+        if not used or self._too_many(used + len(self.bad) + num_lost):
             raise self._error(used)
         report = self._report(used)
         if gone := [name for name, count in zip(class_names, class_counts, strict=True) if not count]:
@@ -41,11 +44,12 @@ class LeftOut:
         return report
 
     def _too_many(self, num_samples: int) -> bool:
-        return len(self.bad) > self._max_share * num_samples
+        return len(self.bad) + self._num_lost > self._max_share * num_samples
 
     def _report(self, used: int) -> FolderReport:
         return FolderReport(self._place, max(used, 0), tuple(sorted(self.bad, key=lambda file: file.file)), ())
 
     def _error(self, used: int) -> UnusableFolderError:
         hint = f"mend or remove them; a share of {self._max_share:g} may be left out (max_bad_share)"
-        return UnusableFolderError(self._report(used), hint)
+        lost = f"{self._num_lost} more samples were lost with files of many; " if self._num_lost else ""
+        return UnusableFolderError(self._report(used), lost + hint)

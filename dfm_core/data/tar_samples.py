@@ -30,11 +30,11 @@ def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int |
             yield from _grouped(tar, name, num_classes, class_of_all)
             file.seek(tar.offset)
     except tarfile.TarError as error:
-        yield BadFile(name, "damaged", f"is no uncompressed tar, or cut off ({error})")
+        yield BadFile(name, "damaged", f"is no uncompressed tar, or cut off ({error})", holds_many=True)
         return
     # Python takes the end of the file for the end of the archive, which two blocks of zeros mark.
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        yield BadFile(name, "damaged", "is cut off: its end is not marked")
+        yield BadFile(name, "damaged", "is cut off: its end is not marked", holds_many=True)
 
 
 def _grouped(

@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, seconds: float = TIMEOUT_SECONDS) -> subprocess.CompletedProcess[str]:
     """A script of the project to its end, from the project's root."""
     return subprocess.run(
         [sys.executable, *arguments],
@@ -54,7 +54,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=seconds,
         check=False,
     )
 

@@ -13,7 +13,15 @@ from dfm_core.data.class_folders import open_class_folders
 from dfm_core.data.encoding import EncodingSpec, encode_units
 from dfm_core.data.folder_report import UnusableFolderError
 from dfm_core.data.image_files import EXTENSIONS
-from dfm_core.data.latent_assembly import ShardCard, StoreIdentity, assemble, encode_shard, read_card, shard_name
+from dfm_core.data.latent_assembly import (
+    EncodedPart,
+    ShardCard,
+    StoreIdentity,
+    assemble,
+    encode_shard,
+    read_part,
+    shard_name,
+)
 from dfm_core.data.latent_stream import Prefetch, latent_batches
 from dfm_core.data.left_out import LeftOut
 from dfm_core.data.shard_cache import ShardCache
@@ -42,11 +50,10 @@ def encode(bucket: Store, scratch: Path, max_bad_share: float) -> None:
         part = encode_units(dataset, units, autoencoder, SPEC, batch_samples=4, device=torch.device("cpu"))
         left_out.add(part.left_out)
         path = scratch / shard_name(number, NUM_SHARDS)
-        num_left_out = 2 * len(part.left_out)
-        card = encode_shard(path, number, part.tensors, part.labels, num_classes=2, num_left_out=num_left_out)
+        card = encode_shard(path, number, part.tensors, part.labels, num_classes=2, num_left_out=part.num_left_out)
         bucket.put(path, f"latents/{path.name}")
-        bucket.write(f"cards/{number}.json", card.document())
-    cards = [read_card(bucket.read(f"cards/{number}.json"), "card") for number in range(NUM_SHARDS)]
+        bucket.write(f"cards/{number}.json", EncodedPart(card, part.left_out).document())
+    cards = [read_part(bucket.read(f"cards/{number}.json"), "card").card for number in range(NUM_SHARDS)]
     left_out.finish(class_counts(cards), dataset.class_names)
     num_samples = 2 * len(dataset.units)
     identity = StoreIdentity(dataset.fingerprint, autoencoder.identity, True, dataset.class_names, num_samples)

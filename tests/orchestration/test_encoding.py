@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
@@ -23,7 +24,6 @@ from dfm_core.decompositions import build_decomposition
 from orchestration.describing import Describer
 from orchestration.encode_tasks import latents_task, pixels_task
 from orchestration.encoding import LEFT_OUT, Encoder
-from orchestration.latent_store import latent_cache, open_latents
 from orchestration.layout import TaskPaths
 from orchestration.measure_tasks import Measures, evaluate_task
 from orchestration.problems import UserError
@@ -32,71 +32,27 @@ from orchestration.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfi
 from orchestration.snapshots import read_snapshot
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
-from orchestration.tasks import Task, train_task
+from orchestration.tasks import train_task
 from orchestration.training_inputs import open_training_data
-from tests.dfm_core.autoencoders.tiny import save_cogvideox, save_kl
-from tests.dfm_core.builders import with_values
-from tests.dfm_core.data.made_files import clip, png
+from tests.dfm_core.autoencoders.tiny import save_cogvideox
+from tests.dfm_core.data.made_files import clip, encoded, png
 from tests.orchestration.conftest import QUICKSTART
+from tests.orchestration.encodings import (
+    CLASSES,
+    SIDE,
+    counting_bench,
+    described,
+    latents_of,
+    make_files,
+    runtime_of,
+    small_parts,
+)
 from tests.orchestration.measuring import NO_FILES, STEP, TRAIN, WORKERS, Bench, publish_snapshot
-
-SIDE = 16
-CLASSES = ("ant", "bee")
-LATENTS: dict[str, Any] = {
-    "data.dataset": "insects",
-    "data.side": SIDE,
-    "data.autoencoder": "tiny",
-    "model.size": "nano",
-    "model.patch_sizes": (1, 2),
-    "sampling.steps": (2, 1),
-    "evaluation.num_samples": 20,
-    "evaluation.metrics": ("fd_lite0_block10",),
-}
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """Ten images a class to train on, and four to compare with."""
-    save_kl(tmp_path / "vae")
-    for part, count in (("train", 10), ("reference", 4)):
-        for number, name in enumerate(CLASSES):
-            folder = tmp_path / part / name
-            folder.mkdir(parents=True)
-            for at in range(count):
-                (folder / f"{at}.png").write_bytes(png(at + 100 * number + 1000 * (part == "reference"), side=24))
-    return tmp_path
-
-
-def runtime_of(files: Path, **changed: Any) -> RuntimeConfig:
-    dataset = DatasetConfig(str(files / "train"), reference=str(files / "reference"))
-    return RuntimeConfig(
-        workers=WORKERS,
-        datasets={"insects": replace(dataset, **changed)},
-        autoencoders={"tiny": AutoencoderConfig("kl", str(files / "vae"))},
-    )
-
-
-def described(runtime: RuntimeConfig, **values: Any) -> ExperimentConfig:
-    """Names with two underscores in the place of a dot."""
-    changed = {key.replace("__", "."): value for key, value in values.items()}
-    config = with_values(ExperimentConfig(), {**LATENTS, **changed})
-    data, problems = Describer(runtime).described(config.data)
-    assert not problems
-    assert data.described is not None
-    side = data.described.resolution
-    return replace(config, data=data, decomposition=replace(config.decomposition, resolutions=(side // 2, side)))
-
-
-def small_parts(task: Task | None, size: int = 6) -> Task:
-    """The same task with parts of a few files: how many they are decides the store, not what is in it."""
-    assert task is not None
-    return replace(task, payload={**task.payload, "samples_per_shard": size})
-
-
-def latents_of(store: Store, task: Task) -> dict[str, torch.Tensor]:
-    opened = open_latents(store, TaskPaths(task.digest).latents, latent_cache(WORKERS))
-    batch = opened.read(range(len(opened)))
-    return {**batch.tensors, "label": batch.labels}
+    return make_files(tmp_path)
 
 
 def test_a_folder_becomes_latents_with_flips_and_statistics(files: Path, store: Store) -> None:
@@ -123,28 +79,13 @@ def test_a_folder_becomes_latents_with_flips_and_statistics(files: Path, store: 
     )
 
 
-class Counting(Encoder):
-    """Fails when it is told to, and counts what it makes."""
-
-    made: list[int]
-    fails_at: int | None = None
-
-    def encode(self, task: Task, part: Any, batch_samples: int) -> Any:
-        if part.number == self.fails_at:
-            raise ConnectionError("the evaluator was killed")
-        self.made.append(part.number)
-        return super().encode(task, part, batch_samples)
-
-
 def test_an_encoding_that_was_cut_off_goes_on_with_what_is_missing_and_ends_the_same(
     files: Path, store: Store, tmp_path: Path
 ) -> None:
     runtime = runtime_of(files)
     task = small_parts(latents_task(described(runtime)))
-    bench = Bench(store, runtime=runtime)
-    encoder = Counting(store, runtime, torch.device("cpu"), bench.evaluator._loaded.autoencoder)
-    encoder.made, encoder.fails_at = [], 2
-    bench.evaluator._encoder = encoder
+    bench, encoder = counting_bench(store, runtime)
+    encoder.fails_at = 2
     with pytest.raises(ConnectionError):
         bench.run(task)
     assert encoder.made == [0, 1]
@@ -179,6 +120,49 @@ def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
     written = store.read(TaskPaths(task.digest).result_file(LEFT_OUT)).decode()
     ((_, *rows),) = [list(csv.reader(io.StringIO(written)))]
     assert [row[:2] for row in rows] == [["bee/3.png", fault]]
+
+
+def test_whatever_is_wrong_with_images_is_left_out_by_name_under_the_limit_and_ends_the_encoding_above_it(
+    files: Path, store: Store
+) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    transparent = photo.convert("RGBA")
+    transparent.putalpha(128)
+    deep = Image.fromarray(np.full((24, 24), 30000, np.uint16))
+    train = files / "train"
+    (train / "cat").mkdir()
+    for name, content in {
+        "ant/cmyk.jpg": encoded(photo.convert("CMYK"), "JPEG"),  # converted, like every other that has 8-bit channels
+        "ant/cut.png": png(side=24)[:-30],
+        "ant/nothing.png": b"",
+        "bee/transparent.png": encoded(transparent, "PNG"),
+        "bee/deep.png": encoded(deep, "PNG"),
+        "bee/moving.gif": encoded(photo, "GIF", save_all=True, append_images=[photo.rotate(180)]),
+        "bee/3.jpg": encoded(photo, "JPEG"),
+        "beside.png": png(side=24),
+    }.items():
+        (train / name).write_bytes(content)
+    strict, lenient = runtime_of(files, max_bad_share=0.2), runtime_of(files, max_bad_share=0.3)
+    task = small_parts(latents_task(described(strict)))
+    with pytest.raises(ValueError, match=r"8 of 29 images cannot be used"):
+        Bench(store, runtime=strict).run(task)
+    with pytest.raises(FileNotFoundError, match="their encoding has not ended"):
+        latents_of(store, task)
+    (record,) = Bench(store, runtime=lenient).run(task)
+    assert record is not None
+    assert (record.metrics["num_samples"], record.metrics["num_left_out"]) == (21.0, 8.0)
+    written = store.read(TaskPaths(task.digest).result_file(LEFT_OUT)).decode()
+    faults = {row["file"]: row["fault"] for row in csv.DictReader(io.StringIO(written))}
+    assert faults == {
+        "ant/cut.png": "damaged",
+        "ant/nothing.png": "empty",
+        "bee/3.png": "given twice",
+        "bee/deep.png": "of another kind",
+        "bee/moving.gif": "of another kind",
+        "bee/transparent.png": "of another kind",
+        "beside.png": "not in its place",
+        "cat": "not in its place",
+    }
 
 
 def test_files_that_change_after_planning_fail_the_encoding(files: Path, store: Store) -> None:
@@ -322,6 +306,7 @@ SWEEP = (
         ("data.side=0", "data.side"),
         ("datasets.insects.files=/nowhere/at/all", "there is nothing"),
         ("datasets.insects.class_list=names.txt", "names.txt: is not there"),
+        ("datasets.insects.class_list=others.txt", "of the class list there are no samples: 'wasp'"),
         ("autoencoders.tiny.files=/nowhere/at/all", "is not there; needed are config.json"),
         ("autoencoders.tiny.kind=flux", "makes other latents"),
         ("datasets.insects.files=s3://user:secret@bucket/x", "should hold no password"),
@@ -332,6 +317,7 @@ SWEEP = (
     ],
 )
 def test_mistakes_are_told_before_anything_runs(files: Path, override: str, message: str) -> None:
+    (files / "train" / "others.txt").write_text("ant\nbee\nwasp\n")
     overrides = [text.format(files=files) for text in SWEEP]
     with pytest.raises(UserError) as caught:
         load_sweep(QUICKSTART, [*overrides, override])
@@ -394,6 +380,24 @@ def test_clips_become_latents_of_a_video_autoencoder_and_are_decoded_again(clips
     assert (decoded.shape, decoded.dtype) == ((1, 3, 9, SIDE, SIDE), torch.uint8)
 
 
+def test_real_clips_are_kept_as_pixels_and_clips_are_trained_on_without_an_autoencoder(
+    clips: RuntimeConfig, store: Store
+) -> None:
+    config = described(clips, data__frames=9)
+    real = pixels_task(config)
+    assert real is not None
+    bench = Bench(store, runtime=clips)
+    bench.run(real)
+    shown, labels = bench.evaluator._loaded.real(config.data, "reference").read(range(4))
+    assert (shown.shape, shown.dtype, sorted(labels.tolist())) == ((4, 3, 9, SIDE, SIDE), torch.uint8, [0, 0, 1, 1])
+    greys = sorted(shown.float().mean((1, 3, 4))[:, 0].tolist())
+    assert greys == pytest.approx([0.0, 10.0, 20.0, 30.0], abs=4.0)  # of the first frames; the codec loses a little
+    plain = described(clips, data__frames=6, data__autoencoder="")
+    assert small_parts(latents_task(plain)).digest == pixels_task(plain).digest  # type: ignore[union-attr]
+    bench.run(small_parts(latents_task(plain)))
+    assert latents_of(store, small_parts(latents_task(plain)))["mean"].shape == (4, 3, 6, SIDE, SIDE)
+
+
 @pytest.mark.parametrize(
     ("frames", "message"),
     [(6, "1 + k * 4 frames"), (5, "5 frames become 2 of the latent; only odd numbers can be decoded"), (0, "images")],
@@ -407,6 +411,12 @@ def test_clips_of_a_length_that_the_autoencoder_cannot_take_are_refused(
 
 
 def test_a_clip_that_is_too_short_is_left_out_by_name(clips: RuntimeConfig, store: Store) -> None:
-    task = small_parts(latents_task(described(clips, data__frames=17)), 3)
-    with pytest.raises(ValueError, match=r"ant/0\.mp4"):
+    folder = Path(clips.datasets["insects"].files)
+    (folder / "ant" / "short.mp4").write_bytes(clip([np.zeros((24, 32, 3), np.uint8)] * 8))
+    task = small_parts(latents_task(described(clips, data__frames=9)), 3)
+    with pytest.raises(ValueError, match=r"ant/short\.mp4: has 8 frames; 9 are needed"):
         Bench(store, runtime=clips).run(task)
+    lenient = replace(clips, datasets={"insects": replace(clips.datasets["insects"], max_bad_share=0.2)})
+    (record,) = Bench(store, runtime=lenient).run(task)
+    assert record is not None
+    assert (record.about["class_counts"], record.metrics["num_left_out"]) == ([2, 2], 1.0)

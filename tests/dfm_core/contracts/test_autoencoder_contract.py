@@ -38,6 +38,13 @@ def test_shapes_are_those_of_the_card(autoencoder: Autoencoder) -> None:
     assert back.shape == batch.shape
 
 
+def test_no_autoencoder_takes_videos_as_it_takes_images() -> None:
+    pixels, video = load_autoencoder("pixels", Path()), torch.rand(2, 3, 6, SIDE, SIDE)
+    assert torch.equal(pixels.decode(pixels.encode(video).mean), video)
+    assert pixels.card.shape_of_latent((6, SIDE, SIDE)) == (3, 6, SIDE, SIDE)
+    assert pixels.card.can_decode(6)
+
+
 def test_a_samples_latent_does_not_depend_on_its_neighbours(autoencoder: Autoencoder) -> None:
     batch = pixels(autoencoder, 3)
     with torch.no_grad():

@@ -22,6 +22,15 @@ def test_memory_that_nobody_holds_is_used_again() -> None:
     assert address(buffers.array((4, 3), np.int16)) == place
 
 
+def test_memory_that_was_used_last_comes_first() -> None:
+    buffers = Buffers()
+    held = [buffers.array((4, 3), np.int16) for _ in range(3)]
+    places = [address(array) for array in held]
+    while held:
+        held.pop(0)
+    assert address(buffers.array((4, 3), np.int16)) == places[-1]
+
+
 def test_memory_is_not_used_again_while_a_part_of_a_tensor_of_it_is_held() -> None:
     buffers = Buffers()
     array = buffers.array((4, 3), np.int16)

@@ -39,7 +39,7 @@ def test_every_sample_is_encoded_in_the_order_of_the_units(batch: int) -> None:
     wanted = torch.stack([image_square(CONTENTS[unit.name], 16) for unit in dataset.units])
     assert torch.equal(to_pixels(found.tensors["mean"].float()), wanted)
     assert found.labels.tolist() == [int(unit.name.startswith("bee")) for unit in dataset.units]
-    assert (found.num_samples, found.left_out) == (10, ())
+    assert (len(found.labels), found.num_left_out, found.left_out) == (10, 0, ())
 
 
 def test_flips_follow_their_samples_and_are_encoded_for_themselves(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_flips_follow_their_samples_and_are_encoded_for_themselves(tmp_path: Pat
     torch.testing.assert_close(both.tensors["mean"][1::2].float(), wanted["mean"].float(), rtol=0.02, atol=1e-3)
     assert not torch.allclose(both.tensors["mean"][1::2].float(), plain.tensors["mean"].flip(-1).float(), atol=1e-2)
     assert both.labels.tolist() == [label for label in plain.labels.tolist() for _ in range(2)]
-    assert (plain.num_samples, both.num_samples) == (10, 20)
+    assert (len(plain.labels), len(both.labels)) == (10, 20)
 
 
 def test_what_cannot_be_encoded_is_named_and_the_rest_stays_in_place() -> None:
@@ -62,13 +62,13 @@ def test_what_cannot_be_encoded_is_named_and_the_rest_stays_in_place() -> None:
     sound = [unit.name for unit in dataset.units if unit.name in CONTENTS]
     wanted = torch.stack([image_square(CONTENTS[name], 16) for name in sound])
     assert torch.equal(to_pixels(found.tensors["mean"][0::2].float()), wanted)
-    assert found.num_samples == 24
+    assert (len(found.labels), found.num_left_out) == (20, 4)
 
 
 def test_nothing_that_can_be_encoded_is_an_empty_part() -> None:
     dataset = open_class_folders(MemoryFiles({"ant/a.png": b"no image"}), EXTENSIONS)
     found = encoded(dataset, EncodingSpec(side=16))
-    assert (dict(found.tensors), len(found.labels), found.num_samples) == ({}, 0, 1)
+    assert (dict(found.tensors), len(found.labels), found.num_left_out) == ({}, 0, 1)
 
 
 def test_clips_become_latents_of_fewer_frames(tmp_path: Path) -> None:

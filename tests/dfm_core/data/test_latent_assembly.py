@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.data.latent_assembly import ShardCard, StoreIdentity, assemble, encode_shard, read_card
+from dfm_core.data.folder_report import BadFile
+from dfm_core.data.latent_assembly import EncodedPart, ShardCard, StoreIdentity, assemble, encode_shard, read_part
 from dfm_core.data.latent_manifest import DamagedLatentsError, TensorSpec
 from dfm_core.data.latent_shards import as_tensor, open_shard
 
@@ -92,6 +93,8 @@ def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
     made = cards(tmp_path)
     manifest = assemble(replace(IDENTITY, num_samples=9), [replace(made[0], num_left_out=2), made[1]], 2)
     assert (manifest.num_samples, manifest.num_left_out) == (7, 2)
+    manifest = assemble(replace(IDENTITY, num_samples=12), [replace(made[0], num_left_out=2), made[1]], 2, num_lost=3)
+    assert (manifest.num_samples, manifest.num_left_out) == (7, 5)
 
 
 def test_a_part_of_which_nothing_is_left_has_a_card_and_no_file(tmp_path: Path) -> None:
@@ -105,10 +108,11 @@ def test_a_part_of_which_nothing_is_left_has_a_card_and_no_file(tmp_path: Path) 
 
 def test_a_card_comes_back_as_it_was_or_is_refused(tmp_path: Path) -> None:
     for card in (*cards(tmp_path), ShardCard(number=2, num_left_out=3)):
-        content = card.document()
-        assert read_card(content, "here") == card
+        part = EncodedPart(card, (BadFile("a/0.png", "damaged", "is damaged"), BadFile("x", "empty", "is", True)))
+        content = part.document()
+        assert read_part(content, "here") == part
         for length in range(0, len(content), 7):
             with pytest.raises(DamagedLatentsError, match=r"^here: is no card of a shard"):
-                read_card(content[:length], "here")
+                read_part(content[:length], "here")
     with pytest.raises(DamagedLatentsError, match="is no card"):
-        read_card(b"[]", "here")
+        read_part(b"[]", "here")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import platform
+import re
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from dfm_core.autoencoders.base import draw
 from dfm_core.data.latent_manifest import DamagedLatentsError
+from dfm_core.data.latent_samples import LatentSamples
 from dfm_core.data.latent_stream import Prefetch, latent_batches
 from dfm_core.data.latents import LatentBatch, LatentDataset
 from dfm_core.data.shard_cache import ShardCache
@@ -20,8 +29,10 @@ COUNTS = (5, 4, 5, 2)
 NUM = sum(COUNTS)
 
 
-def opened(tmp_path: Path, max_bytes: int = 10**6, source: FolderSource | None = None) -> LatentDataset:
-    manifest = make_store(tmp_path / "store", COUNTS)
+def opened(
+    tmp_path: Path, max_bytes: int = 10**6, source: FolderSource | None = None, counts: tuple[int, ...] = COUNTS
+) -> LatentDataset:
+    manifest = make_store(tmp_path / "store", counts)
     source = source or FolderSource(tmp_path / "store")
     return LatentDataset(manifest, source, ShardCache(tmp_path / "cache", max_bytes))
 
@@ -45,6 +56,61 @@ def test_samples_come_in_the_order_asked_for(tmp_path: Path, kind: type[FolderSo
     for rows in (list(range(NUM)), [15, 0, 4, 5, 15, 9], [3], np.random.default_rng(0).permutation(NUM).tolist()):
         check(dataset.read(rows), rows)
     assert dataset.read([]).tensors["mean"].shape == (0, 3, 4, 4)
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts what it is asked for."""
+
+    asked = 0
+
+    def submit(self, *arguments: Any, **named: Any) -> Any:
+        self.asked += 1
+        return super().submit(*arguments, **named)
+
+
+def test_a_helper_copies_a_half_of_a_large_batch_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = opened(tmp_path)
+    with Counting(1) as helper:
+        check(dataset.read([3, 15], helper), [3, 15])
+        assert helper.asked == 0  # too small
+        monkeypatch.setattr("dfm_core.data.latents._LARGE_BYTES", 0)
+        for rows in ([15, 0, 4, 5, 15, 9], [3], np.random.default_rng(0).permutation(NUM).tolist()):
+            check(dataset.read(rows, helper), rows)
+        assert helper.asked == 3
+
+
+def resident_bytes(path: Path) -> int:
+    """Of a file's mappings in this process."""
+    found, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            ours = line.endswith(str(path))
+        elif ours and line.startswith("Rss:"):
+            found += 1024 * int(line.split()[1])
+    return found
+
+
+def is_linux_since(major: int, minor: int) -> bool:
+    return sys.platform == "linux" and tuple(map(int, platform.release().split(".")[:2])) >= (major, minor)
+
+
+@pytest.mark.skipif(not is_linux_since(5, 14), reason="other systems map pages as they are read")
+def test_pages_are_mapped_before_they_are_read_if_the_store_fits_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = opened(tmp_path, max_bytes=10**8, counts=(4_000, 4))
+    monkeypatch.setattr("dfm_core.data.latents._memory_bytes", lambda: 10**6)
+    dataset.map_pages(0)  # nobody has fetched it
+    dataset.fetch(0)
+    path = next(dataset.cache.folder.glob("*.safetensors"))
+    dataset.map_pages(0)
+    assert resident_bytes(path) < path.stat().st_size // 2
+    monkeypatch.undo()
+    dataset.map_pages(0)
+    assert resident_bytes(path) >= path.stat().st_size
+    check(dataset.read([3_999, 7]), [3_999, 7])
 
 
 @pytest.mark.parametrize("rows", [[16], [0, -1], [2, 100, 3]])
@@ -126,6 +192,34 @@ def test_the_stream_is_the_order_for_any_batch_size_and_from_any_step(tmp_path: 
     assert torch.equal(joined(stream(opened(tmp_path / "b"), 0, 48, 16, order)), wanted)
     resumed = joined(stream(opened(tmp_path / "c"), 20, 48, 4, order))  # in the middle of the second epoch
     assert torch.equal(resumed, wanted[20:])
+
+
+def test_the_stream_maps_each_shard_that_it_comes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped: list[int] = []
+    monkeypatch.setattr(LatentDataset, "map_pages", lambda _, number: mapped.append(number))
+    with closing(latent_batches(opened(tmp_path), ORDER, [range(4)] * 4, Prefetch())) as batches:  # type: ignore[type-var]
+        next(batches)
+        deadline = time.monotonic() + 20
+        while set(mapped) != set(range(len(COUNTS))) and time.monotonic() < deadline:  # beside the batches
+            time.sleep(0.01)
+    assert sorted(mapped) == list(range(len(COUNTS)))  # the window that is read from, and one more: all four
+
+
+def test_a_training_is_given_draws_that_were_made_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, threads = opened(tmp_path), list[str]()
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        threads.append(threading.current_thread().name)
+        return draw(*arguments)
+
+    monkeypatch.setattr("dfm_core.data.latent_samples.draw", watched)
+    ranges = [range(at, at + 4) for at in range(0, 2 * NUM, 4)]
+    found = list(LatentSamples(dataset, window_shards=2).batches(7, ranges))
+    assert {name.split("_")[0] for name in threads} == {"ahead"}
+    for (images, labels), indices in zip(found, ranges, strict=True):
+        batch = dataset.read(ORDER.rows(indices))
+        assert torch.equal(images, draw(batch.tensors, 7, indices))
+        assert torch.equal(labels, batch.labels)
 
 
 def test_workers_of_one_node_share_batches_and_fetch_each_shard_once(tmp_path: Path) -> None:
