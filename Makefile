@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types test-slow chaos hashes clean
+.PHONY: help setup demo test lint types test-slow test-multihost chaos hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
 	@echo "make test       set up, then lint, type check and run the test suite"
 	@echo "make setup      only set up"
 	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
+	@echo "make test-multihost  the sweep on two hosts made of Linux namespaces, one of which is cut off"
 	@echo "make lint types test-slow hashes clean"
 
 setup: $(VENV)/.ready
@@ -53,6 +54,10 @@ test: lint types
 
 test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
 	$(BIN)/python -m pytest -m slow
+
+# Root, or a user who may make user namespaces; without them it fails and says so.
+test-multihost: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m multihost
 
 # After a change of constraints.txt. torch is left out: the build that a machine takes may be one of its own.
 hashes: $(VENV)/.ready

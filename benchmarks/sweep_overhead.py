@@ -125,7 +125,7 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         )
         outcome = Outcome(dict(done))
         meter = Meter({}, plan.spec.runtime.workers)
-        launcher = launch.Launcher(plan, outcome, store, tracker, capacity, Display(), meter, lambda: None)
+        launcher = launch.Launcher(plan, outcome, store, tracker, lambda: capacity, Display(), meter, lambda: None)
         started, held = time.monotonic(), held_mb()
         ended: list[float] = []
         launcher.grows_by(lambda now, _: ended.append(time.monotonic()) if len(now.done) > len(done) else None)

@@ -38,6 +38,9 @@ class Capacity:
     num_gpus: float
     num_nodes: int
 
+    def __str__(self) -> str:
+        return f"{self.num_nodes} node(s), {self.num_cpus} CPUs, {self.num_gpus:g} GPUs"
+
     def concurrent_trainings(self, workers: WorkersConfig) -> int:
         """Trainings that fit at the same time, beside the evaluators if one training leaves room for these."""
         cpus, gpus = self.num_cpus, self.num_gpus
@@ -70,10 +73,16 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
     with connection(insecure=workers.insecure_no_auth):
-        resources = ray.cluster_resources()
-        capacity = Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), len(ray.nodes()))
+        capacity = capacity_now()
         _check_capacity(capacity, workers)
         yield capacity
+
+
+def capacity_now() -> Capacity:
+    """Of the nodes that are alive."""
+    resources = ray.cluster_resources()
+    num_nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    return Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), num_nodes)
 
 
 @contextmanager
@@ -86,17 +95,22 @@ def connection(*, insecure: bool) -> Iterator[str]:
     """
     address = os.environ.get("RAY_ADDRESS", "")
     try:
-        if JOB_VARIABLE in os.environ:
-            context = ray.init(**_QUIET)
-        elif address and address != "local":
-            context = _join(address, insecure=insecure)
-        else:
+        if starts_its_own():
             context = _start_here(insecure=insecure)
+        elif JOB_VARIABLE in os.environ:
+            context = ray.init(**_QUIET)
+        else:
+            context = _join(address, insecure=insecure)
         if not insecure and not address.startswith(CLIENT_SCHEME):
             refuse_open_cluster(ray.get_runtime_context().gcs_address)
         yield str(context.dashboard_url or "")
     finally:
         ray.shutdown()
+
+
+def starts_its_own() -> bool:
+    """Whether this process has its own cluster, on this machine, instead of joining one."""
+    return JOB_VARIABLE not in os.environ and os.environ.get("RAY_ADDRESS", "") in ("", "local")
 
 
 def _join(address: str, *, insecure: bool) -> Any:

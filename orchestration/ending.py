@@ -13,11 +13,13 @@ OPTION = "--max-accelerator-hours"
 
 @dataclass(frozen=True)
 class Ending:
-    """An end that was wanted."""
+    """An end before the plan is done."""
 
     exit_code: int
     reason: str
     how_to_go_on: str
+    cluster_is_lost: bool = False
+    """Then nothing that runs can be asked to stop, or waited for."""
 
 
 @dataclass

@@ -40,13 +40,13 @@ class Launcher:
         outcome: Outcome,
         store: Store,
         tracker: TaskTracker,
-        capacity: Capacity,
+        capacity: Callable[[], Capacity],
         display: Display,
         meter: Meter,
         wanted_end: Callable[[], Ending | None],
     ) -> None:
-        """Args: outcome: holds what is done, and is kept up to date. wanted_end: is asked all the time whether, and
-        why, to end before the plan is done.
+        """Args: outcome: holds what is done, and is kept up to date. capacity: is asked all the time what the cluster
+        has by now. wanted_end: and whether, and why, to end before the plan is done.
         """
         self._meter, self._wanted_end = meter, wanted_end
         self._grown: Callable[[Outcome, int], Plan | None] | None = None
@@ -57,10 +57,7 @@ class Launcher:
         self._todo = {task.digest: task for task in needed(plan, outcome.done)}
         self._trainings: dict[Future[None], Task] = {}
         self._measured: dict[str, Task] = {}
-        self._max_trainings = capacity.concurrent_trainings(self._workers)
-        self._together = capacity.fits_both(self._workers)
-        self._num_slots = self._max_trainings + (1 if self._together else 0)  # one is measured while others train
-        self._num_evaluators = capacity.num_evaluators(self._workers)
+        self._capacity_now = capacity
         self._pool: EvaluationPool | None = None
         self._board_name, self._board = start_board()
         self._groups = TrainingGroups(
@@ -68,9 +65,11 @@ class Launcher:
             lambda task: request_of(task, store, self._workers, self._board_name),
             lambda: TrainingWorkers(store, self._workers),
         )
+        self._fit_to(capacity())
         self._failures: dict[str, str] = {}
         self._first_mistakes = FirstMistakes()
         self._stopped: dict[str, int] = {}
+        self._told_restarts: dict[str, int] = {}
         self._snapshots = SnapshotsThere(store, plan, outcome.done)
 
     def grows_by(self, grown: Callable[[Outcome, int], Plan | None]) -> None:
@@ -81,12 +80,17 @@ class Launcher:
     def run(self) -> None:
         """Returns when every task is done or has failed, or when it is to end before."""
         while self._todo or self._trainings or (self._pool and self._pool.busy):
+            ending = self._wanted_end()
+            if ending is not None and ending.cluster_is_lost:
+                self._end_without_cluster(ending)
+                return
             self._read_board()
             self._collect_trainings()
             self._collect_evaluations()
             self._tick()
             self._take_more()
             self._drop_blocked()
+            self._resize()
             ending = self._wanted_end() or self._first_mistakes.ending
             if ending is not None and (self._todo or self._trainings or self._measured):
                 self._end_early(ending)
@@ -97,6 +101,32 @@ class Launcher:
         if self._pool:
             self._pool.close()
         self._groups.close_idle()
+
+    def _fit_to(self, capacity: Capacity) -> None:
+        """What can run at the same time."""
+        self._capacity = capacity
+        # At least one: where nothing fits now, asking for it makes a cluster grow, or names what is missing.
+        self._max_trainings = self._groups.most = max(1, capacity.concurrent_trainings(self._workers))
+        self._together = capacity.fits_both(self._workers)
+        self._num_slots = self._max_trainings + (1 if self._together else 0)  # one is measured while others train
+        self._num_evaluators = capacity.num_evaluators(self._workers)
+
+    def _resize(self) -> None:
+        """Where nodes came or went: evaluators that would keep a training waiting make room for it."""
+        capacity = self._capacity_now()
+        if capacity == self._capacity:
+            return
+        self._display.say(f"Ray has {capacity} now.")
+        self._fit_to(capacity)
+        if self._together or self._pool is None or not self._trainings:
+            return
+        self._pool.abandon()  # what they wrote is found again
+        self._pool = None
+        for task in self._measured.values():
+            self._todo[task.digest] = task
+            self._meter.ended(task.digest, None)
+            self._display.ended(task, "waits for the trainings")
+        self._measured.clear()
 
     def _wait(self) -> None:
         """Until an evaluator answers, or it is time to look at the trainings again."""
@@ -138,6 +168,12 @@ class Launcher:
         for task in self._trainings.values():
             self._told_stopped(task, "stopped, goes on from its last checkpoint")
         self._groups.close_idle()
+
+    def _end_without_cluster(self, ending: Ending) -> None:
+        """Nobody is there who could be asked to stop, or be waited for."""
+        self._outcome.ending = ending
+        for task in (*self._trainings.values(), *self._measured.values()):
+            self._told_stopped(task, "stopped, goes on from what it last wrote")
 
     def _told_stopped(self, task: Task, how: str) -> None:
         self._outcome.stopped[task.digest] = how
@@ -223,7 +259,16 @@ class Launcher:
         self._failures.update(news.failures)
         self._stopped.update(news.stopped)
 
+    def _tell_retries(self) -> None:
+        """Where a whole node went, none of the workers could say a word."""
+        while self._groups.retries:
+            digest, reason = self._groups.retries.popleft()
+            if self._display.restarts[digest] == self._told_restarts.get(digest, 0):
+                self._display.stumbled(digest, shown(reason, self._store.options))
+            self._told_restarts[digest] = self._display.restarts[digest]
+
     def _collect_trainings(self) -> None:
+        self._tell_retries()
         for future in [future for future in self._trainings if future.done()]:
             task = self._trainings.pop(future)
             self._read_board()

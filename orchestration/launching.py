@@ -84,21 +84,26 @@ def _launch(
 ) -> None:
     # Only here is Ray needed: a sweep that is done, or has spent its budget, ends without it.
     from orchestration.cluster import cluster
+    from orchestration.cluster_watch import ClusterWatch, places_of_this_driver
     from orchestration.launch import Launcher
 
     # Inside: Ray puts a handler of its own in the place of any that is there when it starts.
-    with cluster(plan.spec.runtime.workers) as capacity, termination() as asked_to_end:
-        display.say(f"Ray: {capacity.num_nodes} node(s), {capacity.num_cpus} CPUs, {capacity.num_gpus:g} GPUs")
+    with (
+        cluster(plan.spec.runtime.workers) as capacity,
+        termination() as asked_to_end,
+        ClusterWatch(places_of_this_driver(), capacity) as watch,
+    ):
+        display.say(f"Ray: {capacity}")
         pulse.phase = "running"
         launcher = Launcher(
             plan,
             outcome,
             store,
             tracker,
-            capacity,
+            lambda: watch.capacity,
             display,
             meter,
-            lambda: terminated() if asked_to_end() else wanted_end(),
+            lambda: watch.lost or (terminated() if asked_to_end() else wanted_end()),
         )
         if searches is not None:
             launcher.grows_by(searches.advance)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any
@@ -108,7 +110,12 @@ class TrainingGroups:
         self._workers, self._request, self._start = workers, request, start
         # DeepSpeed 0.19 frees nothing of a ZeRO-3 engine: 12 trainings one after the other held the state of 12.
         self._may_stay = workers.zero_stage < 3
+        self.most = sys.maxsize
+        """Groups at the same time; a training that finds no room for its own waits for another's."""
+        self.retries: deque[tuple[str, str]] = deque()
+        """(digest, why) of trainings that are tried again; whoever tells the user takes them out."""
         self._idle: list[Any] = []
+        self._num_open = 0
         self._lock = threading.Lock()
 
     def submit(self, task: Task) -> Future[None]:
@@ -122,6 +129,7 @@ class TrainingGroups:
             idle, self._idle = self._idle, []
         for workers in idle:
             workers.close()
+            self._gone()
 
     def _train(self, task: Task, request: Request) -> None:
         attempts_left = self._workers.max_failures
@@ -131,11 +139,13 @@ class TrainingGroups:
                 workers.train(request)
             except Exception as error:
                 workers.clear()
-                kind = failure_of(error).kind
-                attempts_left -= kind.counts
-                if not kind.remedy.startswith("retry") or attempts_left < 0:
+                self._gone()
+                failure = failure_of(error)
+                attempts_left -= failure.kind.counts
+                if not failure.kind.remedy.startswith("retry") or attempts_left < 0:
                     raise
-                _LOG.warning("training %s is tried again: %s: %s", task.digest, type(error).__name__, error)
+                _LOG.info("training %s is tried again", task.digest, exc_info=error)
+                self.retries.append((task.digest, str(failure)))
             else:
                 self._keep(workers)
                 return
@@ -143,16 +153,34 @@ class TrainingGroups:
     def _keep(self, workers: Any) -> None:
         if not self._may_stay:
             workers.close()
+            self._gone()
             return
         with self._lock:
             self._idle.append(workers)
+
+    def _started(self) -> Any:
+        try:
+            return self._start()
+        except BaseException:
+            self._gone()
+            raise
+
+    def _gone(self) -> None:
+        with self._lock:
+            self._num_open -= 1
 
     def _idle_or_new(self) -> Any:
         while True:
             with self._lock:
                 workers = self._idle.pop() if self._idle else None
-            if workers is None:
-                return self._start()
-            if workers.are_there:
+                may_start = workers is None and self._num_open < self.most
+                self._num_open += may_start
+            if may_start:
+                return self._started()
+            if workers is None:  # after a node went, for one of the others
+                time.sleep(_POLL_SECONDS)
+            elif workers.are_there:
                 return workers
-            workers.clear()  # ended while they waited: a node went
+            else:
+                workers.clear()  # ended while they waited: a node went
+                self._gone()

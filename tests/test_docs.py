@@ -53,6 +53,7 @@ RUN_BY = {
     "make test": HERE,
     "make setup": HERE,
     "make chaos": HERE,
+    "make test-multihost": HERE,
     f"ray job submit --working-dir . -- {SWEEP}": JOB,
     f".venv/bin/{SWEEP}": DIRECT,
     f".venv/bin/{SWEEP} --dry-run": DRY,
@@ -112,7 +113,8 @@ def test_the_tests_named_here_exist(test: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "setup", "lint", "types", "test-slow", "chaos", "hashes", "clean", "help"]
+    "target",
+    ["demo", "test", "setup", "lint", "types", "test-slow", "test-multihost", "chaos", "hashes", "clean", "help"],
 )
 def test_make_knows_its_targets(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)

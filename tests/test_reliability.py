@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NUM_FAULTS = 32
 ROWS = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if re.match(r"\| \d+ \|", line)]
 TESTS = [
-    (int(line.split("|")[1]), test, slow)
+    (int(line.split("|")[1]), test, apart)
     for line in ROWS
-    for test, slow in re.findall(r"`(tests/[\w/]+\.py::\w+)`( \(slow\))?", line)
+    for test, apart in re.findall(r"`(tests/[\w/]+\.py::\w+)`(?: \((slow|multihost)\))?", line)
 ]
 
 
@@ -23,13 +23,14 @@ def test_every_fault_has_a_row_with_a_test_or_says_that_it_is_open() -> None:
     assert {number for number, line in enumerate(ROWS, start=1) if "**open**" not in line} <= named
 
 
-@pytest.mark.parametrize(("number", "test", "slow"), TESTS)
-def test_the_tests_it_names_are_there_and_run_where_it_says(number: int, test: str, slow: str) -> None:
+@pytest.mark.parametrize(("number", "test", "apart"), TESTS)
+def test_the_tests_it_names_are_there_and_run_where_it_says(number: int, test: str, apart: str) -> None:
     path, _, name = test.partition("::")
     source = (ROOT / path).read_text()
     definition = re.search(rf"((?:^@.*\n|^    .*\n|^\)\n)*)^def {name}\(", source, re.MULTILINE)
     assert definition, f"row {number} names {test}"
-    assert ("pytest.mark.slow" in definition.group(1)) == bool(slow), f"row {number}: {test}"
+    marks = re.findall(r"pytest\.mark\.(slow|multihost)", definition.group(1))
+    assert marks == [apart] * bool(apart), f"row {number}: {test}"
 
 
 def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:

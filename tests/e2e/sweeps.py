@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -40,6 +41,19 @@ ONLY_DFM = "parts={paradigm: {rows: {DFM: {}}}}"
 TIMEOUT_SECONDS = 420
 
 
+@dataclass(frozen=True)
+class Where:
+    """Where a driver runs: here, if nothing else is said."""
+
+    command: Callable[..., list[str]] = lambda *arguments: list(arguments)
+    """Arguments -> those arguments, done on a certain host."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More of it."""
+
+
+HERE = Where()
+
+
 def environment() -> dict[str, str]:
     """Ours, less what would make a sweep look for another cluster or root."""
     dropped = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "DFM_STORAGE_ROOT", "MLFLOW_TRACKING_URI", "PYTHONPATH")
@@ -63,24 +77,30 @@ def command(root: Path | str, *more: str) -> list[str]:
     return [sys.executable, str(ENTRY), "sweeps/quickstart.yaml", f"storage.root={root}", *TINY, *more]
 
 
-def run(root: Path | str, *more: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(root: Path | str, *more: str, cwd: Path = ROOT, where: Where = HERE) -> subprocess.CompletedProcess[str]:
     """The tiny sweep to its end."""
     arguments = command(root, *more)
     arguments[2] = str(ROOT / "sweeps" / "quickstart.yaml")
     return subprocess.run(
-        arguments, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        where.command(*arguments),
+        cwd=cwd,
+        env=environment() | where.environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
     )
 
 
 @contextmanager
-def started(root: Path | str, log: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(root: Path | str, log: Path, *more: str, where: Where = HERE) -> Iterator[subprocess.Popen[bytes]]:
     """The tiny sweep, running; nothing of it is left after the block."""
     with log.open("wb") as output:
         # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must reach this one.
         driver = subprocess.Popen(
-            command(root, *more),
+            where.command(*command(root, *more)),
             cwd=ROOT,
-            env=environment(),
+            env=environment() | where.environment,
             stdout=output,
             stderr=output,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

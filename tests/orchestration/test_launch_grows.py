@@ -1,7 +1,8 @@
-"""The launcher takes more tasks while it runs; without Ray: trainings and evaluators are made up."""
+"""Plan and cluster change while a launch runs; without Ray: trainings and evaluators are made up."""
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,10 @@ from orchestration import launch
 from orchestration.cluster import Capacity
 from orchestration.display import Display
 from orchestration.done import finished_result
-from orchestration.ending import Outcome
+from orchestration.ending import Ending, Outcome
 from orchestration.metering import Meter
 from orchestration.plan import Plan
+from orchestration.problems import EXIT_CLUSTER_LOST
 from orchestration.storage import Store
 from orchestration.tasks import Task
 from tests.orchestration.made_up import finish, tiny_plan
@@ -64,6 +66,8 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
     class Groups:
         """Workers that train at once."""
 
+        retries: tuple[()] = ()
+
         def __init__(self, *_others: object) -> None: ...
 
         def submit(self, task: Task) -> Future[None]:
@@ -86,7 +90,9 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
 def launcher(store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2) -> launch.Launcher:
     meter = Meter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
-    return launch.Launcher(plan, outcome, store, silent, Capacity(num_cpus, 0, 1), Display(), meter, lambda: None)
+    return launch.Launcher(
+        plan, outcome, store, silent, lambda: Capacity(num_cpus, 0, 1), Display(), meter, lambda: None
+    )
 
 
 def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
@@ -182,3 +188,80 @@ def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors
         assert "the first 3 trainings failed by the same mistake (KeyError: 'scale_std')" in outcome.ending.reason
     else:
         assert outcome.ending is None
+
+
+def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after_it(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two CPUs less, evaluators would keep a training waiting that has lost its workers."""
+    waiting: list[Future[None]] = []
+    abandoned: list[list[Task]] = []
+    submit = launch.TrainingGroups.submit
+
+    def hold(groups: Any, task: Task) -> Future[None]:
+        submit(groups, task)
+        waiting.append(Future())
+        return waiting[0]
+
+    class Busy(Pool):
+        """The first is at work until it has to go."""
+
+        def collect(self) -> list[tuple[Task, str]]:
+            return super().collect() if abandoned else []
+
+        def abandon(self) -> None:
+            abandoned.append([task for task, _ in self.done])
+            waiting[0].set_result(None)  # it finds room now
+
+    monkeypatch.setattr(launch.TrainingGroups, "submit", hold)
+    monkeypatch.setattr(launch, "EvaluationPool", Busy)
+    outcome = Outcome({})
+    running = launcher(store, tiny_plan(*SHORT), outcome, num_cpus=4)
+    running._capacity_now = lambda: Capacity(2, 0, 1) if waiting else Capacity(4, 0, 2)
+    running.run()
+    assert len(abandoned) == 1
+    assert abandoned[0]
+    assert len(trained) == 1
+    assert {task.digest for task in abandoned[0]} < set(outcome.done)
+    assert set(outcome.done) == set(tiny_plan(*SHORT).tasks)
+    assert not outcome.failed
+
+
+def test_a_driver_without_its_cluster_waits_for_nobody(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(_groups: Any, task: Task) -> Future[None]:
+        trained.append((task.title, 0))
+        return Future()
+
+    def nobody_is_asked(*_: object) -> None:
+        raise AssertionError("nobody is there who could be asked")
+
+    monkeypatch.setattr(launch.TrainingGroups, "submit", hold)
+    monkeypatch.setattr(launch, "wind_down", nobody_is_asked)
+    lost = Ending(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
+    outcome = Outcome({})
+    running = launcher(store, tiny_plan(*SHORT), outcome)
+    running._wanted_end = lambda: lost if trained else None
+    running.run()
+    assert outcome.ending is lost
+    assert not outcome.failed
+    (training,) = tiny_plan(*SHORT).of_kind("train")
+    assert outcome.stopped == {training.digest: "stopped, goes on from what it last wrote"}
+
+
+def test_what_a_worker_has_told_of_an_attempt_is_not_told_again_by_the_driver(
+    store: Store, trained: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = launcher(store, tiny_plan(*SHORT), Outcome({}))
+    assert not trained
+    retries = running._groups.retries = deque([("digest", "ActorDiedError: its node has died")])
+    running._tell_retries()
+    assert "digest: attempt ended (ActorDiedError: its node has died); starting again" in capsys.readouterr().out
+    running._display.stumbled("digest", "worker 1: RuntimeError: peer is gone")
+    retries.append(("digest", "RuntimeError: peer is gone"))
+    running._tell_retries()
+    assert running._display.restarts["digest"] == 2
+    retries.append(("digest", "ActorDiedError: its node has died"))
+    running._tell_retries()
+    assert running._display.restarts["digest"] == 3

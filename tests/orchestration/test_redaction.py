@@ -188,6 +188,8 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     class Groups:
         """Workers that die with a word too many."""
 
+        retries: tuple[()] = ()
+
         def __init__(self, *_others: object) -> None: ...
 
         def submit(self, _task: Task) -> Future[None]:
@@ -208,7 +210,7 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     (training,) = plan.of_kind("train")
     only: Any = tracker
     meter = Meter({}, plan.spec.runtime.workers)
-    running = launch.Launcher(plan, outcome, store, only, Capacity(2, 0, 1), Display(), meter, lambda: None)
+    running = launch.Launcher(plan, outcome, store, only, lambda: Capacity(2, 0, 1), Display(), meter, lambda: None)
     running._todo = {training.digest: training}
     running.run()
     assert outcome.failed == {training.digest: "OSError: no access to https://***@host with ***"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
 
 from orchestration.board import start_board
 from orchestration.checkpoints import TrainingArtifacts
@@ -122,6 +124,40 @@ def test_workers_that_ended_while_they_waited_are_replaced() -> None:
     assert office.diary == ["0 trains a", "0 cleared", "1 trains b"]
 
 
+def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    office, may_end = Office(), threading.Event()
+    office.groups.most = 1
+
+    def train(workers: Workers, request: Any) -> None:
+        workers.diary.append(f"{workers.number} trains {request}")
+        assert may_end.wait(SECONDS)
+
+    monkeypatch.setattr(Workers, "train", train)
+    first = office.groups.submit(Named("a"))  # type: ignore[arg-type]
+    while not office.diary:
+        time.sleep(0.01)
+    second = office.groups.submit(Named("b"))  # type: ignore[arg-type]
+    time.sleep(0.3)
+    assert office.diary == ["0 trains a"]
+    may_end.set()
+    first.result(SECONDS)
+    second.result(SECONDS)
+    assert office.diary == ["0 trains a", "0 trains b"]
+
+
+def test_workers_that_went_leave_their_room_to_others() -> None:
+    office = Office(max_failures=1, failures=("broke",))
+    office.groups.most = 1
+    office.train("a")
+    office.started[1].are_there = False
+    office.train("b")
+    office.groups.close_idle()
+    office.train("c")
+    assert [line for line in office.diary if "trains" in line] == [
+        f"{n} trains {name}" for n, name in enumerate("aabc")
+    ]
+
+
 def trainings(store: Store) -> list[Task]:
     spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", "compute.allow_unequal=true"])
     return [task for task in make_plan(spec).tasks.values() if task.kind == "train"][:2]
@@ -184,6 +220,35 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
     assert two is not None
     assert [row["loss"] for row in one.curve] == [row["loss"] for row in two.curve]
     assert weights_after(store, second) == weights_after(alone, second)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submitted_again(store: Store) -> None:
+    """Nothing records that it diverged: it does so again, at the same step, soon after its last checkpoint."""
+    wild = ("training.learning_rate=30", "training.warmup_steps=0", "training.steps=60", "evaluation.at_steps=[60]")
+    spec = load_sweep(QUICKSTART, [*TINY, *wild, f"storage.root={store.root}", "compute.allow_unequal=true"])
+    (task, *_) = [one for one in make_plan(spec).tasks.values() if one.kind == "train"]
+    workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
+    name, board = start_board()
+    groups = TrainingGroups(
+        workers, lambda task: train_request(task, store, workers, name), lambda: TrainingWorkers(store, workers)
+    )
+    reasons, steps = [], []
+    for _ in range(2):
+        groups.submit(task).result(SECONDS)
+        news = ray.get(board.news.remote())
+        reasons.append(news.failures[task.digest])
+        steps.append([row["step"] for row in news.rows[task.digest]])
+    groups.close_idle()
+    assert reasons[0].startswith("diverged: TrainingDivergedError: loss ")
+    assert reasons[1] == reasons[0]
+    first, again = steps
+    assert first == list(range(1, len(first) + 1))
+    assert 2 < len(first) < 60
+    assert again == first[-len(again) :]
+    assert len(again) <= 2
+    assert read_result(store, task.digest) is None
 
 
 @pytest.mark.usefixtures("ray_here")

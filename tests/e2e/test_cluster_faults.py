@@ -1,0 +1,166 @@
+"""Clusters of which a part goes, or goes soon: nodes, heads, memory. The table at the end is the undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import FinishedSweep
+from tests.e2e.sweeps import ONLY_DFM, ROOT, Where, descendants, numbers, published_steps, run, started, wait_until
+from tests.ray_nodes import NodePlan, RayCluster, RayNode, ray_cluster
+
+
+@contextmanager
+def cluster_of(*plans: NodePlan) -> Iterator[RayCluster]:
+    with (
+        tempfile.TemporaryDirectory(prefix="dfm-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        ray_cluster(Path(folder), plans) as cluster,
+    ):
+        yield cluster
+
+
+def process_of(driver: int, program: str) -> int:
+    """One of the driver's own cluster."""
+    (pid,) = [pid for pid in descendants(driver) if psutil.Process(pid).name() == program]
+    return pid
+
+
+def trains(node: RayNode) -> bool:
+    """Whether workers of a training run on it."""
+    for pid in descendants(node.pid_of("raylet")):
+        try:
+            if "RayTrainWorker" in " ".join(psutil.Process(pid).cmdline()):
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["raylet", "gcs_server"])
+def test_a_driver_whose_own_raylet_or_head_is_killed_says_so_soon_and_goes_on_when_asked_again(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path, program: str
+) -> None:
+    log = tmp_path / "log"
+    with started(with_reference, log, ONLY_DFM) as driver:
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        os.kill(process_of(driver.pid, program), signal.SIGKILL)
+        killed = time.monotonic()
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=60)
+        print(f"ended {time.monotonic() - killed:.1f} s after the {program}")
+    assert driver.returncode == 6, log.read_text()
+    assert f"Stopped: the {'head' if program == 'gcs_server' else 'raylet'}" in log.read_text()
+    assert "the same command goes on from the last checkpoints" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    resumed = run(with_reference, ONLY_DFM)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+@pytest.mark.slow
+def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_on(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with (
+        cluster_of(NodePlan(2)) as cluster,
+        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
+    ):
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        cluster.nodes[0].kill("gcs_server")
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=90)
+    assert driver.returncode == 6, log.read_text()
+    assert "Stopped: the head" in log.read_text()
+    with cluster_of(NodePlan(2)) as cluster:
+        resumed = run(with_reference, ONLY_DFM, where=Where(environment=cluster.environment))
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+@pytest.mark.slow
+def test_a_node_whose_raylet_is_killed_is_done_without(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    """The head does no work. What is left has no room for a training beside evaluators, which the cluster had."""
+    log = tmp_path / "log"
+    with (
+        cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster,
+        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
+    ):
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        node = next(filter(trains, cluster.nodes[1:]))
+        node.kill("raylet")
+        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
+        assert driver.returncode == 0, log.read_text()
+    assert "Ray has 2 node(s), 2 CPUs, 0 GPUs now." in log.read_text()
+    assert "starting again" in log.read_text()
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+@pytest.mark.slow
+def test_a_training_leaves_a_node_that_is_drained_without_losing_a_step_or_counting_a_failure(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    """A slow step holds the training where it is until the notice has come."""
+    log = tmp_path / "log"
+    with cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster:
+        where = Where(environment={**cluster.environment, "DFM_FAULT": "0:23:slow,1:24:slow"})
+        strict = (ONLY_DFM, "workers.max_failures=0", "workers.checkpoint_every=20", "workers.keep_checkpoints=99")
+        with started(with_reference, log, *strict, where=where) as driver:
+            wait_until(lambda: published_steps(with_reference) == [20], "a checkpoint")
+            node = next(filter(trains, cluster.nodes[1:]))
+            drain(cluster, node, seconds=30)
+            wait_until(lambda: len(published_steps(with_reference)) >= 2, "the checkpoint that the notice asks for")
+            (kept,) = set(published_steps(with_reference)) - {20}
+            wait_until(lambda: not trains(node), "its workers to leave", seconds=30)
+            node.kill("raylet")
+            wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
+            assert driver.returncode == 0, log.read_text()
+    assert 22 <= kept <= 26
+    assert set(published_steps(with_reference)) == {20, kept, 40, 60}
+    assert f"it goes on from step {kept} on others" in log.read_text()
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+def drain(cluster: RayCluster, node: RayNode, seconds: int) -> None:
+    """The notice that a cloud gives, as its autoscaler passes it on."""
+    (given,) = [part for part in psutil.Process(node.pid_of("raylet")).cmdline() if part.startswith("--node_id=")]
+    subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "ray"), "drain-node", f"--address={cluster.address}"),
+            f"--node-id={given.partition('=')[2]}",
+            *("--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=the spot instance goes"),
+            f"--deadline-remaining-seconds={seconds}",
+        ],
+        cwd=ROOT,
+        env=os.environ | cluster.environment,
+        check=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_training_that_rays_memory_monitor_ends_is_tried_again(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + 7 * 2**30) / memory.total
+    if threshold > 0.95:
+        pytest.fail("this machine has too little free memory to fill 7 GiB of it")
+    where = Where(environment={"DFM_FAULT": "1:17:memory", "RAY_memory_usage_threshold": f"{threshold:.3f}"})
+    with started(with_reference, log, ONLY_DFM, where=where) as driver:
+        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
+        assert driver.returncode == 0, log.read_text()
+    assert "starting again" in log.read_text()
+    assert "out of memory" in log.read_text()
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
