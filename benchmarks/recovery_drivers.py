@@ -68,7 +68,8 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
         _note(folder, (int(row["step"]) for rows in ray.get(board.news.remote()).rows.values() for row in rows))
         training.result()
         groups.close_idle()
-    state = TrainingArtifacts(store, task.digest).load_checkpoint(num_steps).state
+    artifacts = TrainingArtifacts(store, task.digest)
+    state = artifacts.load_checkpoint(num_steps).state
     _end(folder, (weight.numpy() for _, weight in sorted(state["weight"].items())))
 
 

@@ -1,4 +1,4 @@
-"""The example, the documentation's snippets and the benchmarks run as they are."""
+"""The example, the documentation's snippets and the benchmarks run as they are; the longer ones are slow tests."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def test_the_snippets_of_the_page_run_one_after_the_other(folder: Path) -> None:
     assert Image.open(folder / "runs" / "example" / "coat.png").size == (32, 32)
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
     size = ["--size", "nano", "--tokens", "16", "--batch", "2", "--threads", "1", "--rounds", "2"]
     rows = ["plain DiT (diffusers)", "DFM, two stages"]
@@ -60,6 +61,7 @@ def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
     assert min(float(milliseconds), float(share), float(peak), float(gflop)) >= 0.0
 
 
+@pytest.mark.slow
 def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: Path) -> None:
     size = ["--dimensions", "24", "--samples", "60", "90", "--batch", "32", "--rounds", "2", "--clock", "cpu"]
     done = python(str(ROOT / "benchmarks" / "frechet.py"), *size, cwd=tmp_path)
@@ -72,6 +74,7 @@ def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: P
     assert passes == [(name, n) for name in ("features kept, numpy.cov", "streamed") for n in (60, 90)]
 
 
+@pytest.mark.slow
 def test_the_sampling_sweep_prints_both_ways_and_that_they_agree(tmp_path: Path) -> None:
     size = ["--points", "2", "--samples", "12", "--size", "nano", "--real", "150", "--evaluators", "1"]
     done = python(str(ROOT / "benchmarks" / "sampling_sweep.py"), *size, cwd=tmp_path)
@@ -98,6 +101,7 @@ def test_the_stall_of_a_checkpoint_is_printed_for_every_storage_and_way(tmp_path
     assert all(float(row[6]) == 0.0 for row in rows if row[2] == "no checkpoint")
 
 
+@pytest.mark.slow
 def test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune(tmp_path: Path) -> None:
     few = ["--evaluations", "4", "--tune", "3", "--fresh", "0", "--trainings", "0", "--tune-trainings", "0"]
     done = python(str(ROOT / "benchmarks" / "sweep_overhead.py"), *few, cwd=tmp_path)
@@ -130,6 +134,7 @@ def test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_n
         assert min(float(first), float(waited), float(share)) >= 0.0
 
 
+@pytest.mark.slow
 def test_the_analysis_benchmark_prints_every_reading_of_the_same_points(tmp_path: Path) -> None:
     size = ["--runs", "25", "--points", "10", "--folder", str(tmp_path)]
     done = python(str(ROOT / "benchmarks" / "read_runs.py"), *size, cwd=tmp_path)

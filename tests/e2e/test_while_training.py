@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 from tests.e2e.sweeps import ONLY_DFM, run
 
 ROOM_FOR_BOTH = ("workers.num_workers=1", "workers.num_evaluators=1")
-LONGER = ("training.steps=400", "evaluation.at_steps=[20, 200, 400]", "workers.checkpoint_every=100")
+LONGER = ("training.steps=200", "evaluation.at_steps=[20, 100, 200]", "workers.checkpoint_every=100")
 
-EARLY, LATE, TRAINED = "evaluate DFM @ 20: started", "evaluate DFM @ 400: started", "train dfm, seed=0: done"
+EARLY, LATE, TRAINED = "evaluate DFM @ 20: started", "evaluate DFM @ 200: started", "train dfm, seed=0: done"
 
 
 def test_snapshots_are_measured_while_the_training_goes_on_and_its_curve_grows(with_reference: Path) -> None:
@@ -29,6 +29,6 @@ def test_snapshots_are_measured_while_the_training_goes_on_and_its_curve_grows(w
     (name,) = [key for key in training.data.metrics if key.startswith("fd_lite0_block10/")]
     assert name == "fd_lite0_block10/steps 3-1 tau 0.7 guidance 2"
     curve = {point.step: point.value for point in client.get_metric_history(training.info.run_id, name)}
-    assert sorted(curve) == [20, 200, 400]
+    assert sorted(curve) == [20, 100, 200]
     evaluations = client.search_runs([experiment.experiment_id], "tags.`dfm.kind` = 'evaluate'")
     assert sorted(curve.values()) == sorted(found.data.metrics["fd_lite0_block10"] for found in evaluations)

@@ -44,7 +44,7 @@ from tests.orchestration.measuring import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-COUNT, REAL = 40, 60
+COUNT, REAL = 20, 30
 INCEPTION = ("fid", "inception_score", "kid")
 
 
@@ -52,7 +52,7 @@ def config(*metrics: str, **values: Any) -> Any:
     usual = {
         "evaluation__metrics": metrics,
         "evaluation__num_samples": COUNT,
-        "evaluation__kernel_subset_size": 20,
+        "evaluation__kernel_subset_size": 10,
         "evaluation__inception_splits": 4,
         "evaluation__bootstrap_replicates": 4,
     }

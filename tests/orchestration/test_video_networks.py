@@ -24,7 +24,7 @@ from tests.orchestration.measuring import STEP, TRAIN, WORKERS, Bench, first_ima
 from tests.orchestration.test_video import video_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-COUNT, REAL = 12, 20
+COUNT, REAL = 6, 10
 
 
 def test_frame_fid_is_over_frames_and_fvd_over_whole_clips(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_frame_fid_is_over_frames_and_fvd_over_whole_clips(tmp_path: Path) -> No
     ]
     assert metric(result, "frame_fid") == pytest.approx(frechet_distance(*frames), rel=1e-4)
     assert result is not None
-    assert any("12 for 400 dimensions" in note for note in result.about["notes"]["fvd"])
+    assert any(f"{COUNT} for 400 dimensions" in note for note in result.about["notes"]["fvd"])
 
 
 @pytest.mark.parametrize("name", ["fid", "kd_lite0", "precision"])
