@@ -33,6 +33,7 @@ CARD = DATASETS["moving_fashion"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1600)
 def test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     arguments = ("orchestration/sweep.py", "sweeps/video_small.yaml", f"storage.root={root}", *NANO)
