@@ -48,6 +48,7 @@ class TrainingWorkers:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
         self._desk_name, self._desk = start_desk()
+        self._room: Any = None
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: Request) -> None:
@@ -57,6 +58,8 @@ class TrainingWorkers:
             if self._run.done():
                 self._run.result()
                 raise WorkersEndedError("the workers ended before their training")
+            if self._room is None:
+                self._room = ray.get(self._desk.room.remote())
             time.sleep(_POLL_SECONDS)
 
     @property
@@ -73,6 +76,10 @@ class TrainingWorkers:
     def clear(self) -> None:
         """Removes what Ray Train left; after the run."""
         ray.kill(self._desk)
+        if (
+            self._room is not None
+        ):  # a controller that was killed leaves it, and it would hold its CPUs for the whole job
+            ray.util.remove_placement_group(self._room)
         with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
             self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
 

@@ -43,6 +43,14 @@ class RayNode:
         os.kill(self.process.pid, signal.SIGSTOP)
         os.kill(pid, signal.SIGKILL)
 
+    def has(self, program: str) -> bool:
+        """Whether it runs there, as a child of `ray start`."""
+        for pid in descendants(self.process.pid):
+            with suppress(psutil.NoSuchProcess):
+                if psutil.Process(pid).name() == program:
+                    return True
+        return False
+
     def pid_of(self, program: str) -> int:
         found = psutil.Process(self.process.pid).children(recursive=True)
         (pid,) = [one.pid for one in found if one.name() == program]

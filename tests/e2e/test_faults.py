@@ -1,4 +1,7 @@
-"""Faults of trainings on a real Ray: frozen, out of memory, terminated; the table at the end is the undisturbed one."""
+"""Faults of trainings on a real Ray: frozen, hung, terminated; the table at the end is the undisturbed one.
+
+The limits are wide: on a machine with ten times as much to do as it has cores a step of milliseconds can take seconds.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ from tests.e2e.sweeps import ONLY_DFM, descendants, numbers, published_steps, ru
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_sweep_that_is_told_to_end_stops_at_a_checkpoint_and_goes_on_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     with started(with_reference, log, ONLY_DFM, "workers.checkpoint_every=1", "workers.keep_checkpoints=99") as driver:
-        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints")
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints", seconds=600)
         children = descendants(driver.pid)
         driver.send_signal(signal.SIGTERM)
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=120)
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=300)
         assert driver.returncode == 143, log.read_text()
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "its processes to end", 60)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "its processes to end", 120)
     assert "Traceback" not in log.read_text()
     reached = max(published_steps(with_reference))
     assert f"train dfm, seed=0: stopped at step {reached}" in log.read_text()
@@ -32,6 +36,7 @@ def test_a_sweep_that_is_told_to_end_stops_at_a_checkpoint_and_goes_on_to_the_sa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", ["1:17:hang", "1:17:freeze", "0:17:kill", "1:17:slow", "1:17:error"])
 def test_a_fault_of_a_worker_changes_no_number(
     undisturbed: FinishedSweep,
@@ -42,8 +47,8 @@ def test_a_fault_of_a_worker_changes_no_number(
 ) -> None:
     monkeypatch.setenv("DFM_FAULT", fault)
     log = tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM, "workers.hung_after_seconds=5") as driver:
-        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=300)
+    with started(with_reference, log, ONLY_DFM, "workers.hung_after_seconds=20") as driver:
+        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=800)
         assert driver.returncode == 0, log.read_text()
     assert [path.name for path in with_reference.glob("faults/*.json")] == [f"{fault.replace(':', '-')}.json"]
     assert ("starting again" in log.read_text()) != fault.endswith("slow")
@@ -54,6 +59,7 @@ def test_a_fault_of_a_worker_changes_no_number(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_batches_that_are_never_a_number_fail_their_trial_and_leave_its_checkpoints(
     with_reference: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

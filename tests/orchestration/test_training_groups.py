@@ -224,9 +224,39 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
+def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
+    """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with the job."""
+    (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
+    name, _ = start_board()
+    groups = TrainingGroups(
+        workers, lambda task: train_request(task, store, workers, name), lambda: TrainingWorkers(store, workers)
+    )
+    ended = groups.submit(task)
+    while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
+        assert not ended.done()
+        time.sleep(0.02)
+    assert held() == ["CREATED"]
+    for process in psutil.Process().children(recursive=True):
+        if any(part in " ".join(process.cmdline()) for part in ("PlacementGroupCleaner", "TrainController")):
+            process.kill()
+    assert ended.exception(SECONDS) is not None
+    deadline = time.monotonic() + 10
+    while held():
+        assert time.monotonic() < deadline, held()
+        time.sleep(0.1)
+
+
+def held() -> list[str]:
+    """States of the placement groups that are not gone."""
+    states = [str(group["state"]) for group in ray.util.placement_group_table().values()]
+    return [state for state in states if state != "REMOVED"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
 def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submitted_again(store: Store) -> None:
     """Nothing records that it diverged: it does so again, at the same step, soon after its last checkpoint."""
-    wild = ("training.learning_rate=30", "training.warmup_steps=0", "training.steps=60", "evaluation.at_steps=[60]")
+    wild = ("training.learning_rate=0.5", "training.warmup_steps=0", "training.steps=60", "evaluation.at_steps=[60]")
     spec = load_sweep(QUICKSTART, [*TINY, *wild, f"storage.root={store.root}", "compute.allow_unequal=true"])
     (task, *_) = [one for one in make_plan(spec).tasks.values() if one.kind == "train"]
     workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
