@@ -26,6 +26,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from orchestration.background import in_background
 from orchestration.failures import failure_of
 from orchestration.layout import TRAIN_RUNS
+from orchestration.orphans import free_orphans
 from orchestration.patience import StorageUnavailableError
 from orchestration.runtime import WorkersConfig
 from orchestration.storage import Store
@@ -34,7 +35,7 @@ from orchestration.train_task import Request, train_worker
 from orchestration.training_desk import start_desk
 
 _LOG = logging.getLogger(__name__)
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
 
 
 class WorkersEndedError(Exception):
@@ -48,18 +49,18 @@ class TrainingWorkers:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
         self._desk_name, self._desk = start_desk()
-        self._room: Any = None
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: Request) -> None:
         """Returns when all workers are through with it. Raises: whatever ended the run."""
-        serial = ray.get(self._desk.put.remote(request))
+        serial, freed = ray.get(self._desk.put.remote(request)), time.monotonic()
         while not ray.get(self._desk.is_done.remote(serial)):
             if self._run.done():
                 self._run.result()
                 raise WorkersEndedError("the workers ended before their training")
-            if self._room is None:
-                self._room = ray.get(self._desk.room.remote())
+            if time.monotonic() - freed > _FREE_SECONDS:
+                freed = time.monotonic()
+                free_orphans()
             time.sleep(_POLL_SECONDS)
 
     @property
@@ -76,10 +77,7 @@ class TrainingWorkers:
     def clear(self) -> None:
         """Removes what Ray Train left; after the run."""
         ray.kill(self._desk)
-        if (
-            self._room is not None
-        ):  # a controller that was killed leaves it, and it would hold its CPUs for the whole job
-            ray.util.remove_placement_group(self._room)
+        free_orphans()
         with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
             self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
 
