@@ -115,10 +115,10 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
 def test_a_training_leaves_a_node_that_is_drained_without_losing_a_step_or_counting_a_failure(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
-    """A slow step holds the training where it is until the notice has come."""
-    log = tmp_path / "log"
+    """Slow steps hold the training until the notice has come."""
+    log, slow = tmp_path / "log", ",".join(f"{step % 2}:{step}:slow" for step in range(22, 34))
     with cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster:
-        where = Where(environment={**cluster.environment, "DFM_FAULT": "0:23:slow,1:24:slow"})
+        where = Where(environment={**cluster.environment, "DFM_FAULT": slow})
         strict = (ONLY_DFM, "workers.max_failures=0", "workers.checkpoint_every=20", "workers.keep_checkpoints=99")
         with started(with_reference, log, *strict, where=where) as driver:
             wait_until(lambda: published_steps(with_reference) == [20], "a checkpoint", seconds=600)
@@ -131,7 +131,7 @@ def test_a_training_leaves_a_node_that_is_drained_without_losing_a_step_or_count
                 node.kill("raylet")
             wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=800)
             assert driver.returncode == 0, log.read_text()
-    assert 22 <= kept <= 26
+    assert 20 < kept < 40
     assert set(published_steps(with_reference)) == {20, kept, 40, 60}
     assert f"it goes on from step {kept} on others" in log.read_text()
     assert "Ray has 2 node(s), 2 CPUs, 0 GPUs now." in log.read_text()

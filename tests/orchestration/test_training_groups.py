@@ -144,6 +144,24 @@ def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypa
     assert office.diary == ["0 trains a", "0 trains b"]
 
 
+def test_trainings_that_are_abandoned_touch_their_workers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office(max_failures=3)
+
+    def train(workers: Workers, request: Any) -> None:
+        workers.diary.append(f"{workers.number} trains {request}")
+        while not getattr(workers, "abandoned", False):
+            time.sleep(0.01)
+        raise RuntimeError("given up")
+
+    monkeypatch.setattr(Workers, "train", train)
+    ended = office.groups.submit(Named("a"))  # type: ignore[arg-type]
+    while not office.diary:
+        time.sleep(0.01)
+    office.groups.abandon()
+    assert isinstance(ended.exception(SECONDS), RuntimeError)
+    assert office.diary == ["0 trains a"]
+
+
 def test_workers_that_went_leave_their_room_to_others() -> None:
     office = Office(max_failures=1, failures=("broke",))
     office.groups.most = 1
