@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,10 +79,20 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
 
 
 def capacity_now() -> Capacity:
-    """Of the nodes that are alive."""
-    resources = ray.cluster_resources()
-    num_nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    return Capacity(int(resources.get("CPU", 0)), resources.get("GPU", 0.0), num_nodes)
+    """Of the nodes that are alive and stay: nothing begins on one that is to be taken away."""
+    going = _draining_nodes()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    return Capacity(
+        int(sum(node.get("CPU", 0.0) for node in nodes)), sum(node.get("GPU", 0.0) for node in nodes), len(nodes)
+    )
+
+
+def _draining_nodes() -> Collection[str]:
+    """Ray has no public way to ask; a Ray Client has none at all."""
+    if os.environ.get("RAY_ADDRESS", "").startswith(CLIENT_SCHEME):
+        return ()
+    nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()  # noqa: SLF001
+    return nodes
 
 
 @contextmanager

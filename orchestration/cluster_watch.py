@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS, _ANSWER_SECONDS = 1.0, 2.0
 RAYLET_SECONDS = 3.0
 """A raylet that refuses connections for so long is gone: nothing starts it again for this driver."""
-HEAD_SECONDS = 45.0
+HEAD_SECONDS = 40.0
 """A head may come back, where its state is kept outside; after a minute Ray itself would end this process."""
 
 

@@ -81,8 +81,8 @@ class Launcher:
         """Returns when every task is done or has failed, or when it is to end before."""
         while self._todo or self._trainings or (self._pool and self._pool.busy):
             ending = self._wanted_end()
-            if ending is not None and ending.cluster_is_lost:
-                self._end_without_cluster(ending)
+            if ending is not None and ending.cluster_is_lost:  # before anything of Ray is asked
+                self._end_early(ending)
                 return
             self._read_board()
             self._collect_trainings()
@@ -151,6 +151,9 @@ class Launcher:
 
     def _end_early(self, ending: Ending) -> None:
         """Nothing new starts; what runs stops where it can go on later."""
+        if ending.cluster_is_lost:
+            self._end_without_cluster(ending)
+            return
         self._outcome.ending = ending
         self._display.say(f"Stopping: {ending.reason}; trainings write a checkpoint.")
         if self._pool:
@@ -172,6 +175,7 @@ class Launcher:
     def _end_without_cluster(self, ending: Ending) -> None:
         """Nobody is there who could be asked to stop, or be waited for."""
         self._outcome.ending = ending
+        self._groups.abandon()
         for task in (*self._trainings.values(), *self._measured.values()):
             self._told_stopped(task, "stopped, goes on from what it last wrote")
 

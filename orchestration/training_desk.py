@@ -22,7 +22,6 @@ class _Desk:
         self._order: Any = None
         self._is_done = True
         self._closed = False
-        self._room: Any = None
 
     def put(self, order: Any) -> int:
         """A training for all workers. Returns its serial number."""
@@ -30,12 +29,8 @@ class _Desk:
         self._serial, self._order, self._is_done = self._serial + 1, order, False
         return self._serial
 
-    def take(self, last: int, room: Any) -> tuple[int, Any, bool]:
-        """(serial number, training or None, whether there are no more).
-
-        Args: last: the one that this worker did last. room: placement group that it is in.
-        """
-        self._room = room
+    def take(self, last: int) -> tuple[int, Any, bool]:
+        """(serial number, training or None, whether there are no more); `last`: the one that this worker did last."""
         order = self._order if self._serial > last else None
         return self._serial, order, self._closed
 
@@ -45,10 +40,6 @@ class _Desk:
 
     def is_done(self, serial: int) -> bool:
         return serial < self._serial or self._is_done
-
-    def room(self) -> Any:
-        """Placement group of the workers; None before one of them has asked for work."""
-        return self._room
 
     def close(self) -> None:
         """The workers may go when they are through."""
@@ -66,9 +57,9 @@ def trainings_of(desk_name: str, sleep: Callable[[float], None] = time.sleep) ->
 
     Raises: RayActorError if the desk is lost.
     """
-    desk, last, room = ray.get_actor(desk_name), 0, ray.util.get_current_placement_group()
+    desk, last = ray.get_actor(desk_name), 0
     while True:
-        serial, order, closed = ray.get(desk.take.remote(last, room))
+        serial, order, closed = ray.get(desk.take.remote(last))
         if order is not None:
             last = serial
             yield serial, order

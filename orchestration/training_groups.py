@@ -26,6 +26,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from orchestration.background import in_background
 from orchestration.failures import failure_of
 from orchestration.layout import TRAIN_RUNS
+from orchestration.orphans import free_orphans
 from orchestration.patience import StorageUnavailableError
 from orchestration.runtime import WorkersConfig
 from orchestration.storage import Store
@@ -34,7 +35,7 @@ from orchestration.train_task import Request, train_worker
 from orchestration.training_desk import start_desk
 
 _LOG = logging.getLogger(__name__)
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
 
 
 class WorkersEndedError(Exception):
@@ -47,19 +48,23 @@ class TrainingWorkers:
     def __init__(self, store: Store, workers: WorkersConfig) -> None:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
+        self.abandoned = False
+        """Then whoever waits for a training gives up, and asks Ray nothing more."""
         self._desk_name, self._desk = start_desk()
-        self._room: Any = None
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: Request) -> None:
         """Returns when all workers are through with it. Raises: whatever ended the run."""
-        serial = ray.get(self._desk.put.remote(request))
+        serial, freed = ray.get(self._desk.put.remote(request)), time.monotonic()
         while not ray.get(self._desk.is_done.remote(serial)):
+            if self.abandoned:
+                raise WorkersEndedError("the cluster was lost")
             if self._run.done():
                 self._run.result()
                 raise WorkersEndedError("the workers ended before their training")
-            if self._room is None:
-                self._room = ray.get(self._desk.room.remote())
+            if time.monotonic() - freed > _FREE_SECONDS:
+                freed = time.monotonic()
+                free_orphans()
             time.sleep(_POLL_SECONDS)
 
     @property
@@ -76,10 +81,7 @@ class TrainingWorkers:
     def clear(self) -> None:
         """Removes what Ray Train left; after the run."""
         ray.kill(self._desk)
-        if (
-            self._room is not None
-        ):  # a controller that was killed leaves it, and it would hold its CPUs for the whole job
-            ray.util.remove_placement_group(self._room)
+        free_orphans()
         with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
             self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
 
@@ -122,6 +124,8 @@ class TrainingGroups:
         self.retries: deque[tuple[str, str]] = deque()
         """(digest, why) of trainings that are tried again; whoever tells the user takes them out."""
         self._idle: list[Any] = []
+        self._working: list[Any] = []
+        self._is_over = False
         self._num_open = 0
         self._lock = threading.Lock()
 
@@ -138,13 +142,25 @@ class TrainingGroups:
             workers.close()
             self._gone()
 
+    def abandon(self) -> None:
+        """Without a cluster: threads that go on calling Ray when it is shut down would end the process."""
+        self._is_over = True
+        with self._lock:
+            for workers in self._working:
+                workers.abandoned = True
+        time.sleep(3 * _POLL_SECONDS)
+
     def _train(self, task: Task, request: Request) -> None:
         attempts_left = self._workers.max_failures
         while True:
             workers = self._idle_or_new()
+            self._working.append(workers)
             try:
                 workers.train(request)
             except Exception as error:
+                self._working.remove(workers)
+                if self._is_over:
+                    raise
                 workers.clear()
                 self._gone()
                 failure = failure_of(error)
@@ -154,6 +170,7 @@ class TrainingGroups:
                 _LOG.info("training %s is tried again", task.digest, exc_info=error)
                 self.retries.append((task.digest, str(failure)))
             else:
+                self._working.remove(workers)
                 self._keep(workers)
                 return
 
@@ -178,6 +195,8 @@ class TrainingGroups:
 
     def _idle_or_new(self) -> Any:
         while True:
+            if self._is_over:
+                raise WorkersEndedError("the cluster was lost")
             with self._lock:
                 workers = self._idle.pop() if self._idle else None
                 may_start = workers is None and self._num_open < self.most

@@ -79,6 +79,8 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
 
         def close_idle(self) -> None: ...
 
+        def abandon(self) -> None: ...
+
     monkeypatch.setattr(launch, "start_board", lambda: ("board", board))
     monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
     monkeypatch.setattr(launch, "EvaluationPool", Pool)
@@ -227,9 +229,17 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
     assert not outcome.failed
 
 
+@pytest.mark.parametrize("look", [0, 1])
 def test_a_driver_without_its_cluster_waits_for_nobody(
-    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
+    """Args: look: of the two in each round, the one that notices."""
+    looks: list[int] = []
+
+    def wanted() -> Ending | None:
+        looks.append(1)
+        return lost if trained and len(looks) % 2 == look else None
+
     def hold(_groups: Any, task: Task) -> Future[None]:
         trained.append((task.title, 0))
         return Future()
@@ -242,7 +252,7 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     lost = Ending(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT), outcome)
-    running._wanted_end = lambda: lost if trained else None
+    running._wanted_end = wanted
     running.run()
     assert outcome.ending is lost
     assert not outcome.failed

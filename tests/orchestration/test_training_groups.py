@@ -145,6 +145,24 @@ def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypa
     assert office.diary == ["0 trains a", "0 trains b"]
 
 
+def test_trainings_that_are_abandoned_touch_their_workers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office(max_failures=3)
+
+    def train(workers: Workers, request: Any) -> None:
+        workers.diary.append(f"{workers.number} trains {request}")
+        while not getattr(workers, "abandoned", False):
+            time.sleep(0.01)
+        raise RuntimeError("given up")
+
+    monkeypatch.setattr(Workers, "train", train)
+    ended = office.groups.submit(Named("a"))  # type: ignore[arg-type]
+    while not office.diary:
+        time.sleep(0.01)
+    office.groups.abandon()
+    assert isinstance(ended.exception(SECONDS), RuntimeError)
+    assert office.diary == ["0 trains a"]
+
+
 def test_workers_that_went_leave_their_room_to_others() -> None:
     office = Office(max_failures=1, failures=("broke",))
     office.groups.most = 1
@@ -225,7 +243,7 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
-    """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with the job."""
+    """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_board()
     groups = TrainingGroups(
