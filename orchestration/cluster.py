@@ -89,7 +89,7 @@ def capacity_now() -> Capacity:
 
 def _draining_nodes() -> Collection[str]:
     """Ray has no public way to ask; a Ray Client has none at all."""
-    if os.environ.get("RAY_ADDRESS", "").startswith(CLIENT_SCHEME):
+    if through_client():
         return ()
     nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()  # noqa: SLF001
     return nodes
@@ -121,6 +121,11 @@ def connection(*, insecure: bool) -> Iterator[str]:
 def starts_its_own() -> bool:
     """Whether this process has its own cluster, on this machine, instead of joining one."""
     return JOB_VARIABLE not in os.environ and os.environ.get("RAY_ADDRESS", "") in ("", "local")
+
+
+def through_client() -> bool:
+    """Whether this process reaches its cluster through a Ray Client, which sees less of it."""
+    return os.environ.get("RAY_ADDRESS", "").startswith(CLIENT_SCHEME)
 
 
 def _join(address: str, *, insecure: bool) -> Any:

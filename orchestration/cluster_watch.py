@@ -7,7 +7,6 @@ nobody sends. What is in the store is all that matters, so it ends soon and says
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 import time
@@ -16,8 +15,7 @@ from dataclasses import dataclass
 
 import ray
 
-from orchestration.authentication import CLIENT_SCHEME
-from orchestration.cluster import Capacity, capacity_now, starts_its_own
+from orchestration.cluster import Capacity, capacity_now, starts_its_own, through_client
 from orchestration.ending import Ending
 from orchestration.problems import EXIT_CLUSTER_LOST
 
@@ -111,7 +109,7 @@ def _lost(place: Place) -> Ending:
 
 def places_of_this_driver() -> list[Place]:
     """The head and this node's raylet; nothing through a Ray Client, which has neither."""
-    if os.environ.get("RAY_ADDRESS", "").startswith(CLIENT_SCHEME):
+    if through_client():
         return []
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
