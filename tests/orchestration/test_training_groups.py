@@ -247,7 +247,9 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(sto
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_board()
     groups = TrainingGroups(
-        workers, lambda task: train_request(task, store, workers, name), lambda: TrainingWorkers(store, workers)
+        workers,
+        lambda task: train_request(task, workplace(store, workers, name)),
+        lambda: TrainingWorkers(store, workers),
     )
     ended = groups.submit(task)
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
@@ -280,7 +282,9 @@ def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submit
     workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
     name, board = start_board()
     groups = TrainingGroups(
-        workers, lambda task: train_request(task, store, workers, name), lambda: TrainingWorkers(store, workers)
+        workers,
+        lambda task: train_request(task, workplace(store, workers, name)),
+        lambda: TrainingWorkers(store, workers),
     )
     reasons, steps = [], []
     for _ in range(2):
