@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import ray
@@ -26,6 +27,8 @@ from orchestration.runtime import WorkersConfig
 from orchestration.storage_root import JOB_VARIABLE
 
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
+_RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
+"""After so long without a head Ray aborts this process, after 60 s if nothing is said: too soon for a report."""
 _LEAST_CPUS = 2
 """A cluster on this machine has at least as many, so that the quickstart's two workers fit on one core too."""
 
@@ -62,7 +65,7 @@ class Capacity:
 
 
 @contextmanager
-def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
+def cluster(workers: WorkersConfig, lost: Event | None = None) -> Iterator[Capacity]:
     """A connection to Ray for the length of a `with` block, see `connection`.
 
     Raises: UserError as `connection`, and if the cluster is too small for one training.
@@ -72,7 +75,7 @@ def cluster(workers: WorkersConfig) -> Iterator[Capacity]:
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")  # a notice may come a few seconds before the end
     # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
-    with connection(insecure=workers.insecure_no_auth):
+    with connection(insecure=workers.insecure_no_auth, lost=lost):
         capacity = capacity_now()
         _check_capacity(capacity, workers)
         yield capacity
@@ -96,10 +99,12 @@ def _draining_nodes() -> Collection[str]:
 
 
 @contextmanager
-def connection(*, insecure: bool) -> Iterator[str]:
+def connection(*, insecure: bool, lost: Event | None = None) -> Iterator[str]:
     """In a submitted job: the job's cluster. With RAY_ADDRESS set: that cluster. Otherwise a cluster on this machine,
     which listens on loopback alone and ends with the block.
 
+    Args: lost: is set when a cluster that was joined is gone. Then Ray is not asked to leave it, which ends the process
+        with a signal while its threads wait for answers: whoever set it ends the process by `os._exit`.
     Yields: host:port of the dashboard, which has the jobs API; "" if there is none.
     Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`.
     """
@@ -107,15 +112,16 @@ def connection(*, insecure: bool) -> Iterator[str]:
     try:
         if starts_its_own():
             context = _start_here(insecure=insecure)
-        elif JOB_VARIABLE in os.environ:
-            context = ray.init(**_QUIET)
         else:
-            context = _join(address, insecure=insecure)
+            os.environ.setdefault(_RECONNECT_VARIABLE, str(_RECONNECT_SECONDS))
+            in_job = JOB_VARIABLE in os.environ
+            context = ray.init(**_QUIET) if in_job else _join(address, insecure=insecure)
         if not insecure and not address.startswith(CLIENT_SCHEME):
             refuse_open_cluster(ray.get_runtime_context().gcs_address)
         yield str(context.dashboard_url or "")
     finally:
-        ray.shutdown()
+        if starts_its_own() or lost is None or not lost.is_set():
+            ray.shutdown()
 
 
 def starts_its_own() -> bool:

@@ -24,7 +24,7 @@ _LOOK_SECONDS, _ANSWER_SECONDS = 1.0, 2.0
 RAYLET_SECONDS = 3.0
 """A raylet that refuses connections for so long is gone: nothing starts it again for this driver."""
 HEAD_SECONDS = 40.0
-"""A head may come back, where its state is kept outside; after a minute Ray itself would end this process."""
+"""A head may come back, where its state is kept outside."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -88,8 +89,9 @@ def _launch(
     from orchestration.launch import Launcher
 
     # Inside: Ray puts a handler of its own in the place of any that is there when it starts.
+    lost = threading.Event()
     with (
-        cluster(plan.spec.runtime.workers) as capacity,
+        cluster(plan.spec.runtime.workers, lost) as capacity,
         termination() as asked_to_end,
         ClusterWatch(places_of_this_driver(), capacity) as watch,
     ):
@@ -108,6 +110,8 @@ def _launch(
         if searches is not None:
             launcher.grows_by(searches.advance)
         launcher.run()
+        if watch.lost:
+            lost.set()
 
 
 def _ended(outcome: Outcome) -> str:

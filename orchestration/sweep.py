@@ -18,7 +18,13 @@ from collections.abc import Iterator, Sequence  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.problems import EXIT_INTERRUPTED, EXIT_SECOND_DRIVER, UserError, tell_mistakes  # noqa: E402
+from orchestration.problems import (  # noqa: E402
+    EXIT_CLUSTER_LOST,
+    EXIT_INTERRUPTED,
+    EXIT_SECOND_DRIVER,
+    UserError,
+    tell_mistakes,
+)
 from orchestration.redaction import guard_output, reason_of  # noqa: E402
 
 if TYPE_CHECKING:
@@ -154,4 +160,9 @@ def _readable(store: Store) -> Iterator[None]:
 
 if __name__ == "__main__":
     guard_output()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code == EXIT_CLUSTER_LOST:  # what Ray does at exit calls what is gone, and ends the process with a signal
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

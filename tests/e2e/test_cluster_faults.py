@@ -70,6 +70,27 @@ def test_a_driver_whose_own_raylet_or_head_is_killed_says_so_soon_and_goes_on_wh
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_on(
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with (
+        cluster_of(NodePlan(2)) as cluster,
+        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
+    ):
+        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints", seconds=600)
+        cluster.nodes[0].kill("gcs_server")
+        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=180)
+    assert driver.returncode == 6, log.read_text()
+    assert "Stopped: the head" in log.read_text()
+    with cluster_of(NodePlan(2)) as cluster:
+        resumed = run(with_reference, ONLY_DFM, where=Where(environment=cluster.environment))
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_node_whose_raylet_is_killed_is_done_without(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
