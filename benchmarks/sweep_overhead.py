@@ -77,6 +77,8 @@ class Row:
     seconds: float
     first: float = 0.0
     """Of the seconds, until the first trial had ended; 0 if that is not known."""
+    recorded: float = 0.0
+    """Of the seconds, until all records were there; MLflow was told of some of them after."""
     grown: float = 0.0
     """Memory of this process, in MB."""
 
@@ -130,11 +132,12 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         ended: list[float] = []
         launcher.grows_by(lambda now, _: ended.append(time.monotonic()) if len(now.done) > len(done) else None)
         launcher.run()
+        recorded = time.monotonic() - started
         tracker.flush()
         seconds = time.monotonic() - started
     assert not outcome.failed, f"trials failed: {outcome.failed}"
     num_trials = len(plan.of_kind("train" if kind == "train" else "evaluate"))
-    return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0, held_mb() - held)
+    return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0, recorded, held_mb() - held)
 
 
 def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, reuse: bool, at_once: int = 0) -> Row:
@@ -216,11 +219,12 @@ def measure(options: Options) -> list[Row]:
 
 
 def table(rows: list[Row]) -> Table:
-    found = Table(
-        "", "trials", "seconds", "first after", "trials/s", "seconds a trial", "each later one", "driver grew (MB)"
-    )
+    speeds = ("seconds", "first after", "trials/s", "seconds a trial", "each later one", "until its record")
+    found = Table("", "trials", *speeds, "driver grew (MB)")
     for row in rows:
-        later = (row.seconds - row.first) / (row.trials - 1) if row.first and row.trials > 1 else None
+        some = row.first and row.trials > 1
+        later = (row.seconds - row.first) / (row.trials - 1) if some else None
+        recorded = (row.recorded - row.first) / (row.trials - 1) if some else None
         found.add_row(
             row.name,
             str(row.trials),
@@ -229,6 +233,7 @@ def table(rows: list[Row]) -> Table:
             f"{row.trials / row.seconds:.2f}",
             f"{row.seconds / row.trials:.3f}",
             "" if later is None else f"{later:.3f}",
+            "" if recorded is None else f"{recorded:.3f}",
             f"{row.grown:.0f}",
         )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -66,6 +67,8 @@ class Launcher:
             lambda: TrainingWorkers(store, self._workers),
         )
         self._fit_to(capacity())
+        self._waiting: deque[list[Task]] = deque()
+        """Evaluations that are ready, in families."""
         self._failures: dict[str, str] = {}
         self._first_mistakes = FirstMistakes()
         self._stopped: dict[str, int] = {}
@@ -211,12 +214,19 @@ class Launcher:
             self._pool = EvaluationPool(
                 self._store, self._runtime, self._num_evaluators, self._board_name, self._display.evaluator_stumbled
             )
-        for family in families(ready, keep_samples=self._workers.keep_samples):
-            if self._pool.wants_work:
-                self._pool.submit(family)  # first: telling MLflow takes a while
-                for task in family:
-                    self._begin(task)
-                    self._measured[task.digest] = task
+        waiting = self._in_families(ready)
+        while waiting and self._pool.wants_work:
+            family = waiting.popleft()
+            self._pool.submit(family)  # first: telling MLflow takes a while
+            for task in family:
+                self._begin(task)
+                self._measured[task.digest] = task
+
+    def _in_families(self, ready: list[Task]) -> deque[list[Task]]:
+        """Grouped anew only where others are ready than were left: of a thousand it takes longer than to start one."""
+        if set(map(id, ready)) != {id(task) for family in self._waiting for task in family}:
+            self._waiting = deque(families(ready, keep_samples=self._workers.keep_samples))
+        return self._waiting
 
     def _start_trainings(self) -> None:
         ready = self._affordable(self._ready(TRAININGS))
@@ -318,6 +328,8 @@ class Launcher:
     def _drop_blocked(self) -> None:
         """A task whose input failed cannot run; an evaluation can if its snapshot was made before."""
         failed = self._outcome.failed
+        if not failed:
+            return
         for task in [t for t in self._todo.values() if any(digest in failed for digest in self._lacks(t))]:
             del self._todo[task.digest]
             failed[task.digest] = "an input failed"
