@@ -1,6 +1,6 @@
 """What a trial costs beside its work: ours and bare Ray Tune's, in one run.
 
-    python benchmarks/sweep_overhead.py --evaluations 200 --tune 100 --fresh 8 --trainings 8
+    python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8
 
 Ours: a launch as a sweep makes it, with store, records, progress and MLflow (a local sqlite, told to the last call), on
 evaluators that sample and measure nothing, and with trainings of one step of the smallest network. The peer does less:

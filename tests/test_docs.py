@@ -33,6 +33,8 @@ STALL = "tests/test_examples.py::test_the_stall_of_a_checkpoint_is_printed_for_e
 DATA = (
     "tests/test_examples.py::test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_not_installed"
 )
+PLANNING = "tests/test_examples.py::test_the_planning_benchmark_prints_a_row_for_each_size"
+RECOVERY = "tests/test_examples.py::test_recovery_is_told_for_ours_and_for_plain_ray_train"
 READING = "tests/test_examples.py::test_the_analysis_benchmark_prints_every_reading_of_the_same_points"
 SERVED = "tests/test_examples.py::test_the_analysis_benchmark_reads_over_a_server"
 S3 = "tests/e2e/test_s3.py::test_a_killed_sweep_on_s3_is_continued_to_the_table_of_the_local_one"
@@ -79,7 +81,9 @@ RUN_BY = {
     '"autoencoders.flux={kind: flux, files: s3://bucket/flux-vae}"': FILES,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
-    ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 200 --tune 100 --fresh 8 --trainings 8": OVERHEAD,
+    ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8": OVERHEAD,
+    ".venv/bin/python benchmarks/planning.py --trials 1000 10000": PLANNING,
+    ".venv/bin/python benchmarks/recovery.py": RECOVERY,
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
     ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 1000": READING,
