@@ -36,15 +36,14 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     import ray
 
     from orchestration.board import start_board
-    from orchestration.checkpoints import TrainingArtifacts
     from orchestration.cluster import cluster
     from orchestration.plan import make_plan
     from orchestration.runtime import WorkersConfig
+    from orchestration.snapshots import read_snapshot
     from orchestration.spec import load_sweep
     from orchestration.storage import Store
-    from orchestration.train_task import train_request
     from orchestration.training_groups import TrainingGroups, TrainingWorkers
-    from orchestration.workplace import workplace
+    from orchestration.training_requests import request_of
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS
@@ -58,19 +57,19 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
         name, board = start_board()
         groups = TrainingGroups(
             workers,
-            lambda task: train_request(task, workplace(store, workers, name)),
+            lambda task: request_of(task, store, workers, name),
             lambda: TrainingWorkers(store, workers),
         )
         training = groups.submit(task)
-        while not training.done():
+        is_over = False
+        while not is_over:
+            is_over = training.done()  # before the last look
             _note(folder, (int(row["step"]) for rows in ray.get(board.news.remote()).rows.values() for row in rows))
             time.sleep(0.02)
-        _note(folder, (int(row["step"]) for rows in ray.get(board.news.remote()).rows.values() for row in rows))
         training.result()
         groups.close_idle()
-    artifacts = TrainingArtifacts(store, task.digest)
-    state = artifacts.load_checkpoint(num_steps).state
-    _end(folder, (weight.numpy() for _, weight in sorted(state["weight"].items())))
+    averaged = read_snapshot(store, (task.digest, num_steps)).model.state_dict()
+    _end(folder, (weight.numpy() for _, weight in sorted(averaged.items())))
 
 
 def stock(folder: Path, num_steps: int, every: int, step_seconds: float, fault: str) -> None:

@@ -116,7 +116,7 @@ def connection(*, insecure: bool, lost: Event | None = None) -> Iterator[str]:
             os.environ.setdefault(_RECONNECT_VARIABLE, str(_RECONNECT_SECONDS))
             in_job = JOB_VARIABLE in os.environ
             context = ray.init(**_QUIET) if in_job else _join(address, insecure=insecure)
-        if not insecure and not address.startswith(CLIENT_SCHEME):
+        if not insecure and not through_client():
             refuse_open_cluster(ray.get_runtime_context().gcs_address)
         yield str(context.dashboard_url or "")
     finally:

@@ -17,6 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from threading import Event
 from typing import Any
 
 import ray
@@ -36,6 +37,7 @@ from orchestration.training_desk import start_desk
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
+_LOST = "the cluster was lost"
 
 
 class WorkersEndedError(Exception):
@@ -48,17 +50,18 @@ class TrainingWorkers:
     def __init__(self, store: Store, workers: WorkersConfig) -> None:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
-        self.abandoned = False
-        """Then whoever waits for a training gives up, and asks Ray nothing more."""
         self._desk_name, self._desk = start_desk()
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
-    def train(self, request: Request) -> None:
-        """Returns when all workers are through with it. Raises: whatever ended the run."""
+    def train(self, request: Request, over: Event) -> None:
+        """Returns when all workers are through with it.
+
+        Args: over: when it is set, Ray is asked nothing more. Raises: whatever ended the run; WorkersEndedError then.
+        """
         serial, freed = ray.get(self._desk.put.remote(request)), time.monotonic()
         while not ray.get(self._desk.is_done.remote(serial)):
-            if self.abandoned:
-                raise WorkersEndedError("the cluster was lost")
+            if over.is_set():
+                raise WorkersEndedError(_LOST)
             if self._run.done():
                 self._run.result()
                 raise WorkersEndedError("the workers ended before their training")
@@ -124,8 +127,7 @@ class TrainingGroups:
         self.retries: deque[tuple[str, str]] = deque()
         """(digest, why) of trainings that are tried again; whoever tells the user takes them out."""
         self._idle: list[Any] = []
-        self._working: list[Any] = []
-        self._is_over = False
+        self._over = Event()
         self._num_open = 0
         self._lock = threading.Lock()
 
@@ -144,22 +146,17 @@ class TrainingGroups:
 
     def abandon(self) -> None:
         """Without a cluster: threads that go on calling Ray when it is shut down would end the process."""
-        self._is_over = True
-        with self._lock:
-            for workers in self._working:
-                workers.abandoned = True
+        self._over.set()
         time.sleep(3 * _POLL_SECONDS)
 
     def _train(self, task: Task, request: Request) -> None:
         attempts_left = self._workers.max_failures
         while True:
             workers = self._idle_or_new()
-            self._working.append(workers)
             try:
-                workers.train(request)
+                workers.train(request, self._over)
             except Exception as error:
-                self._working.remove(workers)
-                if self._is_over:
+                if self._over.is_set():
                     raise
                 workers.clear()
                 self._gone()
@@ -170,7 +167,6 @@ class TrainingGroups:
                 _LOG.info("training %s is tried again", task.digest, exc_info=error)
                 self.retries.append((task.digest, str(failure)))
             else:
-                self._working.remove(workers)
                 self._keep(workers)
                 return
 
@@ -195,8 +191,8 @@ class TrainingGroups:
 
     def _idle_or_new(self) -> Any:
         while True:
-            if self._is_over:
-                raise WorkersEndedError("the cluster was lost")
+            if self._over.is_set():
+                raise WorkersEndedError(_LOST)
             with self._lock:
                 workers = self._idle.pop() if self._idle else None
                 may_start = workers is None and self._num_open < self.most

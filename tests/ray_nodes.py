@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from orchestration.auth_token import write_token
-from tests.e2e.sweeps import ROOT, descendants, environment, wait_until
+from tests.e2e.sweeps import ROOT, Command, children_called, descendants, environment, here, signalled, wait_until
+from tests.ports import free_port
 
 START_SECONDS = 120
-Command = Callable[..., list[str]]
-"""Arguments -> those arguments, done on a certain host."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class NodePlan:
 
     num_cpus: int
     address: str = "127.0.0.1"
-    command: Command = lambda *arguments: list(arguments)
+    command: Command = here
 
 
 @dataclass(frozen=True)
@@ -45,16 +41,11 @@ class RayNode:
 
     def has(self, program: str) -> bool:
         """Whether it runs there, as a child of `ray start`."""
-        for pid in descendants(self.process.pid):
-            with suppress(psutil.NoSuchProcess):
-                if psutil.Process(pid).name() == program:
-                    return True
-        return False
+        return bool(children_called(self.process.pid, program))
 
     def pid_of(self, program: str) -> int:
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        (pid,) = [one.pid for one in found if one.name() == program]
-        return int(pid)
+        (pid,) = children_called(self.process.pid, program)
+        return pid
 
 
 @dataclass(frozen=True)
@@ -120,24 +111,10 @@ def _started(command: Sequence[str], own: dict[str, str], log: Path) -> Iterator
         yield process
     finally:
         theirs = [process.pid, *descendants(process.pid)]
-        _end(process.pid, signal.SIGCONT)
-        _end(process.pid, signal.SIGTERM)
+        signalled(process.pid, signal.SIGCONT)
+        signalled(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
         for pid in theirs:
-            _end(pid, signal.SIGKILL)
+            signalled(pid, signal.SIGKILL)
         process.wait()
-
-
-def _end(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port

@@ -16,6 +16,8 @@ import botocore.session
 import pytest
 from s3fs import S3FileSystem
 
+from tests.ports import free_port
+
 KEY, SECRET = "an-access-key", "a-s3cret-of-nobody"
 _BUSY = (
     b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: 78\r\n\r\n"
@@ -49,13 +51,6 @@ def rclone_server(folder: Path) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_for(port: int) -> None:

@@ -24,7 +24,7 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 FORBIDDEN_METHODS = {"extractall", "load_checkpoint", "save_checkpoint", "read_pickle"}
 """Of tar archives; of DeepSpeed, whose checkpoints are pickles; of pandas."""
-OWN_METHODS = {"self.artifacts.load_checkpoint", "artifacts.load_checkpoint"}
+OWN_METHODS = {"self.artifacts.load_checkpoint"}
 FORBIDDEN_ARGUMENTS = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True, "shell": True}
 SAFE_LOADERS = {"yaml.SafeLoader", "yaml.BaseLoader", "yaml.CSafeLoader"}
 

@@ -75,28 +75,22 @@ def prepared_batches(
     if order.shard_samples != dataset.shard_samples:
         raise ValueError("the order was made for another store: its shards hold other numbers of samples")
     check_room(dataset, order, prefetch)
-    return _batches(dataset, order, batches, prefetch, prepare)
 
+    def prepared() -> Iterator[Made]:
+        with (
+            closing(_ShardsAhead(dataset, order, prefetch)) as shards,
+            ThreadPoolExecutor(1, thread_name_prefix="copying") as helper,
+        ):
 
-def _batches(
-    dataset: LatentDataset,
-    order: ShardOrder,
-    batches: Iterable[range],
-    prefetch: Prefetch,
-    prepare: Callable[[LatentBatch, range], Made],
-) -> Iterator[Made]:
-    with (
-        closing(_ShardsAhead(dataset, order, prefetch)) as shards,
-        ThreadPoolExecutor(1, thread_name_prefix="copying") as helper,
-    ):
+            def read(indices: range) -> Made:
+                rows = order.rows(indices)
+                shards.reached(indices.start)
+                shards.wait_for(np.unique(dataset.shards_of(rows)).tolist())
+                return prepare(dataset.read(rows, helper), indices)
 
-        def read(indices: range) -> Made:
-            rows = order.rows(indices)
-            shards.reached(indices.start)
-            shards.wait_for(np.unique(dataset.shards_of(rows)).tolist())
-            return prepare(dataset.read(rows, helper), indices)
+            yield from ahead(read, batches, prefetch.batches)
 
-        yield from ahead(read, batches, prefetch.batches)
+    return prepared()
 
 
 class _ShardsAhead:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,12 +41,20 @@ ONLY_DFM = "parts={paradigm: {rows: {DFM: {}}}}"
 TIMEOUT_SECONDS = 420
 
 
+Command = Callable[..., list[str]]
+"""Arguments -> those arguments, done on a certain host."""
+
+
+def here(*arguments: str) -> list[str]:
+    """`Command` of this host."""
+    return list(arguments)
+
+
 @dataclass(frozen=True)
 class Where:
     """Where a driver runs: here, if nothing else is said."""
 
-    command: Callable[..., list[str]] = lambda *arguments: list(arguments)
-    """Arguments -> those arguments, done on a certain host."""
+    command: Command = here
     environment: Mapping[str, str] = field(default_factory=dict)
     """More of it."""
 
@@ -109,7 +117,7 @@ def started(root: Path | str, log: Path, *more: str, where: Where = HERE) -> Ite
         yield driver
     finally:
         for process in [*descendants(driver.pid), driver.pid]:
-            _kill(process)
+            signalled(process, signal.SIGKILL)
         driver.wait()
 
 
@@ -120,9 +128,20 @@ def descendants(pid: int) -> list[int]:
         return []
 
 
-def _kill(pid: int) -> None:
+def children_called(pid: int, program: str) -> list[int]:
+    """Of all that a process has started, directly or not."""
+    found = []
+    for child in descendants(pid):
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(child).name() == program:
+                found.append(child)
+    return found
+
+
+def signalled(pid: int, number: signal.Signals) -> None:
+    """A process that is gone is let be."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         return
 
@@ -132,6 +151,24 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.1)
+
+
+def has_ended(driver: subprocess.Popen[bytes], code: int, log: Path, seconds: float = 800) -> None:
+    """Waits for a driver's end, which must be with this code."""
+    wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=seconds)
+    assert driver.returncode == code, log.read_text()
+
+
+def has_checkpoints(root: Path, count: int = 2) -> None:
+    """Waits for so many, of all trainings under a root."""
+    wait_until(lambda: len(published_steps(root)) >= count, f"{count} checkpoints", seconds=600)
+
+
+def goes_on_to_the_table_of(undisturbed: Path, root: Path, where: Where = HERE) -> None:
+    """The sweep of `ONLY_DFM`, submitted again."""
+    resumed = run(root, ONLY_DFM, where=where)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert numbers(root) == numbers(undisturbed, row="DFM")
 
 
 def published_steps(root: Path) -> list[int]:

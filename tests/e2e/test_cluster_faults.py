@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,20 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import ONLY_DFM, ROOT, Where, descendants, numbers, published_steps, run, started, wait_until
+from tests.e2e.sweeps import (
+    ONLY_DFM,
+    ROOT,
+    Where,
+    children_called,
+    descendants,
+    goes_on_to_the_table_of,
+    has_checkpoints,
+    has_ended,
+    numbers,
+    published_steps,
+    started,
+    wait_until,
+)
 from tests.ray_nodes import NodePlan, RayCluster, RayNode, ray_cluster
 
 
@@ -27,12 +39,6 @@ def cluster_of(*plans: NodePlan) -> Iterator[RayCluster]:
         ray_cluster(Path(folder), plans) as cluster,
     ):
         yield cluster
-
-
-def process_of(driver: int, program: str) -> int:
-    """One of the driver's own cluster."""
-    (pid,) = [pid for pid in descendants(driver) if psutil.Process(pid).name() == program]
-    return pid
 
 
 def trains(node: RayNode) -> bool:
@@ -54,18 +60,14 @@ def test_a_driver_whose_own_raylet_or_head_is_killed_says_so_soon_and_goes_on_wh
 ) -> None:
     log = tmp_path / "log"
     with started(with_reference, log, ONLY_DFM) as driver:
-        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints", seconds=600)
-        os.kill(process_of(driver.pid, program), signal.SIGKILL)
-        killed = time.monotonic()
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=120)
-        print(f"ended {time.monotonic() - killed:.1f} s after the {program}")
-    assert driver.returncode == 6, log.read_text()
+        has_checkpoints(with_reference)
+        (process,) = children_called(driver.pid, program)
+        os.kill(process, signal.SIGKILL)
+        has_ended(driver, 6, log, seconds=120)
     assert f"Stopped: the {'head' if program == 'gcs_server' else 'raylet'}" in log.read_text()
     assert "the same command goes on from the last checkpoints" in log.read_text()
     assert "Traceback" not in log.read_text()
-    resumed = run(with_reference, ONLY_DFM)
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+    goes_on_to_the_table_of(undisturbed.root, with_reference)
 
 
 @pytest.mark.slow
@@ -78,15 +80,12 @@ def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_
         cluster_of(NodePlan(2)) as cluster,
         started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
     ):
-        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints", seconds=600)
+        has_checkpoints(with_reference)
         cluster.nodes[0].kill("gcs_server")
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=180)
-    assert driver.returncode == 6, log.read_text()
+        has_ended(driver, 6, log, seconds=180)
     assert "Stopped: the head" in log.read_text()
     with cluster_of(NodePlan(2)) as cluster:
-        resumed = run(with_reference, ONLY_DFM, where=Where(environment=cluster.environment))
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+        goes_on_to_the_table_of(undisturbed.root, with_reference, Where(environment=cluster.environment))
 
 
 @pytest.mark.slow
@@ -100,11 +99,10 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
         cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster,
         started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
     ):
-        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints", seconds=600)
+        has_checkpoints(with_reference)
         node = next(filter(trains, cluster.nodes[1:]))
         node.kill("raylet")
-        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=800)
-        assert driver.returncode == 0, log.read_text()
+        has_ended(driver, 0, log)
     assert "Ray has 2 node(s), 2 CPUs, 0 GPUs now." in log.read_text()
     assert "starting again" in log.read_text()
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
@@ -129,8 +127,7 @@ def test_a_training_leaves_a_node_that_is_drained_without_losing_a_step_or_count
             wait_until(lambda: not trains(node), "its workers to leave", seconds=120)
             if node.has("raylet"):  # it ends by itself once nothing at all runs there
                 node.kill("raylet")
-            wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=800)
-            assert driver.returncode == 0, log.read_text()
+            has_ended(driver, 0, log)
     assert 20 < kept < 40
     assert set(published_steps(with_reference)) == {20, kept, 40, 60}
     assert f"it goes on from step {kept} on others" in log.read_text()
@@ -166,8 +163,7 @@ def test_a_training_that_rays_memory_monitor_ends_is_tried_again(
         pytest.fail("this machine has too little free memory to fill 7 GiB of it")
     where = Where(environment={"DFM_FAULT": "1:17:memory", "RAY_memory_usage_threshold": f"{threshold:.3f}"})
     with started(with_reference, log, ONLY_DFM, where=where) as driver:
-        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=800)
-        assert driver.returncode == 0, log.read_text()
+        has_ended(driver, 0, log)
     assert "starting again" in log.read_text()
     assert "out of memory" in log.read_text()
     assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")

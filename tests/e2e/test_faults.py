@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import ONLY_DFM, descendants, numbers, published_steps, run, started, wait_until
+from tests.e2e.sweeps import (
+    ONLY_DFM,
+    descendants,
+    goes_on_to_the_table_of,
+    has_checkpoints,
+    has_ended,
+    numbers,
+    published_steps,
+    run,
+    started,
+    wait_until,
+)
 
 
 @pytest.mark.slow
@@ -22,17 +33,15 @@ def test_a_sweep_that_is_told_to_end_stops_at_a_checkpoint_and_goes_on_to_the_sa
 ) -> None:
     log = tmp_path / "log"
     with started(with_reference, log, ONLY_DFM, "workers.checkpoint_every=1", "workers.keep_checkpoints=99") as driver:
-        wait_until(lambda: len(published_steps(with_reference)) >= 2, "two checkpoints", seconds=600)
+        has_checkpoints(with_reference)
         children = descendants(driver.pid)
         driver.send_signal(signal.SIGTERM)
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=300)
-        assert driver.returncode == 143, log.read_text()
+        has_ended(driver, 143, log, seconds=300)
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "its processes to end", 120)
     assert "Traceback" not in log.read_text()
     reached = max(published_steps(with_reference))
     assert f"train dfm, seed=0: stopped at step {reached}" in log.read_text()
-    assert run(with_reference, ONLY_DFM).returncode == 0
-    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")
+    goes_on_to_the_table_of(undisturbed.root, with_reference)
 
 
 @pytest.mark.slow
@@ -48,8 +57,7 @@ def test_a_fault_of_a_worker_changes_no_number(
     monkeypatch.setenv("DFM_FAULT", fault)
     log = tmp_path / "log"
     with started(with_reference, log, ONLY_DFM, "workers.hung_after_seconds=20") as driver:
-        wait_until(lambda: driver.poll() is not None, "the sweep to end", seconds=800)
-        assert driver.returncode == 0, log.read_text()
+        has_ended(driver, 0, log)
     assert [path.name for path in with_reference.glob("faults/*.json")] == [f"{fault.replace(':', '-')}.json"]
     assert ("starting again" in log.read_text()) != fault.endswith("slow")
     if fault.endswith(("hang", "freeze")):  # those that could say where they were

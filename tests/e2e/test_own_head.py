@@ -13,13 +13,7 @@ import pytest
 
 from tests.e2e.conftest import FinishedSweep
 from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment, wait_until
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+from tests.ports import free_port
 
 
 @pytest.mark.slow

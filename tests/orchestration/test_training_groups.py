@@ -24,10 +24,9 @@ from orchestration.runtime import WorkersConfig, ZeroStage
 from orchestration.spec import load_sweep
 from orchestration.storage import Store
 from orchestration.tasks import Task
-from orchestration.train_task import train_request
 from orchestration.training_desk import trainings_of
 from orchestration.training_groups import TrainingGroups, TrainingWorkers
-from orchestration.workplace import workplace
+from orchestration.training_requests import request_of
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120
@@ -43,7 +42,7 @@ class Workers:
     are_there: bool = True
     trained: list[str] = field(default_factory=list)
 
-    def train(self, request: Any) -> None:
+    def train(self, request: Any, over: threading.Event) -> None:  # noqa: ARG002
         self.diary.append(f"{self.number} trains {request}")
         if self.failures:
             self.are_there = False
@@ -128,7 +127,7 @@ def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypa
     office, may_end = Office(), threading.Event()
     office.groups.most = 1
 
-    def train(workers: Workers, request: Any) -> None:
+    def train(workers: Workers, request: Any, over: threading.Event) -> None:  # noqa: ARG001
         workers.diary.append(f"{workers.number} trains {request}")
         assert may_end.wait(SECONDS)
 
@@ -148,10 +147,9 @@ def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypa
 def test_trainings_that_are_abandoned_touch_their_workers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office(max_failures=3)
 
-    def train(workers: Workers, request: Any) -> None:
+    def train(workers: Workers, request: Any, over: threading.Event) -> None:
         workers.diary.append(f"{workers.number} trains {request}")
-        while not getattr(workers, "abandoned", False):
-            time.sleep(0.01)
+        assert over.wait(SECONDS)
         raise RuntimeError("given up")
 
     monkeypatch.setattr(Workers, "train", train)
@@ -181,15 +179,17 @@ def trainings(store: Store) -> list[Task]:
     return [task for task in make_plan(spec).tasks.values() if task.kind == "train"][:2]
 
 
+def groups_in(store: Store, workers: WorkersConfig, board: str) -> TrainingGroups:
+    return TrainingGroups(
+        workers, lambda task: request_of(task, store, workers, board), lambda: TrainingWorkers(store, workers)
+    )
+
+
 @pytest.fixture
 def groups(ray_here: None, store: Store) -> Iterator[TrainingGroups]:  # noqa: ARG001
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_board()
-    found = TrainingGroups(
-        workers,
-        lambda task: train_request(task, workplace(store, workers, board)),
-        lambda: TrainingWorkers(store, workers),
-    )
+    found = groups_in(store, workers, board)
     yield found
     found.close_idle()
     assert store.names("ray-train") == []
@@ -218,11 +218,7 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
     alone = Store(str(tmp_path / "alone"))
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_board()
-    other = TrainingGroups(
-        workers,
-        lambda task: train_request(task, workplace(alone, workers, board)),
-        lambda: TrainingWorkers(alone, workers),
-    )
+    other = groups_in(alone, workers, board)
     groups.close_idle()
     there = other.submit(second)
     while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
@@ -246,11 +242,7 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(sto
     """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_board()
-    groups = TrainingGroups(
-        workers,
-        lambda task: train_request(task, workplace(store, workers, name)),
-        lambda: TrainingWorkers(store, workers),
-    )
+    groups = groups_in(store, workers, name)
     ended = groups.submit(task)
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
         assert not ended.done()
@@ -281,11 +273,7 @@ def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submit
     (task, *_) = [one for one in make_plan(spec).tasks.values() if one.kind == "train"]
     workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
     name, board = start_board()
-    groups = TrainingGroups(
-        workers,
-        lambda task: train_request(task, workplace(store, workers, name)),
-        lambda: TrainingWorkers(store, workers),
-    )
+    groups = groups_in(store, workers, name)
     reasons, steps = [], []
     for _ in range(2):
         groups.submit(task).result(SECONDS)
