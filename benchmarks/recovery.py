@@ -3,9 +3,9 @@
     python benchmarks/recovery.py --steps 60 --every 10 --at 37
 
 Each training has a Ray of its own and two workers. A fault happens once, in step `--at`: a worker is killed, hangs, or
-gets a loss that is no number; the driver is killed, and started again by the same command; or that, and meanwhile a
-bit of the newest checkpoint flipped, or it was cut short. Told are the steps that were made again, the longest time
-without a new step, and what came out, beside the same training left alone.
+gets a loss that is no number; the driver is killed with all that it started, and the same command begins again; or
+that, and meanwhile a bit of the newest checkpoint flipped, or it was cut short. Told are the steps that were made again, the
+longest time without a new step, and what came out, beside the same training left alone.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -103,8 +104,16 @@ def _driven(
             return driver.poll()
         finally:
             if driver.poll() is None:
-                driver.send_signal(signal.SIGKILL)  # its Ray ends with it
+                _kill_all(driver.pid)
                 driver.wait()
+
+
+def _kill_all(driver: int) -> None:
+    """With all that it started, as a machine goes: its workers would train on for seconds, and nobody note it."""
+    tree = psutil.Process(driver)
+    for process in (tree, *tree.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _flip_a_bit(file: Path) -> None:
