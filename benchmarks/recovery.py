@@ -4,8 +4,8 @@
 
 Each training has a Ray of its own and two workers. A fault happens once, in step `--at`: a worker is killed, hangs, or
 gets a loss that is no number; the driver is killed with all that it started, and the same command begins again; or
-that, and meanwhile a bit of the newest checkpoint flipped, or it was cut short. Told are the steps that were made again, the
-longest time without a new step, and what came out, beside the same training left alone.
+that, and meanwhile a bit of the newest checkpoint flipped, or it was cut short. Told are the steps that were made
+again, the longest time without a new step, and what came out, beside the same training left alone.
 """
 
 from __future__ import annotations
