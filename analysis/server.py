@@ -1,4 +1,4 @@
-"""Runs over MLflow's public API, the only way to a server and the measure of any other. The only file with mlflow."""
+"""Runs over MLflow's public API, the only way to a server and the measure of any other."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from urllib.parse import urlsplit
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")  # else the server is asked for it at each file
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from analysis.bulk_histories import bulk_histories
 from analysis.changes import RefusedError
 from analysis.points import Points, as_logged
 from analysis.runs import Experiment, History, Run
@@ -35,9 +38,10 @@ class Server:
     """The runs behind a tracking URI. Methods raise one of `FAILURES`."""
 
     def __init__(self, uri: str) -> None:
+        self._uri = uri
         self._client = MlflowClient(tracking_uri=uri)
-        remote = urlsplit(uri).scheme in {"http", "https"}
-        self._threads = _THREADS_TO_A_SERVER if remote else 1
+        self._is_remote = urlsplit(uri).scheme in {"http", "https"}
+        self._threads = _THREADS_TO_A_SERVER if self._is_remote else 1
 
     def experiment(self, name: str) -> Experiment | None:
         """The experiment of a name; None if there is none."""
@@ -76,7 +80,13 @@ class Server:
     def histories(self, wanted: Sequence[History]) -> Iterator[tuple[History, Points]]:
         """See `RunSource`."""
         with ThreadPoolExecutor(self._threads) as pool:
-            yield from zip(wanted, pool.map(self._history, wanted), strict=True)
+            found = set[tuple[str, str]]()
+            if self._is_remote:
+                for history, points in bulk_histories(self._uri, wanted, self._history, pool):
+                    found.add((history.run.run_id, history.key))
+                    yield history, points
+            left = [history for history in wanted if (history.run.run_id, history.key) not in found]
+            yield from zip(left, pool.map(self._history, left), strict=True)
 
     def _history(self, wanted: History) -> Points:
         points = self._client.get_metric_history(wanted.run.run_id, wanted.key)
@@ -94,12 +104,13 @@ class Server:
                 yield run, files
 
     def _files(self, run: Run, names: frozenset[str], scratch: Path) -> dict[str, bytes]:
-        folder = scratch / run.run_id
-        folder.mkdir(exist_ok=True)
-        present = [entry.path for entry in self._client.list_artifacts(run.run_id) if entry.path in names]
-        return {
-            name: Path(self._client.download_artifacts(run.run_id, name, str(folder))).read_bytes() for name in present
-        }
+        """By the place that the run names: by its id, each call would ask for the run first."""
+        place, folder = run.artifact_uri.rstrip("/"), scratch / run.run_id
+        listed = {entry.path.rpartition("/")[2] for entry in list_artifacts(place, tracking_uri=self._uri)}
+        return {name: self._file(f"{place}/{name}", folder) for name in sorted(names & listed)}
+
+    def _file(self, uri: str, folder: Path) -> bytes:
+        return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=self._uri)).read_bytes()
 
 
 def _plain(run: Any) -> Run:

@@ -26,6 +26,7 @@ OWNERS = {
         "orchestration/model_registry.py",
         "orchestration/registered_model.py",  # runs inside MLflow
         "analysis/server.py",
+        "analysis/bulk_histories.py",
     },
     "optuna": {"orchestration/study.py", "analysis/importances.py"},
 }

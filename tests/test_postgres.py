@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +16,7 @@ from analysis import server
 from analysis.errors import UserError as AnalysisError
 from analysis.plan_file import parse_plan
 from analysis.plan_types import PlanFile
-from analysis.reading import Reading, read
+from analysis.reading import read
 from orchestration.compared import varying_settings
 from orchestration.plan import Plan, make_plan, plan_json
 from orchestration.results import TaskResult, write_result
@@ -29,6 +25,7 @@ from orchestration.storage import Store
 from orchestration.study import Study, StudyDatabase, StudyUnavailableError
 from orchestration.tracking import Tracker, resolve_uri
 from tests.analysis.test_sources import by_id
+from tests.mlflow_server import mlflow_server
 from tests.orchestration.conftest import QUICKSTART
 from tests.orchestration.test_study import search_of
 from tests.postgres import Postgres, running_postgres
@@ -99,37 +96,13 @@ def test_postgres_says_of_runs_what_the_api_says(tracked: str) -> None:
 
 
 def test_a_tracking_server_before_postgres_gives_the_same_report(plan: Plan, tracked: str, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracked]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-            cwd=tmp_path,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        found = _read_when_up(published(plan, f"http://127.0.0.1:{port}"))
+    with mlflow_server(tracked, tmp_path) as address:
+        found = read(published(plan, address))
         directly = read(published(plan, tracked))
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     assert found.notes == directly.notes
     for digest, record in found.records.items():
-        assert record.url == f"http://127.0.0.1:{port}/#/experiments/{found.experiment_id}/runs/{record.run_id}"
+        assert record.url == f"{address}/#/experiments/{found.experiment_id}/runs/{record.run_id}"
         assert replace(record, url="") == directly.records[digest]
-
-
-def _read_when_up(plan: PlanFile) -> Reading:
-    for _ in range(120):
-        try:
-            return read(plan)
-        except AnalysisError:
-            time.sleep(0.5)
-    return read(plan)
 
 
 def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Postgres) -> None:
