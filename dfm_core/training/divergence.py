@@ -27,10 +27,11 @@ class Skips:
     see the same norm, so all count the same.
     """
 
-    def __init__(self, most_in_a_row: int) -> None:
+    def __init__(self, most_in_a_row: int, already: int = 0) -> None:
+        """Args: already: steps left out right before the first one, if a training goes on from there."""
         self._most_in_a_row = most_in_a_row
-        self._in_a_row = 0
-        self._since_row = 0
+        self._in_a_row = already
+        self._since_row = already
 
     def is_skipped(self, norm: float, step: int, samples: range) -> bool:
         """Whether step number `step`, on these global sample indices, was left out.

@@ -98,12 +98,15 @@ def run_steps(
     over workers and micro-batches. A step whose gradients are not finite changes nothing; its losses are in no row.
 
     Args: observer: is told of progress, points of the curve and moments to save; None: nobody is. start_step: steps
-        that the engine's state already has. curve: the rows that belong to them.
+        that the engine's state already has, the last of which `save` was called for. curve: the rows that belong to
+        them; None: they are not known.
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.
     """
     observer = observer or _Nobody()
     rows, norms = list(curve or []), list[float]()
-    skips, size = Skips(plan.most_skipped_in_a_row), settings.batch_size
+    # A step that is saved has a row, unless all since the row before were left out.
+    skipped_before = 0 if curve is None else start_step - int(rows[-1]["step"] if rows else 0)
+    skips, size = Skips(plan.most_skipped_in_a_row, skipped_before), settings.batch_size
     for step in range(start_step, plan.until_step):
         for samples in micro_batches(settings, engine, plan, step):
             engine.backward(work.loss(samples))

@@ -106,6 +106,28 @@ def test_bad_batches_without_end_stop_the_training_and_name_the_last_of_them() -
     assert recorder.saved == {}
 
 
+@pytest.mark.parametrize(("first_bad", "cut"), [(1, 2), (3, 4)])
+def test_bad_batches_are_counted_over_a_cut(first_bad: int, cut: int) -> None:
+    """Else a training with checkpoints closer than that would get past them by being submitted again and again."""
+    recorder, trained = Recorder(), engine()
+    plan = LoopPlan(until_step=99, micro_batch_size=8, log_every=1, save_at=frozenset({cut}), most_skipped_in_a_row=3)
+    bad = BadSteps(range(first_bad, 99))
+    with pytest.raises(NotFiniteError, match=rf"at step {first_bad + 2}, the 3\. in a row"):
+        train(CONFIG, bad, random_dataset(), trained, plan, recorder)
+    with pytest.raises(NotFiniteError, match=rf"at step {first_bad + 2}, the 3\. in a row"):
+        train(CONFIG, bad, random_dataset(), trained, plan, start_step=cut, curve=recorder.saved[cut])
+
+
+def test_the_curve_of_a_training_that_is_cut_between_bad_batches_says_what_was_left_out() -> None:
+    recorder, trained = Recorder(), engine()
+    plan = LoopPlan(until_step=3, micro_batch_size=8, log_every=1, save_at=frozenset({3}))
+    train(CONFIG, BadSteps({2, 3, 4}), random_dataset(), trained, plan, recorder)
+    plan = replace(plan, until_step=6)
+    cut = train(CONFIG, BadSteps({2, 3, 4}), random_dataset(), trained, plan, start_step=3, curve=recorder.saved[3])
+    assert cut == run({2, 3, 4}, engine())
+    assert [row.get("skipped_steps") for row in cut] == [None, 3.0, None]
+
+
 def test_only_steps_in_a_row_are_too_many() -> None:
     skips = Skips(2)
     for step in range(1, 20):
