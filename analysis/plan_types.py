@@ -202,8 +202,8 @@ class PlanFile:
     autoencoders: Mapping[str, NamedTask] = field(default_factory=dict)
     """That are trained before anything is encoded."""
 
-    @property
-    def kinds(self) -> dict[str, TaskKind]:
+    @cached_property
+    def kinds(self) -> Mapping[str, TaskKind]:
         """Digest of each task -> what it is."""
         return {
             **dict.fromkeys(self.references, "reference"),
