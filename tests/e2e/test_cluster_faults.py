@@ -31,6 +31,9 @@ from tests.e2e.sweeps import (
 )
 from tests.ray_nodes import NodePlan, RayCluster, RayNode, ray_cluster
 
+SLOWLY = {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(22, 34))}
+"""Holds a training between its second and third checkpoints: without it, it ends within two seconds."""
+
 
 @contextmanager
 def cluster_of(*plans: NodePlan) -> Iterator[RayCluster]:
@@ -59,7 +62,7 @@ def test_a_driver_whose_own_raylet_or_head_is_killed_says_so_soon_and_goes_on_wh
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path, program: str
 ) -> None:
     log = tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM) as driver:
+    with started(with_reference, log, ONLY_DFM, where=Where(environment=SLOWLY)) as driver:
         has_checkpoints(with_reference)
         (process,) = children_called(driver.pid, program)
         os.kill(process, signal.SIGKILL)
@@ -78,7 +81,7 @@ def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_
     log = tmp_path / "log"
     with (
         cluster_of(NodePlan(2)) as cluster,
-        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
+        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment | SLOWLY)) as driver,
     ):
         has_checkpoints(with_reference)
         cluster.nodes[0].kill("gcs_server")
@@ -97,7 +100,7 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
     log = tmp_path / "log"
     with (
         cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster,
-        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment)) as driver,
+        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment | SLOWLY)) as driver,
     ):
         has_checkpoints(with_reference)
         node = next(filter(trains, cluster.nodes[1:]))
@@ -113,10 +116,9 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
 def test_a_training_leaves_a_node_that_is_drained_without_losing_a_step_or_counting_a_failure(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
-    """Slow steps hold the training until the notice has come."""
-    log, slow = tmp_path / "log", ",".join(f"{step % 2}:{step}:slow" for step in range(22, 34))
+    log = tmp_path / "log"
     with cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster:
-        where = Where(environment={**cluster.environment, "DFM_FAULT": slow})
+        where = Where(environment=cluster.environment | SLOWLY)
         strict = (ONLY_DFM, "workers.max_failures=0", "workers.checkpoint_every=20", "workers.keep_checkpoints=99")
         with started(with_reference, log, *strict, where=where) as driver:
             wait_until(lambda: published_steps(with_reference) == [20], "a checkpoint", seconds=600)
