@@ -47,6 +47,7 @@ class StepWatch:
 
     def __exit__(self, *_error: object) -> None:
         self._over.set()
+        self._thread.join()
 
     def stepped(self) -> None:
         """A step is done, and the next one begins."""

@@ -16,7 +16,7 @@ from orchestration import autoencoder_effect, checkpointed_run, early_stop, work
 from orchestration.finetune_request import FinetuneRequest
 from orchestration.finetune_task import finetune_autoencoder
 from orchestration.runtime import WorkersConfig
-from tests.orchestration.process_group import join
+from tests.orchestration.process_group import join, leave
 
 MEASURED = 20
 """Samples on which the effect is measured here; a task takes more."""
@@ -76,4 +76,4 @@ def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told
         checkpointed_run.find_board = worker_start.find_board = lambda _, board=board: board
         finetune_autoencoder(attempt.request, attempt.workers)
         torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave()
