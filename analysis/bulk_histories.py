@@ -90,11 +90,7 @@ def _believed(uri: str, wanted: Sequence[History]) -> list[tuple[History, Points
 
 
 def _points(logged: list[dict[str, Any]]) -> Points:
-    return Points.newest(
-        np.array([point["step"] for point in logged], np.int64),
-        np.array([point["timestamp"] for point in logged], np.int64),
-        np.array([point["value"] for point in logged], np.float64),
-    )
+    return Points.of_logged((point["step"], point["timestamp"], point["value"]) for point in logged)
 
 
 def _ends_as(run: Run, key: str, points: Points) -> bool:

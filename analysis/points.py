@@ -34,6 +34,16 @@ class Points(Sequence[tuple[int, float]]):
         return cls(steps[last], as_logged(values[last]))
 
     @classmethod
+    def of_logged(cls, logged: Iterable[tuple[int, int, float]]) -> Points:
+        """As `newest`, from (step, timestamp in ms, value) of each point."""
+        rows = list(logged)
+        return cls.newest(
+            np.array([step for step, _, _ in rows], np.int64),
+            np.array([timestamp for _, timestamp, _ in rows], np.int64),
+            np.array([value for _, _, value in rows], np.float64),
+        )
+
+    @classmethod
     def of(cls, pairs: Iterable[tuple[int, float]]) -> Points:
         """From pairs that are in order already."""
         found = list(pairs)

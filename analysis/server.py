@@ -16,7 +16,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")  # else the server is asked for it at each file
 
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import ViewType
@@ -80,21 +79,17 @@ class Server:
     def histories(self, wanted: Sequence[History]) -> Iterator[tuple[History, Points]]:
         """See `RunSource`."""
         with ThreadPoolExecutor(self._threads) as pool:
-            found = set[tuple[str, str]]()
+            found = set[History]()
             if self._is_remote:
                 for history, points in bulk_histories(self._uri, wanted, self._history, pool):
-                    found.add((history.run.run_id, history.key))
+                    found.add(history)
                     yield history, points
-            left = [history for history in wanted if (history.run.run_id, history.key) not in found]
+            left = [history for history in wanted if history not in found]
             yield from zip(left, pool.map(self._history, left), strict=True)
 
     def _history(self, wanted: History) -> Points:
         points = self._client.get_metric_history(wanted.run.run_id, wanted.key)
-        return Points.newest(
-            np.array([point.step for point in points], np.int64),
-            np.array([point.timestamp for point in points], np.int64),
-            np.array([point.value for point in points], np.float64),
-        )
+        return Points.of_logged((point.step, point.timestamp, point.value) for point in points)
 
     def files(self, wanted: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, dict[str, bytes]]]:
         """See `FileSource`."""

@@ -62,9 +62,9 @@ def histories(uri: str, keys: tuple[str, ...] = ("loss",)) -> dict[tuple[str, st
     return {(history.run.run_id, history.key): points.to_bytes() for history, points in found}
 
 
-@pytest.fixture
-def singly(served: str, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], bytes]:
-    with monkeypatch.context() as patched:
+@pytest.fixture(scope="module")
+def singly(served: str) -> dict[tuple[str, str], bytes]:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk_histories, "_FIRST_RUNS", 10**6)
         return histories(served, ("loss", "seconds"))
 

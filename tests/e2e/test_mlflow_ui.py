@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -12,12 +11,11 @@ from pathlib import Path
 
 from tests.e2e.conftest import FinishedSweep
 from tests.e2e.sweeps import environment, wait_until
+from tests.ports import free_port
 
 
 def test_the_documented_command_serves_the_runs(undisturbed: FinishedSweep, tmp_path: Path) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     mlflow = Path(sys.executable).parent / "mlflow"
     uri = f"sqlite:///{undisturbed.root}/mlflow.db"
     with (tmp_path / "log").open("wb") as log:

@@ -45,9 +45,16 @@ def engine(num_micro_batches: int = 1, config: ExperimentConfig = CONFIG) -> Pla
     return PlainEngine(build_model(config, SHAPE, STD), config.training, num_micro_batches)
 
 
-def run(bad: Collection[int], on: PlainEngine, observer: Any = None, start: int = 0, **settings: Any) -> list[CurveRow]:
+def run(
+    bad: Collection[int],
+    on: PlainEngine,
+    observer: Any = None,
+    start: int = 0,
+    curve: list[CurveRow] | None = None,
+    **settings: Any,
+) -> list[CurveRow]:
     plan = LoopPlan(**{"until_step": 6, "micro_batch_size": 8, "log_every": 1, "save_at": frozenset(), **settings})
-    return train(CONFIG, BadSteps(bad), random_dataset(), on, plan, observer, start_step=start)
+    return train(CONFIG, BadSteps(bad), random_dataset(), on, plan, observer, start_step=start, curve=curve)
 
 
 def tensors(of: PlainEngine) -> list[torch.Tensor]:
@@ -109,21 +116,18 @@ def test_bad_batches_without_end_stop_the_training_and_name_the_last_of_them() -
 @pytest.mark.parametrize(("first_bad", "cut"), [(1, 2), (3, 4)])
 def test_bad_batches_are_counted_over_a_cut(first_bad: int, cut: int) -> None:
     """Else a training with checkpoints closer than that would get past them by being submitted again and again."""
-    recorder, trained = Recorder(), engine()
-    plan = LoopPlan(until_step=99, micro_batch_size=8, log_every=1, save_at=frozenset({cut}), most_skipped_in_a_row=3)
-    bad = BadSteps(range(first_bad, 99))
+    recorder, trained, bad = Recorder(), engine(), range(first_bad, 99)
+    plan: dict[str, Any] = {"until_step": 99, "save_at": frozenset({cut}), "most_skipped_in_a_row": 3}
     with pytest.raises(NotFiniteError, match=rf"at step {first_bad + 2}, the 3\. in a row"):
-        train(CONFIG, bad, random_dataset(), trained, plan, recorder)
+        run(bad, trained, recorder, **plan)
     with pytest.raises(NotFiniteError, match=rf"at step {first_bad + 2}, the 3\. in a row"):
-        train(CONFIG, bad, random_dataset(), trained, plan, start_step=cut, curve=recorder.saved[cut])
+        run(bad, trained, start=cut, curve=recorder.saved[cut], **plan)
 
 
 def test_the_curve_of_a_training_that_is_cut_between_bad_batches_says_what_was_left_out() -> None:
     recorder, trained = Recorder(), engine()
-    plan = LoopPlan(until_step=3, micro_batch_size=8, log_every=1, save_at=frozenset({3}))
-    train(CONFIG, BadSteps({2, 3, 4}), random_dataset(), trained, plan, recorder)
-    plan = replace(plan, until_step=6)
-    cut = train(CONFIG, BadSteps({2, 3, 4}), random_dataset(), trained, plan, start_step=3, curve=recorder.saved[3])
+    run({2, 3, 4}, trained, recorder, until_step=3, save_at=frozenset({3}))
+    cut = run({2, 3, 4}, trained, start=3, curve=recorder.saved[3])
     assert cut == run({2, 3, 4}, engine())
     assert [row.get("skipped_steps") for row in cut] == [None, 3.0, None]
 
