@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.errors import EXIT_USER_ERROR, UserError
-from analysis.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
+from analysis.plan.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
 
 _ABOUT = """\
 Writes the report of a sweep, finished or not, from its published plan (ROOT/plans/NAME.json) and what MLflow holds for
@@ -60,9 +60,9 @@ def _report(given: argparse.Namespace) -> int:
     sweep = read_sweep_file(Path(given.sweep))
     # Only now: a wrong path should not wait for MLflow's import, and its chatter is no news here.
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    from analysis.plan_file import read_plan
-    from analysis.record_files import StorageRoot
-    from analysis.report import write_report
+    from analysis.plan.read import read_plan
+    from analysis.records.from_storage import StorageRoot
+    from analysis.report.build import write_report
 
     root = storage_root(sweep, given.storage, os.environ)
     plan = read_plan(root, sweep.name, sweep.storage_options)

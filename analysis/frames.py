@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.measurements import measure
-from analysis.plan_file import read_plan
-from analysis.plan_types import PlanFile
-from analysis.points import Points
-from analysis.reading import Reading, read
-from analysis.records import MISSING, Record
-from analysis.runs import KIND_TAG
-from analysis.sweep_file import read_sweep_file, storage_root
+from analysis.plan.model import PlanFile
+from analysis.plan.read import read_plan
+from analysis.plan.sweep_file import read_sweep_file, storage_root
+from analysis.records.from_mlflow import Reading, read
+from analysis.records.record import MISSING, Record
+from analysis.results.measurements import measure
+from analysis.tracking.history import Points
+from analysis.tracking.run import KIND_TAG
 
 RUN_COLUMNS: Mapping[str, str] = {
     "run_id": "string",

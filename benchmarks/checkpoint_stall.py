@@ -33,9 +33,9 @@ from slow_s3 import slow_s3
 from torch import Tensor
 
 from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
-from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
-from orchestration.checkpoints import TrainingArtifacts
-from orchestration.storage import Store
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.storage.store import Store
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 
 NONE, AGAIN, BESIDE, BEFORE = "no checkpoint", "no checkpoint, again", "beside the training", "before it goes on"
 WAYS = (NONE, AGAIN, BESIDE, BEFORE)

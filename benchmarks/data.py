@@ -49,8 +49,8 @@ from dfm_core.data.latent_stream import Prefetch, latent_batches
 from dfm_core.data.latents import LatentDataset
 from dfm_core.data.shard_cache import ShardCache
 from dfm_core.data.shard_order import ShardOrder
-from orchestration.latent_store import open_latents
-from orchestration.storage import Store
+from orchestration.artifacts.latents import open_latents
+from orchestration.storage.store import Store
 
 SHAPE = (16, 64, 64)
 BUCKET = "benchmark"

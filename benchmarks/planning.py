@@ -36,8 +36,9 @@ def main() -> None:
 
 def _plan(trials: int) -> None:
     """Prints one row, of this process."""
-    from orchestration.plan import make_plan, plan_json
-    from orchestration.spec import load_sweep
+    from orchestration.plan.plan import make_plan
+    from orchestration.plan.plan_json import plan_json
+    from orchestration.spec.load import load_sweep
 
     side = math.isqrt(trials)
     rates = [round(1e-5 * (number + 1), 8) for number in range(side)]

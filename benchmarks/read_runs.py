@@ -148,9 +148,9 @@ def _read(name: str, folder: Path) -> None:
 
 def _as_analysis(folder: Path) -> tuple[int, int]:
     """Read, joined with the plan, and each curve thinned to what a figure draws."""
-    from analysis.measurements import measure
-    from analysis.plan_file import parse_plan
-    from analysis.reading import read
+    from analysis.plan.read import parse_plan
+    from analysis.records.from_mlflow import read
+    from analysis.results.measurements import measure
 
     plan = parse_plan((folder / "plan.json").read_text(encoding="utf-8"))
     reading = read(plan)
@@ -162,11 +162,11 @@ def _as_analysis(folder: Path) -> tuple[int, int]:
 
 def _as_report(folder: Path) -> tuple[int, int]:
     """Read, joined, drawn and written."""
-    from analysis.earlier import read_earlier
-    from analysis.plan_file import parse_plan
-    from analysis.publish import publish
-    from analysis.reading import read
-    from analysis.report import render_report
+    from analysis.plan.read import parse_plan
+    from analysis.records.from_mlflow import read
+    from analysis.report.build import render_report
+    from analysis.report.previous_drawings import read_earlier
+    from analysis.report.write_files import publish
 
     plan, output = parse_plan((folder / "plan.json").read_text(encoding="utf-8")), str(folder / "report")
     reading = read(plan)

@@ -35,15 +35,15 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     """A training task as a sweep runs it, without the tasks around it. The fault is in `DFM_FAULT`."""
     import ray
 
-    from orchestration.board import start_board
-    from orchestration.cluster import cluster
-    from orchestration.plan import make_plan
-    from orchestration.runtime import WorkersConfig
-    from orchestration.snapshots import read_snapshot
-    from orchestration.spec import load_sweep
-    from orchestration.storage import Store
-    from orchestration.training_groups import TrainingGroups, TrainingWorkers
-    from orchestration.training_requests import request_of
+    from orchestration.artifacts.snapshots import read_snapshot
+    from orchestration.cluster.connection import cluster
+    from orchestration.config.workers import WorkersConfig
+    from orchestration.control.progress_board import start_board
+    from orchestration.plan.plan import make_plan
+    from orchestration.spec.load import load_sweep
+    from orchestration.storage.store import Store
+    from orchestration.training.train_request import request_of
+    from orchestration.training.worker_groups import TrainingGroups, TrainingWorkers
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS

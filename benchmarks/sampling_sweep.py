@@ -38,20 +38,23 @@ from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.moments import Moments
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
-from orchestration.calls import JobContext
-from orchestration.display import make_console
-from orchestration.evaluator import Evaluator
-from orchestration.generation import sample_labels
-from orchestration.given_files import FileCache
-from orchestration.jobs import job_of, run_job
-from orchestration.layout import TaskPaths
-from orchestration.loaded import Loaded
-from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task
-from orchestration.results import read_result
-from orchestration.runtime import RuntimeConfig, WorkersConfig
-from orchestration.snapshots import read_snapshot
-from orchestration.storage import FileEntry, Store
-from orchestration.tasks import Task
+from orchestration.artifacts.snapshots import read_snapshot
+from orchestration.artifacts.task_record import read_result
+from orchestration.common.console import make_console
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.workers import WorkersConfig
+from orchestration.data.file_cache import FileCache
+from orchestration.evaluation.jobs import job_of, run_job
+from orchestration.evaluation.messages import JobContext
+from orchestration.evaluation.resource_cache import Loaded
+from orchestration.evaluation.sample_batches import sample_labels
+from orchestration.evaluation.worker import Evaluator
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import FileEntry, Store
+from orchestration.tasks.evaluation import evaluate_task
+from orchestration.tasks.measurement import MeasuringFiles
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Task
 
 TRAIN, STEP = "a-training-of-no-sweep", 1
 METRIC = "fd_lite0_block10"
@@ -131,10 +134,10 @@ def sweep_together(store: Store, tasks: list[Task], options: Options) -> Swept:
     """Ours, start of Ray included."""
     import ray
 
-    from orchestration.board import start_board
-    from orchestration.cluster import cluster
-    from orchestration.evaluation_pool import EvaluationPool
-    from orchestration.families import families
+    from orchestration.cluster.connection import cluster
+    from orchestration.control.progress_board import start_board
+    from orchestration.evaluation.pool import EvaluationPool
+    from orchestration.plan.evaluation_families import families
 
     started = time.monotonic()
     threads = max(1, (os.cpu_count() or 1) // options.evaluators)

@@ -26,24 +26,27 @@ from typing import Any
 import ray
 from rich.table import Table
 
-from orchestration import launch
-from orchestration.cluster import Capacity, cluster
-from orchestration.compared import varying_settings
-from orchestration.display import Display, make_console
-from orchestration.ending import Outcome
-from orchestration.evaluation_pool import EvaluationPool
-from orchestration.evaluator import Evaluator
-from orchestration.group_work import GroupReport, GroupWork, Spent
-from orchestration.metering import Meter
-from orchestration.plan import Plan, make_plan
-from orchestration.provenance import ROOT
-from orchestration.results import TaskResult, write_result
-from orchestration.runtime import RuntimeConfig, WorkersConfig
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
-from orchestration.tracking import Tracker
-from orchestration.tracking_queue import TrackingQueue
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.connection import cluster
+from orchestration.common.console import make_console
+from orchestration.common.project import ROOT
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import Meter
+from orchestration.control.outcome import Outcome
+from orchestration.evaluation.messages import GroupReport, GroupWork, Spent
+from orchestration.evaluation.pool import EvaluationPool
+from orchestration.evaluation.worker import Evaluator
+from orchestration.launch import task_loop as launch
+from orchestration.launch.progress_display import Display
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+from orchestration.tracking.async_tracker import TrackingQueue
+from orchestration.tracking.mlflow_tracker import Tracker
+from orchestration.tracking.run_params import varying_settings
 
 SMALLEST = (
     "model.size=nano",

@@ -1,8 +1,8 @@
 """Everything that can change a number, as frozen dataclasses.
 
 The *training* half decides what a snapshot contains, the *sampling* and *evaluation* halves decide what is
-measured on it; `orchestration.plan` digests them apart, so that trials which differ only in sampling share one
-training. What cannot change a number (workers, paths, logging) lives in `orchestration.runtime`, not here: the
+measured on it; `orchestration.plan.plan` digests them apart, so that trials which differ only in sampling share one
+training. What cannot change a number (workers, paths, logging) lives in `orchestration.config.runtime`, not here: the
 digest leaves it out by type, not by a list of exceptions.
 
 This module needs no torch. Ranges are declared with `annotated_types`; rules that span fields are in

@@ -23,13 +23,21 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from orchestration.auth_token import LOOPBACK_VARIABLE, MODE_VARIABLE, PATH_VARIABLE, TOKEN_VARIABLE, write_token
-from orchestration.preflight import open_store
-from orchestration.problems import EXIT_USER_ERROR, Problem, UserError
-from orchestration.provenance import ROOT, record_source
-from orchestration.redaction import guard_output
-from orchestration.runtime import StorageConfig
-from orchestration.storage_root import ROOT_VARIABLE, resolve_root
+from orchestration.artifacts.provenance import record_source
+from orchestration.cluster.token_file import (
+    LOOPBACK_VARIABLE,
+    MODE_VARIABLE,
+    PATH_VARIABLE,
+    TOKEN_VARIABLE,
+    write_token,
+)
+from orchestration.common.errors import Problem, UserError
+from orchestration.common.exit_codes import EXIT_USER_ERROR
+from orchestration.common.project import ROOT
+from orchestration.common.redaction import guard_output
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
+from orchestration.spec.preflight import open_store
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30

@@ -19,19 +19,19 @@ from typing import Any
 
 import ray
 
-from orchestration.access_probe import ray_rows, tracking_rows
-from orchestration.cluster import connection
-from orchestration.collective_probe import Collective, measure
-from orchestration.diagnosis import Row, collective_row, node_rows
-from orchestration.node_probe import NodeReport, clock_difference, start_probes
-from orchestration.preflight import open_store
-from orchestration.problems import EXIT_TASKS_FAILED, UserError, tell_mistakes
-from orchestration.redaction import guard_output, reason_of
-from orchestration.rows_table import Redaction, print_rows
-from orchestration.runtime import StorageConfig
-from orchestration.storage import Store
-from orchestration.storage_root import resolve_root
-from orchestration.tracking import ask_server, resolve_uri
+from orchestration.cluster.check_access import ray_rows, tracking_rows
+from orchestration.cluster.check_collectives import Collective, measure
+from orchestration.cluster.check_nodes import NodeReport, clock_difference, start_probes
+from orchestration.cluster.check_report import Redaction, Row, collective_row, node_rows, print_rows
+from orchestration.cluster.connection import connection
+from orchestration.common.errors import UserError, tell_mistakes
+from orchestration.common.exit_codes import EXIT_TASKS_FAILED
+from orchestration.common.redaction import guard_output, reason_of
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage_root import resolve_root
+from orchestration.spec.preflight import open_store
+from orchestration.storage.store import Store
+from orchestration.tracking.uri import ask_server, resolve_uri
 
 _NODE_SECONDS = 120.0
 _NODE_START_SECONDS = 900.0

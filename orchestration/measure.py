@@ -21,12 +21,12 @@ from collections.abc import Sequence  # noqa: E402
 from dataclasses import asdict, replace  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.problems import Problem, UserError, tell_mistakes  # noqa: E402
-from orchestration.redaction import guard_output  # noqa: E402
+from orchestration.common.errors import Problem, UserError, tell_mistakes  # noqa: E402
+from orchestration.common.redaction import guard_output  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
-    from orchestration.measured_images import MeasuredImages
+    from orchestration.evaluation.external_measurement import MeasuredImages
 
 
 _ANY = 10**7
@@ -63,9 +63,9 @@ def _write(measured: MeasuredImages, path: Path) -> None:
 def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
     # Imported late, so that --help is instant.
     from dfm_core.data.cards import pixels_card_of
-    from orchestration.outside_images import open_images
-    from orchestration.preflight import located, missing_inputs, open_store
-    from orchestration.spec import load_sweep
+    from orchestration.evaluation.external_images import open_images
+    from orchestration.spec.load import load_sweep
+    from orchestration.spec.preflight import located, missing_inputs, open_store
 
     if not 0.0 <= allow_bad < 1.0:
         raise UserError.of("--allow-bad", f"{allow_bad:g} must be 0 or more, and less than 1")
@@ -79,7 +79,7 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     config = _of_images(config, found.count, labelled=found.labels is not None)
     store = open_store(spec.runtime.storage, writable=True)
 
-    from orchestration.measured_images import measure_images
+    from orchestration.evaluation.external_measurement import measure_images
 
     return measure_images(config, found, spec.runtime, store, str(images.absolute()))
 
@@ -110,7 +110,7 @@ def _of_images(config: ExperimentConfig, count: int, *, labelled: bool) -> Exper
 def _print(measured: MeasuredImages) -> None:
     from rich.table import Table
 
-    from orchestration.display import make_console
+    from orchestration.common.console import make_console
 
     console = make_console()
     table = Table(title=f"{measured.num_images} images", title_justify="left")

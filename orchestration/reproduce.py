@@ -19,20 +19,13 @@ import traceback  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.problems import (  # noqa: E402
-    EXIT_INTERRUPTED,
-    EXIT_STOPPED,
-    EXIT_TASKS_FAILED,
-    Problem,
-    UserError,
-    nearest,
-    tell_mistakes,
-)
-from orchestration.redaction import guard_output  # noqa: E402
+from orchestration.common.errors import Problem, UserError, nearest, tell_mistakes  # noqa: E402
+from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_TASKS_FAILED  # noqa: E402
+from orchestration.common.redaction import guard_output  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
 if TYPE_CHECKING:
-    from orchestration.storage import Store
+    from orchestration.storage.store import Store
 
 SWEEPS = {
     ("table1", "small"): ("table1_small.yaml",),
@@ -104,8 +97,8 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
     Raises: UserError with every mistake in all of them, and, unless it is a dry run, with everything they lack here.
     """
     # Imported late, so that --help is instant.
-    from orchestration.preflight import located, missing_inputs, open_store
-    from orchestration.spec import load_sweep
+    from orchestration.spec.load import load_sweep
+    from orchestration.spec.preflight import located, missing_inputs, open_store
 
     stores: dict[str, Store] = {}
     problems: list[Problem] = []
@@ -144,9 +137,9 @@ def _print_comparisons(stores: Mapping[str, Store]) -> None:
     """Each sweep beside the paper's table, or why it cannot be set beside it."""
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError as AnalysisError
-    from analysis.plan_file import read_plan
-    from analysis.record_files import StorageRoot
-    from analysis.report import comparison_with_paper
+    from analysis.plan.read import read_plan
+    from analysis.records.from_storage import StorageRoot
+    from analysis.report.build import comparison_with_paper
 
     for name, store in stores.items():
         try:

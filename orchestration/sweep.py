@@ -18,17 +18,12 @@ from collections.abc import Iterator, Sequence  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.problems import (  # noqa: E402
-    EXIT_CLUSTER_LOST,
-    EXIT_INTERRUPTED,
-    EXIT_SECOND_DRIVER,
-    UserError,
-    tell_mistakes,
-)
-from orchestration.redaction import guard_output, reason_of  # noqa: E402
+from orchestration.common.errors import UserError, tell_mistakes  # noqa: E402
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED, EXIT_SECOND_DRIVER  # noqa: E402
+from orchestration.common.redaction import guard_output, reason_of  # noqa: E402
 
 if TYPE_CHECKING:
-    from orchestration.storage import Store
+    from orchestration.storage.store import Store
 
 _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",
@@ -80,13 +75,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     # Imported late, so that --help is instant and planning pulls in nothing heavy.
-    from orchestration.done import finished_results
-    from orchestration.plan import make_plan
-    from orchestration.preflight import located, missing_inputs, open_store
-    from orchestration.search_plan import published_trials, with_published_trials
-    from orchestration.spec import load_sweep
-    from orchestration.spending import standing
-    from orchestration.summary import print_missing, print_plan, print_searches
+    from orchestration.launch.summary import print_missing, print_plan, print_searches
+    from orchestration.plan.completed import finished_results
+    from orchestration.plan.plan import make_plan
+    from orchestration.plan.progress import standing
+    from orchestration.search.plan_rows import published_trials, with_published_trials
+    from orchestration.spec.load import load_sweep
+    from orchestration.spec.preflight import located, missing_inputs, open_store
 
     spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
     missing = missing_inputs(spec) if mode != "status" else []
@@ -99,7 +94,7 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
         done = finished_results(store, plan)
         stands = standing(store, plan, done)
     if mode == "status":
-        from orchestration.status import print_status
+        from orchestration.commands.status import print_status
 
         print_status(plan, done, store, stands)
         print_searches(spec, trials)
@@ -107,14 +102,14 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     print_plan(plan, done, store, stands)
     print_searches(spec, trials)
     if mode == "check":
-        from orchestration.check import check as check_models
+        from orchestration.commands.check_models import check as check_models
 
         check_models(plan)
     if mode != "run":
         print_missing(missing)
         return 0
-    from orchestration.execution import execute
-    from orchestration.only_driver import SecondDriverError, refuse_second
+    from orchestration.control.single_driver import SecondDriverError, refuse_second
+    from orchestration.launch.run_sweep import execute
 
     try:
         refuse_second(store, spec.name)
@@ -129,11 +124,11 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
 
 def _tend(path: Path, overrides: Sequence[str], mode: str, *, confirmed: bool) -> int:
     """What is done to a storage root or a running driver; the file says which."""
-    from orchestration.garbage import ask_on_terminal, collect_garbage
-    from orchestration.layout import PLANS
-    from orchestration.preflight import located, open_store
-    from orchestration.spec import load_sweep
-    from orchestration.stop import stop
+    from orchestration.commands.garbage import ask_on_terminal, collect_garbage
+    from orchestration.commands.stop import stop
+    from orchestration.spec.load import load_sweep
+    from orchestration.spec.preflight import located, open_store
+    from orchestration.storage.layout import PLANS
 
     spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
     store = open_store(spec.runtime.storage, writable=False)

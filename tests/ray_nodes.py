@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.auth_token import write_token
+from orchestration.cluster.token_file import write_token
 from tests.e2e.sweeps import ROOT, Command, children_called, descendants, environment, here, signalled, wait_until
 from tests.ports import free_port
 

@@ -20,15 +20,15 @@ FORBIDDEN = {
 }
 FORBIDDEN_EVERYWHERE = {"torchvision", "timm"}
 OWNERS = {
-    "deepspeed": {"orchestration/deepspeed_engine.py"},
+    "deepspeed": {"orchestration/training/deepspeed_engine.py"},
     "mlflow": {
-        "orchestration/tracking.py",
-        "orchestration/model_registry.py",
-        "orchestration/registered_model.py",  # runs inside MLflow
-        "analysis/server.py",
-        "analysis/bulk_histories.py",
+        "orchestration/tracking/mlflow_tracker.py",
+        "orchestration/tracking/model_registry.py",
+        "orchestration/tracking/registered_model.py",  # runs inside MLflow
+        "analysis/tracking/mlflow_api.py",
+        "analysis/tracking/bulk_histories.py",
     },
-    "optuna": {"orchestration/study.py", "analysis/importances.py"},
+    "optuna": {"orchestration/search/optuna_study.py", "analysis/figures/importances.py"},
 }
 HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux")
 

@@ -16,7 +16,7 @@ PICKLE_HOMES = {
     "dfm_core/metrics/features/pretrained.py",  # the name of an exception
 }
 TORCHSCRIPT_HOME = "dfm_core/metrics/features/torchscript.py"  # of a file whose sha256 the user gave
-RUNTIME_ENVIRONMENT_HOME = "orchestration/cluster.py"  # of constants alone
+RUNTIME_ENVIRONMENT_HOME = "orchestration/cluster/connection.py"  # of constants alone
 FORBIDDEN_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.hub.load", "pd.read_pickle",
     "pandas.read_pickle", "yaml.unsafe_load", "yaml.full_load", "mlflow.pyfunc.load_model", "pickle.load",

@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from analysis import database as direct
-from analysis import server
 from analysis.errors import UserError as AnalysisError
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.reading import read
-from orchestration.compared import varying_settings
-from orchestration.plan import Plan, make_plan, plan_json
-from orchestration.results import TaskResult, write_result
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.study import Study, StudyDatabase, StudyUnavailableError
-from orchestration.tracking import Tracker, resolve_uri
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.from_mlflow import read
+from analysis.tracking import mlflow_api as server
+from analysis.tracking import mlflow_database as direct
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
+from orchestration.spec.load import load_sweep
+from orchestration.storage.store import Store
+from orchestration.tracking.mlflow_tracker import Tracker
+from orchestration.tracking.run_params import varying_settings
+from orchestration.tracking.uri import resolve_uri
 from tests.analysis.test_sources import by_id
 from tests.mlflow_server import mlflow_server
 from tests.orchestration.conftest import QUICKSTART

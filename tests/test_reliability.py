@@ -42,10 +42,10 @@ def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
         if re.search(r"\btime\.time(_ns)?\(|\bdatetime\.(now|utcnow|today)\(|\btime\.time\b", path.read_text())
     }
     shown = {
-        "orchestration/node_probe.py",  # how far the clocks of nodes are apart, for people
-        "orchestration/only_driver.py",  # how old a beat is, for people
-        "orchestration/pulse.py",  # when a beat was written, for people
-        "orchestration/tracking.py",  # MLflow wants a time for each point; its readers go by step
+        "orchestration/cluster/check_nodes.py",  # how far the clocks of nodes are apart, for people
+        "orchestration/control/single_driver.py",  # how old a beat is, for people
+        "orchestration/control/heartbeat_writer.py",  # when a beat was written, for people
+        "orchestration/tracking/mlflow_tracker.py",  # MLflow wants a time for each point; its readers go by step
     }
-    trusted_only_if_seen_to_go_on = {"orchestration/heartbeat.py"}
+    trusted_only_if_seen_to_go_on = {"orchestration/control/heartbeat.py"}
     assert readers == shown | trusted_only_if_seen_to_go_on

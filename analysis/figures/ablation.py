@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.comparability import rows_comparability
-from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.evidence import Evidence
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
+from analysis.figures.series import spread_of
 from analysis.figures.settings_axes import Axis, axis_title, varying
-from analysis.figures.spread import spread_of
-from analysis.flags import chart_caption
-from analysis.measurements import Measurement
-from analysis.plan_types import Metric, Part
+from analysis.plan.model import Metric, Part
+from analysis.results.comparability import rows_comparability
+from analysis.results.measurements import Measurement
+from analysis.text.caveats import chart_caption
 
 _FEWEST_VALUES = 3
 _MOST_SERIES = 10

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from analysis.comparability import floor_comparability, rows_comparability
-from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.crowd import crowd_of
-from analysis.figures.evidence import Evidence
-from analysis.figures.spread import spread_of
-from analysis.flags import chart_caption
-from analysis.layouts import mean
-from analysis.measurements import Measurement, protocols_of
-from analysis.plan_types import Metric, Part
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
+from analysis.figures.line_selection import crowd_of
+from analysis.figures.series import spread_of
+from analysis.plan.model import Metric, Part
+from analysis.results.cells import mean
+from analysis.results.comparability import floor_comparability, rows_comparability
+from analysis.results.measurements import Measurement, protocols_of
+from analysis.text.caveats import chart_caption
 
 Axis = Callable[[Measurement], float | None]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
-from analysis.figures.chart import Chart, ImagePanel, chart_csv, chart_rows
-from analysis.figures.drawing import Drawing, draw, drawing_id
-from analysis.figures.evidence import Evidence
-from analysis.figures.kinds import FIGURES
-from analysis.figures.theme import DARK, LIGHT, recolored
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, ImagePanel, chart_csv, chart_rows
+from analysis.drawing.render import Drawing, draw, drawing_id
+from analysis.drawing.theme import DARK, LIGHT, recolored
+from analysis.figures.registry import FIGURES
 
 _MOST_ROWS_ON_PAGE = 60
 Known = Callable[[str, str], Drawing | None]

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.figures.chart import Chart, Group, Line, Panel, wants_log
-from analysis.figures.crowd import Crowd, crowd_of
-from analysis.figures.evidence import Evidence
-from analysis.layouts import mean
-from analysis.records import Curve
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Group, Line, Panel, wants_log
+from analysis.figures.line_selection import Crowd, crowd_of
+from analysis.records.record import Curve
+from analysis.results.cells import mean
 
 _MOST_POINTS = 400
 _BIN = re.compile(r"(loss_stage_\d+)_t(\d+)of(\d+)")

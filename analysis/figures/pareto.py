@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.comparability import rows_comparability
-from analysis.figures.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.evidence import Evidence
-from analysis.figures.part_charts import one_of_each_part
-from analysis.figures.spread import spread_of
-from analysis.flags import chart_caption
-from analysis.measurements import Measurement
-from analysis.plan_types import Metric, Part
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
+from analysis.figures.series import one_of_each_part, spread_of
+from analysis.plan.model import Metric, Part
+from analysis.results.comparability import rows_comparability
+from analysis.results.measurements import Measurement
+from analysis.text.caveats import chart_caption
 
 _MOST_NAMED = 7
 

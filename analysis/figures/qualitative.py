@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.figures.chart import Chart, Group, ImagePanel, slug
-from analysis.figures.evidence import Evidence
-from analysis.figures.pictures import Pictures, cut_grid
-from analysis.plan_types import Part, Trial
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Group, ImagePanel, slug
+from analysis.plan.model import Part, Trial
+from analysis.records.grid_images import Pictures, cut_grid
 
 _COLUMNS = 8
 _MOST_ROWS, _MOST_ALONG = 8, 12

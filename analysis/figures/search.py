@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from analysis.figures.chart import Bar, BarPanel, Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.evidence import Evidence
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Bar, BarPanel, Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.settings_axes import axis_title
-from analysis.plan_types import PlanFile, Search, SearchedTrial
+from analysis.plan.model import PlanFile, Search, SearchedTrial
 
 _FEWEST_TRIALS = 2
 
@@ -62,7 +62,7 @@ def _history(trials: Sequence[SearchedTrial], index: int, title: str, *, lower: 
 
 
 def _importance(trials: Sequence[SearchedTrial], index: int, title: str) -> BarPanel | None:
-    from analysis.importances import importances  # Optuna takes a second to load, and few sweeps search
+    from analysis.figures.importances import importances  # Optuna takes a second to load, and few sweeps search
 
     shares = importances([trial.settings for trial in trials], [trial.values[index] for trial in trials])
     bars = tuple(Bar(axis_title(key), share, f"{share:.0%}") for key, share in shares.items())

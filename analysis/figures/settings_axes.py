@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.protocols import shown
+from analysis.plan.protocol import shown
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from analysis.figures.chart import Chart, Group, Line, Panel, slug
-from analysis.figures.evidence import Evidence
-from analysis.figures.part_charts import one_of_each_part
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Group, Line, Panel, slug
 from analysis.figures.qualitative import pictures_of, real_pictures
-from analysis.intervals import t_quantile
-from analysis.plan_types import Part
+from analysis.figures.series import one_of_each_part
+from analysis.plan.model import Part
+from analysis.results.intervals import t_quantile
 
 _MOST_LINES = 7
 _REAL = "real images"

@@ -13,8 +13,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from analysis.plan_file import parse_plan
-from analysis.plan_types import EvaluateTask, FloorTask, PlanFile
+from analysis.plan.model import EvaluateTask, FloorTask, PlanFile
+from analysis.plan.read import parse_plan
 
 STEPS = (100, 200)
 FLOPS_PER_STEP = 1_000_000_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.about import About, json_object, parse_about
+from analysis.records.about import About, json_object, parse_about
 from tests.analysis.builders import protocol
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from analysis.agreement import Agreement, agreement, kendall_tau
-from analysis.intervals import SeedValue
+from analysis.comparison.kendall import Agreement, agreement, kendall_tau
+from analysis.results.intervals import SeedValue
 
 
 def row(*values: float, error: float | None = None) -> list[SeedValue]:

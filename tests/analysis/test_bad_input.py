@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
-from analysis.plan_types import PlanFile
-from analysis.reading import read
-from analysis.report import render_report
+from analysis.plan.model import PlanFile
+from analysis.records.from_mlflow import read
+from analysis.report.build import render_report
 from tests.analysis.builders import Database, evaluate_digest, make_plan, plan_document, train_digest
 
 DIGEST, TRAIN = evaluate_digest("DFM", 200), train_digest("DFM")
@@ -203,7 +203,7 @@ def failing_server() -> Iterator[int]:
 def test_a_server_that_never_answers_ends_in_one_line_and_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, silent_server: int
 ) -> None:
-    monkeypatch.setattr("analysis.address._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("analysis.tracking.address._CONNECT_SECONDS", 0.5)
     began = time.monotonic()
     assert main(publish(tmp_path, f"http://127.0.0.1:{silent_server}")) == 2
     assert time.monotonic() - began < 5

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from analysis.best_text import separation_notes
-from analysis.layouts import lay_out
-from analysis.measurements import measure
-from analysis.records import Record
+from analysis.records.record import Record
+from analysis.results.cells import lay_out
+from analysis.results.measurements import measure
+from analysis.text.significance_text import separation_notes
 from tests.analysis.builders import evaluate_digest, make_plan
 
 THREE = (0, 1, 2)

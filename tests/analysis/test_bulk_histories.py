@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import bulk_histories, server
-from analysis.points import Points
-from analysis.runs import History
+from analysis.tracking import bulk_histories
+from analysis.tracking import mlflow_api as server
+from analysis.tracking.history import Points
+from analysis.tracking.run import History
 from tests.analysis.builders import Database
 from tests.mlflow_server import mlflow_server
 

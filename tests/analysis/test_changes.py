@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis import changes, kept, server
-from analysis import database as direct
-from analysis.changes import RefusedError
-from analysis.reading import Reading, _comparable, read
-from analysis.runs import Run
+from analysis import kept
+from analysis.records.from_mlflow import Reading, _comparable, read
+from analysis.tracking import changed_runs as changes
+from analysis.tracking import mlflow_api as server
+from analysis.tracking import mlflow_database as direct
+from analysis.tracking.changed_runs import RefusedError
+from analysis.tracking.run import Run
 from tests.analysis.builders import Database, evaluate_digest, make_plan, train_digest
 
 TRAIN, EVALUATE, LAST = train_digest("DFM"), evaluate_digest("DFM", 200), evaluate_digest("Flow Matching", 200)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from analysis.about import About, parse_about
-from analysis.flags import section_flags, some_of
-from analysis.layouts import Section, lay_out
-from analysis.measurements import measure
-from analysis.plan_file import parse_plan
-from analysis.records import Record
+from analysis.plan.read import parse_plan
+from analysis.records.about import About, parse_about
+from analysis.records.record import Record
+from analysis.results.cells import Section, lay_out
+from analysis.results.measurements import measure
+from analysis.text.caveats import section_flags, some_of
 from tests.analysis.builders import about, change_protocols, evaluate_digest, plan_document, protocols
 
 ROWS = ("a", "b", "c")

@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from analysis.about import About
-from analysis.agreement import Agreement
-from analysis.comparison import MetricComparison, PartComparison, compare
+from analysis.comparison.compare import MetricComparison, PartComparison, compare
+from analysis.comparison.kendall import Agreement
+from analysis.comparison.published_numbers import PublishedValue
+from analysis.comparison.row_order import Order, order_of
+from analysis.comparison.verdicts import ComparedRow
 from analysis.errors import UserError
-from analysis.intervals import SeedValue
-from analysis.layouts import Cell, lay_out
-from analysis.measurements import measure
-from analysis.orders import Order, order_of
-from analysis.plan_file import parse_plan
-from analysis.plan_types import Metric, PlanFile
-from analysis.protocols import parse_protocol
-from analysis.published import PublishedValue
-from analysis.records import Record
-from analysis.verdicts import ComparedRow
-from orchestration.plan import make_plan as plan_sweep
-from orchestration.plan import plan_json
-from orchestration.spec import load_sweep
+from analysis.plan.model import Metric, PlanFile
+from analysis.plan.protocol import parse_protocol
+from analysis.plan.read import parse_plan
+from analysis.records.about import About
+from analysis.records.record import Record
+from analysis.results.cells import Cell, lay_out
+from analysis.results.intervals import SeedValue
+from analysis.results.measurements import measure
+from orchestration.plan.plan import make_plan as plan_sweep
+from orchestration.plan.plan_json import plan_json
+from orchestration.spec.load import load_sweep
 from tests.analysis.builders import beside_table2, evaluate_digest, make_plan, plan_document
 from tests.table4_files import table4_overrides
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.comparison import compare
-from analysis.comparison_text import TextComparison, metric_title, text_comparison
-from analysis.layouts import lay_out
-from analysis.markdown import markdown_comparison
-from analysis.measurements import measure
-from analysis.order_text import order_sentence
-from analysis.orders import Order
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.records import Record
-from analysis.terminal import terminal_text
+from analysis.comparison.compare import compare
+from analysis.comparison.row_order import Order
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.record import Record
+from analysis.report.markdown import markdown_comparison
+from analysis.report.terminal import terminal_text
+from analysis.results.cells import lay_out
+from analysis.results.measurements import measure
+from analysis.text.comparison_text import TextComparison, metric_title, text_comparison
+from analysis.text.order_text import order_sentence
 from tests.analysis.builders import beside_table2, change_protocols, evaluate_digest, make_plan, plan_document
 
 OTHER_SETTING = (

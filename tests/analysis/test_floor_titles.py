@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.floor_titles import floor_titles
-from analysis.plan_types import FloorTask
-from analysis.protocols import parse_protocol
+from analysis.plan.model import FloorTask
+from analysis.plan.protocol import parse_protocol
+from analysis.results.real_image_titles import floor_titles
 from tests.analysis.builders import protocol
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.importances import importances
+from analysis.figures.importances import importances
 
 RANDOM = random.Random(7)
 SETTINGS: list[dict[str, Any]] = [

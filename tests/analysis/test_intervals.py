@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from analysis.intervals import SeedValue, Uncertainty, combined, half_width, t_quantile, uncertainty_of_mean
+from analysis.results.intervals import SeedValue, Uncertainty, combined, half_width, t_quantile, uncertainty_of_mean
 
 
 def seeds(*values: float, error: float | None = None) -> list[SeedValue]:

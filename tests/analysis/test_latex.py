@@ -10,15 +10,15 @@ from pylatexenc.latexwalker import LatexCharsNode, LatexEnvironmentNode, LatexMa
 from pylatexenc.latexwalker import get_default_latex_context_db as known_macros
 from pylatexenc.macrospec import MacroSpec, std_environment
 
-from analysis.comparison import compare
-from analysis.comparison_text import text_comparison
-from analysis.latex import latex_comparison, latex_table
-from analysis.layouts import lay_out
-from analysis.measurements import measure
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.records import Record
-from analysis.tables import text_tables
+from analysis.comparison.compare import compare
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.record import Record
+from analysis.report.latex import latex_comparison, latex_table
+from analysis.results.cells import lay_out
+from analysis.results.measurements import measure
+from analysis.text.comparison_text import text_comparison
+from analysis.text.text_tables import text_tables
 from tests.analysis.builders import beside_table2, evaluate_digest, make_plan, plan_document
 
 HOSTILE = (

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.layouts import Section, lay_out
-from analysis.measurements import measure
-from analysis.plan_types import PlanFile
-from analysis.records import Record
+from analysis.plan.model import PlanFile
+from analysis.records.record import Record
+from analysis.results.cells import Section, lay_out
+from analysis.results.measurements import measure
 from tests.analysis.builders import FLOPS_PER_STEP, evaluate_digest, make_plan
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from analysis.ledger import duration, evaluation_ledger, provenance, training_ledger
-from analysis.records import Record
+from analysis.records.record import Record
+from analysis.text.cost_tables import duration, evaluation_ledger, provenance, training_ledger
 from tests.analysis.builders import evaluate_digest, make_plan, train_digest
 
 PLAN = make_plan()

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from analysis.about import About, parse_about
-from analysis.measurements import measure
-from analysis.notices import failures, warnings
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.records import Record
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.about import About, parse_about
+from analysis.records.record import Record
+from analysis.results.measurements import measure
+from analysis.text.notices import failures, warnings
 from tests.analysis.builders import about, evaluate_digest, make_plan, plan_document, train_digest
 
 PLAN = make_plan()

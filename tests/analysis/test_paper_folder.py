@@ -8,14 +8,14 @@ import re
 
 import pytest
 
-from analysis.comparison import compare
-from analysis.comparison_text import text_comparison
-from analysis.layouts import lay_out
-from analysis.measurements import measure
-from analysis.paper_folder import paper_files
-from analysis.plan_types import PlanFile
-from analysis.records import Record
-from analysis.tables import text_tables
+from analysis.comparison.compare import compare
+from analysis.plan.model import PlanFile
+from analysis.records.record import Record
+from analysis.report.paper_folder import paper_files
+from analysis.results.cells import lay_out
+from analysis.results.measurements import measure
+from analysis.text.comparison_text import text_comparison
+from analysis.text.text_tables import text_tables
 from tests.analysis.builders import beside_table2, evaluate_digest, make_plan
 
 SEEDS = (0, 1, 2)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import UserError
-from analysis.plan_file import parse_plan, read_plan
-from analysis.plan_types import NamedTask, PartCounterpart, TableCounterpart
-from analysis.records import MISSING
-from analysis.samples import collect_samples
-from orchestration.plan import make_plan as plan_sweep
-from orchestration.plan import plan_json
-from orchestration.spec import load_sweep
+from analysis.plan.model import NamedTask, PartCounterpart, TableCounterpart
+from analysis.plan.read import parse_plan, read_plan
+from analysis.records.record import MISSING
+from analysis.report.sample_grids import collect_samples
+from orchestration.plan.plan import make_plan as plan_sweep
+from orchestration.plan.plan_json import plan_json
+from orchestration.spec.load import load_sweep
 from tests.analysis.builders import SAMPLING, evaluate_digest, make_plan, plan_document, protocol
 
 ROOT = Path(__file__).parents[2]

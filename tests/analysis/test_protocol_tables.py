@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from analysis.about import parse_about
-from analysis.measurements import measure
-from analysis.plan_file import parse_plan
-from analysis.protocol_tables import PlainTable, protocol_table, sampling_table
-from analysis.protocols import parse_protocol
-from analysis.records import Record
+from analysis.plan.protocol import parse_protocol
+from analysis.plan.read import parse_plan
+from analysis.records.about import parse_about
+from analysis.records.record import Record
+from analysis.results.measurements import measure
+from analysis.text.protocol_tables import PlainTable, protocol_table, sampling_table
 from tests.analysis.builders import about, change_protocols, evaluate_digest, make_plan, plan_document, protocol
 
 LINE = ("lite0 block10", "a5a5a5a5a5a5", "bicubic to 112", "500", "b7b7b7b7b7b7", "balanced", "none")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.protocols import FIELDS, Protocol, ProtocolPair, parse_protocol, shown, shown_apart
+from analysis.plan.protocol import FIELDS, Protocol, ProtocolPair, parse_protocol, shown, shown_apart
 from tests.analysis.builders import protocol
 
 

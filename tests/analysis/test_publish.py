@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from analysis.errors import UserError
-from analysis.publish import MANIFEST, publish
+from analysis.report.write_files import MANIFEST, publish
 
 FIRST = {"a.md": b"a", "tables/b.md": b"b", "tables/c.md": b"c", "old/d.md": b"d", "report.html": b"page"}
 SECOND = {"a.md": b"A", "tables/b.md": b"b", "report.html": b"page"}

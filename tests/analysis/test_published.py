@@ -7,8 +7,7 @@ from collections import Counter
 
 import pytest
 
-from analysis.errors import UserError
-from analysis.published import (
+from analysis.comparison.published_numbers import (
     check_published_metrics,
     find_published,
     has_published,
@@ -16,6 +15,7 @@ from analysis.published import (
     published_network,
     published_parts,
 )
+from analysis.errors import UserError
 
 DEFAULT_ROWS = {
     "a_first_stage_probability": "0.9",

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from analysis import database as direct
-from analysis import kept, known, server
-from analysis.reading import read
-from analysis.reading_cache import Item, ReadingCache, UnusableCacheError, cache_folder
-from analysis.runs import History
+from analysis import kept
+from analysis.records.from_mlflow import read
+from analysis.tracking import cached_histories as known
+from analysis.tracking import mlflow_api as server
+from analysis.tracking import mlflow_database as direct
+from analysis.tracking.cache import Item, ReadingCache, UnusableCacheError, cache_folder
+from analysis.tracking.run import History
 from tests.analysis.builders import Database, evaluate_digest, make_plan, png, train_digest
 
 TRAIN = train_digest("DFM")
@@ -38,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return original(self, wanted)
 
     monkeypatch.setattr(direct.Database, "histories", histories)
-    monkeypatch.setattr("analysis.reading._SAMPLE", 1)
+    monkeypatch.setattr("analysis.records.from_mlflow._SAMPLE", 1)
     return names
 
 

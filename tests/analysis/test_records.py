@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import server
-from analysis.about import About
-from analysis.address import ui_command, without_password
 from analysis.errors import UserError
-from analysis.records import read_records
+from analysis.records.about import About
+from analysis.tracking import mlflow_api as server
+from analysis.tracking.address import ui_command, without_password
 from tests.analysis.builders import Database, about, evaluate_digest, make_plan, png, protocol, train_digest
+from tests.support.mlflow_records import read_records
 
 DIGEST = evaluate_digest("DFM", 200)
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from analysis.about import About
+from analysis.drawing.chart import Chart
+from analysis.drawing.render import Drawing, draw
 from analysis.errors import UserError
 from analysis.figures import gallery
-from analysis.figures.chart import Chart
-from analysis.figures.drawing import Drawing, draw
-from analysis.plan_file import parse_plan
-from analysis.records import Record
-from analysis.report import comparison_with_paper, render_report, write_report
+from analysis.plan.read import parse_plan
+from analysis.records.about import About
+from analysis.records.record import Record
+from analysis.report.build import comparison_with_paper, render_report, write_report
 from tests.analysis.builders import (
     Database,
     beside_table2,

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.records import Record
-from analysis.report import render_report
-from analysis.run_links import RunLink, run_links
+from analysis.records.record import Record
+from analysis.report.build import render_report
+from analysis.results.run_links import RunLink, run_links
 from tests.analysis.builders import evaluate_digest, make_plan
 
 PLAN = make_plan(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, ttest_rel
 
-from analysis.intervals import SeedValue
-from analysis.separation import difference, holm, separation
+from analysis.results.intervals import SeedValue
+from analysis.results.significance import difference, holm, separation
 
 Values = dict[str, list[SeedValue]]
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import database as direct
-from analysis import reading, server
-from analysis.points import Points
-from analysis.records import read_records
-from analysis.runs import History, Run
+from analysis.records import from_mlflow as reading
+from analysis.tracking import mlflow_api as server
+from analysis.tracking import mlflow_database as direct
+from analysis.tracking.history import Points
+from analysis.tracking.run import History, Run
 from tests.analysis.builders import Database, evaluate_digest, make_plan, train_digest
+from tests.support.mlflow_records import read_records
 
 BOTH = (server.Server, direct.Database)
 TRAIN = train_digest("DFM")

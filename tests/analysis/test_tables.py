@@ -11,16 +11,17 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.about import parse_about
-from analysis.latex import escape_latex, latex_table
-from analysis.layouts import Cell, lay_out
-from analysis.markdown import escape_markdown, markdown_table
-from analysis.measurements import measure
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.protocols import parse_protocol
-from analysis.records import Record
-from analysis.tables import TextTable, cell_text, csv_table, decimals_for, scientific, text_tables
+from analysis.plan.model import PlanFile
+from analysis.plan.protocol import parse_protocol
+from analysis.plan.read import parse_plan
+from analysis.records.about import parse_about
+from analysis.records.record import Record
+from analysis.report.latex import escape_latex, latex_table
+from analysis.report.markdown import escape_markdown, markdown_table
+from analysis.results.cells import Cell, lay_out
+from analysis.results.measurements import measure
+from analysis.text.numbers import decimals_for, scientific
+from analysis.text.text_tables import TextTable, cell_text, csv_table, text_tables
 from tests.analysis.builders import about, change_protocols, evaluate_digest, make_plan, plan_document, protocol
 
 HOSTILE = (

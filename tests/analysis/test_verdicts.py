@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from analysis.intervals import SeedValue
-from analysis.layouts import Cell
-from analysis.published import PublishedValue
-from analysis.verdicts import Verdict, judge
+from analysis.comparison.published_numbers import PublishedValue
+from analysis.comparison.verdicts import Verdict, judge
+from analysis.results.cells import Cell
+from analysis.results.intervals import SeedValue
 
 
 def cell(*values: float, error: float | None = None) -> Cell:

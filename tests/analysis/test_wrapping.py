@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.wrapping import breakable, pieces, wrapped
+from analysis.report.line_breaks import breakable, pieces, wrapped
 
 
 @pytest.mark.parametrize(

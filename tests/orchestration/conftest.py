@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from orchestration.storage import Store
+from orchestration.storage.store import Store
 from tests.s3 import moto_server
 
 ROOT = Path(__file__).resolve().parents[2]

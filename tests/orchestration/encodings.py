@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from dfm_core.config import ExperimentConfig
-from orchestration.describing import Describer
-from orchestration.encoding import Encoder, Part, PartReport
-from orchestration.latent_store import latent_cache, open_latents
-from orchestration.layout import TaskPaths
-from orchestration.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.latents import latent_cache, open_latents
+from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.data.describe import Describer
+from orchestration.evaluation.encoding import Encoder, Part, PartReport
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.dfm_core.autoencoders.tiny import save_kl
 from tests.dfm_core.builders import with_values
 from tests.dfm_core.data.made_files import png

@@ -12,10 +12,12 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from orchestration import autoencoder_effect, checkpointed_run, early_stop, worker_start
-from orchestration.finetune_request import FinetuneRequest
-from orchestration.finetune_task import finetune_autoencoder
-from orchestration.runtime import WorkersConfig
+from orchestration import autoencoder_effect
+from orchestration.config.workers import WorkersConfig
+from orchestration.training import checkpointed_run, early_stop
+from orchestration.training import worker_setup as worker_start
+from orchestration.training.autoencoder_worker import finetune_autoencoder
+from orchestration.training.train_request import FinetuneRequest
 from tests.orchestration.process_group import join, leave
 
 MEASURED = 20

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestration.heartbeat import Heartbeat, write_heartbeat
-from orchestration.layout import FeaturePaths, TaskPaths, plan_file
-from orchestration.plan import Plan, make_plan, plan_json
-from orchestration.results import TaskResult, write_result
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.control.heartbeat import Heartbeat, write_heartbeat
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import FeaturePaths, TaskPaths, plan_file
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 ONE_ROW = "parts={p: {rows: {DFM: {}}}}"

@@ -13,15 +13,18 @@ import torch
 from dfm_core.config import ExperimentConfig, MetricName
 from dfm_core.data.cards import card_of
 from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
-from orchestration.calls import JobContext
-from orchestration.evaluator import Evaluator
-from orchestration.jobs import job_of, run_job
-from orchestration.layout import TaskPaths
-from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task
-from orchestration.results import TaskResult, read_result
-from orchestration.runtime import RuntimeConfig, WorkersConfig
-from orchestration.storage import FileEntry, Store
-from orchestration.tasks import Source, Task
+from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.workers import WorkersConfig
+from orchestration.evaluation.jobs import job_of, run_job
+from orchestration.evaluation.messages import JobContext
+from orchestration.evaluation.worker import Evaluator
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import FileEntry, Store
+from orchestration.tasks.evaluation import evaluate_task
+from orchestration.tasks.measurement import MeasuringFiles
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Source, Task
 from tests.dfm_core.builders import with_values
 
 TRAIN, STEP = "a-training-of-no-sweep", 7

@@ -26,12 +26,11 @@ from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state, write_state_shard
 from dfm_core.training.steps import LoopPlan
-from orchestration.deepspeed_engine import DeepSpeedEngine
-from orchestration.fault_injection import VARIABLE, disturbed, faults_of
-from orchestration.hung import end_hung
-from orchestration.runtime import ZeroStage
-from orchestration.step_watch import StepWatch
-from orchestration.storage import Store
+from orchestration.config.workers import ZeroStage
+from orchestration.storage.store import Store
+from orchestration.training.deepspeed_engine import DeepSpeedEngine
+from orchestration.training.fault_injection import VARIABLE, disturbed, faults_of
+from orchestration.training.hang_watch import StepWatch, end_hung
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
-from orchestration.done import finished_results, needed
-from orchestration.ending import Outcome
-from orchestration.layout import plan_file
-from orchestration.plan import Plan, make_plan, plan_json
-from orchestration.results import TaskResult
-from orchestration.search_trials import SearchTrial
-from orchestration.searching import Searches, open_searches
-from orchestration.spec import SweepSpec, load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.control.outcome import Outcome
+from orchestration.plan.completed import finished_results, needed
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.search.searches import Searches, open_searches
+from orchestration.spec.load import SweepSpec, load_sweep
+from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.layout import plan_file
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.made_up import finish
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.auth_token import ensure_token, main, read_token, token_file, write_token
-from orchestration.problems import UserError
+from orchestration.auth_token import main
+from orchestration.cluster.token_file import ensure_token, read_token, token_file, write_token
+from orchestration.common.errors import UserError
 
 
 def mode_of(path: Path) -> int:

@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from orchestration import authentication, cluster
-from orchestration.authentication import is_refused, refuse_open_cluster, refuse_wrong_token, use_tokens
-from orchestration.problems import UserError
-from orchestration.runtime import WorkersConfig
-from orchestration.spec import load_sweep
+from orchestration.cluster import authentication
+from orchestration.cluster import connection as cluster
+from orchestration.cluster.authentication import is_refused, refuse_open_cluster, refuse_wrong_token, use_tokens
+from orchestration.common.errors import UserError
+from orchestration.config.workers import WorkersConfig
+from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 TOKEN = "ab" * 32
@@ -179,8 +180,8 @@ def test_a_file_cannot_turn_authentication_off(tmp_path: Path) -> None:
 
 _LOCAL = """
 import psutil, ray
-from orchestration.cluster import cluster
-from orchestration.runtime import WorkersConfig
+from orchestration.cluster.connection import cluster
+from orchestration.config.runtime import WorkersConfig
 
 with cluster(WorkersConfig()):
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]

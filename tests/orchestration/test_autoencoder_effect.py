@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from orchestration import autoencoder_effect
-from orchestration.autoencoder_effect import MEASURED_SAMPLES
-from orchestration.real_samples import RealSamples
+from orchestration.artifacts.real_images import RealSamples
+from orchestration.training.autoencoder_worker import MEASURED_SAMPLES
 
 
 def real(count: int, shape: tuple[int, ...]) -> RealSamples:

@@ -8,8 +8,8 @@ import pytest
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
-from orchestration.autoencoder_files import autoencoder_folder
-from orchestration.storage import Store
+from orchestration.data.user_files import autoencoder_folder
+from orchestration.storage.store import Store
 from tests.dfm_core.autoencoders.tiny import save_flux
 from tests.s3 import environment, make_bucket, variables
 

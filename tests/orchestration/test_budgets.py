@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dfm_core.config import ExperimentConfig
-from orchestration.chains import flops_per_step, spent_flops, training_chain
-from orchestration.equal_compute import TOLERANCE
-from orchestration.plan import make_plan, plan_json
-from orchestration.problems import UserError
-from orchestration.spec import SweepSpec, load_sweep
+from orchestration.common.errors import UserError
+from orchestration.plan.plan import make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.spec.equal_compute import TOLERANCE
+from orchestration.spec.load import SweepSpec, load_sweep
+from orchestration.tasks.training_chain import flops_per_step, spent_flops, training_chain
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 SMALL = ROOT / "sweeps" / "table2_small.yaml"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.plan import Plan, make_plan
-from orchestration.spec import load_sweep
-from orchestration.tasks import Task
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.tasks.task import Task
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 SWEEPS = ROOT / "sweeps"

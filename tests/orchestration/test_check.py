@@ -15,8 +15,8 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.loop import make_batch
 from dfm_core.training.state import build_model
-from orchestration.check import saved_bytes, state_bytes, weigh
-from orchestration.runtime import WorkersConfig
+from orchestration.commands.check_models import saved_bytes, state_bytes, weigh
+from orchestration.config.workers import WorkersConfig
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.test_sweep_command import sweep
 

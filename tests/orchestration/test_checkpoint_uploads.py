@@ -16,10 +16,10 @@ import torch
 from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import build_model
-from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
-from orchestration.checkpoints import TrainingArtifacts
-from orchestration.patience import Patience, StorageUnavailableError
-from orchestration.storage import Store
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import Store
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.orchestration.process_group import CONFIG
 
 STD = (0.6, 0.2)

@@ -15,9 +15,9 @@ from dfm_core.data.catalog import DataShape
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
-from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
-from orchestration.checkpoints import Spent, TrainingArtifacts
-from orchestration.storage import MANIFEST, Store
+from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
+from orchestration.storage.store import MANIFEST, Store
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.orchestration.process_group import CONFIG
 
 STD = (0.6, 0.2)

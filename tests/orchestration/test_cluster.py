@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.cluster import Capacity
-from orchestration.runtime import WorkersConfig
+from orchestration.cluster.capacity import Capacity
+from orchestration.config.workers import WorkersConfig
 
 
 @pytest.mark.parametrize(

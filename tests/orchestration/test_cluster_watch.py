@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from orchestration.cluster import Capacity
-from orchestration.cluster_watch import ClusterWatch, Place
-from orchestration.problems import EXIT_CLUSTER_LOST
+from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.watch import ClusterWatch, Place
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 
 SMALL, LARGE = Capacity(2, 0, 1), Capacity(8, 4, 2)
 

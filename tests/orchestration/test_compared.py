@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dfm_core.config import ExperimentConfig, as_plain
-from orchestration.compared import compared_params, short_name, varying_settings
-from orchestration.composition import flatten
-from orchestration.plan import Plan, make_plan
-from orchestration.spec import load_sweep
+from orchestration.common.dotted_keys import flatten
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.tracking.run_params import compared_params, short_name, varying_settings
 from tests.orchestration.conftest import QUICKSTART
 
 LONGER = "parts={a: {rows: {short: {training.steps: 100}, long: {training.steps: 700}}}}"

@@ -27,9 +27,9 @@ from dfm_core.data.left_out import LeftOut
 from dfm_core.data.shard_cache import ShardCache
 from dfm_core.data.shard_order import ShardOrder
 from dfm_core.data.squares import image_square
-from orchestration.dataset_files import StoreFiles
-from orchestration.latent_store import open_latents, publish_latents
-from orchestration.storage import Store
+from orchestration.artifacts.latents import open_latents, publish_latents
+from orchestration.data.user_files import StoreFiles
+from orchestration.storage.store import Store
 from tests.dfm_core.autoencoders.tiny import save_flux
 from tests.dfm_core.data.made_files import png
 from tests.s3 import environment, make_bucket, variables

@@ -10,9 +10,9 @@ import pytest
 from dfm_core.data.class_folders import open_class_folders
 from dfm_core.data.image_files import EXTENSIONS
 from dfm_core.data.image_shards import open_image_shards
-from orchestration.dataset_files import StoreFiles
-from orchestration.patience import Patience, StorageUnavailableError
-from orchestration.storage import Store
+from orchestration.data.user_files import StoreFiles
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import Store
 from tests.dfm_core.data.made_files import everything, parquet, png
 from tests.s3 import FaultyProxy, environment, make_bucket, variables
 

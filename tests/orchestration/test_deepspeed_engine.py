@@ -19,9 +19,9 @@ from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
-from orchestration.fault_injection import SLOW_SECONDS, VARIABLE, disturbed, faults_of
-from orchestration.hung import EXIT_HUNG
-from orchestration.storage import Store
+from orchestration.storage.store import Store
+from orchestration.training.fault_injection import SLOW_SECONDS, VARIABLE, disturbed, faults_of
+from orchestration.training.hang_watch import EXIT_HUNG
 from tests.orchestration.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 
 TOLERANCE = 1e-5

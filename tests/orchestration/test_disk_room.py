@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
-from orchestration.checkpoints import TrainingArtifacts
-from orchestration.disk_room import DiskFullError, disk_room
-from orchestration.storage import Store
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.storage.disk_space import DiskFullError, disk_room
+from orchestration.storage.store import Store
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.orchestration.test_checkpoints import engine_after
 
 

@@ -8,9 +8,10 @@ import time
 import pytest
 from rich.console import Console
 
-from orchestration.display import Display, status_table
-from orchestration.plan import Plan, make_plan
-from orchestration.spec import load_sweep
+from orchestration.launch.progress_display import Display
+from orchestration.launch.task_table import status_table
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART
 
 

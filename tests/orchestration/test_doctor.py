@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import access_probe
-from orchestration.access_probe import ray_rows, tracking_rows
-from orchestration.diagnosis import Row
+from orchestration.cluster import check_access as access_probe
+from orchestration.cluster.check_access import ray_rows, tracking_rows
+from orchestration.cluster.check_nodes import NodeProbe
+from orchestration.cluster.check_report import Redaction, Row, print_rows
+from orchestration.config.runtime import StorageConfig
 from orchestration.doctor import main
-from orchestration.node_probe import NodeProbe
-from orchestration.rows_table import Redaction, print_rows
-from orchestration.runtime import StorageConfig
 from tests.orchestration.conftest import ROOT
 
 

@@ -16,16 +16,15 @@ from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from orchestration.board import start_board
-from orchestration.checkpoint_uploads import CheckpointUploads
-from orchestration.checkpointed_run import CheckpointedRun, RunOrder
-from orchestration.checkpoints import Spent
-from orchestration.early_stop import EarlyStop, StoppedEarlyError
-from orchestration.metering import HOUR
-from orchestration.preemption import PreemptedError, is_noticed
-from orchestration.runtime import WorkersConfig
-from orchestration.step_watch import StepWatch
-from orchestration.winding_down import wind_down
+from orchestration.artifacts.checkpoints import Spent
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import HOUR
+from orchestration.control.progress_board import start_board
+from orchestration.launch.shutdown import wind_down
+from orchestration.training.checkpoint_upload import CheckpointUploads
+from orchestration.training.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
+from orchestration.training.hang_watch import StepWatch
 
 
 class Rank:
@@ -148,7 +147,7 @@ class Worker(CheckpointedRun):
         self.started, self.spent_before = time.monotonic(), Spent(0.0, 2 * HOUR)
         published = SimpleNamespace(finish=lambda: self.board.calls.append(("published", ())))
         self.uploads = cast("CheckpointUploads", published)
-        monkeypatch.setattr("orchestration.checkpointed_run.ray.get", lambda answer: answer)
+        monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
         assert curve[-1]["step"] == step, "the curve of a checkpoint ends where it does"

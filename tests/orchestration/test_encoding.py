@@ -21,19 +21,20 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.data.datasets import load_dataset, measure_scale_std
 from dfm_core.data.squares import image_square
 from dfm_core.decompositions import build_decomposition
-from orchestration.describing import Describer
-from orchestration.encode_tasks import latents_task, pixels_task
-from orchestration.encoding import LEFT_OUT, Encoder
-from orchestration.layout import TaskPaths
-from orchestration.measure_tasks import Measures, evaluate_task
-from orchestration.problems import UserError
-from orchestration.results import read_result
-from orchestration.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
-from orchestration.snapshots import read_snapshot
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import train_task
-from orchestration.training_inputs import open_training_data
+from orchestration.artifacts.snapshots import read_snapshot
+from orchestration.artifacts.task_record import read_result
+from orchestration.common.errors import UserError
+from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.data.describe import Describer
+from orchestration.evaluation.encoding import LEFT_OUT, Encoder
+from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.encoding import latents_task, pixels_task
+from orchestration.tasks.evaluation import evaluate_task
+from orchestration.tasks.references import Measures
+from orchestration.tasks.training import train_task
+from orchestration.training.worker_setup import open_training_data
 from tests.dfm_core.autoencoders.tiny import save_cogvideox
 from tests.dfm_core.data.made_files import clip, encoded, png
 from tests.orchestration.conftest import QUICKSTART
@@ -325,7 +326,8 @@ def test_mistakes_are_told_before_anything_runs(files: Path, override: str, mess
 
 
 def test_a_sweep_of_the_users_files_is_planned_with_its_encodings(files: Path) -> None:
-    from orchestration.plan import make_plan, plan_json
+    from orchestration.plan.plan import make_plan
+    from orchestration.plan.plan_json import plan_json
 
     plan = make_plan(load_sweep(QUICKSTART, [text.format(files=files) for text in SWEEP]))
     kinds = [task.kind for task in plan.tasks.values()]
@@ -338,7 +340,7 @@ def test_a_sweep_of_the_users_files_is_planned_with_its_encodings(files: Path) -
 
 
 def test_the_order_of_a_listing_changes_no_digest(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestration.dataset_files import StoreFiles
+    from orchestration.data.user_files import StoreFiles
 
     runtime = runtime_of(files)
     first = latents_task(described(runtime))

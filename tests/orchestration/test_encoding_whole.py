@@ -13,15 +13,15 @@ import pytest
 
 from dfm_core.data.class_folders import SingleFiles
 from dfm_core.data.raw_samples import DataFile
-from orchestration.disk_room import DiskFullError
-from orchestration.encode_tasks import latents_task
-from orchestration.encoding import Encoder, Part
-from orchestration.layout import TaskPaths
-from orchestration.patience import StorageUnavailableError
-from orchestration.results import read_result
-from orchestration.runtime import DatasetConfig, RuntimeConfig, StorageConfig
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.task_record import read_result
+from orchestration.config.runtime import DatasetConfig, RuntimeConfig, StorageConfig
+from orchestration.evaluation.encoding import Encoder, Part
+from orchestration.storage.disk_space import DiskFullError
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.retry import StorageUnavailableError
+from orchestration.storage.store import Store
+from orchestration.tasks.encoding import latents_task
+from orchestration.tasks.task import Task
 from tests.dfm_core.data.made_files import png, tar
 from tests.orchestration.encodings import (
     CLASSES,

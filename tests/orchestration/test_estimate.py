@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.done import finished_results
-from orchestration.ending import stop_requested
-from orchestration.estimate import Estimate, estimate_from
-from orchestration.metering import HOUR
-from orchestration.plan import Plan
-from orchestration.spending import standing
-from orchestration.storage import Store
-from orchestration.summary import compared_text, ending_text
+from orchestration.control.budget_meter import HOUR
+from orchestration.control.outcome import stop_requested
+from orchestration.launch.summary import compared_text, ending_text
+from orchestration.plan.completed import finished_results
+from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.plan import Plan
+from orchestration.plan.progress import standing
+from orchestration.storage.store import Store
 from tests.orchestration.made_up import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"

@@ -16,13 +16,13 @@ import pytest
 import ray
 from ray.exceptions import OutOfMemoryError
 
-from orchestration.board import start_board
-from orchestration.evaluation_pool import EvaluationPool
-from orchestration.families import families
-from orchestration.results import read_result
-from orchestration.runtime import RuntimeConfig
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.task_record import read_result
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.control.progress_board import start_board
+from orchestration.evaluation.pool import EvaluationPool
+from orchestration.plan.evaluation_families import families
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.orchestration.measuring import (
     WORKERS,
     Bench,
@@ -247,7 +247,7 @@ def test_an_evaluator_that_was_killed_for_its_memory_is_replaced_too(
                 raise OutOfMemoryError("killed by the memory monitor")
             return get(reference)
 
-        monkeypatch.setattr("orchestration.evaluation_pool.ray.get", out_of_memory)
+        monkeypatch.setattr("orchestration.evaluation.pool.ray.get", out_of_memory)
         runner.pool.submit([task])
         assert runner.until_done() == {task.digest: ""}
         assert len(killed) == 1

@@ -17,12 +17,12 @@ from ray.train.v2.api.exceptions import PreemptionError, WorkerGroupError
 from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.divergence import NotFiniteError, TrainingDivergedError
-from orchestration import failures
-from orchestration.disk_room import DiskFullError
-from orchestration.failures import Failure, FailureKind, FirstMistakes, failure_of
-from orchestration.feature_store import LostFeaturesError
-from orchestration.patience import StorageUnavailableError
-from orchestration.problems import UserError
+from orchestration.artifacts.features import LostFeaturesError
+from orchestration.common.errors import UserError
+from orchestration.control import failure_policy as failures
+from orchestration.control.failure_policy import Failure, FailureKind, FirstMistakes, failure_of
+from orchestration.storage.disk_space import DiskFullError
+from orchestration.storage.retry import StorageUnavailableError
 
 PEER = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:33921")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dfm_core.flow.step_tree import StepTree
-from orchestration.families import SnapshotsThere, families, family_flops
-from orchestration.layout import TaskPaths
-from orchestration.plan import Plan, make_plan
-from orchestration.results import TaskResult
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.plan.evaluation_families import SnapshotsThere, families, family_flops
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
 
 RAW = "parts={p: {rows: {averaged: {}, raw: {sampling.weights: raw}}}}"

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dfm_core.paradigms import Batch, LossResult, Paradigm
-from orchestration.fault_injection import Fault, InjectedError, disturbed, faults_of
-from orchestration.problems import UserError
-from orchestration.storage import Store
+from orchestration.common.errors import UserError
+from orchestration.storage.store import Store
+from orchestration.training.fault_injection import Fault, InjectedError, disturbed, faults_of
 
 BATCH = 8
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestration.feature_store import Group, GroupFiles, LostFeaturesError, groups_of
-from orchestration.storage import Store
+from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
+from orchestration.storage.store import Store
 
 TENSORS = {"a": torch.arange(10.0).reshape(5, 2), "labels": torch.arange(5)}
 

@@ -17,15 +17,15 @@ from dfm_core.config import DataConfig
 from dfm_core.data.datasets import load_dataset
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.steps import LoopPlan
-from orchestration.digests import digest_of
-from orchestration.finetune_payload import InitialAutoencoder, finetune_payload, made_identity
-from orchestration.finetune_request import FinetuneRequest, finetune_request
-from orchestration.layout import TaskPaths
-from orchestration.made_autoencoders import read_initial, read_made_autoencoder
-from orchestration.results import TaskResult, read_result
-from orchestration.runtime import StorageConfig, WorkersConfig
-from orchestration.storage import DamagedArtifactError, Store
-from orchestration.workplace import workplace
+from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder
+from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.common.digests import digest_of
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.workers import WorkersConfig
+from orchestration.data.autoencoder_recipe import InitialAutoencoder, finetune_payload, made_identity
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import DamagedArtifactError, Store
+from orchestration.training.train_request import FinetuneRequest, finetune_request, workplace
 from tests.dfm_core.autoencoders.tiny import save_kl
 from tests.orchestration.finetuning_group import MEASURED, Attempt, run_attempts
 

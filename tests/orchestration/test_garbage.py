@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.garbage import collect_garbage, remove_artifact
-from orchestration.layout import FeaturePaths, TaskPaths, plan_file
-from orchestration.leftovers import find_leftovers, read_roots
-from orchestration.plan import Plan, plan_json
-from orchestration.problems import UserError
-from orchestration.results import TaskResult, read_result, write_result
-from orchestration.storage import MANIFEST, Store
-from orchestration.tasks import Task
+from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.commands.garbage import collect_garbage, remove_artifact
+from orchestration.commands.unreferenced import find_leftovers, read_roots
+from orchestration.common.errors import UserError
+from orchestration.plan.plan import Plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.storage.layout import FeaturePaths, TaskPaths, plan_file
+from orchestration.storage.store import MANIFEST, Store
+from orchestration.tasks.task import Task
 from tests.orchestration.made_up import (
     beat,
     finish_all,
@@ -298,13 +299,13 @@ def test_a_plan_that_is_published_before_the_confirmation_saves_its_own(store: S
 def test_a_plan_that_is_published_while_artifacts_go_stops_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = finished(store)
     finished(store, OTHER)
-    monkeypatch.setattr("orchestration.garbage._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("orchestration.commands.garbage._LOOK_SECONDS", -1.0)
     whole, said = remove_artifact, list[str]()
 
     def and_somebody_submits(of: Store, path: str) -> None:
         whole(of, path)
         publish(of, plan, "again")
 
-    monkeypatch.setattr("orchestration.garbage.remove_artifact", and_somebody_submits)
+    monkeypatch.setattr("orchestration.commands.garbage.remove_artifact", and_somebody_submits)
     assert collect_garbage(store, confirmed=True, say=said.append) == 1
     assert said[-1] == "A plan was published meanwhile: 1 removed, the rest stays. Run --gc again."

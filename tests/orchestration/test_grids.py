@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestration.grids import GRID_COLUMNS, image_grid
+from orchestration.evaluation.sample_grids import GRID_COLUMNS, image_grid
 
 CAPTION = 14
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from orchestration.heartbeat import DamagedHeartbeatError, TaskProgress, find_driver, read_heartbeat
-from orchestration.layout import heartbeat_file, stop_file
-from orchestration.problems import UserError
-from orchestration.pulse import Pulse, Vitals
-from orchestration.stop import stop
-from orchestration.stop_requests import StopRequest, ask_to_stop, read_stop_request
-from orchestration.storage import Store
+from orchestration.commands.stop import stop
+from orchestration.common.errors import UserError
+from orchestration.control.heartbeat import DamagedHeartbeatError, TaskProgress, find_driver, read_heartbeat
+from orchestration.control.heartbeat_writer import Pulse, Vitals
+from orchestration.control.stop_request import StopRequest, ask_to_stop, read_stop_request
+from orchestration.storage.layout import heartbeat_file, stop_file
+from orchestration.storage.store import Store
 from tests.orchestration.made_up import beat
 
 HOUR = 3600.0

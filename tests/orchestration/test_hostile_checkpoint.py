@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dfm_core.training.state import shard_name
-from orchestration.checkpoints import TrainingArtifacts
-from orchestration.storage import DamagedArtifactError, FileEntry, Store
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
 
 class Trap:

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from orchestration.calls import JobContext
-from orchestration.feature_store import Group, groups_of
-from orchestration.gathering import source_files
-from orchestration.group_work import GroupReport, GroupWork, Spent
-from orchestration.jobs import job_of, run_job
-from orchestration.measure_tasks import Measures
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.features import Group, groups_of
+from orchestration.evaluation.jobs import job_of, run_job
+from orchestration.evaluation.messages import GroupReport, GroupWork, JobContext, Spent
+from orchestration.evaluation.partial_statistics import source_files
+from orchestration.storage.store import Store
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Task
 from tests.orchestration.measuring import NO_FILES, evaluation_of, small_config, with_points
 
 

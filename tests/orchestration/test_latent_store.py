@@ -13,9 +13,9 @@ from dfm_core.data.latent_manifest import MANIFEST, DamagedLatentsError, LatentM
 from dfm_core.data.latent_stream import Prefetch, latent_batches
 from dfm_core.data.shard_cache import ShardCache
 from dfm_core.data.shard_order import ShardOrder
-from orchestration.latent_store import open_latents, publish_latents
-from orchestration.patience import Patience, StorageUnavailableError
-from orchestration.storage import Store
+from orchestration.artifacts.latents import open_latents, publish_latents
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import Store
 from tests.dfm_core.data.made_latents import flip_a_bit, make_store, sample
 from tests.s3 import SECRET, FaultyProxy, environment, make_bucket, variables
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from orchestration import launch
-from orchestration.cluster import Capacity
-from orchestration.display import Display
-from orchestration.done import finished_result
-from orchestration.ending import Ending, Outcome
-from orchestration.metering import Meter
-from orchestration.plan import Plan
-from orchestration.problems import EXIT_CLUSTER_LOST
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.cluster.capacity import Capacity
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
+from orchestration.control.budget_meter import Meter
+from orchestration.control.outcome import Ending, Outcome
+from orchestration.launch import task_loop as launch
+from orchestration.launch.progress_display import Display
+from orchestration.plan.completed import finished_result
+from orchestration.plan.plan import Plan
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.orchestration.made_up import finish, tiny_plan
 
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.layout import TaskPaths
-from orchestration.leftovers import find_leftovers, read_roots
-from orchestration.plan import Plan, make_plan, plan_json
-from orchestration.problems import UserError
-from orchestration.published_plans import read_published
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.commands.unreferenced import find_leftovers, read_roots
+from orchestration.common.errors import UserError
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.plan.published import read_published
+from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.dfm_core.autoencoders.tiny import save_flux
 from tests.dfm_core.data.made_files import png
 from tests.orchestration.conftest import ROOT

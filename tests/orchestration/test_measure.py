@@ -12,9 +12,9 @@ from PIL import Image
 from dfm_core.data.catalog import FASHION_CLASSES
 from dfm_core.data.datasets import load_dataset
 from orchestration import measure
-from orchestration.measure_tasks import Measures
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
+from orchestration.spec.load import load_sweep
+from orchestration.storage.store import Store
+from orchestration.tasks.references import Measures
 from tests.orchestration.conftest import QUICKSTART
 from tests.orchestration.measuring import NO_FILES, Bench, metric
 

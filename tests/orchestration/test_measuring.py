@@ -17,16 +17,16 @@ from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.moments import Moments
-from orchestration import evaluator as evaluator_module
-from orchestration.feature_store import Group, GroupFiles, LostFeaturesError, groups_of
-from orchestration.given_files import FileCache
-from orchestration.layout import FeaturePaths
-from orchestration.loaded import Loaded
-from orchestration.measure_tasks import Measures
-from orchestration.results import read_result
-from orchestration.runtime import RuntimeConfig
-from orchestration.storage import DamagedArtifactError, Store
-from orchestration.tasks import Task
+from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
+from orchestration.artifacts.task_record import read_result
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.file_cache import FileCache
+from orchestration.evaluation import worker as evaluator_module
+from orchestration.evaluation.resource_cache import Loaded
+from orchestration.storage.layout import FeaturePaths
+from orchestration.storage.store import DamagedArtifactError, Store
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Task
 from tests.orchestration.measuring import (
     NO_FILES,
     WORKERS,
@@ -218,7 +218,7 @@ def test_nan_weights_are_told_as_nan_samples_through_the_real_sampler(store: Sto
 
 
 def _weights(store: Store) -> dict[str, torch.Tensor]:
-    from orchestration.snapshots import read_snapshot
+    from orchestration.artifacts.snapshots import read_snapshot
     from tests.orchestration.measuring import STEP, TRAIN
 
     return dict(read_snapshot(store, (TRAIN, STEP)).model.state_dict())

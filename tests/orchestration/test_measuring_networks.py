@@ -22,15 +22,17 @@ from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits
 from dfm_core.metrics.mean_score import cosines
 from dfm_core.metrics.moments import Moments
-from orchestration.feature_store import GroupFiles, groups_of
-from orchestration.given_files import FileCache
-from orchestration.layout import FeaturePaths
-from orchestration.loaded import Loaded
-from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task
-from orchestration.problems import UserError
-from orchestration.runtime import FileConfig, RuntimeConfig
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.features import GroupFiles, groups_of
+from orchestration.common.errors import UserError
+from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.data.file_cache import FileCache
+from orchestration.evaluation.resource_cache import Loaded
+from orchestration.storage.layout import FeaturePaths
+from orchestration.storage.store import Store
+from orchestration.tasks.evaluation import evaluate_task
+from orchestration.tasks.measurement import MeasuringFiles
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Task
 from tests.dfm_core.metrics.features.standins import InceptionStandIn, given, scripted, tiny_clip, tiny_dinov2
 from tests.orchestration.measuring import (
     STEP,

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.ending import budget_spent
-from orchestration.metering import HOUR, Meter
-from orchestration.problems import EXIT_BUDGET_SPENT, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_TASKS_FAILED, EXIT_USER_ERROR
-from orchestration.results import TaskResult, write_result
-from orchestration.runtime import WorkersConfig
-from orchestration.spending import newest_checkpoint, standing
-from orchestration.storage import Store
+from orchestration.artifacts.checkpoint_index import newest_checkpoint
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.common.exit_codes import (
+    EXIT_BUDGET_SPENT,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_TASKS_FAILED,
+    EXIT_USER_ERROR,
+)
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import HOUR, Meter
+from orchestration.control.outcome import budget_spent
+from orchestration.plan.progress import standing
+from orchestration.storage.store import Store
 from tests.orchestration.made_up import beat, finish, publish_checkpoint, tiny_plan
 
 

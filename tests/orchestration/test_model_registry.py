@@ -16,13 +16,14 @@ from mlflow import MlflowClient
 from dfm_core.data.catalog import DATASETS
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
-from orchestration.layout import TaskPaths
-from orchestration.model_registry import ModelRegistry
-from orchestration.plan import Plan, make_plan
-from orchestration.results import TaskResult
-from orchestration.spec import load_sweep
-from orchestration.storage import FileEntry, Store
-from orchestration.tracking import Tracker, resolve_uri
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import FileEntry, Store
+from orchestration.tracking.mlflow_tracker import Tracker
+from orchestration.tracking.model_registry import ModelRegistry
+from orchestration.tracking.uri import resolve_uri
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 ROWS = "parts={p: {grid: {training.first_stage_probability: [0.7, 0.9]}}}"

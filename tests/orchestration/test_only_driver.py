@@ -15,12 +15,12 @@ from dataclasses import replace
 import pytest
 
 from orchestration import sweep
-from orchestration.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
-from orchestration.lease import lease_above, take_lease
-from orchestration.only_driver import SecondDriverError, refuse_second
-from orchestration.pulse import Pulse, Vitals
-from orchestration.storage import Store
-from orchestration.termination import termination
+from orchestration.control.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
+from orchestration.control.heartbeat_writer import Pulse, Vitals
+from orchestration.control.lease import lease_above, take_lease
+from orchestration.control.sigterm import termination
+from orchestration.control.single_driver import SecondDriverError, refuse_second
+from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
 from tests.orchestration.made_up import beat
 
@@ -70,8 +70,8 @@ def test_the_command_refuses_with_code_3_and_starts_nothing(
     def refuse(_store: Store, name: str) -> None:
         raise SecondDriverError(f"somebody runs {name}")
 
-    monkeypatch.setattr("orchestration.only_driver.refuse_second", refuse)
-    monkeypatch.setattr("orchestration.execution.execute", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr("orchestration.control.single_driver.refuse_second", refuse)
+    monkeypatch.setattr("orchestration.launch.run_sweep.execute", lambda *_: pytest.fail("it was started"))
     assert sweep.main([str(QUICKSTART), f"storage.root={store.root}"]) == 3
     assert "somebody runs quickstart" in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor
         now[0] -= 3600.0
         return now[0]
 
-    monkeypatch.setattr("orchestration.pulse.time.time", jumping)
+    monkeypatch.setattr("orchestration.control.heartbeat_writer.time.time", jumping)
     pulses = [Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(3)]
     for pulse in pulses:
         pulse._lease = take_lease(store, "quickstart", pulse.driver)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestration import patience
-from orchestration.patience import Patience, StorageUnavailableError
+from orchestration.storage import retry as patience
+from orchestration.storage.retry import Patience, StorageUnavailableError
 
 
 class Clock:

@@ -12,14 +12,15 @@ import pytest
 
 from dfm_core.compute import model_cost, sampling_flops, training_flops
 from dfm_core.data.catalog import DATASETS
-from orchestration.done import finished_results, needed
-from orchestration.layout import TaskPaths
-from orchestration.plan import Plan, make_plan, plan_json, submit_command
-from orchestration.preflight import located
-from orchestration.results import TaskResult, write_result
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.plan.completed import finished_results, needed
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.plan.plan_json import plan_json, submit_command
+from orchestration.spec.load import load_sweep
+from orchestration.spec.preflight import located
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.orchestration.conftest import QUICKSTART
 
 

@@ -11,8 +11,8 @@ import pytest
 from dfm_core.data.catalog import DATASETS
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
 from dfm_core.metrics.features.weights import LITE0_WEIGHTS
-from orchestration.preflight import missing_inputs
-from orchestration.spec import load_sweep
+from orchestration.spec.load import load_sweep
+from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART
 
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.plan_file import parse_plan
+from analysis.plan.read import parse_plan
 from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
-from orchestration.checkpoint_uploads import CheckpointCard, CheckpointUploads
-from orchestration.checkpoints import Spent, TrainingArtifacts
-from orchestration.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
-from orchestration.layout import plan_file
-from orchestration.lease import lease_above, take_lease
-from orchestration.published_plans import read_published
-from orchestration.results import TaskResult, read_result, write_result
-from orchestration.storage import Store
+from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
+from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
+from orchestration.control.lease import lease_above, take_lease
+from orchestration.plan.published import read_published
+from orchestration.storage.layout import plan_file
+from orchestration.storage.store import Store
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.orchestration.made_up import publish, tiny_plan
 from tests.orchestration.process_group import CONFIG
 

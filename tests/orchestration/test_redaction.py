@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
-from orchestration import launch
-from orchestration.cluster import Capacity
-from orchestration.display import Display
-from orchestration.ending import Outcome
-from orchestration.metering import Meter
-from orchestration.plan import make_plan, plan_json
-from orchestration.problems import UserError
-from orchestration.provenance import record_source
-from orchestration.redaction import blanked, credentials_in, reason_of, secrets_of
-from orchestration.runtime import StorageConfig
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.storage_root import resolve_root
-from orchestration.tasks import Task
+from orchestration.artifacts.provenance import record_source
+from orchestration.cluster.capacity import Capacity
+from orchestration.common.errors import UserError
+from orchestration.common.redaction import blanked, credentials_in, reason_of, secrets_of
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage_root import resolve_root
+from orchestration.control.budget_meter import Meter
+from orchestration.control.outcome import Outcome
+from orchestration.launch import task_loop as launch
+from orchestration.launch.progress_display import Display
+from orchestration.plan.plan import make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.spec.load import load_sweep
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
 from tests.orchestration.made_up import ONE_ROW, tiny_plan
 
@@ -97,7 +98,7 @@ def test_a_storage_root_with_credentials_is_refused_and_they_are_not_repeated(tm
 
 _CRASH = """
 import logging, os, sys
-from orchestration.redaction import guard_output
+from orchestration.common.redaction import guard_output
 guard_output()
 for secret in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["PGPASSWORD"], os.environ["HF_TOKEN"]):
     print("out", secret, flush=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from orchestration import reproduce
-from orchestration.problems import EXIT_INTERRUPTED, EXIT_STOPPED, Problem
+from orchestration.common.errors import Problem
+from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED
 from tests.analysis.builders import Database, plan_document
 from tests.orchestration.conftest import ROOT
 
@@ -166,7 +167,9 @@ def test_what_the_sweeps_lack_here_is_listed_before_the_first_one_runs_but_allow
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     calls = ran()
-    monkeypatch.setattr("orchestration.preflight.missing_inputs", lambda spec: [Problem(spec.name, "has no data here")])
+    monkeypatch.setattr(
+        "orchestration.spec.preflight.missing_inputs", lambda spec: [Problem(spec.name, "has no data here")]
+    )
     assert reproduce.main(["table2", f"storage.root={tmp_path}"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "2 mistakes; nothing was started:",

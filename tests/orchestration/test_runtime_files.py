@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from dfm_core.config import ExperimentConfig, as_plain
-from orchestration.problems import UserError
-from orchestration.redaction import without_credentials
-from orchestration.runtime import FileConfig, RuntimeConfig
-from orchestration.spec import load_sweep
-from orchestration.validation import revive
+from orchestration.common.errors import UserError
+from orchestration.common.redaction import without_credentials
+from orchestration.common.validation import revive
+from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 SHA256 = "ab" * 32

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.layout import TaskPaths
-from orchestration.results import TaskResult, read_result, write_result
-from orchestration.safe_names import safe_join, safe_name
-from orchestration.storage import DamagedArtifactError, FileEntry, Store
+from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.safe_names import safe_join, safe_name
+from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
 HOSTILE = ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "x\0y", "x" * 256, "ä" * 128, 3, None]
 

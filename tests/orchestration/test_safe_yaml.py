@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.problems import UserError
-from orchestration.safe_yaml import MAX_DEPTH, MAX_NODES, check_yaml
-from orchestration.spec import load_sweep
+from orchestration.common.errors import UserError
+from orchestration.common.yaml_limits import MAX_DEPTH, MAX_NODES, check_yaml
+from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

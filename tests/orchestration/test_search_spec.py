@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.problems import UserError
-from orchestration.search_config import LimitConfig
-from orchestration.search_trials import SearchTrial, best_first, pareto_front
-from orchestration.spec import load_sweep
+from orchestration.common.errors import UserError
+from orchestration.spec.load import load_sweep
+from orchestration.spec.search_section import LimitConfig
+from orchestration.spec.search_trial import SearchTrial, best_first, pareto_front
 from tests.orchestration.searches import METRIC, SPACE, sweep
 
 

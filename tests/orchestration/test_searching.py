@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 
 from dfm_core.config import ExperimentConfig
-from orchestration.chains import whole_flops
-from orchestration.layout import plan_file
-from orchestration.plan import make_plan
-from orchestration.problems import UserError
-from orchestration.search_plan import published_trials, with_published_trials
-from orchestration.search_state import MOST_REFUSED
-from orchestration.search_storage import search_storage
-from orchestration.search_text import most_flops_text, search_text
-from orchestration.search_trials import SearchTrial
-from orchestration.storage import Store
-from orchestration.storage_root import JOB_VARIABLE
-from orchestration.study import StudyUnavailableError
+from orchestration.common.errors import UserError
+from orchestration.config.ray_job import JOB_VARIABLE
+from orchestration.plan.plan import make_plan
+from orchestration.search.optuna_study import StudyUnavailableError, search_storage
+from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.single_level import MOST_REFUSED
+from orchestration.search.summary import most_flops_text, search_text
+from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.layout import plan_file
+from orchestration.storage.store import Store
+from orchestration.tasks.training_chain import whole_flops
 from tests.orchestration.searches import METRIC, Driver, Killed, smooth, sweep, told
 
 SAMPLING = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.problems import UserError
-from orchestration.spec import load_sweep
+from orchestration.common.errors import UserError
+from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 

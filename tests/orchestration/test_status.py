@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.best_rows import best_rows
-from orchestration.done import finished_results
-from orchestration.heartbeat import TaskProgress
-from orchestration.layout import heartbeat_file, plan_file
-from orchestration.plan import Plan
-from orchestration.plan_changes import changes_text
-from orchestration.results import TaskResult
-from orchestration.spending import standing
-from orchestration.status import SweepStatus, sweep_status
-from orchestration.storage import Store
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.commands.status import SweepStatus, sweep_status
+from orchestration.control.heartbeat import TaskProgress
+from orchestration.plan.best_rows import best_rows
+from orchestration.plan.completed import finished_results
+from orchestration.plan.diff import changes_text
+from orchestration.plan.plan import Plan
+from orchestration.plan.progress import standing
+from orchestration.storage.layout import heartbeat_file, plan_file
+from orchestration.storage.store import Store
 from tests.orchestration.made_up import beat, finish, publish, publish_checkpoint, tiny_plan
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orchestration.step_watch import TIMES_MEDIAN, StepWatch
+from orchestration.training.hang_watch import TIMES_MEDIAN, StepWatch
 
 LEAST = 0.3
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from orchestration.patience import Patience
-from orchestration.storage import DamagedArtifactError, FileEntry, Store
+from orchestration.storage.retry import Patience
+from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 from tests.s3 import environment, make_bucket, options, rclone_server, variables
 
 PATIENCE = Patience(call_seconds=20.0, retry_seconds=0.0)

@@ -16,11 +16,11 @@ import pytest
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from orchestration.patience import Patience, StorageUnavailableError
-from orchestration.problems import UserError
-from orchestration.runtime import StorageConfig
-from orchestration.storage import DamagedArtifactError, FileEntry, Store
-from orchestration.storage_root import check_usable
+from orchestration.common.errors import UserError
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage_root import check_usable
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 from tests.s3 import SECRET, FaultyProxy, environment, free_port, make_bucket, rclone_server, variables
 
 FAULTS = ["busy", "hang", "reset"]
@@ -196,7 +196,7 @@ def test_a_damaged_file_is_not_taken_for_a_passing_fault(proxy: FaultyProxy, s3_
 def test_before_a_sweep_a_storage_that_is_away_is_told_soon(
     proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.storage_root._WAIT_SECONDS", 0.6)
+    monkeypatch.setattr("orchestration.config.storage_root._WAIT_SECONDS", 0.6)
     proxy.fault = "hang"
     for writable, word in ((True, "write to"), (False, "read")):
         with pytest.raises(UserError, match=f"cannot {word} s3://bucket/dfm .*no answer within"):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.problems import UserError
-from orchestration.runtime import StorageConfig
-from orchestration.storage_root import check_usable, resolve_root
+from orchestration.common.errors import UserError
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage_root import check_usable, resolve_root
 
 
 def test_storage_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:

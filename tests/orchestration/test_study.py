@@ -15,11 +15,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState as Told
 
-from orchestration.problems import UserError
-from orchestration.search_config import SearchSpec, read_search
-from orchestration.search_space import grid_points
-from orchestration.search_trials import SearchTrial
-from orchestration.study import Study, StudyDatabase, StudyUnavailableError
+from orchestration.common.errors import UserError
+from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
+from orchestration.spec.search_section import SearchSpec, read_search
+from orchestration.spec.search_space import grid_points
+from orchestration.spec.search_trial import SearchTrial
 
 RANGES: dict[str, Any] = {
     "training.learning_rate": {"log": [1e-4, 1e-2]},

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.storage import Store
+from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
 from tests.orchestration.made_up import ONE_ROW, finish, publish, publish_checkpoint, tiny_plan
 

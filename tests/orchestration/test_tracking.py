@@ -10,19 +10,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from analysis.plan_file import parse_plan
-from analysis.record_files import StorageRoot, read_record_files
-from analysis.records import is_loss, read_records
+from analysis.plan.read import parse_plan
+from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.record import is_loss
 from dfm_core.config import SamplingConfig
-from orchestration.layout import TaskPaths
-from orchestration.plan import make_plan, plan_json
-from orchestration.problems import UserError
-from orchestration.results import TaskResult, write_result
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
-from orchestration.tracking import Tracker, _artifact_location, resolve_uri, sampling_name
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.common.errors import UserError
+from orchestration.plan.plan import make_plan
+from orchestration.plan.plan_json import plan_json
+from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+from orchestration.tracking.metric_names import sampling_name
+from orchestration.tracking.mlflow_tracker import Tracker
+from orchestration.tracking.uri import _artifact_location, resolve_uri
 from tests.orchestration.conftest import QUICKSTART
+from tests.support.mlflow_records import read_records
 
 PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": "a diff"}}
 ROWS = [{"step": float(step), "loss": 1.0 / step} for step in range(1, 5)]
@@ -237,7 +241,7 @@ def test_what_mlflow_says_when_it_cannot_be_opened_is_told_without_secrets(
         raise MlflowException(f"no access to {tracking_uri}?password=s3cret-in-query for hunter2-of-env")
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2-of-env")
-    monkeypatch.setattr("orchestration.tracking.MlflowClient", refuse)
+    monkeypatch.setattr("orchestration.tracking.mlflow_tracker.MlflowClient", refuse)
     with pytest.raises(UserError, match="cannot use MLflow") as caught:
         Tracker("https://host", "e", Store(str(tmp_path)), PROVENANCE)
     assert "hunter2" not in str(caught.value)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from dfm_core.training.curve import CurveRow
-from orchestration.results import TaskResult
-from orchestration.tasks import Task
-from orchestration.tracking_queue import TrackingQueue
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.tasks.task import Task
+from orchestration.tracking.async_tracker import TrackingQueue
 from tests.orchestration.made_up import tiny_plan
 
 

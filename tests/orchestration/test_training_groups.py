@@ -16,17 +16,17 @@ import psutil
 import pytest
 import ray
 
-from orchestration.board import start_board
-from orchestration.checkpoints import TrainingArtifacts
-from orchestration.plan import make_plan
-from orchestration.results import read_result
-from orchestration.runtime import WorkersConfig, ZeroStage
-from orchestration.spec import load_sweep
-from orchestration.storage import Store
-from orchestration.tasks import Task
-from orchestration.training_desk import trainings_of
-from orchestration.training_groups import TrainingGroups, TrainingWorkers
-from orchestration.training_requests import request_of
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.task_record import read_result
+from orchestration.config.workers import WorkersConfig, ZeroStage
+from orchestration.control.progress_board import start_board
+from orchestration.plan.plan import make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+from orchestration.training.train_request import request_of
+from orchestration.training.work_queue import trainings_of
+from orchestration.training.worker_groups import TrainingGroups, TrainingWorkers
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120

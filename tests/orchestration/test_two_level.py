@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestration.plan import make_plan
-from orchestration.rungs import rung_steps
-from orchestration.search_config import PrunerConfig
-from orchestration.search_plan import published_trials, with_published_trials
-from orchestration.search_text import most_flops_text, search_text
-from orchestration.storage import Store
+from orchestration.plan.plan import make_plan
+from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.summary import most_flops_text, search_text
+from orchestration.spec.pruning import rung_steps
+from orchestration.spec.search_section import PrunerConfig
+from orchestration.storage.store import Store
 from tests.orchestration.searches import METRIC, Driver, Killed, smooth, sweep, told
 from tests.orchestration.test_searching import PRUNED, document, kinds
 

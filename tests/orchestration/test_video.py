@@ -22,17 +22,18 @@ from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits
 from dfm_core.metrics.moments import Moments
 from dfm_core.metrics.probe import fit_linear_probe
-from orchestration.data_identity import real_identity
-from orchestration.feature_store import GroupFiles, groups_of
-from orchestration.layout import FeaturePaths
-from orchestration.measure_tasks import Measures
-from orchestration.measured_images import measure_images
-from orchestration.outside_images import open_images
-from orchestration.problems import UserError
-from orchestration.results import TaskResult, read_result
-from orchestration.runtime import RuntimeConfig
-from orchestration.storage import Store
-from orchestration.tasks import Task, train_task
+from orchestration.artifacts.features import GroupFiles, groups_of
+from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.common.errors import UserError
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.identity import real_identity
+from orchestration.evaluation.external_images import open_images
+from orchestration.evaluation.external_measurement import measure_images
+from orchestration.storage.layout import FeaturePaths
+from orchestration.storage.store import Store
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Task
+from orchestration.tasks.training import train_task
 from tests.dfm_core.builders import with_values
 from tests.orchestration.measuring import NO_FILES, WORKERS, Bench, evaluation_of, metric, publish_snapshot
 

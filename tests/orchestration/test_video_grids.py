@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestration.grids import GRID_COLUMNS, GRID_KEY
-from orchestration.video_grids import FRAME_MILLISECONDS, moving_grid_gif, shown_frames, strips_png
+from orchestration.evaluation.sample_grids import (
+    FRAME_MILLISECONDS,
+    GRID_COLUMNS,
+    GRID_KEY,
+    moving_grid_gif,
+    shown_frames,
+    strips_png,
+)
 
 CAPTION = 14
 

@@ -14,11 +14,13 @@ from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.frechet import frechet_distance
 from dfm_core.metrics.moments import Moments
-from orchestration.feature_store import GroupFiles, groups_of
-from orchestration.layout import FeaturePaths
-from orchestration.measure_tasks import Measures, MeasuringFiles, evaluate_task
-from orchestration.runtime import FileConfig, RuntimeConfig
-from orchestration.storage import Store
+from orchestration.artifacts.features import GroupFiles, groups_of
+from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.storage.layout import FeaturePaths
+from orchestration.storage.store import Store
+from orchestration.tasks.evaluation import evaluate_task
+from orchestration.tasks.measurement import MeasuringFiles
+from orchestration.tasks.references import Measures
 from tests.dfm_core.metrics.features.standins import I3DStandIn, InceptionStandIn, scripted
 from tests.orchestration.measuring import STEP, TRAIN, WORKERS, Bench, first_images, metric, publish_snapshot
 from tests.orchestration.test_video import video_config

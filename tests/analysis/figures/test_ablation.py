@@ -6,12 +6,12 @@ import json
 import math
 from typing import Any
 
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, Line, Panel
 from analysis.figures.ablation import collect_ablations
-from analysis.figures.chart import Chart, Line, Panel
-from analysis.figures.evidence import Evidence
 from analysis.figures.settings_axes import varying
-from analysis.plan_file import parse_plan
-from analysis.records import Record
+from analysis.plan.read import parse_plan
+from analysis.records.record import Record
 from tests.analysis.builders import evaluate_digest, plan_document
 
 STEPS = {

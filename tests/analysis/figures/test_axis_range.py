@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from analysis.figures.axis_range import y_range
-from analysis.figures.chart import Line, Panel
+from analysis.drawing.axis_range import y_range
+from analysis.drawing.chart import Line, Panel
 
 
 def panel(

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from analysis.about import parse_about
-from analysis.figures.chart import Chart
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart
 from analysis.figures.convergence import collect_convergence
-from analysis.figures.evidence import Evidence
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.records import Record
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.about import parse_about
+from analysis.records.record import Record
 from tests.analysis.builders import (
     BATCH_SIZE,
     FLOPS_PER_STEP,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from analysis.figures.chart import Line
-from analysis.figures.crowd import crowd_of
+from analysis.drawing.chart import Line
+from analysis.figures.line_selection import crowd_of
 
 
 def test_a_dozen_lines_all_have_names() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.figures.chart import Bar, BarPanel, Chart, ImagePanel, Line, Panel, chart_csv, slug
-from analysis.figures.draw_images import mosaic
-from analysis.figures.drawing import _figure, draw, drawing_id
-from analysis.figures.theme import DARK, LIGHT, Theme, color_of, dashes_of, marker_of, recolored
+from analysis.drawing.chart import Bar, BarPanel, Chart, ImagePanel, Line, Panel, chart_csv, slug
+from analysis.drawing.images import mosaic
+from analysis.drawing.render import _figure, draw, drawing_id
+from analysis.drawing.theme import DARK, LIGHT, Theme, color_of, dashes_of, marker_of, recolored
 
 LINE = Line("a", (1.0, 2.0), (1.0, 3.0), (0.5, 0.0))
 PLAIN = Chart("x", "x", "x", (Panel("x", "y", (LINE,), 0.5),))

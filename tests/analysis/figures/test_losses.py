@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.figures.chart import Panel
-from analysis.figures.evidence import Evidence
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Panel
 from analysis.figures.losses import collect_losses, thin
-from analysis.records import Curve, Record
+from analysis.records.record import Curve, Record
 from tests.analysis.builders import make_plan, train_digest
 
 PLAN = make_plan()

@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures.chart import Panel
-from analysis.figures.evidence import Evidence
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Panel
 from analysis.figures.pareto import collect_pareto, pareto_front
-from analysis.records import Record
+from analysis.records.record import Record
 from tests.analysis.builders import evaluate_digest, make_plan
 
 

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from analysis.figures.chart import Chart, ImagePanel
-from analysis.figures.evidence import Evidence
-from analysis.figures.pictures import cut_grid
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, ImagePanel
 from analysis.figures.qualitative import collect_qualitative
-from analysis.plan_file import parse_plan
-from analysis.records import Record
-from orchestration.grids import grid_png, image_grid
+from analysis.plan.read import parse_plan
+from analysis.records.grid_images import cut_grid
+from analysis.records.record import Record
+from orchestration.evaluation.sample_grids import grid_png, image_grid
 from tests.analysis.builders import evaluate_digest, make_plan, plan_document, png
 
 GENERATOR = np.random.default_rng(3)

@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from analysis.figures.chart import BarPanel
-from analysis.figures.evidence import Evidence
-from analysis.figures.reach import Reached, collect_reach, first_reach
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.records import Record
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import BarPanel
+from analysis.figures.flops_to_target import Reached, collect_reach, first_reach
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.record import Record
 from tests.analysis.builders import FLOPS_PER_STEP, change_protocols, evaluate_digest, plan_document, train_digest
 
 XS = (1.0, 2.0, 4.0)

@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any
 
-from analysis.figures.chart import BarPanel, Chart, Panel
-from analysis.figures.evidence import Evidence
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import BarPanel, Chart, Panel
 from analysis.figures.search import collect_search
-from analysis.plan_file import parse_plan
+from analysis.plan.read import parse_plan
 from tests.analysis.builders import plan_document
 
 

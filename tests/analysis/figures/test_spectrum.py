@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.figures.chart import Panel
-from analysis.figures.evidence import Evidence
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Panel
 from analysis.figures.spectrum import collect_spectra, radial_power
-from analysis.records import Record
-from orchestration.grids import grid_png
+from analysis.records.record import Record
+from orchestration.evaluation.sample_grids import grid_png
 from tests.analysis.builders import evaluate_digest, make_plan
 
 

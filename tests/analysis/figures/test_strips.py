@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from analysis.figures.chart import Chart, ImagePanel
-from analysis.figures.evidence import Evidence
-from analysis.figures.strips import collect_strips, cut_strips
-from analysis.picture_files import picture_names
-from analysis.plan_file import parse_plan
-from analysis.plan_types import PlanFile
-from analysis.record_files import StorageRoot, read_record_files
-from analysis.records import Record, read_records
-from analysis.report import render_report
-from orchestration.grids import grid_png
-from orchestration.video_grids import moving_grid_gif, strips_png
+from analysis.comparison.joined_sweep import Evidence
+from analysis.drawing.chart import Chart, ImagePanel
+from analysis.figures.video_strips import collect_strips, cut_strips
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.record import Record
+from analysis.records.sample_images import picture_names
+from analysis.report.build import render_report
+from orchestration.evaluation.sample_grids import grid_png, moving_grid_gif, strips_png
 from tests.analysis.builders import Database, evaluate_digest, make_plan, plan_document
+from tests.support.mlflow_records import read_records
 
 GENERATOR = np.random.default_rng(5)
 LABELS = [f"class {index % 4}" for index in range(40)]

@@ -1,0 +1,113 @@
+"""Our cells beside the paper's: every part of a sweep joined with its own of the paper. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.comparison.kendall import Agreement
+from analysis.comparison.published_numbers import PublishedPart, check_published_metrics, find_published, has_published
+from analysis.comparison.row_order import Order, agreement_of, order_of
+from analysis.comparison.setting_differences import obstacle_of
+from analysis.comparison.verdicts import OTHER_SETTING, ComparedRow, judge
+from analysis.plan.model import Metric, PlanFile, TableCounterpart
+from analysis.results.cells import Row, Section
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """One metric of ours and the published one beside it, over the rows of a part."""
+
+    metric: Metric
+    published_name: str
+    rows: tuple[ComparedRow, ...]
+    order: Order | None
+    """None if our rows do not compare, or if fewer than two have values of both that do."""
+    comparable: bool = True
+    """Whether our rows compare among each other."""
+    agreement: Agreement | None = None
+    """Kendall's tau with the paper's order; None if our rows do not compare, or fewer than three have both values."""
+
+    def is_best_published(self, row: ComparedRow) -> bool:
+        """Whether the paper prints nothing better for the rows here; never if it prints only one number for them."""
+        printed = {other.published.value for other in self.rows if other.published is not None}
+        choose = min if self.metric.better == "lower" else max
+        return row.published is not None and len(printed) > 1 and row.published.value == choose(printed)
+
+
+@dataclass(frozen=True)
+class PartComparison:
+    """One part of ours beside one of the paper."""
+
+    section: Section
+    published: PublishedPart
+    metrics: tuple[MetricComparison, ...]
+
+    @property
+    def has_published(self) -> bool:
+        """Whether the paper has a number for any of our rows."""
+        return any(row.published is not None for metric in self.metrics for row in metric.rows)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The paper's rows that none of ours stands beside."""
+        labels = [row.label for row in self.section.rows]
+        joined = {*labels, *map(_grid_value, labels)}
+        return tuple(row for row in self.published.rows if row not in joined)
+
+
+def compare(plan: PlanFile, sections: Sequence[Section]) -> tuple[PartComparison, ...]:
+    """Every part of which the paper prints a row, beside its own; empty if the sweep has none.
+
+    Raises: UserError if the plan names a table, part, guidance or metric that the paper does not have.
+    """
+    if plan.published is None:
+        return ()
+    check_published_metrics(plan.published.table, plan.published.metrics.values())
+    found = (_compare_part(plan, plan.published, section) for section in sections)
+    return tuple(part for part in found if part is not None and part.has_published)
+
+
+def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> PartComparison | None:
+    counterpart, own_name = section.part.published, section.part.name
+    if counterpart is None or (counterpart.part is None and not has_published(table.table, own_name)):
+        return None
+    published = find_published(table.table, counterpart.part or own_name, counterpart.guidance)
+    longest = max((row.step for row in section.rows), default=0)
+    metrics = []
+    for index, metric in enumerate(plan.metrics):
+        name = table.metrics.get(metric.name)
+        if name in published.metrics:
+            rows = tuple(
+                _compare_row(row, index, metric, published, name, longest if table.same_setting else None)
+                for row in section.rows
+            )
+            comparable = section.comparability[index].comparable
+            order = order_of(rows, metric.better, one_seed=len(plan.seeds) == 1) if comparable else None
+            tau = agreement_of(rows) if comparable else None
+            metrics.append(MetricComparison(metric, name, rows, order, comparable, tau))
+    return PartComparison(section, published, tuple(metrics))
+
+
+def _compare_row(
+    row: Row, index: int, metric: Metric, published: PublishedPart, published_name: str, longest: int | None
+) -> ComparedRow:
+    """A row joined by its name, or for a point of a grid (`key=value`) by the value.
+
+    Args: index: of the metric in the plan. longest: steps of the part's longest training; None if the setting is
+        another than the paper's anyway.
+    """
+    ours = row.cells[index]
+    named = published.values.get((row.label, published_name))
+    value = named or published.values.get((_grid_value(row.label), published_name))
+    if value is None:
+        return ComparedRow(row.label, ours, None, None)
+    if longest is None:
+        return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, OTHER_SETTING))
+    obstacle = obstacle_of(ours, published, published_name, longest)
+    return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, obstacle), obstacle)
+
+
+def _grid_value(label: str) -> str:
+    """The value of a grid's point `key=value`; empty for other labels."""
+    return label.partition("=")[2]

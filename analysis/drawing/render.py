@@ -1,0 +1,125 @@
+"""Charts as SVG and PNG. Only this folder's draw* modules draw; nothing in them decides what is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis.drawing.bars import bars_height, draw_bars
+from analysis.drawing.chart import BarPanel, Chart, ImagePanel, Panel
+from analysis.drawing.images import image_figure
+from analysis.drawing.lines import Entries, draw_lines, literal
+from analysis.drawing.theme import LIGHT, Theme
+
+_WIDTH_INCHES = 9.2
+_PANEL_INCHES = {1: 3.5, 2: 2.75, 3: 2.6}
+"""Height, by the number of panels in a row."""
+_PNG_DPI = 150
+_LEGEND_CHARACTERS = 125
+_CAPTION_CHARACTERS = 120
+_SOURCES = tuple(sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem.startswith(("draw", "theme"))))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart in both formats."""
+
+    svg: bytes
+    png: bytes
+
+
+def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
+    """A chart as image files; the same bytes for the same chart."""
+    settings = {
+        "svg.hashsalt": chart.name,
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+        "hatch.linewidth": 0.7,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.faint,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+    }
+    with mpl.rc_context(settings):
+        figure = _figure(chart, theme)
+        FigureCanvasAgg(figure)
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")  # or each format would lay it out anew
+        return Drawing(_saved(figure, "svg", theme), _saved(figure, "png", theme))
+
+
+def _saved(figure: Figure, file_format: Literal["png", "svg"], theme: Theme) -> bytes:
+    metadata = {"Date": None, "Creator": None} if file_format == "svg" else {"Software": None}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=file_format, dpi=_PNG_DPI, metadata=metadata, facecolor=theme.background)
+    return buffer.getvalue()
+
+
+def drawing_id(chart: Chart) -> str:
+    """What the drawing of a chart depends on, as a digest: the chart, this code and the library."""
+    digest = hashlib.sha256(mpl.__version__.encode())
+    for path in _SOURCES:
+        digest.update(path.read_bytes())
+    digest.update(repr(chart).encode())  # arrays only in part, so these in full:
+    for panel in chart.panels:
+        if isinstance(panel, ImagePanel):
+            digest.update(panel.pixels.tobytes())
+    return digest.hexdigest()
+
+
+def _figure(chart: Chart, theme: Theme) -> Figure:
+    pictures = [panel for panel in chart.panels if isinstance(panel, ImagePanel)]
+    if pictures:
+        assert len(chart.panels) == 1, "pictures fill a chart of their own"
+        return image_figure(pictures[0], f"{chart.caption} {chart.note}".strip(), theme, _WIDTH_INCHES)
+    return _plotted([panel for panel in chart.panels if not isinstance(panel, ImagePanel)], chart, theme)
+
+
+def _plotted(panels: list[Panel | BarPanel], chart: Chart, theme: Theme) -> Figure:
+    columns = min(chart.columns, len(panels))
+    caption = textwrap.wrap(literal(f"{chart.caption} {chart.note}".strip()), _CAPTION_CHARACTERS)
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    heights = [max(_height(panel, columns) for panel in row) for row in rows]
+    figure = Figure(layout="constrained")
+    if caption:
+        figure.suptitle("\n".join(caption), x=0.02, ha="left", fontsize="medium")
+    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights).flatten()
+    entries: Entries = {}
+    for index, (place, panel) in enumerate(zip(axes, panels, strict=False)):
+        if isinstance(panel, BarPanel):
+            draw_bars(place, panel, theme)
+            continue
+        left = panels[index - 1] if index % columns else None
+        repeats = isinstance(left, Panel) and left.y_label == panel.y_label
+        entries |= draw_lines(place, panel, theme, markers=chart.markers, with_y_label=not repeats)
+    for place in axes[len(panels) :]:
+        place.remove()
+    legend_inches = _legend(figure, entries)
+    figure.set_size_inches(_WIDTH_INCHES, sum(heights) + legend_inches + 0.2 * len(caption))
+    return figure
+
+
+def _height(panel: Panel | BarPanel, columns: int) -> float:
+    return bars_height(panel) if isinstance(panel, BarPanel) else _PANEL_INCHES.get(columns, 2.6)
+
+
+def _legend(figure: Figure, entries: Entries) -> float:
+    """Writes the legend; returns its height in inches."""
+    if not entries:
+        return 0.0
+    handles, labels = zip(*(entries[key] for key in sorted(entries)), strict=True)
+    columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 8)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    return 0.2 * (math.ceil(len(labels) / columns) + 1)

@@ -1,0 +1,237 @@
+"""What a published plan says, as plain values; `plan_file` reads it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from analysis.plan.protocol import Protocol
+
+TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a reader has to know of a metric."""
+
+    name: str
+    title: str
+    better: Literal["lower", "higher"]
+    about: str
+
+
+@dataclass(frozen=True)
+class TableCounterpart:
+    """The published table that a sweep stands beside."""
+
+    table: str
+    metrics: Mapping[str, str]
+    """Our metric -> the published one to read beside it."""
+    same_setting: bool
+    """False: data, model or metric are others than the paper's, so that only the order of the rows compares."""
+
+
+@dataclass(frozen=True)
+class PartCounterpart:
+    """The part of that table that one of our parts stands beside."""
+
+    part: str | None
+    """None: the one that is called as ours is, if there is one."""
+    guidance: float | None
+    """None: the only one that is published, or else 1."""
+
+
+@dataclass(frozen=True)
+class SearchedTrial:
+    """One proposal of a search."""
+
+    row: str
+    number: int
+    settings: Mapping[str, Any]
+    state: str
+    values: tuple[float, ...]
+    """One per objective, in their order; empty while there are none."""
+    is_feasible: bool = True
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search whose trials are rows of a part, as far as it is."""
+
+    objectives: Mapping[str, str]
+    """Metric or cost -> minimize or maximize."""
+    num_trials: int
+    """Wanted."""
+    states: Mapping[str, int]
+    """What became of the proposals, and of how many."""
+    best: tuple[str, ...]
+    """Labels of the best trials; with two objectives of the Pareto front."""
+    trials: tuple[SearchedTrial, ...] = ()
+    """All proposals, by number."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section of the table and the labels of its rows, in order."""
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    published: PartCounterpart | None = None
+    search: Search | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Row -> value of each key that any row of the part sets, where the plan says it: its own, or else the default."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row at one seed: a training and what is measured along it."""
+
+    part: str
+    row: str
+    seed: int
+    train: str
+    evaluations: tuple[tuple[int, str], ...]
+    """(step, digest of the evaluate task), by step."""
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One training: what it costs, per step."""
+
+    digest: str
+    title: str
+    until_step: int
+    batch_size: int
+    flops_per_step: int
+    num_parameters: int
+    paradigm: str = ""
+    """Empty if the plan does not say."""
+    resolution: int | None = None
+    """Side of its images in pixels; None if the plan does not say."""
+
+    @property
+    def num_images(self) -> int:
+        return self.until_step * self.batch_size
+
+    @property
+    def flops(self) -> int:
+        return self.until_step * self.flops_per_step
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """One measurement of one snapshot."""
+
+    digest: str
+    title: str
+    step: int
+    floor: str | None
+    """Digest of the floor task to read beside it; None if real images have none."""
+    training_flops: int
+    training_images: int
+    num_evaluations: int
+    """Network evaluations per generated image."""
+    num_samples: int
+    protocols: Mapping[str, Protocol]
+    """Metric -> how it is measured."""
+    sampling: Mapping[str, Any]
+    """Settings of the sampling, for display only."""
+    sampling_flops: int = 0
+    """FLOPs of generating all samples; 0 if the plan does not say."""
+    metrics: frozenset[str] | None = None
+    """Names of what it measures; None if the plan does not say."""
+    trained: Mapping[str, int] = field(default_factory=dict)
+    """Digests of the trainings behind it -> how many of their steps."""
+    noise: str = ""
+    """What its samples' noise and classes are drawn by; samples of one index are of the same draw where it is equal."""
+
+
+@dataclass(frozen=True)
+class FloorTask:
+    """Real images, measured exactly as the samples are."""
+
+    digest: str
+    title: str
+    protocols: Mapping[str, Protocol]
+    """Metric -> how it is measured; metrics that have no floor are absent."""
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A task that the tables only need by name: a reference, a probe or a pyramid."""
+
+    digest: str
+    title: str
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """Everything the analysis knows of a sweep without asking MLflow."""
+
+    sweep: str
+    title: str
+    file: str
+    seeds: tuple[int, ...]
+    tracking_uri: str
+    experiment: str
+    metrics: tuple[Metric, ...]
+    parts: tuple[Part, ...]
+    trials: tuple[Trial, ...]
+    trainings: Mapping[str, TrainTask]
+    evaluations: Mapping[str, EvaluateTask]
+    floors: Mapping[str, FloorTask]
+    references: Mapping[str, NamedTask]
+    """Statistics of real images."""
+    probes: Mapping[str, NamedTask]
+    """Classifiers of labels, fitted on features of real images."""
+    pyramids: Mapping[str, NamedTask]
+    """Trained decompositions."""
+    published: TableCounterpart | None = None
+    equal_compute: bool = True
+    """False if the sweep allows rows of unequal training compute in one part."""
+    command: str = ""
+    """What submits it again."""
+    payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
+    encodings: Mapping[str, NamedTask] = field(default_factory=dict)
+    """Files that become latents, or are kept as pixels."""
+    autoencoders: Mapping[str, NamedTask] = field(default_factory=dict)
+    """That are trained before anything is encoded."""
+
+    @cached_property
+    def kinds(self) -> Mapping[str, TaskKind]:
+        """Digest of each task -> what it is."""
+        return {
+            **dict.fromkeys(self.references, "reference"),
+            **dict.fromkeys(self.probes, "probe"),
+            **dict.fromkeys(self.pyramids, "pyramid"),
+            **dict.fromkeys(self.encodings, "encode"),
+            **dict.fromkeys(self.autoencoders, "finetune_autoencoder"),
+            **dict.fromkeys(self.trainings, "train"),
+            **dict.fromkeys(self.floors, "floor"),
+            **dict.fromkeys(self.evaluations, "evaluate"),
+        }
+
+    def trials_of(self, part: str, row: str) -> tuple[Trial, ...]:
+        """The trials of a row, one per seed."""
+        return self._trials_by_row.get((part, row), ())
+
+    @cached_property
+    def _trials_by_row(self) -> dict[tuple[str, str], tuple[Trial, ...]]:
+        found: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+        for trial in self.trials:
+            found[trial.part, trial.row].append(trial)
+        return {key: tuple(trials) for key, trials in found.items()}
+
+    def training_labels(self) -> dict[str, str]:
+        """Digest of each training -> its title, with the first row that needs it where titles are alike."""
+        titles = Counter(task.title for task in self.trainings.values())
+        users = {trial.train: f"{trial.part} / {trial.row}" for trial in reversed(self.trials)}
+        return {
+            digest: task.title if titles[task.title] == 1 else f"{task.title} ({users.get(digest, digest)})"
+            for digest, task in self.trainings.items()
+        }

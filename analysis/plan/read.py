@@ -1,0 +1,191 @@
+"""The published plan, parsed: the contract with orchestration, which writes it before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import fsspec
+
+from analysis.errors import UserError
+from analysis.plan.model import (
+    EvaluateTask,
+    FloorTask,
+    Metric,
+    NamedTask,
+    Part,
+    PartCounterpart,
+    PlanFile,
+    Search,
+    SearchedTrial,
+    TableCounterpart,
+    TaskKind,
+    TrainTask,
+    Trial,
+)
+from analysis.plan.protocol import Protocol, parse_protocol
+from analysis.plan.settings import resolved_settings
+from analysis.plan.sweep_file import SWEEP_NAME
+
+PLAN_FORMAT = 2
+
+
+def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None = None) -> PlanFile:
+    """The plan of a sweep out of its storage root, a directory or an fsspec URL.
+
+    Raises: UserError if there is none, if it cannot be read or if another version of the project wrote it.
+    """
+    path = f"{root.rstrip('/')}/plans/{sweep}.json"
+    try:
+        with fsspec.open(path, "rt", encoding="utf-8", **(storage_options or {})) as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: sweep {sweep!r} has no published plan here; submit it first (python orchestration/sweep.py ...) "
+            "or name the storage root it was submitted with: --storage ROOT"
+        ) from None
+    except Exception as error:  # each fsspec backend raises its own family
+        raise UserError(f"{path}: cannot be read ({error or type(error).__name__}); check --storage") from error
+    return parse_plan(text, path)
+
+
+def parse_plan(text: str, where: str = "plan") -> PlanFile:
+    """A plan out of its JSON text.
+
+    Raises: UserError naming `where` if the text is not a plan of this format.
+    """
+    try:
+        document = json.loads(text)
+        if document["format"] != PLAN_FORMAT:
+            raise UserError(
+                f"{where}: plan format {document['format']!r}, this analysis reads format {PLAN_FORMAT}; "
+                "submit the sweep again with this version, or analyse it with the version that wrote it"
+            )
+        return _parse_document(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        detail = f"lacks key {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{where}: not a sweep's plan ({detail}); submit the sweep again to publish it anew") from error
+
+
+def _parse_document(document: Mapping[str, Any]) -> PlanFile:
+    tasks: Mapping[str, Mapping[str, Any]] = document["tasks"]
+    if not SWEEP_NAME.fullmatch(document["sweep"]):
+        raise ValueError(f"{document['sweep'][:80]!r} is not a sweep's name")
+    floors = {key: _parse_floor(key, task) for key, task in _of_kind(tasks, "floor")}
+    return PlanFile(
+        sweep=document["sweep"],
+        title=document["title"],
+        file=document["file"],
+        seeds=tuple(document["seeds"]),
+        tracking_uri=document["tracking_uri"],
+        experiment=document["experiment"],
+        metrics=tuple(
+            Metric(card["name"], card["title"], card["better"], card.get("about", "")) for card in document["metrics"]
+        ),
+        parts=tuple(_parse_part(part, document["trials"], tasks) for part in document["parts"]),
+        trials=tuple(map(_parse_trial, document["trials"])),
+        trainings={key: _parse_training(key, task) for key, task in _of_kind(tasks, "train")},
+        evaluations={key: _parse_evaluation(key, task, floors) for key, task in _of_kind(tasks, "evaluate")},
+        floors=floors,
+        references=_named(tasks, "reference"),
+        probes=_named(tasks, "probe"),
+        pyramids=_named(tasks, "pyramid"),
+        encodings=_named(tasks, "encode"),
+        autoencoders=_named(tasks, "finetune_autoencoder"),
+        published=_parse_counterpart(document.get("published")),
+        equal_compute=bool(document.get("equal_compute", True)),
+        command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),
+        payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
+    )
+
+
+def _of_kind(tasks: Mapping[str, Mapping[str, Any]], kind: TaskKind) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((digest, task) for digest, task in tasks.items() if task["kind"] == kind)
+
+
+def _named(tasks: Mapping[str, Mapping[str, Any]], kind: TaskKind) -> dict[str, NamedTask]:
+    return {digest: NamedTask(digest, task["title"]) for digest, task in _of_kind(tasks, kind)}
+
+
+def _parse_counterpart(entry: Mapping[str, Any] | None) -> TableCounterpart | None:
+    return None if entry is None else TableCounterpart(entry["table"], dict(entry["metrics"]), entry["same_setting"])
+
+
+def _parse_part(
+    part: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]
+) -> Part:
+    entry = part.get("published")
+    counterpart = None if entry is None else PartCounterpart(entry["part"], entry["guidance"])
+    search = _parse_search(part["search"]) if "search" in part else None
+    rows = tuple(row["label"] for row in part["rows"])
+    return Part(part["name"], part["title"], rows, counterpart, search, resolved_settings(part, trials, tasks))
+
+
+def _parse_search(entry: Mapping[str, Any]) -> Search:
+    trials = tuple(
+        SearchedTrial(
+            str(trial.get("row", "")),
+            int(trial.get("number", number)),
+            dict(trial.get("settings", {})),
+            str(trial["state"]),
+            tuple(map(float, trial.get("values", ()))),
+            bool(trial.get("is_feasible", True)),
+        )
+        for number, trial in enumerate(entry["trials"])
+    )
+    states = Counter(trial.state for trial in trials)
+    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]), trials)
+
+
+def _parse_trial(trial: Mapping[str, Any]) -> Trial:
+    evaluations = sorted((int(entry["step"]), str(entry["digest"])) for entry in trial["evaluations"])
+    return Trial(trial["part"], trial["row"], trial["seed"], trial["train"], tuple(evaluations))
+
+
+def _parse_training(digest: str, task: Mapping[str, Any]) -> TrainTask:
+    resolution = task.get("payload", {}).get("data", {}).get("resolution")
+    return TrainTask(
+        digest,
+        task["title"],
+        int(task["until_step"]),
+        int(task["batch_size"]),
+        int(task["flops_per_step"]),
+        int(task["num_parameters"]),
+        str(task.get("paradigm", "")),
+        resolution if type(resolution) is int and resolution > 0 else None,
+    )
+
+
+def _parse_evaluation(digest: str, task: Mapping[str, Any], floors: Mapping[str, FloorTask]) -> EvaluateTask:
+    payload = task.get("payload", {})
+    evaluation = payload.get("evaluation", {})
+    measured = evaluation.get("metrics")
+    floor = task["floor"]
+    if floor is not None and floor not in floors:
+        raise ValueError(f"the floor {floor!r} of {task['title']!r} is no floor task")
+    return EvaluateTask(
+        digest,
+        task["title"],
+        int(task["step"]),
+        floor,
+        int(task["training_flops"]),
+        int(task["training_images"]),
+        int(task["num_evaluations"]),
+        int(task["num_samples"]),
+        _parse_protocols(task),
+        dict(task["sampling"]),
+        int(task.get("sampling_flops", 0)),
+        None if measured is None else frozenset(measured),
+        {str(train): int(steps) for train, steps in task.get("trained", {task["train"]: task["step"]}).items()},
+        json.dumps([evaluation.get("seed"), evaluation.get("label_sampling"), payload.get("references")]),
+    )
+
+
+def _parse_floor(digest: str, task: Mapping[str, Any]) -> FloorTask:
+    return FloorTask(digest, task["title"], _parse_protocols(task))
+
+
+def _parse_protocols(task: Mapping[str, Any]) -> dict[str, Protocol]:
+    return {metric: parse_protocol(entry) for metric, entry in task["protocols"].items()}

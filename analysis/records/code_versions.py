@@ -1,0 +1,46 @@
+"""Which versions of the code the numbers come from, where that is more than one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analysis.plan.model import PlanFile
+from analysis.records.record import Record
+
+_SHOWN = 10
+_MOST_NAMED = 3
+
+
+def versions_note(plan: PlanFile, records: Mapping[str, Record]) -> str:
+    """Says which tasks came from which version; empty if all that say so came from one.
+
+    A digest covers the version of the numerics, so numbers of one plan may stand together whatever commit made them;
+    whether they should is the reader's to say, who is told.
+    """
+    titles = {digest: task.title for digest, task in plan.evaluations.items()} | plan.training_labels()
+    found: dict[str, list[str]] = {}
+    for digest, title in titles.items():
+        record = records.get(digest)
+        version = _version(record.provenance) if record is not None and record.status == "done" else ""
+        if version:
+            found.setdefault(version, []).append(title)
+    if len(found) < 2:
+        return ""
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    texts = [f"{version} ({_listed(names)})" for version, names in ordered]
+    return f"The numbers come from {len(found)} versions of the code, all of the same numerics: {'; '.join(texts)}."
+
+
+def _version(provenance: Mapping[str, object]) -> str:
+    source = provenance.get("source")
+    if not isinstance(source, Mapping):
+        return ""
+    commit, digest = str(source.get("git_commit") or ""), str(source.get("source_digest") or "")
+    named = f"commit {commit[:_SHOWN]}" if commit and " " not in commit else ""
+    named += " with uncommitted changes" if named and source.get("uncommitted_diff") else ""
+    return ", ".join(filter(None, [named, f"source {digest[:_SHOWN]}" if digest else ""]))
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _MOST_NAMED
+    return "; ".join(names) if rest <= 0 else f"{'; '.join(names[:_MOST_NAMED])} and {rest} more"

@@ -1,0 +1,49 @@
+"""The pictures that a task leaves beside its record and in its run, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from analysis.plan.model import PlanFile, TaskKind
+
+_STEMS: Mapping[TaskKind, str] = {"evaluate": "samples", "reference": "real"}
+_PNG, _GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
+
+
+class PictureFiles(NamedTuple):
+    """What there is to look at of an evaluation, or of real images; None what there is not, or is no such file."""
+
+    image: bytes | None
+    """PNG of the grid; of videos it has the middle frames."""
+    strips: bytes | None
+    """Of videos: PNG with the frames of a few in rows, see `figures.strips`."""
+    moving: bytes | None
+    """Of videos: the grid as an animated GIF."""
+
+
+def picture_names(plan: PlanFile) -> dict[str, tuple[str, ...]]:
+    """The pictures to be read, by digest: of all the grid; videos, which are large, of last evaluations and real."""
+    videos = {trial.evaluations[-1][1] for trial in plan.trials} | plan.references.keys()
+    names = {}
+    for digest, kind in plan.kinds.items():
+        if kind in _STEMS:
+            image, *others = _names(kind)
+            names[digest] = (image, *others) if digest in videos else (image,)
+    return names
+
+
+def pictures_in(kind: TaskKind, files: Mapping[str, bytes]) -> PictureFiles:
+    """The pictures among the files of a task."""
+    if kind not in _STEMS:
+        return PictureFiles(None, None, None)
+    found = (_checked(files.get(name), begin) for name, begin in zip(_names(kind), (_PNG, _PNG, _GIF), strict=True))
+    return PictureFiles(*found)
+
+
+def _names(kind: TaskKind) -> tuple[str, str, str]:
+    return f"{_STEMS[kind]}.png", f"{_STEMS[kind]}_strips.png", f"{_STEMS[kind]}.gif"
+
+
+def _checked(data: bytes | None, begin: bytes) -> bytes | None:
+    return data if data is not None and data.startswith(begin) else None

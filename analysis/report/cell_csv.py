@@ -1,0 +1,147 @@
+"""Every cell of a part with all that is known of it, beside the paper's number, as CSV at full precision. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis.comparison.compare import MetricComparison, PartComparison
+from analysis.comparison.published_numbers import PublishedPart, published_parts
+from analysis.plan.model import Metric
+from analysis.results.cells import Cell, Section
+from analysis.results.intervals import sampling_variance, variance
+from analysis.results.significance import Separation
+
+Line = Mapping[str, Any]
+
+CELL_COLUMNS = (
+    "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done", "num_seeds",
+    "deviation_over_seeds", "standard_error_of_samples", "best", "difference_from_best", "holm_p",
+    "separable_from_best", "step", "training_flops", "evaluations_per_image", "evaluate_digests", "sources",
+    "paper", "paper_metric", "verdict", "reason", "verdict_half_width", "kendall_tau", "kendall_rows", "kendall_low",
+    "kendall_high",
+)  # fmt: skip
+PAPER_COLUMNS = (
+    "table", "part", "guidance", "row", "metric", "value", "source", "correction", "data", "resolution", "backbone",
+    "training_steps", "num_samples", "sampling", "page", "section", "remark",
+)  # fmt: skip
+NOT_OURS = "not in the sweep"
+
+
+def cell_csv(section: Section, compared: PartComparison | None) -> str:
+    """A part, a line for each row and metric; rows that only the paper has come last."""
+    return _text(CELL_COLUMNS, [*_own_lines(section, compared), *(_paper_lines(compared) if compared else ())])
+
+
+def published_csv() -> str:
+    """All numbers of the paper, with how they were measured."""
+    parts = (_published_lines(part) for part in published_parts())
+    return _text(PAPER_COLUMNS, [line for lines in parts for line in lines])
+
+
+def _text(columns: tuple[str, ...], lines: list[Line]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Line]:
+    beside = {found.metric.name: found for found in compared.metrics} if compared else {}
+    from_best = [_differences(found) for found in section.separations]
+    for place, row in enumerate(section.rows):
+        for index, found in enumerate(section.comparability):
+            cell, metric = row.cells[index], found.metric
+            if cell.status == "not planned":
+                continue
+            yield {
+                "part": section.part.name,
+                "row": row.label,
+                **_cell_line(metric, cell),
+                **from_best[index].get(row.label, {}),
+                "step": row.step,
+                "training_flops": row.training_flops,
+                "evaluations_per_image": row.num_evaluations,
+                "evaluate_digests": " ".join(cell.digests),
+                "sources": " ".join(link.source for link in row.runs if link.digest in cell.digests),
+                **(_beside_line(beside[metric.name], place) if metric.name in beside else {}),
+            }
+
+
+def _cell_line(metric: Metric, cell: Cell) -> Line:
+    spread, sampling = variance([value.value for value in cell.values]), sampling_variance(cell.values)
+    return {
+        "metric": metric.name,
+        "better": metric.better,
+        "status": cell.status,
+        "mean": cell.mean,
+        "half_width_95": cell.half_width,
+        "interval_of": cell.basis,
+        "num_seeds_done": cell.num_values,
+        "num_seeds": cell.num_seeds,
+        "deviation_over_seeds": None if spread is None else math.sqrt(spread),
+        "standard_error_of_samples": None if sampling is None else math.sqrt(sampling),
+        "best": "yes" if cell.best else "no",
+    }
+
+
+def _differences(found: Separation | None) -> dict[str, Line]:
+    """Of each row that was compared with the best one."""
+    return {
+        difference.row: {
+            "difference_from_best": difference.mean,
+            "holm_p": difference.adjusted_p,
+            "separable_from_best": "yes" if difference.separable else "no",
+        }
+        for difference in (found.differences if found else ())
+    }
+
+
+def _beside_line(found: MetricComparison, place: int) -> Line:
+    row, tau = found.rows[place], found.agreement
+    line: dict[str, Any] = {}
+    if tau is not None:
+        line |= {"kendall_tau": tau.tau, "kendall_rows": tau.num_rows, "kendall_low": tau.low, "kendall_high": tau.high}
+    if row.published is not None:
+        line |= {"paper": row.published.printed, "paper_metric": found.published_name}
+    if row.verdict is not None:
+        line |= {
+            "verdict": row.verdict.name,
+            "reason": row.verdict.reason,
+            "verdict_half_width": row.verdict.half_width,
+        }
+    return line
+
+
+def _paper_lines(compared: PartComparison) -> Iterator[Line]:
+    """What the paper prints of rows that are not ours."""
+    for row in compared.lacking:
+        for found in compared.metrics:
+            yield {
+                "part": compared.section.part.name,
+                "row": row,
+                "metric": found.metric.name,
+                "better": found.metric.better,
+                "status": NOT_OURS,
+                "paper": compared.published.values[row, found.published_name].printed,
+                "paper_metric": found.published_name,
+            }
+
+
+def _published_lines(part: PublishedPart) -> Iterator[Line]:
+    for (row, metric), value in part.values.items():
+        yield {
+            "table": part.table,
+            "part": part.part,
+            "guidance": part.guidance,
+            "row": row,
+            "metric": metric,
+            "value": value.printed,
+            "source": value.source,
+            "correction": value.correction,
+            **vars(part.protocol),
+        }

@@ -1,0 +1,98 @@
+r"""Tables as LaTeX for \input in a paper; they need the package booktabs. Every text is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from analysis.plan.model import PlanFile
+from analysis.results.run_links import RunLink
+from analysis.text.comparison_text import ComparisonTable, TextComparison
+from analysis.text.significance_text import SEPARATION_LEGEND
+from analysis.text.text_tables import TextCell, TextTable, uncertainty_legend
+
+_WRAPPED = r"p{0.95\linewidth}"
+_OURS = "ours"
+
+
+def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+    """The whole table, one part below the other."""
+    width = len(tables[0].header) if tables else 1
+    lines = [_comment(plan.title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    if tables:
+        lines.append(_ampersands(map(escape_latex, tables[0].header)))
+    for table in tables:
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
+        lines += [_across(width, rf"\textbf{{{escape_latex(flag)}}}") for flag in table.flags]
+        lines += _rows(table.rows, table.runs)
+    notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), SEPARATION_LEGEND]
+    return "\n".join([*lines, *_ending(width, notes)])
+
+
+def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
+    """One part beside the paper: for each metric ours, the paper's and, where values compare, the verdict.
+
+    Args: comparison: what the part is of, for the notes that hold for all its parts.
+    """
+    width, group = len(table.header), table.num_columns
+    starts = range(1, width, group)
+    named = [rf"\multicolumn{{{group}}}{{c}}{{{escape_latex(table.header[start])}}}" for start in starts]
+    rules = " ".join(rf"\cmidrule(lr){{{start + 1}-{start + group}}}" for start in starts)
+    columns = [title for start in starts for title in (_OURS, *table.header[start + 1 : start + group])]
+    lines = [_comment(f"{table.title}. {table.beside}"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines += [_ampersands(["", *named]), rules, _ampersands(["", *map(escape_latex, columns)]), r"\midrule"]
+    lines += _rows(table.rows, table.runs)
+    return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
+
+
+def _comment(text: str) -> str:
+    return f"% {' '.join(text.split()).rstrip('.')}; needs \\usepackage{{booktabs}}"
+
+
+def _rows(rows: Iterable[Sequence[TextCell]], runs: Iterable[Sequence[RunLink]]) -> Iterator[str]:
+    """Rows, each under a comment that says where its numbers come from."""
+    for row, links in zip(rows, runs, strict=True):
+        if links:
+            yield f"% {' '.join(link.url or link.label for link in links)}"
+        yield _ampersands(_decorated(cell) for cell in row)
+
+
+def _decorated(cell: TextCell) -> str:
+    return rf"\textbf{{{escape_latex(cell.text)}}}" if cell.best else escape_latex(cell.text)
+
+
+def _ampersands(cells: Iterable[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _across(width: int, text: str) -> str:
+    return rf"\multicolumn{{{width}}}{{{_WRAPPED}}}{{{text}}} \\"
+
+
+def _ending(width: int, notes: Iterable[str]) -> Iterator[str]:
+    yield r"\bottomrule"
+    yield from (_across(width, rf"\footnotesize {escape_latex(note)}") for note in notes)
+    yield from (r"\end{tabular}", "")
+
+
+_RAISED, _LOWERED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+"), re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_ON_THE_LINE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉", "0123456789-0123456789")
+_GREEK = dict(zip("αβγδεζηθκλμνξπρστφχψω", (
+    "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
+    "rho", "sigma", "tau", "varphi", "chi", "psi", "omega",
+), strict=True))  # fmt: skip
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # after the line end of a table, [ and * would be its arguments
+    "±": r"$\pm$", "×": r"$\times$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "–": "--",
+    "−": "$-$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "∞": r"$\infty$", "·": r"$\cdot$", "…": r"\ldots{}",
+    **{letter: rf"$\{name}$" for letter, name in _GREEK.items()},
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is; pdfTeX knows no signs beyond Latin letters, so those in use are commands."""
+    text = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    text = _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_ON_THE_LINE)}}}", text)
+    return _LOWERED.sub(lambda match: rf"\textsubscript{{{match[0].translate(_ON_THE_LINE)}}}", text)

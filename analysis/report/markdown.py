@@ -1,0 +1,123 @@
+"""The table as Markdown and as LaTeX, the comparison as Markdown; every label escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from analysis.comparison.published_numbers import PublishedPart, published_better
+from analysis.plan.model import PlanFile
+from analysis.results.run_links import RunLink
+from analysis.text.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text
+from analysis.text.significance_text import SEPARATION_LEGEND
+from analysis.text.text_tables import NOTHING, TextCell, TextTable, arrow, uncertainty_legend
+
+_BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+
+
+def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+    """The table as GitHub-flavoured Markdown."""
+    lines = [f"# {escape_markdown(plan.title)}", ""]
+    for table in tables:
+        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table)]
+    return "\n".join([*lines, *_markdown_legend(plan)])
+
+
+def _markdown_part(table: TextTable) -> Iterator[str]:
+    """Flags, rows and notes of a part."""
+    for flag in table.flags:
+        yield from (f"**{escape_markdown(flag)}**", "")
+    yield from (*_results(table), "")
+    for note in table.notes:
+        yield from (f"- {escape_markdown(note)}", "")
+
+
+def _markdown_legend(plan: PlanFile) -> Iterator[str]:
+    for metric in plan.metrics:
+        yield f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  "
+    yield from (f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))} {SEPARATION_LEGEND}", "")
+
+
+def markdown_comparison(comparison: TextComparison) -> str:
+    """The sweep beside the paper as GitHub-flavoured Markdown."""
+    lines = [f"# {escape_markdown(comparison.title)}", "", *_markdown_notes(comparison)]
+    for table in comparison.tables:
+        lines += ["", f"## {escape_markdown(table.title)}", "", *_markdown_beside(table)]
+    return "\n".join([*lines, "", _BEST_OF_COLUMN, ""])
+
+
+def _markdown_notes(comparison: TextComparison) -> Iterator[str]:
+    return (f"{escape_markdown(note)}  " for note in comparison.notes)
+
+
+def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
+    """What of the paper it is, rows and notes of a part."""
+    yield from (escape_markdown(table.beside), "", *_results(table), "")
+    yield from (f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes))
+
+
+def markdown_of_part(plan: PlanFile, table: TextTable, comparison: TextComparison | None) -> str:
+    """One part as a page of its own: ours, then beside the paper.
+
+    Args: comparison: of this part alone; None if the paper has no such part.
+    """
+    lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_legend(plan)]
+    for beside in comparison.tables if comparison else ():
+        notes = _markdown_notes(comparison) if comparison else ()
+        lines += ["## Beside the paper", "", *notes, "", *_markdown_beside(beside), "", _BEST_OF_COLUMN, ""]
+    return "\n".join(lines)
+
+
+def markdown_published(parts: Sequence[PublishedPart]) -> str:
+    """Numbers of the paper, with how they were measured."""
+    lines = ["# What the paper prints", ""]
+    for part in parts:
+        lines += [f"## {escape_markdown(part_title(part))}", "", escape_markdown(protocol_text(part)), ""]
+        header = ("", *(f"{metric_title(metric)} {arrow(published_better(metric))}" for metric in part.metrics))
+        rows = ([TextCell(row), *(_printed(part, row, metric) for metric in part.metrics)] for row in part.rows)
+        lines += [*_markdown_rows(header, (map(_decorated, row) for row in rows)), ""]
+    return "\n".join(lines)
+
+
+def _printed(part: PublishedPart, row: str, metric: str) -> TextCell:
+    value = part.values[row, metric]
+    later = "" if value.correction is None else f" (camera-ready {value.correction})"
+    choose = min if published_better(metric) == "lower" else max
+    best = choose(part.values[other, metric].value for other in part.rows)
+    return TextCell(f"{value.printed}{later}", best=value.value == best)
+
+
+def _results(table: TextTable | ComparisonTable) -> Iterator[str]:
+    """Rows, in the last column the runs that their numbers come from, if there are any."""
+    rows = [[*map(_decorated, row)] for row in table.rows]
+    if not any(table.runs):
+        return _markdown_rows(table.header, rows)
+    return _markdown_rows(
+        (*table.header, "runs"), ([*row, _links(runs)] for row, runs in zip(rows, table.runs, strict=True))
+    )
+
+
+def _links(runs: Sequence[RunLink]) -> str:
+    """A link to each run, or where it has no page, what it is found by."""
+    return " ".join(f"[`{run.label}`]({run.url})" if run.url else f"`{run.label}`" for run in runs) or NOTHING
+
+
+def _markdown_rows(header: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    yield _pipes(map(escape_markdown, header))
+    yield _pipes([":--", *["--:"] * (len(header) - 1)])
+    yield from map(_pipes, rows)
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _decorated(cell: TextCell) -> str:
+    return f"**{escape_markdown(cell.text)}**" if cell.best else escape_markdown(cell.text)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in a table cell too."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", text)

@@ -1,0 +1,73 @@
+"""The folder of tables for a paper: each part as Markdown, CSV and LaTeX, the paper's numbers, what is what. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from analysis.comparison.compare import PartComparison
+from analysis.comparison.published_numbers import published_parts
+from analysis.drawing.chart import slug
+from analysis.plan.model import PlanFile
+from analysis.report.cell_csv import cell_csv, published_csv
+from analysis.report.latex import latex_comparison, latex_table
+from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
+from analysis.results.cells import Section
+from analysis.text.comparison_text import TextComparison
+from analysis.text.text_tables import TextTable
+
+FOLDER = "tables"
+
+
+def paper_files(
+    plan: PlanFile,
+    sections: Sequence[Section],
+    tables: Sequence[TextTable],
+    compared: Sequence[PartComparison],
+    comparison: TextComparison | None,
+) -> dict[str, bytes]:
+    """Files by path; the same bytes for the same numbers.
+
+    Args: tables: one per section. compared, comparison: the parts that the paper has, as data and in words, in the
+        same order.
+    """
+    files: dict[str, str] = {}
+    guide = [*_guide(plan)]
+    beside = {part.section.part.name: index for index, part in enumerate(compared)} if comparison else {}
+    for number, (section, table) in enumerate(zip(sections, tables, strict=True), 1):
+        name, index = f"{number:02d}-{slug(section.part.name)}", beside.get(section.part.name)
+        alone = None
+        if comparison is not None and index is not None:
+            alone = replace(comparison, tables=comparison.tables[index : index + 1])
+            files[f"{name}-beside-paper.tex"] = latex_comparison(alone.tables[0], alone)
+        files[f"{name}.md"] = markdown_of_part(plan, table, alone)
+        files[f"{name}.csv"] = cell_csv(section, None if index is None else compared[index])
+        files[f"{name}.tex"] = latex_table(plan, [table])
+        guide.append(f"| {escape_markdown(section.part.title)} | {', '.join(_links(files, name))} |")
+    files["published.md"] = markdown_published(published_parts())
+    files["published.csv"] = published_csv()
+    files["README.md"] = "\n".join([*guide, _REMARKS])
+    return {f"{FOLDER}/{name}": text.encode() for name, text in sorted(files.items())}
+
+
+def _guide(plan: PlanFile) -> Iterator[str]:
+    yield from (f"# Tables of {escape_markdown(plan.title)}", "")
+    yield from (f"Sweep `{plan.sweep}` ({escape_markdown(plan.file)}), one file a part and format.", "")
+    yield from ("| part | files |", "| :-- | :-- |")
+
+
+def _links(files: dict[str, str], name: str) -> list[str]:
+    endings = (".md", ".csv", ".tex", "-beside-paper.tex")
+    return [f"[{name}{ending}]({name}{ending})" for ending in endings if f"{name}{ending}" in files]
+
+
+_REMARKS = r"""| all that the paper prints | [published.md](published.md), [published.csv](published.csv) |
+
+- `.md`: ours and, if the paper has the part, ours beside it with verdicts, order and Kendall's tau.
+- `.csv`: a line for each cell: mean, 95% interval and what it is of, seeds, difference from the best row with Holm's p,
+  the paper's number, verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
+  `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
+- `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
+- `../table.csv`: every measurement at every step and seed.
+- Cells that are `missing`, `running` or `failed` have no number yet.
+"""

@@ -1,0 +1,41 @@
+"""The comparison with the paper on a terminal: aligned columns, long labels wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from analysis.report.line_breaks import wrapped
+from analysis.text.comparison_text import TextComparison
+from analysis.text.text_tables import TextCell
+
+_LABEL_WIDTH = 40
+
+
+def terminal_text(comparison: TextComparison) -> str:
+    """The comparison for a terminal: aligned columns, a star at the best of each."""
+    lines = [_one_line(comparison.title), *comparison.notes]
+    for table in comparison.tables:
+        header = [f"{title}  " for title in table.header]
+        lines += ["", _one_line(table.title), table.beside]
+        lines += _aligned([header, *([_starred(cell) for cell in row] for row in table.rows)])
+        lines += [_one_line(text) for text in (*table.orders, *table.notes)]
+    return "\n".join([*lines, "", "* best of its column, in our rows and in the paper's."])
+
+
+def _starred(cell: TextCell) -> str:
+    return f"{_one_line(cell.text)}{' *' if cell.best else '  '}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The first column to the left and wrapped, the others to the right."""
+    labels = [list(wrapped(first, _LABEL_WIDTH)) for first, *_ in rows]
+    width = max(len(line) for lines in labels for line in lines)
+    widths = [max(map(len, column)) for column in zip(*(others for _, *others in rows), strict=True)]
+    for (first, *more), (_, *others) in zip(labels, rows, strict=True):
+        padded = [text.rjust(wide) for text, wide in zip(others, widths, strict=True)]
+        yield "  ".join(["", first.ljust(width), *padded]).rstrip()
+        yield from (f"    {line}" for line in more)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,94 @@
+"""The join of a plan with its records: every planned measurement, and what became of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.plan.model import PlanFile, Trial
+from analysis.plan.protocol import Protocol, ProtocolPair
+from analysis.records.record import MISSING, Record
+
+CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric of one trial at one step: a line of table.csv."""
+
+    part: str
+    row: str
+    seed: int
+    step: int
+    metric: str
+    better: str
+    value: float | None
+    """None unless the status is done."""
+    standard_error: float | None
+    """Of the value, over samples; None if the record has no sound one."""
+    status: CellStatus
+    protocols: ProtocolPair
+    digest: str
+    source: str
+    """The page of its run, else the run's id, else the record's file; "" if there is none."""
+    training_flops: int
+    training_images: int
+
+
+def measure(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Measurement, ...]:
+    """All planned measurements in the plan's order, whatever became of them."""
+    trials = (trial for part in plan.parts for row in part.rows for trial in plan.trials_of(part.name, row))
+    return tuple(found for trial in trials for found in _measure_trial(plan, trial, records))
+
+
+def _measure_trial(plan: PlanFile, trial: Trial, records: Mapping[str, Record]) -> Iterator[Measurement]:
+    for step, digest in trial.evaluations:
+        task, record = plan.evaluations[digest], records.get(digest, MISSING)
+        for metric in plan.metrics:
+            status: CellStatus = record.status
+            if task.metrics is not None and metric.name not in task.metrics:
+                status = "not planned"
+            elif status == "done" and metric.name not in record.metrics:
+                status = "missing"
+            yield Measurement(
+                part=trial.part,
+                row=trial.row,
+                seed=trial.seed,
+                step=step,
+                metric=metric.name,
+                better=metric.better,
+                value=record.metrics[metric.name] if status == "done" else None,
+                standard_error=standard_error(record, metric.name) if status == "done" else None,
+                status=status,
+                protocols=protocols_of(task.protocols, record, metric.name),
+                digest=digest,
+                source=record.source,
+                training_flops=task.training_flops,
+                training_images=task.training_images,
+            )
+
+
+def protocols_of(planned: Mapping[str, Protocol], record: Record, metric: str) -> ProtocolPair:
+    """How a metric was to be measured and, once it is, how it was."""
+    recorded = record.about.protocols.get(metric) if record.status == "done" else None
+    return ProtocolPair(planned.get(metric), recorded)
+
+
+def standard_error(record: Record, metric: str) -> float | None:
+    """What the record gives as the standard error of a metric, if it can be one and the value has one."""
+    error, value = logged_standard_error(record, metric), record.metrics.get(metric)
+    if error is None or value is None or not math.isfinite(value):
+        return None
+    return error if is_standard_error(error) else None
+
+
+def logged_standard_error(record: Record, metric: str) -> float | None:
+    """The number that a record logs as the standard error of a metric, sound or not."""
+    return record.metrics.get(f"{metric}_standard_error")
+
+
+def is_standard_error(number: float) -> bool:
+    """Whether a number can be a standard error: finite and not negative."""
+    return math.isfinite(number) and number >= 0

@@ -1,0 +1,183 @@
+"""The comparison with the paper in plain text cells and sentences, which every format renders. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.comparison.compare import MetricComparison, PartComparison
+from analysis.comparison.published_numbers import PublishedPart, PublishedValue, published_better
+from analysis.comparison.verdicts import ComparedRow
+from analysis.plan.model import PlanFile, TableCounterpart
+from analysis.results.cells import Section
+from analysis.results.run_links import RunLink
+from analysis.text.caveats import section_flags
+from analysis.text.order_text import order_verdict
+from analysis.text.text_tables import (
+    NOTHING,
+    TextCell,
+    arrow,
+    cell_text,
+    column_title,
+    metric_decimals,
+    uncertainty_legend,
+)
+
+_OTHER_SETTING = (
+    "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
+)
+_SAME_SETTING = (
+    "Reproduced: the paper's number lies in the 95% prediction interval for one more run, which spreads as ours do; "
+    "otherwise ours is better or worse. × is ours / paper."
+)
+_ONE_SEED = (
+    "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance; "
+    "intervals are of the error of samples alone."
+)
+_SEVERAL_SEEDS = (
+    "Two rows are not resolved by our seeds if zero is in the 95% interval of their difference, seed by seed."
+)
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """One part of ours beside one of the paper, in plain text; the first column holds labels."""
+
+    title: str
+    beside: str
+    """Which numbers of the paper these are, and of what setting."""
+    header: tuple[str, ...]
+    rows: tuple[tuple[TextCell, ...], ...]
+    num_columns: int
+    """Of each metric: ours, the paper's and, where values compare, the verdict."""
+    orders: tuple[str, ...]
+    """Whether the order agrees, a sentence for each metric."""
+    notes: tuple[str, ...]
+    runs: tuple[tuple[RunLink, ...], ...] = ()
+    """Where our numbers of each row come from."""
+
+
+@dataclass(frozen=True)
+class TextComparison:
+    """A sweep beside the table it stands for."""
+
+    title: str
+    notes: tuple[str, ...]
+    """What holds for all parts."""
+    tables: tuple[ComparisonTable, ...]
+
+
+def text_comparison(
+    plan: PlanFile, sections: Sequence[Section], comparisons: Sequence[PartComparison]
+) -> TextComparison | None:
+    """The comparisons in plain text; None if there are none."""
+    if plan.published is None or not comparisons:
+        return None
+    decimals = dict(zip([metric.name for metric in plan.metrics], metric_decimals(plan, sections), strict=True))
+    tables = tuple(_table(plan, plan.published, part, decimals) for part in comparisons)
+    notes = [_SAME_SETTING if plan.published.same_setting else _OTHER_SETTING]
+    notes += [_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS, uncertainty_legend(plan)]
+    title = f"{plan.title}, beside the paper's {_table_title(plan.published.table)}"
+    return TextComparison(title, tuple(notes), tables)
+
+
+def _table(
+    plan: PlanFile, counterpart: TableCounterpart, part: PartComparison, decimals: Mapping[str, int]
+) -> ComparisonTable:
+    with_verdict, one_seed = counterpart.same_setting, len(plan.seeds) == 1
+    return ComparisonTable(
+        title=part.section.part.title,
+        beside=_beside(part.published),
+        header=("", *(title for metric in part.metrics for title in _columns(metric, with_verdict=with_verdict))),
+        rows=tuple(_rows(part, decimals, with_verdict=with_verdict)),
+        num_columns=3 if with_verdict else 2,
+        orders=tuple(f"{m.metric.title}: {order_verdict(m, one_seed=one_seed)}" for m in part.metrics),
+        notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
+        runs=tuple(row.runs for row in part.section.rows),
+    )
+
+
+def _columns(metric: MetricComparison, *, with_verdict: bool) -> tuple[str, ...]:
+    name = metric.published_name
+    columns = (column_title(metric.metric), f"paper: {metric_title(name)} {arrow(published_better(name))}")
+    return (*columns, "verdict") if with_verdict else columns
+
+
+def _rows(part: PartComparison, decimals: Mapping[str, int], *, with_verdict: bool) -> Iterator[tuple[TextCell, ...]]:
+    for index, own in enumerate(part.section.rows):
+        cells = [TextCell(own.label)]
+        for metric in part.metrics:
+            row = metric.rows[index]
+            cells += [cell_text(row.ours, decimals[metric.metric.name]), _published_cell(metric, row)]
+            cells += [TextCell(_verdict_text(row))] if with_verdict else []
+        yield tuple(cells)
+
+
+def _verdict_text(row: ComparedRow) -> str:
+    if row.verdict is None or row.published is None:
+        return NOTHING
+    if row.ours.mean is None or row.verdict.half_width is None:
+        return row.verdict.name
+    return f"{row.verdict.name} (×{row.ours.mean / row.published.value:.2f})"
+
+
+def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
+    if row.published is None:
+        return TextCell(NOTHING)
+    return TextCell(row.published.printed, best=metric.is_best_published(row))
+
+
+def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
+    yield from section_flags(part.section, unequal_compute_allowed=not equal_compute, with_floors=False)
+    alone = [row.label for index, row in enumerate(part.section.rows) if not _is_published(part, index)]
+    if alone:
+        yield f"Not in the paper, and in no order here: {', '.join(alone)}."
+    if part.lacking:
+        yield f"In the paper, and not among our rows: {', '.join(part.lacking)}."
+    values = [(row.label, metric, row.published) for metric in part.metrics for row in metric.rows if row.published]
+    for label in dict.fromkeys(label for label, _, _ in values):
+        changes = [_change(metric, value) for own, metric, value in values if own == label and value.correction]
+        if changes:
+            yield f"{label}: the paper's camera-ready text prints {', '.join(changes)}; compared is arXiv v1."
+    if {value.source for _, _, value in values} == {"camera_ready"}:
+        yield "Printed in the paper's camera-ready text only."
+
+
+def _is_published(part: PartComparison, index: int) -> bool:
+    """Whether the paper has a number for a row by any of the metrics."""
+    return any(metric.rows[index].published is not None for metric in part.metrics)
+
+
+def _change(metric: MetricComparison, value: PublishedValue) -> str:
+    return f"{metric_title(metric.published_name)} {value.correction} for {value.printed}"
+
+
+def _beside(published: PublishedPart) -> str:
+    return f"Paper: {part_title(published)}: {protocol_text(published)}"
+
+
+def part_title(published: PublishedPart) -> str:
+    """ "Table 2, imagenet_512, guidance 1.5, page 8, section 4.4"."""
+    named = [_table_title(published.table), published.part]
+    named += [] if published.guidance is None else [f"guidance {published.guidance:g}"]
+    return ", ".join(filter(None, [*named, published.protocol.place]))
+
+
+def protocol_text(published: PublishedPart) -> str:
+    """How a part of the paper was trained and measured, in a sentence."""
+    protocol = published.protocol
+    measured = [] if protocol.num_samples is None else [f"{protocol.num_samples:,} samples"]
+    sampled = ", ".join(filter(None, [*measured, protocol.sampling]))
+    return f"{'; '.join(filter(None, [protocol.setting, protocol.remark, sampled]))}."
+
+
+def _table_title(name: str) -> str:
+    """table2 as "Table 2"; tables without a number as "table of decompositions"."""
+    numbered = re.fullmatch(r"table(\d+)", name)
+    return f"Table {numbered[1]}" if numbered else f"table of {name}"
+
+
+def metric_title(name: str) -> str:
+    """A published metric for people: fid_50k as "FID 50K"."""
+    return name.replace("_", " ").upper()

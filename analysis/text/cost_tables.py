@@ -1,0 +1,142 @@
+"""What the sweep cost and where it ran: compute ledger, provenance. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.plan.model import EvaluateTask, PlanFile
+from analysis.records.record import MISSING, Record
+from analysis.text.numbers import scientific
+from analysis.text.text_tables import NOTHING
+
+_BUSY = "accelerator time"
+_MOST_VALUES = 3
+_LONGEST_VALUE = 300
+
+
+@dataclass(frozen=True)
+class LedgerTable:
+    """A table of costs in plain text; `total` is its last line."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...]
+    runs: tuple[tuple[str, str], ...] = ()
+    """MLflow's id and page of each row's run; empty texts where there is none."""
+
+
+@dataclass(frozen=True)
+class ProvenanceGroup:
+    """What the runs say of where they ran; an empty name for what stands at the top of the file."""
+
+    name: str
+    entries: tuple[tuple[str, str], ...]
+
+
+def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
+    """Every training once: what was planned, and how long it took."""
+    labels = plan.training_labels()
+    rows, times, busy = [], [], []
+    for digest, task in plan.trainings.items():
+        record = records.get(digest, MISSING)
+        times.append(record.metrics.get("seconds"))
+        busy.append(record.metrics.get("accelerator_seconds"))
+        reached = max((step for curve in record.curves.values() for step, _ in curve), default=0)
+        steps = f"{task.until_step:,}" if record.status == "done" else f"{reached:,} of {task.until_step:,}"
+        costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops)
+        rows.append((labels[digest], record.status, steps, *costs, duration(times[-1]), duration(busy[-1])))
+    tasks = plan.trainings.values()
+    images, flops = sum(task.num_images for task in tasks), sum(task.flops for task in tasks)
+    sums = f"{images:,}", scientific(flops), _total(times), _total(busy)
+    total = ("all", _done(records, plan.trainings), "", "", *sums)
+    header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time", _BUSY)
+    return LedgerTable(header, tuple(rows), total, _runs(plan.trainings, records))
+
+
+def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
+    """Every evaluation once."""
+    rows, busy, flops = [], [], []
+    for digest, task in plan.evaluations.items():
+        record = records.get(digest, MISSING)
+        busy.append(record.metrics.get("accelerator_seconds"))
+        flops.append(task.sampling_flops * _share_made(task, record))
+        speed = record.metrics.get("images_per_second")
+        costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", scientific(flops[-1])
+        took = duration(busy[-1]), NOTHING if speed is None else f"{speed:.3g}"
+        rows.append((task.title, record.status, *costs, *took))
+    samples = sum(task.num_samples for task in plan.evaluations.values())
+    sums = f"{samples:,}", "", scientific(sum(flops)), _total(busy), ""
+    total = ("all", _done(records, plan.evaluations), *sums)
+    made = ("samples", "network evaluations / image", "FLOPs")
+    header = ("evaluation", "status", *made, _BUSY, "images / s")
+    return LedgerTable(header, tuple(rows), total, _runs(plan.evaluations, records))
+
+
+def _runs(digests: Mapping[str, object], records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
+    found = (records.get(digest, MISSING) for digest in digests)
+    return tuple((record.run_id, record.url) for record in found)
+
+
+def _share_made(task: EvaluateTask, record: Record) -> float:
+    """Of the network evaluations that an evaluation alone would take, those that were made for it: steps in common with
+    others count in equal shares, samples that were there already not at all."""
+    alone, made = task.num_samples * task.num_evaluations, record.metrics.get("network_evaluations")
+    return 1.0 if made is None or not math.isfinite(made) or not alone else made / alone
+
+
+def _done(records: Mapping[str, Record], digests: Mapping[str, object]) -> str:
+    done = sum(records.get(digest, MISSING).status == "done" for digest in digests)
+    return f"{done} of {len(digests)} done"
+
+
+def _total(times: Sequence[float | None]) -> str:
+    known = [seconds for seconds in times if seconds is not None and math.isfinite(seconds)]
+    return duration(math.fsum(known)) if known else NOTHING
+
+
+def duration(seconds: float | None) -> str:
+    """12.3 s, 4 min 05 s, 3 h 20 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    return f"{minutes} min {round(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
+    """What all runs' provenance files say, each entry once; a group for each nested object."""
+    groups: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for digest in sorted(records):
+        for key, value in records[digest].provenance.items():
+            if isinstance(value, Mapping):
+                for inner, entry in value.items():
+                    groups[str(key)][str(inner)][_plain(entry)] += 1
+            else:
+                groups[""][str(key)][_plain(value)] += 1
+    return tuple(
+        ProvenanceGroup(name, tuple((key, _values(counts)) for key, counts in sorted(groups[name].items())))
+        for name in sorted(groups)
+    )
+
+
+def _plain(value: Any) -> str:
+    """A value as one short line; long ones, such as a diff, are only named."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if len(text) > _LONGEST_VALUE or "\n" in text.strip():
+        return f"{len(text.splitlines()):,} lines, {len(text):,} characters; kept in MLflow"
+    return text.strip() or NOTHING
+
+
+def _values(counts: Counter[str]) -> str:
+    """The value, or where runs differ the commonest ones with the number of runs that say so."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    commonest = sorted(counts, key=lambda value: (-counts[value], value))
+    shown = [f"{value} (n={counts[value]})" for value in commonest[:_MOST_VALUES]]
+    return "; ".join([*shown, *([f"{len(counts) - _MOST_VALUES} more"] if len(counts) > _MOST_VALUES else [])])

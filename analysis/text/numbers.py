@@ -1,0 +1,34 @@
+"""Numbers as readers want them: decimals that their size supports, powers of ten as superscripts."""
+
+from __future__ import annotations
+
+import math
+
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+_SIGNIFICANT_DIGITS = 4
+
+
+_MOST_DECIMALS = 3
+
+
+def decimals_for(largest: float) -> int:
+    """Decimals that give the largest of some numbers four digits, and numbers near one no more than three decimals."""
+    if largest <= 0:
+        return _MOST_DECIMALS
+    wanted = _SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest))
+    return max(0, min(wanted, _MOST_DECIMALS) if largest >= 0.1 else wanted)
+
+
+def scientific(value: float) -> str:
+    """6380000000000 as 6.38 × 10¹²."""
+    if not value:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa} × 10{superscript(int(exponent))}"
+
+
+def superscript(number: int) -> str:
+    """12 as ¹²."""
+    return str(number).translate(_SUPERSCRIPTS)

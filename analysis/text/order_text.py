@@ -1,0 +1,70 @@
+"""Whether the order of rows agrees with the paper's, in sentences. Pure."""
+
+from __future__ import annotations
+
+from analysis.comparison.compare import MetricComparison
+from analysis.comparison.row_order import Order
+from analysis.comparison.verdicts import OTHER_SETTING
+from analysis.text.caveats import some_of
+
+_NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
+
+
+def order_verdict(found: MetricComparison, *, one_seed: bool) -> str:
+    """Whether the order agrees, and which values do not compare with the paper's, and why."""
+    named = _not_comparable(found)
+    if named and all(row.obstacle for row in found.rows if row.published is not None):
+        return f"not comparable: {'; '.join(named)}."
+    if not found.comparable:
+        sentence = "no order to compare, since our own rows do not compare by it."
+    else:
+        sentence = order_sentence(found.order, one_seed=one_seed)
+        sentence += f" {tau_sentence(found)}" if found.order else ""
+    return f"{sentence} Not comparable: {'; '.join(named)}." if named else sentence
+
+
+def _not_comparable(found: MetricComparison) -> list[str]:
+    """Why values of ours do not compare with the paper's of the same setting, with the rows they are of."""
+    reasons: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.verdict is not None and row.verdict.name == "not comparable" and row.verdict.reason != OTHER_SETTING:
+            reasons.setdefault(row.verdict.reason, []).append(row.label)
+    num_published = sum(row.published is not None for row in found.rows)
+    return [why if len(rows) == num_published else f"{why} ({some_of(rows)})" for why, rows in reasons.items()]
+
+
+def tau_sentence(found: MetricComparison) -> str:
+    """ "Kendall's tau 0.67 (n = 4 rows; 95% interval -0.33 to 1.00, of seeds and samples)."."""
+    tau = found.agreement
+    if tau is None:
+        return _NO_TAU
+    known = tau.low is not None and tau.high is not None
+    interval = f"; 95% interval {tau.low:.2f} to {tau.high:.2f}, of {tau.basis}" if known else ""
+    return f"Kendall's tau {tau.tau:.2f} (n = {tau.num_rows} rows{interval})."
+
+
+def order_sentence(order: Order | None, *, one_seed: bool) -> str:
+    """ "4 of 6 pairs agree, 1 disagrees, 1 is not resolved by our seeds ...; the best agrees (dfm)."."""
+    if order is None:
+        return "no order to compare, since fewer than two rows have both values."
+    if not order.num_pairs:
+        return "no order to compare, since the paper prints the same number for all rows."
+    text = f"{order.num_agree} of {order.num_pairs} pairs agree"
+    if order.num_disagree:
+        text += f", {order.num_disagree} {'disagrees' if order.num_disagree == 1 else 'disagree'}"
+    if order.num_unresolved:
+        why = "tied here" if one_seed else "not resolved by our seeds"
+        text += f", {order.num_unresolved} {why}"
+    if order.num_unresolved and not one_seed:
+        text += f" (by the means alone {order.num_alike} of {order.num_pairs} agree)"
+    if order.num_tied:
+        text += f", {order.num_tied} left out as tied in the paper"
+    return f"{text}; {_best(order, one_seed=one_seed)}."
+
+
+def _best(order: Order, *, one_seed: bool) -> str:
+    unresolved = "" if order.best_resolved or one_seed else ", not resolved by our seeds"
+    ours, published = ", ".join(order.best_ours), ", ".join(order.best_published)
+    if order.best_agrees:
+        return f"the best agrees ({ours}){unresolved}"
+    return f"the best does not agree ({published} in the paper; {ours} here){unresolved}"

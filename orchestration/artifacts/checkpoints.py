@@ -1,0 +1,131 @@
+"""Checkpoints and snapshots of a training in the store: which there are, sound ones read, snapshots published."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfm_core.config import ExperimentConfig
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import State, TrainingEngine
+from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
+from orchestration.storage.disk_space import disk_room
+from orchestration.storage.layout import TaskPaths, step_of
+from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a training has cost so far, over all attempts that led to this state."""
+
+    seconds: float = 0.0
+    """Wall time."""
+    accelerator_seconds: float = 0.0
+    """Wall time times workers, each of which has one accelerator, or on a machine without them its CPUs."""
+
+    def plus(self, seconds: float, num_workers: int) -> Spent:
+        return Spent(self.seconds + seconds, self.accelerator_seconds + seconds * num_workers)
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """A verified checkpoint."""
+
+    step: int
+    curve: tuple[CurveRow, ...]
+    state: State
+    spent: Spent
+    num_steps: int
+    """That changed the weights: fewer than `step` where gradients were not finite."""
+
+
+class TrainingArtifacts:
+    """What one training leaves in the store."""
+
+    def __init__(self, store: Store, digest: str) -> None:
+        self.store, self.paths = store, TaskPaths(digest)
+
+    def save_snapshot(
+        self,
+        engine: TrainingEngine,
+        config: ExperimentConfig,
+        card: SnapshotCard,
+        pyramid: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Publishes the averaged weights, unless that was done before. Collective."""
+        self.publish_once(
+            engine,
+            self.paths.snapshot(card.step),
+            lambda scratch: write_snapshot(engine, config, card, scratch, pyramid),
+        )
+
+    def save_raw_weights(self, engine: TrainingEngine, step: int) -> None:
+        """Publishes the weights as the optimiser has them, unless that was done before. Collective."""
+        self.publish_once(engine, self.paths.raw_weights(step), lambda scratch: write_raw_weights(engine, scratch))
+
+    def publish_once(self, engine: TrainingEngine, directory: str, write: Callable[[Path], list[Path]]) -> None:
+        """Publishes what `write` puts into a folder, unless that was done before. Collective.
+
+        Args: write: called on every worker; returns the files that this worker wrote, worker 0 all.
+        """
+        # Worker 0 looks for all: if they saw different things, some would wait in a collective for ever.
+        published = engine.rank == 0 and self.store.manifest(directory) is not None
+        if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
+            return
+        with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
+            with disk_room(directory, 0, Path(scratch), *self.store.local_directories()):
+                files = write(Path(scratch))
+                for path in files:
+                    self.store.put(path, f"{directory}/{path.name}")
+            if files:
+                self.store.publish(directory, [FileEntry.of(path) for path in files])
+        engine.barrier()
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of all published checkpoints, ascending."""
+        steps = [step_of(name) for name in self.store.names(self.paths.checkpoints)]
+        return sorted(s for s in steps if s is not None and self.store.manifest(self.paths.checkpoint(s)) is not None)
+
+    def superseded(self, newest: int, keep: int) -> list[str]:
+        """Directories of checkpoints up to the newest step that need not stay: all but the last `keep` published ones.
+
+        Those after the newest stay: a training that went back for an early snapshot will want them.
+        """
+        there = [step for step in map(step_of, self.store.names(self.paths.checkpoints)) if step is not None]
+        kept = [step for step in self.checkpoint_steps() if step <= newest][-keep:]
+        return [self.paths.checkpoint(step) for step in sorted(there) if step <= newest and step not in kept]
+
+    def missing_snapshots(self, wanted: Sequence[int], raw: Sequence[int] = ()) -> list[int]:
+        """Steps of wanted snapshots, and of wanted raw weights, that are not published; ascending."""
+        directories = [(step, self.paths.snapshot(step)) for step in wanted]
+        directories += [(step, self.paths.raw_weights(step)) for step in raw]
+        return sorted({step for step, directory in directories if self.store.manifest(directory) is None})
+
+    def newest_sound_step(self, at_most: int) -> int:
+        """The newest checkpoint up to a step whose files are all intact; 0 if there is none."""
+        for step in reversed([step for step in self.checkpoint_steps() if step <= at_most]):
+            try:
+                with self.store.fetched(self.paths.checkpoint(step)):
+                    return step
+            except DamagedArtifactError as damage:
+                _LOG.warning("%s; falling back to the checkpoint before", damage)
+        return 0
+
+    def load_checkpoint(self, step: int) -> ResumePoint:
+        """Raises: FileNotFoundError, DamagedArtifactError."""
+        directory = self.paths.checkpoint(step)
+        manifest: Mapping[str, Any] | None = self.store.manifest(directory)
+        with self.store.fetched(directory) as files:
+            state = read_state(files)
+        assert manifest is not None, f"{directory} lost its manifest while it was read"
+        about = manifest["about"]
+        spent, num_steps = Spent(**about.get("spent", {})), int(about.get("num_steps", step))
+        return ResumePoint(step, tuple(about["curve"]), state, spent, num_steps)

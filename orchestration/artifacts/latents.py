@@ -1,0 +1,57 @@
+"""Stores of latents behind any URL: opened and published as the artifacts that they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfm_core.data.latent_manifest import MANIFEST, LatentManifest, read_manifest
+from dfm_core.data.latents import LatentDataset
+from dfm_core.data.shard_cache import ShardCache
+from orchestration.config.workers import WorkersConfig
+from orchestration.data.file_cache import default_cache_directory
+from orchestration.storage.store import FileEntry, Store
+
+
+class StoreShards:
+    """The shards under a directory of a storage: `ShardSource`, with the storage's patience."""
+
+    def __init__(self, store: Store, directory: str) -> None:
+        self._store, self._directory = store, directory
+
+    @property
+    def place(self) -> str:
+        return self._store.uri(self._directory)
+
+    def local_path(self, name: str) -> Path | None:
+        return Path(self._store.path(f"{self._directory}/{name}")) if self._store.is_local else None
+
+    def fetch(self, name: str, scratch: Path, num_bytes: int) -> Path:
+        return self._store.fetch(f"{self._directory}/{name}", scratch, num_bytes)
+
+
+def latent_cache(workers: WorkersConfig) -> ShardCache:
+    """This machine's, which all its processes share."""
+    return ShardCache(default_cache_directory() / "latents", int(workers.latent_cache_gb * 1e9))
+
+
+def open_latents(store: Store, directory: str, cache: ShardCache) -> LatentDataset:
+    """Raises: FileNotFoundError if no store was published there; DamagedLatentsError; what `Store` does."""
+    place = store.uri(directory)
+    try:
+        content = store.read(f"{directory}/{MANIFEST}")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{place}: there are no latents, or their encoding has not ended") from None
+    return LatentDataset(read_manifest(content, f"{place}/{MANIFEST}"), StoreShards(store, directory), cache)
+
+
+def publish_latents(store: Store, directory: str, manifest: LatentManifest) -> None:
+    """Makes a store of latents visible whose shards are all in place.
+
+    Raises: FileNotFoundError naming shards that are not.
+    """
+    there = set(store.names(directory))
+    if missing := [shard.name for shard in manifest.shards if shard.name not in there]:
+        shown = ", ".join(missing[:10])
+        raise FileNotFoundError(f"{store.uri(directory)}: {len(missing)} shards are not there: {shown}")
+    entries = [FileEntry(shard.name, shard.num_bytes, shard.sha256) for shard in manifest.shards]
+    store.publish(directory, entries, manifest.about())

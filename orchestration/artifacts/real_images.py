@@ -1,0 +1,48 @@
+"""Real images or videos as 8-bit pixels, by index: embedded ones, or those that an `encode` task kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfm_core.autoencoders.base import MEAN
+from dfm_core.config import DataConfig
+from dfm_core.data.datasets import load_dataset, to_pixels
+from dfm_core.data.shard_cache import ShardCache
+from orchestration.artifacts.latents import open_latents
+from orchestration.data.identity import pixels_digest
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+
+
+@dataclass(frozen=True)
+class RealSamples:
+    """A split of a dataset."""
+
+    count: int
+    read: Callable[[range], tuple[Tensor, Tensor]]
+    """Pixels, [B, C, H, W] or [B, C, T, H, W] uint8, and classes, [B] int64, of a range of samples."""
+
+
+def open_real(data: DataConfig, split: str, store: Store, cache: ShardCache) -> RealSamples:
+    """Args: split: "train" or "reference"; of the user's files only the reference is kept.
+
+    Raises: FileNotFoundError, DamagedLatentsError if what was kept is not there.
+    """
+    digest = pixels_digest(data)
+    if not digest:
+        images = load_dataset(data.dataset, split)
+        return RealSamples(
+            len(images), lambda rows: (images.pixels[rows.start : rows.stop], images.labels[rows.start : rows.stop])
+        )
+    assert split == "reference", "of the user's files only the reference is kept as pixels"
+    kept = open_latents(store, TaskPaths(digest).latents, cache)
+
+    def read(rows: range) -> tuple[Tensor, Tensor]:
+        batch = kept.read(rows)
+        return to_pixels(batch.tensors[MEAN].to(torch.float32)), batch.labels
+
+    return RealSamples(len(kept), read)

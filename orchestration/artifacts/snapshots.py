@@ -1,0 +1,72 @@
+"""Snapshots from the store, ready to sample: one model, or an expert for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file
+
+from dfm_core.config import SampledWeights
+from dfm_core.decompositions import Decomposition
+from dfm_core.models.experts import StageExperts
+from dfm_core.models.velocity import VelocityModel
+from dfm_core.training.state import RAW_WEIGHTS, Snapshot, load_snapshot
+from orchestration.storage.layout import SnapshotRef, TaskPaths
+from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
+
+Artifact = TypeVar("Artifact")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What sampling needs of a training."""
+
+    model: VelocityModel | StageExperts
+    decomposition: Decomposition
+    scale_std: tuple[float, ...]
+
+
+class SnapshotLoader:
+    """Keeps the last sampler loaded: evaluations of one snapshot come one after the other."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self._store, self._device = store, device
+        self._key: tuple[object, ...] = ()
+        self._sampler: Sampler | None = None
+
+    def load(self, wanted: tuple[SnapshotRef, ...], weights: SampledWeights = "ema") -> Sampler:
+        """The model of a snapshot, or the experts of one for each stage, on the device.
+
+        Raises: FileNotFoundError; DamagedArtifactError, after which the next submission makes the snapshot anew.
+        """
+        if self._sampler is None or self._key != (wanted, weights):
+            snapshots = [read_snapshot(self._store, reference, weights) for reference in wanted]
+            models = [snapshot.model for snapshot in snapshots]
+            model = models[0] if len(models) == 1 else StageExperts(models)
+            first = snapshots[0]
+            self._sampler = Sampler(model.to(self._device), first.decomposition, first.card.scale_std)
+            self._key = (wanted, weights)
+        return self._sampler
+
+
+def read_snapshot(store: Store, reference: SnapshotRef, weights: SampledWeights = "ema") -> Snapshot:
+    """One snapshot, on the CPU. Raises as `SnapshotLoader.load`."""
+    train, step = reference
+    snapshot = _read(store, TaskPaths(train).snapshot(step), load_snapshot)
+    if weights == "raw":
+        raw = _read(store, TaskPaths(train).raw_weights(step), lambda files: load_file(files / RAW_WEIGHTS))
+        snapshot.model.load_state_dict(raw)
+    return snapshot
+
+
+def _read(store: Store, directory: str, read: Callable[[Path], Artifact]) -> Artifact:
+    try:
+        with store.fetched(directory) as files:
+            return read(files[0].parent)
+    except DamagedArtifactError as damage:
+        store.remove(f"{directory}/{MANIFEST}")
+        raise DamagedArtifactError(f"{damage}; submit again to make it anew") from None

@@ -1,0 +1,84 @@
+"""The record of a finished task: published in the store, the truth from which MLflow is filled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dfm_core.training.curve import CurveRow
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.safe_names import safe_name
+from orchestration.storage.store import DamagedArtifactError, Store
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task found."""
+
+    digest: str
+    kind: str
+    metrics: Mapping[str, float]
+    seconds: float
+    step: int = 0
+    """Training step to which the metrics belong; for a training, the last step done."""
+    curve: tuple[CurveRow, ...] = ()
+    files: tuple[str, ...] = ()
+    """Names of the files beside the record, to be shown with the task."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else worth keeping, as JSON."""
+
+
+def write_result(store: Store, result: TaskResult) -> None:
+    """Publishes the record; its files must be in place."""
+    store.write(TaskPaths(result.digest).result, json.dumps(vars(result), sort_keys=True).encode())
+
+
+def read_result(store: Store, digest: str) -> TaskResult | None:
+    """The record of a task, or None if it is not done (an unreadable record counts as not done)."""
+    path = TaskPaths(digest).result
+    try:
+        data = json.loads(store.read(path))
+        files = tuple(safe_name(name) for name in data["files"])
+        return TaskResult(**{**data, "curve": tuple(data["curve"]), "files": files})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def checksum(name: str, content: bytes) -> dict[str, str]:
+    """What a record's `about` says of a file beside it that other tasks read."""
+    return {_checksum_key(name): hashlib.sha256(content).hexdigest()}
+
+
+def read_checked(store: Store, digest: str, name: str) -> bytes:
+    """A file beside a task's record whose `checksum` the record keeps.
+
+    Raises: DamagedArtifactError if it is not the file of the record, after which the next submission makes it anew.
+    """
+    paths, record = TaskPaths(digest), read_result(store, digest)
+    try:
+        content = store.read(paths.result_file(name))
+    except FileNotFoundError:
+        content = b""
+    if record is None or checksum(name, content)[_checksum_key(name)] != record.about.get(_checksum_key(name)):
+        store.remove(paths.result)
+        raise DamagedArtifactError(f"{store.uri(paths.result_file(name))} is damaged; submit again to make it anew")
+    return content
+
+
+def _checksum_key(name: str) -> str:
+    return f"{Path(name).stem}_sha256"
+
+
+COST = "accelerator_seconds"
+"""The name under which records and checkpoints say what they cost, over all attempts that led to them."""
+
+
+def _cost(spent: Any) -> float:
+    """What a record or a checkpoint says; nothing if it says none, as the first versions did."""
+    value = spent.get(COST) if isinstance(spent, Mapping) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0

@@ -1,0 +1,105 @@
+"""No Ray without authentication: whoever reaches its ports could run any code, as its user, on every node.
+
+What counts is what the cluster does: it is called as a stranger would, without a token, and has to refuse.
+"""
+
+from __future__ import annotations
+
+import os
+
+import grpc
+import ray
+
+from orchestration.cluster.token_file import (
+    MODE_VARIABLE,
+    PATH_VARIABLE,
+    TOKEN_VARIABLE,
+    ensure_token,
+    read_token,
+    token_file,
+)
+from orchestration.common.errors import UserError
+
+INSECURE_OPTION = "--insecure-no-auth"
+_CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
+CLIENT_SCHEME = "ray://"
+_ANSWER_SECONDS = 15.0
+
+
+def use_tokens(*, may_make_one: bool) -> None:
+    """This process, and what it starts, sends a token with every call to Ray, and demands one.
+
+    Args: may_make_one: for a cluster that starts here; a token made now is none that a running cluster knows.
+    Raises: UserError if the environment turns authentication off, or if there is no token to send.
+    """
+    mode = os.environ.get(MODE_VARIABLE, "token")
+    if mode.lower() != "token":
+        raise UserError.of(
+            f"{MODE_VARIABLE}={mode}", f"turns authentication off: unset it, or ask in so many words: {INSECURE_OPTION}"
+        )
+    if may_make_one:
+        ensure_token(os.environ)
+    elif not read_token(os.environ):
+        raise UserError.of(
+            "RAY_ADDRESS",
+            f"needs that cluster's token, and there is none in {token_file(os.environ)}: put it there with mode 0600, "
+            f"or name its file in {PATH_VARIABLE}",
+        )
+    _set_mode("token")
+
+
+def use_no_tokens() -> None:
+    """For a cluster that starts here without authentication, as was asked for."""
+    _set_mode("disabled")
+
+
+def _set_mode(mode: str) -> None:
+    os.environ[MODE_VARIABLE] = mode
+    ray._config.initialize("")  # noqa: SLF001  Ray has read the environment when it was imported
+
+
+def refuse_open_cluster(address: str) -> None:
+    """Args: address: host:port of the cluster's control service, or ray://host:port.
+
+    Raises: UserError if it takes a call without a token, or does not answer.
+    """
+    if not is_refused(address):
+        raise UserError.of(
+            f"Ray at {address}",
+            "takes calls without a token: whoever reaches it runs code as its user. Start it with "
+            f"{MODE_VARIABLE}=token (docs/running.md), or ask in so many words: {INSECURE_OPTION}",
+        )
+
+
+def refuse_wrong_token(address: str) -> None:
+    """Ray would try for half a minute, and tell it a line a second. Raises: UserError if our token is not its own."""
+    if is_refused(address, read_token(os.environ)):
+        place = TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else token_file(os.environ)
+        raise UserError.of(f"Ray at {address}", f"does not take the token in {place}: it is of another cluster")
+
+
+def is_refused(address: str, token: str = "") -> bool:
+    """Whether a call with this token, or with none, is refused as unauthenticated.
+
+    Raises: UserError if nobody answers there.
+    """
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    try:
+        with _channel(address.removeprefix(CLIENT_SCHEME)) as channel:
+            call = channel.unary_unary(_CLIENT_CALL if address.startswith(CLIENT_SCHEME) else _CALL)
+            call(b"", timeout=_ANSWER_SECONDS, metadata=metadata)
+    except grpc.RpcError as error:
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise UserError.of(f"Ray at {address}", f"does not answer ({error.details()})") from None
+        return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
+    return False
+
+
+def _channel(address: str) -> grpc.Channel:
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+        return grpc.insecure_channel(address)
+    from ray._common.tls_utils import load_certs_from_env
+
+    chain, key, authority = load_certs_from_env()
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, chain))

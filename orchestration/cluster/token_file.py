@@ -1,0 +1,90 @@
+"""The token of a Ray cluster, in the file where Ray looks for it, readable to its owner alone. It is never printed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestration.common.errors import UserError
+
+TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
+
+
+PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"
+
+
+MODE_VARIABLE = "RAY_AUTH_MODE"
+
+
+LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""At 0, on any system, a Ray that starts listens on loopback alone, and no other machine can join it."""
+
+
+_OWNER_ONLY = 0o600
+
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+_NUM_BYTES = 32
+
+
+def token_file(environment: Mapping[str, str]) -> Path:
+    """Where Ray reads the token from, if it is not in the environment itself."""
+    given = environment.get(PATH_VARIABLE)
+    return Path(given).expanduser() if given else Path.home() / ".ray" / "auth_token"
+
+
+def read_token(environment: Mapping[str, str]) -> str:
+    """The token that Ray would send; "" if there is none."""
+    given = environment.get(TOKEN_VARIABLE, "")
+    if given:
+        return given
+    try:
+        return token_file(environment).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def ensure_token(environment: Mapping[str, str]) -> None:
+    """Makes a token where there is none, and takes from others the right to read one that is there.
+
+    Raises: UserError if the file cannot be made, or stays readable to others.
+    """
+    if environment.get(TOKEN_VARIABLE):
+        return
+    path = token_file(environment)
+    try:
+        if not path.exists():
+            write_token(path)
+        keep_to_owner(path)
+    except OSError as error:
+        what = f"cannot keep a token there for its owner alone ({error.strerror}); give another place: {PATH_VARIABLE}"
+        raise UserError.of(str(path), what) from None
+
+
+def write_token(path: Path) -> None:
+    """A fresh token. Of two that start at once one wins, whole, and both use it.
+
+    Raises: OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=".token-", dir=path.parent)  # mkstemp: 0600 from the start
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_NUM_BYTES))
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        Path(partial).unlink()
+
+
+def keep_to_owner(path: Path) -> None:
+    """Mode 0600, where Ray itself leaves 0644. Raises: OSError."""
+    if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+        path.chmod(_OWNER_ONLY)

@@ -1,0 +1,92 @@
+"""`--gc`: says what no published plan needs, and removes it if that is confirmed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from orchestration.commands.unreferenced import Leftover, find_leftovers, plans_fingerprint, read_roots
+from orchestration.common.exit_codes import EXIT_TASKS_FAILED
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import MANIFEST, Store
+
+_MAX_SHOWN = 5
+_LOOK_SECONDS = 5.0
+"""How often plans are read again while artifacts are removed."""
+
+
+def collect_garbage(
+    store: Store, *, confirmed: bool, say: Callable[[str], None] = print, ask: Callable[[], bool] | None = None
+) -> int:
+    """Returns the exit code. Args: confirmed: remove without asking. ask: for a confirmation; None: nobody is there.
+
+    Raises: UserError if a plan or a heartbeat cannot be read.
+    """
+    roots = read_roots(store)
+    found = find_leftovers(store, roots)
+    names = ", ".join(plan.sweep for plan in roots.plans) or "none"
+    say(f"Storage: {store.root}; published plans: {names}.")
+    for sweep in sorted(roots.live):
+        say(f"A driver runs {sweep} now: nothing of it is touched.")
+    if not found:
+        say("Nothing is left over.")
+        return 0
+    say(_report(found))
+    if not confirmed and (ask is None or not ask()):
+        say("Nothing was removed; --gc --yes removes it.")
+        return 0
+    again = read_roots(store)  # confirming takes its time, and a sweep may have been submitted meanwhile
+    still = {leftover.path for leftover in find_leftovers(store, again)}
+    return _remove_all(store, [leftover for leftover in found if leftover.path in still], again.fingerprint, say)
+
+
+def ask_on_terminal() -> bool:
+    """Whether the person at the terminal wants it; nobody there wants nothing."""
+    return sys.stdin.isatty() and input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def remove_artifact(store: Store, path: str) -> None:
+    """What says that an artifact is whole goes first: cut off in the middle, no half of it is ever read."""
+    inner = [name for name in store.names(path) if name.startswith(("step-", "raw-"))]
+    marks = [f"{path}/{MANIFEST}", *(f"{path}/{name}/{MANIFEST}" for name in inner)]
+    record = TaskPaths(path.rsplit("/", 1)[-1]).result
+    for mark in [*marks, *([record] if record.startswith(f"{path}/") else [])]:
+        store.remove(mark)
+    store.remove(path)
+    parent = path.rsplit("/", 1)[0]
+    if "/" in parent and not store.names(parent):
+        store.remove(parent)  # an empty folder of a digest
+
+
+def _remove_all(store: Store, leftovers: Sequence[Leftover], fingerprint: str, say: Callable[[str], None]) -> int:
+    looked = time.monotonic()
+    num_removed, num_bytes = 0, 0
+    for leftover in leftovers:
+        if time.monotonic() - looked > _LOOK_SECONDS:
+            looked = time.monotonic()
+            if plans_fingerprint(store) != fingerprint:
+                say(f"A plan was published meanwhile: {num_removed} removed, the rest stays. Run --gc again.")
+                return EXIT_TASKS_FAILED
+        remove_artifact(store, leftover.path)
+        num_removed, num_bytes = num_removed + 1, num_bytes + leftover.num_bytes
+    say(f"Removed {_count(num_removed)}, {_size(num_bytes)}.")
+    return 0
+
+
+def _report(found: Sequence[Leftover]) -> str:
+    lines = [f"No published plan needs {_count(len(found))}, {_size(sum(one.num_bytes for one in found))}:"]
+    for kind in sorted({one.kind for one in found}):
+        own = [one.num_bytes for one in found if one.kind == kind]
+        lines.append(f"  {kind}: {len(own)}, {_size(sum(own))}")
+    largest = sorted(found, key=lambda one: one.num_bytes, reverse=True)[:_MAX_SHOWN]
+    lines += ["Largest:", *(f"  {one.path}: {_size(one.num_bytes)}" for one in largest)]
+    return "\n".join(lines)
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
+def _count(number: int) -> str:
+    return "1 artifact" if number == 1 else f"{number} artifacts"

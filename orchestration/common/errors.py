@@ -1,0 +1,65 @@
+"""Mistakes of the user: collected, reported all at once, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestration.common.exit_codes import EXIT_USER_ERROR
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where it is and what to do about it."""
+
+    where: str
+    """file: key, or the name of what was given."""
+    message: str
+    whose: str = ""
+    """Of what it is a mistake, where several things share a place, e.g. a row; see `told_once`."""
+
+    def __str__(self) -> str:
+        return f"{self.where}{f' ({self.whose})' if self.whose else ''}: {self.message}"
+
+
+def told_once(problems: Iterable[Problem]) -> list[Problem]:
+    """The same problems, with one that several rows have in common told once for all of them."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        owners.setdefault((problem.where, problem.message), []).append(problem.whose)
+    merged = []
+    for (where, message), whose in owners.items():
+        distinct = list(dict.fromkeys(whose))
+        more = f" and {len(distinct) - 1} more" if len(distinct) > 1 else ""
+        merged.append(Problem(where, message, f"{distinct[0]}{more}"))
+    return merged
+
+
+class UserError(Exception):
+    """One or more mistakes that only the user can mend."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        assert self.problems, "a UserError needs at least one problem"
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @classmethod
+    def of(cls, where: str, message: str) -> UserError:
+        return cls([Problem(where, message)])
+
+
+def tell_mistakes(error: UserError) -> int:
+    """Prints what the user has to mend. Returns the exit code."""
+    count = len(error.problems)
+    print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
+    for problem in error.problems:
+        print(f"  {problem}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def nearest(name: object, known: Sequence[str]) -> str:
+    """ "; did you mean 'x'?" if a known name is close, else nothing."""
+    matches = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -1,0 +1,61 @@
+"""Paths of the user made absolute, so that workers in other directories find the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from orchestration.common.errors import Problem, UserError
+from orchestration.common.urls import is_url
+from orchestration.config.ray_job import JOB_VARIABLE
+from orchestration.config.runtime import FileConfig, Files, RuntimeConfig
+
+
+def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], directory: Path) -> RuntimeConfig:
+    """The same config with absolute local paths; relative ones are taken from `directory`, `~` is the user's home.
+
+    Inside a Ray job the working directory is a copy that is thrown away, so relative paths are refused there.
+
+    Raises: UserError with every path that cannot be made absolute.
+    """
+    problems: list[Problem] = []
+
+    def absolute_place(key: str, given: str) -> str:
+        if is_url(given):
+            return given
+        try:
+            path = Path(given).expanduser()
+        except RuntimeError:
+            problems.append(Problem(key, f"{given!r}: there is no such user; give an absolute path or a URL"))
+            return given
+        if not path.is_absolute() and JOB_VARIABLE in environment:
+            why = "is relative, but inside a Ray job the working directory is thrown away; give an absolute path"
+            problems.append(Problem(key, f"{given!r} {why} or a URL such as s3://bucket/weights.pt"))
+        return str(directory / path)
+
+    def absolute(key: str, file: FileConfig) -> FileConfig:
+        return replace(file, path=absolute_place(key, file.path))
+
+    def all_absolute(section: str, groups: Files) -> dict[str, dict[str, FileConfig]]:
+        return {
+            group: {name: absolute(f"{section}.{group}.{name}.path", file) for name, file in files.items()}
+            for group, files in groups.items()
+        }
+
+    networks, references = all_absolute("networks", config.networks), all_absolute("references", config.references)
+    datasets = {
+        name: replace(
+            own,
+            files=absolute_place(f"datasets.{name}.files", own.files),
+            reference=None if own.reference is None else absolute_place(f"datasets.{name}.reference", own.reference),
+        )
+        for name, own in config.datasets.items()
+    }
+    autoencoders = {
+        name: own if own.files is None else replace(own, files=absolute_place(f"autoencoders.{name}.files", own.files))
+        for name, own in config.autoencoders.items()
+    }
+    if problems:
+        raise UserError(problems)
+    return replace(config, networks=networks, references=references, datasets=datasets, autoencoders=autoencoders)

@@ -1,0 +1,82 @@
+"""The sections `datasets:` and `autoencoders:` of a sweep: where files lie. What is made of them is in `data:`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Interval
+from pydantic import AfterValidator
+
+from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.config import DataConfig
+from orchestration.common.urls import is_url, parts_of_url
+
+_A_PLACE = "should be a folder, or a URL such as s3://bucket/images"
+
+
+def _place_of_files(path: str) -> str:
+    """Raises: ValueError, worded to follow what was given."""
+    if not path.strip():
+        raise ValueError(_A_PLACE)
+    if is_url(path):
+        parts = parts_of_url(path, _A_PLACE)
+        if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
+            raise ValueError("should name a place, as s3://bucket/images does")
+    return path.rstrip("/") or path
+
+
+Place = Annotated[str, AfterValidator(_place_of_files)]
+"""A folder that every worker can read, or an fsspec URL."""
+Layout = Literal["class_folders", "list", "image_shards"]
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Files of the user's, which are encoded before anything is trained on them."""
+
+    files: Place
+    layout: Layout = "class_folders"
+    """`class_folders`: a folder for each class; `list`: a CSV beside the files; `image_shards`: tar or Parquet."""
+    list_file: str = "list.csv"
+    """list: name of the CSV with the columns path and label, under the files' place."""
+    class_list: str = ""
+    """Name of a text file with a class a line, in the order of the labels, under the files' place; image_shards need
+    it, for the others it is what must be there."""
+    reference: Place | None = None
+    """Real images or clips that samples are measured against, in the same layout; default: the training files."""
+    num_samples: Annotated[int, Gt(0)] | None = None
+    """image_shards: samples in the training files, which no listing tells."""
+    num_reference: Annotated[int, Gt(0)] | None = None
+    """image_shards: samples in the reference files."""
+    max_bad_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.0
+    """Of the training samples, that may be left out if they cannot be read; of the reference none."""
+
+    def place(self, *, reference: bool) -> str:
+        """Of the training or the reference files."""
+        return (self.reference or self.files) if reference else self.files
+
+
+@dataclass(frozen=True)
+class MakingConfig:
+    """How an autoencoder is trained here, before anything is encoded (paper, 4.1 and appendix D)."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """Whose training images it sees, as pixels: dataset, side, frames, stride, mirrored."""
+    start: str = ""
+    """Name of the autoencoder whose weights it starts from; empty: random weights."""
+    architecture: KlArchitecture | None = None
+    """With random weights: of the network."""
+    training: FinetuningConfig = field(default_factory=FinetuningConfig)
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """An autoencoder's `config.json` and safetensors, as diffusers saves them, or how one is made."""
+
+    kind: Literal["flux", "cogvideox", "kl"]
+    """`flux`: AutoencoderKL with 16 channels and 1/8 of each side; `cogvideox`: AutoencoderKLCogVideoX; `kl`:
+    AutoencoderKL of any shape."""
+    files: Place | None = None
+    made: MakingConfig | None = None
+    """In the place of files."""

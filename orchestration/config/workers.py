@@ -1,0 +1,61 @@
+"""Settings of workers that change no number: how many, their memory layout, intervals and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+ZeroStage = Literal[1, 2, 3]
+
+
+@dataclass(frozen=True)
+class WorkersConfig:
+    """How trainings and evaluations are laid out on the cluster."""
+
+    num_workers: Annotated[int, Gt(0)] = 2
+    """Ray Train workers of one training."""
+    cpus_per_worker: Annotated[int, Gt(0)] = 1
+    """CPUs, and threads, of each worker."""
+    use_gpu: bool = False
+    """One CUDA GPU for each worker (NCCL); otherwise CPU and gloo."""
+    zero_stage: ZeroStage = 1
+    """DeepSpeed's ZeRO stage: 1 shards the optimiser state, 2 also gradients, 3 also weights."""
+    activation_checkpointing: bool = False
+    """Compute the blocks' activations anew in the backward pass: less memory, more time."""
+    compile: bool = False
+    """`torch.compile` on the transformer's blocks; needs zero_stage 1 or 2, and a C++ compiler on CPUs."""
+    micro_batch_size: Annotated[int, Gt(0)] | None = None
+    """Images per worker and forward pass; default: the worker's whole share of the batch."""
+    checkpoint_every: Annotated[int, Gt(0)] = 100
+    """Steps between checkpoints."""
+    keep_checkpoints: Annotated[int, Gt(0)] = 2
+    log_every: Annotated[int, Gt(0)] = 10
+    """Steps between points of the training curve."""
+    num_evaluators: Annotated[int, Gt(0)] = 2
+    """Warm actors that sample and measure snapshots."""
+    gpus_per_evaluator: Annotated[float, Ge(0.0)] = 0.0
+    evaluation_batch_size: Annotated[int, Gt(0)] = 50
+    """Images that an evaluator generates at a time."""
+    keep_features: bool = True
+    """Keep the features of samples in the store, so that another metric costs no sampling."""
+    keep_samples: bool = False
+    """Keep all samples in the store, beside the first ones of the grid."""
+    max_failures: Annotated[int, Ge(0)] = 3
+    """How often a training is restarted from its last checkpoint, or an evaluator's call made again, after one died."""
+    latent_cache_gb: Annotated[float, Gt(0.0)] = 100.0
+    """Of each machine's disk, for shards of latents that are not on its own file system."""
+    hung_after_seconds: Annotated[float, Gt(0.0)] = 60.0
+    """A training whose step takes longer than this, and longer than ten times its median step, hangs: where it does is
+    written into the store, and its workers are replaced."""
+    wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
+    """After this long without free resources a task fails and names what is missing."""
+    assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
+    """Sustained FLOP/s of one worker, for the plan's estimate of hours where no finished training was measured."""
+    max_accelerator_hours: Annotated[float, Gt(0.0)] | None = None
+    """Of the whole sweep, earlier submissions included: when they are spent, it stops at checkpoints and ends."""
+    max_accelerator_hours_per_training: Annotated[float, Gt(0.0)] | None = None
+    """A training that has spent them fails at a checkpoint; the others go on."""
+    insecure_no_auth: bool = False
+    """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of whoever runs it."""

@@ -1,0 +1,163 @@
+"""What a driver says of itself in the store, every few seconds, and how a reader judges whether it is still there.
+
+Clocks of two machines can differ by an hour. So only a beat that looks fresh is believed at once; any other is watched
+for a while: a driver that is there writes the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dfm_core.config import as_plain
+from orchestration.common.validation import validate
+from orchestration.storage.layout import heartbeat_file
+from orchestration.storage.store import Store
+
+BEAT_SECONDS = 3.0
+FRESH_SECONDS = 60.0
+"""An older beat means that its driver is gone, unless it is seen to go on."""
+WATCH_SECONDS = 4 * BEAT_SECONDS
+_AHEAD_SECONDS = 5.0
+"""So much may another machine's clock be ahead before its beats are watched."""
+
+Phase = Literal["starting", "running", "stopping", "ended"]
+
+
+class DamagedHeartbeatError(Exception):
+    """The file is not what a driver of this version writes."""
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """A task that runs."""
+
+    digest: str
+    done: int
+    total: int
+    rate: float
+    """Units a second; 0: not known yet."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One beat."""
+
+    driver: str
+    """Of this launch alone; a stop request names it."""
+    host: str
+    pid: int
+    beat: int
+    """Counts up by one with each."""
+    written_at: float
+    """Seconds since 1970 by the driver's clock, which can be wrong."""
+    phase: Phase
+    running: tuple[TaskProgress, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Why, by digest, in this launch."""
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """How often workers were started again, by digest of their training; "evaluators": of those."""
+    accelerator_seconds: float = 0.0
+    """Of the sweep, earlier launches included."""
+    outcome: str = ""
+    """How the launch ended."""
+    stop_request: str = ""
+    """The request by which it was asked to stop; "": it was not."""
+    format: Literal[1] = 1
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What a reader finds of a sweep's driver."""
+
+    state: Literal["none", "running", "ended", "gone"]
+    heartbeat: Heartbeat | None = None
+    age_seconds: float = 0.0
+    """Of the beat, by the reader's clock."""
+
+    def __str__(self) -> str:
+        if self.heartbeat is None:
+            return "No driver has run this sweep here."
+        name = f"driver {self.heartbeat.pid} on {self.heartbeat.host}"
+        if self.state == "ended":
+            return f"No driver is running: the last one, {name}, ended ({self.heartbeat.outcome})."
+        if self.state == "gone":
+            return (
+                f"No driver is running: {name} is gone without a word; its last beat is {_age(self.age_seconds)}. "
+                "The same command goes on from there."
+            )
+        stopping = ", stopping" if self.heartbeat.phase == "stopping" else ""
+        return f"Running: {name}{stopping}, heard of {_age(self.age_seconds)}."
+
+
+def write_heartbeat(store: Store, sweep: str, heartbeat: Heartbeat) -> None:
+    store.write(heartbeat_file(sweep), json.dumps(as_plain(heartbeat), sort_keys=True).encode())
+
+
+def read_heartbeat(store: Store, sweep: str) -> Heartbeat | None:
+    """The last beat of a sweep's last driver; None if none ever ran.
+
+    Raises: DamagedHeartbeatError.
+    """
+    place = heartbeat_file(sweep)
+    try:
+        data = json.loads(store.read(place))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise DamagedHeartbeatError(f"{store.uri(place)} is damaged ({error})") from None
+    if not isinstance(data, dict):
+        raise DamagedHeartbeatError(f"{store.uri(place)} is no driver's heartbeat")
+    checked = validate(Heartbeat, data, str)
+    if checked.config is None:
+        raise DamagedHeartbeatError(f"{store.uri(place)} is not of this version: {checked.problems[0]}")
+    heartbeat: Heartbeat = checked.config
+    return heartbeat
+
+
+def find_driver(
+    store: Store,
+    sweep: str,
+    *,
+    wall_clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Driver:
+    """Whether a driver runs the sweep now. Takes `WATCH_SECONDS` where the last beat does not look fresh.
+
+    Raises: DamagedHeartbeatError.
+    """
+    first = read_heartbeat(store, sweep)
+    if first is None:
+        return Driver("none")
+    age = wall_clock() - first.written_at
+    if first.phase == "ended":
+        return Driver("ended", first, age)
+    if -_AHEAD_SECONDS <= age <= FRESH_SECONDS:
+        return Driver("running", first, age)
+    now = next_beat(store, sweep, first, sleep=sleep)
+    if now is None:
+        return Driver("gone", first, wall_clock() - first.written_at)
+    return Driver("ended" if now.phase == "ended" else "running", now, wall_clock() - now.written_at)
+
+
+def next_beat(
+    store: Store, sweep: str, last: Heartbeat, *, sleep: Callable[[float], None] = time.sleep
+) -> Heartbeat | None:
+    """The beat after this one; None if none comes for `WATCH_SECONDS`. Raises: DamagedHeartbeatError."""
+    for _ in range(round(WATCH_SECONDS / BEAT_SECONDS)):
+        sleep(BEAT_SECONDS)
+        now = read_heartbeat(store, sweep)
+        if now is not None and (now.driver, now.beat) != (last.driver, last.beat):
+            return now
+    return None
+
+
+def _age(seconds: float) -> str:
+    """For people; a clock that disagrees is named, not corrected."""
+    if seconds < -_AHEAD_SECONDS:
+        return f"{-seconds:,.0f} s in the future by this machine's clock (the two clocks disagree)"
+    ago = f"{max(seconds, 0.0):,.0f} s ago"
+    return ago if seconds <= FRESH_SECONDS else f"{ago} by this machine's clock"

@@ -1,0 +1,117 @@
+"""The driver's side of `--status` and `--stop`: writes heartbeats from a thread of its own and looks for requests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from orchestration.control.heartbeat import (
+    BEAT_SECONDS,
+    Heartbeat,
+    Phase,
+    TaskProgress,
+    write_heartbeat,
+)
+from orchestration.control.lease import Lease, lease_above, take_lease
+from orchestration.control.stop_request import StopRequest, read_stop_request, withdraw
+from orchestration.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What the launch knows of itself at a moment."""
+
+    running: tuple[TaskProgress, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    accelerator_seconds: float = 0.0
+
+
+class Pulse:
+    """Beats from `start` to `close`. No fault of the store ends the launch: what is missed is freshness."""
+
+    def __init__(
+        self, store: Store, sweep: str, vitals: Callable[[], Vitals], beat_seconds: float = BEAT_SECONDS
+    ) -> None:
+        """Args: vitals: is called from the thread."""
+        self.driver = uuid.uuid4().hex
+        self.phase: Phase = "starting"
+        self._store, self._sweep, self._vitals, self._beat_seconds = store, sweep, vitals, beat_seconds
+        self._request: StopRequest | None = None
+        self._lease: Lease | None = None
+        self._beat = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._is_failing = False
+        self.gave_way_to = ""
+        """Another driver that has taken this sweep, if one has: then this one writes no more of it."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody wants this driver, and no other, to stop."""
+        return self._request is not None
+
+    def start(self) -> None:
+        """Takes the sweep, from whoever had it. Raises: what the store raises; without the right nothing is begun."""
+        self._lease = take_lease(self._store, self._sweep, self.driver)
+        if self._lease is None:
+            self.gave_way_to = "that took the sweep in the same moment"
+        self._thread.start()
+
+    def close(self, outcome: str) -> None:
+        """The last beat says how it ended; a request to stop is answered by that, and does not stay."""
+        self._over.set()
+        self._thread.join(timeout=10 * self._beat_seconds)
+        self.phase = "ended"
+        self._once(outcome)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._once("")
+            self._over.wait(self._beat_seconds)
+
+    def _once(self, outcome: str) -> None:
+        try:
+            request = read_stop_request(self._store, self._sweep)
+            if request is not None and request.driver == self.driver:
+                self._request = request
+                if self.phase == "running":
+                    self.phase = "stopping"
+            if self._lease is not None and (above := lease_above(self._store, self._sweep, self._lease.epoch)):
+                self.gave_way_to = str(above)
+            if self.gave_way_to:
+                return  # the place is the other's
+            write_heartbeat(self._store, self._sweep, self._now(outcome))
+            if self.phase == "ended" and self._request is not None:
+                withdraw(self._store, self._sweep, self._request)
+            self._is_failing = False
+        except Exception as error:  # noqa: BLE001  any storage library, any reason: none may end the launch
+            if not self._is_failing:
+                _LOG.warning("the heartbeat could not be written (%s: %s)", type(error).__name__, error)
+            self._is_failing = True
+
+    def _now(self, outcome: str) -> Heartbeat:
+        vitals = self._vitals()
+        self._beat += 1
+        return Heartbeat(
+            driver=self.driver,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            beat=self._beat,
+            written_at=time.time(),
+            phase=self.phase,
+            running=vitals.running,
+            failed=vitals.failed,
+            restarts=vitals.restarts,
+            accelerator_seconds=vitals.accelerator_seconds,
+            outcome=outcome,
+            stop_request="" if self._request is None else self._request.request,
+        )

@@ -1,0 +1,58 @@
+"""How a launch ended: what is done, what failed, and why it ended before its plan was done, if it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.common.exit_codes import EXIT_BUDGET_SPENT, EXIT_STOPPED
+from orchestration.control.budget_meter import HOUR, Meter, hours
+
+OPTION = "--max-accelerator-hours"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An end before the plan is done."""
+
+    exit_code: int
+    reason: str
+    how_to_go_on: str
+    cluster_is_lost: bool = False
+    """Then nothing that runs can be asked to stop, or waited for."""
+
+
+@dataclass
+class Outcome:
+    """What became of a plan's tasks."""
+
+    done: dict[str, TaskResult]
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by digest; tasks whose inputs failed are among them."""
+    ending: Ending | None = None
+    """Why it ended before all was done; None if it did not."""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """What became of the tasks that ran then, by digest."""
+
+    @property
+    def states(self) -> dict[str, str]:
+        """By digest, for people."""
+        failed = {digest: f"FAILED: {why}" for digest, why in self.failed.items()}
+        return dict.fromkeys(self.done, "done") | self.stopped | failed
+
+
+def budget_spent(meter: Meter, limit_hours: float) -> Ending:
+    return Ending(
+        EXIT_BUDGET_SPENT,
+        f"{hours(meter.spent)} of {limit_hours:g} accelerator-hours are spent (workers.max_accelerator_hours)",
+        f"the same command with a higher limit, e.g. {OPTION} {_higher(meter.spent, limit_hours):g}, goes on from here",
+    )
+
+
+def stop_requested() -> Ending:
+    return Ending(EXIT_STOPPED, "it was asked to by `--stop`", "the same command goes on from here")
+
+
+def _higher(spent: float, limit_hours: float) -> float:
+    """Twice what is spent, in two digits."""
+    return float(f"{2 * max(spent / HOUR, limit_hours):.2g}")

@@ -1,0 +1,45 @@
+"""The wish that a driver stops, left in the store. It names one driver: whoever submits next has another name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from dataclasses import dataclass, field
+
+from orchestration.storage.layout import stop_file
+from orchestration.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """One wish."""
+
+    driver: str
+    """Of the launch that is to stop; see `Heartbeat.driver`."""
+    request: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """The driver repeats it in its heartbeat: that is its answer."""
+
+
+def ask_to_stop(store: Store, sweep: str, request: StopRequest) -> None:
+    store.write(stop_file(sweep), json.dumps(vars(request)).encode())
+
+
+def read_stop_request(store: Store, sweep: str) -> StopRequest | None:
+    """None if there is none, or none that can be read: who asked is not answered, and says so."""
+    try:
+        data = json.loads(store.read(stop_file(sweep)))
+        return StopRequest(str(data["driver"]), str(data["request"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        _LOG.warning("%s is no stop request (%s)", store.uri(stop_file(sweep)), error)
+        return None
+
+
+def withdraw(store: Store, sweep: str, request: StopRequest) -> None:
+    """Removes a request, unless another one has taken its place."""
+    if read_stop_request(store, sweep) == request:
+        store.remove(stop_file(sweep))

@@ -1,0 +1,101 @@
+"""What decides an autoencoder that is trained here, as its digest sees it. Needs no torch: planning reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dfm_core.autoencoders.cards import ANY_KL, AutoencoderCard
+from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
+from dfm_core.data_config import MADE
+from orchestration.common.digests import digest_of
+from orchestration.data.identity import real_identity, training_identity
+
+_REGULARIZATION = ("scale_factors", "downscaling", "equivariance_weight")
+
+
+@dataclass(frozen=True)
+class InitialAutoencoder:
+    """What the training starts from: the user's files, what another task made, or random weights."""
+
+    kind: str
+    """One of `AUTOENCODER_KINDS`, and the kind of what is made."""
+    identity: str = ""
+    """Of settings and weights; "": random."""
+    files: str = ""
+    """Place of the user's files."""
+    made_by: str = ""
+    """Digest of the task that made it."""
+    architecture: KlArchitecture | None = None
+    """With random weights."""
+
+    def __post_init__(self) -> None:
+        given = [bool(self.files), bool(self.made_by), self.architecture is not None]
+        assert sum(given) == 1, "an autoencoder starts from files, from a task's or from random weights"
+        assert self.architecture is None or self.kind == ANY_KL, f"random weights make a {ANY_KL}, no {self.kind}"
+
+    @classmethod
+    def made(cls, kind: str, digest: str) -> InitialAutoencoder:
+        return cls(kind, made_identity(kind, digest), made_by=digest)
+
+
+def made_identity(kind: str, digest: str) -> str:
+    """Identity of the autoencoder that a task makes, known before it is made."""
+    return f"{kind}{MADE}{digest}"
+
+
+def making_digest(encoder: str) -> str:
+    """Digest of the task that makes an autoencoder of this identity; "": none does."""
+    return encoder.partition(MADE)[2]
+
+
+def finetune_payload(config: FinetuningConfig, initial: InitialAutoencoder, data: DataConfig) -> dict[str, Any]:
+    """Args: data: whose pixels it is trained on; names no autoencoder. The settings of a regularization that is not
+    there are left out."""
+    assert not data.autoencoder, "an autoencoder is trained on pixels"
+    plain: dict[str, Any] = as_plain(config)
+    if not config.scale_equivariance:
+        plain = {key: value for key, value in plain.items() if key not in _REGULARIZATION}
+    architecture = initial.architecture
+    start = {"autoencoder": initial.identity} if architecture is None else {"architecture": architecture.settings}
+    return {
+        "kind": "finetune_autoencoder",
+        "finetuning": plain,
+        "initial": {"kind": initial.kind, **start},
+        "data": training_identity(data),
+        "measured_on": real_identity(data),
+        "numerics": NUMERICS_VERSION,
+    }
+
+
+@dataclass(frozen=True)
+class Making:
+    """One autoencoder that is made here."""
+
+    name: str
+    """In the sweep."""
+    card: AutoencoderCard
+    training: FinetuningConfig
+    initial: InitialAutoencoder
+    data: DataConfig
+    """Whose pixels it is trained on, described."""
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        return finetune_payload(self.training, self.initial, self.data)
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.payload)
+
+    @property
+    def identity(self) -> str:
+        """Of the autoencoder, known before it is made."""
+        return made_identity(self.initial.kind, self.digest)
+
+
+Makings = Mapping[str, Making]
+"""By the identity of what is made."""

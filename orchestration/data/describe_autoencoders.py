@@ -1,0 +1,105 @@
+"""Shapes and identities of the autoencoders that a sweep names, given or made, before anything is encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
+from dfm_core.autoencoders.finetuning_config import architecture_problems, finetuning_problems
+from dfm_core.config import DataConfig
+from dfm_core.data.cards import find_card, pixels_card_of
+from orchestration.common.errors import nearest
+from orchestration.common.urls import is_url
+from orchestration.config.datasets import AutoencoderConfig, MakingConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.autoencoder_recipe import InitialAutoencoder, Making
+from orchestration.data.identity import PIXELS
+
+KeyProblem = tuple[str, str]
+"""(key, message)."""
+
+
+class Autoencoders:
+    """Each is looked at once."""
+
+    def __init__(
+        self,
+        runtime: RuntimeConfig,
+        described: Callable[[DataConfig], tuple[DataConfig, tuple[KeyProblem, ...]]],
+        makings: dict[str, Making],
+    ) -> None:
+        """Args: described: describes the data that one is trained on. makings: is given those that have to be made, by
+        identity."""
+        self._runtime, self._described, self.makings = runtime, described, makings
+        self._known: dict[str, tuple[AutoencoderCard, str]] = {}
+
+    def encoder(self, name: str) -> tuple[AutoencoderCard, str]:
+        """Shapes and identity. Raises: ValueError for what does not fit together; what the storage does."""
+        if not name:
+            return AUTOENCODERS[PIXELS], PIXELS
+        if name not in self._known:
+            config = self._runtime.autoencoders[name]
+            if (config.files is None) == (config.made is None):
+                raise ValueError("needs either files or made")
+            self._known[name] = self._given(config) if config.made is None else self._made(name)
+        return self._known[name]
+
+    def _given(self, config: AutoencoderConfig) -> tuple[AutoencoderCard, str]:
+        """Raises: ValueError and what the storage does."""
+        from dfm_core.autoencoders.identity import CONFIG, identity_of
+        from orchestration.data.user_files import autoencoder_folder, open_place
+
+        assert config.files is not None, "what is not made has files"
+        with autoencoder_folder(open_place(config.files, self._runtime.storage)) as folder:
+            settings = json.loads((folder / CONFIG).read_bytes())
+            card, found = autoencoder_card(config.kind, settings), card_from_settings(settings)
+            if found != card:
+                raise ValueError(f"its config.json makes other latents ({found}) than {config.kind} ({card})")
+            return card, identity_of(config.kind, folder)
+
+    def _made(self, name: str) -> tuple[AutoencoderCard, str]:
+        """Raises: ValueError for what does not fit together; as `_given`."""
+        config = self._runtime.autoencoders[name]
+        assert config.made is not None, "what has no files is made"
+        made = config.made
+        if bool(made.start) == (made.architecture is not None):
+            raise ValueError("made needs either start, an autoencoder's name, or architecture")
+        if made.data.autoencoder:
+            raise ValueError("made.data names an autoencoder, but an autoencoder is trained on pixels")
+        data, problems = self._described(made.data)
+        if problems or find_card(data) is None:
+            told = "; ".join(f"made.{key}: {message}" for key, message in problems)
+            raise ValueError(told or f"made.data.dataset: {data.dataset!r} is not a dataset")
+        card, initial = self._initial(name, made)
+        pixels = pixels_card_of(data)
+        found = [*finetuning_problems(made.training, card, pixels.resolution, pixels.frames)]
+        found += architecture_problems(made.architecture) if made.architecture is not None else []
+        if found:
+            raise ValueError(
+                "; ".join(f"made: {key} {message}" if key else f"made: {message}" for key, message in found)
+            )
+        making = Making(name, card, made.training, initial, data)
+        self.makings[making.identity] = making
+        return card, making.identity
+
+    def _initial(self, name: str, made: MakingConfig) -> tuple[AutoencoderCard, InitialAutoencoder]:
+        kind = self._runtime.autoencoders[name].kind
+        if made.architecture is not None:
+            if kind != ANY_KL:
+                raise ValueError(f"random weights make a {ANY_KL}, no {kind}")
+            return made.architecture.card, InitialAutoencoder(kind, architecture=made.architecture)
+        if made.start not in self._runtime.autoencoders or made.start == name:
+            hint = nearest(made.start, [other for other in self._runtime.autoencoders if other != name])
+            raise ValueError(f"made.start {made.start!r} is no other autoencoder of the sweep{hint}")
+        before = self._runtime.autoencoders[made.start]
+        if before.kind != kind:
+            raise ValueError(f"made.start {made.start!r} is a {before.kind}, no {kind}")
+        if before.made is not None and before.made.start:
+            raise ValueError(f"made.start {made.start!r} is fine-tuned itself: start from what that starts from")
+        card, identity = self.encoder(made.start)
+        if before.files is None:
+            return card, InitialAutoencoder(kind, identity, made_by=self.makings[identity].digest)
+        files = before.files if is_url(before.files) else str(Path(before.files).expanduser().absolute())
+        return card, InitialAutoencoder(kind, identity, files=files)

@@ -1,0 +1,91 @@
+"""Images that no sweep made: a folder, or an .npz as ADM writes it, ready to be measured as a sweep's samples are.
+
+Videos come as an .npz only: what a codec loses would be measured with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfm_core.data.catalog import DatasetCard
+from dfm_core.data.folder_report import UnusableFolderError
+from dfm_core.data.image_archive import read_image_archive
+from dfm_core.data.image_files import Channels
+from dfm_core.data.image_folder import open_image_folder
+from orchestration.common.errors import Problem, UserError
+
+
+@dataclass(frozen=True)
+class OutsideImages:
+    """Images of the size and channels of a dataset, or videos of its length, too."""
+
+    count: int
+    pixels: Callable[[range], Tensor]
+    """[B, C, (T,) H, W] uint8 of a range."""
+    labels: Tensor | None
+    """Positions in the dataset's class names, [N] int64; None if nothing says which class an image was meant to be."""
+    about: str
+    """What was found, for people."""
+
+
+def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideImages:
+    """Looks at every image before the first is measured.
+
+    Args: card: of the dataset that they stand beside. max_bad_share: of the files of a folder that may be left out.
+    Raises: UserError with everything that cannot be used, by name.
+    """
+    if path.is_file() and path.suffix != ".npz":
+        raise UserError.of(str(path), "is neither a folder of images nor an .npz")
+    if path.is_dir() and card.frames is not None:
+        wanted = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
+        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {wanted}, uint8"
+        raise UserError.of(str(path), message)
+    try:
+        found = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)
+    except UnusableFolderError as error:
+        hint = "mend or remove them; --allow-bad SHARE lets some be left out"
+        raise UserError.of(str(path), f"{str(error.report).removeprefix(f'{path}: ')}\n  {hint}") from None
+    except ValueError as error:
+        raise UserError([Problem(str(path), str(error).removeprefix(f"{path}: "))]) from None
+    shape = tuple(found.pixels(range(1)).shape[1:])
+    expected = card.shape.of_scale(card.channels, card.resolution)
+    if shape != expected:
+        sides = "channels, height and width" if card.frames is None else "channels, frames, height and width"
+        message = f"{sides} are {shape}, the dataset's {card.kind} have {expected}: make them alike"
+        raise UserError.of(str(path), message)
+    if found.labels is not None:
+        least, most = int(found.labels.min()), int(found.labels.max())
+        if least < 0 or most >= card.num_classes:
+            message = f"labels go from {least} to {most}, those of the dataset from 0 to {card.num_classes - 1}"
+            raise UserError.of(str(path), message)
+    return found
+
+
+def _archive(path: Path) -> OutsideImages:
+    archive = read_image_archive(path)
+    about = f"{path}: {len(archive.pixels)} {'images' if archive.pixels.ndim == 4 else 'videos'}"
+    return OutsideImages(
+        len(archive.pixels),
+        lambda rows: archive.pixels[rows.start : rows.stop].contiguous(),
+        archive.labels,
+        about,
+    )
+
+
+def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideImages:
+    channels: Channels = 1 if card.channels == 1 else 3
+    size = (card.resolution, card.resolution)
+    folder = open_image_folder(path, channels=channels, size=size, max_bad_share=max_bad_share)
+    labels = None
+    if folder.labels is not None and set(folder.class_names) <= set(card.class_names):
+        classes = [card.class_names.index(name) for name in folder.class_names]
+        labels = torch.tensor([classes[label] for label in folder.labels])
+    about = str(folder.report)
+    if folder.labels is not None and labels is None:
+        about += "\n  its sub-folders are not named as the dataset's classes; labels are not known"
+    return OutsideImages(len(folder), lambda rows: folder.pixels(rows), labels, about)

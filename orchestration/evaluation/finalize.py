@@ -1,0 +1,186 @@
+"""The ends of measuring tasks: numbers, grids and records, written to the store."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.compute import model_cost, num_evaluations, sampling_flops
+from dfm_core.config import MetricName
+from dfm_core.data.cards import card_of
+from dfm_core.metrics.accumulator import Batch, Score
+from dfm_core.metrics.catalog import Output
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.metrics.imported_statistics import read_statistics
+from dfm_core.metrics.kept_features import KeptFeatures
+from dfm_core.metrics.probe import fit_linear_probe
+from dfm_core.metrics.reference import Reference
+from orchestration.artifacts.features import Group, GroupFiles, groups_of
+from orchestration.artifacts.task_record import TaskResult, checksum, write_result
+from orchestration.config.runtime import FileConfig
+from orchestration.evaluation.messages import Spent
+from orchestration.evaluation.partial_statistics import (
+    Gathered,
+    output_rows,
+    over_frames,
+    read_groups,
+    source_files,
+    suite_of,
+)
+from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, Loaded
+from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
+from orchestration.storage.layout import FeaturePaths, TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.measurement import IMPORTED_OUTPUTS
+from orchestration.tasks.task import Source, Task
+
+SAMPLES, REAL = "samples", "real"
+"""Names of grids: `.png`, and of videos, whose middle frames that shows, `.gif` and `_strips.png` beside it."""
+
+
+class Finisher:
+    """Writes what tasks found. Args of the methods: see `Evaluator.finish`."""
+
+    def __init__(self, store: Store, loaded: Loaded, device: torch.device, *, keep_features: bool) -> None:
+        self._store, self._loaded, self._device, self._keeps = store, loaded, device, keep_features
+
+    def finish(
+        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Spent, gathered: Sequence[Gathered]
+    ) -> None:
+        """Publishes the task's record; then its features go, unless they are kept."""
+        if task.kind == "reference":
+            result = self._reference(task, gathered)
+        elif task.kind == "probe":
+            result = self._probe(task)
+        else:
+            result = self._measurement(task, gathered, spent)
+        metrics = {**result.metrics, "accelerator_seconds": spent.seconds}
+        result = TaskResult(
+            task.digest,
+            task.kind,
+            metrics,
+            seconds,
+            step=task.at_step,
+            files=result.files,
+            about={**about, **result.about},
+        )
+        write_result(self._store, result)
+        if not self._keeps:
+            for source in task.sources:
+                self._store.remove(FeaturePaths(source.digest, task.digest).root)
+
+    def import_reference(self, task: Task, file: FileConfig) -> None:
+        """Publishes the statistics of a file as a reference."""
+        started, (network, output) = time.monotonic(), IMPORTED_OUTPUTS[task.payload["network"]]
+        content = self._loaded.content(file)
+        width = FEATURE_NETWORKS[network].outputs[output]
+        statistics = read_statistics(content, Path(file.path).name, network, width)
+        about = self._write_arrays(task, REFERENCE_FILE, Reference({output: statistics}).arrays())
+        about |= {"imported_sha256": file.sha256.lower()}
+        seconds = time.monotonic() - started
+        metrics = {"accelerator_seconds": seconds}
+        write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, about=about))
+
+    def _reference(self, task: Task, gathered: Sequence[Gathered]) -> TaskResult:
+        (one,) = gathered
+        assert one.reference is not None, "a reference gathers its moments"
+        about = self._write_arrays(task, REFERENCE_FILE, one.reference.compute().arrays())
+        (source,) = task.sources
+        real = self._loaded.real(task.config.data, source.split)
+        files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
+        return _found(task, {}, files, about)
+
+    def _probe(self, task: Task) -> TaskResult:
+        (source,) = task.sources
+        rows, labels = [], []
+        for _, tensors in self._read(task, source):
+            rows.append(over_frames(tensors["lite0"]["block10"].double()))
+            labels.append(tensors["lite0"]["labels"])
+        num_classes = card_of(task.config.data).num_classes
+        probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
+        return _found(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
+
+    def _measurement(self, task: Task, gathered: Sequence[Gathered], spent: Spent) -> TaskResult:
+        scores: dict[MetricName, Score] = {}
+        for source, one in zip(task.sources, gathered, strict=True):
+            scores |= self._scores(task, source, one)
+        metrics: dict[str, float] = {}
+        for name, score in sorted(scores.items()):
+            metrics[name] = score.value
+            if score.standard_error is not None:
+                metrics[f"{name}_standard_error"] = score.standard_error
+            if score.spread is not None:
+                metrics[f"{name}_spread"] = score.spread
+        about = {
+            "notes": {name: list(score.notes) for name, score in sorted(scores.items()) if score.notes},
+            "protocols": {name: asdict(protocol) for name, protocol in task.protocols.items()},
+        }
+        if task.kind != "evaluate":
+            return _found(task, metrics, (), about)
+        (source,) = task.sources
+        shown = min(GRID_IMAGES, source.num_samples)
+        grid = GroupFiles(self._store, self._paths(task, source).grid)
+        ((_, tensors),) = grid.read([Group(0, shown)])
+        files = self._write_grids(task, SAMPLES, tensors["pixels"], tensors["labels"])
+        cost = model_cost(task.config, card_of(task.config.data).shape)
+        costs = {
+            "network_evaluations": spent.network_evaluations,
+            "num_evaluations": float(num_evaluations(task.config)),
+            "num_samples": float(source.num_samples),
+            "sampling_flops": float(sampling_flops(task.config, cost, source.num_samples)),
+        }
+        if spent.images:  # by one evaluator
+            costs["images_per_second"] = spent.images / max(spent.seconds, 1e-9)
+        return _found(task, {**metrics, **costs}, files, about)
+
+    def _scores(self, task: Task, source: Source, gathered: Gathered) -> dict[MetricName, Score]:
+        suite = suite_of(task, source)
+        kept: dict[Output, KeptFeatures] = {output: KeptFeatures.empty(self._device) for output in suite.kept_outputs}
+        if kept:
+            for group, tensors in self._read(task, source):
+                indices = torch.arange(group.begin, group.end)
+                for output, features in kept.items():
+                    rows = output_rows(self._loaded, task, output, tensors)
+                    kept[output] = features.update(Batch(indices, rows))
+        references = {network: self._loaded.reference(digest) for network, digest in task.references.items()}
+        for key, accumulator in gathered.partial.items():
+            frames = accumulator.count // source.num_samples
+            assert accumulator.count == frames * source.num_samples > 0, f"{key}: {accumulator.count} were counted"
+        return suite.compute(gathered.partial, kept, references)
+
+    def _read(self, task: Task, source: Source) -> Any:
+        files = source_files(self._store, task, source, keeps=self._keeps)
+        return read_groups(files, groups_of(source.num_samples))
+
+    def _paths(self, task: Task, source: Source) -> FeaturePaths:
+        return FeaturePaths(source.digest, "" if self._keeps else task.digest)
+
+    def _write_arrays(self, task: Task, name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self._store.write(TaskPaths(task.digest).result_file(name), buffer.getvalue())
+        return checksum(name, buffer.getvalue())
+
+    def _write_grids(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> tuple[str, ...]:
+        """What people look at. Returns the names of the files."""
+        names = card_of(task.config.data).class_names
+        classes = [names[int(label)] for label in labels[: len(pixels)]]
+        pictures = {f"{name}.png": grid_png(pixels.numpy(), classes)}
+        if pixels.ndim == 5:
+            pictures[f"{name}.gif"] = moving_grid_gif(pixels.numpy(), classes)
+            pictures[f"{name}_strips.png"] = strips_png(pixels.numpy(), classes)
+        for file, content in pictures.items():
+            self._store.write(TaskPaths(task.digest).result_file(file), content)
+        return tuple(pictures)
+
+
+def _found(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskResult:
+    return TaskResult(task.digest, task.kind, metrics, 0.0, files=files, about=about)

@@ -1,0 +1,225 @@
+"""How tasks are cut into calls of evaluators: jobs, as generators that give calls and get their results.
+
+A job yields the calls that can run at once and is sent their results, in order, when all are there. Large results stay
+with Ray as references, which later calls are given; only reports of groups come to the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.artifacts.features import Group, GroupFiles, groups_of
+from orchestration.evaluation.encoding import Part, PartReport
+from orchestration.evaluation.messages import Call, GroupReport, GroupWork, Job, JobContext, Spent, Wanted
+from orchestration.evaluation.partial_statistics import source_files
+from orchestration.evaluation.sample_grids import GRID_IMAGES
+from orchestration.storage.layout import FeaturePaths, TaskPaths
+from orchestration.tasks.task import Source, Task
+
+_LEAF_GROUPS, _MOST_LEAVES = 8, 8
+"""Groups that are summed by one call at least, and calls at most: sums of 2048 dimensions take 32 MiB each. Both follow
+from the number of samples alone, like the tree above them: the order of additions, and so the last bits of a sum, do
+not depend on the number of evaluators."""
+_CONCLUDED_AT_ONCE = 4
+"""Tasks of a family whose sums are with Ray at the same time."""
+
+
+def job_of(tasks: Sequence[Task], context: JobContext) -> Job:
+    """The job of a task, or of a family of evaluate tasks on one snapshot."""
+    (first, *_) = tasks
+    if first.kind == "pyramid":
+        return _single("fit_pyramid", first)
+    if first.kind == "encode":
+        return encode_job(first, context)
+    if not first.sources:
+        return _single("import_reference", first)
+    return _measure(list(tasks), context)
+
+
+def run_job(job: Job, evaluator: Any) -> None:
+    """A job to its end on one evaluator in this process. Raises: whatever a call raises."""
+    results: list[Any] | None = None
+    while True:
+        try:
+            calls = job.send(results)  # type: ignore[arg-type]
+        except StopIteration:
+            return
+        answers = [(call, getattr(evaluator, call.method)(*call.arguments)) for call in calls]
+        results = [answer[1] if call.large else answer for call, answer in answers]
+
+
+def _single(method: str, task: Task) -> Job:
+    yield [Call(method, (task,))]
+
+
+def _measure(tasks: list[Task], context: JobContext) -> Job:
+    """Features of every source of every task, sums over them, and the end of each task."""
+    reports, before = context.reports, len(context.reports)
+    for position in range(len(tasks[0].sources)):
+        works = _missing_work([(task, task.sources[position]) for task in tasks], context)
+        found = yield [Call("features", (work,), key=_key(work, context)) for work in works]
+        reports.extend(zip(works, found, strict=True))
+    sound = []
+    for task in tasks:
+        if reason := _unsound(task, [report for _, report in reports[before:]]):
+            context.failed(task, reason)
+        else:
+            sound.append(task)
+    for begin in range(0, len(sound), _CONCLUDED_AT_ONCE):
+        some = sound[begin : begin + _CONCLUDED_AT_ONCE]
+        yield from _together([_conclude(task, tasks, reports, context) for task in some])
+
+
+def _conclude(
+    task: Task, family: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]], context: JobContext
+) -> Job:
+    """From the features of a task to its record."""
+    gathered = []
+    for position, source in enumerate(task.sources):
+        if task.kind != "probe":
+            sums = yield from _sums(task, position, source)
+            gathered.append(sums)
+    about = {"sharing": _sharing(family, reports)} if task.kind == "evaluate" else {}
+    yield [Call("finish", (task, about, context.clock(), _spent(task, reports), *gathered))]
+
+
+def _together(jobs: Sequence[Job]) -> Job:
+    """Several jobs side by side: what all of them can call now, at once."""
+    waiting: dict[int, list[Call] | None] = {number: next(job, None) for number, job in enumerate(jobs)}
+    while going := {number: calls for number, calls in waiting.items() if calls is not None}:
+        results = yield [call for calls in going.values() for call in calls]
+        rest = iter(results)
+        for number, calls in going.items():
+            own = [next(rest) for _ in calls]
+            try:
+                waiting[number] = jobs[number].send(own)
+            except StopIteration:
+                waiting[number] = None
+
+
+def _key(work: GroupWork, context: JobContext) -> str:
+    """Real images can be wanted by several tasks at once, which find them in one place if features are kept; generated
+    ones by a family alone."""
+    source, networks = work.wanted[0].source, ",".join(work.wanted[0].networks)
+    return (
+        f"{source.digest}/{work.group.begin}-{work.group.end}/{networks}"
+        if source.split and context.keep_features
+        else ""
+    )
+
+
+def _sums(task: Task, position: int, source: Source) -> Generator[list[Call], list[Any], Any]:
+    """Sums over all groups of a source: leaves of some groups each, merged pairwise."""
+    groups = groups_of(source.num_samples)
+    size = max(_LEAF_GROUPS, -(-len(groups) // _MOST_LEAVES))
+    leaves = [groups[begin : begin + size] for begin in range(0, len(groups), size)]
+    parts = yield [Call("gather", (task, position, leaf), large=True) for leaf in leaves]
+    while len(parts) > 1:
+        pairs = [parts[begin : begin + 2] for begin in range(0, len(parts) - 1, 2)]
+        rest = parts[2 * len(pairs) :]
+        merged = yield [Call("merge", tuple(pair), large=True) for pair in pairs]
+        parts = [*merged, *rest]
+    return parts[0]
+
+
+def _missing_work(points: list[tuple[Task, Source]], context: JobContext) -> list[GroupWork]:
+    """The groups in which something is missing; what is there already counts as done."""
+    known = [_Known.of(task, source, context) for task, source in points]
+    works = []
+    for group in groups_of(points[0][1].num_samples):
+        wanted = [one.wanted(group) for one in known]
+        missing = tuple(one for one in wanted if one is not None)
+        for (task, source), one in zip(points, wanted, strict=True):
+            if one is None:
+                context.reached(task, group.num_samples, f"{source.digest}/{group.begin}")
+        if missing:
+            works.append(GroupWork(group, missing))
+    return works
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is in the store of one source."""
+
+    task: Task
+    source: Source
+    groups: dict[Any, frozenset[Group]]
+    """By network."""
+    grid: frozenset[Group] | None
+    samples: frozenset[Group] | None
+    """None: not asked for."""
+
+    @classmethod
+    def of(cls, task: Task, source: Source, context: JobContext) -> _Known:
+        files = source_files(context.store, task, source, keeps=context.keep_features)
+        paths = FeaturePaths(source.digest, "" if context.keep_features else task.digest)
+        shown = task.kind == "evaluate"
+
+        def there(directory: str) -> frozenset[Group]:
+            return frozenset(GroupFiles(context.store, directory).found())
+
+        return cls(
+            task,
+            source,
+            {network: frozenset(one.found()) for network, one in files.items()},
+            there(paths.grid) if shown else None,
+            there(paths.samples) if shown and context.keep_samples else None,
+        )
+
+    def wanted(self, group: Group) -> Wanted | None:
+        """What is missing in a group; None if nothing is."""
+        networks = tuple(name for name, groups in self.groups.items() if group not in groups)
+        shown = Group(0, min(GRID_IMAGES, group.end))
+        grid = group.begin == 0 and self.grid is not None and shown not in self.grid
+        samples = self.samples is not None and group not in self.samples
+        if not (networks or grid or samples):
+            return None
+        return Wanted(self.task, self.source, networks, grid, samples)
+
+
+def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:
+    """Why a task cannot be finished, or ""."""
+    bad = sorted(index for report in reports for index in report.unsound.get(task.digest, ()))
+    if bad:
+        total = sum(source.num_samples for source in task.sources)
+        named = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        return f"{len(bad)} of {total} samples hold NaN or infinite values: {named}"
+    errors = [report.errors[task.digest] for report in reports if task.digest in report.errors]
+    return errors[0] if errors else ""
+
+
+def _spent(task: Task, reports: Sequence[tuple[GroupWork, GroupReport]]) -> Spent:
+    """What this attempt took; what a family did together counts in equal shares."""
+    own = [
+        (work, report) for work, report in reports if any(wanted.task.digest == task.digest for wanted in work.wanted)
+    ]
+    return Spent(
+        seconds=sum(report.seconds / len(work.wanted) for work, report in own),
+        images=sum(work.group.num_samples for work, _ in own),
+        network_evaluations=sum(report.network_evaluations / len(work.wanted) for work, report in own),
+    )
+
+
+def _sharing(tasks: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]]) -> dict[str, int]:
+    """How many network evaluations sampling really took, for all points that were sampled together."""
+    return {
+        "points": len(tasks),
+        "network_evaluations": sum(report.network_evaluations for _, report in reports),
+    }
+
+
+def encode_job(task: Task, context: JobContext) -> Job:
+    """Its parts, then the store's manifest and the record."""
+    (num_parts,) = yield [Call("num_parts", (task,))]
+    cards = set(context.store.names(f"{TaskPaths(task.digest).latents}/cards"))
+    missing = [number for number in range(num_parts) if f"{number:05d}.json" not in cards]
+    done = task.num_samples * (num_parts - len(missing)) // num_parts
+    if done:
+        context.reached(task, done, "before")
+    reports: list[PartReport] = yield [
+        Call("encode", (task, Part(number, num_parts)), key=f"{task.digest}/{number}") for number in missing
+    ]
+    spent = sum(report.seconds for report in reports)
+    yield [Call("finish_encoding", (task, num_parts, context.clock(), spent))]

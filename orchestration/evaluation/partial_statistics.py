@@ -1,0 +1,132 @@
+"""Sums over groups of features: what the statistics of a task need of all samples together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfm_core.data.cards import card_of
+from dfm_core.metrics.accumulator import Batch
+from dfm_core.metrics.catalog import CHANGES, CLASS_SCORES, Output, reference_outputs
+from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.metrics.reference import ReferenceAccumulator
+from dfm_core.metrics.suite import MetricSuite, Partial
+from orchestration.artifacts.features import Group, GroupFiles
+from orchestration.evaluation.resource_cache import Loaded
+from orchestration.storage.layout import FeaturePaths
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Source, Task
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Sums over some groups, on the CPU."""
+
+    suite: MetricSuite | None
+    partial: Partial
+    """Of the metrics of an evaluation or a floor; empty for the others."""
+    reference: ReferenceAccumulator | None = None
+    """Of a reference."""
+
+
+def suite_of(task: Task, source: Source) -> MetricSuite:
+    """What is computed of a source."""
+    num_classes = card_of(task.config.data).num_classes
+    return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes)
+
+
+def gather_groups(
+    store: Store,
+    loaded: Loaded,
+    task: Task,
+    position: int,
+    groups: Sequence[Group],
+    device: torch.device,
+    *,
+    keeps: bool,
+) -> Gathered:
+    """Sums over some groups of the task's source at a position.
+
+    Raises: LostFeaturesError if a group is not in the store as it was written.
+    """
+    source = task.sources[position]
+    files = source_files(store, task, source, keeps=keeps)
+    if task.kind == "reference":
+        (network,) = source.networks
+        reference: ReferenceAccumulator | None = None
+        for group, tensors in read_groups(files, groups):
+            indices = torch.arange(group.begin, group.end)
+            widths = reference_outputs(network, {name: rows.shape for name, rows in tensors[network].items()})
+            rows = {name: output_rows(loaded, task, Output(network, name), tensors) for name in widths}
+            reference = reference or ReferenceAccumulator.empty(widths, source.num_samples, device)
+            reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
+        assert reference is not None, "no groups were to be gathered"
+        return Gathered(None, {}, reference.to("cpu"))
+    suite = suite_of(task, source)
+    partial = suite.empty(device)
+    for group, tensors in read_groups(files, groups):
+        batches = {output: _batch(loaded, task, output, group, tensors) for output in suite.outputs}
+        partial = suite.update(partial, batches)
+    return Gathered(suite, {key: accumulator.to("cpu") for key, accumulator in partial.items()})
+
+
+def merge_gathered(first: Gathered, second: Gathered) -> Gathered:
+    """Sums over both's groups."""
+    if first.reference is not None:
+        assert second.reference is not None, "a reference merges with a reference"
+        return Gathered(None, {}, first.reference.merge(second.reference))
+    assert first.suite is not None, "what is no reference has metrics"
+    return Gathered(first.suite, first.suite.merge(first.partial, second.partial))
+
+
+def source_files(store: Store, task: Task, source: Source, *, keeps: bool) -> dict[FeatureNetworkName, GroupFiles]:
+    """Where each network's features of a source are."""
+    paths = FeaturePaths(source.digest, "" if keeps else task.digest)
+    return {name: GroupFiles(store, paths.network(name, digest)) for name, digest in source.networks.items()}
+
+
+def read_groups(
+    files: Mapping[FeatureNetworkName, GroupFiles], groups: Sequence[Group]
+) -> Iterator[tuple[Group, dict[FeatureNetworkName, dict[str, Tensor]]]]:
+    """All networks' tensors, group by group."""
+    readers = {name: one.read(groups) for name, one in files.items()}
+    for group in groups:
+        yield group, {name: next(reader)[1] for name, reader in readers.items()}
+
+
+def output_rows(
+    loaded: Loaded, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
+) -> Tensor:
+    """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores, and a
+    change less than frames."""
+    if output.name == CLASS_SCORES:
+        rows = over_frames(tensors[output.network]["block10"].double())
+        return torch.from_numpy(loaded.probe(task.probe).scores(rows.numpy()))
+    if output.name == CHANGES:
+        return tensors[output.network]["block10"].diff(dim=1)
+    return tensors[output.network][output.name]
+
+
+def over_frames(rows: Tensor) -> Tensor:
+    """A row a sample, [B, D]: of videos, [B, frames, D], the mean over frames, which a linear probe turns into the mean
+    of the frames' scores."""
+    return rows if rows.ndim == 2 else rows.mean(dim=1)
+
+
+def _batch(
+    loaded: Loaded,
+    task: Task,
+    output: Output,
+    group: Group,
+    tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]],
+) -> Batch:
+    labels, targets = tensors[output.network]["labels"], None
+    if output.name == CLASS_SCORES:
+        targets = labels
+    elif output.network == "clip":
+        captions = loaded.captions(task.config.data, task.config.evaluation.caption)
+        targets = captions[labels]
+    return Batch(torch.arange(group.begin, group.end), output_rows(loaded, task, output, tensors), targets)

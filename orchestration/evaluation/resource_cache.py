@@ -1,0 +1,138 @@
+"""What an evaluator keeps in memory between tasks: feature networks, references, probes, texts of captions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.config import DataConfig
+from dfm_core.data.cards import card_of
+from dfm_core.data.datasets import to_pixels
+from dfm_core.metrics.catalog import Output
+from dfm_core.metrics.features.base import FeatureNetwork
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.metrics.features.clip import ClipNetwork
+from dfm_core.metrics.features.loaders import load_feature_network
+from dfm_core.metrics.probe import LinearProbe
+from dfm_core.metrics.reference import Reference
+from orchestration.artifacts.autoencoders import load_of_data
+from orchestration.artifacts.latents import latent_cache
+from orchestration.artifacts.real_images import RealSamples, open_real
+from orchestration.artifacts.task_record import read_checked
+from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.data.file_cache import FileCache, given_files
+from orchestration.data.identity import PIXELS, is_embedded, pixels_digest
+from orchestration.storage.store import Store
+
+REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
+
+
+class Loaded:
+    """Everything is loaded at its first use and stays: what a sweep measures with is the same in all its tasks."""
+
+    def __init__(self, store: Store, runtime: RuntimeConfig, device: torch.device, cache: FileCache) -> None:
+        self._store, self._files, self._device, self._cache = store, runtime.networks, device, cache
+        self._runtime = runtime
+        self._autoencoders: dict[str, Autoencoder] = {}
+        self._real: dict[tuple[str, str, str], RealSamples] = {}
+        self._networks: dict[FeatureNetworkName, FeatureNetwork] = {}
+        self._references: dict[str, Reference] = {}
+        self._probes: dict[str, LinearProbe] = {}
+        self._captions: dict[tuple[str, str], Tensor] = {}
+
+    def network(self, name: FeatureNetworkName) -> FeatureNetwork:
+        """Raises: ValueError with everything that is wrong with its files."""
+        if name not in self._networks:
+            loaded = load_feature_network(name, given_files(self._files, name, self._cache))
+            self._networks[name] = loaded.to(self._device)
+        return self._networks[name]
+
+    def features(self, name: FeatureNetworkName, pixels: Tensor) -> dict[str, Tensor]:
+        """A network's outputs of samples, [B, D], or [B, frames, D] of videos under a network that takes images.
+
+        Args: pixels: [B, C, H, W] or [B, C, T, H, W] uint8.
+        """
+        network = self.network(name)
+        if pixels.ndim == 4 or FEATURE_NETWORKS[name].takes == "clips":
+            return network(pixels)
+        frames = pixels.transpose(1, 2)  # [B, T, C, H, W]
+        found = network(frames.flatten(0, 1))
+        return {output: rows.reshape(*frames.shape[:2], *rows.shape[1:]) for output, rows in found.items()}
+
+    def reference(self, digest: str) -> Reference:
+        """Raises: DamagedArtifactError, after which the next submission makes it anew."""
+        if digest not in self._references:
+            self._references[digest] = Reference.from_arrays(self._arrays(digest, REFERENCE_FILE))
+        return self._references[digest]
+
+    def probe(self, digest: str) -> LinearProbe:
+        """Raises: as `reference`."""
+        if digest not in self._probes:
+            arrays = self._arrays(digest, PROBE_FILE)
+            self._probes[digest] = LinearProbe(**arrays)
+        return self._probes[digest]
+
+    def content(self, file: FileConfig) -> bytes:
+        """A file that the user names. Raises: ValueError if it is not the one of the checksum."""
+        content = self._cache.local_path(file).read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != file.sha256.lower():
+            raise ValueError(f"{file.path}: expected sha256 {file.sha256.lower()}, found {found}")
+        return content
+
+    def autoencoder(self, data: DataConfig) -> Autoencoder:
+        """Of a data section, on the device; pixels where it names none.
+
+        Raises: ValueError, FileNotFoundError if its files are not what they should be; DamagedArtifactError for one
+            that was made here; what the storage does.
+        """
+        encoder = PIXELS if data.described is None or not data.autoencoder else data.described.encoder
+        if encoder not in self._autoencoders:
+            self._autoencoders[encoder] = load_of_data(data, self._runtime, self._store, self._device)
+        return self._autoencoders[encoder]
+
+    def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
+        """What a model of such data makes into 8-bit pixels, of as many channels as the real images have."""
+        if not data.autoencoder:
+            return to_pixels
+        autoencoder, grey = self.autoencoder(data), is_embedded(data)
+
+        @torch.no_grad()
+        def decode(latents: Tensor) -> Tensor:
+            pixels = autoencoder.decode(latents).clamp(-1.0, 1.0)  # a decoder may go a little beyond
+            return to_pixels(pixels.mean(1, keepdim=True) if grey else pixels)
+
+        return decode
+
+    def real(self, data: DataConfig, split: str) -> RealSamples:
+        """The real images or videos of a split. Raises: as `open_real`."""
+        key = (data.dataset, split, pixels_digest(data))
+        if key not in self._real:
+            self._real[key] = open_real(data, split, self._store, latent_cache(self._runtime.workers))
+        return self._real[key]
+
+    def captions(self, data: DataConfig, template: str) -> Tensor:
+        """CLIP's features of the captions of all classes, [K, D]."""
+        dataset = data.dataset
+        if (dataset, template) not in self._captions:
+            clip = self.network("clip")
+            assert isinstance(clip, ClipNetwork), "captions are CLIP's"
+            names = card_of(data).class_names
+            self._captions[dataset, template] = clip.text([template.replace("{}", name) for name in names]).cpu()
+        return self._captions[dataset, template]
+
+    def _arrays(self, digest: str, name: str) -> dict[str, Any]:
+        with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:
+            return {key: archive[key] for key in archive.files}
+
+
+def network_outputs(name: FeatureNetworkName) -> tuple[Output, ...]:
+    """All outputs of a network."""
+    return tuple(Output(name, output) for output in FEATURE_NETWORKS[name].outputs)

@@ -1,0 +1,140 @@
+"""From a plan to its report: publish, connect, launch, analyse."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from orchestration.artifacts.provenance import environment, record_source
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
+from orchestration.control.outcome import Outcome
+from orchestration.launch.session import run_within_budget
+from orchestration.launch.summary import ending_text
+from orchestration.plan.completed import needed
+from orchestration.plan.estimate import estimate_from
+from orchestration.plan.plan import Plan
+from orchestration.plan.plan_json import plan_json, shown_path
+from orchestration.plan.progress import Standing, standing
+from orchestration.storage.layout import plan_file, report_directory
+from orchestration.storage.store import Store
+from orchestration.tracking.async_tracker import TrackingQueue
+from orchestration.tracking.mlflow_tracker import Tracker
+from orchestration.tracking.run_params import varying_settings
+from orchestration.tracking.uri import resolve_uri
+
+if TYPE_CHECKING:
+    from orchestration.search.searches import Searches
+
+_MANY_CALLS = 100
+
+
+def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> int:
+    """Runs what is missing and writes the report. Returns the exit code.
+
+    Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
+    """
+    started = time.monotonic()
+    logging.captureWarnings(capture=True)
+    tracking = plan.spec.runtime.tracking
+    uri = resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
+    provenance: dict[str, Any] = {"source": record_source(store), **environment()}
+    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
+    published = _Published(store, uri)
+    searches = _searches(plan, store, tracker, published)
+    if searches is None:
+        published.publish(plan)
+    _fill(tracker, plan, done)
+    outcome = Outcome(dict(done))
+    if searches is not None:
+        searches.begin(outcome)
+        searches.advance(outcome, 1)  # what is known already needs no Ray
+        plan = searches.plan
+    if needed(plan, outcome.done):
+        run_within_budget(plan, outcome, store, tracker, stands, searches)
+    else:
+        print("Everything is done already; nothing is computed.")
+    if outcome.ending is not None and outcome.ending.exit_code == EXIT_SECOND_DRIVER:
+        print(f"{outcome.ending.reason}: {outcome.ending.how_to_go_on}.")  # MLflow and the report are the other's
+        return EXIT_SECOND_DRIVER
+    if searches is not None:
+        plan = searches.plan
+        print("\n".join(searches.texts()))
+    _tell_the_rest(tracker)
+    if plan.spec.runtime.tracking.register_best:
+        print(_registered(plan, outcome, uri, store))
+    print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
+    print(f"Compare runs: {_ui_command(uri)}")
+    if outcome.ending is not None:
+        left = estimate_from(store, plan, outcome.done, standing(store, plan, outcome.done))
+        print(ending_text(outcome.ending, left))
+    print(f"Took {time.monotonic() - started:.0f} s.")
+    if outcome.ending is not None:
+        return outcome.ending.exit_code
+    return EXIT_TASKS_FAILED if outcome.failed or (searches is not None and searches.problems) else 0
+
+
+def _tell_the_rest(tracker: TrackingQueue) -> None:
+    if tracker.num_waiting > _MANY_CALLS:
+        print(f"MLflow is told of the rest: {tracker.num_waiting} calls.", flush=True)
+    tracker.flush()
+    if tracker.num_failed_calls:
+        print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
+
+
+def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskResult]) -> None:
+    """What MLflow lacks of the tasks that are done."""
+    for digest, result in done.items():
+        task = plan.tasks[digest]
+        if tracker.is_complete(digest):
+            tracker.describe(task)
+        else:
+            tracker.complete(task, result, plan.training_of(task))
+
+
+def _registered(plan: Plan, outcome: Outcome, uri: str, store: Store) -> str:
+    from orchestration.tracking.model_registry import ModelRegistry  # which needs torch
+
+    return "\n".join(["Registered models:", *ModelRegistry(uri, store).register(plan, outcome.done)])
+
+
+class _Published:
+    """The plan as it was published last."""
+
+    def __init__(self, store: Store, tracking_uri: str) -> None:
+        self._store, self._tracking_uri = store, tracking_uri
+        self.document = ""
+
+    def publish(self, plan: Plan) -> None:
+        self.document = plan_json(plan, self._tracking_uri)
+        self._store.write(plan_file(plan.spec.name), self.document.encode())
+
+
+def _searches(plan: Plan, store: Store, tracker: TrackingQueue, published: _Published) -> Searches | None:
+    if not plan.spec.searches:
+        return None
+    from orchestration.search.searches import open_searches  # Optuna is for those who search
+
+    return open_searches(plan.spec, store, tracker, published.publish, os.environ)
+
+
+def _report(document: str, sweep: str, path: str, store: Store) -> str:
+    """Writes the report. Returns the line that says where it is, or why there is none."""
+    # The analysis pulls in matplotlib, which nothing before needs.
+    from analysis.errors import UserError
+    from analysis.plan.read import parse_plan
+    from analysis.records.from_storage import StorageRoot
+    from analysis.report.build import write_report
+
+    try:
+        output, records = store.uri(report_directory(sweep)), StorageRoot(store.root, store.options)
+        report = write_report(parse_plan(document), output, store.options, records)
+    except UserError as error:
+        return f"No report: {error}. Nothing that was computed is lost; later: python -m analysis {path}"
+    return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
+
+
+def _ui_command(uri: str) -> str:
+    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"

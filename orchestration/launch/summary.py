@@ -1,0 +1,92 @@
+"""The plan and the outcome in words: what is shared, what is done, what it will cost and what it did cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.common.console import make_console
+from orchestration.common.errors import Problem
+from orchestration.control.budget_meter import hours
+from orchestration.control.outcome import Ending
+from orchestration.launch.task_table import status_table
+from orchestration.plan.completed import needed
+from orchestration.plan.diff import changes_text
+from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.plan import Plan
+from orchestration.plan.progress import Standing
+from orchestration.search.summary import most_flops_text, search_text
+from orchestration.spec.load import SweepSpec
+from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.store import Store
+
+
+def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> None:
+    """Tasks, sharing, what an edit changed, FLOPs, estimated hours and bytes."""
+    console = make_console()
+    console.print(status_table(plan, dict.fromkeys(done, "done")))
+    todo = needed(plan, done)
+    trainings, evaluations = plan.of_kind("train"), plan.of_kind("evaluate")
+    cells = sum(len(trial.evaluations) for trial in plan.trials)
+    console.print(
+        f"{len(plan.trials)} trials share {len(trainings)} trainings; "
+        f"{cells} cells share {len(evaluations)} evaluations.",
+        markup=False,
+    )
+    if changes := changes_text(plan, store):
+        console.print(changes, markup=False)
+    console.print(f"{len(plan.tasks) - len(todo)} tasks are done or not needed, {len(todo)} to do.")
+    if todo:
+        console.print(str(estimate_from(store, plan, done, stands)), markup=False)
+    console.print(spent_text(stands.spent, plan.spec.runtime.workers.max_accelerator_hours))
+    console.print(f"Storage: {store.root}")
+
+
+def print_searches(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> None:
+    """Of every search its space, its trials so far, and the most that those to come cost."""
+    console = make_console()
+    for search in spec.searches:
+        known = trials.get(search.part, ())
+        for line in (*search_text(search, known), most_flops_text(search, known)):
+            console.print(line, markup=False)
+
+
+def print_missing(problems: Sequence[Problem]) -> None:
+    """What would stop the sweep here before it starts anything."""
+    if problems:
+        console = make_console()
+        console.print("It cannot run here yet:")
+        for problem in problems:
+            console.print(f"  {problem}", markup=False)
+
+
+def spent_text(seconds: float, limit_hours: float | None) -> str:
+    """What the sweep's tasks have cost, and may cost."""
+    allowed = "" if limit_hours is None else f" of {limit_hours:g} (workers.max_accelerator_hours)"
+    return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours."
+
+
+def cost_text(in_this_launch: float) -> str:
+    """What a launch cost."""
+    return f"This run cost {hours(in_this_launch)} accelerator-hours"
+
+
+def compared_text(estimated: Estimate, in_this_launch: float) -> str:
+    """The estimate of a launch beside what it cost."""
+    text = cost_text(in_this_launch)
+    if estimated.accelerator_seconds <= 0:
+        return f"{text}."
+    share = in_this_launch / estimated.accelerator_seconds
+    return (
+        f"{text}; estimated for all that was to do: {hours(estimated.accelerator_seconds)} {estimated.basis} "
+        f"(actual / estimated = {share:.2g})."
+    )
+
+
+def ending_text(ending: Ending, left: Estimate) -> str:
+    """Why a launch ended early, what is left to do, and how to go on."""
+    tasks = "1 task is" if left.num_tasks == 1 else f"{left.num_tasks} tasks are"
+    return (
+        f"Stopped: {ending.reason}. {tasks} left, about {hours(left.accelerator_seconds)} accelerator-hours "
+        f"{left.basis}. To go on: {ending.how_to_go_on}."
+    )

@@ -1,0 +1,48 @@
+"""The best row so far, for each part and metric of a plan."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dfm_core.config import MetricName
+from dfm_core.metrics.catalog import METRICS
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class BestRow:
+    """Of the rows that are measured by now."""
+
+    part: str
+    metric: str
+    row: str
+    step: int
+    value: float
+    """Mean over the seeds that are measured."""
+    num_seeds: int
+
+    def __str__(self) -> str:
+        seeds = f", mean of {self.num_seeds} seeds" if self.num_seeds > 1 else ""
+        return f"{self.part}: {self.metric} {self.value:.6g}, {self.row} @ {self.step}{seeds}"
+
+
+def best_rows(plan: Plan, done: Mapping[str, TaskResult]) -> list[BestRow]:
+    """By part, in the plan's order, and metric. Values that are no finite numbers are left out."""
+    found: dict[tuple[str, MetricName], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for trial in plan.trials:
+        for step, digest in trial.evaluations:
+            record = done.get(digest)
+            for name in plan.tasks[digest].protocols:
+                value = math.nan if record is None else record.metrics.get(name, math.nan)
+                if math.isfinite(value):
+                    found[trial.part, name][trial.row, step].append(value)
+    best = []
+    for (part, metric), rows in found.items():
+        sign = 1 if METRICS[metric].better == "lower" else -1
+        (row, step), values = min(rows.items(), key=lambda entry: sign * sum(entry[1]) / len(entry[1]))
+        best.append(BestRow(part, metric, row, step, sum(values) / len(values), len(values)))
+    return best

@@ -1,0 +1,69 @@
+"""What an edit of a sweep adds, keeps and no longer needs, against the plan that was published last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestration.plan.plan import Plan
+from orchestration.plan.published import PublishedPlan, UnreadablePlanError, read_published
+from orchestration.storage.store import Store
+
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class PlanChanges:
+    """By digest, with kind and title."""
+
+    added: Mapping[str, tuple[str, str]]
+    kept: frozenset[str]
+    dropped: Mapping[str, tuple[str, str]]
+    longer: Mapping[str, tuple[int, int]]
+    """Kept trainings that go to another step: (before, now)."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.added or self.dropped or self.longer)
+
+    def __str__(self) -> str:
+        if self.is_empty:
+            return f"Against the published plan: nothing changed, {len(self.kept)} tasks."
+        parts = [f"adds {_named(self.added.values())}", f"keeps {len(self.kept)} tasks"]
+        if self.longer:
+            changed = ", ".join(f"{before} to {now}" for before, now in sorted(set(self.longer.values())))
+            parts.append(f"takes {len(self.longer)} of their trainings from step {changed}")
+        parts.append(f"cancels {_named(sorted(self.dropped.values()))}")
+        hint = "; `--gc` says what they left behind" if self.dropped else ""
+        return f"Against the published plan: {'; '.join(parts)}{hint}."
+
+
+def plan_changes(plan: Plan, before: PublishedPlan) -> PlanChanges:
+    """The difference in tasks; what a task costs or is called makes none."""
+    old, new = before.tasks, plan.tasks
+    steps = {digest: (old[digest].until_step, task.until_step) for digest, task in new.items() if digest in old}
+    return PlanChanges(
+        added={digest: (task.kind, task.title) for digest, task in new.items() if digest not in old},
+        kept=frozenset(old.keys() & new.keys()),
+        dropped={digest: (task.kind, task.title) for digest, task in old.items() if digest not in new},
+        longer={digest: (was, now) for digest, (was, now) in steps.items() if was != now},
+    )
+
+
+def changes_text(plan: Plan, store: Store) -> str:
+    """What changed since the sweep was submitted last, in a line; "" if it never was."""
+    try:
+        before = read_published(store, plan.spec.name)
+    except UnreadablePlanError as error:
+        return f"The published plan cannot be compared: {error}."
+    return "" if before is None else str(plan_changes(plan, before))
+
+
+def _named(tasks: Iterable[tuple[str, str]]) -> str:
+    """ "2 tasks (evaluate DFM @ 20, evaluate DFM @ 60)"."""
+    listed = list(tasks)
+    if not listed:
+        return "nothing"
+    names = ", ".join(f"{kind} {title}" for kind, title in listed[:_MAX_NAMED])
+    more = ", ..." if len(listed) > _MAX_NAMED else ""
+    return f"{len(listed)} task{'s' if len(listed) > 1 else ''} ({names}{more})"

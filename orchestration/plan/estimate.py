@@ -1,0 +1,90 @@
+"""What is still to do in a plan will cost: FLOPs from formulas, hours from measured or assumed speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.control.budget_meter import hours
+from orchestration.plan.completed import needed
+from orchestration.plan.evaluation_families import families, family_flops
+from orchestration.plan.plan import Plan
+from orchestration.plan.progress import Standing
+from orchestration.plan.throughput import Speed, measured_speeds
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+
+_EVALUATION_OVERHEAD = 1.3
+"""Measured on the quickstart: feature extraction and merging beside the sampling's own FLOPs."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the tasks that are to do."""
+
+    num_tasks: int
+    training_flops: float
+    sampling_flops: float
+    num_bytes: int
+    accelerator_seconds: float
+    basis: str
+    """Where the speed comes from, for people."""
+
+    def __str__(self) -> str:
+        return (
+            f"To do: {self.training_flops:.3g} FLOPs of training, at most {self.sampling_flops:.3g} of sampling (kept "
+            f"features are not sampled again), about {self.num_bytes / 1e6:,.0f} MB; "
+            f"about {hours(self.accelerator_seconds)} accelerator-hours {self.basis}."
+        )
+
+
+def estimate(
+    plan: Plan, done: dict[str, TaskResult], steps: Mapping[str, int], speeds: Mapping[str, Speed]
+) -> Estimate:
+    """Args: steps: of unfinished trainings that are made already. speeds: measured, by model size."""
+    assumed = plan.spec.runtime.workers.assumed_flops_per_worker
+    todo = needed(plan, done)
+    training, sampling, seconds = 0.0, 0.0, 0.0
+
+    def speed(task: Task) -> float:
+        found = speeds.get(task.config.model.size)
+        return assumed if found is None else found.flops_per_worker
+
+    for task in todo:
+        if task.kind == "train":
+            flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
+            training += flops
+            seconds += flops / speed(task)
+    for family in families([task for task in todo if task.kind == "evaluate"]):
+        flops = family_flops(family)
+        sampling += flops
+        seconds += _EVALUATION_OVERHEAD * flops / speed(family[0])
+    num_bytes = sum(task.num_bytes for task in todo)
+    return Estimate(len(todo), training, sampling, num_bytes, seconds, _basis(todo, speeds, assumed))
+
+
+def estimate_from(store: Store, plan: Plan, done: dict[str, TaskResult], stands: Standing) -> Estimate:
+    """With the speed of the finished trainings under the storage root, where there are some of the same model size."""
+    speeds = measured_speeds(store, plan, done, _sizes(needed(plan, done)))
+    return estimate(plan, done, stands.steps, speeds)
+
+
+def _sizes(todo: Sequence[Task]) -> list[str]:
+    """Of the models that are trained or sampled."""
+    return sorted({str(task.config.model.size) for task in todo if task.kind in ("train", "evaluate")})
+
+
+def _basis(todo: Sequence[Task], speeds: Mapping[str, Speed], assumed: float) -> str:
+    sizes = _sizes(todo)
+    measured = [
+        f"{speeds[size].flops_per_worker:.2g} FLOP/s a worker, measured on {speeds[size].num_trainings} finished "
+        f"training{'s' if speeds[size].num_trainings > 1 else ''} of size {size}"
+        for size in sizes
+        if size in speeds
+    ]
+    without = [size for size in sizes if size not in speeds]
+    if without or not measured:
+        of = f" for size {', '.join(without)}" if measured else ""
+        measured.append(f"an assumed {assumed:.2g} FLOP/s a worker{of} (workers.assumed_flops_per_worker)")
+    return f"at {' and '.join(measured)}"

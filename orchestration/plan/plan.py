@@ -1,0 +1,149 @@
+"""A sweep into the tasks it needs: a pure function, published as JSON before anything runs.
+
+The JSON is the contract with the analysis: a table cell is a digest in it, and its number is whatever MLflow holds for
+that digest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfm_core.config import ExperimentConfig
+from orchestration.spec.load import SweepSpec
+from orchestration.spec.rows import PartSpec, RowSpec
+from orchestration.storage.layout import SnapshotRef
+from orchestration.tasks.encoding import latents_task, making_tasks, pixels_task
+from orchestration.tasks.evaluation import evaluate_task
+from orchestration.tasks.measurement import MeasuringFiles
+from orchestration.tasks.references import Measures
+from orchestration.tasks.task import Task
+from orchestration.tasks.training import pyramid_task, train_task
+from orchestration.tasks.training_chain import Link, snapshots_at, training_chain
+
+_TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row at one seed: a training and what is measured along it."""
+
+    part: str
+    row: str
+    seed: int
+    trains: tuple[str, ...]
+    """Digests of its trainings, in order: one, or one for each expert."""
+    evaluations: tuple[tuple[int, str], ...]
+    """(step, digest of the evaluate task), by step."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks of a sweep, each once, inputs before their readers."""
+
+    spec: SweepSpec
+    tasks: dict[str, Task]
+    trials: tuple[Trial, ...]
+    used_by: dict[str, list[str]]
+    """ "part / row" of every trial that needs a task, in the sweep's order; references serve all and are not in it."""
+    searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By part: what is published of its search, see `search_plan`."""
+
+    def of_kind(self, kind: str) -> list[Task]:
+        return [task for task in self.tasks.values() if task.kind == kind]
+
+    def training_of(self, task: Task) -> Task | None:
+        """The training that an evaluation measures; None for experts, which have several, and for other tasks."""
+        return self.tasks[task.snapshots[0][0]] if task.kind == "evaluate" and len(task.snapshots) == 1 else None
+
+    def users(self, digest: str) -> list[str]:
+        """ "part / row" of every trial that needs a task, in the sweep's order."""
+        return self.used_by.get(digest, [])
+
+
+def make_plan(spec: SweepSpec) -> Plan:
+    """The plan of a sweep: trials that differ only in sampling share their training, equal rows share everything."""
+    trainings: dict[str, list[tuple[str, Link]]] = defaultdict(list)
+    inputs: dict[str, Task] = {}
+    evaluations: dict[str, Task] = {}
+    known: dict[object, Measures] = {}
+    files = MeasuringFiles(spec.runtime.networks, spec.runtime.references)
+    trials = []
+    for part, row, config in _cells(spec):
+        if (latents := latents_task(config)) is not None and latents.digest not in inputs:
+            inputs |= {task.digest: task for task in (*making_tasks(config, spec.makings), latents)}
+        chain = training_chain(config)
+        for link in chain:
+            trainings[link.digest].append((_training_title(row, link), link))
+        if config.decomposition.name == "learned":
+            pyramid = pyramid_task(config)
+            inputs.setdefault(pyramid.digest, pyramid)
+        held_against = (config.data, config.evaluation)
+        if held_against not in known:  # thousands of rows share them
+            known[held_against] = Measures.of(config, files)
+            real = pixels_task(config)
+            if real is not None and any(real.digest in task.inputs for task in known[held_against].tasks):
+                inputs[real.digest] = real
+            inputs |= {task.digest: inputs.get(task.digest, task) for task in known[held_against].tasks}
+        ids = []
+        for step in config.evaluation_steps:
+            snapshots, title = snapshots_at(config, chain, step), f"{row.label} @ {step}"
+            task = evaluate_task(config, title, step, snapshots, known[held_against])
+            evaluations.setdefault(task.digest, task)
+            ids.append((step, task.digest))
+        trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
+    raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
+    shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
+    tasks = {**inputs, **shared, **evaluations}
+    assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
+    return Plan(spec, tasks, tuple(trials), _used_by(trials, tasks))
+
+
+def _shared_training(users: list[tuple[str, Link]], raw: set[SnapshotRef]) -> Task:
+    """One training that serves all who want something of it."""
+    title, first = users[0]
+    until = max(link.until_step for _, link in users)
+    snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
+    raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps)
+
+
+def _used_by(trials: list[Trial], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+    users: dict[str, dict[str, None]] = defaultdict(dict)
+    for trial in trials:
+        own = {*trial.trains, *(digest for _, digest in trial.evaluations), *(tasks[d].pyramid for d in trial.trains)}
+        own |= {tasks[d].latents for d in trial.trains}
+        for digest in own - {""}:
+            users[digest][f"{trial.part} / {trial.row}"] = None
+    return {digest: list(names) for digest, names in users.items()}
+
+
+def _cells(spec: SweepSpec) -> Iterator[tuple[PartSpec, RowSpec, ExperimentConfig]]:
+    for part in spec.parts:
+        for row in part.rows:
+            for config in row.configs:
+                yield part, row, config
+
+
+def _is_shown(key: str) -> bool:
+    section, _, name = key.partition(".")
+    return section in _TRAINING_SECTIONS and "." not in name
+
+
+def _own_decomposition(config: ExperimentConfig) -> str:
+    """The decomposition that goes without saying."""
+    return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
+
+
+def _training_title(row: RowSpec, link: Link) -> str:
+    """The row's settings that concern the training, for people."""
+    network = "network" if link.config.paradigm == "cascaded" else "expert"
+    stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
+    own = [
+        str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
+        for key, value in row.settings.items()
+        if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
+    ]
+    return ", ".join([link.config.paradigm, *stage, *own, f"seed={link.config.seed}"])

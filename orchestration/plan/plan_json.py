@@ -1,0 +1,158 @@
+"""The published form of a plan: the JSON that analysis, --gc and later submissions read."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfm_core.compute import model_cost, num_evaluations, training_flops
+from dfm_core.config import as_plain
+from dfm_core.data.cards import card_of
+from dfm_core.metrics.catalog import METRICS
+from orchestration.common.redaction import without_credentials
+from orchestration.plan.plan import Plan
+from orchestration.spec.load import SweepSpec
+from orchestration.spec.published_table import PublishedPart
+from orchestration.tasks.measurement import sampling_payload
+from orchestration.tasks.task import Task
+
+PLAN_FORMAT = 2
+
+
+_STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
+
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def plan_json(plan: Plan, tracking_uri: str) -> str:
+    """The published form of a plan; the same text for the same sweep and tracking server."""
+    spec = plan.spec
+    used = {name for task in plan.of_kind("evaluate") for name in task.config.evaluation.metrics}
+    document = {
+        "format": PLAN_FORMAT,
+        "sweep": spec.name,
+        "title": spec.title,
+        "file": shown_path(spec.path),
+        "command": submit_command(spec),
+        "seeds": list(spec.seeds),
+        "tracking_uri": tracking_uri,
+        "experiment": spec.name,
+        "budget_flops": spec.budget_flops,
+        "equal_compute": not spec.compute.allow_unequal,
+        "published": None if spec.published is None else as_plain(spec.published),
+        "metrics": [
+            {"name": card.name, "title": card.title, "better": card.better, "about": card.about}
+            for card in METRICS.values()
+            if card.name in used
+        ],
+        "parts": [
+            {
+                "name": part.name,
+                "title": part.title,
+                "published": None if spec.published is None else as_plain(part.published or PublishedPart()),
+                "rows": [{"label": row.label, "settings": dict(row.settings)} for row in part.rows],
+                **({"search": plan.searches[part.name]} if part.name in plan.searches else {}),
+            }
+            for part in spec.parts
+        ],
+        "trials": [
+            {
+                "part": trial.part,
+                "row": trial.row,
+                "seed": trial.seed,
+                "train": trial.trains[-1],
+                "evaluations": [{"step": step, "digest": digest} for step, digest in trial.evaluations],
+            }
+            for trial in plan.trials
+        ],
+        "tasks": {digest: _task_json(task, plan.tasks) for digest, task in plan.tasks.items()},
+    }
+    return _text(document)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    """JSON with a line for each task, trial, and other entry: json writes indented text at a tenth of its speed."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+
+    entries = {key: line(value) for key, value in document.items() if key not in ("tasks", "trials")}
+    tasks = ",\n".join(f"  {line(key)}: {line(task)}" for key, task in sorted(document["tasks"].items()))
+    trials = ",\n".join(f"  {line(trial)}" for trial in document["trials"])
+    entries |= {"tasks": f"{{\n{tasks}\n }}", "trials": f"[\n{trials}\n ]"}
+    return "{\n" + ",\n".join(f" {line(key)}: {text}" for key, text in sorted(entries.items())) + "\n}"
+
+
+def shown_path(path: str) -> str:
+    """A sweep file's name for people: relative to the project if it lies in it, wherever the user called from."""
+    resolved = Path(path).resolve()
+    return resolved.relative_to(_ROOT).as_posix() if resolved.is_relative_to(_ROOT) else resolved.name
+
+
+def submit_command(spec: SweepSpec) -> str:
+    """The command that submits a sweep again from anywhere, the same however it was submitted.
+
+    Overrides are as they were given. The storage root stands in it wherever it came from, once it is absolute; options
+    of the storage, which may be secret, and credentials in URLs do not.
+    """
+    resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
+    path = shown_path(spec.path) if resolved.is_relative_to(_ROOT) else str(resolved)
+    shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
+    if "://" in root or Path(root).is_absolute():
+        shown.append(f"storage.root={root}")
+    return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])
+
+
+def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
+    card = card_of(task.config.data)
+    cost = model_cost(task.config, card.shape)
+    details: dict[str, Any] = {}
+    if task.kind == "finetune_autoencoder":
+        details = {"until_step": task.until_step}
+    elif task.kind == "train":
+        details = {
+            "until_step": task.until_step,
+            "snapshot_steps": list(task.snapshot_steps),
+            "batch_size": task.config.training.batch_size,
+            "flops_per_step": training_flops(task.config, cost, 1),
+            "num_parameters": cost.num_parameters,
+            "paradigm": task.config.paradigm,
+        }
+    elif task.kind == "evaluate":
+        spent = _steps_spent(task, tasks)
+        details = {
+            "step": task.at_step,
+            "train": task.snapshots[-1][0],
+            "trained": spent,
+            "floor": task.floor or None,
+            "sampling": sampling_payload(task.config),
+            "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
+            "training_images": sum(spent.values()) * task.config.training.batch_size,
+            "num_evaluations": num_evaluations(task.config),
+            "num_samples": task.config.evaluation.num_samples,
+            "sampling_flops": task.flops,
+        }
+    if task.protocols:
+        details["protocols"] = {name: vars(protocol) for name, protocol in task.protocols.items()}
+    sources = [{"digest": source.digest, "networks": as_plain(source.networks)} for source in task.sources]
+    common = {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload}
+    return {**common, "sources": sources, **details}
+
+
+def _steps_spent(task: Task, tasks: Mapping[str, Task]) -> dict[str, int]:
+    """Training steps behind an evaluation, by training: to its snapshots, and to those that another started from."""
+    spent = dict(task.snapshots)
+    for train, _ in task.snapshots:
+        start = tasks[train].initial
+        if start is not None:
+            spent[start[0]] = max(spent.get(start[0], 0), start[1])
+    return spent
+
+
+def _flops_until(task: Task, step: int) -> int:
+    """Training FLOPs up to a step of a training."""
+    return training_flops(task.config, model_cost(task.config, card_of(task.config.data).shape), step)

@@ -1,0 +1,63 @@
+"""What the tasks of a sweep have cost so far: asked of the store alone, without any heavy library."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestration.artifacts.checkpoint_index import newest_checkpoint
+from orchestration.artifacts.task_record import TaskResult, _cost, read_result
+from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbeat
+from orchestration.plan.plan import Plan
+from orchestration.storage.layout import CHECKPOINTS, RESULTS
+from orchestration.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the tasks of a plan are."""
+
+    seconds: Mapping[str, float]
+    """Accelerator-seconds behind each task, whichever sweep spent them; tasks that cost nothing are left out."""
+    steps: Mapping[str, int]
+    """Steps of unfinished trainings that need not be made again."""
+    counted: float = 0.0
+    """Accelerator-seconds that the sweep's last driver had counted, those that left no record among them."""
+
+    @property
+    def spent(self) -> float:
+        """Accelerator-seconds of the sweep: what was stopped, failed or was lost has cost too."""
+        return max(sum(self.seconds.values()), self.counted)
+
+
+def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standing:
+    """Asks records, checkpoints and the last driver's heartbeat.
+
+    An unfinished training cost what its newest checkpoint says; what came after it, the heartbeat alone knows.
+    """
+    seconds: dict[str, float] = {}
+    steps: dict[str, int] = {}
+    # Two listings tell where to look: a large sweep that has not begun costs no request for each of its tasks.
+    recorded, checkpointed = set(store.names(RESULTS)), set(store.names(CHECKPOINTS))
+    for digest, task in plan.tasks.items():
+        record = done.get(digest) or (read_result(store, digest) if digest in recorded else None)
+        cost = _cost(record.metrics) if record is not None else 0.0
+        unfinished = task.kind == "train" and digest not in done and digest in checkpointed
+        if unfinished and (newest := newest_checkpoint(store, digest)) is not None:
+            cost = max(cost, newest.accelerator_seconds)
+            steps[digest] = min(newest.step, task.until_step)
+        if cost > 0:
+            seconds[digest] = cost
+    return Standing(seconds, steps, _counted(store, plan.spec.name))
+
+
+def _counted(store: Store, sweep: str) -> float:
+    try:
+        beat = read_heartbeat(store, sweep)
+    except DamagedHeartbeatError as error:
+        _LOG.warning("%s; what was spent without a record is not counted", error)
+        return 0.0
+    return 0.0 if beat is None else beat.accelerator_seconds

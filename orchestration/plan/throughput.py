@@ -1,0 +1,60 @@
+"""How fast this storage root's finished trainings were: measured FLOP/s of a worker, by model size."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from orchestration.artifacts.task_record import COST, TaskResult, read_result
+from orchestration.plan.plan import Plan
+from orchestration.plan.published import UnreadablePlanError, published_sweeps, read_published
+from orchestration.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the trainings of one model size, in mean over their accelerator time."""
+
+    flops_per_worker: float
+    """FLOP/s."""
+    num_trainings: int
+
+
+def measured_speeds(
+    store: Store, plan: Plan, done: Mapping[str, TaskResult], sizes: Collection[str]
+) -> dict[str, Speed]:
+    """Speeds of finished trainings of any sweep under the root, on the kind of device that the plan's workers use.
+
+    Args: done: the plan's own records, which are not read again. sizes: of models; others are not looked for.
+    """
+    flops: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    for digest, size in _trainings(store, plan, sizes):
+        record = done.get(digest) or read_result(store, digest)
+        if record is None or _on_gpu(record) != plan.spec.runtime.workers.use_gpu:
+            continue
+        cost, work = record.metrics.get(COST, 0.0), record.metrics.get("training_flops", 0.0)
+        if cost > 0 and work > 0:
+            flops[size] += work
+            seconds[size] += cost
+            counts[size] += 1
+    return {size: Speed(flops[size] / seconds[size], counts[size]) for size in flops}
+
+
+def _trainings(store: Store, plan: Plan, sizes: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(digest, model size) of the trainings of all plans, each once."""
+    known = {task.digest: str(task.config.model.size) for task in plan.of_kind("train")}
+    for sweep in published_sweeps(store):
+        try:
+            published = read_published(store, sweep)
+        except UnreadablePlanError:
+            continue  # an estimate can do without; `--gc` is where a plan that cannot be read matters
+        if published is not None:
+            known |= {digest: task.model_size for digest, task in published.tasks.items() if task.kind == "train"}
+    return ((digest, size) for digest, size in known.items() if size in sizes)
+
+
+def _on_gpu(record: TaskResult) -> bool:
+    return str(record.about.get("device", "")).startswith("cuda")

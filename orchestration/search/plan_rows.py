@@ -1,0 +1,90 @@
+"""The trials of searches in a plan: as rows, and what the published plan says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestration.spec.load import SweepSpec
+from orchestration.spec.rows import RowSpec
+from orchestration.spec.search_rows import PartSearch
+from orchestration.spec.search_trial import SearchTrial, pareto_front
+from orchestration.storage.layout import plan_file
+from orchestration.storage.store import Store
+
+
+def with_trials(spec: SweepSpec, rows: Mapping[str, Sequence[RowSpec]]) -> SweepSpec:
+    """A sweep whose parts have rows of trials, by part, after their own."""
+    parts = (replace(part, rows=(*part.rows, *rows.get(part.name, ()))) for part in spec.parts)
+    return replace(spec, parts=tuple(parts))
+
+
+def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[str, Any]:
+    """What the published plan says of a search."""
+    config = part.spec.config
+    front = pareto_front(list(trials), part.spec.directions)
+    return {
+        "digest": part.digest,
+        "sampler": config.sampler,
+        "num_trials": config.num_trials,
+        "objectives": dict(config.objectives),
+        "best": [trial.label for trial in front],
+        "trials": [
+            {
+                "row": trial.label,
+                "number": trial.number,
+                **({"name": trial.name} if trial.name else {}),
+                "settings": dict(trial.settings),
+                "state": trial.state,
+                "values": list(trial.values),
+                "at_rungs": [[step, value] for step, value in sorted(trial.at_rungs.items())],
+                "is_feasible": trial.is_feasible,
+                "reason": trial.reason,
+            }
+            for trial in trials
+        ],
+    }
+
+
+def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTrial]]:
+    """The trials of each search, by part, as they were published last; empty where there are none of this search.
+
+    For those who only look: nothing of Optuna is needed, and nothing is created.
+    """
+    try:
+        document = json.loads(store.read(plan_file(spec.name)))
+        found = {part["name"]: part.get("search") for part in document["parts"]}
+        return {
+            search.part: [_trial(entry, search) for entry in found[search.part]["trials"]]
+            for search in spec.searches
+            if (found.get(search.part) or {}).get("digest") == search.digest
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}  # `changes_text` says that the published plan cannot be read
+
+
+def with_published_trials(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> SweepSpec:
+    """The sweep with the rows of trials that were published."""
+    rows = {}
+    for search in spec.searches:
+        resolved = [search.row(trial)[0] for trial in search.ranked(list(trials.get(search.part, ())))]
+        rows[search.part] = [row for row in resolved if row is not None]
+    return with_trials(spec, rows)
+
+
+def _trial(entry: Mapping[str, Any], search: PartSearch) -> SearchTrial:
+    """Raises: KeyError, TypeError, ValueError if it is none."""
+    return SearchTrial(
+        number=int(entry["number"]),
+        settings=search.spec.ordered(entry["settings"]),
+        state=entry["state"],
+        values=tuple(entry["values"]),
+        at_rungs={int(step): float(value) for step, value in entry["at_rungs"]},
+        violations=() if entry["is_feasible"] else (1.0,),
+        reason=str(entry["reason"]),
+        name=str(entry.get("name", "")),
+    )

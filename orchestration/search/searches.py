@@ -1,0 +1,187 @@
+"""Searches under way: what ended is told, what is proposed becomes rows, and the published plan grows with it.
+
+The launcher runs the tasks of a trial as those of any row; so a proposal whose digests are known costs nothing, equal
+proposals are one computation, and a killed search goes on where it was. There is nothing here that a record or a study
+does not hold: whoever starts again asks them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.control.outcome import Outcome
+from orchestration.plan.completed import finished_result, wanted_of
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError, search_storage
+from orchestration.search.plan_rows import published_search, with_trials
+from orchestration.search.single_level import SearchState
+from orchestration.search.summary import search_text
+from orchestration.search.trial_values import TrialTasks
+from orchestration.search.two_level import TwoLevelState
+from orchestration.spec.load import SweepSpec
+from orchestration.spec.search_rows import PartSearch
+from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+
+_LOG = logging.getLogger(__name__)
+
+
+class TrialTracker(Protocol):
+    """What a search tells the tracking server."""
+
+    def is_complete(self, digest: str) -> bool: ...
+
+    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None: ...
+
+    def tag(self, digest: str, tags: Mapping[str, str]) -> None: ...
+
+
+class Searches:
+    """All searches of a sweep, and its plan with their trials."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        searches: Sequence[SearchState[PartSearch] | TwoLevelState],
+        store: Store,
+        tracker: TrialTracker,
+        publish: Callable[[Plan], None],
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """Args: searches: of the spec. publish: is given every plan, its rows in the order of the table."""
+        self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
+        self._searches = searches
+        self._unavailable = ""
+        self.plan = self._make_plan()
+
+    @property
+    def problems(self) -> list[str]:
+        """Why searches ended before they had all their trials."""
+        ended = [f"{found.part.part}: {found.problem}" for found in self._searches if found.problem]
+        return [*ended, *([self._unavailable] if self._unavailable else [])]
+
+    def advance(self, outcome: Outcome, num_slots: int) -> Plan | None:
+        """Tells what ended, and proposes until `num_slots` trials run that are not known already.
+
+        Returns: the plan if it changed; `outcome.done` then holds what is known of its new tasks.
+        """
+        changed = False
+        try:
+            while self._hear(outcome) or self._propose(num_slots):
+                self._grow(outcome)
+                changed = True
+            self._unavailable = ""
+        except StudyUnavailableError as error:
+            if not self._unavailable:
+                _LOG.warning("The search cannot go on for now: %s", error)
+                self._grow(outcome)  # with what was told before
+                changed = True
+            self._unavailable = str(error)
+        return self.plan if changed else None
+
+    def trials(self) -> dict[str, list[SearchTrial]]:
+        """By part, as they stand."""
+        return {search.part.part: list(search.trials.values()) for search in self._searches}
+
+    def texts(self) -> Iterator[str]:
+        """Every search as it stands, line by line; what ended one too early last."""
+        for search in self._searches:
+            yield from search_text(search.part, list(search.trials.values()))
+        yield from (f"The search is not finished: {problem}" for problem in self.problems)
+
+    def begin(self, outcome: Outcome) -> None:
+        """What is known of the trials that were proposed before; publishes the plan."""
+        for digest, task in self.plan.tasks.items():
+            if digest not in outcome.done and (result := finished_result(self._store, task)) is not None:
+                self._found(task, result, outcome)
+        self._publish(self._shown())
+
+    def _hear(self, outcome: Outcome) -> bool:
+        """Tells studies what became of trials. Returns whether anything did."""
+        heard = False
+        for search in self._searches:
+            for trial in search.running:
+                tasks = TrialTasks.of(self.plan, search.part.part, trial.label)
+                now = search.hear(trial, tasks, outcome)
+                heard = heard or now is not None
+                if now is not None and now.state != "running":
+                    self._ended(search.part, now, tasks)
+        return heard
+
+    def _ended(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
+        values = ", ".join(f"{value:.6g}" for value in trial.values)
+        self._say(f"{part.part} {trial.label}: {trial.state} {values or trial.reason}".rstrip())
+        self._tag(part, trial, tasks)
+
+    def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
+        tags = {"dfm.search": part.part, "dfm.trial": trial.name or str(trial.number), "dfm.trial_state": trial.state}
+        for digest in tasks.digests:
+            if part.trains or self.plan.tasks[digest].kind == "evaluate":
+                self._tracker.tag(digest, tags)
+
+    def _propose(self, num_slots: int) -> bool:
+        """At most one trial. Returns whether there is one."""
+        if sum(len(search.running) for search in self._searches) >= num_slots:
+            return False
+        return any(search.propose() for search in self._searches)
+
+    def _grow(self, outcome: Outcome) -> None:
+        """The plan with what was proposed or goes on; what is known of it is found in the store."""
+        before, self.plan = self.plan, self._make_plan()
+        for digest, task in self.plan.tasks.items():
+            old = before.tasks.get(digest)
+            if old is not None and wanted_of(old) == wanted_of(task):
+                continue
+            result = finished_result(self._store, task)
+            if result is None:
+                outcome.done.pop(digest, None)  # a training that goes on
+            else:
+                self._found(task, result, outcome)
+        self._publish(self._shown())
+
+    def _found(self, task: Task, result: TaskResult, outcome: Outcome) -> None:
+        outcome.done[task.digest] = result
+        if not self._tracker.is_complete(task.digest):
+            self._tracker.complete(task, result, self.plan.training_of(task))
+
+    def _make_plan(self) -> Plan:
+        rows = {search.part.part: list(search.rows.values()) for search in self._searches}
+        return make_plan(with_trials(self._spec, rows))
+
+    def _shown(self) -> Plan:
+        """The plan as it is published: trials best first, and what became of them."""
+        found = {s.part.part: published_search(s.part, list(s.trials.values())) for s in self._searches}
+        order = {search.part.part: search.ranked for search in self._searches}
+        return replace(self.plan, spec=with_trials(self._spec, order), searches=found)
+
+
+def open_searches(
+    spec: SweepSpec,
+    store: Store,
+    tracker: TrialTracker,
+    publish: Callable[[Plan], None],
+    environment: Mapping[str, str],
+    say: Callable[[str], None] = print,
+) -> Searches:
+    """The searches of a sweep, each with its trials.
+
+    Raises: UserError if their storage cannot be used.
+    """
+    database = StudyDatabase(search_storage(spec.runtime.search_storage, store, environment))
+
+    def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
+        return Study(database, digest, search, about)
+
+    searches = [
+        TwoLevelState(part, open_study)
+        if part.spec.inner is not None
+        else SearchState(part, open_study(part.digest, part.spec, part.about))
+        for part in spec.searches
+    ]
+    return Searches(spec, searches, store, tracker, publish, say)

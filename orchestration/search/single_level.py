@@ -1,0 +1,143 @@
+"""One search under way: its trials as its study knows them, what is asked of it, and what it is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from orchestration.control.outcome import Outcome
+from orchestration.search.optuna_study import Study
+from orchestration.search.trial_values import TrialTasks, violations
+from orchestration.spec.pruning import goes_on
+from orchestration.spec.rows import RowSpec
+from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search_trial import SearchTrial
+
+MOST_REFUSED = 200
+"""Proposals that break a rule, one after the other, after which a search ends: its space is not what it should be."""
+
+
+class Rows(Protocol):
+    """What makes rows of proposals: a part, or the inner level of its search."""
+
+    @property
+    def spec(self) -> SearchSpec: ...
+
+    def row(self, trial: SearchTrial) -> tuple[RowSpec | None, list[Any]]: ...
+
+    def ranked(self, trials: list[SearchTrial]) -> list[SearchTrial]: ...
+
+    def next_rung(self, trial: SearchTrial) -> int | None: ...
+
+
+Part = TypeVar("Part", bound=Rows)
+
+
+class SearchState(Generic[Part]):
+    """The search of a part."""
+
+    def __init__(self, part: Part, study: Study) -> None:
+        """Raises: StudyUnavailableError."""
+        self.part, self.study = part, study
+        self.trials: dict[int, SearchTrial] = {}
+        self.rows: dict[int, RowSpec] = {}
+        """Of all trials that have one."""
+        self.problem = ""
+        """Why it ended before it had all its trials."""
+        for trial in study.trials():
+            problems = self._keep(trial)
+            if problems and trial.state == "running":  # the rules, or the workers, are others by now
+                self._refuse(trial, problems)
+
+    @property
+    def running(self) -> list[SearchTrial]:
+        return [trial for trial in self.trials.values() if trial.state == "running"]
+
+    @property
+    def ranked(self) -> list[RowSpec]:
+        """The rows, the best trial's first."""
+        ranked = self.part.ranked(list(self.trials.values()))
+        return [self.rows[trial.number] for trial in ranked if trial.number in self.rows]
+
+    def propose(self) -> bool:
+        """Asks for a trial that breaks no rule. Returns whether there is one. Raises: StudyUnavailableError."""
+        while self.wants_more:
+            trial = self.study.ask()
+            problems = self._keep(trial)
+            if not problems:
+                return True
+            self._refuse(trial, problems)
+            self.problem = only_refused(list(self.trials.values()))
+        return False
+
+    def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
+        """A running trial as it is by now; None if nothing became of it yet. Raises: StudyUnavailableError."""
+        heard = self._heard(trial, tasks, outcome)
+        if heard is not None:
+            self._keep(heard)
+        return heard
+
+    def _heard(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
+        config, number = self.part.spec.config, trial.number
+        if reason := tasks.failure(outcome.failed):
+            self.study.fail(number, reason)
+            return replace(trial, state="failed", reason=reason)
+        rung, names = self.part.next_rung(trial), list(config.objectives)
+        found = tasks.values([*names, *config.constraints], outcome.done)
+        if found is None:
+            return None
+        values, limited = found[: len(names)], found[len(names) :]
+        wrong = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
+        if wrong:  # Optuna would leave a trial of NaN running for ever, and count it against its neighbours
+            reason = f"{', '.join(wrong)} is no finite number"
+            self.study.fail(number, reason, "valueless")
+            return replace(trial, state="valueless", reason=reason)
+        if rung is not None:
+            return self._at_rung(trial, rung, values[0])
+        excess = violations(config, limited)
+        self.study.complete(number, values, excess)
+        return replace(trial, state="complete", values=tuple(values), violations=tuple(excess.values()))
+
+    def _at_rung(self, trial: SearchTrial, rung: int, value: float) -> SearchTrial:
+        others = [other.at_rungs[rung] for other in self.trials.values() if rung in other.at_rungs]
+        there = replace(trial, at_rungs={**trial.at_rungs, rung: value})
+        if goes_on(self.part.spec.config.pruner, self.part.spec.directions[0], value, others):
+            self.study.report(trial.number, rung, value)
+            return there
+        self.study.prune(trial.number, rung, value)
+        return replace(there, state="pruned")
+
+    @property
+    def wants_more(self) -> bool:
+        return not self.problem and lacks_trials(self.part.spec, self.study, self.trials.values())
+
+    def _keep(self, trial: SearchTrial) -> list[str]:
+        """Takes note of a trial as it stands now. Returns why it can be no row, if it cannot."""
+        self.trials[trial.number] = trial
+        if trial.state == "refused":
+            return []
+        row, problems = self.part.row(trial)
+        if row is not None:
+            self.rows[trial.number] = row
+        return [problem.message for problem in problems]
+
+    def _refuse(self, trial: SearchTrial, problems: Sequence[str]) -> None:
+        reason = "; ".join(problems)
+        self.study.fail(trial.number, reason, "refused")
+        self._keep(replace(trial, state="refused", reason=reason))
+
+
+def lacks_trials(spec: SearchSpec, study: Study, trials: Collection[SearchTrial]) -> bool:
+    """Whether a search wants more trials, and its space has more; refused ones do not count."""
+    counted = sum(trial.state != "refused" for trial in trials)
+    return counted < spec.config.num_trials and len(trials) < study.most_trials
+
+
+def only_refused(trials: Sequence[SearchTrial]) -> str:
+    """Why a search ends: so many proposals in a row broke a rule; "" if they did not."""
+    last = trials[-MOST_REFUSED:]
+    if len(last) < MOST_REFUSED or any(trial.state != "refused" for trial in last):
+        return ""
+    return f"{MOST_REFUSED} proposals in a row break a rule, the last because {last[-1].reason}; narrow its space"

@@ -1,0 +1,67 @@
+"""What the records of a trial's tasks say of its objectives. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.plan.plan import Plan, Trial
+from orchestration.spec.search_rows import sampling_costs
+from orchestration.spec.search_section import COSTS, SearchConfig
+
+_NO_VALUE = 1e300
+"""A violation that no other is greater than, and that every database takes."""
+
+
+@dataclass(frozen=True)
+class TrialTasks:
+    """The tasks behind a trial of a search: those of its row, at every seed."""
+
+    plan: Plan
+    cells: tuple[Trial, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, part: str, label: str) -> TrialTasks:
+        return cls(plan, tuple(cell for cell in plan.trials if (cell.part, cell.row) == (part, label)))
+
+    @property
+    def digests(self) -> list[str]:
+        """Trainings and evaluations, each once."""
+        found = [digest for cell in self.cells for digest in (*cell.trains, *(d for _, d in cell.evaluations))]
+        return list(dict.fromkeys(found))
+
+    def failure(self, failed: Mapping[str, str]) -> str:
+        """Why it can have no value; "" if nothing of it failed. An evaluation whose snapshot was there may be done
+        although its training failed later."""
+        return next(
+            (f"{self.plan.tasks[digest].title}: {failed[digest]}" for digest in self.digests if digest in failed), ""
+        )
+
+    def values(self, names: Sequence[str], done: Mapping[str, TaskResult]) -> list[float] | None:
+        """Mean over the seeds at the last step that the plan wants by now; None while a seed is not measured, NaN for
+        what is not a finite number."""
+        records = []
+        for cell in self.cells:
+            digest = cell.evaluations[-1][1]
+            if digest not in done:
+                return None
+            records.append((self.plan.tasks[digest].config, done[digest]))
+        found = []
+        for name in names:
+            if name in COSTS:
+                numbers = [float(sampling_costs(config)[name]) for config, _ in records]
+            else:
+                numbers = [record.metrics.get(name, math.nan) for _, record in records]
+            mean = math.fsum(numbers) / len(numbers) if all(map(math.isfinite, numbers)) else math.nan
+            found.append(mean)
+        return found
+
+
+def violations(config: SearchConfig, limited: Sequence[float]) -> dict[str, float]:
+    """By how much values, in the order of the constraints, break them; NaN counts as breaking them."""
+    return {
+        name: _NO_VALUE if math.isnan(value) else limit.excess(value)
+        for (name, limit), value in zip(config.constraints.items(), limited, strict=True)
+    }

@@ -1,0 +1,162 @@
+"""A search in two levels: settings of the training outside, those of the sampling inside, on every snapshot.
+
+A trial of the outer study is one training; an inner study, of its own and named after it, proposes how its snapshot is
+sampled. What the best of these reaches is the outer trial's value. Rows are the inner trials, with all their settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestration.common.digests import digest_of
+from orchestration.control.outcome import Outcome
+from orchestration.search.optuna_study import Study
+from orchestration.search.single_level import SearchState, lacks_trials, only_refused
+from orchestration.search.trial_values import TrialTasks
+from orchestration.spec.rows import RowSpec
+from orchestration.spec.search_rows import PartSearch
+from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search_trial import SearchTrial, best_first
+
+OpenStudy = Callable[[str, SearchSpec, Mapping[str, Any]], Study]
+"""(digest, what is searched, data of which it is the digest)."""
+_MOST_INNER = 100_000
+
+
+@dataclass(frozen=True)
+class InnerPart:
+    """The part as an inner study sees it: its proposals are completed by the settings of the outer trial."""
+
+    whole: PartSearch
+    spec: SearchSpec
+    outer: SearchTrial
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What makes it this search and no other, as plain data."""
+        return {"whole": self.whole.about, "outer": dict(self.outer.settings), "level": "inner"}
+
+    def row(self, trial: SearchTrial) -> tuple[RowSpec | None, list[Any]]:
+        return self.whole.row(self.flat(trial))
+
+    def next_rung(self, trial: SearchTrial) -> int | None:  # noqa: ARG002
+        """None: snapshots are compared at the end alone."""
+        return None
+
+    def ranked(self, trials: list[SearchTrial]) -> list[SearchTrial]:
+        return best_first(trials, self.spec.directions)
+
+    def flat(self, trial: SearchTrial) -> SearchTrial:
+        """An inner trial under a number and a name that no other of the search has, with all its settings."""
+        return replace(
+            trial,
+            number=self.outer.number * _MOST_INNER + trial.number,
+            name=f"{self.outer.number}.{trial.number}",
+            settings={**self.outer.settings, **trial.settings},
+        )
+
+
+class TwoLevelState:
+    """The search of a part in two levels; what `Searches` asks of a `SearchState`."""
+
+    def __init__(self, part: PartSearch, open_study: OpenStudy) -> None:
+        """Raises: UserError, StudyUnavailableError."""
+        assert part.spec.inner is not None, "a search of one level is a SearchState"
+        self.part, self._inner, self._open = part, part.spec.inner, open_study
+        self.study = open_study(part.digest, part.spec, part.about)
+        self.problem = ""
+        self._outer: dict[int, SearchTrial] = {}
+        self._states: dict[int, SearchState[InnerPart]] = {}
+        for trial in self.study.trials():
+            self._keep(trial)
+
+    @property
+    def running(self) -> list[SearchTrial]:
+        """Inner trials."""
+        return [state.part.flat(trial) for state in self._states.values() for trial in state.running]
+
+    @property
+    def trials(self) -> dict[int, SearchTrial]:
+        """Inner trials by their number in the whole search."""
+        every = [state.part.flat(trial) for state in self._states.values() for trial in state.trials.values()]
+        return {trial.number: trial for trial in every}
+
+    @property
+    def rows(self) -> dict[int, RowSpec]:
+        """Of all inner trials that have one."""
+        return {
+            state.part.flat(state.trials[number]).number: row
+            for state in self._states.values()
+            for number, row in state.rows.items()
+        }
+
+    @property
+    def ranked(self) -> list[RowSpec]:
+        """The rows, the best trial's first."""
+        rows = self.rows
+        ranked = best_first(list(self.trials.values()), self.part.spec.directions)
+        return [rows[trial.number] for trial in ranked if trial.number in rows]
+
+    def propose(self) -> bool:
+        """Asks for an inner trial: of a training that is under way, or of a new one. Raises: StudyUnavailableError."""
+        while True:
+            for number, trial in list(self._outer.items()):
+                if trial.state == "running" and self._states[number].propose():
+                    return True
+                self._settle(number)
+            if not self._wants_more:
+                return False
+            self._keep(self.study.ask())
+
+    def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
+        """A running inner trial as it is by now; None if nothing became of it yet. Raises: StudyUnavailableError."""
+        number, inner = divmod(trial.number, _MOST_INNER)
+        state = self._states[number]
+        heard = state.hear(state.trials[inner], tasks, outcome)
+        if heard is None:
+            return None
+        self._settle(number)
+        return state.part.flat(heard)
+
+    def outer_trials(self) -> Sequence[SearchTrial]:
+        """Trainings, each with the value of its best sampling."""
+        return list(self._outer.values())
+
+    @property
+    def _wants_more(self) -> bool:
+        return not self.problem and lacks_trials(self.part.spec, self.study, self._outer.values())
+
+    def _keep(self, trial: SearchTrial) -> None:
+        self._outer[trial.number] = trial
+        if trial.state == "refused":
+            return
+        inner = InnerPart(self.part, self._inner, trial)
+        study = self._open(digest_of(inner.about), self._inner, inner.about)
+        self._states[trial.number] = SearchState(inner, study)
+
+    def _settle(self, number: int) -> None:
+        """Tells the outer study what a training's best sampling reached, when all of it is there."""
+        state = self._states.get(number)
+        trial = self._outer[number]
+        if state is None or trial.state != "running" or state.running or state.wants_more:
+            return
+        ended = list(state.trials.values())
+        if not ended or all(one.state == "refused" for one in ended):
+            reason = ended[-1].reason if ended else "no sampling was proposed"
+            self.study.fail(number, reason, "refused")
+            self._outer[number] = replace(trial, state="refused", reason=reason)
+            self.problem = only_refused(list(self._outer.values()))
+            return
+        complete = [one for one in ended if one.state == "complete"]
+        if not complete:
+            failed = next((one for one in ended if one.state == "failed"), None)
+            why = failed or next(one for one in ended if one.state != "refused")
+            self.study.fail(number, why.reason, why.state)
+            self._outer[number] = replace(trial, state=why.state, reason=why.reason)
+            return
+        best = best_first(complete, self.part.spec.directions)[0]
+        names = list(self.part.spec.config.constraints)
+        self.study.complete(number, best.values, dict(zip(names, best.violations, strict=True)))
+        self._outer[number] = replace(trial, state="complete", values=best.values, violations=best.violations)

@@ -1,0 +1,106 @@
+"""Checks before the first accelerator second: data, weights, storage. Light: planning runs them too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dfm_core.data.catalog import DATASETS
+from dfm_core.metrics.catalog import METRICS, STATISTICS, networks_of
+from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.metrics.features.weights import NeededFile
+from orchestration.common.errors import Problem, UserError
+from orchestration.config.absolute_paths import absolute_files
+from orchestration.config.runtime import Files, StorageConfig
+from orchestration.config.storage_root import check_usable, resolve_root
+from orchestration.data.file_cache import FileCache
+from orchestration.spec.load import SweepSpec
+from orchestration.storage.store import Store
+from orchestration.tasks.measurement import IMPORTED_OUTPUTS
+
+
+def located(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
+    """The same sweep with an absolute storage root and absolute files, taken from a working directory.
+
+    Raises: UserError for what is relative inside a Ray job.
+    """
+    storage = spec.runtime.storage
+    root = resolve_root(storage.root, StorageConfig().root, environment, directory)
+    runtime = replace(spec.runtime, storage=replace(storage, root=root))
+    return replace(spec, runtime=absolute_files(runtime, environment, directory))
+
+
+def missing_inputs(spec: SweepSpec) -> list[Problem]:
+    """Datasets, feature networks and statistics that a located sweep needs and that are missing or damaged."""
+    cache = FileCache(storage=spec.runtime.storage)
+    return [*_missing_datasets(spec), *_missing_networks(spec, cache), *_missing_statistics(spec, cache)]
+
+
+def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
+    for name in sorted({config.data.dataset for config in spec.configs} & set(DATASETS)):
+        card = DATASETS[name]
+        path = card.path
+        if path is None:
+            where = f"{spec.path}: data.dataset"
+            how = "name its files under datasets:, and give data.dataset, data.side and data.autoencoder (docs/data.md)"
+            yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}")
+        elif not path.is_file():
+            yield Problem(
+                f"{spec.path}: data.dataset", f"{name}: its file {path} is missing; check out the repository anew"
+            )
+
+
+def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
+    asked = {name for config in spec.configs for name in config.evaluation.metrics}
+    for network in networks_of(asked):
+        metrics = ", ".join(name for name in sorted(asked) if METRICS[name].output.network == network)
+        for problem in file_problems(spec.runtime.networks, [network], cache):
+            yield Problem(f"{spec.path}: networks.{network}", f"{problem} (for {metrics})")
+
+
+def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
+    """Imported statistics that cannot be read, or that lack what a metric compares with."""
+    uses = {(config.data.dataset, name) for config in spec.configs for name in config.evaluation.metrics}
+    seen = set()
+    for dataset, metric in sorted(uses):
+        card = METRICS[metric]
+        network = card.reference
+        file = None if network is None else spec.runtime.references.get(dataset, {}).get(network)
+        if file is None or network is None:
+            continue
+        where = f"{spec.path}: references.{dataset}.{network}"
+        if STATISTICS[card.statistic].reads == "features" or IMPORTED_OUTPUTS.get(network) != card.output:
+            yield Problem(
+                where, f"{metric} needs features of single real images, which a file of statistics does not hold"
+            )
+        needed = NeededFile("statistics", "an npz with mu and sigma, or EDM2's pkl", "whoever published them")
+        if (dataset, network) not in seen and (problem := cache.problem(file, needed)):
+            yield Problem(where, problem)
+        seen.add((dataset, network))
+
+
+def open_store(config: StorageConfig, *, writable: bool) -> Store:
+    """The store of a located sweep.
+
+    Raises: UserError if its protocol is unknown, or it cannot be used.
+    """
+    try:
+        store = Store(config.root, config.options, config.patience)
+    except (ValueError, ImportError, OSError, TypeError) as error:
+        raise UserError.of("storage.root", f"{config.root!r}: {' '.join(str(error).split())}") from None
+    check_usable(config, writable=writable)
+    return store
+
+
+def file_problems(networks: Files, names: Iterable[FeatureNetworkName], cache: FileCache) -> list[str]:
+    """Everything that stands in the way of loading feature networks, each with what to do about it. Fetches nothing."""
+    problems = []
+    for name in names:
+        card, files = FEATURE_NETWORKS[name], networks.get(name, {})
+        not_given = tuple(needed for needed in card.files if needed.role not in files)
+        problems += replace(card, files=not_given).problems({})
+        for needed in card.files:
+            if needed.role in files and (problem := cache.problem(files[needed.role], needed)):
+                problems.append(f"{card.name} ({card.title}): {problem}")
+    return problems

@@ -1,0 +1,43 @@
+"""Whether a trial is trained on after a rung: our own rules, since the launcher and not a pruner runs the trainings.
+
+A trial is trained to a rung, its snapshot there is evaluated, and it goes on from its own checkpoint or is pruned. This
+is decided as soon as it has a value, against those that were at the rung before it: nobody waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.cards import card_of
+from orchestration.spec.search_section import Direction, PrunerConfig
+
+
+def rung_steps(pruner: PrunerConfig, config: ExperimentConfig) -> tuple[int, ...]:
+    """The training steps at which a trial has reached each rung."""
+    per_step = 1.0
+    if pruner.rungs_in == "images":
+        per_step = config.training.batch_size
+    elif pruner.rungs_in == "flops":
+        per_step = training_flops(config, model_cost(config, card_of(config.data).shape), 1)
+    return tuple(math.ceil(rung / per_step) for rung in pruner.rungs)
+
+
+def goes_on(pruner: PrunerConfig, direction: Direction, value: float, others: Sequence[float]) -> bool:
+    """Args: value: of the objective at a rung. others: of the trials that were there before.
+
+    `median`, after Golovin et al. (2017): no worse than their median. `asha`, after Li et al. (2020): in the best 1/eta
+    of all that are there by now, itself included; but decided at once, not when a later trial makes room.
+    """
+    if len(others) < pruner.startup:
+        return True
+    sign = 1.0 if direction == "minimize" else -1.0
+    costs = [sign * other for other in others]
+    own = sign * value
+    if pruner.kind == "median":
+        return own <= median(costs)
+    num_kept = max(1, (len(costs) + 1) // pruner.eta)
+    return sum(cost < own for cost in costs) < num_kept

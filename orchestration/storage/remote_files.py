@@ -1,0 +1,108 @@
+"""Files behind an fsspec URL: each call with a deadline, and made again while the storage is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from orchestration.common.background import in_background
+from orchestration.common.redaction import reason_of
+from orchestration.storage.retry import NoAnswerError, Patience
+
+
+class RemoteFiles:
+    """`Files` of an fsspec file system that must keep no listings: what others write is to be seen at once."""
+
+    def __init__(self, fs: Any, patience: Patience, options: Mapping[str, str]) -> None:
+        self._fs, self._patience, self._options = fs, patience, options
+
+    def exists(self, path: str) -> bool:
+        # fsspec's own `exists` takes every failure for a no.
+        try:
+            self._ask("info", path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, path: str) -> bytes:
+        content: bytes = self._ask("cat_file", path)
+        return content
+
+    def write(self, path: str, content: bytes) -> None:
+        self._ask("pipe_file", path, content, num_bytes=len(content))
+
+    def create(self, path: str, content: bytes) -> bool:
+        try:
+            self._ask("pipe_file", path, content, num_bytes=len(content), exclusive=True)
+        except FileExistsError:
+            # After an answer that was lost, the second try finds what the first one wrote.
+            return self.read(path) == content
+        return True
+
+    def put(self, local: Path, path: str) -> None:
+        self._ask("put_file", str(local), path, place=path, num_bytes=local.stat().st_size)
+
+    def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:
+        local = scratch / path.rsplit("/", 1)[-1]
+        self._ask("get_file", path, str(local), num_bytes=num_bytes)
+        return local
+
+    def names(self, path: str) -> list[str]:
+        try:
+            found: list[str] = self._ask("ls", path, False)
+        except FileNotFoundError:
+            return []
+        here = path.strip("/")  # some stores list an empty object that stands for the directory itself
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in found if entry.strip("/") != here)
+
+    def entries(self, path: str) -> list[tuple[str, int | None]]:
+        try:
+            found: list[dict[str, Any]] = self._ask("ls", path, True)
+        except FileNotFoundError:
+            return []
+        here, entries = path.strip("/"), []
+        for entry in found:
+            place = entry["name"].rstrip("/")
+            if place.strip("/") != here:
+                entries.append((place.rsplit("/", 1)[-1], None if entry["type"] == "directory" else int(entry["size"])))
+        return sorted(entries, key=lambda entry: entry[0])
+
+    def remove(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            self._ask("rm", path, True)
+
+    def _ask(self, method: str, *arguments: Any, place: str = "", num_bytes: int = 0, exclusive: bool = False) -> Any:
+        """Raises: as `Patience.ask`; FileNotFoundError and PermissionError name the place."""
+        place = self._fs.unstrip_protocol(place or arguments[0])
+        try:
+            return self._patience.ask(
+                lambda seconds: self._once(seconds, method, *arguments, exclusive=exclusive),
+                place,
+                self._options,
+                num_bytes,
+            )
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{place}: there is no such file") from None
+        except PermissionError as error:
+            raise PermissionError(f"{place}: {reason_of(error, self._options)}") from None
+
+    def _once(self, seconds: float, method: str, *arguments: Any, exclusive: bool) -> Any:
+        """One call. A call that is late is cancelled where the file system can do that, and left alone where not.
+
+        Args: exclusive: it raises FileExistsError where the file is there."""
+        more = {"mode": "create"} if exclusive else {}
+        if self._fs.async_impl:
+            work = getattr(self._fs, f"_{method}")(*arguments, **more)
+            answer: Any = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
+        else:
+            answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments, **more))
+        try:
+            return answer.result(seconds)
+        except TimeoutError:
+            if answer.done():
+                raise
+            answer.cancel()
+            raise NoAnswerError(f"no answer within {seconds:.3g} s") from None

@@ -1,0 +1,108 @@
+"""How long a remote storage may fail or say nothing before a task does.
+
+A storage that is overloaded, restarted or cut off comes back; a training that it took down does not come back for
+free. So each call has a deadline of its own (clients have been seen to wait for ever, whatever their time-outs say),
+and is made again, with growing and jittered pauses, until it is answered or patience ends. What waiting cannot mend,
+a file that is not there or a permission that is missing, is told at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from orchestration.common.redaction import reason_of
+
+SLOWEST_BYTES_PER_SECOND = 1_000_000
+"""A transfer may take a second more for each so many bytes."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 30.0
+_LASTING: tuple[type[Exception], ...] = (
+    FileNotFoundError,
+    PermissionError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    ImportError,
+    TypeError,
+    ValueError,
+)
+_LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
+"""botocore's, which have no base class to tell them by, and whose import planning need not pay for."""
+_LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Of the local disk that a download goes to."""
+_LOG = logging.getLogger(__name__)
+_JITTER = random.Random()  # noqa: S311  spreads the tries of many workers; no secret, and no number of a result
+
+Answer = TypeVar("Answer")
+
+
+class StorageUnavailableError(Exception):
+    """A remote storage did not do what was asked for as long as we were ready to wait."""
+
+
+class NoAnswerError(Exception):
+    """A call was not answered before its deadline."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long calls to a remote storage may take; see `StorageConfig`."""
+
+    call_seconds: float = 60.0
+    retry_seconds: float = 600.0
+
+    def at_most(self, seconds: float) -> Patience:
+        """No longer than this: for looking whether a storage is there at all, while somebody waits."""
+        return Patience(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
+
+    def longest_seconds(self, num_bytes: int) -> float:
+        """How long `ask` takes at most with a call that moves so many bytes."""
+        return self.retry_seconds + self._deadline_seconds(num_bytes)
+
+    def _deadline_seconds(self, num_bytes: int) -> float:
+        return self.call_seconds + num_bytes / SLOWEST_BYTES_PER_SECOND
+
+    def ask(
+        self, call: Callable[[float], Answer], place: str, options: Mapping[str, str], num_bytes: int = 0
+    ) -> Answer:
+        """The answer of `call`, which is given the seconds it may take, at its first success.
+
+        Args: place: what is asked for, for messages. options: see `reason_of`. num_bytes: that the call moves.
+        Raises: StorageUnavailableError when patience ends; at once what the call raises if that would stay so.
+        """
+        deadline = self._deadline_seconds(num_bytes)
+        began = time.monotonic()
+        for num_tries in itertools.count(1):
+            try:
+                return call(deadline)
+            except Exception as error:  # any storage library, any reason: told apart by `_lasts`
+                if _lasts(error):
+                    raise
+                passed = time.monotonic() - began
+                reason = reason_of(error, options)
+                if passed >= self.retry_seconds:
+                    tries = f"{num_tries} tries in {passed:.0f} s"
+                    raise StorageUnavailableError(f"{place}: the storage cannot be used ({tries}): {reason}") from None
+                # Never beyond the end: what comes back in time is found by the last try.
+                pause = min(_pause_seconds(num_tries), self.retry_seconds - passed)
+            _LOG.warning("%s: %s; trying again in %.1f s", place, reason, pause)
+            time.sleep(pause)
+        raise AssertionError("counting does not end")
+
+
+def _pause_seconds(num_tries: int) -> float:
+    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(num_tries - 1, 10))
+    return longest * _JITTER.uniform(0.5, 1.0)
+
+
+def _lasts(error: Exception) -> bool:
+    if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES:
+        return True
+    return isinstance(error, OSError) and error.errno in _LASTING_ERRNO

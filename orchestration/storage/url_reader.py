@@ -1,0 +1,66 @@
+"""What lies at a URL, read in one go. Every failure becomes a message without traceback and without credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import fsspec
+
+from orchestration.common.background import in_background
+from orchestration.common.errors import UserError
+from orchestration.common.redaction import reason_of, without_credentials
+
+ANSWER_WITHIN_SECONDS = 60.0
+"""For every single call: a server that takes a request and never answers would hold its caller for ever."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A URL to read from. Any fsspec protocol, with the options that its file system takes."""
+
+    url: str
+    options: Mapping[str, str]
+
+    def chunks(self, num_bytes: int) -> Generator[bytes, None, None]:
+        """The content, a piece at a time. Raises: UserError."""
+        file = self._ask(self._open)
+        try:
+            while chunk := self._ask(lambda: bytes(file.read(num_bytes))):
+                yield chunk
+        finally:
+            with suppress(UserError):
+                self._ask(file.close)
+
+    def _open(self) -> Any:
+        options: dict[str, Any] = dict(self.options)
+        how: dict[str, Any] = {"cache_type": "none"}  # else fsspec reads ahead, which planning must not
+        if urlsplit(self.url).scheme in ("http", "https"):
+            from aiohttp import ClientTimeout
+
+            options["client_kwargs"] = {"timeout": ClientTimeout(total=None)}  # by default it cuts off after 5 minutes
+            how = {"block_size": 0}  # one stream: many servers know no ranges
+        system, path = fsspec.core.url_to_fs(self.url, **options)
+        system.invalidate_cache()
+        return system.open(path, "rb", **how)
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer:
+        answer = in_background("url-call", call)
+        try:
+            return answer.result(ANSWER_WITHIN_SECONDS)
+        except Exception as error:  # noqa: BLE001  any backend, any reason: all mean that it cannot be read
+            late = isinstance(error, TimeoutError) and not answer.done()
+            reason = f"no answer within {ANSWER_WITHIN_SECONDS:g} s" if late else self._reason(error)
+            raise UserError.of(without_credentials(self.url), f"cannot be read ({reason})") from None
+
+    def _reason(self, error: Exception) -> str:
+        """fsspec calls much a missing file (http: every refusal); what it stands for is the cause."""
+        cause = error.__cause__ or error
+        if isinstance(cause, FileNotFoundError):
+            return "there is no such file"
+        return reason_of(cause, self.options)

@@ -1,0 +1,143 @@
+"""The tasks that train: their payloads, digests and sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import (
+    DECOMPOSITION_SETTINGS,
+    MODEL_SIZES,
+    NUMERICS_VERSION,
+    ExperimentConfig,
+    as_plain,
+)
+from dfm_core.data.cards import card_of
+from orchestration.common.digests import digest_of
+from orchestration.data.identity import latents_digest, training_identity
+from orchestration.storage.layout import SnapshotRef
+from orchestration.tasks.task import Task
+
+_STATES_PER_PARAMETER = 4
+"""Weight, two moments and the average, each fp32."""
+
+
+_BYTES_PER_VALUE = 4
+
+
+DRAW_SETTINGS = (
+    "timesteps",
+    "stage_probabilities",
+    "stage_draw",
+    "loss_masking",
+    "location",
+    "scale",
+    "previous_location",
+    "previous_scale",
+)
+
+
+def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:
+    """The decomposition's name, resolutions and the settings that it reads."""
+    plain = as_plain(config.decomposition)
+    read = ("name", "resolutions", *DECOMPOSITION_SETTINGS[config.decomposition.name])
+    return {key: plain[key] for key in read}
+
+
+def _model_payload(config: ExperimentConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = as_plain(config.model)
+    if not config.model.lora_rank:
+        del plain["lora_alpha"]
+    return plain
+
+
+def pyramid_task(config: ExperimentConfig) -> Task:
+    """The weights of the learned decomposition, fitted to the training images."""
+    fit = config.decomposition.fit
+    payload = {
+        "kind": "pyramid",
+        "data": training_identity(config.data),
+        "decomposition": decomposition_payload(config),
+        "seed": config.seed,
+        "numerics": NUMERICS_VERSION,
+    }
+    title = f"learned pyramid on {config.data.dataset}, {fit.steps} steps, seed={config.seed}"
+    return Task("pyramid", digest_of(payload), title, payload, (), config, flops=0, num_bytes=1_000_000)
+
+
+def draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
+    """The settings of stages and timesteps that a training reads."""
+    own, previous = ("location", "scale"), ("previous_location", "previous_scale")
+    if config.paradigm == "pyramidal_flow":
+        return ("stage_probabilities",)
+    if config.paradigm == "cascaded":
+        condition = () if config.own_stages == (0,) else previous
+        return ("stage_probabilities", *own, *condition)
+    if config.num_stages == 1:
+        return own
+    if config.training.timesteps == "tied":
+        return ("timesteps", "loss_masking", *own)
+    return DRAW_SETTINGS
+
+
+def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
+    """What decides a training's trajectory.
+
+    `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. So are
+    the settings of draws that the paradigm does not make.
+    """
+    training = as_plain(config.training)
+    del training["steps"], training["first_stage_probability"]
+    training["stage_probabilities"] = [round(share, 12) for share in config.stage_probabilities]
+    read = draw_settings(config)
+    training = {key: value for key, value in training.items() if key not in DRAW_SETTINGS or key in read}
+    inputs: dict[str, Any] = {}
+    if config.paradigm == "cascaded" and config.own_stages != (0,):
+        inputs["cascade"] = as_plain(config.cascade)
+    if config.paradigm == "pyramidal_flow":
+        inputs["pyramidal_flow"] = as_plain(config.pyramidal_flow)
+    if config.decomposition.name == "learned":
+        inputs["pyramid"] = pyramid_task(config).digest
+    if initial is not None:
+        inputs["initial"] = {"train": initial[0], "step": initial[1]}
+    return {
+        "kind": "train",
+        **inputs,
+        "paradigm": config.paradigm,
+        "seed": config.seed,
+        "data": {**training_identity(config.data), "standardize": config.data.standardize},
+        "decomposition": decomposition_payload(config),
+        "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
+        "training": training,
+        "numerics": NUMERICS_VERSION,
+    }
+
+
+def train_task(
+    config: ExperimentConfig,
+    title: str,
+    until_step: int,
+    snapshot_steps: tuple[int, ...],
+    initial: SnapshotRef | None = None,
+    raw_steps: tuple[int, ...] = (),
+) -> Task:
+    """One trajectory, at least up to `until_step`."""
+    payload = train_payload(config, initial)
+    inputs = (latents_digest(config.data), payload.get("pyramid"), initial[0] if initial else None)
+    card = card_of(config.data)
+    cost = model_cost(config, card.shape)
+    per_state = cost.num_parameters * _BYTES_PER_VALUE
+    return Task(
+        "train",
+        digest_of(payload),
+        title,
+        payload,
+        tuple(digest for digest in inputs if digest),
+        config,
+        flops=training_flops(config, cost, until_step),
+        num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps) + len(raw_steps)),
+        until_step=until_step,
+        snapshot_steps=snapshot_steps,
+        initial=initial,
+        raw_steps=raw_steps,
+    )

@@ -1,0 +1,73 @@
+"""The trainings behind one config: one, or a chain of networks of which each starts from the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import ExperimentConfig, expert_config
+from dfm_core.data.cards import card_of
+from orchestration.common.digests import digest_of
+from orchestration.storage.layout import SnapshotRef
+from orchestration.tasks.training import train_payload
+
+
+@dataclass(frozen=True)
+class Link:
+    """One training of a chain, and what is needed of it."""
+
+    digest: str
+    config: ExperimentConfig
+    initial: SnapshotRef | None
+    until_step: int
+    snapshot_steps: tuple[int, ...]
+    stage: int | None = None
+    """The stage of an expert, or of a cascade's network; None: all."""
+
+
+def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
+    """The configs of the trainings of a config, in order."""
+    return tuple(expert_config(config, stage) for stage in range(len(config.experts.steps))) or (config,)
+
+
+def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
+    """The trainings of a config, each after the one it starts from."""
+    if not config.experts.steps:
+        digest = digest_of(train_payload(config))
+        return (Link(digest, config, None, config.training.steps, config.evaluation_steps),)
+    chain: list[Link] = []
+    for stage, (own, steps) in enumerate(zip(trained_configs(config), config.experts.steps, strict=True)):
+        initial = None
+        if chain and config.experts.initialize == "previous":
+            before = chain[-1]
+            step = config.experts.initialize_at or before.until_step
+            initial = (before.digest, step)
+            until = max(before.until_step, step)
+            chain[-1] = replace(before, until_step=until, snapshot_steps=(*before.snapshot_steps, step))
+        digest = digest_of(train_payload(own, initial))
+        chain.append(Link(digest, own, initial, steps, (steps,), stage))
+    return tuple(chain)
+
+
+def snapshots_at(config: ExperimentConfig, chain: tuple[Link, ...], step: int) -> tuple[SnapshotRef, ...]:
+    """What is sampled at an evaluation step: the training's snapshot, or each expert's last."""
+    if not config.experts.steps:
+        return ((chain[0].digest, step),)
+    return tuple((link.digest, steps) for link, steps in zip(chain, config.experts.steps, strict=True))
+
+
+def flops_per_step(config: ExperimentConfig) -> int:
+    """Training FLOPs of one step of one training."""
+    return training_flops(config, model_cost(config, card_of(config.data).shape), 1)
+
+
+def whole_flops(config: ExperimentConfig) -> int:
+    """Training FLOPs of a config's trainings to their ends."""
+    return sum(link.until_step * flops_per_step(link.config) for link in training_chain(config))
+
+
+def spent_flops(config: ExperimentConfig) -> int:
+    """Training FLOPs behind the last evaluation of a config, of all its trainings."""
+    if config.experts.steps:  # measured at their ends only
+        return whole_flops(config)
+    return config.evaluation_steps[-1] * flops_per_step(config)

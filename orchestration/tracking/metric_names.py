@@ -1,0 +1,53 @@
+"""Names of metrics in MLflow, and histories thinned to what its pages can draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dfm_core.config import SamplingConfig
+from dfm_core.training.curve import CurveRow, has_timesteps
+from orchestration.tasks.task import Task
+
+COST_PREFIX = "work/"
+"""Before the names of what a task cost, so that by the alphabet its results come first; analysis takes it off."""
+
+
+_MOST_POINTS = 1000
+"""Of a history: the UI crawls beyond. The record in the store has all."""
+
+
+def sampling_name(sampling: SamplingConfig) -> str:
+    """A sampling setting in a metric's name, e.g. "steps 30-10 tau 0.7 guidance 1.5"; what is as usual goes unsaid."""
+    parts = [f"steps {'-'.join(map(str, sampling.steps))}"]
+    if sampling.tau:
+        parts.append(f"tau {'-'.join(f'{tau:g}' for tau in sampling.tau)}")
+    usual = SamplingConfig()
+    for key in ("guidance", "time_shift", "condition_noise"):
+        value = getattr(sampling, key)
+        parts.extend([f"{key} {value:g}"] if value != getattr(usual, key) else [])
+    if sampling.guidance_interval != usual.guidance_interval:
+        parts.append("in {:g}-{:g}".format(*sampling.guidance_interval))
+    parts.extend(value for value in (sampling.solver, sampling.weights) if value not in (usual.solver, usual.weights))
+    return " ".join(parts)
+
+
+def shown_name(name: str, task: Task) -> str:
+    """A metric's name in MLflow: as it is if it is a result, behind those if it is a cost."""
+    quality = any(name == metric or name == f"{metric}_standard_error" for metric in task.protocols)
+    return name if quality else f"{COST_PREFIX}{name}"
+
+
+def _thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:
+    """Rows after the last one that was logged: the first of every thousandth of the training, those that also have the
+    losses by timestep, which are few, and the very last.
+
+    Where a run was cut off, and in how many pieces its rows come, changes nothing.
+    """
+    width = max(1, -(-until // _MOST_POINTS))
+    kept, before = [], logged
+    for row in rows:
+        step = int(row["step"])
+        if step > before and (step // width > before // width or step == until or has_timesteps(row)):
+            kept.append(row)
+            before = step
+    return kept

@@ -1,0 +1,251 @@
+"""MLflow; the only file here that imports it. One experiment per sweep, one run per task, found by its digest.
+
+The store's records are the truth and MLflow is filled from them, so an outage costs nothing but freshness: calls are
+never made from inside a training, failures are counted and shown, and the next submission fills what is missing.
+
+What a run shows is laid out for the stock compare view, see `compared`: few params, quality before cost, and histories
+of at most a thousand points.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfm_core.config import as_plain
+from dfm_core.training.curve import CurveRow
+from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.common.errors import UserError
+from orchestration.common.redaction import reason_of
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.tasks.task import TRAININGS, Task
+from orchestration.tracking.metric_names import COST_PREFIX, _thinned, sampling_name, shown_name
+from orchestration.tracking.run_params import compared_params
+from orchestration.tracking.uri import _artifact_location
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+DIGEST, KIND, STATUS, FAILURE = "dfm.digest", "dfm.kind", "dfm.status", "failure"
+_MAX_BATCH = 900
+_MAX_PARAM_CHARACTERS = 6000
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class _KnownRun:
+    run_id: str
+    status: str
+    last_curve_step: int
+    params: frozenset[str] = frozenset()
+
+
+class Tracker:
+    """The runs of one experiment. No method raises for an outage once the tracker was opened."""
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        store: Store,
+        provenance: Mapping[str, Any],
+        varying: Collection[str] = frozenset({"seed"}),
+    ) -> None:
+        """Opens or creates the experiment.
+
+        Args: varying: keys that become params, see `compared.varying_settings`.
+        Raises: UserError if the server or database cannot be used.
+        """
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+        self.num_failed_calls = 0
+        self._store = store
+        self._provenance = provenance
+        self._varying = frozenset(varying)
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(experiment)
+            if found is not None and found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            if found is None:
+                location = _artifact_location(uri, store)
+                self._experiment = self._client.create_experiment(experiment, artifact_location=location)
+            else:
+                self._experiment = found.experiment_id
+            self._runs = self._known_runs()
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
+            raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason_of(error)})") from None
+
+    def _known_runs(self) -> dict[str, _KnownRun]:
+        runs: dict[str, _KnownRun] = {}
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            for run in page:
+                digest = run.data.tags.get(DIGEST)
+                if digest and runs.get(digest, _KnownRun("", "", 0)).status != "done":
+                    status, params = run.data.tags.get(STATUS, ""), frozenset(run.data.params)
+                    runs[digest] = _KnownRun(run.info.run_id, status, self._last_step(run), params)
+            token = page.token
+            if not token:
+                return runs
+
+    def _last_step(self, run: Run) -> int:
+        if run.data.tags.get(KIND) != "train" or "loss" not in run.data.metrics:
+            return 0
+        return max(int(point.step) for point in self._client.get_metric_history(run.info.run_id, "loss"))
+
+    def is_complete(self, digest: str) -> bool:
+        """Whether MLflow holds the finished task."""
+        known = self._runs.get(digest)
+        return known is not None and known.status == "done"
+
+    def describe(self, task: Task) -> None:
+        """Params that a finished run lacks, since more varies in the sweep than did; nothing if it has all."""
+        known = self._runs.get(task.digest)
+        if known is not None:
+            self._safely(lambda: self._describe(known, task))
+
+    def begin(self, task: Task) -> None:
+        """A run for the task: the one of an earlier attempt if there is one."""
+        self._safely(lambda: self._begin(task))
+
+    def curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
+        """New points of a training curve; points that MLflow has already are left out."""
+        self._safely(lambda: self._curve(task, rows))
+
+    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
+        """Everything that a finished task found, whatever was logged before; the curve of a training from its record.
+
+        Args: training: that an evaluation measures: its numbers become points of convergence curves in that run, which
+            grow while it trains.
+        """
+        if training is not None:
+            self._safely(lambda: self._converged(training, task, result))
+        self._safely(lambda: self._complete(task, result))
+
+    def tag(self, digest: str, tags: Mapping[str, str]) -> None:
+        """Tags on a task's run, if it has one here; a task of several trials keeps those of the last."""
+        known = self._runs.get(digest)
+        if known is not None:
+            found = [RunTag(key, value) for key, value in tags.items()]
+            self._safely(lambda: self._client.log_batch(known.run_id, tags=found))
+
+    def fail(self, task: Task, message: str) -> None:
+        self._safely(lambda: self._fail(task, message))
+
+    def _safely(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except (MlflowException, OSError) as error:
+            self.num_failed_calls += 1
+            _LOG.warning("MLflow did not take a record (%s); submit again to fill it in", reason_of(error))
+
+    def _begin(self, task: Task) -> _KnownRun:
+        known = self._runs.get(task.digest)
+        if known is None:
+            known = self._runs[task.digest] = self._create(task)
+        else:
+            self._describe(known, task)
+            self._client.set_tag(known.run_id, STATUS, "running")
+            self._client.update_run(known.run_id, status="RUNNING")
+        known.status = "running"
+        return known
+
+    def _create(self, task: Task) -> _KnownRun:
+        tags = {KIND: task.kind, STATUS: "running", "git_commit": self._provenance["source"]["git_commit"]}
+        run_id = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}").info.run_id
+        self._client.log_dict(run_id, task.payload, "task.json")
+        self._client.log_dict(run_id, as_plain(task.config), "config.json")
+        self._write_provenance(run_id)
+        params = compared_params(task, self._varying)
+        # In one call, tags after params: a run that was cut off before has no digest and is never found.
+        self._client.log_batch(run_id, params=_as_params(params), tags=[RunTag(DIGEST, task.digest)])
+        return _KnownRun(run_id, "running", 0, frozenset(params))
+
+    def _describe(self, known: _KnownRun, task: Task) -> None:
+        params = {key: text for key, text in compared_params(task, self._varying).items() if key not in known.params}
+        if params:
+            self._client.log_batch(known.run_id, params=_as_params(params))
+            known.params |= set(params)
+
+    def _write_provenance(self, run_id: str) -> None:
+        self._client.log_dict(run_id, dict(self._provenance), "provenance.json")
+        diff = self._provenance["source"]["uncommitted_diff"]
+        if diff:
+            self._client.log_text(run_id, diff, "uncommitted.diff")
+
+    def _curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
+        known = self._runs.get(task.digest) or self._begin(task)
+        fresh = _thinned(rows, known.last_curve_step, task.until_step)
+        now = int(time.time() * 1000)
+        points = [
+            Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
+        ]
+        for start in range(0, len(points), _MAX_BATCH):
+            self._client.log_batch(known.run_id, metrics=points[start : start + _MAX_BATCH])
+        if fresh:
+            known.last_curve_step = int(fresh[-1]["step"])
+
+    def _recorded_curve(self, task: Task) -> tuple[CurveRow, ...]:
+        record = read_result(self._store, task.digest)
+        return record.curve if record is not None else ()
+
+    def _complete(self, task: Task, result: TaskResult) -> None:
+        known = self._runs.get(task.digest) or self._begin(task)
+        self._describe(known, task)
+        if task.kind in TRAININGS:
+            self._curve(task, self._recorded_curve(task))
+        for name in result.files:
+            with tempfile.TemporaryDirectory() as scratch:
+                local = Path(scratch) / name
+                local.write_bytes(self._store.read(TaskPaths(task.digest).result_file(name)))
+                self._client.log_artifact(known.run_id, str(local))
+        if result.about:
+            self._client.log_text(known.run_id, json.dumps(result.about, indent=1, sort_keys=True), "about.json")
+        self._client.set_terminated(known.run_id, status="FINISHED")
+        now = int(time.time() * 1000)
+        metrics = [Metric(shown_name(name, task), value, now, result.step) for name, value in result.metrics.items()]
+        metrics.append(Metric(shown_name("seconds", task), result.seconds, now, 0))
+        metrics.sort(key=lambda metric: metric.key.startswith(COST_PREFIX))  # the UI also draws what was logged first
+        # In one call, tags after metrics: a run that says it is done has everything.
+        tags = [RunTag(FAILURE, ""), RunTag(STATUS, "done")]
+        self._client.log_batch(known.run_id, metrics=metrics, tags=tags)
+        known.status = "done"
+
+    def _converged(self, training: Task, task: Task, result: TaskResult) -> None:
+        known = self._runs.get(training.digest)
+        if known is None:  # trained by another sweep, in another experiment
+            return
+        now, setting = int(time.time() * 1000), sampling_name(task.config.sampling)
+        points = [
+            Metric(f"{name}/{setting}", result.metrics[name], now, result.step)
+            for name in task.protocols
+            if name in result.metrics
+        ]
+        self._client.log_batch(known.run_id, metrics=points)
+
+    def _fail(self, task: Task, message: str) -> None:
+        known = self._runs.get(task.digest) or self._begin(task)
+        for key, value in ((STATUS, "failed"), (FAILURE, message[:5000])):
+            self._client.set_tag(known.run_id, key, value)
+        self._client.set_terminated(known.run_id, status="FAILED")
+        known.status = "failed"
+
+
+def _as_params(texts: Mapping[str, str]) -> list[Param]:
+    return [Param(key, text[:_MAX_PARAM_CHARACTERS]) for key, text in texts.items()]

@@ -1,0 +1,138 @@
+"""The best snapshot of each part as a version of a model in MLflow's registry, with a signature."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+from dfm_core.config import MetricName, as_plain
+from dfm_core.data.cards import card_of
+from dfm_core.metrics.catalog import METRICS
+from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.common.project import ROOT
+from orchestration.plan.best_rows import BestRow, best_rows
+from orchestration.plan.plan import Plan
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import DamagedArtifactError, Store
+from orchestration.tasks.task import Task
+
+ALIAS = "best"
+_EVALUATION = "dfm.evaluation"
+_CODE = Path(__file__).with_name("registered_model.py")
+_NOT_IN_NAMES = re.compile(r"[^\w .()=,+-]+")
+_NEEDS = ["torch", "safetensors", "numpy", "scipy", "pillow", "pydantic", "annotated-types", "tqdm", "pywavelets"]
+"""Of dfm_core, whose source travels with the model."""
+
+
+class ModelRegistry:
+    """The registry of a tracking server or database."""
+
+    def __init__(self, uri: str, store: Store) -> None:
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._store = store
+
+    def register(self, plan: Plan, done: Mapping[str, TaskResult]) -> list[str]:
+        """A version for the best snapshot of each part by the sweep's first metric, unless it is registered already.
+
+        Returns: a line for each part, for people; nothing that goes wrong is raised.
+        """
+        lines = []
+        for best in _by_first_metric(plan, done):
+            try:
+                lines.append(self._register(plan, best))
+            except (MlflowException, DamagedArtifactError, FileNotFoundError, OSError) as error:
+                reason = str(error).partition("\n")[0]
+                lines.append(f"{best.part}: not registered ({reason}); submit again to try again")
+        return lines
+
+    def _register(self, plan: Plan, best: BestRow) -> str:
+        task = _evaluation(plan, best)
+        name = _NOT_IN_NAMES.sub("-", f"{plan.spec.name} {best.part}")
+        if len(task.snapshots) != 1:
+            return f"{name}: not registered, its best row has a network for each stage"
+        if self._registered(name) == task.digest:
+            return f"{name}: {best.row} @ {best.step} is registered already"
+        experiment = self._client.get_experiment_by_name(plan.spec.name)
+        runs = self._client.search_runs([experiment.experiment_id], f"tags.`dfm.digest` = '{task.digest}'")
+        run_id = runs[0].info.run_id
+        with tempfile.TemporaryDirectory(prefix="dfm-model-") as scratch:
+            self._save(task, Path(scratch))
+            self._client.log_artifacts(run_id, f"{scratch}/model", "model")
+        if not self._client.search_registered_models(f"name = '{name}'"):
+            self._client.create_registered_model(name, description=f"Best snapshots of {plan.spec.title}, {best.part}")
+        tags = {_EVALUATION: task.digest, "dfm.training": task.snapshots[0][0], "row": best.row, "step": str(best.step)}
+        tags[best.metric] = f"{best.value:.6g}"
+        version = self._client.create_model_version(name, f"runs:/{run_id}/model", run_id, tags=tags)
+        self._client.set_registered_model_alias(name, ALIAS, version.version)
+        return f"{name}: version {version.version} is {best.row} @ {best.step}, {best.metric} {best.value:.6g}"
+
+    def _registered(self, name: str) -> str | None:
+        """Digest of the evaluation whose snapshot is the best so far."""
+        try:
+            found: str | None = self._client.get_model_version_by_alias(name, ALIAS).tags.get(_EVALUATION)
+        except MlflowException:  # no such model, or no such alias
+            return None
+        return found
+
+    def _save(self, task: Task, scratch: Path) -> None:
+        """Snapshot and sampling settings of an evaluation as MLflow's model in scratch/model."""
+        snapshot = scratch / "snapshot"
+        snapshot.mkdir()
+        train, step = task.snapshots[0]
+        self._fetch(TaskPaths(train).snapshot(step), snapshot)
+        if task.config.sampling.weights == "raw":
+            self._fetch(TaskPaths(train).raw_weights(step), snapshot)
+            (snapshot / RAW_WEIGHTS).replace(snapshot / SNAPSHOT_WEIGHTS)
+        card = json.loads((snapshot / SNAPSHOT_CARD).read_text())
+        card["config"]["sampling"] = as_plain(task.config.sampling)
+        (snapshot / SNAPSHOT_CARD).write_text(json.dumps(card, indent=1, sort_keys=True))
+        mlflow.pyfunc.save_model(
+            f"{scratch}/model",
+            python_model=str(_CODE),
+            artifacts={"snapshot": str(snapshot)},
+            code_paths=[str(ROOT / "dfm_core")],
+            pip_requirements=_NEEDS,
+            signature=_signature(task),
+        )
+
+    def _fetch(self, directory: str, target: Path) -> None:
+        with self._store.fetched(directory) as files:
+            for file in files:
+                shutil.copy(file, target / file.name)
+
+
+def _by_first_metric(plan: Plan, done: Mapping[str, TaskResult]) -> Iterator[BestRow]:
+    used = {name for task in plan.of_kind("evaluate") for name in task.protocols}
+    first: MetricName | None = next((name for name in METRICS if name in used), None)
+    return (best for best in best_rows(plan, done) if best.metric == first)
+
+
+def _evaluation(plan: Plan, best: BestRow) -> Task:
+    """Of the row's first seed."""
+    trials = (trial for trial in plan.trials if (trial.part, trial.row) == (best.part, best.row))
+    return plan.tasks[dict(next(trials).evaluations)[best.step]]
+
+
+def _signature(task: Task) -> ModelSignature:
+    card = card_of(task.config.data)
+    sides = card.shape.of_scale(card.shape.channels, card.resolution)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *sides))]),
+        params=ParamSchema([ParamSpec("seed", "long", 0)]),
+    )

@@ -1,0 +1,185 @@
+"""A `finetune_autoencoder` task on one worker of Ray Train: DeepSpeed shards the state, dfm_core does the work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
+from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune, in_colour
+from dfm_core.autoencoders.finetuning_config import FinetuningConfig
+from dfm_core.autoencoders.measures import measure_autoencoder
+from dfm_core.config import DataConfig
+from dfm_core.data.latent_manifest import DamagedLatentsError
+from dfm_core.data.training_data import TrainingData
+from dfm_core.metrics.features.lite0 import load_lite0_network
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.steps import LoopPlan, Observer
+from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder, write_made_autoencoder
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.latents import latent_cache
+from orchestration.artifacts.real_images import RealSamples, open_real
+from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.common.validation import revive
+from orchestration.config.workers import WorkersConfig
+from orchestration.data.autoencoder_recipe import InitialAutoencoder
+from orchestration.storage.store import DamagedArtifactError
+from orchestration.training.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.training.train_request import FinetuneRequest
+from orchestration.training.worker_setup import (
+    agreed_reason,
+    micro_batch_size,
+    open_training_data,
+    start_engine,
+    worker_device,
+)
+
+
+def finetune_autoencoder(request: FinetuneRequest, workers: WorkersConfig) -> None:
+    """Trains, publishes the autoencoder and the task's record, on every worker of a group. Collective.
+
+    What cannot be read is told to the board: starting again would read the same. The process group is there.
+    """
+    _Finetuning(request, workers).run()
+
+
+class _Finetuning:
+    """One worker of one fine-tuning."""
+
+    def __init__(self, request: FinetuneRequest, workers: WorkersConfig) -> None:
+        self.request, self.workers, self.started = request, workers, time.monotonic()
+        self.store = request.at.open_store()
+        self.config = revive(FinetuningConfig, request.config)
+        self.initial = revive(InitialAutoencoder, request.initial)
+        self.data = revive(DataConfig, request.data)
+
+    def run(self) -> None:
+        request, config = self.request, self.config
+        found, reason = self._inputs()
+        if agreed_reason(request.digest, request.at.board, reason) or found is None:
+            return
+        dataset, real, autoencoder = found
+        model = FinetuningLoss(autoencoder, config)
+        if self.workers.activation_checkpointing:
+            model.use_activation_checkpointing()
+        engine = start_engine(model, config, self.workers, worker_device())
+        artifacts = TrainingArtifacts(self.store, request.digest)
+        order = RunOrder(request.digest, config.steps, request.at.board)
+        run = CheckpointedRun(
+            order, self.workers, artifacts, engine, _Made(self, artifacts, engine, dataset), self.started
+        )
+
+        def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
+            return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
+
+        rows = run.go(loop, micro_batch_size(config, self.workers))
+        if rows is not None and engine.rank == 0:
+            self._write_result(run, rows, real)
+        engine.close()
+
+    def _inputs(self) -> tuple[tuple[TrainingData, RealSamples, DiffusersAutoencoder] | None, str]:
+        """Or why they cannot be read."""
+        dataset, reason = open_training_data(self.data, self.request.latents, self.store, self.workers)
+        if dataset is None:
+            return None, reason
+        try:
+            real = open_real(self.data, "reference", self.store, latent_cache(self.workers))
+            return (dataset, real, self.read_initial()), ""
+        except (FileNotFoundError, DamagedLatentsError) as error:
+            return None, f"what it needs cannot be read: {error}"
+        except (DamagedArtifactError, ValueError) as error:
+            return None, f"the autoencoder it starts from cannot be used: {error}"
+
+    def read_initial(self) -> DiffusersAutoencoder:
+        return read_initial(self.initial, self.config.seed, self.store, self.request.at.storage)
+
+    def _write_result(self, run: CheckpointedRun, rows: list[CurveRow], real: RealSamples) -> None:
+        device, digest = run.engine.device, self.request.digest
+        made = read_made_autoencoder(self.store, digest, self.initial.kind)
+        metrics = measured_effect(made, real, device)
+        if self.initial.architecture is None:
+            metrics |= {
+                f"before_{name}": own for name, own in measured_effect(self.read_initial(), real, device).items()
+            }
+        spent = run.spent()
+        metrics |= {
+            "accelerator_seconds": spent.accelerator_seconds,
+            "training_images": float(self.config.steps * self.config.batch_size),
+            "num_parameters": float(sum(p.numel() for p in made.network.parameters())),
+        }
+        about = {"kind": self.initial.kind, "scale": made.scale, "shift": made.shift, **run.about()}
+        write_result(
+            self.store,
+            TaskResult(
+                digest=digest,
+                kind="finetune_autoencoder",
+                metrics=metrics,
+                seconds=spent.seconds,
+                step=self.config.steps,
+                curve=tuple(rows),
+                about=about,
+            ),
+        )
+
+
+class _Made:
+    """`Publisher`: the autoencoder, after the last step."""
+
+    def __init__(
+        self, worker: _Finetuning, artifacts: TrainingArtifacts, engine: TrainingEngine, data: TrainingData
+    ) -> None:
+        self._worker, self._artifacts, self._engine, self._data = worker, artifacts, engine, data
+        self._directory = artifacts.paths.autoencoder
+
+    @property
+    def steps(self) -> frozenset[int]:
+        return frozenset({self._worker.config.steps})
+
+    def missing(self) -> Sequence[int]:
+        there = self._artifacts.store.manifest(self._directory) is not None
+        return [] if there else [self._worker.config.steps]
+
+    def publish(self, step: int) -> None:
+        if step not in self.steps:
+            return  # a checkpoint on the way
+
+        def write(folder: Path) -> list[Path]:
+            scaled = self._worker.initial.architecture is not None
+            return write_made_autoencoder(self._engine, self._worker.read_initial, self._data, folder, scaled=scaled)
+
+        self._artifacts.publish_once(self._engine, self._directory, write)
+
+
+MEASURED_FACTORS = (2, 3, 4)
+"""By which latents are made smaller when the effect is measured, whatever was trained; those that divide their side."""
+
+
+MEASURED_SAMPLES = 2000
+"""Held-out real samples, or all of fewer."""
+
+
+_BATCH_PIXELS, _MOST_BATCH = 2**21, 50
+"""Of samples that are measured at once: 32 images of side 256, one clip of 17 frames of side 512."""
+
+
+def measured_effect(autoencoder: DiffusersAutoencoder, real: RealSamples, device: torch.device) -> dict[str, float]:
+    """`measure_autoencoder` on held-out samples; the autoencoder is moved to the device."""
+    autoencoder.network.to(device).eval()
+    side = autoencoder.card.latent_side(real.read(range(1))[0].shape[-1])
+    factors = [factor for factor in MEASURED_FACTORS if side % factor == 0]
+    network = load_lite0_network({}).to(device)
+    return measure_autoencoder(autoencoder, _pixels(real), factors, "mean", network, device)
+
+
+def _pixels(real: RealSamples) -> Iterator[Tensor]:
+    count = min(real.count, MEASURED_SAMPLES)
+    sample_pixels = real.read(range(1))[0][0, 0].numel()
+    size = max(1, min(_MOST_BATCH, _BATCH_PIXELS // sample_pixels))
+    for begin in range(0, count, size):
+        pixels, _ = real.read(range(begin, min(begin + size, count)))
+        yield in_colour(pixels.float() / 127.5 - 1.0)

@@ -1,0 +1,136 @@
+"""Checkpoints leave a worker beside the training: a step waits only while the state is copied to the host.
+
+In the store every worker's shard comes first, then its receipt (size and sha256). When the receipts of all workers are
+there, worker 0 writes the manifest, and only after that removes what it supersedes. So a kill at any moment leaves the
+checkpoint before or the new one. Shards and receipts carry the name of the attempt that wrote them: what a killed
+attempt left is never taken for this one's, and what is published is never written over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.state import shard_name, state_shard
+from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
+from orchestration.common.background import in_background
+from orchestration.storage.disk_space import disk_room
+from orchestration.storage.retry import StorageUnavailableError
+from orchestration.storage.store import MANIFEST, FileEntry
+
+_FIRST_LOOK_SECONDS, _RAREST_LOOK_SECONDS = 0.02, 1.0
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckpointCard:
+    """What a checkpoint says beside the state."""
+
+    step: int
+    curve: Sequence[CurveRow] = ()
+    scale_std: Sequence[float] = ()
+    """Of the training data, for whoever opens the checkpoint."""
+    spent: Spent = field(default_factory=Spent)
+    """Up to here."""
+
+
+class CheckpointUploads:
+    """The checkpoints of one worker; at most one is on its way."""
+
+    def __init__(self, artifacts: TrainingArtifacts, engine: TrainingEngine, attempt: str, keep: int) -> None:
+        """Args: attempt: a name that all workers of this attempt share, and no other attempt has. keep: how many
+        checkpoints stay."""
+        self._artifacts, self._engine, self._attempt, self._keep = artifacts, engine, attempt, keep
+        self._store = artifacts.store
+        self._rank, self._world_size = engine.rank, engine.world_size
+        self._on_its_way: Future[None] | None = None
+        self._step = 0
+
+    def save(self, card: CheckpointCard) -> None:
+        """Copies the state to the host and returns; the rest happens beside the training. Collective.
+
+        Waits for the checkpoint before, if that is still on its way: a storage that is slower than the training must
+        hold it up, not fill the memory.
+
+        Raises: whatever the upload of the checkpoint before raised.
+        """
+        self._wait(f"step {card.step}")
+        tensors = state_shard(self._engine)
+        about = {
+            "step": card.step,
+            "num_steps": self._engine.num_steps,
+            "world_size": self._world_size,
+            "curve": list(card.curve),
+            "scale_std": list(card.scale_std),
+            "spent": vars(card.spent),
+        }
+        self._step = card.step
+        self._on_its_way = in_background(f"checkpoint-{card.step}", lambda: self._upload(card.step, tensors, about))
+
+    def finish(self) -> None:
+        """Returns when the last checkpoint is published. Collective. Raises: whatever its upload raised."""
+        self._wait("the end")
+        self._engine.barrier()
+
+    def _wait(self, who: str) -> None:
+        upload, self._on_its_way = self._on_its_way, None
+        if upload is None:
+            return
+        late, began = not upload.done(), time.monotonic()
+        upload.result()
+        if late:
+            waited = time.monotonic() - began
+            _LOG.warning("%s waited %.1f s for the upload of step %d's checkpoint", who, waited, self._step)
+
+    def _upload(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
+        directory = self._artifacts.paths.checkpoint(step)
+        with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
+            shard = Path(scratch, shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
+            num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+            with disk_room(
+                f"the checkpoint of step {step}", num_bytes, Path(scratch), *self._store.local_directories()
+            ):
+                save_file(dict(tensors), shard)
+                entry = FileEntry.of(shard)
+                self._store.put(shard, f"{directory}/{shard.name}")
+        self._store.write(f"{directory}/{self._receipt(self._rank)}", json.dumps(vars(entry)).encode())
+        if self._rank == 0:
+            entries = self._receipts(directory, entry.num_bytes)
+            self._store.publish(directory, entries, about)
+            self._drop_superseded(step, directory, entries)
+
+    def _receipt(self, rank: int) -> str:
+        return f"receipt-{rank:05d}.{self._attempt}.json"
+
+    def _receipts(self, directory: str, shard_bytes: int) -> list[FileEntry]:
+        """All workers' receipts, when they are there.
+
+        Raises: StorageUnavailableError if one does not come for longer than its worker may take to write it.
+        """
+        wanted = [self._receipt(rank) for rank in range(self._world_size)]
+        patience, pause = self._store.patience, _FIRST_LOOK_SECONDS
+        deadline = time.monotonic() + patience.longest_seconds(shard_bytes) + patience.longest_seconds(0)
+        while missing := set(wanted) - set(self._store.names(directory)):
+            if time.monotonic() > deadline:
+                raise StorageUnavailableError(f"{self._store.uri(directory)}: {', '.join(sorted(missing))} never came")
+            time.sleep(pause)
+            pause = min(2 * pause, _RAREST_LOOK_SECONDS)
+        return [FileEntry(**json.loads(self._store.read(f"{directory}/{name}"))) for name in wanted]
+
+    def _drop_superseded(self, step: int, directory: str, entries: Sequence[FileEntry]) -> None:
+        """Receipts, what killed attempts left of this checkpoint, and older checkpoints."""
+        for name in set(self._store.names(directory)) - {MANIFEST, *(entry.name for entry in entries)}:
+            self._store.remove(f"{directory}/{name}")
+        for old in self._artifacts.superseded(step, self._keep):
+            self._store.remove_artifact(old)

@@ -1,0 +1,191 @@
+"""One worker's part in a training, of whatever: it resumes, writes checkpoints, tells the board, stops early."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+import torch
+
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.divergence import TrainingDivergedError
+from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.steps import LoopPlan, Observer
+from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
+from orchestration.artifacts.provenance import environment
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import over_limit
+from orchestration.control.failure_policy import failure_of
+from orchestration.control.progress_board import find_board
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
+from orchestration.training.hang_watch import StepWatch, end_hung
+
+_PROGRESS_SECONDS = 0.5
+Loop = Callable[[LoopPlan, Observer, int, list[CurveRow]], list[CurveRow]]
+"""Trains by a plan, from a step with its curve so far, and returns the whole curve."""
+
+
+class Publisher(Protocol):
+    """What a training publishes on its way, beside its checkpoints."""
+
+    @property
+    def steps(self) -> frozenset[int]:
+        """After which something is published."""
+
+    def missing(self) -> Sequence[int]:
+        """Steps of which something is not in the store; worker 0 alone asks."""
+
+    def publish(self, step: int) -> None:
+        """Publishes what is wanted of a step, unless it is there; nothing is of many. Collective."""
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """What a run has to know of its training."""
+
+    digest: str
+    until_step: int
+    board: str
+    scale_std: tuple[float, ...] = ()
+    """Of the training data, for whoever opens a checkpoint."""
+
+
+class CheckpointedRun:
+    """The observer of a training's loop."""
+
+    def __init__(
+        self,
+        order: RunOrder,
+        workers: WorkersConfig,
+        artifacts: TrainingArtifacts,
+        engine: TrainingEngine,
+        publisher: Publisher,
+        started: float,
+    ) -> None:
+        """Args: started: on the monotonic clock, when this attempt began to cost."""
+        self.order, self.workers, self.artifacts = order, workers, artifacts
+        self.engine, self.publisher, self.started = engine, publisher, started
+        self.board = find_board(order.board)
+        every = workers.checkpoint_every
+        self.checkpoint_steps = {*range(every, order.until_step + 1, every), order.until_step}
+        self.spent_before = Spent()
+        self.last_progress = 0.0
+        self.rows: list[CurveRow] = []
+        """The curve so far."""
+
+    def go(self, loop: Loop, micro_batch: int) -> list[CurveRow] | None:
+        """Trains to the end. Returns the curve; None if it stopped before, of which the board was told. Collective."""
+        start, self.rows = self._resume()
+        limit = self.workers.max_accelerator_hours_per_training
+        self.early_stop = EarlyStop(
+            self.board, self.engine, limit, lambda: self.spent().accelerator_seconds, is_noticed
+        )
+        self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
+        plan = LoopPlan(
+            until_step=self.order.until_step,
+            micro_batch_size=micro_batch,
+            log_every=self.workers.log_every,
+            save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
+        )
+        try:
+            with self.watch:
+                rows = loop(plan, self, start, list(self.rows))
+        except StoppedEarlyError:
+            return None  # the next submission goes on from the checkpoint
+        except TrainingDivergedError as diverged:
+            # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
+            if self.engine.rank == 0:
+                ray.get(self.board.failed.remote(self.order.digest, str(failure_of(diverged))))
+            self.uploads.finish()
+            return None
+        self.uploads.finish()
+        return rows
+
+    def spent(self) -> Spent:
+        """Up to now, earlier attempts included."""
+        return self.spent_before.plus(time.monotonic() - self.started, self.engine.world_size)
+
+    def about(self) -> dict[str, Any]:
+        """Where it ran, for the record."""
+        return {
+            "skipped_steps": self.order.until_step - self.engine.num_steps,
+            "world_size": self.engine.world_size,
+            "zero_stage": self.workers.zero_stage,
+            "device": str(self.engine.device),
+            "worker": json.loads(json.dumps(environment())),
+        }
+
+    def _resume(self) -> tuple[int, list[CurveRow]]:
+        """Loads the newest sound checkpoint from which all that is to be published can still be made."""
+        chosen: list[Any] = [None]
+        if self.engine.rank == 0:  # one looks, all do the same: what two workers see in a store can differ
+            missing = self.publisher.missing()
+            begin = self.artifacts.newest_sound_step(min([*missing, self.order.until_step]))
+            chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
+        torch.distributed.broadcast_object_list(chosen, src=0)
+        ((start, is_missing, attempt),) = chosen
+        self.attempt: str = attempt
+        self.uploads = CheckpointUploads(self.artifacts, self.engine, attempt, self.workers.keep_checkpoints)
+        if start == 0:
+            return 0, []
+        point = self.artifacts.load_checkpoint(start)
+        self.engine.load(point.state, point.num_steps)
+        self.spent_before = point.spent
+        if is_missing:
+            self.publisher.publish(start)
+        return start, list(point.curve)
+
+    def _end_hung(self, report: str) -> None:
+        end_hung(self.artifacts.store, self.board, self.order.digest, self.attempt, self.engine.rank, report)
+
+    def progress(self, step: int) -> None:
+        self.watch.stepped()
+        self.early_stop.look()
+        if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
+            self.last_progress = time.monotonic()
+            self.board.reached.remote(self.order.digest, step)
+        # Only where the curve has a point: a checkpoint in between would change the next point's mean.
+        if self.rows and step == self.rows[-1]["step"] and step < self.order.until_step:
+            self._stop_early(step)
+
+    def _stop_early(self, step: int) -> None:
+        """Ends the training at a checkpoint if the driver wants it, or its limit is reached. Collective."""
+        reason = self.early_stop.agreed()
+        if not reason:
+            return
+        with self.watch.paused():
+            if step not in self.checkpoint_steps:
+                self._save_checkpoint(step, self.rows)
+            self.uploads.finish()  # who hears that it stopped may end the cluster
+        if reason == "preempted":
+            raise PreemptedError(f"a node is to be taken away; it goes on from step {step} on others")
+        if self.engine.rank == 0 and reason == "driver":
+            ray.get(self.board.stopped.remote(self.order.digest, step))
+        elif self.engine.rank == 0:
+            limit = self.workers.max_accelerator_hours_per_training
+            assert limit is not None, "only a limit can be reached"
+            why = f"at step {step} of {self.order.until_step}, "
+            why += over_limit(self.spent().accelerator_seconds, limit)
+            ray.get(self.board.failed.remote(self.order.digest, why))
+        raise StoppedEarlyError(reason)
+
+    def log(self, row: CurveRow) -> None:
+        self.rows.append(row)
+        if self.engine.rank == 0:
+            self.board.curve.remote(self.order.digest, [row])
+
+    def save(self, step: int, curve: list[CurveRow]) -> None:
+        with self.watch.paused():  # the storage has deadlines of its own
+            self.publisher.publish(step)
+            if step in self.checkpoint_steps:
+                self._save_checkpoint(step, curve)
+
+    def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
+        # Ray Train is told of no checkpoint: its report is a barrier, and what it would know, the manifests say.
+        self.uploads.save(CheckpointCard(step, tuple(curve), self.order.scale_std, self.spent()))

@@ -1,0 +1,217 @@
+"""DeepSpeed behind the `TrainingEngine` protocol; the only file that imports deepspeed.
+
+Weights stay fp32 (bf16 is autocast inside the model), so every ZeRO stage holds each weight exactly once in fp32 and
+the average can be kept beside it, sharded the same way and updated without communication. State is exchanged as whole
+named tensors: a checkpoint knows nothing of ZeRO stages, partitions or world sizes, and nothing in it is a pickle.
+
+DeepSpeed offers the pieces of ZeRO-1 and 2 only through its parameters' private attributes.
+"""
+# ruff: noqa: SLF001
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Generic
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from dfm_core.training.engine import Model, OptimizerSettings, State, StateKind, build_optimizer
+from orchestration.config.workers import ZeroStage
+
+
+def _import_deepspeed(device: torch.device) -> Any:
+    """DeepSpeed, quiet and without its compiled communication op.
+
+    On a CPU DeepSpeed would compile a shared-memory op with g++ for over a minute at first use; gloo serves as well
+    at our sizes, so the op is declared incompatible, which is how DeepSpeed itself skips it.
+    """
+    if device.type == "cpu":  # also on a machine that has a GPU which was not given to us
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+class DeepSpeedEngine(Generic[Model]):
+    """ZeRO 1, 2 or 3 over an initialised torch process group."""
+
+    def __init__(
+        self,
+        model: Model,
+        training: OptimizerSettings,
+        *,
+        zero_stage: ZeroStage,
+        micro_batch_size: int,
+        device: torch.device,
+    ) -> None:
+        """model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
+        assert torch.distributed.is_initialized(), "the process group must exist before the engine"
+        deepspeed = _import_deepspeed(device)
+        self.rank = torch.distributed.get_rank()
+        self.world_size = torch.distributed.get_world_size()
+        self.device = device
+        self._training = training
+        self._num_micro_batches = training.batch_size // (self.world_size * micro_batch_size)
+        self._micro_batches_done = 0
+        self.num_steps = 0
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
+        self._module = model.to(device)
+        self._parameters: dict[str, Any] = dict(self._module.named_parameters())
+        self._engine, *_ = deepspeed.initialize(
+            model=self._module,
+            optimizer=build_optimizer(self._module, training),
+            config={
+                "train_batch_size": training.batch_size,
+                "train_micro_batch_size_per_gpu": micro_batch_size,
+                "gradient_accumulation_steps": self._num_micro_batches,
+                "gradient_clipping": training.gradient_clip,
+                "zero_optimization": {"stage": zero_stage, "overlap_comm": False},
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+                "steps_per_print": 2**31,
+            },
+        )
+        self._zero_stage = zero_stage
+        self._materialise_optimizer_state(num_steps=0)
+        self._ema = {name: local.clone() for name, local in self._local_weights()}
+
+    @property
+    def model(self) -> Model:
+        """The DeepSpeed engine itself: calling it runs the hooks that gather ZeRO-3's weights, and it hands on the
+        module's attributes."""
+        engine: Model = self._engine
+        return engine
+
+    def backward(self, loss: Tensor) -> None:
+        self._engine.backward(loss)
+        self._micro_batches_done += 1
+        if self._micro_batches_done < self._num_micro_batches:
+            self._engine.step()  # counts the micro-batch; DeepSpeed steps only at the last one
+
+    def step(self, learning_rate: float) -> float:
+        assert self._micro_batches_done == self._num_micro_batches, "step() before all micro-batches were seen"
+        self._micro_batches_done = 0
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        # Where gradients are not finite DeepSpeed leaves the step out without a word, on all workers, and says inf.
+        norm = float(self._engine.get_global_grad_norm())
+        if not math.isfinite(norm):
+            return norm
+        self.num_steps += 1
+        for name, local in self._local_weights():
+            self._ema[name].lerp_(local, 1.0 - self._training.ema_decay)
+        return norm
+
+    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        if kind == "ema":
+            with self._ema_as_weights():
+                yield from self.tensors("weight")
+            return
+        for name, parameter in self._parameters.items():
+            if kind == "weight":
+                yield name, safe_get_full_fp32_param(parameter).detach().cpu()
+            else:
+                yield name, safe_get_full_optimizer_state(parameter, kind).detach().cpu()
+
+    def load(self, state: State, num_steps: int) -> None:
+        self.num_steps = num_steps
+        self._materialise_optimizer_state(num_steps)
+        for name, parameter in self._parameters.items():
+            self._set(parameter, state["ema"][name], None)
+        self._ema = {name: local.clone() for name, local in self._local_weights()}
+        for name, parameter in self._parameters.items():
+            self._set(parameter, state["weight"][name], None)
+            self._set(parameter, state["exp_avg"][name], "exp_avg")
+            self._set(parameter, state["exp_avg_sq"][name], "exp_avg_sq")
+            self._set_module_weight(parameter, state["weight"][name])
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Gathered and added in rank order, so that the result is bitwise equal on all workers."""
+        if self.world_size == 1:
+            return values
+        gathered = [torch.empty_like(values, device=self.device) for _ in range(self.world_size)]
+        torch.distributed.all_gather(gathered, values.to(self.device))
+        return torch.stack(gathered).cpu().sum(dim=0) / self.world_size
+
+    def barrier(self) -> None:
+        torch.distributed.barrier()
+
+    def close(self) -> None:
+        """Takes DeepSpeed's hooks off, so that the memory can be freed; the process group stays for the next engine."""
+        self._engine.destroy()
+
+    def _local_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The fp32 piece of each weight that this worker owns, as a view; weights it owns nothing of are left out."""
+        from deepspeed.utils import safe_get_local_fp32_param
+
+        for name, parameter in self._parameters.items():
+            if self._zero_stage == 3:
+                yield name, safe_get_local_fp32_param(parameter).detach()
+            elif parameter._hp_mapping is not None:
+                yield name, parameter._hp_mapping.get_hp_fragment().detach()
+
+    @contextmanager
+    def _ema_as_weights(self) -> Iterator[None]:
+        """Puts the average where the weights are, so that what gathers weights gathers it; always puts them back."""
+        kept = {name: local.clone() for name, local in self._local_weights()}
+        try:
+            for name, local in self._local_weights():
+                local.copy_(self._ema[name])
+            yield
+        finally:
+            for name, local in self._local_weights():
+                local.copy_(kept[name])
+
+    def _materialise_optimizer_state(self, num_steps: int) -> None:
+        """Creates AdamW's state, which torch would make at the first step, so that it can be read and set at any."""
+        zero = self._engine.optimizer
+        stage3 = self._zero_stage == 3
+        for flat in zero.fp32_partitioned_groups_flat if stage3 else zero.single_partition_of_fp32_groups:
+            zero.optimizer.state[flat] = {
+                "step": torch.tensor(float(num_steps), device=flat.device),
+                "exp_avg": torch.zeros_like(flat, requires_grad=False),
+                "exp_avg_sq": torch.zeros_like(flat, requires_grad=False),
+            }
+        if not stage3:
+            zero._hp_optimizer_states_linked = False
+            zero._lazy_init_hp_params_optimizer_state()
+
+    def _partition(self, parameter: Any, value: Tensor) -> Tensor:
+        """This worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""
+        length = parameter.ds_tensor.numel()
+        padded = torch.zeros(length * self.world_size, dtype=torch.float32, device=self.device)
+        padded[: value.numel()] = value.flatten()
+        return padded[length * self.rank : length * (self.rank + 1)]
+
+    def _set(self, parameter: Any, value: Tensor, optimizer_state: str | None) -> None:
+        """Sets this worker's piece of an fp32 weight, or of one of its moments, from the whole tensor."""
+        from deepspeed import utils
+
+        if self._zero_stage == 3:
+            piece = self._partition(parameter, value)
+            if optimizer_state is None:
+                utils.safe_set_local_fp32_param(parameter, piece)
+            else:
+                utils.safe_set_local_optimizer_state(parameter, piece, optimizer_state)
+        elif optimizer_state is None:
+            utils.safe_set_full_fp32_param(parameter, value.to(self.device))
+        else:
+            utils.safe_set_full_optimizer_state(parameter, value.to(self.device), optimizer_state)
+
+    def _set_module_weight(self, parameter: Any, value: Tensor) -> None:
+        """Brings what the forward pass reads in line with the fp32 weight."""
+        if self._zero_stage == 3:
+            parameter.ds_tensor.data.copy_(self._partition(parameter, value).view_as(parameter.ds_tensor))
+        else:
+            parameter.data.copy_(value)

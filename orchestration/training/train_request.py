@@ -1,0 +1,131 @@
+"""What the workers of a fine-tuning are told."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfm_core.autoencoders.finetuning_config import FinetuningConfig
+from dfm_core.config import DataConfig, as_plain
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.workers import WorkersConfig
+from orchestration.data.autoencoder_recipe import InitialAutoencoder
+from orchestration.storage.layout import SnapshotRef
+from orchestration.storage.retry import Patience
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+from orchestration.training.fault_injection import Fault, faults_of
+
+
+@dataclass(frozen=True)
+class FinetuneRequest:
+    """All that the workers of one fine-tuning are told; plain data."""
+
+    digest: str
+    config: dict[str, Any]
+    """`FinetuningConfig`."""
+    initial: dict[str, Any]
+    """`InitialAutoencoder`."""
+    data: dict[str, Any]
+    """`DataConfig` of the pixels; names no autoencoder."""
+    latents: str
+    """Digest of the task that made a store of these pixels; "": they are embedded."""
+    at: Workplace
+
+
+def finetune_request(
+    digest: str,
+    config: FinetuningConfig,
+    initial: InitialAutoencoder,
+    data: DataConfig,
+    latents: str,
+    at: Workplace,
+) -> FinetuneRequest:
+    """Args: digest: of `finetune_payload`. latents: digest of the task that keeps the pixels; "": they are embedded."""
+    return FinetuneRequest(
+        digest=digest,
+        config=as_plain(config),
+        initial=as_plain(initial),
+        data=as_plain(data),
+        latents=latents,
+        at=at,
+    )
+
+
+def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
+    at = workplace(store, workers, board)
+    if task.making is None:
+        return train_request(task, at)
+    making = task.making
+    return finetune_request(
+        task.digest,
+        making.training,
+        making.initial,
+        making.data,
+        task.latents,
+        at,
+    )
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The store, the board and how they are laid out; plain data for a journey between processes."""
+
+    workers: dict[str, Any]
+    """`WorkersConfig`."""
+    store_root: str
+    store_options: dict[str, str] = field(repr=False)
+    patience: Patience
+    board: str
+
+    def open_store(self) -> Store:
+        return Store(self.store_root, self.store_options, self.patience)
+
+    @property
+    def storage(self) -> StorageConfig:
+        """For what opens files of users' beside the store."""
+        patience = self.patience
+        return StorageConfig(self.store_root, self.store_options, patience.call_seconds, patience.retry_seconds)
+
+
+def workplace(store: Store, workers: WorkersConfig, board: str) -> Workplace:
+    """Args: board: its name."""
+    return Workplace(as_plain(workers), store.root, store.options, store.patience, board)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """All that the workers of one training are told; plain data."""
+
+    digest: str
+    config: dict[str, Any]
+    until_step: int
+    snapshot_steps: tuple[int, ...]
+    raw_steps: tuple[int, ...]
+    initial: SnapshotRef | None
+    pyramid: str
+    latents: str
+    at: Workplace
+    faults: tuple[Fault, ...] = ()
+    """On purpose, see `fault_injection`."""
+
+
+Request = TrainRequest | FinetuneRequest
+"""What the workers of a training of any kind are told."""
+
+
+def train_request(task: Task, at: Workplace) -> TrainRequest:
+    """What the workers of a training are told."""
+    return TrainRequest(
+        digest=task.digest,
+        config=as_plain(task.config),
+        until_step=task.until_step,
+        snapshot_steps=task.snapshot_steps,
+        raw_steps=task.raw_steps,
+        initial=task.initial,
+        pyramid=task.pyramid,
+        latents=task.latents,
+        at=at,
+        faults=faults_of(os.environ),
+    )

@@ -1,0 +1,203 @@
+"""A `train` task on one worker of Ray Train: DeepSpeed shards the state, dfm_core's loop does the work."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+import ray.train
+import torch
+
+from dfm_core.compute import model_cost, training_flops
+from dfm_core.config import ExperimentConfig
+from dfm_core.data.cards import card_of
+from dfm_core.data.datasets import measure_scale_std
+from dfm_core.decompositions import build_decomposition
+from dfm_core.models.inheritance import inherit
+from dfm_core.models.velocity import VelocityModel
+from dfm_core.paradigms import build_paradigm
+from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.loop import train
+from dfm_core.training.state import SnapshotCard, build_model
+from dfm_core.training.steps import LoopPlan, Observer
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.learned_pyramid import read_pyramid
+from orchestration.artifacts.snapshots import read_snapshot
+from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.common.redaction import shown
+from orchestration.common.validation import revive
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.failure_policy import MEMORY, failure_of
+from orchestration.control.progress_board import find_board
+from orchestration.storage.store import DamagedArtifactError
+from orchestration.training.autoencoder_worker import finetune_autoencoder
+from orchestration.training.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.training.fault_injection import disturbed
+from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
+from orchestration.training.work_queue import finish, trainings_of
+from orchestration.training.worker_setup import (
+    agreed_reason,
+    micro_batch_size,
+    open_training_data,
+    start_engine,
+    worker_device,
+)
+
+
+def train_worker(loop_config: dict[str, Any]) -> None:
+    """One Ray Train worker: one training after the other, until no more come."""
+    for serial, request in trainings_of(loop_config["desk"]):
+        _train(request)
+        if ray.train.get_context().get_world_rank() == 0:
+            finish(loop_config["desk"], serial)
+
+
+def _train(request: Request) -> None:
+    workers = revive(WorkersConfig, request.at.workers)
+    torch.set_num_threads(workers.cpus_per_worker)
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    try:
+        if isinstance(request, FinetuneRequest):
+            finetune_autoencoder(request, workers)
+        else:
+            _TrainingWorker(request, revive(ExperimentConfig, request.config), workers).run()
+    except Exception as error:
+        failure = failure_of(error)
+        if failure.kind is MEMORY:
+            held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            raise MemoryError(f"{failure.error} (this worker held {held:.1f} GiB at most)") from None
+        if failure.kind.remedy.startswith("retry"):  # the user should see that it is tried again, and why
+            line = shown(str(failure), request.at.store_options)
+            line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
+            with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
+                ray.get(find_board(request.at.board).stumbled.remote(request.digest, line))
+        raise
+    gc.collect()  # DeepSpeed's objects refer to each other
+    torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
+    torch.cuda.empty_cache()
+
+
+class _TrainingWorker:
+    """One worker of one training."""
+
+    def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
+        self.request, self.config, self.workers = request, config, workers
+        self.artifacts = TrainingArtifacts(request.at.open_store(), request.digest)
+        self.started = time.monotonic()
+        self.shape = card_of(config.data).shape
+
+    def run(self) -> None:
+        request, store = self.request, self.artifacts.store
+        dataset, reason = open_training_data(self.config.data, request.latents, store, self.workers)
+        if agreed_reason(request.digest, request.at.board, reason) or dataset is None:
+            return
+        pyramid = read_pyramid(store, request.pyramid) if request.pyramid else None
+        decomposition = build_decomposition(self.config.decomposition, pyramid)
+        scale_std = measure_scale_std(decomposition, dataset)
+        device = worker_device()
+        model = self._initial_model(scale_std)
+        if model is None:
+            return
+        engine = start_engine(model, self.config.training, self.workers, device)
+        snapshots = _Snapshots(self, engine, scale_std, pyramid)
+        order = RunOrder(request.digest, request.until_step, request.at.board, scale_std)
+        run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
+        paradigm = disturbed(
+            build_paradigm(self.config, decomposition, scale_std),
+            request.faults,
+            engine.rank,
+            self.config.training.batch_size,
+            store,
+        )
+
+        def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
+            return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)
+
+        rows = run.go(loop, micro_batch_size(self.config.training, self.workers))
+        if rows is not None and engine.rank == 0:
+            self._write_result(run, rows)
+        engine.close()
+
+    def _initial_model(self, scale_std: tuple[float, ...]) -> VelocityModel | None:
+        """With initial weights, or those of the snapshot that the training starts from; None if any worker cannot read
+        them, of which the board is told: starting again would read the same. Collective."""
+        model, reason = None, ""
+        try:
+            model = self._with_weights(scale_std)
+        except (DamagedArtifactError, FileNotFoundError) as error:
+            hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
+            reason = f"the snapshot it starts from cannot be read: {error}{hint}"
+        return None if agreed_reason(self.request.digest, self.request.at.board, reason) else model
+
+    def _with_weights(self, scale_std: tuple[float, ...]) -> VelocityModel:
+        model = build_model(self.config, self.shape, scale_std)
+        if self.request.initial is not None:
+            before = read_snapshot(self.artifacts.store, self.request.initial)
+            inherit(model, self.config, before.model.state_dict())
+        if self.workers.activation_checkpointing:
+            model.use_activation_checkpointing()
+        if self.workers.compile:
+            model.compile_blocks()
+        return model
+
+    def _write_result(self, run: CheckpointedRun, rows: list[CurveRow]) -> None:
+        cost = model_cost(self.config, self.shape)
+        until = self.request.until_step
+        known = read_result(self.artifacts.store, self.request.digest)
+        if known is not None and known.step > until:
+            return  # a longer run of this trajectory is on record; this one only filled in a snapshot
+        spent = run.spent()
+        result = TaskResult(
+            digest=self.request.digest,
+            kind="train",
+            metrics={
+                "accelerator_seconds": spent.accelerator_seconds,
+                "training_flops": float(training_flops(self.config, cost, until)),
+                "training_images": float(until * self.config.training.batch_size),
+                "num_parameters": float(cost.num_parameters),
+            },
+            seconds=spent.seconds,
+            step=until,
+            curve=tuple(rows),
+            about={"scale_std": list(run.order.scale_std), **run.about()},
+        )
+        write_result(self.artifacts.store, result)
+
+
+class _Snapshots:
+    """`Publisher`: averaged weights and, where they are wanted, those before averaging."""
+
+    def __init__(
+        self,
+        worker: _TrainingWorker,
+        engine: TrainingEngine,
+        scale_std: tuple[float, ...],
+        pyramid: Mapping[str, torch.Tensor] | None,
+    ) -> None:
+        self._worker, self._engine, self._scale_std, self._pyramid = worker, engine, scale_std, pyramid
+        self._request = worker.request
+
+    @property
+    def steps(self) -> frozenset[int]:
+        return frozenset({*self._request.snapshot_steps, *self._request.raw_steps})
+
+    def missing(self) -> Sequence[int]:
+        return self._worker.artifacts.missing_snapshots(self._request.snapshot_steps, self._request.raw_steps)
+
+    def publish(self, step: int) -> None:
+        """Evaluations can begin on it while the training goes on."""
+        request, worker = self._request, self._worker
+        if step in request.raw_steps:
+            worker.artifacts.save_raw_weights(self._engine, step)
+        if step in request.snapshot_steps:
+            card = SnapshotCard(step, worker.shape, self._scale_std)
+            worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
+            if self._engine.rank == 0:
+                find_board(request.at.board).published.remote(request.digest, step)

@@ -1,0 +1,73 @@
+"""What every training does on a worker of Ray Train before its first step."""
+
+from __future__ import annotations
+
+import ray
+import ray.train
+import torch
+
+from dfm_core.config import DataConfig
+from dfm_core.data.datasets import load_dataset
+from dfm_core.data.latent_manifest import DamagedLatentsError
+from dfm_core.data.latent_samples import LatentSamples
+from dfm_core.data.training_data import TrainingData
+from dfm_core.training.engine import Model, OptimizerSettings
+from orchestration.artifacts.latents import latent_cache, open_latents
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.progress_board import find_board
+from orchestration.storage.layout import TaskPaths
+from orchestration.storage.store import Store
+from orchestration.training.deepspeed_engine import DeepSpeedEngine
+
+
+def worker_device() -> torch.device:
+    """The accelerator of this worker, made the current one."""
+    device: torch.device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
+    return device
+
+
+def micro_batch_size(settings: OptimizerSettings, workers: WorkersConfig) -> int:
+    world: int = ray.train.get_context().get_world_size()
+    return workers.micro_batch_size or settings.batch_size // world
+
+
+def start_engine(
+    model: Model, settings: OptimizerSettings, workers: WorkersConfig, device: torch.device
+) -> DeepSpeedEngine[Model]:
+    """Close it after the training, but not after an error: then these processes are not used again."""
+    return DeepSpeedEngine(
+        model,
+        settings,
+        zero_stage=workers.zero_stage,
+        micro_batch_size=micro_batch_size(settings, workers),
+        device=device,
+    )
+
+
+def agreed_reason(digest: str, board: str, reason: str) -> str:
+    """The first reason that any worker has not to start, of which the board is told; "" if none has. Collective."""
+    context = ray.train.get_context()
+    reasons = [reason] * context.get_world_size()
+    torch.distributed.all_gather_object(reasons, reason)
+    found = next(filter(None, reasons), "")
+    if found and context.get_world_rank() == 0:
+        ray.get(find_board(board).failed.remote(digest, found))
+    return found
+
+
+def open_training_data(
+    data: DataConfig, latents: str, store: Store, workers: WorkersConfig
+) -> tuple[TrainingData | None, str]:
+    """Args: latents: digest of the task that made them; "": the training reads embedded images.
+
+    Returns: the samples, or None and why they cannot be read; starting again would read the same.
+    """
+    if not latents:
+        return load_dataset(data.dataset, "train"), ""
+    try:
+        opened = open_latents(store, TaskPaths(latents).latents, latent_cache(workers))
+    except (FileNotFoundError, DamagedLatentsError) as error:
+        return None, f"the latents it trains on cannot be read: {error}"
+    return LatentSamples(opened, data.window_shards), ""

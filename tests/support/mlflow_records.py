@@ -1,0 +1,16 @@
+"""Records of a plan out of MLflow, for tests."""
+
+from __future__ import annotations
+
+from analysis.plan.model import PlanFile
+from analysis.records.record import Record
+
+
+def read_records(plan: PlanFile) -> dict[str, Record]:
+    """Records by digest; a digest nothing was recorded for is absent.
+
+    Raises: UserError if the tracking server or database cannot be reached.
+    """
+    from analysis.records.from_mlflow import read  # which imports MLflow
+
+    return read(plan).records
