@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.kendall import Agreement
-from analysis.comparison.published_numbers import PublishedPart, check_published_metrics, find_published, has_published
 from analysis.comparison.row_order import Order, agreement_of, order_of
 from analysis.comparison.setting_differences import obstacle_of
 from analysis.comparison.verdicts import OTHER_SETTING, ComparedRow, judge
+from analysis.contract.published_numbers import PublishedPart, check_published_metrics, find_published, has_published
 from analysis.plan.model import Metric, PlanFile, TableCounterpart
 from analysis.results.cells import Row, Section
 

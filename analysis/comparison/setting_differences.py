@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.comparison.published_numbers import PublishedPart, published_network
+from analysis.contract.published_numbers import PublishedPart, published_network
 from analysis.plan.protocol import Protocol, shown
 from analysis.results.cells import Cell
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.comparison.published_numbers import PublishedValue
+from analysis.contract.published_numbers import PublishedValue
 from analysis.results.cells import Cell
 from analysis.results.intervals import Uncertainty, combined, sampling_variance, variance
 

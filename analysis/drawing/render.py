@@ -26,7 +26,7 @@ _PANEL_INCHES = {1: 3.5, 2: 2.75, 3: 2.6}
 _PNG_DPI = 150
 _LEGEND_CHARACTERS = 125
 _CAPTION_CHARACTERS = 120
-_SOURCES = tuple(sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem.startswith(("draw", "theme"))))
+_SOURCES = tuple(sorted(Path(__file__).parent.glob("*.py")))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.comparison.compare import MetricComparison, PartComparison
-from analysis.comparison.published_numbers import PublishedPart, published_parts
+from analysis.contract.published_numbers import PublishedPart, published_parts
 from analysis.plan.model import Metric
 from analysis.results.cells import Cell, Section
 from analysis.results.intervals import sampling_variance, variance

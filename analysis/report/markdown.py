@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from analysis.comparison.published_numbers import PublishedPart, published_better
+from analysis.contract.published_numbers import PublishedPart, published_better
 from analysis.plan.model import PlanFile
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from analysis.comparison.compare import PartComparison
-from analysis.comparison.published_numbers import published_parts
+from analysis.contract.published_numbers import published_parts
 from analysis.drawing.chart import slug
 from analysis.plan.model import PlanFile
 from analysis.report.cell_csv import cell_csv, published_csv

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import MetricComparison, PartComparison
-from analysis.comparison.published_numbers import PublishedPart, PublishedValue, published_better
 from analysis.comparison.verdicts import ComparedRow
+from analysis.contract.published_numbers import PublishedPart, PublishedValue, published_better
 from analysis.plan.model import PlanFile, TableCounterpart
 from analysis.results.cells import Section
 from analysis.results.run_links import RunLink

@@ -12,6 +12,7 @@ from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config import as_plain
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import METRICS
+from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
 from orchestration.plan.plan import Plan
 from orchestration.spec.load import SweepSpec
@@ -23,9 +24,6 @@ PLAN_FORMAT = 2
 
 
 _STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
-
-
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 def plan_json(plan: Plan, tracking_uri: str) -> str:
@@ -90,7 +88,7 @@ def _text(document: Mapping[str, Any]) -> str:
 def shown_path(path: str) -> str:
     """A sweep file's name for people: relative to the project if it lies in it, wherever the user called from."""
     resolved = Path(path).resolve()
-    return resolved.relative_to(_ROOT).as_posix() if resolved.is_relative_to(_ROOT) else resolved.name
+    return resolved.relative_to(ROOT).as_posix() if resolved.is_relative_to(ROOT) else resolved.name
 
 
 def submit_command(spec: SweepSpec) -> str:
@@ -100,7 +98,7 @@ def submit_command(spec: SweepSpec) -> str:
     of the storage, which may be secret, and credentials in URLs do not.
     """
     resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
-    path = shown_path(spec.path) if resolved.is_relative_to(_ROOT) else str(resolved)
+    path = shown_path(spec.path) if resolved.is_relative_to(ROOT) else str(resolved)
     shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
     if "://" in root or Path(root).is_absolute():
         shown.append(f"storage.root={root}")

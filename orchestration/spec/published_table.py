@@ -8,7 +8,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from analysis.comparison.published_numbers import check_published_metrics, find_published
+from analysis.contract.published_numbers import check_published_metrics, find_published
 from analysis.errors import UserError as AnalysisError
 from dfm_core.metrics.catalog import METRICS
 from orchestration.common.errors import nearest

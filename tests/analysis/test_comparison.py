@@ -14,9 +14,9 @@ import pytest
 
 from analysis.comparison.compare import MetricComparison, PartComparison, compare
 from analysis.comparison.kendall import Agreement
-from analysis.comparison.published_numbers import PublishedValue
 from analysis.comparison.row_order import Order, order_of
 from analysis.comparison.verdicts import ComparedRow
+from analysis.contract.published_numbers import PublishedValue
 from analysis.errors import UserError
 from analysis.plan.model import Metric, PlanFile
 from analysis.plan.protocol import parse_protocol

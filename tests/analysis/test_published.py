@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from analysis.comparison.published_numbers import (
+from analysis.contract.published_numbers import (
     check_published_metrics,
     find_published,
     has_published,

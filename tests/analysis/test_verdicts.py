@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.comparison.published_numbers import PublishedValue
 from analysis.comparison.verdicts import Verdict, judge
+from analysis.contract.published_numbers import PublishedValue
 from analysis.results.cells import Cell
 from analysis.results.intervals import SeedValue
 
