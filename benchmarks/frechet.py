@@ -28,10 +28,10 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
+from dfm_core.metrics.scores.moments import Moments
 from dfm_core.seeding import normal
 
 SQRTM = "scipy sqrtm of the product"

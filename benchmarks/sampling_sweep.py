@@ -34,8 +34,8 @@ from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import to_pixels
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.moments import Moments
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.snapshots import read_snapshot

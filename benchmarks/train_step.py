@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.compute import model_cost
 from dfm_core.config import MODEL_SIZES, DataConfig, DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.data.catalog import DataShape
 from dfm_core.data.datasets import ImageDataset
 from dfm_core.decompositions import build_decomposition

@@ -89,7 +89,7 @@ def _of_images(config: ExperimentConfig, count: int, *, labelled: bool) -> Exper
 
     Raises: UserError if they are too few for a metric, or lack the labels that one needs.
     """
-    from dfm_core.evaluation_rules import evaluation_problems
+    from dfm_core.config.evaluation_rules import evaluation_problems
     from dfm_core.metrics.catalog import needs_labels
 
     config = replace(config, evaluation=replace(config.evaluation, num_samples=count, at_steps=()))

@@ -22,8 +22,6 @@ _FLOOR_ENTRY = 2_000_000
 _FROM_SCIENTIFIC = 1e5
 _MOST_TICKS = 7
 _BAND_OPACITY = 0.15
-
-
 Entries = dict[int, tuple[Any, str]]
 """Handles and labels of a legend, in the order of their keys."""
 

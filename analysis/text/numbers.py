@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-
-
 _SIGNIFICANT_DIGITS = 4
-
-
 _MOST_DECIMALS = 3
 
 

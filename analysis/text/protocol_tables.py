@@ -89,8 +89,6 @@ def _setting(value: Any) -> str:
 
 
 _MOST_ROWS = 100
-
-
 _HEADER_PLAN_TABLE = ("part / row", "settings", "seeds", "trained for", "evaluated after steps")
 
 

@@ -97,8 +97,6 @@ def _checksum(item: Item) -> int:
 
 _WORTH_KEEPING = 200
 """Of fewer things that were read no cache is made: reading them again is no wait."""
-
-
 _LOG = logging.getLogger("analysis")
 
 

@@ -15,8 +15,8 @@ from dfm_core.autoencoders.finetuning_config import Downscaling
 from dfm_core.autoencoders.spectrum import Spectrum
 from dfm_core.data.datasets import to_pixels
 from dfm_core.metrics.features.base import FeatureNetwork
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.moments import Moments
 
 _PEAK = 2.0
 """Range of pixels in [-1, 1]."""

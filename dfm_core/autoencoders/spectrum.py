@@ -9,7 +9,7 @@ import torch
 from scipy.fft import dctn
 from torch import Tensor
 
-from dfm_core.metrics.moments import Array
+from dfm_core.metrics.scores.moments import Array
 
 NUM_BANDS = 8
 

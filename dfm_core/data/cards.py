@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dfm_core.config.data import DataConfig
 from dfm_core.data.catalog import DATASETS, DatasetCard
-from dfm_core.data_config import DataConfig
 
 _COLOURS = 3
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dfm_core.metrics.features.cards import FeatureNetworkName
-from dfm_core.metrics.moments import Array, GaussianStatistics
 from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle, require_shape
+from dfm_core.metrics.scores.moments import Array, GaussianStatistics
 
 _METRIC_NAMES: dict[FeatureNetworkName, str] = {"inception": "fid", "dinov2": "fd_dinov2"}
 """Under which EDM2's files hold the statistics of a network's features."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from dfm_core.metrics.moments import Array
+from dfm_core.metrics.scores.moments import Array
 
 _NPY_HEADER_BYTES = 10_000
 """numpy's own limit for a header."""

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.evaluation_rules import KEPT_REFERENCE_IMAGES
-from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.kept_features import KeptFeatures
-from dfm_core.metrics.moments import GaussianLike, GaussianStatistics, Moments
+from dfm_core.config.evaluation_rules import KEPT_REFERENCE_IMAGES
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
+from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.moments import GaussianLike, GaussianStatistics, Moments
 from dfm_core.seeding import permutation
 
 _MOMENTS, _FEATURES, _MEAN, _COVARIANCE = "moments", "features", "mean", "covariance"

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.accumulator import Accumulator
 from dfm_core.metrics.catalog import STATISTICS, StatisticName
-from dfm_core.metrics.frechet import weighted_frechet_distances
-from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits, weighted_inception_scores
-from dfm_core.metrics.kernel_distance import KernelDistanceAccumulator, weighted_mmd2
-from dfm_core.metrics.mean_score import MeanScoreAccumulator
-from dfm_core.metrics.neighbours import NeighbourAccumulator, weighted_neighbour_scores
+from dfm_core.metrics.scores.accumulator import Accumulator
+from dfm_core.metrics.scores.frechet import weighted_frechet_distances
+from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
+from dfm_core.metrics.scores.inception_score import InceptionScoreAccumulator, equal_splits, weighted_inception_scores
+from dfm_core.metrics.scores.kernel_distance import KernelDistanceAccumulator, weighted_mmd2
+from dfm_core.metrics.scores.mean_score import MeanScoreAccumulator
+from dfm_core.metrics.scores.neighbours import NeighbourAccumulator, weighted_neighbour_scores
 
 
 @dataclass(frozen=True)

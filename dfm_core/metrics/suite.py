@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import EvaluationConfig, MetricName
-from dfm_core.metrics.accumulator import Accumulator, Batch, Score
 from dfm_core.metrics.bootstrap import standard_errors
 from dfm_core.metrics.catalog import METRICS, STATISTICS, Output, StatisticName, output_width
 from dfm_core.metrics.features.cards import FeatureNetworkName
-from dfm_core.metrics.kept_features import KeptFeatures
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, RESAMPLERS, Sizes
+from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
+from dfm_core.metrics.scores.kept_features import KeptFeatures
 
 Key = tuple[Output, StatisticName]
 Partial = Mapping[Key, Accumulator[Any]]

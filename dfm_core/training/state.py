@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain, from_plain
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.data.catalog import DataShape
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dfm_core.data.latent_manifest import MANIFEST, LatentManifest, read_manifest
-from dfm_core.data.latents import LatentDataset
-from dfm_core.data.shard_cache import ShardCache
+from dfm_core.data.latents.dataset import LatentDataset
+from dfm_core.data.latents.manifest import MANIFEST, LatentManifest, read_manifest
+from dfm_core.data.latents.shard_cache import ShardCache
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.file_cache import default_cache_directory
 from orchestration.storage.store import FileEntry, Store

@@ -13,24 +13,12 @@ from pathlib import Path
 from orchestration.common.errors import UserError
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
-
-
 PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"
-
-
 MODE_VARIABLE = "RAY_AUTH_MODE"
-
-
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """At 0, on any system, a Ray that starts listens on loopback alone, and no other machine can join it."""
-
-
 _OWNER_ONLY = 0o600
-
-
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-
-
 _NUM_BYTES = 32
 
 

@@ -21,8 +21,6 @@ Config = TypeVar("Config")
 _MAX_SHOWN = 80
 Locate = Callable[[str], str]
 """Dotted key -> where the user wrote it."""
-
-
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 _FIELD_TYPES: dict[type[Any], Mapping[str, Any]] = {}
 _Form = Literal["section", "sections", "tuple"]

@@ -10,7 +10,7 @@ from typing import Any
 from dfm_core.autoencoders.cards import ANY_KL, AutoencoderCard
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
 from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
-from dfm_core.data_config import MADE
+from dfm_core.config.data import MADE
 from orchestration.common.digests import digest_of
 from orchestration.data.identity import real_identity, training_identity
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dfm_core.autoencoders.cards import AutoencoderCard
+from dfm_core.config.data import DataConfig, DataDescription
 from dfm_core.data.catalog import DATASETS
-from dfm_core.data_config import DataConfig, DataDescription
 from orchestration.common.errors import nearest
 from orchestration.common.redaction import reason_of
 from orchestration.config.runtime import RuntimeConfig
@@ -16,7 +16,7 @@ from orchestration.data.describe_autoencoders import Autoencoders, KeyProblem
 from orchestration.data.identity import fingerprint_of
 
 if TYPE_CHECKING:
-    from dfm_core.data.raw_samples import RawDataset
+    from dfm_core.data.files.raw_samples import RawDataset
 
 Encoder = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
-from dfm_core.data.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
-from dfm_core.data.image_files import EXTENSIONS
-from dfm_core.data.image_shards import open_image_shards
-from dfm_core.data.raw_samples import DataFile, Listing, RawDataset
+from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
+from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.files.image_shards import open_image_shards
+from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import StorageConfig

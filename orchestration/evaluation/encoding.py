@@ -16,10 +16,7 @@ import torch
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.catalog import DATASETS
-from dfm_core.data.embedded_samples import EmbeddedSamples
-from dfm_core.data.encoding import EncodedUnits, EncodingSpec, encode_units
-from dfm_core.data.folder_report import BadFile, UnusableFolderError
-from dfm_core.data.latent_assembly import (
+from dfm_core.data.encoding.assembly import (
     EncodedPart,
     ShardCard,
     StoreIdentity,
@@ -28,9 +25,12 @@ from dfm_core.data.latent_assembly import (
     read_part,
     shard_name,
 )
-from dfm_core.data.latent_manifest import LatentManifest
-from dfm_core.data.left_out import LeftOut
-from dfm_core.data.raw_samples import RawDataset
+from dfm_core.data.encoding.embedded_samples import EmbeddedSamples
+from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
+from dfm_core.data.encoding.left_out import LeftOut
+from dfm_core.data.files.folder_report import BadFile, UnusableFolderError
+from dfm_core.data.files.raw_samples import RawDataset
+from dfm_core.data.latents.manifest import LatentManifest
 from orchestration.artifacts.latents import publish_latents
 from orchestration.artifacts.task_record import TaskResult, write_result
 from orchestration.config.runtime import RuntimeConfig

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from dfm_core.data.catalog import DatasetCard
-from dfm_core.data.folder_report import UnusableFolderError
-from dfm_core.data.image_archive import read_image_archive
-from dfm_core.data.image_files import Channels
-from dfm_core.data.image_folder import open_image_folder
+from dfm_core.data.files.folder_report import UnusableFolderError
+from dfm_core.data.files.image_archive import read_image_archive
+from dfm_core.data.files.image_files import Channels
+from dfm_core.data.files.image_folder import open_image_folder
 from orchestration.common.errors import Problem, UserError
 
 

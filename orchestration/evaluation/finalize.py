@@ -16,13 +16,13 @@ from torch import Tensor
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import MetricName
 from dfm_core.data.cards import card_of
-from dfm_core.metrics.accumulator import Batch, Score
 from dfm_core.metrics.catalog import Output
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
 from dfm_core.metrics.imported_statistics import read_statistics
-from dfm_core.metrics.kept_features import KeptFeatures
-from dfm_core.metrics.probe import fit_linear_probe
 from dfm_core.metrics.reference import Reference
+from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskResult, checksum, write_result
 from orchestration.config.runtime import FileConfig

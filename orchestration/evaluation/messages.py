@@ -71,8 +71,6 @@ class Call:
 
 
 Job = Generator[list[Call], list[Any], None]
-
-
 Reports = list[tuple[GroupWork, GroupReport]]
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dfm_core.data.cards import card_of
-from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.catalog import CHANGES, CLASS_SCORES, Output, reference_outputs
 from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.reference import ReferenceAccumulator
+from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.suite import MetricSuite, Partial
 from orchestration.artifacts.features import Group, GroupFiles
 from orchestration.evaluation.resource_cache import Loaded

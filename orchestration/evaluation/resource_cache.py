@@ -20,8 +20,8 @@ from dfm_core.metrics.features.base import FeatureNetwork
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
-from dfm_core.metrics.probe import LinearProbe
 from dfm_core.metrics.reference import Reference
+from dfm_core.metrics.scores.probe import LinearProbe
 from orchestration.artifacts.autoencoders import load_of_data
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real

@@ -101,11 +101,7 @@ def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Ima
 
 
 STRIP_CLIPS, STRIP_FRAMES = 8, 10
-
-
 FRAME_MILLISECONDS = 120
-
-
 _MOST_SIDE = 128
 """Of a clip in motion; larger ones are shown smaller, by a whole factor: a GIF has every frame."""
 

@@ -11,8 +11,6 @@ from orchestration.plan.plan import Plan
 from orchestration.tasks.task import Task
 
 _MAX_TABLE_ROWS = 200
-
-
 _UNITS = {"train": "steps", "pyramid": "steps", "encode": "samples", "finetune_autoencoder": "steps"}
 """What a kind of task counts; the others count images."""
 

@@ -21,8 +21,6 @@ from orchestration.tasks.measurement import sampling_payload
 from orchestration.tasks.task import Task
 
 PLAN_FORMAT = 2
-
-
 _STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
 
 

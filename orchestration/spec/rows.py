@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.data.cards import find_card
 from dfm_core.data.catalog import DATASETS
 from orchestration.common.dotted_keys import flatten, set_dotted

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 TrialState = Literal["running", "complete", "pruned", "failed", "valueless", "refused"]
-
-
 _BEHIND: tuple[TrialState, ...] = ("running", "pruned", "valueless", "failed")
 
 

@@ -16,28 +16,16 @@ from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source, Task
 
 PROBE_NETWORK: FeatureNetworkName = "lite0"
-
-
 IMPORTED_OUTPUTS: dict[FeatureNetworkName, Output] = {
     "inception": Output("inception", "pool3"),
     "dinov2": Output("dinov2", "cls"),
     "i3d": Output("i3d", "logits"),
 }
 """What published files of statistics hold, by network."""
-
-
 _NOT_GIVEN = "not given"
-
-
 _BYTES_PER_FEATURE = 4
-
-
 _RECORD_BYTES = 300_000
-
-
 Networks = Mapping[str, Mapping[str, FileConfig]]
-
-
 References = Mapping[str, Mapping[str, FileConfig]]
 
 

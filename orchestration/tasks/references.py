@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig
+from dfm_core.config.evaluation_rules import KEPT_REFERENCE_IMAGES
 from dfm_core.data.cards import card_of
-from dfm_core.evaluation_rules import KEPT_REFERENCE_IMAGES
 from dfm_core.metrics.catalog import METRICS, networks_of, references_of
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from orchestration.common.digests import digest_of

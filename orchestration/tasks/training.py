@@ -20,11 +20,7 @@ from orchestration.tasks.task import Task
 
 _STATES_PER_PARAMETER = 4
 """Weight, two moments and the average, each fp32."""
-
-
 _BYTES_PER_VALUE = 4
-
-
 DRAW_SETTINGS = (
     "timesteps",
     "stage_probabilities",

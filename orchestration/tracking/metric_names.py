@@ -10,8 +10,6 @@ from orchestration.tasks.task import Task
 
 COST_PREFIX = "work/"
 """Before the names of what a task cost, so that by the alphabet its results come first; analysis takes it off."""
-
-
 _MOST_POINTS = 1000
 """Of a history: the UI crawls beyond. The record in the store has all."""
 

@@ -14,7 +14,7 @@ from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune, in_colour
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig
 from dfm_core.autoencoders.measures import measure_autoencoder
 from dfm_core.config import DataConfig
-from dfm_core.data.latent_manifest import DamagedLatentsError
+from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
 from dfm_core.metrics.features.lite0 import load_lite0_network
 from dfm_core.training.curve import CurveRow
@@ -157,12 +157,8 @@ class _Made:
 
 MEASURED_FACTORS = (2, 3, 4)
 """By which latents are made smaller when the effect is measured, whatever was trained; those that divide their side."""
-
-
 MEASURED_SAMPLES = 2000
 """Held-out real samples, or all of fewer."""
-
-
 _BATCH_PIXELS, _MOST_BATCH = 2**21, 50
 """Of samples that are measured at once: 32 images of side 256, one clip of 17 frames of side 512."""
 

@@ -107,12 +107,8 @@ def stacks() -> str:
 
 
 EXIT_HUNG = 75
-
-
 _TELL_SECONDS = 10.0
 """For writing down where it is: the storage may be what it hangs for."""
-
-
 _OTHERS_SECONDS = 2.0
 """For the other workers, which notice at the same time, to do so too: this one's end is theirs."""
 

@@ -8,8 +8,8 @@ import torch
 
 from dfm_core.config import DataConfig
 from dfm_core.data.datasets import load_dataset
-from dfm_core.data.latent_manifest import DamagedLatentsError
-from dfm_core.data.latent_samples import LatentSamples
+from dfm_core.data.latents.manifest import DamagedLatentsError
+from dfm_core.data.latents.samples import LatentSamples
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import Model, OptimizerSettings
 from orchestration.artifacts.latents import latent_cache, open_latents

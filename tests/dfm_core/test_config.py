@@ -33,7 +33,7 @@ from dfm_core.config import (
     WaveletFamily,
     as_plain,
 )
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import DECOMPOSITIONS
 from dfm_core.training.state import build_model
 from tests.dfm_core.builders import SHAPE, paradigm_of, random_batch, with_values

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.data import DataConfig, DataDescription
+from dfm_core.config.rules import broken_rules
 from dfm_core.data.catalog import DATASETS
-from dfm_core.data_config import DataConfig, DataDescription
 from tests.dfm_core.builders import with_values
 
 IMAGES = {"model.patch_sizes": (2, 4)}

@@ -24,7 +24,7 @@ def loaded_after(statement: str) -> set[str]:
     "module",
     [
         "dfm_core.config",
-        "dfm_core.config_rules",
+        "dfm_core.config.rules",
         "dfm_core.wiring",
         "dfm_core.flow.jumps",
         "dfm_core.flow.schedules",

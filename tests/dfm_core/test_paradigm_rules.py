@@ -24,7 +24,7 @@ from dfm_core.config import (
     from_plain,
     stage_columns,
 )
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.flow.jumps import pyramid_stages
 from tests.dfm_core.builders import (
     one_network,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dfm_core.data.catalog import DataShape
-from dfm_core.data.clips import ClipSpec, decode_clip
+from dfm_core.data.files.clips import ClipSpec, decode_clip
 from dfm_core.decompositions import build_decomposition
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import Snapshot, SnapshotCard, build_model

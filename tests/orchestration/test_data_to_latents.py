@@ -9,11 +9,7 @@ import torch
 
 from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.class_folders import open_class_folders
-from dfm_core.data.encoding import EncodingSpec, encode_units
-from dfm_core.data.folder_report import UnusableFolderError
-from dfm_core.data.image_files import EXTENSIONS
-from dfm_core.data.latent_assembly import (
+from dfm_core.data.encoding.assembly import (
     EncodedPart,
     ShardCard,
     StoreIdentity,
@@ -22,11 +18,15 @@ from dfm_core.data.latent_assembly import (
     read_part,
     shard_name,
 )
-from dfm_core.data.latent_stream import Prefetch, latent_batches
-from dfm_core.data.left_out import LeftOut
-from dfm_core.data.shard_cache import ShardCache
-from dfm_core.data.shard_order import ShardOrder
-from dfm_core.data.squares import image_square
+from dfm_core.data.encoding.encode import EncodingSpec, encode_units
+from dfm_core.data.encoding.left_out import LeftOut
+from dfm_core.data.encoding.squares import image_square
+from dfm_core.data.files.class_folders import open_class_folders
+from dfm_core.data.files.folder_report import UnusableFolderError
+from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.latents.shard_cache import ShardCache
+from dfm_core.data.latents.shard_order import ShardOrder
+from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents, publish_latents
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.store import Store

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dfm_core.data.class_folders import open_class_folders
-from dfm_core.data.image_files import EXTENSIONS
-from dfm_core.data.image_shards import open_image_shards
+from dfm_core.data.files.class_folders import open_class_folders
+from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.files.image_shards import open_image_shards
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.retry import Patience, StorageUnavailableError
 from orchestration.storage.store import Store

@@ -19,7 +19,7 @@ from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.datasets import load_dataset, measure_scale_std
-from dfm_core.data.squares import image_square
+from dfm_core.data.encoding.squares import image_square
 from dfm_core.decompositions import build_decomposition
 from orchestration.artifacts.snapshots import read_snapshot
 from orchestration.artifacts.task_record import read_result

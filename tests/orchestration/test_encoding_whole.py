@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dfm_core.data.class_folders import SingleFiles
-from dfm_core.data.raw_samples import DataFile
+from dfm_core.data.files.class_folders import SingleFiles
+from dfm_core.data.files.raw_samples import DataFile
 from orchestration.artifacts.task_record import read_result
 from orchestration.config.runtime import DatasetConfig, RuntimeConfig, StorageConfig
 from orchestration.evaluation.encoding import Encoder, Part

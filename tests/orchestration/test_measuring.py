@@ -15,8 +15,8 @@ from dfm_core.compute import num_evaluations
 from dfm_core.data.datasets import load_dataset
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
 from orchestration.artifacts.task_record import read_result
 from orchestration.config.runtime import RuntimeConfig

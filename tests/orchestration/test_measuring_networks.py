@@ -14,14 +14,14 @@ import torch
 
 from dfm_core.data.catalog import FASHION_CLASSES
 from dfm_core.data.datasets import load_dataset
-from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.loaders import LOADERS
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits
-from dfm_core.metrics.mean_score import cosines
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.inception_score import InceptionScoreAccumulator, equal_splits
+from dfm_core.metrics.scores.mean_score import cosines
+from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import FileConfig, RuntimeConfig

@@ -16,12 +16,12 @@ from PIL import Image
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import DATASETS, Motion
 from dfm_core.data.datasets import load_dataset
-from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.features.lite0 import load_lite0
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.inception_score import InceptionScoreAccumulator, equal_splits
-from dfm_core.metrics.moments import Moments
-from dfm_core.metrics.probe import fit_linear_probe
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.inception_score import InceptionScoreAccumulator, equal_splits
+from dfm_core.metrics.scores.moments import Moments
+from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskResult, read_result
 from orchestration.common.errors import UserError

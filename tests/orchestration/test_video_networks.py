@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.data.datasets import load_dataset
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
-from dfm_core.metrics.frechet import frechet_distance
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores.frechet import frechet_distance
+from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.config.runtime import FileConfig, RuntimeConfig
 from orchestration.storage.layout import FeaturePaths

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dfm_core.metrics.accumulator import Accumulator, Batch, Score
-from dfm_core.metrics.moments import Moments
 from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, Sizes
+from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
+from dfm_core.metrics.scores.moments import Moments
 
 COUNT, WIDTH = 60, 6
 GENERATOR = torch.Generator().manual_seed(3)

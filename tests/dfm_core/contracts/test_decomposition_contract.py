@@ -19,7 +19,7 @@ from dfm_core.config import (
     Upsampling,
     WaveletFamily,
 )
-from dfm_core.config_rules import broken_rules
+from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import DECOMPOSITIONS, Decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 

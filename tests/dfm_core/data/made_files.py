@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dfm_core.data.folder_report import BadFile
-from dfm_core.data.raw_samples import DataFile, Listing, RawDataset, RawSample
+from dfm_core.data.files.folder_report import BadFile
+from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset, RawSample
 
 
 class MemoryFiles:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dfm_core.data.latent_assembly import StoreIdentity, assemble, encode_shard, shard_name
-from dfm_core.data.latent_manifest import MANIFEST, LatentManifest
+from dfm_core.data.encoding.assembly import StoreIdentity, assemble, encode_shard, shard_name
+from dfm_core.data.latents.manifest import MANIFEST, LatentManifest
 
 SHAPE = (3, 4, 4)
 NUM_CLASSES = 3

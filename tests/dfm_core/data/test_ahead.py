@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dfm_core.data.ahead import ahead
+from dfm_core.data.latents.ahead import ahead
 
 
 def test_the_order_is_that_of_the_items_whoever_is_done_first() -> None:

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import torch
 
-from dfm_core.data.buffers import Buffers
+from dfm_core.data.latents.buffers import Buffers
 
 
 def address(array: np.ndarray) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfm_core.data.centre_crop import centre_crop
+from dfm_core.data.files.centre_crop import centre_crop
 from tests.dfm_core.builders import golden_tensors
 
 IMAGES = golden_tensors("image_preprocessing")

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from dfm_core.data.class_folders import CLIP_EXTENSIONS, SingleFiles, open_class_folders, open_list
-from dfm_core.data.image_files import EXTENSIONS, MAX_FILE_BYTES
-from dfm_core.data.raw_samples import DataFile, Listing
+from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, SingleFiles, open_class_folders, open_list
+from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
+from dfm_core.data.files.raw_samples import DataFile, Listing
 from tests.dfm_core.data.made_files import MemoryFiles, everything, png
 
 CONTENTS = {f"{name}/{index:03}.png": png(index) for index in range(40) for name in ("cat", "ant", "bee")}

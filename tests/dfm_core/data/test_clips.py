@@ -8,9 +8,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from dfm_core.data.centre_crop import centre_crop
-from dfm_core.data.clips import ClipSpec, decode_clip
-from dfm_core.data.image_files import UnusableImageError
+from dfm_core.data.files.centre_crop import centre_crop
+from dfm_core.data.files.clips import ClipSpec, decode_clip
+from dfm_core.data.files.image_files import UnusableImageError
 from tests.dfm_core.data.made_files import clip, png
 
 LEVELS = list(range(20, 236, 12))  # grey of each of 18 frames

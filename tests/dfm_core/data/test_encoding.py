@@ -12,12 +12,12 @@ from torch import Tensor
 from dfm_core.autoencoders.base import Autoencoder, Posterior
 from dfm_core.autoencoders.pixels import Pixels
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.class_folders import CLIP_EXTENSIONS, open_class_folders
 from dfm_core.data.datasets import to_pixels
-from dfm_core.data.encoding import EncodedUnits, EncodingSpec, encode_units
-from dfm_core.data.image_files import EXTENSIONS
-from dfm_core.data.raw_samples import RawDataset
-from dfm_core.data.squares import image_square
+from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
+from dfm_core.data.encoding.squares import image_square
+from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders
+from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.files.raw_samples import RawDataset
 from tests.dfm_core.autoencoders.tiny import save_cogvideox, save_flux
 from tests.dfm_core.data.made_files import MemoryFiles, clip, png
 

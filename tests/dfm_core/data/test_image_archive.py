@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfm_core.data.image_archive import read_image_archive
+from dfm_core.data.files.image_archive import read_image_archive
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from dfm_core.data.folder_report import UnusableFolderError
-from dfm_core.data.image_files import MAX_PIXELS, UnusableImageError, read_image
-from dfm_core.data.image_folder import ImageFolder, open_image_folder
+from dfm_core.data.files.folder_report import UnusableFolderError
+from dfm_core.data.files.image_files import MAX_PIXELS, UnusableImageError, read_image
+from dfm_core.data.files.image_folder import ImageFolder, open_image_folder
 
 SIDE = 16
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from dfm_core.data.image_shards import ImageShards, open_image_shards
+from dfm_core.data.files.image_shards import ImageShards, open_image_shards
 from tests.dfm_core.data.made_files import MemoryFiles, everything, parquet, png, tar
 
 IMAGES = [png(seed) for seed in range(4)]

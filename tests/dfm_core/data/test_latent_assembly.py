@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.data.folder_report import BadFile
-from dfm_core.data.latent_assembly import EncodedPart, ShardCard, StoreIdentity, assemble, encode_shard, read_part
-from dfm_core.data.latent_manifest import DamagedLatentsError, TensorSpec
-from dfm_core.data.latent_shards import as_tensor, open_shard
+from dfm_core.data.encoding.assembly import EncodedPart, ShardCard, StoreIdentity, assemble, encode_shard, read_part
+from dfm_core.data.files.folder_report import BadFile
+from dfm_core.data.latents.manifest import DamagedLatentsError, TensorSpec
+from dfm_core.data.latents.shards import as_tensor, open_shard
 
 IDENTITY = StoreIdentity("data", "encoder", mirrored=False, class_names=("a", "b"), num_samples=7)
 

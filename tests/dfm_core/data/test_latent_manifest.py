@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest, read_manifest
+from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest, read_manifest
 from tests.dfm_core.data.made_latents import make_store
 
 

@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from dfm_core.autoencoders.base import draw
-from dfm_core.data.latent_manifest import DamagedLatentsError
-from dfm_core.data.latent_samples import LatentSamples
-from dfm_core.data.latent_stream import Prefetch, latent_batches
-from dfm_core.data.latents import LatentBatch, LatentDataset
-from dfm_core.data.shard_cache import ShardCache
-from dfm_core.data.shard_order import ShardOrder
+from dfm_core.data.latents.dataset import LatentBatch, LatentDataset
+from dfm_core.data.latents.manifest import DamagedLatentsError
+from dfm_core.data.latents.samples import LatentSamples
+from dfm_core.data.latents.shard_cache import ShardCache
+from dfm_core.data.latents.shard_order import ShardOrder
+from dfm_core.data.latents.stream import Prefetch, latent_batches
 from tests.dfm_core.data.made_latents import NUM_CLASSES, FolderSource, LocalSource, flip_a_bit, make_store, sample
 
 COUNTS = (5, 4, 5, 2)
@@ -75,7 +75,7 @@ def test_a_helper_copies_a_half_of_a_large_batch_and_changes_nothing(
     with Counting(1) as helper:
         check(dataset.read([3, 15], helper), [3, 15])
         assert helper.asked == 0  # too small
-        monkeypatch.setattr("dfm_core.data.latents._LARGE_BYTES", 0)
+        monkeypatch.setattr("dfm_core.data.latents.dataset._LARGE_BYTES", 0)
         for rows in ([15, 0, 4, 5, 15, 9], [3], np.random.default_rng(0).permutation(NUM).tolist()):
             check(dataset.read(rows, helper), rows)
         assert helper.asked == 3
@@ -101,7 +101,7 @@ def test_pages_are_mapped_before_they_are_read_if_the_store_fits_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = opened(tmp_path, max_bytes=10**8, counts=(4_000, 4))
-    monkeypatch.setattr("dfm_core.data.latents._memory_bytes", lambda: 10**6)
+    monkeypatch.setattr("dfm_core.data.latents.dataset._memory_bytes", lambda: 10**6)
     dataset.map_pages(0)  # nobody has fetched it
     dataset.fetch(0)
     path = next(dataset.cache.folder.glob("*.safetensors"))
@@ -137,7 +137,7 @@ def test_a_batch_stays_what_it_was_when_its_shards_are_removed(tmp_path: Path) -
 
 
 def test_a_removed_shard_is_let_go_so_that_its_space_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfm_core.data.latents._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("dfm_core.data.latents.dataset._LOOK_SECONDS", 0.0)
     dataset = opened(tmp_path, one_shard(tmp_path))
     for row in (0, 6, 12):
         check(dataset.read([row]), [row])
@@ -212,7 +212,7 @@ def test_a_training_is_given_draws_that_were_made_beside_it(tmp_path: Path, monk
         threads.append(threading.current_thread().name)
         return draw(*arguments)
 
-    monkeypatch.setattr("dfm_core.data.latent_samples.draw", watched)
+    monkeypatch.setattr("dfm_core.data.latents.samples.draw", watched)
     ranges = [range(at, at + 4) for at in range(0, 2 * NUM, 4)]
     found = list(LatentSamples(dataset, window_shards=2).batches(7, ranges))
     assert {name.split("_")[0] for name in threads} == {"ahead"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dfm_core.data.folder_report import BadFile, UnusableFolderError
-from dfm_core.data.left_out import LeftOut
+from dfm_core.data.encoding.left_out import LeftOut
+from dfm_core.data.files.folder_report import BadFile, UnusableFolderError
 
 
 def bad(count: int) -> list[BadFile]:

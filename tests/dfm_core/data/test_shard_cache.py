@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dfm_core.data.latent_manifest import DamagedLatentsError, LatentManifest
-from dfm_core.data.latent_shards import sha256_of
-from dfm_core.data.shard_cache import CacheFullError, ShardCache
+from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest
+from dfm_core.data.latents.shard_cache import CacheFullError, ShardCache
+from dfm_core.data.latents.shards import sha256_of
 from tests.dfm_core.data.made_latents import FolderSource, LocalSource, cut_off, flip_a_bit, make_store
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -218,7 +218,7 @@ def test_a_shard_on_this_machine_is_used_in_place_and_verified_once(
         hashed.append(path)
         return sha256_of(path)
 
-    monkeypatch.setattr("dfm_core.data.shard_cache.sha256_of", counted)
+    monkeypatch.setattr("dfm_core.data.latents.shard_cache.sha256_of", counted)
     shard = manifest.shards[0]
     for _ in range(3):
         assert cache.get(LocalSource(store), shard) == store / shard.name

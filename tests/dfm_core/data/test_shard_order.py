@@ -7,8 +7,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from dfm_core.data.latents.shard_order import ShardOrder
 from dfm_core.data.order import dataset_rows
-from dfm_core.data.shard_order import ShardOrder
 
 SIZES = (5, 4, 0, 7, 3, 6)
 NUM = sum(SIZES)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dfm_core.data.centre_crop import centre_crop
-from dfm_core.data.clips import ClipSpec
-from dfm_core.data.image_files import MAX_PIXELS, UnusableImageError, decode_image
-from dfm_core.data.squares import MAX_SOURCE_PIXELS, clip_square, image_square, with_mirror_images
+from dfm_core.data.encoding.squares import MAX_SOURCE_PIXELS, clip_square, image_square, with_mirror_images
+from dfm_core.data.files.centre_crop import centre_crop
+from dfm_core.data.files.clips import ClipSpec
+from dfm_core.data.files.image_files import MAX_PIXELS, UnusableImageError, decode_image
 from tests.dfm_core.data.made_files import clip, encoded
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.bootstrap import Statistic, resampling_counts, standard_errors
-from dfm_core.metrics.frechet import frechet_distance, weighted_frechet_distances
-from dfm_core.metrics.inception_score import equal_splits, weighted_inception_scores
-from dfm_core.metrics.kernel_distance import weighted_mmd2
-from dfm_core.metrics.mean_score import MeanScoreAccumulator, cosines
-from dfm_core.metrics.moments import GaussianStatistics, Moments
-from dfm_core.metrics.neighbours import weighted_neighbour_scores
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet import frechet_distance, weighted_frechet_distances
+from dfm_core.metrics.scores.inception_score import equal_splits, weighted_inception_scores
+from dfm_core.metrics.scores.kernel_distance import weighted_mmd2
+from dfm_core.metrics.scores.mean_score import MeanScoreAccumulator, cosines
+from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
+from dfm_core.metrics.scores.neighbours import weighted_neighbour_scores
 
 COUNT, WIDTH = 100, 3
 REFERENCE = torch.randn(150, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64)

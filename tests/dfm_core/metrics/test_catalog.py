@@ -12,7 +12,7 @@ from dfm_core.metrics.catalog import (
     settings_of,
     settings_text,
 )
-from dfm_core.metrics.neighbours import NEIGHBOUR_SCORES
+from dfm_core.metrics.scores.neighbours import NEIGHBOUR_SCORES
 
 
 def test_every_card_is_filed_under_its_own_name() -> None:

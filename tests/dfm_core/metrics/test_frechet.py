@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dfm_core.metrics import frechet as frechet_module
-from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.bootstrap import resampling_counts
-from dfm_core.metrics.frechet import frechet, frechet_distance, weighted_frechet_distances
-from dfm_core.metrics.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.moments import GaussianStatistics, Moments
+from dfm_core.metrics.scores import frechet as frechet_module
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet import frechet, frechet_distance, weighted_frechet_distances
+from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
+from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
 from tests.dfm_core.builders import golden_json, golden_tensors
 
 FEATURES = golden_tensors("frechet_inputs")

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from dfm_core.metrics.features.cards import FeatureNetworkName
-from dfm_core.metrics.frechet import frechet, frechet_distance
 from dfm_core.metrics.imported_statistics import read_statistics
-from dfm_core.metrics.moments import GaussianStatistics, Moments
 from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle
+from dfm_core.metrics.scores.frechet import frechet, frechet_distance
+from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
 from tests.dfm_core.builders import golden_json, golden_tensors
 
 WIDTH = 4

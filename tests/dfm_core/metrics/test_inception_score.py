@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.accumulator import Batch, Score
-from dfm_core.metrics.inception_score import (
+from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.inception_score import (
     InceptionScoreAccumulator,
     equal_splits,
     splits_of_size,

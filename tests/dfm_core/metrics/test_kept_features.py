@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.kept_features import KeptFeatures
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.kept_features import KeptFeatures
 
 FEATURES = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.metrics import kernel_distance as module
-from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.kernel_distance import (
+from dfm_core.metrics.scores import kernel_distance as module
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.kernel_distance import (
     KernelDistanceAccumulator,
     draw_subsets,
     kernel_distance,

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from dfm_core.metrics.accumulator import Batch, Score
-from dfm_core.metrics.mean_score import MeanScoreAccumulator, cosines, hits
+from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.mean_score import MeanScoreAccumulator, cosines, hits
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES, TEXTS = torch.randn(40, 8, generator=GENERATOR), torch.randn(40, 8, generator=GENERATOR)

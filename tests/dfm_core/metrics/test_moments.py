@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfm_core.metrics import moments as moments_module
-from dfm_core.metrics.moments import Moments
+from dfm_core.metrics.scores import moments as moments_module
+from dfm_core.metrics.scores.moments import Moments
 
 FEATURES = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) @ torch.diag(
     torch.tensor([1.0, 10.0, 0.1, 3.0, 2.0], dtype=torch.float64)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.metrics import neighbours as module
-from dfm_core.metrics.accumulator import Batch
-from dfm_core.metrics.neighbours import (
+from dfm_core.metrics.scores import neighbours as module
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.neighbours import (
     NEIGHBOUR_SCORES,
     NeighbourAccumulator,
     squared_distances,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, check_grad
 
-from dfm_core.metrics import probe
-from dfm_core.metrics.probe import LinearProbe, fit_linear_probe
+from dfm_core.metrics.scores import probe
+from dfm_core.metrics.scores.probe import LinearProbe, fit_linear_probe
 
 
 def blobs(num_rows: int, distance: float, num_classes: int = 4, width: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import EvaluationConfig, MetricName
-from dfm_core.metrics.accumulator import Batch
 from dfm_core.metrics.bootstrap import standard_errors
 from dfm_core.metrics.catalog import METRICS, Output
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS
-from dfm_core.metrics.frechet import frechet_distance, weighted_frechet_distances
-from dfm_core.metrics.kept_features import KeptFeatures
-from dfm_core.metrics.kernel_distance import weighted_mmd2
-from dfm_core.metrics.moments import GaussianStatistics, Moments
-from dfm_core.metrics.neighbours import weighted_neighbour_scores
 from dfm_core.metrics.reference import Reference, ReferenceAccumulator, kept_rows
+from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.frechet import frechet_distance, weighted_frechet_distances
+from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.kernel_distance import weighted_mmd2
+from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
+from dfm_core.metrics.scores.neighbours import weighted_neighbour_scores
 from dfm_core.metrics.suite import MetricSuite
 
 COUNT, CLASSES = 40, 3

@@ -1,0 +1,89 @@
+"""Everything that can change a number, as frozen dataclasses with ranges and defaults; needs no torch.
+
+Begin with `experiment.ExperimentConfig`: its sections are in `data`, `model`, `training` and `evaluation`, their
+allowed values in `choices`. `rules` says what does not fit together, for one experiment at a time; `plain` turns
+configs into JSON and back. May import nothing else of this project but light tables (`data.catalog`, `metrics.catalog`).
+"""
+
+from __future__ import annotations
+
+from dfm_core.config.choices import (
+    Backbone,
+    ConditionTokens,
+    DecayRate,
+    DecompositionName,
+    Domain,
+    MetricName,
+    ModelSize,
+    NonNegativeInt,
+    Paradigm,
+    PatchGrid,
+    Positions,
+    PositiveFloat,
+    PositiveInt,
+    Precision,
+    Preconditioning,
+    SampledWeights,
+    Solver,
+    Specialization,
+    StageDraw,
+    TimestepLaw,
+    Upsampling,
+    WaveletFamily,
+)
+from dfm_core.config.data import DataConfig
+from dfm_core.config.evaluation import EvaluationConfig, SamplingConfig
+from dfm_core.config.experiment import NUMERICS_VERSION, ExperimentConfig, expert_config, stage_columns
+from dfm_core.config.model import (
+    DECOMPOSITION_SETTINGS,
+    MODEL_SIZES,
+    DecompositionConfig,
+    ModelConfig,
+    ModelSizeSpec,
+    PyramidFitConfig,
+)
+from dfm_core.config.plain import as_plain, from_plain
+from dfm_core.config.training import ExpertsConfig, PyramidalFlowConfig, TrainingConfig
+
+__all__ = [
+    "DECOMPOSITION_SETTINGS",
+    "MODEL_SIZES",
+    "NUMERICS_VERSION",
+    "Backbone",
+    "ConditionTokens",
+    "DataConfig",
+    "DecayRate",
+    "DecompositionConfig",
+    "DecompositionName",
+    "Domain",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "ExpertsConfig",
+    "MetricName",
+    "ModelConfig",
+    "ModelSize",
+    "ModelSizeSpec",
+    "NonNegativeInt",
+    "Paradigm",
+    "PatchGrid",
+    "Positions",
+    "PositiveFloat",
+    "PositiveInt",
+    "Precision",
+    "Preconditioning",
+    "PyramidFitConfig",
+    "PyramidalFlowConfig",
+    "SampledWeights",
+    "SamplingConfig",
+    "Solver",
+    "Specialization",
+    "StageDraw",
+    "TimestepLaw",
+    "TrainingConfig",
+    "Upsampling",
+    "WaveletFamily",
+    "as_plain",
+    "expert_config",
+    "from_plain",
+    "stage_columns",
+]

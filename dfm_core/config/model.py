@@ -1,0 +1,135 @@
+"""Decomposition and network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Annotated, Literal, get_args
+
+from annotated_types import Ge, Interval, Len
+
+from dfm_core.config.choices import (
+    Backbone,
+    DecompositionName,
+    Domain,
+    Factor,
+    ModelSize,
+    PatchGrid,
+    Positions,
+    PositiveFloat,
+    PositiveInt,
+    Preconditioning,
+    Specialization,
+    Upsampling,
+    WaveletFamily,
+)
+
+
+@dataclass(frozen=True)
+class PyramidFitConfig:
+    """How the learned pyramid is fitted, by a task of its own, before anything is trained on its scales."""
+
+    width: PositiveInt = 32
+    """Channels of its hidden convolutions."""
+    steps: PositiveInt = 400
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 2e-3
+    coarse_weight: Annotated[float, Ge(0.0)] = 0.1
+    """Weight of staying close to the mean over cells; keeps the coarse scale an image, and its variance from 0."""
+
+
+@dataclass(frozen=True)
+class DecompositionConfig:
+    """The multi-scale representation (DFM, Eq. 2)."""
+
+    name: DecompositionName = "laplacian"
+    resolutions: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (16, 32)
+    """Side of each scale, coarsest first, in cells of the model's input; the last is the data's side."""
+    upsampling: Upsampling = "direct"
+    """laplacian, ratio 4 and more: one bilinear resize, or one after the other by 2 (numerics 2.1)."""
+    wavelet: WaveletFamily = "haar"
+    """wavelet: the orthonormal family."""
+    block_size: Literal[4, 8] = 8
+    """cosine: side of the blocks."""
+    domain: Domain = "spatial"
+    """cosine: feed each band as an image (paper, appendix F) or as raw coefficients, one channel a frequency."""
+    fit: PyramidFitConfig = field(default_factory=PyramidFitConfig)
+    """learned: how its weights are made."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Side of each scale's tensor, [S]: its resolution, or in the frequency domain the number of blocks."""
+        if self.name == "cosine" and self.domain == "frequency":
+            return (self.resolutions[-1] // self.block_size,) * len(self.resolutions)
+        return self.resolutions
+
+    def channels(self, data_channels: int) -> tuple[int, ...]:
+        """Channels of each scale's tensor, [S]: the data's, times the band's coefficients in the frequency domain."""
+        if self.name == "cosine" and self.domain == "frequency":
+            kept = [0, *(side * self.block_size // self.resolutions[-1] for side in self.resolutions)]
+            return tuple(data_channels * (high**2 - low**2) for low, high in pairwise(kept))
+        return (data_channels,) * len(self.resolutions)
+
+
+DECOMPOSITION_SETTINGS: dict[DecompositionName, tuple[str, ...]] = {
+    "identity": (),
+    "levels": (),
+    "laplacian": ("upsampling",),
+    "wavelet": ("wavelet",),
+    "cosine": ("block_size", "domain"),
+    "fourier": (),
+    "learned": ("fit",),
+}
+"""The settings that each decomposition reads beside its resolutions; the others change nothing and enter no digest."""
+assert set(DECOMPOSITION_SETTINGS) == set(get_args(DecompositionName)), "every decomposition says what it reads"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The diffusion transformer."""
+
+    size: ModelSize = "micro"
+    """A row of `MODEL_SIZES`."""
+    patch_sizes: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (2, 4)
+    """Patch side of each scale."""
+    patch_grid: PatchGrid = "shared"
+    """`shared`: every scale gives the same number of tokens. `per_stage`: a stage has the tokens of its own scale, and
+    earlier scales are spread over that finer grid, so that early stages are cheap (Table 1e; numerics 5.6)."""
+    backbone: Backbone = "dit"
+    """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own."""
+    specialization: Specialization = "none"
+    """Which weights have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
+    lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
+    """Rank of a low-rank addition per stage to every linear map of the blocks; 0 is none."""
+    lora_alpha: Factor = 16.0
+    """The addition is scaled by alpha / rank."""
+    preconditioning: Preconditioning = "edm"
+    """`edm`: c_in, c_skip, c_out of EDM carried to flow matching; `no_skip`: c_skip = 0; `none`: raw network."""
+    input_masking: bool = True
+    """Feed zeros for scales that are not generated yet (False is the paper's "- masking" ablation)."""
+    positions: Positions = "rope"
+    """`rope`: rotary embedding over the token grid; `sincos`: the fixed additive table of the original DiT."""
+    stage_embedding: bool = True
+    """Add an embedding of the active stage to the conditioning vector."""
+    timestep_scale: Factor = 1000.0
+    """Factor on t in [0, 1] before the sin-cos features."""
+
+
+@dataclass(frozen=True)
+class ModelSizeSpec:
+    """Dimensions of a diffusion transformer (numerics 5.2; `nano` and `micro` are ours, for CPUs)."""
+
+    depth: int
+    width: int
+    heads: int
+
+
+MODEL_SIZES: dict[ModelSize, ModelSizeSpec] = {
+    "nano": ModelSizeSpec(depth=2, width=32, heads=2),
+    "micro": ModelSizeSpec(depth=3, width=128, heads=4),
+    "S": ModelSizeSpec(depth=12, width=384, heads=6),
+    "B": ModelSizeSpec(depth=12, width=768, heads=12),
+    "L": ModelSizeSpec(depth=24, width=1024, heads=16),
+    "XL": ModelSizeSpec(depth=28, width=1152, heads=16),
+}
+assert set(MODEL_SIZES) == set(get_args(ModelSize)), "MODEL_SIZES and ModelSize name the same sizes"

@@ -1,0 +1,210 @@
+"""The rules that span fields of an `ExperimentConfig`: (key, message) of each one broken. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import pairwise
+
+from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
+from dfm_core.config.evaluation_rules import evaluation_problems
+from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one
+from dfm_core.data.cards import find_card
+from dfm_core.data.catalog import DATASETS
+from dfm_core.metrics.catalog import METRICS
+
+
+def broken_rules(config: ExperimentConfig) -> list[Rule]:
+    """All broken rules, the data's first."""
+    return [
+        *(("decomposition.resolutions", message) for message in _resolution_problems(config)),
+        *_decomposition_problems(config.decomposition),
+        *_token_problems(config),
+        *_network_problems(config),
+        *_stage_problems(config),
+        *paradigm_problems(config),
+        *_expert_problems(config),
+        *_step_problems(config),
+        *evaluation_problems(config),
+        *_latents_problems(config),
+    ]
+
+
+def _latents_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """What works on embedded images alone."""
+    if config.data.described is None:
+        return
+    if config.decomposition.name == "learned":
+        yield "decomposition.name", "learned is fitted to embedded images, not to latents"
+    probed = [name for name in config.evaluation.metrics if METRICS[name].needs_probe]
+    if probed and config.data.dataset not in DATASETS:
+        message = "need a label probe of training images, which are kept as latents only"
+        yield "evaluation.metrics", f"{', '.join(probed)} {message}"
+
+
+def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
+    """The data and the decomposition must fit each other."""
+    name, resolutions = config.decomposition.name, config.decomposition.resolutions
+    if list(resolutions) != sorted(set(resolutions)):
+        yield f"{list(resolutions)} must grow strictly, coarsest first"
+    card = find_card(config.data)
+    if card is not None:
+        side = card.resolution
+        if resolutions[-1] != side:
+            yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}"
+    for coarse, fine in pairwise(resolutions):
+        ratio = fine // coarse
+        if fine % coarse:
+            yield f"{fine} is not a multiple of {coarse}"
+        elif name in ("wavelet", "learned") and ratio & (ratio - 1):
+            yield f"{fine} is {ratio} times {coarse}; {name} needs a power of 2"
+    if name == "identity" and len(resolutions) != 1:
+        yield f"identity has one scale, got {len(resolutions)}"
+    if name == "learned" and len(resolutions) == 1:
+        yield "learned has nothing to learn with one scale; give two or more, or decomposition.name: identity"
+
+
+def _decomposition_problems(decomposition: DecompositionConfig) -> Iterator[Rule]:
+    """Settings that the named decomposition does not read, and blocks that do not fit."""
+    name, resolutions = decomposition.name, decomposition.resolutions
+    default = DecompositionConfig()
+    always = ("name", "resolutions", *DECOMPOSITION_SETTINGS[name])
+    for setting in fields(decomposition):
+        if setting.name not in always and getattr(decomposition, setting.name) != getattr(default, setting.name):
+            reader = next(reader for reader, read in DECOMPOSITION_SETTINGS.items() if setting.name in read)
+            yield f"decomposition.{setting.name}", f"is read by {reader} only, and the decomposition is {name}"
+    if name == "cosine":
+        block, side = decomposition.block_size, resolutions[-1]
+        if side % block:
+            yield "decomposition.block_size", f"{block} does not divide side {side}"
+        for coarse in resolutions[:-1]:
+            if coarse * block % side:
+                message = f"{coarse} of {side} keeps no whole number of frequencies of a block of {block}"
+                yield "decomposition.resolutions", message
+
+
+def _token_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """The scales and the patches must fit each other."""
+    sides, patches = config.decomposition.sides, config.model.patch_sizes
+    if len(patches) != len(sides):
+        count = f"{len(patches)} patch sizes for {len(sides)} resolutions: give one per scale"
+        yield "model.patch_sizes", count
+        return
+    if 0 in sides:
+        return  # a block wider than the data, which the decomposition's own rule reports
+    uneven = [(side, patch) for side, patch in zip(sides, patches, strict=True) if side % patch]
+    for side, patch in uneven:
+        yield "model.patch_sizes", f"patch {patch} does not divide side {side}"
+    tokens = [(side // patch) ** 2 for side, patch in zip(sides, patches, strict=True)]
+    if config.model.patch_grid == "shared" and len(set(tokens)) > 1:
+        unequal = f"{list(patches)} give {tokens} tokens at sides {list(sides)}"
+        yield "model.patch_sizes", f"{unequal}; all scales need the same number, or model.patch_grid: per_stage"
+    if config.model.patch_grid == "per_stage" and not uneven:
+        grids = config.token_sides
+        if any(fine % coarse for coarse, fine in pairwise(grids)):
+            yield "model.patch_sizes", f"token grids of sides {list(grids)}: each must be a multiple of the one before"
+
+
+def _network_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """Switches of the architecture that exclude each other."""
+    model = config.model
+    if model.patch_grid == "per_stage":
+        if not model.input_masking:
+            yield "model.input_masking", "false feeds every scale in every stage; model.patch_grid: per_stage does not"
+        if not config.training.loss_masking:
+            message = "false trains every scale in every stage; model.patch_grid: per_stage leaves later ones out"
+            yield "training.loss_masking", message
+        if model.positions != "rope":
+            yield "model.positions", "model.patch_grid: per_stage needs rope, which knows grids of any side"
+    card = find_card(config.data)
+    if card is not None and card.frames is not None and model.positions != "rope":
+        yield "model.positions", f"{config.data.dataset} holds videos, and the table knows no frames: give rope"
+    if model.backbone == "tokenformer" and model.specialization in ("attention", "mlp", "full"):
+        message = f"{model.specialization} concerns linear maps that a tokenformer does not have"
+        yield "model.specialization", f"{message}; its parameter tokens are specialised already"
+    if model.backbone == "tokenformer" and model.lora_rank:
+        yield "model.lora_rank", "a tokenformer's blocks have no linear maps to add to; its tokens are specialised"
+    if model.lora_rank and model.specialization != "none":
+        yield "model.lora_rank", f"choose one: specialization is {model.specialization}"
+
+
+def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """The stages and the sampler must fit each other."""
+    stages, sampling, given = config.num_stages, config.sampling, config.training.stage_probabilities
+    steps, tau, interval = sampling.steps, sampling.tau, sampling.guidance_interval
+    if len(steps) != stages:
+        yield "sampling.steps", f"{list(steps)} has {len(steps)} entries for {stages} stage(s)"
+    if config.paradigm in ("cascaded", "pyramidal_flow"):
+        if tau:
+            yield "sampling.tau", f"{list(tau)}: {config.paradigm} ends a stage before the next begins; give []"
+    elif len(tau) != stages - 1:
+        yield "sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"
+    if given and len(given) != stages:
+        yield "training.stage_probabilities", f"{list(given)} has {len(given)} entries for {stages} stage(s)"
+    if given and not sum_to_one(given):
+        yield "training.stage_probabilities", f"{list(given)} sum to {sum(given):g}, not to 1"
+    if given and config.training.timesteps == "tied":
+        yield "training.stage_probabilities", "are not read when all timesteps are tied"
+    if interval[0] > interval[1]:
+        yield "sampling.guidance_interval", f"{list(interval)} ends before it begins"
+
+
+def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    """Experts have a stage each, and what concerns several stages in one network means nothing to them."""
+    experts, shares = config.experts, config.experts.compute_shares
+    if shares and len(shares) != config.num_stages:
+        count = f"{list(shares)} has {len(shares)} entries for {config.num_stages} stage(s)"
+        yield "experts.compute_shares", count
+    if shares and (not sum_to_one(shares) or 0.0 in shares):
+        yield "experts.compute_shares", f"{list(shares)} must be above 0 and sum to 1; they sum to {sum(shares):g}"
+    if shares and config.paradigm not in ("dfm", "cascaded"):
+        yield "experts.compute_shares", f"{config.paradigm} has one network; experts are for dfm and cascaded"
+    if shares and experts.steps:
+        yield "experts.compute_shares", f"experts.steps {list(experts.steps)} are given; leave one of them out"
+    if not experts.steps:
+        if experts.initialize_at is not None and not shares:
+            yield "experts.initialize_at", "means nothing without experts.steps"
+        return
+    if config.num_stages == 1:
+        yield "experts.steps", "experts need two stages or more"
+        return
+    if len(experts.steps) != config.num_stages:
+        yield (
+            "experts.steps",
+            f"{list(experts.steps)} has {len(experts.steps)} entries for {config.num_stages} stage(s)",
+        )
+    training, model, default = config.training, config.model, ModelConfig()
+    per_stage = "weights per stage mean nothing to experts, which are networks per stage"
+    clashes = (
+        (
+            config.paradigm not in ("dfm", "cascaded"),
+            "experts.steps",
+            f"{config.paradigm} has one network; experts are for dfm and cascaded",
+        ),
+        (training.timesteps == "tied", "training.timesteps", "tied trains all stages at once; experts have one each"),
+        (
+            training.stage_probabilities != (),
+            "training.stage_probabilities",
+            "means nothing to experts, which have one stage each",
+        ),
+        (model.backbone != default.backbone, "model.backbone", per_stage),
+        (model.specialization != default.specialization, "model.specialization", per_stage),
+        (model.lora_rank != default.lora_rank, "model.lora_rank", per_stage),
+        (
+            config.evaluation.at_steps != (),
+            "evaluation.at_steps",
+            "experts are measured once, at the end of all of them: give []",
+        ),
+        (
+            experts.initialize_at is not None and experts.initialize == "scratch",
+            "experts.initialize_at",
+            "means nothing with experts.initialize: scratch",
+        ),
+    )
+    yield from ((key, message) for clash, key, message in clashes if clash)
+
+
+def _step_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    late = [step for step in config.evaluation.at_steps if step > config.training.steps]
+    if late and not config.experts.steps:
+        yield "evaluation.at_steps", f"{late} lie after the last training step {config.training.steps}"

@@ -1,0 +1,100 @@
+"""Files into latents: some units of a dataset decoded, cropped, encoded, and what could not be, named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.data.encoding.squares import clip_square, image_square, with_mirror_images
+from dfm_core.data.files.clips import ClipSpec
+from dfm_core.data.files.folder_report import BadFile
+from dfm_core.data.files.image_files import UnusableImageError
+from dfm_core.data.files.raw_samples import DataFile, RawDataset, RawSample
+
+
+@dataclass(frozen=True)
+class EncodingSpec:
+    """What becomes of a file; part of the identity of its latents."""
+
+    side: int
+    """In pixels."""
+    frames: int | None = None
+    """Of a clip; None: images."""
+    stride: int = 1
+    """Between the frames of a clip."""
+    mirrored: bool = False
+    """Each sample is followed by its horizontal flip."""
+
+
+@dataclass(frozen=True)
+class EncodedUnits:
+    """The latents of some units, in the order of their samples."""
+
+    tensors: Mapping[str, Tensor]
+    """As `Posterior.stored`, each [n, ...], on the CPU; empty if no sample could be encoded."""
+    labels: Tensor
+    """[n] int64; with flips each label stands twice."""
+    left_out: tuple[BadFile, ...]
+    num_left_out: int
+    """Samples; with flips each counts twice. Those lost with a file of many are not among them."""
+
+
+def encode_units(
+    dataset: RawDataset,
+    units: Sequence[DataFile],
+    autoencoder: Autoencoder,
+    spec: EncodingSpec,
+    *,
+    batch_samples: int,
+    device: torch.device,
+) -> EncodedUnits:
+    """Args: batch_samples: that are encoded at once, flips not counted; changes no latent but by rounding.
+
+    Raises: what the dataset's files do; ValueError if the autoencoder does not take what `spec` says.
+    """
+    bad: list[BadFile] = []
+    kept: dict[str, list[Tensor]] = {}
+    labels: list[int] = []
+    copies = 2 if spec.mirrored else 1
+    squares = _squares(dataset, units, spec, bad)
+    while batch := list(islice(squares, batch_samples)):
+        pixels = torch.stack([square for square, _ in batch])
+        if spec.mirrored:
+            pixels = with_mirror_images(pixels)
+        with torch.no_grad():
+            posterior = autoencoder.encode(pixels.to(device).float() / 127.5 - 1.0)
+        for name, tensor in posterior.stored().items():
+            kept.setdefault(name, []).append(tensor.cpu())
+        labels += [label for _, label in batch for _ in range(copies)]
+    return EncodedUnits(
+        tensors={name: torch.cat(parts) for name, parts in kept.items()},
+        labels=torch.tensor(labels, dtype=torch.int64),
+        left_out=tuple(bad),
+        num_left_out=copies * sum(not one.holds_many for one in bad),
+    )
+
+
+def _squares(
+    dataset: RawDataset, units: Sequence[DataFile], spec: EncodingSpec, bad: list[BadFile]
+) -> Iterator[tuple[Tensor, int]]:
+    """Pixels and class of each sample that can be used; the others are added to `bad`."""
+    for unit in units:
+        for sample in dataset.samples(unit):
+            if isinstance(sample, BadFile):
+                bad.append(sample)
+                continue
+            try:
+                yield _square(sample, spec), sample.label
+            except UnusableImageError as error:
+                bad.append(BadFile(sample.name, error.fault, error.reason))
+
+
+def _square(sample: RawSample, spec: EncodingSpec) -> Tensor:
+    if spec.frames is None:
+        return image_square(sample.content, spec.side)
+    return clip_square(sample.content, ClipSpec(spec.frames, spec.side, spec.stride))

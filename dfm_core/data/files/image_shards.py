@@ -1,0 +1,59 @@
+"""A dataset of images in shards: tar or Parquet files in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dfm_core.data.files.folder_report import BadFile
+from dfm_core.data.files.parquet_samples import parquet_samples
+from dfm_core.data.files.raw_samples import DataFile, DataFiles, RawSample, fingerprint_of, mixed
+from dfm_core.data.files.tar_samples import tar_samples
+
+SHARD_EXTENSIONS = (".tar", ".parquet")
+
+
+@dataclass(frozen=True)
+class ImageShards:
+    """A dataset of many samples a file: `RawDataset`. How many is known when a file was read."""
+
+    files: DataFiles
+    units: tuple[DataFile, ...]
+    class_names: tuple[str, ...]
+    fingerprint: str
+    left_out: tuple[BadFile, ...]
+
+    def samples(self, unit: DataFile) -> Iterator[RawSample | BadFile]:
+        try:
+            with self.files.opened(unit) as file:
+                if unit.name.lower().endswith(".parquet"):
+                    yield from parquet_samples(file, unit.name, len(self.class_names))
+                else:
+                    yield from tar_samples(file, unit.name, len(self.class_names), self._class_of(unit))
+        except FileNotFoundError:
+            yield BadFile(unit.name, "unreadable", "has gone since the dataset was listed", holds_many=True)
+
+    def _class_of(self, unit: DataFile) -> int | None:
+        """Of a tar that is named as a class, as ImageNet's `n01440764.tar`."""
+        stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
+        return self.class_names.index(stem) if stem in self.class_names else None
+
+
+def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShards:
+    """Every tar and Parquet file in a place.
+
+    Args: class_names: in the order of the labels in the shards.
+    Raises: ValueError if there is no shard, or no class list; what `files` does.
+    """
+    if not class_names or len(set(class_names)) != len(class_names):
+        raise ValueError(f"{files.place}: shards hold numbers of classes: give a class list without doubles")
+    shards = [file for file in files.listing().files if file.name.lower().endswith(SHARD_EXTENSIONS)]
+    if not shards:
+        raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)})")
+    empty = tuple(
+        BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes
+    )
+    sound = [file for file in shards if file.num_bytes]
+    units = tuple(sound[at] for at in mixed([file.name for file in sound]))
+    fingerprint = fingerprint_of(sound, [-1] * len(sound), class_names)
+    return ImageShards(files, units, tuple(class_names), fingerprint, empty)
