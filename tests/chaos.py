@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 from mlflow import MlflowClient
 
-from tests.e2e.sweeps import descendants, numbers, published_steps, started
+from tests.support.sweeps import descendants, numbers, published_steps, started
 
 VICTIMS: dict[str, tuple[str, ...]] = {
     "driver": (),

@@ -15,13 +15,16 @@ _PROGRAMS = ("make ", "ray ", "python ", "pip ", ".venv/bin/", "export ", "DFM_S
 
 JOB = "tests/e2e/test_main_job.py::test_a_submitted_job_leaves_records_report_and_no_process"
 DIRECT = "tests/e2e/test_main_job.py::test_submitting_again_computes_nothing_and_ends_at_once"
-DRY = "tests/orchestration/test_sweep_command.py::test_a_dry_run_prints_the_plan_and_creates_nothing"
+DRY = "tests/orchestration/test_sweep.py::test_a_dry_run_prints_the_plan_and_creates_nothing"
 ANALYSIS = "tests/e2e/test_main_job.py::test_analysis_alone_writes_the_same_report"
 HERE = "tests/test_docs.py::test_make_knows_its_targets"
 GPU = "tests/test_docs.py::test_the_gpu_command_is_a_valid_sweep"
 UI = "tests/e2e/test_mlflow_ui.py::test_the_documented_command_serves_the_runs"
 HEAD = "tests/e2e/test_own_head.py::test_the_documented_cluster_commands_run_a_sweep"
-CHECK = "tests/orchestration/test_check.py::test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
+CHECK = (
+    "tests/orchestration/commands/test_check_models.py::"
+    "test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
+)
 EXAMPLE = "tests/test_examples.py::test_the_example_leaves_a_snapshot_and_a_grid"
 BENCHMARK = "tests/test_examples.py::test_the_benchmark_prints_a_row_for_each_contender"
 REPRODUCE = "tests/e2e/test_table2.py::test_table_2_is_reproduced_in_small_and_set_beside_the_paper"
@@ -41,13 +44,11 @@ S3 = "tests/e2e/test_s3.py::test_a_killed_sweep_on_s3_is_continued_to_the_table_
 FIGURE3 = "tests/e2e/test_figure3.py::test_the_points_of_a_snapshot_are_sampled_together_and_fill_the_table"
 VIDEO = "tests/e2e/test_video.py::test_four_paradigms_are_compared_on_videos_from_the_file_to_the_report"
 STATUS = "tests/e2e/test_operations.py::test_a_sweep_is_looked_at_while_it_runs_stopped_and_continued_to_the_same_table"
-GC = "tests/orchestration/test_sweep_command.py::test_what_is_left_over_goes_only_with_yes"
-BUDGET = (
-    "tests/orchestration/test_sweep_command.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
-)
+GC = "tests/orchestration/test_sweep.py::test_what_is_left_over_goes_only_with_yes"
+BUDGET = "tests/orchestration/test_sweep.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
 SEARCH = "tests/e2e/test_search.py::test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials"
 DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
-FILES = "tests/orchestration/test_makings.py::test_the_papers_other_sweeps_run_on_files_that_are_named"
+FILES = "tests/orchestration/data/test_autoencoder_recipe.py::test_the_papers_other_sweeps_run_on_files_that_are_named"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {

@@ -26,11 +26,11 @@ from orchestration.storage.store import Store
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.run_params import varying_settings
 from orchestration.tracking.uri import resolve_uri
-from tests.analysis.test_sources import by_id
-from tests.mlflow_server import mlflow_server
+from tests.analysis.records.test_read import by_id
 from tests.orchestration.conftest import QUICKSTART
-from tests.orchestration.test_study import search_of
-from tests.postgres import Postgres, running_postgres
+from tests.orchestration.search.test_optuna_study import search_of
+from tests.support.mlflow_server import mlflow_server
+from tests.support.postgres import Postgres, running_postgres
 
 pytestmark = pytest.mark.slow
 PROVENANCE = {"source": {"git_commit": "abc", "uncommitted_diff": ""}}

@@ -3,8 +3,8 @@
 The bootstrap is parametric. What a seed does to all rows alike is taken out; what is left of a row is drawn from
 Student's t, as its interval is. Drawing seeds with replacement, as one does with many, hardly ever changes the order of
 rows of three seeds. The interval holds the true tau in 95% of the cases or more; of rows that are all equal in truth,
-so that any order is luck, in 90% (tests/analysis/test_agreement.py). The generator is an argument: the same numbers
-give the same interval, byte for byte.
+so that any order is luck, in 90% (tests/analysis/comparison/test_kendall.py). The generator is an argument: the same
+numbers give the same interval, byte for byte.
 """
 
 from __future__ import annotations

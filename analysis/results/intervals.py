@@ -3,8 +3,8 @@
 Two things make a number another one: another seed trains another model, and other noise draws other samples of the same
 model. All trainings of a sweep are sampled with the same noise, so that the second error is partly common to the seeds
 and their spread hides that part. How large the part is nobody knows; the error of samples, which each record carries as
-a standard error, is therefore added in full: a little too wide, not too narrow (tests/analysis/test_intervals.py
-counts).
+a standard error, is therefore added in full: a little too wide, not too narrow (counted in
+tests/analysis/results/test_intervals.py).
 
 The 95% interval of the sum has the root of the sum of both squared half-widths, Student's t for the spread, the normal
 distribution for the samples (MOVER: Zou and Donner 2008). One quantile for the sum, of degrees of freedom by Welch and

@@ -2,7 +2,8 @@
 
 Begin with `experiment.ExperimentConfig`: its sections are in `data`, `model`, `training` and `evaluation`, their
 allowed values in `choices`. `rules` says what does not fit together, for one experiment at a time; `plain` turns
-configs into JSON and back. May import nothing else of this project but light tables (`data.catalog`, `metrics.catalog`).
+configs into JSON and back. Of this project it may import the
+light tables `data.catalog` and `metrics.catalog` alone.
 """
 
 from __future__ import annotations

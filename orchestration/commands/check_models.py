@@ -31,7 +31,8 @@ _GIB = 2**30
 _FP32 = 4
 BF16_ACTIVATIONS = 0.59
 """Activations kept under bf16 autocast, in bytes, against fp32: matrix products keep half, norms and the residual
-stream the whole. Measured on small models (tests/orchestration/test_check.py); autocast's bf16 weights come on top."""
+stream the whole. Measured on small models
+(tests/orchestration/commands/test_check_models.py); autocast's bf16 weights come on top."""
 _BF16 = 2
 
 

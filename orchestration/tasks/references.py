@@ -1,4 +1,4 @@
-"""The tasks that an evaluation depends on: reference statistics, the label probe, and real images measured as samples are."""
+"""The tasks that an evaluation depends on: reference statistics, the label probe, real images measured like samples."""
 
 from __future__ import annotations
 

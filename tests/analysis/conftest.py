@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.analysis.builders import Database
+from tests.support.plans import Database
 
 
 @pytest.fixture(scope="session")

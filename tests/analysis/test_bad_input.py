@@ -20,7 +20,7 @@ from analysis.__main__ import main
 from analysis.plan.model import PlanFile
 from analysis.records.from_mlflow import read
 from analysis.report.build import render_report
-from tests.analysis.builders import Database, evaluate_digest, make_plan, plan_document, train_digest
+from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, train_digest
 
 DIGEST, TRAIN = evaluate_digest("DFM", 200), train_digest("DFM")
 

@@ -16,7 +16,7 @@ from analysis.errors import UserError
 from analysis.frames import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, Frames, frames_of
 from analysis.records.from_mlflow import read
 from analysis.report.build import render_report
-from tests.analysis.builders import Database, evaluate_digest, make_plan, plan_document, train_digest
+from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, train_digest
 
 VALUES = {"flow matching": 30.0, "DFM": 20.0}
 

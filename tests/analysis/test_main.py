@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
-from tests.analysis.builders import Database, make_plan, plan_document
+from tests.support.plans import Database, make_plan, plan_document
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,7 +22,7 @@ from dfm_core.config import (
 )
 from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import VelocityModel
-from tests.dfm_core.builders import (
+from tests.support.models import (
     SHAPE,
     golden_json,
     one_network,

@@ -21,7 +21,7 @@ from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.pipeline import DFMPipeline, _share_out
 from dfm_core.training.state import Snapshot, SnapshotCard, build_model
-from tests.dfm_core.builders import paradigm_of, tiny_cascade, tiny_dfm, tiny_flow_matching, tiny_pyramidal_flow
+from tests.support.models import paradigm_of, tiny_cascade, tiny_dfm, tiny_flow_matching, tiny_pyramidal_flow
 
 FASHION = DataShape(channels=1, num_classes=10)
 LABELS = [0, 3, 9, 1]

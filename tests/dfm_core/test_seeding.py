@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from dfm_core.seeding import normal, normal_scalars, permutation, sample_generator, uniform
-from tests.dfm_core.builders import golden_json
+from tests.support.models import golden_json
 
 MANY = 4000
 

@@ -17,7 +17,7 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import Snapshot, SnapshotCard, build_model
 from dfm_core.video_files import export_to_gif, export_to_video
-from tests.dfm_core.builders import tiny_dfm
+from tests.support.models import tiny_dfm
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_FRAMES, SIDE = 6, 16

@@ -9,7 +9,7 @@ import pytest
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.models.dit import DiT
 from dfm_core.wiring import StageWiring, network, networks
-from tests.dfm_core.builders import (
+from tests.support.models import (
     THREE_SCALES,
     random_model,
     tiny_cascade,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment
+from tests.support.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment
 
 SECRETS = {
     name: f"sentinel-{name.lower()}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfm_core import DFMPipeline
-from tests.e2e.sweeps import numbers, run
+from tests.support.sweeps import numbers, run
 
 PARTS = (
     "parts={p: {rows: {learned: {decomposition: {name: learned, fit.steps: 20}}, "

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import (
+from tests.support.ray_nodes import NodePlan, RayCluster, RayNode, ray_cluster
+from tests.support.sweeps import (
     ONLY_DFM,
     ROOT,
     Where,
@@ -29,7 +30,6 @@ from tests.e2e.sweeps import (
     started,
     wait_until,
 )
-from tests.ray_nodes import NodePlan, RayCluster, RayNode, ray_cluster
 
 SLOWLY = {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(22, 34))}
 """Holds a training between its second and third checkpoints: without it, it ends within two seconds."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import (
+from tests.support.sweeps import (
     ONLY_DFM,
     descendants,
     goes_on_to_the_table_of,

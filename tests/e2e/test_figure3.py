@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sweeps import python
+from tests.support.sweeps import python
 
 NANO = (
     "model.size=nano",

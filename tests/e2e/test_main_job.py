@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import SECRETS, FinishedSweep
-from tests.e2e.sweeps import (
+from tests.support.sweeps import (
     ONLY_DFM,
     ROOT,
     descendants,

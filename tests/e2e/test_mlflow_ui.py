@@ -10,8 +10,8 @@ import urllib.request
 from pathlib import Path
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import environment, wait_until
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.sweeps import environment, wait_until
 
 
 def test_the_documented_command_serves_the_runs(undisturbed: FinishedSweep, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import ONLY_DFM, numbers, published_steps, run, started, wait_until
+from tests.support.sweeps import ONLY_DFM, numbers, published_steps, run, started, wait_until
 
 OFTEN = ("workers.checkpoint_every=1", "workers.keep_checkpoints=99")
 """A checkpoint a step slows the tiny training down, so that it is met in the middle."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment, wait_until
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment, wait_until
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.storage.store import MANIFEST, Store
-from tests import s3
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import ONLY_DFM, numbers, run, started, wait_until
+from tests.support import s3
+from tests.support.sweeps import ONLY_DFM, numbers, run, started, wait_until
 
 
 @pytest.fixture

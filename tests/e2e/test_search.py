@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tests.e2e.sweeps import python
+from tests.support.sweeps import python
 
 NANO = (
     "model.size=nano",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sweeps import (
+from tests.support.sweeps import (
     numbers,
     published_steps,
     python,

@@ -1,6 +1,6 @@
 """The sweep on two hosts in one Ray cluster, one of which is cut off in the middle: the same table as on this machine.
 
-The hosts are Linux namespaces on this machine (tests/hosts.py). They share files, and nothing else.
+The hosts are Linux namespaces on this machine (tests/support/hosts.py). They share files, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FinishedSweep
-from tests.e2e.sweeps import ONLY_DFM, Where, has_ended, numbers, started, wait_until
-from tests.hosts import Host, hosts_on_a_switch
-from tests.ray_nodes import NodePlan, RayCluster, ray_cluster
+from tests.support.hosts import Host, hosts_on_a_switch
+from tests.support.ray_nodes import NodePlan, RayCluster, ray_cluster
+from tests.support.sweeps import ONLY_DFM, Where, has_ended, numbers, started, wait_until
 
 pytestmark = pytest.mark.timeout(1200)
 PORT = 6379

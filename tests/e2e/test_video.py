@@ -16,9 +16,9 @@ from dfm_core.data.catalog import DATASETS
 from dfm_core.data.files.clips import ClipSpec, decode_clip
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.video_files import export_to_gif, export_to_video
-from tests.dfm_core.autoencoders.tiny import save_cogvideox
-from tests.dfm_core.data.made_files import clip
-from tests.e2e.sweeps import python
+from tests.support.made_files import clip
+from tests.support.sweeps import python
+from tests.support.tiny_autoencoders import save_cogvideox
 
 NANO = (
     "model.size=nano",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from tests.e2e.sweeps import ONLY_DFM, run
+from tests.support.sweeps import ONLY_DFM, run
 
 ROOM_FOR_BOTH = ("workers.num_workers=1", "workers.num_evaluators=1")
 LONGER = ("training.steps=200", "evaluation.at_steps=[20, 100, 200]", "workers.checkpoint_every=100")

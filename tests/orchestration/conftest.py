@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from orchestration.storage.store import Store
-from tests.s3 import moto_server
+from tests.support.s3 import moto_server
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "sweeps" / "quickstart.yaml"

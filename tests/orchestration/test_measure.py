@@ -16,7 +16,7 @@ from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tasks.references import Measures
 from tests.orchestration.conftest import QUICKSTART
-from tests.orchestration.measuring import NO_FILES, Bench, metric
+from tests.support.measuring import NO_FILES, Bench, metric
 
 COUNT = 60
 METRICS = "evaluation.metrics=[fd_lite0_block10, label_accuracy]"

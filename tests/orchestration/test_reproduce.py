@@ -16,8 +16,8 @@ import pytest
 from orchestration import reproduce
 from orchestration.common.errors import Problem
 from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED
-from tests.analysis.builders import Database, plan_document
 from tests.orchestration.conftest import ROOT
+from tests.support.plans import Database, plan_document
 
 HEAVY = ("torch", "ray", "deepspeed", "mlflow", "omegaconf", "pandas", "matplotlib", "scipy")
 Codes = dict[str, int | BaseException]

@@ -12,7 +12,7 @@ from analysis.figures.ablation import collect_ablations
 from analysis.figures.settings_axes import varying
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
-from tests.analysis.builders import evaluate_digest, plan_document
+from tests.support.plans import evaluate_digest, plan_document
 
 STEPS = {
     f"{first}+{second}, guidance {guidance:g}": {"sampling.steps": [first, second], "sampling.guidance": guidance}

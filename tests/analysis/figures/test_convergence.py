@@ -15,7 +15,7 @@ from analysis.plan.model import PlanFile
 from analysis.plan.read import parse_plan
 from analysis.records.about import parse_about
 from analysis.records.record import Record
-from tests.analysis.builders import (
+from tests.support.plans import (
     BATCH_SIZE,
     FLOPS_PER_STEP,
     about,

@@ -6,7 +6,7 @@ from analysis.comparison.joined_sweep import Evidence
 from analysis.drawing.chart import Panel
 from analysis.figures.losses import collect_losses, thin
 from analysis.records.record import Curve, Record
-from tests.analysis.builders import make_plan, train_digest
+from tests.support.plans import make_plan, train_digest
 
 PLAN = make_plan()
 

@@ -11,7 +11,7 @@ from analysis.comparison.joined_sweep import Evidence
 from analysis.drawing.chart import Panel
 from analysis.figures.pareto import collect_pareto, pareto_front
 from analysis.records.record import Record
-from tests.analysis.builders import evaluate_digest, make_plan
+from tests.support.plans import evaluate_digest, make_plan
 
 
 def test_the_front_rises_in_cost_and_quality_and_of_equals_keeps_one() -> None:

@@ -10,7 +10,7 @@ from analysis.comparison.joined_sweep import Evidence
 from analysis.drawing.chart import BarPanel, Chart, Panel
 from analysis.figures.search import collect_search
 from analysis.plan.read import parse_plan
-from tests.analysis.builders import plan_document
+from tests.support.plans import plan_document
 
 
 def trial(number: int, values: list[float], state: str = "complete", **settings: Any) -> dict[str, Any]:

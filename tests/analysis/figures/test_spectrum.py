@@ -10,7 +10,7 @@ from analysis.drawing.chart import Panel
 from analysis.figures.spectrum import collect_spectra, radial_power
 from analysis.records.record import Record
 from orchestration.evaluation.sample_grids import grid_png
-from tests.analysis.builders import evaluate_digest, make_plan
+from tests.support.plans import evaluate_digest, make_plan
 
 
 def test_a_wave_has_its_power_at_its_own_frequency_only() -> None:

@@ -14,7 +14,7 @@ from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencod
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.data.datasets import to_pixels
-from tests.dfm_core.autoencoders.tiny import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux, save_kl
+from tests.support.tiny_autoencoders import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux, save_kl
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.making import LatentScale, random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.seeding import normal
-from tests.dfm_core.autoencoders.tiny import save_cogvideox
+from tests.support.tiny_autoencoders import save_cogvideox
 
 SMALL = KlArchitecture(widths=(4, 8), norm_groups=4, latent_channels=5)
 

@@ -12,7 +12,7 @@ from dfm_core.autoencoders.base import MEAN, STD, Autoencoder, draw
 from dfm_core.autoencoders.cards import AUTOENCODER_KINDS, AUTOENCODERS, AutoencoderCard
 from dfm_core.autoencoders.registry import LOADERS, load_autoencoder
 from dfm_core.seeding import normal
-from tests.dfm_core.autoencoders.tiny import SAVERS
+from tests.support.tiny_autoencoders import SAVERS
 
 SIDE, FRAMES = 16, 9
 

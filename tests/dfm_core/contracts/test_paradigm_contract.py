@@ -12,7 +12,7 @@ from dfm_core.compute import num_evaluations
 from dfm_core.config import ExperimentConfig
 from dfm_core.models.dit import DiT
 from dfm_core.paradigms import PARADIGMS, Batch
-from tests.dfm_core.builders import (
+from tests.support.models import (
     NUM_CLASSES,
     PARADIGM_CONFIGS,
     paradigm_of,

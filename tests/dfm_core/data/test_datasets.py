@@ -9,7 +9,7 @@ import torch
 from dfm_core.data.catalog import DATASETS
 from dfm_core.data.datasets import ImageDataset, load_dataset, measure_scale_std, to_pixels
 from dfm_core.decompositions import build_decomposition
-from tests.dfm_core.builders import random_dataset, tiny_dfm
+from tests.support.models import random_dataset, tiny_dfm
 
 EMBEDDED = [name for name, card in DATASETS.items() if card.path is not None]
 

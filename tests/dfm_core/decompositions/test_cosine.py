@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfm_core.decompositions.cosine import CosineBands, CosinePyramid, cosine_matrix, frequency_order
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("dct_scipy")
 IMAGE = GOLDEN["x"][None, None]

@@ -7,7 +7,7 @@ import torch
 
 from dfm_core.decompositions.identity import Identity
 from dfm_core.decompositions.laplacian import LaplacianPyramid, downsample, upsample
-from tests.dfm_core.builders import golden_json, golden_tensors
+from tests.support.models import golden_json, golden_tensors
 
 RESIZE = golden_tensors("interpolate_torch")
 

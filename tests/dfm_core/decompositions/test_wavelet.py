@@ -11,7 +11,7 @@ import torch
 from dfm_core.config import WaveletFamily
 from dfm_core.decompositions.laplacian import downsample
 from dfm_core.decompositions.wavelet import WaveletPyramid
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("dwt_pywavelets")
 IMAGE = GOLDEN["x"][None, None]

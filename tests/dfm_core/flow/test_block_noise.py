@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from dfm_core.flow.block_noise import block_mean, block_noise, repeat_blocks
-from tests.dfm_core.builders import golden_json
+from tests.support.models import golden_json
 
 GAMMAS = (1 / 3, 0.33, 0.1)
 SIDE, PIXELS = 4, 16

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfm_core.flow.jumps import NUM_TICKS, progress_grid, pyramid_stages
-from tests.dfm_core.builders import golden_arrays, golden_json
+from tests.support.models import golden_arrays, golden_json
 
 GOLDEN = golden_json("pyramid_flow_schedule")
 TABLES = golden_arrays("pyramid_flow_timesteps_full")

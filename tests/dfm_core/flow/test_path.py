@@ -7,7 +7,7 @@ import torch
 
 from dfm_core.flow.guidance import guide
 from dfm_core.flow.path import expand_like, interpolate, velocity
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 
 @pytest.mark.parametrize(("point", "derivative"), [("sit_xt", "sit_ut"), ("fm_xt", "fm_dxt")])

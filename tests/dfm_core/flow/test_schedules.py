@@ -21,7 +21,7 @@ from dfm_core.flow.schedules import (
     stage_schedule,
     tied_schedule,
 )
-from tests.dfm_core.builders import golden_json, tiny_cascade, tiny_dfm, tiny_pyramidal_flow
+from tests.support.models import golden_json, tiny_cascade, tiny_dfm, tiny_pyramidal_flow
 
 OFFICIAL = golden_json("dfm_official_schedule")
 FLUX = golden_json("flux_schedule")

@@ -13,7 +13,7 @@ from torch import Tensor
 from dfm_core.config import Solver
 from dfm_core.flow.schedules import StageSchedule, single_stage_schedule, stage_schedule
 from dfm_core.flow.solvers import SOLVERS, SolverStep, Times, VelocityField, solve
-from tests.dfm_core.builders import golden_json, golden_tensors
+from tests.support.models import golden_json, golden_tensors
 
 ORDERS: dict[Solver, int] = {"euler": 1, "heun": 2}
 GRIDS = (20, 40, 80, 160, 320)

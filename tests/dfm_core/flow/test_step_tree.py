@@ -13,7 +13,7 @@ from dfm_core.compute import model_cost, num_evaluations, sampling_flops, shared
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.schedules import guided_scales, sampling_legs
 from dfm_core.flow.step_tree import StepTree
-from tests.dfm_core.builders import (
+from tests.support.models import (
     SHAPE,
     THREE_SCALES,
     tiny_cascade,

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from dfm_core.flow.timesteps import assemble_timesteps, draw_timesteps, logit_normal
-from tests.dfm_core.builders import golden_json, golden_tensors, tiny_dfm
+from tests.support.models import golden_json, golden_tensors, tiny_dfm
 
 STATISTICS = golden_json("logit_normal_stats")
 LOCATIONS = {name: float(name.removeprefix("loc").split("_")[0]) for name in STATISTICS}

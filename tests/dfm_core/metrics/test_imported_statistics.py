@@ -20,7 +20,7 @@ from dfm_core.metrics.imported_statistics import read_statistics
 from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle
 from dfm_core.metrics.scores.frechet import frechet, frechet_distance
 from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
-from tests.dfm_core.builders import golden_json, golden_tensors
+from tests.support.models import golden_json, golden_tensors
 
 WIDTH = 4
 ROWS = np.random.default_rng(0).standard_normal((40, WIDTH)) @ np.diag([1.0, 3.0, 0.2, 5.0]) + 2

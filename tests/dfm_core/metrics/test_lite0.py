@@ -9,7 +9,7 @@ import torch
 
 from dfm_core.metrics.features.lite0 import BLOCK10_WIDTH, HEAD_WIDTH, FoldedConv, Lite0, load_lite0, preprocess
 from dfm_core.metrics.features.weights import LITE0_WEIGHTS, WeightsFile, file_sha256
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("lite0_recorded")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import scale_shapes
-from tests.dfm_core.builders import NUM_CLASSES, SHAPE
+from tests.support.models import NUM_CLASSES, SHAPE
 
 Inputs = tuple[list[Tensor], Tensor, Tensor, Tensor]
 """scales, timesteps, labels, active stages."""

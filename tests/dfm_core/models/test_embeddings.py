@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfm_core.models.embeddings import sincos_positions, timestep_features
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("timestep_and_pos_embedding")
 

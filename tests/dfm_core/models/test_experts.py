@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfm_core.models.experts import StageExperts
-from tests.dfm_core.builders import random_model, tiny_dfm
+from tests.support.models import random_model, tiny_dfm
 
 MASK = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from dfm_core.models.inheritance import inherit
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.training.state import build_model
-from tests.dfm_core.builders import SHAPE, one_network, random_model, tiny_cascade, tiny_dfm
+from tests.support.models import SHAPE, one_network, random_model, tiny_cascade, tiny_dfm
 
 VARIANTS: list[dict[str, Any]] = [
     {},

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from dfm_core.models.linear import LoraLinear, SpecializedEmbedding, SpecializedLinear, by_group
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("lora_and_pattention")
 GROUPS = (2, 0, 3)

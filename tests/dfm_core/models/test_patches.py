@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfm_core.models.patches import patchify, unpatchify
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("patchify_orders")
 

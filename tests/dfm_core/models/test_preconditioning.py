@@ -18,8 +18,8 @@ from dfm_core.models.preconditioning import (
 )
 from dfm_core.paradigms.pyramidal_flow import noise_pyramid, stage_ends
 from dfm_core.training.state import build_model
-from tests.dfm_core.builders import SHAPE, golden_json, tiny_pyramidal_flow, with_values
 from tests.dfm_core.paradigms.gaussian import image_law
+from tests.support.models import SHAPE, golden_json, tiny_pyramidal_flow, with_values
 
 ROWS = golden_json("edm_precond")
 TIMES = st.floats(0.0, 1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfm_core.models.rope import apply_rope, grid_rotation, rope_rotation
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("rope")
 

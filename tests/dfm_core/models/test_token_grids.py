@@ -9,8 +9,8 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig
 from dfm_core.models.patches import gather_tokens, patchify, spread_tokens
 from dfm_core.models.rope import grid_rotation, rope_rotation
-from tests.dfm_core.builders import random_model, tiny_cascade, tiny_dfm, tiny_pyramidal_flow, with_values
 from tests.dfm_core.models.helpers import assert_all_close, random_inputs, rows
+from tests.support.models import random_model, tiny_cascade, tiny_dfm, tiny_pyramidal_flow, with_values
 
 PER_STAGE = tiny_dfm({"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)})
 THREE_SCALES = {"decomposition.resolutions": (2, 4, 8), "sampling.steps": (2, 1, 1), "sampling.tau": (0.7, 0.7)}

@@ -9,7 +9,7 @@ from torch import Tensor
 from dfm_core.models.preconditioning import preconditioning_factors
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.training.state import build_model
-from tests.dfm_core.builders import SHAPE, random_model, tiny_dfm
+from tests.support.models import SHAPE, random_model, tiny_dfm
 
 FIRST_ONLY = torch.tensor([[1.0, 0.0]]).expand(3, 2)
 LABELS = torch.arange(3)

@@ -16,7 +16,7 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.velocity import scale_shapes
 from dfm_core.paradigms import following
-from tests.dfm_core.builders import SHAPE, FormulaModel, paradigm_of
+from tests.support.models import SHAPE, FormulaModel, paradigm_of
 
 SIDE, PIXELS = 8, 64
 LADDERS = {1: (8,), 2: (4, 8), 3: (2, 4, 8)}

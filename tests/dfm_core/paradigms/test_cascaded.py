@@ -16,7 +16,7 @@ from dfm_core.models.experts import StageExperts
 from dfm_core.paradigms import cascaded, following
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.seeding import normal, normal_scalars
-from tests.dfm_core.builders import (
+from tests.support.models import (
     FormulaModel,
     paradigm_of,
     random_batch,

@@ -15,7 +15,7 @@ from dfm_core.flow.timesteps import TimestepDraw, assemble_timesteps
 from dfm_core.paradigms import Batch, dfm, following, noising
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal
-from tests.dfm_core.builders import FormulaModel, golden_tensors, paradigm_of, random_batch, random_model, tiny_dfm
+from tests.support.models import FormulaModel, golden_tensors, paradigm_of, random_batch, random_model, tiny_dfm
 
 GOLDEN = golden_tensors("dfm_official_loss")
 

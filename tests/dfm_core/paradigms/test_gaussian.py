@@ -10,8 +10,8 @@ import pytest
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, SamplingConfig, Solver
 from dfm_core.decompositions import DECOMPOSITIONS
-from tests.dfm_core.builders import tiny_dfm
 from tests.dfm_core.paradigms.gaussian import LADDERS, assert_law_of_drawn_samples, gaussian_model, law_errors
+from tests.support.models import tiny_dfm
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "laplacian": [{"upsampling": "direct"}, {"upsampling": "doubling"}],

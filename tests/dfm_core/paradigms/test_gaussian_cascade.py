@@ -17,8 +17,8 @@ from torch import Tensor
 from dfm_core.config import SamplingConfig, Solver
 from dfm_core.flow.block_noise import block_mean
 from dfm_core.paradigms.base import SampleProgress
-from tests.dfm_core.builders import FormulaModel, paradigm_of, tiny_cascade
 from tests.dfm_core.paradigms.gaussian import assert_law_of_drawn_samples, gaussian_model, law_errors
+from tests.support.models import FormulaModel, paradigm_of, tiny_cascade
 
 CASCADE = tiny_cascade(None)
 LEVELS = (0.0, 0.025, 0.3)

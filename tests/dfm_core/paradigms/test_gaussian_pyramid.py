@@ -19,7 +19,6 @@ from dfm_core.flow import jumps
 from dfm_core.flow.block_noise import repeat_blocks
 from dfm_core.models.velocity import scale_shapes
 from dfm_core.paradigms import pyramidal_flow
-from tests.dfm_core.builders import SHAPE, FormulaModel, tiny_pyramidal_flow
 from tests.dfm_core.paradigms.gaussian import (
     LADDERS,
     assert_law_of_drawn_samples,
@@ -27,6 +26,7 @@ from tests.dfm_core.paradigms.gaussian import (
     law_errors,
     maps_to_scales,
 )
+from tests.support.models import SHAPE, FormulaModel, tiny_pyramidal_flow
 
 STAGES = (2, 3)
 GAMMAS = (1 / 3, 0.2)

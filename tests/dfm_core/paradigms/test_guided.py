@@ -19,7 +19,7 @@ from dfm_core.models.velocity import scale_shapes
 from dfm_core.paradigms import SampleResult
 from dfm_core.paradigms.base import VelocityPredictor
 from dfm_core.seeding import normal
-from tests.dfm_core.builders import (
+from tests.support.models import (
     NUM_CLASSES,
     SHAPE,
     THREE_SCALES,

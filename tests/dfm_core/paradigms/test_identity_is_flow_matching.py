@@ -12,7 +12,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.steps import LoopPlan
-from tests.dfm_core.builders import paradigm_of, random_batch, random_dataset, random_model, tiny_flow_matching
+from tests.support.models import paradigm_of, random_batch, random_dataset, random_model, tiny_flow_matching
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},

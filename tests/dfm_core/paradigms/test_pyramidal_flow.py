@@ -21,7 +21,7 @@ from dfm_core.paradigms import Batch, following, pyramidal_flow
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.paradigms.pyramidal_flow import clean_estimate, noise_pyramid, sample_stages, stage_ends
 from dfm_core.seeding import normal, uniform
-from tests.dfm_core.builders import (
+from tests.support.models import (
     FormulaModel,
     golden_tensors,
     paradigm_of,

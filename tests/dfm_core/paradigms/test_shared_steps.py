@@ -21,7 +21,8 @@ from dfm_core.models.dit import DiT
 from dfm_core.paradigms.base import SampleProgress, SampleResult, VelocityPredictor
 from dfm_core.paradigms.points import sample_points
 from dfm_core.paradigms.shared_steps import KeptState, SharedSteps
-from tests.dfm_core.builders import (
+from tests.dfm_core.flow.test_step_tree import LATER_STEPS, random_samplings
+from tests.support.models import (
     SAMPLED,
     SHAPE,
     FormulaModel,
@@ -31,7 +32,6 @@ from tests.dfm_core.builders import (
     tiny_flow_matching,
     with_values,
 )
-from tests.dfm_core.flow.test_step_tree import LATER_STEPS, random_samplings
 
 LABELS, SEED = torch.tensor([0, 2, 1]), 5
 

@@ -13,7 +13,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.paradigms.standardization import scale_divisors
 from dfm_core.seeding import normal
 from dfm_core.training.state import build_model
-from tests.dfm_core.builders import (
+from tests.support.models import (
     SHAPE,
     FormulaModel,
     paradigm_of,

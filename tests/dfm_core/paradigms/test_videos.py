@@ -18,7 +18,8 @@ from dfm_core.paradigms import Batch
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import LoopPlan, make_batch, train
 from dfm_core.training.state import build_model, read_state
-from tests.dfm_core.builders import (
+from tests.dfm_core.training.observers import Recorder
+from tests.support.models import (
     NUM_CLASSES,
     PARADIGM_CONFIGS,
     paradigm_of,
@@ -27,7 +28,6 @@ from tests.dfm_core.builders import (
     random_model,
     trainings,
 )
-from tests.dfm_core.training.observers import Recorder
 
 TRAININGS = {
     f"{name}-{number}": training

@@ -16,7 +16,7 @@ from dfm_core.flow.jumps import pyramid_stages
 from dfm_core.flow.solvers import SOLVERS
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.paradigms.pyramidal_flow import stage_ends
-from tests.dfm_core.builders import (
+from tests.support.models import (
     SAMPLED,
     FormulaModel,
     paradigm_of,

@@ -18,8 +18,8 @@ from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
-from tests.dfm_core.builders import SHAPE, paradigm_of, random_dataset, tiny_dfm, with_values
 from tests.dfm_core.training.observers import Recorder
+from tests.support.models import SHAPE, paradigm_of, random_dataset, tiny_dfm, with_values
 
 STD = (0.5, 0.25)
 CONFIG = tiny_dfm()

@@ -9,7 +9,7 @@ from torch import Tensor
 from dfm_core.config import TrainingConfig
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, build_optimizer, learning_rate
-from tests.dfm_core.builders import paradigm_of, random_batch, random_model, tiny_dfm
+from tests.support.models import paradigm_of, random_batch, random_model, tiny_dfm
 
 
 def loss_of(model: VelocityModel, first_index: int = 0) -> Tensor:

@@ -18,7 +18,8 @@ from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
 from dfm_core.training.loop import make_batch, train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
-from tests.dfm_core.builders import (
+from tests.dfm_core.training.observers import Recorder
+from tests.support.models import (
     SHAPE,
     paradigm_of,
     random_dataset,
@@ -28,7 +29,6 @@ from tests.dfm_core.builders import (
     tiny_pyramidal_flow,
     with_values,
 )
-from tests.dfm_core.training.observers import Recorder
 
 STD = (0.5, 0.25)
 

@@ -22,7 +22,7 @@ from dfm_core.training.state import (
     write_snapshot,
     write_state_shard,
 )
-from tests.dfm_core.builders import (
+from tests.support.models import (
     SHAPE,
     paradigm_of,
     random_batch,

@@ -19,7 +19,7 @@ from dfm_core.metrics.features.preprocessing import (
     resize_bilinear,
     resize_bilinear_tensorflow,
 )
-from tests.dfm_core.builders import golden_tensors
+from tests.support.models import golden_tensors
 
 FID, FVD, IMAGES = (golden_tensors(name) for name in ("fid_resize", "fvd_preprocess", "image_preprocessing"))
 PHOTO = IMAGES["image_hwc"].permute(2, 0, 1)[None]  # [1, 3, 52, 70] uint8

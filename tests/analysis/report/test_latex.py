@@ -1,0 +1,153 @@
+"""LaTeX that a real parser reads, with as many columns in each line as the table declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+from pylatexenc.latexwalker import LatexCharsNode, LatexEnvironmentNode, LatexMacroNode, LatexNode, LatexWalker
+from pylatexenc.latexwalker import get_default_latex_context_db as known_macros
+from pylatexenc.macrospec import MacroSpec, std_environment
+
+from analysis.comparison.compare import compare
+from analysis.plan.model import PlanFile
+from analysis.plan.read import parse_plan
+from analysis.records.record import Record
+from analysis.report.latex import latex_comparison, latex_table
+from analysis.results.cells import lay_out
+from analysis.results.measurements import measure
+from analysis.text.comparison_text import text_comparison
+from analysis.text.text_tables import text_tables
+from tests.support.plans import beside_table2, evaluate_digest, make_plan, plan_document
+
+HOSTILE = (
+    "50% & more_x^2 ~ #1 $x$ {y} \\end{tabular} \\input{/etc/passwd}",
+    "[2pt] after a line end",
+    "* starred",
+    "line\nbreak % not a comment",
+    "<a|b> – × ± ↓ 10⁻³",
+    "}}}",
+    "\\",
+    "a\\\\b",
+)
+
+
+def parsed(text: str) -> LatexEnvironmentNode:
+    """The table of a LaTeX text, by a parser that tolerates nothing."""
+    context = known_macros()
+    context.add_context_category(
+        "tables",
+        macros=[
+            MacroSpec("multicolumn", "{{{"),
+            *(MacroSpec(name, "") for name in ("toprule", "midrule", "cmidrule", "bottomrule")),
+        ],
+        environments=[std_environment("tabular", "{")],
+        prepend=True,
+    )
+    walker = LatexWalker(text, latex_context=context, tolerant_parsing=False)
+    nodes, _, length = walker.get_latex_nodes()
+    assert length == len(text)
+    (table,) = [node for node in nodes if node.isNodeType(LatexEnvironmentNode)]
+    assert table.environmentname == "tabular"
+    return table
+
+
+def widths(table: LatexEnvironmentNode) -> Iterator[int]:
+    """Columns of each line of a table, wide cells counted as they span."""
+    width, anything = 1, False
+    for node in table.nodelist:
+        if node.isNodeType(LatexMacroNode) and node.macroname == "\\":
+            yield width
+            width, anything = 1, False
+            continue
+        if node.isNodeType(LatexMacroNode) and node.macroname == "multicolumn":
+            width += int(node.nodeargd.argnlist[0].nodelist[0].chars) - 1
+        anything = anything or _is_text(node)
+        width += getattr(node, "specials_chars", "") == "&"
+    assert not anything, "text after the last line end"
+
+
+def _is_text(node: LatexNode) -> bool:
+    return bool(node.isNodeType(LatexCharsNode) and node.chars.strip())
+
+
+def declared(text: str) -> int:
+    (line,) = [line for line in text.splitlines() if line.startswith(r"\begin{tabular}")]
+    return len(line.removeprefix(r"\begin{tabular}{").removesuffix("}"))
+
+
+def records_of(plan: PlanFile) -> Mapping[str, Record]:
+    numbers = {"fd": 3.5, "fd_standard_error": 0.1, "accuracy": 0.5}
+    return {digest: Record("done", numbers) for digest in list(plan.evaluations)[1:]}
+
+
+def whole(plan: PlanFile) -> str:
+    records = records_of(plan)
+    return latex_table(plan, text_tables(plan, lay_out(plan, measure(plan, records), records)))
+
+
+def beside(plan: PlanFile) -> str:
+    records = records_of(plan)
+    sections = lay_out(plan, measure(plan, records), records)
+    comparison = text_comparison(plan, sections, compare(plan, sections))
+    assert comparison is not None
+    return latex_comparison(comparison.tables[0], comparison)
+
+
+def hostile_plan() -> PlanFile:
+    document = plan_document(
+        parts={"p": (*HOSTILE, "dfm"), HOSTILE[0]: ("a", "b")},
+        published={"table": "table2", "metrics": {"fd": "fid_50k", "accuracy": "is"}, "same_setting": False},
+        counterparts={"p": {"part": "imagenet_512", "guidance": 1.0}},
+    )
+    document |= {"title": HOSTILE[3]}
+    document["metrics"] = [{**card, "title": HOSTILE[1]} for card in document["metrics"]]
+    return parse_plan(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        whole(make_plan(seeds=(0, 1))),
+        whole(hostile_plan()),
+        beside(beside_table2()),
+        beside(beside_table2(same_setting=True)),
+        beside(hostile_plan()),
+    ],
+    ids=["whole", "whole, hostile", "beside", "beside, same setting", "beside, hostile"],
+)
+def test_a_parser_reads_the_table_and_every_line_has_all_its_columns(text: str) -> None:
+    found = list(widths(parsed(text)))
+    assert len(found) > 3
+    assert set(found) == {declared(text)}
+
+
+def test_the_parser_sees_what_is_wrong() -> None:
+    text = whole(make_plan())
+    with pytest.raises(Exception, match=r"[Uu]nexpected"):
+        parsed(text.replace(r"\end{tabular}", r"\end{table}"))
+    broken = text.replace("DFM & ", "DFM ", 1)
+    assert len(set(widths(parsed(broken)))) == 2
+
+
+def test_ours_and_the_papers_stand_under_the_metric_they_are_of() -> None:
+    plan = beside_table2(same_setting=True)
+    numbers = {"fd": 4.25, "fd_standard_error": 0.1, "accuracy": 150.0, "accuracy_standard_error": 1.0}
+    records = {evaluate_digest("dfm", 200): Record("done", numbers)}
+    sections = lay_out(plan, measure(plan, records), records)
+    comparison = text_comparison(plan, sections, compare(plan, sections))
+    assert comparison is not None
+    lines = latex_comparison(comparison.tables[0], comparison).splitlines()
+    assert lines[1:7] == [
+        r"\begin{tabular}{lrrrrrr}",
+        r"\toprule",
+        r" & \multicolumn{3}{c}{FD-Lite0 $\downarrow$} & \multicolumn{3}{c}{label accuracy $\uparrow$} \\",
+        r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}",
+        r" & ours & paper: FID 50K $\downarrow$ & verdict & ours & paper: IS $\uparrow$ & verdict \\",
+        r"\midrule",
+    ]
+    assert lines[10] == (
+        r"dfm & 4.250 $\pm$ 0.196 & \textbf{4.28} & reproduced ($\times$0.99) "
+        r"& 150.0 $\pm$ 2.0 & \textbf{196.8} & worse ($\times$0.76) \\"
+    )

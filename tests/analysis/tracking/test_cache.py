@@ -1,0 +1,209 @@
+"""What was read once is not read again, and what is kept is never believed when it should not be."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.records.from_mlflow import read
+from analysis.tracking import cache as kept
+from analysis.tracking import cached_histories as known
+from analysis.tracking import mlflow_api as server
+from analysis.tracking import mlflow_database as direct
+from analysis.tracking.cache import Item, ReadingCache, UnusableCacheError, cache_folder
+from analysis.tracking.run import History
+from tests.support.plans import Database, evaluate_digest, make_plan, png, train_digest
+
+TRAIN = train_digest("DFM")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that keeps whatever is read."""
+    monkeypatch.setattr(kept, "_WORTH_KEEPING", 1)
+    monkeypatch.setenv("DFM_ANALYSIS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs whose histories are read from the database."""
+    names: list[str] = []
+    original = direct.Database.histories
+
+    def histories(self: direct.Database, wanted: Sequence[History]) -> Any:
+        names.extend(item.run.run_id for item in wanted)
+        return original(self, wanted)
+
+    monkeypatch.setattr(direct.Database, "histories", histories)
+    monkeypatch.setattr("analysis.records.from_mlflow._SAMPLE", 1)
+    return names
+
+
+def train(database: Database, digest: str = TRAIN, status: str = "done") -> str:
+    run_id = database.run(digest, status=status)
+    database.curve(run_id, "loss", [(10, 5.0), (20, 4.0)])
+    return run_id
+
+
+def curve(database: Database) -> list[tuple[int, float]]:
+    return list(read(make_plan(uri=database.uri)).records[TRAIN].curves["loss"])
+
+
+def test_a_history_is_read_once(database: Database, folder: Path, asked: list[str]) -> None:
+    train(database)
+    database.run("newest", status="running")  # what is laid beside the API
+    assert curve(database) == [(10, 5.0), (20, 4.0)]
+    assert len(asked) == 1
+    assert curve(database) == [(10, 5.0), (20, 4.0)]
+    assert len(asked) == 1
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_run_that_goes_on_is_read_again(database: Database, folder: Path, asked: list[str]) -> None:
+    run_id = train(database, status="running")
+    assert curve(database) == [(10, 5.0), (20, 4.0)]
+    database.curve(run_id, "loss", [(10, 1.0)])
+    assert curve(database) == [(10, 1.0), (20, 4.0)]
+    assert not folder.exists()
+    assert asked
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_a_later_attempt_took_up_is_read_again(database: Database) -> None:
+    run_id = train(database)
+    assert curve(database) == [(10, 5.0), (20, 4.0)]
+    database.curve(run_id, "loss", [(10, 1.0)])  # the last value stays
+    database.client.set_terminated(run_id, "FINISHED", end_time=database.tick())
+    assert curve(database) == [(10, 1.0), (20, 4.0)]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_tag_changed_by_hand_makes_a_run_be_read_again(database: Database, asked: list[str]) -> None:
+    run_id = train(database)
+    curve(database)
+    num_asked = len(asked)
+    database.client.set_tag(run_id, "dfm.status", "failed")
+    curve(database)
+    assert len(asked) > num_asked
+
+
+def test_what_is_kept_of_runs_that_are_gone_goes(database: Database, folder: Path) -> None:
+    train(database)
+    read(make_plan(uri=database.uri))
+    (path,) = folder.iterdir()
+    with sqlite3.connect(path) as opened:
+        opened.execute("UPDATE items SET run = 'gone', checksum = 0 WHERE name = 'curve/loss'")
+    read(make_plan(uri=database.uri))  # thrown away, and made again
+    with sqlite3.connect(path) as opened:
+        assert opened.execute("SELECT count(*) FROM items WHERE run = 'gone'").fetchone() == (0,)
+    cache = ReadingCache(folder, "uri", "1")
+    cache.add([Item("a", "x", "s", b"1"), Item("b", "x", "s", b"2")], ["a", "b"])
+    cache.add([Item("c", "x", "s", b"3")], ["b", "c"])
+    assert {item.run for item in cache.items()} == {"b", "c"}
+
+
+def spoil_text(path: Path) -> None:
+    path.write_text("hello")
+
+
+def spoil_tail(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_value(path: Path) -> None:
+    with sqlite3.connect(path) as opened:
+        opened.execute("UPDATE items SET data = zeroblob(length(data))")
+
+
+def spoil_state(path: Path) -> None:
+    with sqlite3.connect(path) as opened:
+        opened.execute("UPDATE items SET state = replace(state, 'done', 'failed')")
+
+
+def spoil_identity(path: Path) -> None:
+    with sqlite3.connect(path) as opened:
+        opened.execute("UPDATE about SET experiment = 'another'")
+
+
+def spoil_version(path: Path) -> None:
+    with sqlite3.connect(path) as opened:
+        opened.execute("UPDATE about SET format = 'dfm analysis, format 0'")
+
+
+def spoil_tables(path: Path) -> None:
+    with sqlite3.connect(path) as opened:
+        opened.execute("DROP TABLE items")
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoil_text, spoil_tail, spoil_value, spoil_state, spoil_identity, spoil_version, spoil_tables]
+)
+def test_a_damaged_or_foreign_cache_is_thrown_away_and_said(
+    database: Database, folder: Path, caplog: pytest.LogCaptureFixture, spoil: Any
+) -> None:
+    train(database)
+    expected = curve(database)
+    (path,) = folder.iterdir()
+    assert not caplog.text
+    spoil(path)
+    assert curve(database) == expected
+    assert f"{path}: " in caplog.text
+    assert "it is thrown away and everything is read again" in caplog.text
+    caplog.clear()
+    assert curve(database) == expected
+    assert not caplog.text
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    database: Database, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.write_text("a file where a folder should be")
+    train(database)
+    assert curve(database) == [(10, 5.0), (20, 4.0)]
+    assert "cannot be written" in caplog.text
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_over_the_api_are_kept_with_the_knowledge_of_absent_ones(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = evaluate_digest("DFM", 200)
+    database.run(digest, {"fd": 1.0}, files={"samples.png": png()})
+    monkeypatch.setattr(known, "local_folder", lambda _: None)
+    assert read(make_plan(uri=database.uri)).records[digest].image == png()
+    monkeypatch.setattr(server.Server, "files", lambda _, wanted: pytest.fail("asked again") if wanted else iter(()))
+    again = read(make_plan(uri=database.uri)).records[digest]
+    assert (again.image, again.provenance) == (png(), {})
+
+
+def test_a_small_experiment_leaves_no_cache(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFM_ANALYSIS_CACHE", str(tmp_path / "cache"))
+    train(database)
+    read(make_plan(uri=database.uri))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_folder_is_the_users_unless_it_is_named_or_turned_off() -> None:
+    assert cache_folder({"HOME": "/home/me"}) == Path("/home/me/.cache/dfm-analysis")
+    assert cache_folder({"HOME": "/home/me", "XDG_CACHE_HOME": "/c"}) == Path("/c/dfm-analysis")
+    assert cache_folder({"HOME": "/home/me", "DFM_ANALYSIS_CACHE": "/x"}) == Path("/x")
+    assert cache_folder({"HOME": "/home/me", "DFM_ANALYSIS_CACHE": "off"}) is None
+    assert cache_folder({}) is None
+
+
+def test_an_item_that_was_changed_is_refused(tmp_path: Path) -> None:
+    cache = ReadingCache(tmp_path, "uri", "1")
+    assert list(cache.items()) == []
+    cache.add([Item("a", "x", "s", b"1")], ["a"])
+    assert list(cache.items()) == [Item("a", "x", "s", b"1")]
+    with sqlite3.connect(cache.path) as opened:
+        opened.execute("UPDATE items SET name = 'y'")
+    with pytest.raises(UnusableCacheError, match="damaged at y of run a"):
+        list(cache.items())

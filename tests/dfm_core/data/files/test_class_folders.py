@@ -1,0 +1,145 @@
+"""Files by class: all of them in an order of their own, and whatever is wrong named with its reason."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, SingleFiles, open_class_folders, open_list
+from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
+from dfm_core.data.files.raw_samples import DataFile, Listing
+from tests.support.made_files import MemoryFiles, everything, png
+
+CONTENTS = {f"{name}/{index:03}.png": png(index) for index in range(40) for name in ("cat", "ant", "bee")}
+
+
+def opened(contents: dict[str, bytes] = CONTENTS, folders: tuple[str, ...] = ()) -> SingleFiles:
+    return open_class_folders(MemoryFiles(contents, folders), EXTENSIONS)
+
+
+def test_every_file_is_a_sample_of_its_folders_class() -> None:
+    dataset = opened()
+    assert dataset.class_names == ("ant", "bee", "cat")
+    sound, bad = everything(dataset)
+    assert not bad
+    assert {sample.name: sample.content for sample in sound} == CONTENTS
+    assert all(dataset.class_names[sample.label] == sample.name.split("/")[0] for sample in sound)
+
+
+def test_the_order_mixes_the_classes_and_is_that_of_the_names_alone() -> None:
+    names = [unit.name for unit in opened().units]
+    assert names == [unit.name for unit in opened(dict(sorted(CONTENTS.items()))).units]
+    for begin in range(0, 120, 30):  # a shard of any 30 of 120 samples holds all classes
+        assert {name.split("/")[0] for name in names[begin : begin + 30]} == {"ant", "bee", "cat"}
+
+
+def test_the_fingerprint_is_of_names_sizes_and_classes() -> None:
+    known = opened().fingerprint
+    assert opened(dict(reversed(CONTENTS.items()))).fingerprint == known
+    longer = CONTENTS | {"ant/000.png": CONTENTS["ant/000.png"] + b"x"}
+    moved = {name.replace("ant/000", "bee/900"): content for name, content in CONTENTS.items()}
+    fewer = {name: content for name, content in CONTENTS.items() if name != "ant/000.png"}
+    renamed = {name.replace("ant/", "aunt/"): content for name, content in CONTENTS.items()}
+    prints = {opened(contents).fingerprint for contents in (longer, moved, fewer, renamed)}
+    assert len(prints | {known}) == 5
+    reordered = open_class_folders(MemoryFiles(CONTENTS), EXTENSIONS, ("cat", "ant", "bee"))
+    assert reordered.fingerprint != known
+    assert reordered.labels["cat/000.png"] == 0
+
+
+def test_what_the_listing_tells_to_be_no_sample_is_named() -> None:
+    odd = {
+        "stray.png": png(),
+        "ant/empty.png": b"",
+        "ant/000.jpg": png(),
+        "ant/notes.txt": b"left alone",
+        "README": b"",
+    }
+    dataset = opened(CONTENTS | odd, ("ant", "bee", "cat", "dog", "ant/deeper"))
+    sound, bad = everything(dataset)
+    assert bad == {
+        "stray.png": "lies beside the folders, which are classes",
+        "ant/empty.png": "is empty (0 bytes)",
+        "ant/000.png": "has the name of ant/000.jpg",
+        "dog": "is a class without samples",
+    }
+    assert len(sound) == len(CONTENTS)
+
+
+def test_a_file_that_is_too_large_is_never_read() -> None:
+    files = MemoryFiles(CONTENTS)
+    listing = Listing((*files.listing().files, DataFile("ant/huge.png", MAX_FILE_BYTES + 1)), ())
+    files.listing = lambda: listing  # type: ignore[method-assign]
+    assert [bad.file for bad in open_class_folders(files, EXTENSIONS).left_out] == ["ant/huge.png"]
+
+
+def test_a_file_that_went_or_changed_since_the_listing_is_left_out() -> None:
+    files = MemoryFiles(CONTENTS)
+    dataset = open_class_folders(files, EXTENSIONS)
+    del files.contents["ant/000.png"]
+    files.contents["bee/000.png"] += b"more"
+    _, bad = everything(dataset)
+    assert set(bad) == {"ant/000.png", "bee/000.png"}
+    assert "has gone since" in bad["ant/000.png"]
+    assert "when the dataset was listed" in bad["bee/000.png"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (("ant", "bee"), "3 classes, the class list has 2; the class list does not have: 'cat'"),
+        (("ant", "bee", "cat", "dog"), "of the class list there are no samples: 'dog'"),
+        (("ant", "bees", "cat"), "no samples: 'bees' (there is 'bee'); the class list does not have: 'bee'"),
+        (("ant", "bee", "cat", "ant"), "the class list names twice: 'ant'"),
+    ],
+)
+def test_a_class_list_that_does_not_match_is_told_whole(wanted: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^memory://data: .*{re.escape(message)}"):
+        open_class_folders(MemoryFiles(CONTENTS), EXTENSIONS, wanted)
+
+
+@pytest.mark.parametrize("contents", [{}, {"a.png": b"x"}, {"ant/a.txt": b"x"}, {"ant/a.png": b""}])
+def test_a_place_without_samples_is_refused(contents: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"memory://data: holds no file \.png"):
+        opened(contents)
+
+
+CLIPS = {"v/one.mp4": b"1", "v/two.mp4": b"22", "v/three.avi": b"333"}
+
+
+def test_a_list_gives_each_file_its_class() -> None:
+    listed = "path,label,extra\nv/two.mp4,run,\nv/one.mp4,jump,\n"
+    dataset = open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS)
+    sound, bad = everything(dataset)
+    assert not bad
+    assert dataset.class_names == ("jump", "run")
+    assert [(sample.name, sample.label) for sample in sound] == [("v/one.mp4", 0), ("v/two.mp4", 1)]
+
+
+def test_a_list_of_other_classes_is_another_dataset() -> None:
+    lists = ["path,label\nv/one.mp4,a\nv/two.mp4,b\n", "path,label\nv/one.mp4,b\nv/two.mp4,a\n"]
+    one, other = (open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS) for listed in lists)
+    assert one.class_names == other.class_names
+    assert one.fingerprint != other.fingerprint
+
+
+def test_lines_of_a_list_that_fit_nothing_are_named() -> None:
+    listed = "path,label\nv/one.mp4,run\nv/one.mp4,jump\nv/four.mp4,run\nv/two.mp4,\nv/three.avi,run\n../x.mp4,run\n"
+    _, bad = everything(open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS))
+    assert set(bad) == {"v/one.mp4", "v/four.mp4", "v/two.mp4", "../x.mp4"}
+    assert bad["v/one.mp4"] == "is in the list twice, as 'run' and 'jump'"
+    assert bad["v/four.mp4"] == "is in the list, but not there"
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("", "the list has the columns none; needed: path, label"),
+        ("file,class\na,b\n", "the list has the columns file, class; needed"),
+        ("path,label\nnone.mp4,run\n", "the list names no file that is there; none.mp4: is in the list, but not there"),
+    ],
+)
+def test_a_list_of_another_form_is_refused(listed: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS)

@@ -1,0 +1,119 @@
+"""Tar and Parquet shards: their images as they are, and every way to be damaged told, at any length."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from dfm_core.data.files.image_shards import ImageShards, open_image_shards
+from tests.support.made_files import MemoryFiles, everything, parquet, png, tar
+
+IMAGES = [png(seed) for seed in range(4)]
+WEB = tar([item for at, image in enumerate(IMAGES) for item in ((f"{at:04}.png", image), (f"{at:04}.cls", b"%d" % at))])
+CLASSES = ("n01", "n02", "n03", "n04")
+
+
+def opened(contents: dict[str, bytes]) -> ImageShards:
+    return open_image_shards(MemoryFiles(contents), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("train-000.tar", WEB), ("train-000.parquet", parquet(IMAGES, [0, 1, 2, 3]))]
+)
+def test_a_shard_gives_its_images_and_classes(name: str, content: bytes) -> None:
+    sound, bad = everything(opened({name: content, "notes.txt": b""}))
+    assert not bad
+    assert [sample.content for sample in sound] == IMAGES
+    assert [sample.label for sample in sound] == [0, 1, 2, 3]
+
+
+def test_imagenets_own_tars_are_classes() -> None:
+    files = {f"{name}.tar": tar([(f"{name}_1.JPEG", image)]) for name, image in zip(CLASSES, IMAGES, strict=True)}
+    sound, bad = everything(opened(files))
+    assert not bad
+    assert [(sample.label, sample.content) for sample in sound] == list(enumerate(IMAGES))
+
+
+def test_members_that_are_no_sample_are_named() -> None:
+    members = [
+        ("a.cls", b"0"),
+        ("b.png", IMAGES[0]),
+        ("c.png", IMAGES[0]),
+        ("c.cls", b"4"),
+        ("d.png", IMAGES[0]),
+        ("d.cls", b"one"),
+        ("e.png", b""),
+        ("e.cls", b"1"),
+        ("f.png", IMAGES[1]),
+        ("f.cls", b"1\n"),
+        ("../../g.png", IMAGES[2]),
+        ("../../g.cls", b"2"),
+        ("f.png", IMAGES[1]),
+        ("f.cls", b"1"),
+        ("h.png", IMAGES[1]),
+        ("h.jpg", IMAGES[1]),
+        ("h.cls", b"1"),
+    ]
+    sound, bad = everything(opened({"x.tar": tar(members)}))
+    assert [sample.name for sample in sound] == ["x.tar/../../g", "x.tar/f"]  # names only: nothing is unpacked
+    assert {name.removeprefix("x.tar/"): reason.split(":")[0] for name, reason in bad.items()} == {
+        "a": "has no image (.png, .jpg, .jpeg, .webp, .bmp, .gif, .tif, .tiff, .ppm, .pgm)",
+        "b": "names no class",
+        "c": "names no class",
+        "d": "names no class",
+        "e": "is empty, has more than 268435456 bytes, or two images",
+        "f": "stands in the tar twice, with others in between",
+        "h": "is empty, has more than 268435456 bytes, or two images",
+    }
+
+
+def test_links_in_a_tar_are_not_followed() -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        link = tarfile.TarInfo("a.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    assert everything(opened({"n01.tar": content.getvalue()})) == ([], {})
+
+
+def test_a_tar_that_is_cut_off_anywhere_is_told() -> None:
+    end = len(WEB.rstrip(b"\0")) // 512 * 512 + 512  # of the last member; zeros follow
+    for length in [*range(1, end, 97), *range(512, end + 1, 512)]:
+        sound, bad = everything(opened({"x.tar": WEB[:length]}))
+        assert "x.tar" in bad, length
+        assert [sample.content for sample in sound] == IMAGES[: len(sound)]
+
+
+def test_a_parquet_file_that_is_cut_off_or_of_another_kind_is_told() -> None:
+    whole = parquet(IMAGES, [0, 1, 2, 3])
+    for length in range(1, len(whole), 53):
+        assert set(everything(opened({"x.parquet": whole[:length]}))[1]) == {"x.parquet"}
+    assert "cut off" in everything(opened({"x.parquet": WEB}))[1]["x.parquet"]
+    rows = parquet([IMAGES[0], None, b"", IMAGES[1], IMAGES[2]], [3, 0, 0, 4, None])
+    sound, bad = everything(opened({"x.parquet": rows}))
+    assert [(sample.name, sample.label) for sample in sound] == [("x.parquet/0", 3)]
+    assert set(bad) == {f"x.parquet/{row}" for row in (1, 2, 3, 4)}
+
+
+def test_shards_need_a_class_list_and_a_shard() -> None:
+    with pytest.raises(ValueError, match="give a class list without doubles"):
+        open_image_shards(MemoryFiles({"x.tar": WEB}), ())
+    with pytest.raises(ValueError, match="give a class list without doubles"):
+        open_image_shards(MemoryFiles({"x.tar": WEB}), ("a", "a"))
+    with pytest.raises(ValueError, match=r"memory://data: holds no shard \(\.tar, \.parquet\)"):
+        opened({"a.png": IMAGES[0]})
+
+
+def test_an_empty_shard_is_left_out() -> None:
+    dataset = opened({"x.tar": WEB, "y.tar": b""})
+    assert everything(dataset)[1] == {"y.tar": "is empty (0 bytes)"}
+    assert dataset.fingerprint != opened({"x.tar": WEB + bytes(512)}).fingerprint
+
+
+def test_the_order_of_a_listing_changes_nothing() -> None:
+    contents = {f"{at}.tar": WEB for at in range(5)}
+    one, other = opened(contents), opened(dict(reversed(contents.items())))
+    assert one.units == other.units
+    assert one.fingerprint == other.fingerprint

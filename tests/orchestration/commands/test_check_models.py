@@ -1,0 +1,84 @@
+"""`--check`: models on the meta device, counted and weighed; its constant for bf16 measured on real ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dfm_core.compute import model_cost
+from dfm_core.config import ExperimentConfig, ModelConfig, ModelSize, TrainingConfig
+from dfm_core.data.catalog import DATASETS
+from dfm_core.data.datasets import load_dataset
+from dfm_core.decompositions import build_decomposition
+from dfm_core.paradigms import build_paradigm
+from dfm_core.training.loop import make_batch
+from dfm_core.training.state import build_model
+from orchestration.commands.check_models import saved_bytes, state_bytes, weigh
+from orchestration.config.workers import WorkersConfig
+from tests.orchestration.conftest import ROOT
+from tests.orchestration.test_sweep import sweep
+
+CONFIG = ExperimentConfig(model=ModelConfig(size="micro"), training=TrainingConfig(batch_size=8))
+ONE_WORKER = WorkersConfig(num_workers=1)
+SHAPE = DATASETS["fashion_mnist"].shape
+
+
+def bytes_on_a_cpu(config: ExperimentConfig) -> int:
+    """What the backward pass of a real model on real images keeps."""
+    std, decomposition = (1.0, 1.0), build_decomposition(config.decomposition)
+    model, paradigm = build_model(config, SHAPE, std), build_paradigm(config, decomposition, std)
+    batch = make_batch(config, load_dataset("fashion_mnist", "train"), range(8), torch.device("cpu"))
+    with saved_bytes(model) as sizes:
+        paradigm.loss(model, batch)
+    return sum(sizes)
+
+
+def test_the_meta_device_weighs_what_a_cpu_keeps() -> None:
+    # CPUs keep a little more or less in attention than the meta device's rule for it.
+    assert weigh(CONFIG, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(CONFIG), rel=0.05)
+
+
+@pytest.mark.parametrize("size", ["micro", "S"])
+def test_bf16_keeps_what_was_measured(size: ModelSize) -> None:
+    mixed = replace(CONFIG, model=ModelConfig(size=size), training=replace(CONFIG.training, precision="bf16"))
+    assert weigh(mixed, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(mixed), rel=0.1)
+
+
+def test_parameters_and_flops_are_those_of_the_plan() -> None:
+    weighed, cost = weigh(CONFIG, ONE_WORKER), model_cost(CONFIG, SHAPE)
+    assert weighed.num_parameters == cost.num_parameters
+    assert weighed.flops_per_step == 6 * cost.stage_macs[0] * 8
+
+
+def test_activation_checkpointing_keeps_less() -> None:
+    deep = replace(CONFIG, model=replace(CONFIG.model, size="S"))
+    kept = weigh(deep, ONE_WORKER).activation_bytes
+    assert weigh(deep, replace(ONE_WORKER, activation_checkpointing=True)).activation_bytes < kept / 4
+
+
+@pytest.mark.parametrize(("stage", "values"), [(1, 2 + 3 / 4), (2, 1 + 4 / 4), (3, 5 / 4)])
+def test_zero_stages_shard_what_they_say(stage: int, values: float) -> None:
+    workers = WorkersConfig(num_workers=4, zero_stage=stage)  # type: ignore[arg-type]
+    assert state_bytes(1_000_000, workers) == 4_000_000 * values
+
+
+def test_every_row_of_table_1_small_passes_on_the_command_line() -> None:
+    done = sweep(str(ROOT / "sweeps" / "table1_small.yaml"), "--check")
+    assert done.returncode == 0, done.stderr
+    assert "every training on the meta device" in done.stdout
+    assert "d_parameter_specialization / specialization=full" in done.stdout
+
+
+def test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks() -> None:
+    rows = "parts={p: {rows: {full: {model.specialization: full}}}}"
+    done = sweep(str(ROOT / "sweeps" / "table1.yaml"), rows, "workers.micro_batch_size=2", "--check")
+    assert done.returncode == 0, done.stderr
+    assert "397,119,984" in done.stdout
+    assert "It cannot run here yet:" in done.stdout
+    refused = sweep(str(ROOT / "sweeps" / "table1.yaml"), rows)
+    assert refused.returncode == 2
+    assert "imagenet512_flux" in refused.stderr
+    assert "dinov2_vitl14_pretrain.pth from the project facebookresearch/dinov2" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,131 @@
+"""`--status` and what an edit changes: known answers from a made-up store."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestration.artifacts.task_record import TaskResult
+from orchestration.commands.status import SweepStatus, sweep_status
+from orchestration.control.heartbeat import TaskProgress
+from orchestration.plan.best_rows import best_rows
+from orchestration.plan.completed import finished_results
+from orchestration.plan.diff import changes_text
+from orchestration.plan.plan import Plan
+from orchestration.plan.progress import standing
+from orchestration.storage.layout import heartbeat_file, plan_file
+from orchestration.storage.store import Store
+from tests.support.made_up_plans import beat, finish, publish, publish_checkpoint, tiny_plan
+
+
+def status(store: Store, plan: Plan) -> SweepStatus:
+    done = finished_results(store, plan)
+    return sweep_status(plan, done, store, standing(store, plan, done))
+
+
+def test_of_a_sweep_that_was_never_submitted_all_is_to_do(store: Store) -> None:
+    found = status(store, tiny_plan())
+    assert found.driver == "No driver has run this sweep here."
+    assert found.counts == {"done": 0, "running": 0, "failed": 0, "to do": 6}
+    assert set(found.states.values()) == {"to do"}
+
+
+def test_every_task_is_in_the_state_that_records_checkpoints_and_heartbeat_say(store: Store) -> None:
+    plan = tiny_plan()
+    reference, probe, floor, train, early, late = plan.tasks.values()
+    finish(store, reference, {"accelerator_seconds": 60.0})
+    publish_checkpoint(store, train.digest, 4, {"accelerator_seconds": 120.0})
+    beat(
+        store,
+        running=(TaskProgress(train.digest, 6, 12, 0.5), TaskProgress(floor.digest, 0, 80, 0.0)),
+        failed={probe.digest: "out of luck", reference.digest: "before it was done"},
+        restarts={train.digest: 2, "evaluators": 1},
+        accelerator_seconds=360.0,
+    )
+    found = status(store, plan)
+    assert found.states == {
+        reference.digest: "done",
+        probe.digest: "FAILED: out of luck",
+        floor.digest: "running: 0/80 images",
+        train.digest: "running: 6/12 steps, 0.5 steps/s, ETA 0:12",
+        early.digest: "to do",
+        late.digest: "to do",
+    }
+    assert found.counts == {"done": 1, "running": 2, "failed": 1, "to do": 2}
+    assert found.restarts == {"train dfm, seed=0": 2, "evaluators": 1}
+    assert found.accelerator_seconds == 360.0
+    assert found.driver.startswith("Running: driver 42 on there")
+
+
+def test_nothing_runs_where_the_driver_has_ended_and_steps_that_are_made_are_told(store: Store) -> None:
+    plan = tiny_plan()
+    (train,) = plan.of_kind("train")
+    publish_checkpoint(store, train.digest, 4, {"accelerator_seconds": 120.0})
+    beat(store, phase="ended", outcome="interrupted", running=(TaskProgress(train.digest, 6, 12, 0.5),))
+    found = status(store, plan)
+    assert found.states[train.digest] == "to do, 4/12 steps are made"
+    assert found.counts["running"] == 0
+    assert found.accelerator_seconds == 120.0
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"driver": 1}'])
+def test_a_damaged_heartbeat_hides_only_what_it_held(store: Store, content: bytes) -> None:
+    plan = tiny_plan()
+    finish(store, next(iter(plan.tasks.values())))
+    store.write(heartbeat_file("quickstart"), content)
+    found = status(store, plan)
+    assert found.driver.startswith("Whether a driver is running is not known: ")
+    assert found.counts["done"] == 1
+
+
+def test_the_best_row_is_the_lowest_or_highest_mean_over_seeds_by_the_metric() -> None:
+    rows = "parts={p: {rows: {A: {}, B: {sampling.tau: 0.9}}}}"
+    plan = tiny_plan(rows, "seeds=[0, 1]", "evaluation.at_steps=[12]")
+    values = {("A", 0): 5.0, ("A", 1): 1.0, ("B", 0): 2.0, ("B", 1): 2.0}
+    done = {}
+    for trial in plan.trials:
+        ((_, digest),) = trial.evaluations
+        value = values[trial.row, trial.seed]
+        metrics = {"fd_lite0_block10": value, "label_accuracy": value / 10}
+        done[digest] = TaskResult(digest, "evaluate", metrics, 1.0)
+    found = [str(row) for row in best_rows(plan, done)]
+    assert "p: fd_lite0_block10 2, B @ 12, mean of 2 seeds" in found  # lower is better
+    assert "p: label_accuracy 0.3, A @ 12, mean of 2 seeds" in found  # higher is better
+
+
+def test_a_value_that_is_no_number_is_nobodys_best() -> None:
+    plan = tiny_plan("evaluation.at_steps=[4, 12]")
+    early, late = plan.of_kind("evaluate")
+    done = {
+        early.digest: TaskResult(early.digest, "evaluate", {"fd_lite0_block10": float("nan")}, 1.0),
+        late.digest: TaskResult(late.digest, "evaluate", {"fd_lite0_block10": 7.0}, 1.0),
+    }
+    assert [str(row) for row in best_rows(plan, done)] == ["p: fd_lite0_block10 7, DFM @ 12"]
+
+
+def test_an_edit_is_told_by_what_it_adds_keeps_and_cancels(store: Store) -> None:
+    publish(store, tiny_plan())
+    assert changes_text(tiny_plan("sampling.tau=0.9"), store) == (
+        "Against the published plan: adds 2 tasks (evaluate DFM @ 4, evaluate DFM @ 12); keeps 4 tasks; "
+        "cancels 2 tasks (evaluate DFM @ 12, evaluate DFM @ 4); `--gc` says what they left behind."
+    )
+
+
+def test_a_longer_training_is_kept_and_told(store: Store) -> None:
+    publish(store, tiny_plan())
+    text = changes_text(tiny_plan("training.steps=20", "evaluation.at_steps=[4, 12, 20]"), store)
+    assert text == (
+        "Against the published plan: adds 1 task (evaluate DFM @ 20); keeps 6 tasks; takes 1 of their trainings from "
+        "step 12 to 20; cancels nothing."
+    )
+
+
+def test_nothing_changed_is_said_too_and_a_new_sweep_has_nothing_to_compare(store: Store) -> None:
+    assert changes_text(tiny_plan(), store) == ""
+    publish(store, tiny_plan())
+    assert changes_text(tiny_plan(), store) == "Against the published plan: nothing changed, 6 tasks."
+
+
+def test_a_published_plan_of_another_format_is_named(store: Store) -> None:
+    store.write(plan_file("quickstart"), b'{"format": 1}')
+    assert "cannot be compared: " in changes_text(tiny_plan(), store)
+    assert "has plan format 1, this version knows 2" in changes_text(tiny_plan(), store)

@@ -1,0 +1,182 @@
+"""One driver a sweep, and what a driver does that is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from orchestration import sweep
+from orchestration.control.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
+from orchestration.control.heartbeat_writer import Pulse, Vitals
+from orchestration.control.lease import lease_above, take_lease
+from orchestration.control.sigterm import termination
+from orchestration.control.single_driver import SecondDriverError, refuse_second
+from orchestration.storage.store import Store
+from tests.orchestration.conftest import QUICKSTART
+from tests.support.made_up_plans import beat
+
+HERE = socket.gethostname()
+
+
+def silent(_seconds: float) -> None: ...
+
+
+def goes_on(store: Store, last: Heartbeat) -> Callable[[float], None]:
+    return lambda _seconds: write_heartbeat(store, "quickstart", replace(last, beat=last.beat + 1))
+
+
+def test_a_sweep_that_nobody_runs_is_not_refused(store: Store) -> None:
+    refuse_second(store, "quickstart", silent)
+    beat(store, phase="ended")
+    refuse_second(store, "quickstart", goes_on(store, beat(store, phase="ended")))
+    beat(store)
+    refuse_second(store, "quickstart", silent)  # its beats have stopped
+    store.write("status/quickstart.json", b"{")
+    refuse_second(store, "quickstart", silent)
+
+
+def test_a_driver_that_goes_on_is_named_and_the_second_refused(store: Store) -> None:
+    last = beat(store, age=3600.0)  # whatever its clock says
+    with pytest.raises(SecondDriverError, match=r"driver 42 on there, heard of .*\. Look at it with --status"):
+        refuse_second(store, "quickstart", goes_on(store, last))
+
+
+def test_nobody_waits_for_a_process_of_this_machine_that_is_gone(store: Store) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    def fail(_seconds: float) -> None:
+        raise AssertionError("waited for a dead process")
+
+    beat(store, host=HERE, pid=ended.pid)
+    refuse_second(store, "quickstart", fail)
+    last = beat(store, host=HERE, pid=os.getppid())
+    with pytest.raises(SecondDriverError):
+        refuse_second(store, "quickstart", goes_on(store, last))
+
+
+def test_the_command_refuses_with_code_3_and_starts_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_store: Store, name: str) -> None:
+        raise SecondDriverError(f"somebody runs {name}")
+
+    monkeypatch.setattr("orchestration.control.single_driver.refuse_second", refuse)
+    monkeypatch.setattr("orchestration.launch.run_sweep.execute", lambda *_: pytest.fail("it was started"))
+    assert sweep.main([str(QUICKSTART), f"storage.root={store.root}"]) == 3
+    assert "somebody runs quickstart" in capsys.readouterr().err
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited for 20 seconds"
+        time.sleep(0.02)
+
+
+def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) -> None:
+    first, second = (Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(2))
+    first.start()
+    second.start()
+    until(lambda: first.gave_way_to)
+    assert first.gave_way_to == f"{os.getpid()} on {HERE}"
+    first.close("gave way")
+    time.sleep(0.1)
+    left = read_heartbeat(store, "quickstart")
+    assert left is not None
+    assert (left.driver, left.phase) == (second.driver, "starting")
+    second.close("all is done")
+    assert second.gave_way_to == ""
+
+
+def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: Store) -> None:
+    """As after SIGSTOP, or behind a network that was away: it believes that it runs the sweep."""
+    frozen = Pulse(store, "quickstart", Vitals, beat_seconds=0.02)
+    frozen._lease = take_lease(store, "quickstart", frozen.driver)
+    frozen._once("")
+    assert read_heartbeat(store, "quickstart") is not None
+    other = Pulse(store, "quickstart", Vitals, beat_seconds=0.02)
+    other._lease = take_lease(store, "quickstart", other.driver)
+    other._once("")
+    frozen._once("")
+    frozen._once("")
+    beat_there = read_heartbeat(store, "quickstart")
+    assert beat_there is not None
+    assert beat_there.driver == other.driver
+    assert frozen.gave_way_to
+
+
+def test_each_epoch_is_taken_once_whoever_tries_at_the_same_time(store: Store) -> None:
+    taken: list[int] = []
+
+    def take() -> None:
+        for _ in range(20):
+            lease = take_lease(store, "quickstart", "d")
+            if lease is not None:
+                taken.append(lease.epoch)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(1, max(taken) + 1))
+    assert len(taken) >= 20
+
+
+def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -> None:
+    leases = [take_lease(store, "quickstart", f"d{number}") for number in range(6)]
+    assert take_lease(store, "other", "d") is not None
+    above = [lease_above(store, "quickstart", lease.epoch) for lease in leases[3:] if lease is not None]
+    assert [lease and lease.driver for lease in above] == ["d5", "d5", None]
+    store.write("leases/quickstart/epoch-000000006.json", b"{")
+    assert lease_above(store, "quickstart", 5) is not None  # whoever took it, it is gone
+
+
+def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor_beats(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+
+    def jumping() -> float:
+        now[0] -= 3600.0
+        return now[0]
+
+    monkeypatch.setattr("orchestration.control.heartbeat_writer.time.time", jumping)
+    pulses = [Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(3)]
+    for pulse in pulses:
+        pulse._lease = take_lease(store, "quickstart", pulse.driver)
+        pulse._once("")
+    for _ in range(3):
+        for pulse in pulses:
+            pulse._once("")
+    assert [bool(pulse.gave_way_to) for pulse in pulses] == [True, True, False]
+    last = read_heartbeat(store, "quickstart")
+    assert last is not None
+    assert (last.driver, last.beat) == (pulses[2].driver, 4)
+
+    def sleep(_seconds: float) -> None:
+        pulses[2]._once("")
+
+    assert find_driver(store, "quickstart", sleep=sleep).state == "running"
+
+
+def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with termination() as asked:
+        assert not asked()
+        signal.raise_signal(signal.SIGTERM)
+        assert asked()
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(signal.SIGTERM)
+        assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before

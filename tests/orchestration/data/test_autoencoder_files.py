@@ -1,0 +1,32 @@
+"""An autoencoder from a folder and from a bucket is the same one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
+from dfm_core.autoencoders.registry import load_autoencoder
+from orchestration.data.user_files import autoencoder_folder
+from orchestration.storage.store import Store
+from tests.support.s3 import environment, make_bucket, variables
+from tests.support.tiny_autoencoders import save_flux
+
+
+def test_an_autoencoder_from_a_bucket_is_the_one_in_the_folder(tmp_path: Path, s3_endpoint: str) -> None:
+    local = Store(str(save_flux(tmp_path / "vae")))
+    with environment(variables(s3_endpoint)):
+        remote = Store(f"s3://{make_bucket(s3_endpoint)}/vae")
+        for name in (CONFIG, WEIGHTS):
+            remote.put(tmp_path / "vae" / name, name)
+        with autoencoder_folder(remote) as there, autoencoder_folder(local) as here:
+            assert here == tmp_path / "vae"
+            assert load_autoencoder("flux", there).identity == load_autoencoder("flux", here).identity
+        assert not there.exists()
+        remote.remove(WEIGHTS)
+        with (
+            pytest.raises(FileNotFoundError, match=f"s3://.*/vae/{WEIGHTS}: is not there"),
+            autoencoder_folder(remote),
+        ):
+            pass

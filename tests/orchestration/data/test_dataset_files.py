@@ -1,0 +1,100 @@
+"""Datasets in a folder and behind a URL: the same samples, the same fingerprint, faults of the storage survived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfm_core.data.files.class_folders import open_class_folders
+from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.files.image_shards import open_image_shards
+from orchestration.data.user_files import StoreFiles
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import Store
+from tests.support.made_files import everything, parquet, png
+from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
+
+FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}
+PATIENCE = Patience(call_seconds=0.7, retry_seconds=10.0)
+
+
+@pytest.fixture
+def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(s3_endpoint)
+    with environment(variables(proxy.endpoint)):
+        yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def stores(tmp_path: Path, proxy: FaultyProxy, s3_endpoint: str) -> tuple[Store, Store]:
+    """The same files in a folder and in a bucket."""
+    del proxy
+    places = (Store(str(tmp_path / "data")), Store(f"s3://{make_bucket(s3_endpoint)}/data", patience=PATIENCE))
+    for store in places:
+        for name, content in FILES.items():
+            store.write(name, content)
+    return places
+
+
+def test_a_folder_and_a_bucket_hold_the_same_dataset(stores: tuple[Store, Store]) -> None:
+    local, remote = (open_class_folders(StoreFiles(store), EXTENSIONS) for store in stores)
+    assert local.fingerprint == remote.fingerprint
+    assert local.units == remote.units
+    assert everything(local) == everything(remote)
+    sound, bad = everything(remote)
+    assert {sample.name: sample.content for sample in sound} == {name: data for name, data in FILES.items() if data}
+    assert list(bad) == ["ant/empty.png"]
+
+
+def test_an_empty_class_is_seen_where_there_are_folders(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    (tmp_path / "data" / "cat").mkdir()
+    assert [bad.file for bad in open_class_folders(StoreFiles(stores[0]), EXTENSIONS).left_out] == [
+        "ant/empty.png",
+        "cat",
+    ]
+
+
+def test_a_link_in_a_circle_is_told(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    (tmp_path / "data" / "ant" / "again").symlink_to(tmp_path / "data")
+    with pytest.raises(RecursionError, match="more than 16 directories deep"):
+        StoreFiles(stores[0]).listing()
+
+
+def test_a_link_that_leads_nowhere_is_left_out(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    (tmp_path / "data" / "ant" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    bad = {one.file for one in open_class_folders(StoreFiles(stores[0]), EXTENSIONS).left_out}
+    assert bad == {"ant/empty.png", "ant/gone.png"}
+
+
+@pytest.mark.parametrize("fault", ["busy", "reset", "hang"])
+def test_a_passing_fault_costs_time_only(proxy: FaultyProxy, stores: tuple[Store, Store], fault: str) -> None:
+    proxy.fault, proxy.faults_left = fault, 2
+    sound, _ = everything(open_class_folders(StoreFiles(stores[1]), EXTENSIONS))
+    assert len(sound) == len(FILES) - 1
+    assert proxy.faults_left == 0
+
+
+def test_a_storage_that_stays_away_is_no_dataset_with_fewer_samples(
+    proxy: FaultyProxy, stores: tuple[Store, Store]
+) -> None:
+    dataset = open_class_folders(StoreFiles(Store(stores[1].root, patience=Patience(0.3, 0.5))), EXTENSIONS)
+    proxy.fault = "reset"
+    with pytest.raises(StorageUnavailableError, match=r"s3://.*\.png"):
+        everything(dataset)
+
+
+def test_a_shard_is_read_from_a_bucket(stores: tuple[Store, Store]) -> None:
+    stores[1].write("shards/0.parquet", parquet([png(5)], [1]))
+    sound, bad = everything(open_image_shards(StoreFiles(Store(f"{stores[1].root}/shards")), ("a", "b")))
+    assert not bad
+    assert [(sample.label, sample.content) for sample in sound] == [(1, png(5))]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_place_that_is_not_there_is_told(stores: tuple[Store, Store], which: int) -> None:
+    root = f"{stores[which].root}/elsewhere"
+    with pytest.raises(FileNotFoundError, match=f"{root}: there is nothing"):
+        StoreFiles(Store(root, patience=PATIENCE)).listing()

@@ -1,0 +1,277 @@
+"""Plan and cluster change while a launch runs; without Ray: trainings and evaluators are made up."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestration.cluster.capacity import Capacity
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
+from orchestration.control.budget_meter import Meter
+from orchestration.control.outcome import Ending, Outcome
+from orchestration.launch import task_loop as launch
+from orchestration.launch.progress_display import Display
+from orchestration.plan.completed import finished_result
+from orchestration.plan.plan import Plan
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+from tests.support.made_up_plans import finish, tiny_plan
+
+SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
+
+
+class Silent:
+    """A tracker that listens."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_arguments, **_options: None
+
+
+class Pool:
+    """Evaluators that measure at once."""
+
+    wants_work = True
+
+    def __init__(self, store: Store, *_others: object) -> None:
+        self.store, self.done = store, list[tuple[Task, str]]()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.done)
+
+    def submit(self, tasks: list[Task]) -> None:
+        self.done += [(task, "") for task in tasks if finish(self.store, task, {"fd_lite0_block10": 1.0})]
+
+    def collect(self) -> list[tuple[Task, str]]:
+        done, self.done = self.done, []
+        return done
+
+    def wait(self, seconds: float) -> None: ...
+
+    def close(self) -> None:
+        assert not self.done
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, int]]:
+    """(title, last step) of every training that is run, in a launcher without Ray."""
+    news = SimpleNamespace(rows={}, snapshots=[], done={}, stumbles={}, failures={}, stopped={})
+    board = SimpleNamespace(news=SimpleNamespace(remote=lambda: news))
+    seen: list[tuple[str, int]] = []
+
+    class Groups:
+        """Workers that train at once."""
+
+        retries: tuple[()] = ()
+
+        def __init__(self, *_others: object) -> None: ...
+
+        def submit(self, task: Task) -> Future[None]:
+            seen.append((task.title, task.until_step))
+            finish(store, task)
+            ended: Future[None] = Future()
+            ended.set_result(None)
+            return ended
+
+        def close_idle(self) -> None: ...
+
+        def abandon(self) -> None: ...
+
+    monkeypatch.setattr(launch, "start_board", lambda: ("board", board))
+    monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(launch, "EvaluationPool", Pool)
+    monkeypatch.setattr(launch, "TrainingGroups", Groups)
+    monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
+    return seen
+
+
+def launcher(store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2) -> launch.Launcher:
+    meter = Meter({}, plan.spec.runtime.workers)
+    silent: Any = Silent()
+    return launch.Launcher(
+        plan, outcome, store, silent, lambda: Capacity(num_cpus, 0, 1), Display(), meter, lambda: None
+    )
+
+
+def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
+    store: Store, trained: list[tuple[str, int]]
+) -> None:
+    rows = "{DFM: {}, known: {sampling.tau: 0.8}, other: {training.learning_rate: 0.001}}"
+    first, other = tiny_plan(*SHORT), tiny_plan(*SHORT, f"parts={{p: {{rows: {rows}}}}}")
+    (known,) = [task for task in other.of_kind("evaluate") if task.title == "known @ 4"]
+    outcome = Outcome({})
+    plans = [other]
+
+    def grown(seen: Outcome, num_slots: int) -> Plan | None:
+        assert num_slots == 1
+        if not plans or not set(first.tasks) <= set(seen.done):
+            return None
+        seen.done[known.digest] = finish(store, known, {"fd_lite0_block10": 2.0})
+        return plans.pop()
+
+    running = launcher(store, first, outcome)
+    running.grows_by(grown)
+    running.run()
+    assert trained == [("dfm, seed=0", 4), ("dfm, learning_rate=0.001, seed=0", 4)]
+    assert set(outcome.done) == set(other.tasks)
+    assert outcome.done[known.digest].metrics == {"fd_lite0_block10": 2.0}
+    assert not outcome.failed
+
+
+def test_a_training_that_is_wanted_further_goes_on_also_if_it_runs_then(
+    store: Store, trained: list[tuple[str, int]]
+) -> None:
+    short, longer = tiny_plan(*SHORT), tiny_plan()
+    outcome = Outcome({})
+    asked: list[bool] = []
+
+    def grown(seen: Outcome, _num_slots: int) -> Plan | None:
+        (train,) = longer.of_kind("train")
+        begun = bool(trained)
+        if asked or not begun:
+            return None
+        asked.append(train.digest in seen.done)  # it is under way, and what it will record is not enough
+        return longer
+
+    running = launcher(store, short, outcome)
+    running.grows_by(grown)
+    collect = running._collect_trainings
+    running._collect_trainings = lambda: collect() if asked else None  # type: ignore[method-assign]  # so it runs still
+    running.run()
+    assert asked == [False]
+    assert trained == [("dfm, seed=0", 4), ("dfm, seed=0", 12)]
+    assert all(finished_result(store, task) is not None for task in longer.tasks.values())
+    assert not outcome.failed
+
+
+def test_with_room_for_both_another_trial_trains_while_one_is_measured(
+    store: Store, trained: list[tuple[str, int]]
+) -> None:
+    slots: list[int] = []
+    running = launcher(store, tiny_plan(*SHORT), Outcome({}), num_cpus=8)
+    running.grows_by(lambda _outcome, num_slots: slots.append(num_slots))
+    running.run()
+    assert trained
+    assert set(slots) == {3 + 1}
+
+
+@pytest.mark.parametrize(("error", "num_trained"), [(KeyError("scale_std"), 3), (RuntimeError("gloo"), 4)])
+def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors_do_not(
+    store: Store,
+    trained: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    num_trained: int,
+) -> None:
+    submit = launch.TrainingGroups.submit
+
+    def fail(groups: Any, task: Task) -> Future[None]:
+        submit(groups, task)
+        store.remove(f"results/{task.digest}")
+        ended: Future[None] = Future()
+        ended.set_exception(error)
+        return ended
+
+    monkeypatch.setattr(launch.TrainingGroups, "submit", fail)
+    monkeypatch.setattr(launch, "wind_down", lambda *_: True)
+    rows = ", ".join(f"r{number}: {{training.learning_rate: 0.00{number}}}" for number in range(1, 5))
+    outcome = Outcome({})
+    running = launcher(store, tiny_plan(*SHORT, f"parts={{p: {{rows: {{{rows}}}}}}}"), outcome)
+    running.run()
+    assert len(trained) == num_trained
+    assert sum("an input failed" not in reason for reason in outcome.failed.values()) == num_trained
+    if num_trained == 3:
+        assert outcome.ending is not None
+        assert outcome.ending.exit_code == 1
+        assert "the first 3 trainings failed by the same mistake (KeyError: 'scale_std')" in outcome.ending.reason
+    else:
+        assert outcome.ending is None
+
+
+def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after_it(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two CPUs less, evaluators would keep a training waiting that has lost its workers."""
+    waiting: list[Future[None]] = []
+    abandoned: list[list[Task]] = []
+    submit = launch.TrainingGroups.submit
+
+    def hold(groups: Any, task: Task) -> Future[None]:
+        submit(groups, task)
+        waiting.append(Future())
+        return waiting[0]
+
+    class Busy(Pool):
+        """The first is at work until it has to go."""
+
+        def collect(self) -> list[tuple[Task, str]]:
+            return super().collect() if abandoned else []
+
+        def abandon(self) -> None:
+            abandoned.append([task for task, _ in self.done])
+            waiting[0].set_result(None)  # it finds room now
+
+    monkeypatch.setattr(launch.TrainingGroups, "submit", hold)
+    monkeypatch.setattr(launch, "EvaluationPool", Busy)
+    outcome = Outcome({})
+    running = launcher(store, tiny_plan(*SHORT), outcome, num_cpus=4)
+    running._capacity_now = lambda: Capacity(2, 0, 1) if waiting else Capacity(4, 0, 2)
+    running.run()
+    assert len(abandoned) == 1
+    assert abandoned[0]
+    assert len(trained) == 1
+    assert {task.digest for task in abandoned[0]} < set(outcome.done)
+    assert set(outcome.done) == set(tiny_plan(*SHORT).tasks)
+    assert not outcome.failed
+
+
+@pytest.mark.parametrize("look", [0, 1])
+def test_a_driver_without_its_cluster_waits_for_nobody(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """Args: look: of the two in each round, the one that notices."""
+    looks: list[int] = []
+
+    def wanted() -> Ending | None:
+        looks.append(1)
+        return lost if trained and len(looks) % 2 == look else None
+
+    def hold(_groups: Any, task: Task) -> Future[None]:
+        trained.append((task.title, 0))
+        return Future()
+
+    def nobody_is_asked(*_: object) -> None:
+        raise AssertionError("nobody is there who could be asked")
+
+    monkeypatch.setattr(launch.TrainingGroups, "submit", hold)
+    monkeypatch.setattr(launch, "wind_down", nobody_is_asked)
+    lost = Ending(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
+    outcome = Outcome({})
+    running = launcher(store, tiny_plan(*SHORT), outcome)
+    running._wanted_end = wanted
+    running.run()
+    assert outcome.ending is lost
+    assert not outcome.failed
+    (training,) = tiny_plan(*SHORT).of_kind("train")
+    assert outcome.stopped == {training.digest: "stopped, goes on from what it last wrote"}
+
+
+def test_what_a_worker_has_told_of_an_attempt_is_not_told_again_by_the_driver(
+    store: Store, trained: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = launcher(store, tiny_plan(*SHORT), Outcome({}))
+    assert not trained
+    retries = running._groups.retries = deque([("digest", "ActorDiedError: its node has died")])
+    running._tell_retries()
+    assert "digest: attempt ended (ActorDiedError: its node has died); starting again" in capsys.readouterr().out
+    running._display.stumbled("digest", "worker 1: RuntimeError: peer is gone")
+    retries.append(("digest", "RuntimeError: peer is gone"))
+    running._tell_retries()
+    assert running._display.restarts["digest"] == 2
+    retries.append(("digest", "ActorDiedError: its node has died"))
+    running._tell_retries()
+    assert running._display.restarts["digest"] == 3

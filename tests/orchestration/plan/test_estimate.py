@@ -1,0 +1,91 @@
+"""The plan's estimate: measured speed where a training of that size is on record, the assumed one elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestration.control.budget_meter import HOUR
+from orchestration.control.outcome import stop_requested
+from orchestration.launch.summary import compared_text, ending_text
+from orchestration.plan.completed import finished_results
+from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.plan import Plan
+from orchestration.plan.progress import standing
+from orchestration.storage.store import Store
+from tests.support.made_up_plans import finish, publish, publish_checkpoint, tiny_plan
+
+OTHER = "training.learning_rate=0.001"
+
+
+def estimated(store: Store, plan: Plan) -> Estimate:
+    done = finished_results(store, plan)
+    return estimate_from(store, plan, done, standing(store, plan, done))
+
+
+def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu") -> float:
+    """Finishes the plan's training. Returns its FLOPs."""
+    (train,) = plan.of_kind("train")
+    metrics = {"accelerator_seconds": seconds, "training_flops": float(train.flops)}
+    finish(store, train, metrics, device=device)
+    return float(train.flops)
+
+
+def test_without_a_finished_training_the_speed_is_assumed_and_said_to_be(store: Store) -> None:
+    plan = tiny_plan()
+    found = estimated(store, plan)
+    assert "at an assumed 2.5e+10 FLOP/s a worker (workers.assumed_flops_per_worker)" in str(found)
+    expected = (plan.of_kind("train")[0].flops + 1.3 * found.sampling_flops) / 2.5e10
+    assert found.accelerator_seconds == pytest.approx(expected)
+
+
+def test_a_finished_training_of_another_sweep_and_the_same_size_gives_the_speed(store: Store) -> None:
+    other = tiny_plan(OTHER)
+    publish(store, other, "other")
+    flops = train_of(other, store, seconds=50.0)
+    plan = tiny_plan()
+    found = estimated(store, plan)
+    assert f"at {flops / 50:.2g} FLOP/s a worker, measured on 1 finished training of size nano" in str(found)
+    assert "assumed" not in str(found)
+    assert found.accelerator_seconds == pytest.approx((found.training_flops + 1.3 * found.sampling_flops) / flops * 50)
+
+
+def test_a_long_training_counts_more_than_a_short_one(store: Store) -> None:
+    for number, seconds in enumerate((10.0, 90.0)):
+        other = tiny_plan(f"training.learning_rate=0.00{number + 1}")
+        publish(store, other, f"other{number}")
+        flops = train_of(other, store, seconds)
+    assert f"at {2 * flops / 100:.2g} FLOP/s a worker, measured on 2 finished trainings" in str(
+        estimated(store, tiny_plan())
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "device"), [(["model.size=micro"], "cpu"), ([], "cuda:0")], ids=["another size", "another device"]
+)
+def test_what_is_not_alike_gives_no_speed(store: Store, overrides: list[str], device: str) -> None:
+    other = tiny_plan(OTHER, *overrides)
+    publish(store, other, "other")
+    train_of(other, store, 50.0, device)
+    assert "at an assumed" in str(estimated(store, tiny_plan()))
+
+
+def test_a_plan_that_cannot_be_read_does_not_stop_an_estimate(store: Store) -> None:
+    store.write("plans/broken.json", b"{")
+    assert "at an assumed" in str(estimated(store, tiny_plan()))
+
+
+def test_steps_that_are_made_are_not_estimated_again(store: Store) -> None:
+    plan = tiny_plan()
+    before = estimated(store, plan)
+    publish_checkpoint(store, plan.of_kind("train")[0].digest, 9)
+    assert estimated(store, plan).training_flops == pytest.approx(before.training_flops / 4)
+
+
+def test_the_end_compares_estimate_and_cost() -> None:
+    guess = Estimate(3, 1.0, 1.0, 1, 2 * HOUR, "at an assumed 1e+10 FLOP/s a worker")
+    text = compared_text(guess, 3 * HOUR)
+    assert "This run cost 3 accelerator-hours; estimated for all that was to do: 2 at an assumed" in text
+    assert "actual / estimated = 1.5" in text
+    text = ending_text(stop_requested(), guess)
+    assert text.startswith("Stopped: it was asked to by `--stop`. 3 tasks are left, about 2 accelerator-hours at an ")
+    assert text.endswith("To go on: the same command goes on from here.")

@@ -1,0 +1,354 @@
+"""Searches on a made-up evaluation: trials become rows, what is known costs nothing, and a killed search goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfm_core.config import ExperimentConfig
+from orchestration.common.errors import UserError
+from orchestration.config.ray_job import JOB_VARIABLE
+from orchestration.plan.plan import make_plan
+from orchestration.search.optuna_study import StudyUnavailableError, search_storage
+from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.single_level import MOST_REFUSED
+from orchestration.search.summary import most_flops_text, search_text
+from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.layout import plan_file
+from orchestration.storage.store import Store
+from orchestration.tasks.training_chain import whole_flops
+from tests.support.searches import METRIC, Driver, Killed, smooth, sweep, told
+
+SAMPLING = """
+        sampling.tau: {uniform: [0.5, 0.95]}
+        sampling.guidance: {uniform: [1.1, 2.0]}"""
+POINTS = """
+        sampling.steps: {choice: [[9, 3], [6, 6], [3, 3]]}"""
+FRONT = {"sampler": "nsga2", "objectives": f"{{{METRIC}: minimize, num_evaluations: minimize}}"}
+PRUNED = {"pruner": "{kind: median, rungs: [100, 350], startup: 2}", "part": "compute: {allow_unequal: true}\n"}
+
+
+def document(store: Store) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(store.read(plan_file("searched")))
+    return found
+
+
+def kinds(driver: Driver) -> list[str]:
+    tasks = document(driver.store)["tasks"]
+    return [tasks[digest]["kind"] for digest in driver.computed]
+
+
+def test_every_proposal_becomes_a_row_whose_value_is_told(tmp_path: Path, store: Store) -> None:
+    driver = Driver(sweep(tmp_path, num_trials="4"), store)
+    trials = told(driver.run())
+    assert [trial.state for trial in trials] == ["complete"] * 4
+    for trial in trials:
+        tau, rate = trial.settings["sampling.tau"], trial.settings["training.learning_rate"]
+        assert trial.values[0] == pytest.approx(10 * (abs(tau - 0.7) + 0.1 * abs(math.log10(rate) + 3)) + 100 / 700)
+    published = document(store)
+    (part,) = published["parts"]
+    ranked = sorted(trials, key=lambda trial: trial.values)
+    assert [row["label"] for row in part["rows"]] == [trial.label for trial in ranked]
+    assert part["search"]["best"] == [ranked[0].label]
+    assert {entry["row"] for entry in published["trials"]} == {trial.label for trial in trials}
+    assert driver.said[0].startswith("p trial 0: learning_rate=")
+    assert driver.said[0].endswith(f": complete {trials[0].values[0]:.6g}")
+
+
+def test_trials_that_differ_in_sampling_alone_share_one_training(tmp_path: Path, store: Store) -> None:
+    driver = Driver(sweep(tmp_path, SAMPLING, num_trials="5"), store)
+    driver.run()
+    assert kinds(driver).count("train") == 1
+    assert kinds(driver).count("evaluate") == 5
+
+
+def test_a_finished_search_that_is_submitted_again_computes_and_proposes_nothing(tmp_path: Path, store: Store) -> None:
+    spec = sweep(tmp_path, num_trials="3")
+    first = told(Driver(spec, store).run())
+    before = store.read(plan_file("searched"))
+    again = Driver(spec, store)
+    assert told(again.run()) == first
+    assert again.computed == []
+    assert store.read(plan_file("searched")) == before
+
+
+def test_more_trials_go_on_from_those_that_there_are(tmp_path: Path, store: Store) -> None:
+    first = told(Driver(sweep(tmp_path, num_trials="3"), store).run())
+    more = told(Driver(sweep(tmp_path, num_trials="5"), store).run())
+    assert more[:3] == first
+    assert len(more) == 5
+
+
+@pytest.mark.parametrize("kill_after", [0, 3, 4, 5, 8])
+@pytest.mark.parametrize("search", [{}, PRUNED, FRONT], ids=["plain", "pruned", "front"])
+def test_a_search_that_is_killed_and_resumed_is_the_uninterrupted_one(
+    tmp_path: Path, search: Mapping[str, str], kill_after: int
+) -> None:
+    spec = sweep(tmp_path, num_trials="5", **search)
+    whole = Driver(spec, Store(str(tmp_path / "whole")))
+    expected = told(whole.run())
+    store = Store(str(tmp_path / "cut"))
+    cut = Driver(spec, store, kill_after=kill_after)
+    with pytest.raises(Killed):
+        cut.run()
+    resumed = Driver(spec, store)
+    assert told(resumed.run()) == expected
+    assert cut.computed + resumed.computed == whole.computed  # nothing twice, nothing else, in the same order
+    assert store.read(plan_file("searched")) == whole.store.read(plan_file("searched"))
+
+
+def test_a_proposal_that_is_known_costs_nothing_and_is_told_at_once(tmp_path: Path, store: Store) -> None:
+    driver = Driver(sweep(tmp_path, POINTS, num_trials="12", sampler="random"), store)
+    trials = told(driver.run())
+    assert len(trials) == 12
+    assert kinds(driver).count("evaluate") == len({str(trial.settings) for trial in trials}) == 3
+    assert len({(str(trial.settings), trial.values) for trial in trials}) == 3
+
+
+def test_what_another_sweep_measured_is_known_too(tmp_path: Path, store: Store) -> None:
+    Driver(sweep(tmp_path, POINTS, num_trials="3", sampler="grid"), store).run()
+    other = Driver(sweep(tmp_path, POINTS, num_trials="6", sampler="random", seed="5"), store)
+    assert len(told(other.run())) == 6
+    assert other.computed == []
+    assert set(other.tracker.found) >= {digest for digest, task in make_plan(other.spec).tasks.items() if task.inputs}
+
+
+def test_two_equal_proposals_in_flight_are_one_computation(tmp_path: Path, store: Store) -> None:
+    driver = Driver(sweep(tmp_path, POINTS, num_trials="8", sampler="random"), store, slots=8)
+    assert len(told(driver.run())) == 8
+    assert kinds(driver).count("evaluate") <= 3
+
+
+def test_as_many_trials_run_at_once_as_there_are_slots(tmp_path: Path, store: Store) -> None:
+    most = []
+
+    class Watching(Driver):
+        def compute(self, task: Any) -> None:
+            (found,) = document(self.store)["parts"]
+            most.append(sum(trial["state"] == "running" for trial in found["search"]["trials"]))
+            super().compute(task)
+
+    Watching(sweep(tmp_path, num_trials="6"), store, slots=3).run()
+    assert max(most) == 3
+    assert most[-1] == 1
+
+
+def test_the_value_of_a_trial_is_the_mean_over_the_seeds(tmp_path: Path, store: Store) -> None:
+    def by_seed(config: ExperimentConfig, _step: int) -> dict[str, float]:
+        return {METRIC: 10.0 + config.seed}
+
+    (trial,) = told(Driver(sweep(tmp_path, num_trials="1", part="seeds: [0, 3]\n"), store, by_seed).run())
+    assert trial.values == (11.5,)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_no_number_is_told_as_failed_and_never_again(
+    tmp_path: Path, store: Store, value: float
+) -> None:
+    def broken(config: ExperimentConfig, step: int) -> dict[str, float]:
+        return {METRIC: value} if config.sampling.tau[0] < 0.7 else smooth(config, step)
+
+    spec = sweep(tmp_path, num_trials="6")
+    trials = told(Driver(spec, store, broken).run())
+    states = {trial.settings["sampling.tau"] < 0.7: trial.state for trial in trials}
+    assert states == {True: "valueless", False: "complete"}
+    assert {trial.reason for trial in trials} == {"", f"{METRIC} is no finite number"}
+    again = Driver(spec, store, broken)
+    searches = again.run()
+    assert told(searches) == trials
+    assert again.computed == []
+    assert len(searches._searches[0].study._study.trials) == 6  # nor asked of Optuna again
+
+
+def test_what_failed_is_tried_again_at_the_next_submission(tmp_path: Path, store: Store) -> None:
+    spec = sweep(tmp_path, SAMPLING, num_trials="2")
+    trials = told(Driver(spec, store, fails={"evaluate": "a node was lost"}).run())
+    assert [trial.state for trial in trials] == ["failed", "failed"]
+    assert trials[0].reason == f"{trials[0].label} @ 700: a node was lost"
+    again = told(Driver(spec, store).run())
+    assert [trial.state for trial in again] == ["complete", "complete"]
+    assert [trial.settings for trial in again] == [trial.settings for trial in trials]
+
+
+def test_a_proposal_that_breaks_a_rule_costs_nothing_and_does_not_count(tmp_path: Path, store: Store) -> None:
+    limit = {"constraints": "{num_evaluations: {at_most: 12}}"}
+    driver = Driver(sweep(tmp_path, POINTS, num_trials="4", sampler="random", **limit), store)
+    trials = told(driver.run())
+    sound = [trial for trial in trials if trial.state == "complete"]
+    refused = [trial for trial in trials if trial.state == "refused"]
+    assert len(sound) == 4
+    assert refused
+    assert {str(trial.settings["sampling.steps"]) for trial in sound} == {"[3, 3]"}
+    assert refused[0].reason == "num_evaluations is 24, not at most 12"
+    assert kinds(driver).count("evaluate") == 1
+    assert all("refused" not in trial for trial in document(store)["trials"])
+
+
+def test_a_rule_that_spans_keys_is_told_as_of_any_row(tmp_path: Path, store: Store) -> None:
+    space = "\n        model.patch_sizes: {choice: [[2, 4], [2, 8], [3, 6]]}"
+    trials = told(Driver(sweep(tmp_path, space, num_trials="3", sampler="grid"), store).run())
+    reasons = {str(trial.settings["model.patch_sizes"]): trial.reason for trial in trials}
+    assert "does not divide" in reasons["[3, 6]"]
+
+
+def test_a_search_whose_proposals_all_break_a_rule_ends_and_says_why(tmp_path: Path, store: Store) -> None:
+    limit = {"constraints": "{num_evaluations: {at_most: 1}}"}
+    searches = Driver(sweep(tmp_path, POINTS, sampler="random", **limit), store).run()
+    assert len(told(searches)) == MOST_REFUSED
+    (problem,) = searches.problems
+    assert "proposals in a row break a rule, the last because num_evaluations is" in problem
+    assert f"The search is not finished: {problem}" in list(searches.texts())
+
+
+def test_trials_of_unequal_training_compute_are_refused_unless_the_sweep_allows_them(
+    tmp_path: Path, store: Store
+) -> None:
+    space = "\n        model.size: {choice: [nano, micro]}"
+    unequal = told(Driver(sweep(tmp_path, space, num_trials="2", sampler="grid"), store).run())
+    assert [trial.state for trial in unequal] == ["refused", "complete"]
+    assert "from the base in training compute; give compute.budget" in unequal[0].reason
+    budget = sweep(tmp_path, space, num_trials="2", sampler="grid", part="compute: {budget: 1.0e+12}\n")
+    assert [trial.state for trial in told(Driver(budget, store).run())] == ["complete", "complete"]
+
+
+def test_a_running_trial_that_breaks_a_rule_by_now_ends_and_others_take_its_place(tmp_path: Path, store: Store) -> None:
+    space = "\n        training.batch_size: {choice: [8, 12]}\n        sampling.tau: {uniform: [0.5, 0.9]}"
+    unequal = "compute: {allow_unequal: true}\n"
+    cut = Driver(sweep(tmp_path, space, num_trials="6", part=unequal), store, kill_after=3, slots=6)
+    with pytest.raises(Killed):
+        cut.run()
+    wider = sweep(tmp_path, space, num_trials="6", part=f"{unequal}workers: {{num_workers: 8}}\n")
+    trials = told(Driver(wider, store).run())
+    states = {(trial.settings["training.batch_size"], trial.state) for trial in trials}
+    assert states == {(8, "complete"), (12, "refused")}
+    assert sum(trial.state == "complete" for trial in trials) == 6
+
+
+def test_a_limit_on_a_metric_makes_a_better_trial_not_the_best(tmp_path: Path, store: Store) -> None:
+    def score(config: ExperimentConfig, step: int) -> dict[str, float]:
+        return smooth(config, step) | {"label_accuracy": config.sampling.tau[0]}
+
+    limit = {"constraints": "{label_accuracy: {at_least: 0.78}}"}
+    driver = Driver(sweep(tmp_path, num_trials="8", **limit), store, score)
+    trials = told(driver.run())
+    (best,) = document(store)["parts"][0]["search"]["best"]
+    assert min(trials, key=lambda trial: trial.values).label != best
+    (found,) = [trial for trial in trials if trial.label == best]
+    assert found.settings["sampling.tau"] >= 0.78
+    assert {trial.is_feasible for trial in trials} == {True, False}
+
+
+def test_two_objectives_give_a_front_that_stands_first(tmp_path: Path, store: Store) -> None:
+    def score(config: ExperimentConfig, _step: int) -> dict[str, float]:
+        return {METRIC: 100.0 / sum(config.sampling.steps) + 100 * abs(config.sampling.tau[0] - 0.7)}
+
+    space = POINTS + "\n        sampling.tau: {choice: [0.6, 0.7]}"
+    trials = told(Driver(sweep(tmp_path, space, num_trials="16", **FRONT), store, score).run())
+    part = document(store)["parts"][0]
+    front = {trial.label.split(": ")[1] for trial in trials if trial.label in part["search"]["best"]}
+    assert front <= {"steps=9+3, tau=0.7", "steps=6+6, tau=0.7", "steps=3+3, tau=0.7"}
+    labels = [row["label"] for row in part["rows"]]
+    assert set(labels[: len(part["search"]["best"])]) == set(part["search"]["best"])
+
+
+def test_a_trial_that_is_pruned_was_trained_to_its_rung_and_others_go_on_from_there(
+    tmp_path: Path, store: Store
+) -> None:
+    driver = Driver(sweep(tmp_path, num_trials="6", **PRUNED), store)
+    trials = told(driver.run())
+    pruned = [trial for trial in trials if trial.state == "pruned"]
+    whole = [trial for trial in trials if trial.state == "complete"]
+    assert pruned
+    assert whole
+    assert all(trial.values == () and 0 in trial.at_rungs for trial in pruned)
+    assert all(sorted(trial.at_rungs) == [0, 1] for trial in whole)
+    tasks, entries = document(store)["tasks"], document(store)["trials"]
+    trained = {entry["row"]: tasks[entry["train"]]["until_step"] for entry in entries}
+    assert {trained[trial.label] for trial in whole} == {700}
+    assert all(trained[trial.label] == (100, 350)[max(trial.at_rungs)] for trial in pruned)
+    trainings = [digest for digest in driver.computed if tasks[digest]["kind"] == "train"]
+    assert len(set(trainings)) == 6  # a promoted trial is the same training, taken further
+    assert len(trainings) == sum(len(trial.at_rungs) for trial in trials) + len(whole)
+
+
+def test_the_published_trials_are_shown_without_optuna_as_they_were(tmp_path: Path, store: Store) -> None:
+    spec = sweep(tmp_path, num_trials="4", **PRUNED)
+    searches = Driver(spec, store).run()
+    trials = published_trials(spec, store)
+    assert trials["p"] == told(searches)
+    shown = make_plan(with_published_trials(spec, trials))
+    assert shown.tasks.keys() == searches.plan.tasks.keys()
+    assert published_trials(sweep(tmp_path, num_trials="4", sampler="random"), store) == {}
+    text = "\n".join([*search_text(spec.searches[0], trials["p"]), most_flops_text(spec.searches[0], trials["p"])])
+    assert "Best: trial" in text
+    assert "All its trials are proposed." in text
+
+
+def test_the_most_that_a_search_can_cost_is_that_of_its_costliest_corner(tmp_path: Path) -> None:
+    space = "\n        model.size: {choice: [nano, micro]}\n        training.learning_rate: {log: [0.001, 0.01]}"
+    unequal = "compute: {allow_unequal: true}\n"
+    (search,) = sweep(tmp_path, space, num_trials="3", part=f"{unequal}seeds: [0, 1]\n").searches
+    costliest = search.row(SearchTrial(0, {"model.size": "micro", "training.learning_rate": 0.01}))[0]
+    assert costliest is not None
+    flops = 3 * 2 * whole_flops(costliest.configs[0])
+    assert f"Its 3 trials to come: at most {flops:.3g} FLOPs of training" in most_flops_text(search, ())
+    assert "All its trials are proposed" in most_flops_text(search, [SearchTrial(n, {}) for n in range(3)])
+
+
+def test_what_is_told_to_mlflow_names_search_trial_and_state(tmp_path: Path, store: Store) -> None:
+    driver = Driver(sweep(tmp_path, SAMPLING, num_trials="2"), store)
+    driver.run()
+    tags = driver.tracker.tags
+    assert sorted(tag["dfm.trial"] for tag in tags.values()) == ["0", "1"]
+    assert {(tag["dfm.search"], tag["dfm.trial_state"]) for tag in tags.values()} == {("p", "complete")}
+    tasks = document(store)["tasks"]
+    assert {tasks[digest]["kind"] for digest in tags} == {"evaluate"}  # the training is of both
+    other = Driver(sweep(tmp_path, num_trials="2"), store)
+    other.run()
+    assert len(other.tracker.tags) == 4  # here each has its own
+
+
+def test_a_storage_that_is_lost_stops_the_search_and_nothing_else(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(sweep(tmp_path, num_trials="3"), store)
+    searches = driver.run()
+    (found,) = searches._searches
+    found.part = sweep(tmp_path, num_trials="9").searches[0]
+
+    def lost() -> None:
+        raise StudyUnavailableError("connection refused")
+
+    monkeypatch.setattr(found.study, "ask", lost)
+    searches.advance(driver.outcome, 1)
+    assert searches.problems == ["connection refused"]
+    monkeypatch.undo()
+    assert searches.advance(driver.outcome, 1) is not None
+    assert searches.problems == []
+
+
+def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(store: Store) -> None:
+    assert search_storage(None, store, {}) == f"sqlite:///{store.root}/search.db"
+    assert search_storage("postgresql://host/name", store, {}) == "postgresql://host/name"
+    with pytest.raises(UserError, match="give a database"):
+        search_storage(None, Store("memory://bucket"), {})
+    with pytest.raises(UserError, match="it would be thrown away"):
+        search_storage("sqlite:///here.db", store, {JOB_VARIABLE: "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("runs/search.db", "should be the URL of a database"),
+        ("postgresql://me:secret@host/db", "should not hold a password"),
+    ],
+)
+def test_a_storage_is_a_url_without_a_password(tmp_path: Path, given: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected) as caught:
+        sweep(tmp_path, part=f"search_storage: {given}\n")
+    assert "secret" not in str(caught.value)

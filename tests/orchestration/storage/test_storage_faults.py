@@ -1,0 +1,203 @@
+"""A store over an S3 server that fails: within the budget nothing does, after it one clear error."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import fsspec
+import pytest
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from orchestration.common.errors import UserError
+from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage_root import check_usable
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
+from tests.support.s3 import SECRET, FaultyProxy, environment, free_port, make_bucket, rclone_server, variables
+
+FAULTS = ["busy", "hang", "reset"]
+
+
+@pytest.fixture
+def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
+    """Before a healthy server, and in the environment."""
+    proxy = FaultyProxy(s3_endpoint)
+    with environment(variables(proxy.endpoint)):
+        yield proxy
+    proxy.close()
+
+
+def store_in_new_bucket(endpoint: str, patience: Patience) -> Store:
+    return Store(f"s3://{make_bucket(endpoint)}/dfm", patience=patience)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_passing_fault_is_survived(proxy: FaultyProxy, s3_endpoint: str, fault: str, tmp_path: Path) -> None:
+    store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=0.7, retry_seconds=15.0))
+    local = tmp_path / "a.bin"
+    local.write_bytes(b"weights" * 1000)
+    proxy.fault, proxy.faults_left = fault, 4
+    store.put(local, "art/a.bin")
+    assert proxy.faults_left == 0
+    store.publish("art", [FileEntry.of(local)])
+    with store.fetched("art") as (path,):
+        assert path.read_bytes() == local.read_bytes()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lasting_fault_is_one_error_that_names_the_place_and_no_secret(
+    proxy: FaultyProxy, s3_endpoint: str, fault: str
+) -> None:
+    store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=0.5, retry_seconds=1.0))
+    proxy.fault = fault
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailableError) as caught:
+        store.write("results/x.json", b"{}")
+    assert time.monotonic() - began < 4.0
+    assert store.uri("results/x.json") in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_server_that_listens_and_takes_no_connection_holds_nobody_for_ever(s3_endpoint: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=5) as hole,
+        environment(variables(f"http://127.0.0.1:{hole.getsockname()[1]}")),
+    ):
+        store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=0.5, retry_seconds=1.0))
+        for call in (lambda: store.write("a", b"x"), lambda: store.read("a"), lambda: store.names("")):
+            began = time.monotonic()
+            with pytest.raises(StorageUnavailableError, match="no answer within"):
+                call()
+            assert time.monotonic() - began < 3.0
+
+
+def test_a_server_that_comes_back_is_found_again(s3_endpoint: str) -> None:
+    proxies: list[FaultyProxy] = []
+    port = free_port()
+    with environment(variables(f"http://127.0.0.1:{port}")):
+        store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=1.0, retry_seconds=15.0))
+        threading.Timer(1.0, lambda: proxies.append(FaultyProxy(s3_endpoint, port=port))).start()
+        store.write("a", b"x")  # refused at first
+        assert store.read("a") == b"x"
+    proxies[0].close()
+
+
+def test_a_body_that_is_cut_off_is_read_again(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
+    store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=2.0, retry_seconds=15.0))
+    local = tmp_path / "a.bin"
+    local.write_bytes(bytes(range(256)) * 400)
+    store.put(local, "art/a.bin")
+    store.publish("art", [FileEntry.of(local)])
+    fsspec.filesystem("s3").clear_instance_cache()
+    cut = Store(store.root, patience=store.patience)  # with connections of its own
+    proxy.fault, proxy.faults_left = "cut", 4
+    assert cut.read("art/a.bin") == local.read_bytes()
+    with cut.fetched("art") as (path,):
+        assert path.read_bytes() == local.read_bytes()
+    assert proxy.faults_left < 4
+
+
+def test_a_missing_file_and_a_missing_bucket_are_told_at_once(proxy: FaultyProxy, s3_endpoint: str) -> None:
+    del proxy
+    store = store_in_new_bucket(s3_endpoint, Patience(retry_seconds=600.0))
+    began = time.monotonic()
+    with pytest.raises(FileNotFoundError, match=store.uri("no/such")):
+        store.read("no/such")
+    with pytest.raises(FileNotFoundError):
+        Store("s3://nobodys-bucket/dfm").write("a", b"x")
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.slow
+def test_a_wrong_secret_is_told_at_once_and_not_repeated(tmp_path: Path) -> None:
+    with rclone_server(tmp_path) as endpoint:
+        bucket = make_bucket(endpoint)
+        with environment(variables(endpoint) | {"AWS_SECRET_ACCESS_KEY": "another-s3cret"}):
+            began = time.monotonic()
+            with pytest.raises(PermissionError, match=f"s3://{bucket}/dfm/a") as caught:
+                Store(f"s3://{bucket}/dfm").write("a", b"x")
+            assert "another-s3cret" not in str(caught.value)
+            assert time.monotonic() - began < 5.0
+
+
+class _StuckFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """One that knows no coroutines and whose first writes do not end, or fail."""
+
+    protocol = "stuck"
+    cachable = False
+    stuck_writes, failing_writes = 0, 0
+    ended = threading.Event()
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
+        if _StuckFileSystem.stuck_writes > 0:
+            _StuckFileSystem.stuck_writes -= 1
+            self.ended.wait(20)
+            return
+        if _StuckFileSystem.failing_writes > 0:
+            _StuckFileSystem.failing_writes -= 1
+            raise OSError(errno.EIO, "bad luck")
+        super().pipe_file(path, value, mode)
+
+
+def test_a_client_without_coroutines_has_deadlines_too() -> None:
+    fsspec.register_implementation("stuck", _StuckFileSystem, clobber=True)
+    store = Store("stuck://root", patience=Patience(call_seconds=0.3, retry_seconds=5.0))
+    _StuckFileSystem.stuck_writes, _StuckFileSystem.failing_writes = 1, 2
+    store.write("a", b"x")
+    _StuckFileSystem.ended.set()
+    assert store.read("a") == b"x"
+
+
+class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
+    """One whose writes arrive late."""
+
+    protocol = "slow"
+    cachable = False
+    arrived: ClassVar[list[bytes]] = []
+
+    async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
+        del path, mode
+        await asyncio.sleep(0.6)
+        self.arrived.append(value)
+
+
+def test_a_call_that_was_given_up_does_not_write_later() -> None:
+    fsspec.register_implementation("slow", _SlowFileSystem, clobber=True)
+    store = Store("slow://root", patience=Patience(call_seconds=0.2, retry_seconds=0.0))
+    with pytest.raises(StorageUnavailableError, match="no answer within"):
+        store.write("a", b"x")
+    time.sleep(0.7)
+    assert _SlowFileSystem.arrived == []
+
+
+def test_a_damaged_file_is_not_taken_for_a_passing_fault(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
+    del proxy
+    store = store_in_new_bucket(s3_endpoint, Patience(retry_seconds=600.0))
+    local = tmp_path / "a.bin"
+    local.write_bytes(b"weights")
+    store.put(local, "art/a.bin")
+    store.publish("art", [FileEntry.of(local)])
+    store.write("art/a.bin", b"weightz")
+    began = time.monotonic()
+    with pytest.raises(DamagedArtifactError), store.fetched("art"):
+        pass
+    assert time.monotonic() - began < 5.0
+
+
+def test_before_a_sweep_a_storage_that_is_away_is_told_soon(
+    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.config.storage_root._WAIT_SECONDS", 0.6)
+    proxy.fault = "hang"
+    for writable, word in ((True, "write to"), (False, "read")):
+        with pytest.raises(UserError, match=f"cannot {word} s3://bucket/dfm .*no answer within"):
+            check_usable(StorageConfig("s3://bucket/dfm"), writable=writable)

@@ -1,0 +1,221 @@
+"""Checkpoints on their way: beside the training, whole or not at all, whatever is killed when."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfm_core.data.catalog import DataShape
+from dfm_core.training.engine import PlainEngine
+from dfm_core.training.state import build_model
+from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.store import Store
+from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from tests.support.process_group import CONFIG
+
+STD = (0.6, 0.2)
+
+
+class Worker(PlainEngine):
+    """One worker of two that hold the same weights, which differ after every step."""
+
+    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(build_model(CONFIG, DataShape(1, 10), STD), CONFIG.training)
+        self.rank, self.world_size = rank, world_size
+
+    def steps(self, num_steps: int) -> Worker:
+        for _ in range(num_steps):
+            sum(p.square().sum() for p in self.model.parameters()).backward()
+            self.step(1e-2)
+        return self
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL: nothing after it happens."""
+
+
+class WatchedStore(Store):
+    """Calls a function before each change of the store: it may wait, or kill."""
+
+    def __init__(self, root: str, before: Callable[[str], None]) -> None:
+        super().__init__(root, patience=Patience(call_seconds=0.1, retry_seconds=0.1))
+        self._before = before
+
+    def write(self, relative: str, content: bytes) -> None:
+        self._before(f"write {relative}")
+        super().write(relative, content)
+
+    def put(self, local: Path, relative: str) -> None:
+        self._before(f"put {relative}")
+        super().put(local, relative)
+
+    def remove(self, relative: str) -> None:
+        self._before(f"remove {relative}")
+        super().remove(relative)
+
+
+def uploads(store: Store, worker: Worker, attempt: str = "attempt", keep: int = 9) -> CheckpointUploads:
+    return CheckpointUploads(TrainingArtifacts(store, "digest"), worker, attempt, keep)
+
+
+def save_both(store: Store, step: int, attempt: str, keep: int = 9) -> None:
+    """A checkpoint of two workers; the second's shard arrives first."""
+    for rank in (1, 0):
+        saver = uploads(store, Worker(rank, 2).steps(step), attempt, keep)
+        saver.save(CheckpointCard(step))
+        saver.finish()
+
+
+def assert_holds(store: Store, step: int) -> None:
+    point = TrainingArtifacts(store, "digest").load_checkpoint(step)
+    for name, weight in Worker().steps(step).tensors("weight"):
+        assert torch.equal(point.state["weight"][name], weight)
+    assert len(point.state["weight"]) == len(list(Worker().model.parameters()))
+
+
+def test_the_training_goes_on_while_its_checkpoint_is_on_its_way(tmp_path: Path) -> None:
+    gate = threading.Event()
+    store = WatchedStore(str(tmp_path), lambda _: assert_true(gate.wait(10)))
+    worker = Worker().steps(1)
+    saver = uploads(store, worker)
+    saver.save(CheckpointCard(1))
+    assert TrainingArtifacts(store, "digest").checkpoint_steps() == []
+    worker.steps(3)  # must not reach into what was saved
+    gate.set()
+    saver.finish()
+    assert_holds(store, 1)
+
+
+def assert_true(value: bool) -> None:
+    assert value
+
+
+def test_the_next_save_waits_for_the_one_before_and_says_for_how_long(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_their_way, most = set(), [0]
+
+    def slow(change: str) -> None:
+        if change.startswith("put"):
+            on_their_way.add(change)
+            most[0] = max(most[0], len(on_their_way))
+            time.sleep(0.3)
+            on_their_way.remove(change)
+
+    worker = Worker()
+    saver = uploads(WatchedStore(str(tmp_path), slow), worker)
+    with caplog.at_level(logging.WARNING):
+        for step in (1, 2, 3):
+            saver.save(CheckpointCard(step))
+        saver.finish()
+    assert most == [1]
+    assert re.search(r"step 2 waited [0-9.]+ s for the upload of step 1's checkpoint", caplog.text)
+    assert re.search(r"the end waited [0-9.]+ s for the upload of step 3's checkpoint", caplog.text)
+
+
+@pytest.mark.parametrize("ask", ["save", "finish"])
+def test_a_failed_upload_fails_the_training_and_leaves_the_checkpoint_before(tmp_path: Path, ask: str) -> None:
+    def refuse_the_second(change: str) -> None:
+        if "step-000000002" in change:
+            raise StorageUnavailableError("s3://bucket: away")
+
+    store = WatchedStore(str(tmp_path), refuse_the_second)
+    worker = Worker()
+    saver = uploads(store, worker, keep=1)
+    for step in (1, 2):
+        worker.steps(1)
+        saver.save(CheckpointCard(step))
+    asked = saver.finish if ask == "finish" else lambda: saver.save(CheckpointCard(3))
+    with pytest.raises(StorageUnavailableError, match="away"):
+        asked()
+    assert TrainingArtifacts(store, "digest").newest_sound_step(at_most=9) == 1
+    assert_holds(store, 1)
+
+
+def test_nothing_is_published_before_the_last_receipt(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    first = uploads(store, Worker(0, 2).steps(1))
+    first.save(CheckpointCard(1))
+    time.sleep(0.3)
+    assert TrainingArtifacts(store, "digest").checkpoint_steps() == []
+    second = uploads(store, Worker(1, 2).steps(1))
+    second.save(CheckpointCard(1))
+    second.finish()
+    first.finish()
+    manifest = store.manifest("checkpoints/digest/step-000000001")
+    assert manifest is not None
+    assert len(manifest["files"]) == manifest["about"]["world_size"] == 2
+    assert_holds(store, 1)
+
+
+def test_a_receipt_that_never_comes_is_an_error_that_names_it(tmp_path: Path) -> None:
+    saver = uploads(WatchedStore(str(tmp_path), lambda _: None), Worker(0, 2).steps(1))
+    saver.save(CheckpointCard(1))
+    with pytest.raises(StorageUnavailableError, match=r"step-000000001: receipt-00001\.attempt\.json never came"):
+        saver.finish()
+
+
+def test_what_a_killed_attempt_left_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    left = uploads(store, Worker(1, 2).steps(5), "killed")  # other weights, as on other hardware
+    left.save(CheckpointCard(1))
+    left.finish()
+    first = uploads(store, Worker(0, 2).steps(1), "alive")
+    first.save(CheckpointCard(1))
+    time.sleep(0.2)
+    assert TrainingArtifacts(store, "digest").checkpoint_steps() == []
+    second = uploads(store, Worker(1, 2).steps(1), "alive")
+    second.save(CheckpointCard(1))
+    second.finish()
+    first.finish()
+    assert_holds(store, 1)
+    names = store.names("checkpoints/digest/step-000000001")
+    assert [name for name in names if "killed" in name or "receipt" in name] == []
+
+
+def test_a_kill_at_any_moment_leaves_the_checkpoint_before_or_the_new_one(tmp_path: Path) -> None:
+    seen = set()
+    for moment in range(100):
+        store = Store(str(tmp_path / str(moment)))
+        save_both(store, 1, "first", keep=1)
+        changes_left = [moment]
+
+        def kill(_: str, left: list[int] = changes_left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KilledError
+
+        try:
+            save_both(WatchedStore(store.root, kill), 2, "second", keep=1)
+        except (KilledError, StorageUnavailableError):
+            pass
+        else:
+            break
+        newest = TrainingArtifacts(store, "digest").newest_sound_step(at_most=9)
+        assert_holds(store, newest)
+        seen.add(newest)
+        save_both(store, 2, "third", keep=1)
+        assert_holds(store, 2)
+        assert store.names("checkpoints/digest") == ["step-000000002"]
+    assert seen == {1, 2}
+    assert moment >= 8  # two shards, two receipts, a manifest, and what is removed after it
+
+
+def test_a_checkpoint_that_is_made_again_is_never_damaged_in_between(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    save_both(store, 1, "first")
+    second = uploads(store, Worker(1, 2).steps(4), "second")  # on other hardware bits differ: nothing written over
+    second.save(CheckpointCard(1))
+    second.finish()
+    assert_holds(store, 1)
+    document = json.loads(store.read("checkpoints/digest/step-000000001/manifest.json"))
+    assert {"first" in entry["name"] for entry in document["files"]} == {True}
