@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
 from analysis.records.from_mlflow import Reading, read
@@ -83,7 +83,7 @@ TRIAL_COLUMNS: Mapping[str, str] = {
 class Frames:
     """What a sweep measured so far. Every number stands beside the id of the run that it comes from."""
 
-    plan: PlanFile
+    plan: PublishedPlan
     runs: pd.DataFrame
     """Every run of the experiment, also those that count for nothing: `RUN_COLUMNS`, then `param.NAME` as logged,
     `metric.NAME` its last value, `tag.NAME`. `counts`: it speaks for a task of the plan."""
@@ -113,7 +113,7 @@ def load(sweep: str | Path, storage: str | None = None) -> Frames:
     return frames_of(read_plan(root, file.name, file.storage_options))
 
 
-def frames_of(plan: PlanFile) -> Frames:
+def frames_of(plan: PublishedPlan) -> Frames:
     """The frames of a plan, see `plan_file.read_plan`. Raises: UserError if the tracking server cannot be reached."""
     reading = read(plan, with_params=True)
     return Frames(
@@ -145,7 +145,7 @@ def _nullable(values: list[float | None]) -> Any:
     return pd.arrays.FloatingArray(np.array([0.0 if value is None else value for value in values], float), missing)
 
 
-def _runs(plan: PlanFile, reading: Reading) -> pd.DataFrame:
+def _runs(plan: PublishedPlan, reading: Reading) -> pd.DataFrame:
     counting = {record.run_id for record in reading.records.values()}
     runs = sorted(reading.runs, key=lambda run: (run.start_time or 0, run.run_id))
     rows = [
@@ -172,7 +172,7 @@ def _runs(plan: PlanFile, reading: Reading) -> pd.DataFrame:
     return pd.concat([_frame(rows, RUN_COLUMNS), pd.DataFrame(more, index=range(len(runs)))], axis=1)
 
 
-def _measurements(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[tuple[Any, ...]]:
+def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[tuple[Any, ...]]:
     for found in measure(plan, records):
         record = records.get(found.digest, MISSING)
         yield (
@@ -210,7 +210,7 @@ def _curves(records: Mapping[str, Record]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _trials(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[tuple[Any, ...]]:
+def _trials(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[tuple[Any, ...]]:
     for trial in plan.trials:
         task, record = plan.trainings[trial.train], records.get(trial.train, MISSING)
         yield (

@@ -165,12 +165,12 @@ def _as_report(folder: Path) -> tuple[int, int]:
     from analysis.plan.read import parse_plan
     from analysis.records.from_mlflow import read
     from analysis.report.build import render_report
-    from analysis.report.previous_drawings import read_earlier
-    from analysis.report.write_files import publish
+    from analysis.report.previous_drawings import read_previous
+    from analysis.report.write_files import write_files
 
     plan, output = parse_plan((folder / "plan.json").read_text(encoding="utf-8")), str(folder / "report")
     reading = read(plan)
-    publish(render_report(plan, reading.records, reading.notes, read_earlier(output, None)), output, None)
+    write_files(render_report(plan, reading.records, reading.notes, read_previous(output, None)), output, None)
     curves = [curve for record in reading.records.values() for curve in record.curves.values()]
     return len(reading.runs), sum(map(len, curves))
 

@@ -38,12 +38,12 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     from orchestration.artifacts.snapshots import read_snapshot
     from orchestration.cluster.connection import cluster
     from orchestration.config.workers import WorkersConfig
-    from orchestration.control.progress_board import start_board
+    from orchestration.control.progress_board import start_progress_board
     from orchestration.plan.plan import make_plan
     from orchestration.spec.load import load_sweep
     from orchestration.storage.store import Store
     from orchestration.training.train_request import request_of
-    from orchestration.training.worker_groups import TrainingGroups, TrainingWorkers
+    from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS
@@ -55,11 +55,11 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", [*small, *one]))
     (task,) = plan.of_kind("train")
     with cluster(workers):
-        name, board = start_board()
-        groups = TrainingGroups(
+        name, board = start_progress_board()
+        groups = WorkerGroupPool(
             workers,
             lambda task: request_of(task, store, workers, name),
-            lambda: TrainingWorkers(store, workers),
+            lambda: WorkerGroup(store, workers),
         )
         training = groups.submit(task)
         is_over = False

@@ -39,21 +39,21 @@ from dfm_core.metrics.scores.moments import Moments
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.snapshots import read_snapshot
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.common.console import make_console
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.file_cache import FileCache
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import JobContext
-from orchestration.evaluation.resource_cache import Loaded
+from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.evaluation.sample_batches import sample_labels
 from orchestration.evaluation.worker import Evaluator
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.measurement import MeasuringFiles
-from orchestration.tasks.references import Measures
+from orchestration.tasks.measurement import MeasurementFiles
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 
 TRAIN, STEP = "a-training-of-no-sweep", 1
@@ -102,7 +102,7 @@ def points_of(options: Options) -> list[ExperimentConfig]:
 
 def prepare(store: Store, configs: list[ExperimentConfig], num_real: int) -> list[Task]:
     """A snapshot and reference statistics; and the evaluations of the points."""
-    config, measures = configs[0], Measures.of(configs[0], MeasuringFiles({}, {}))
+    config, measures = configs[0], MeasurementInputs.of(configs[0], MeasurementFiles({}, {}))
     shape, std = DATASETS[config.data.dataset].shape, (1.0,) * config.num_stages
     model = build_model(config, shape, std)
     generator = torch.Generator().manual_seed(0)
@@ -135,9 +135,9 @@ def sweep_together(store: Store, tasks: list[Task], options: Options) -> Swept:
     import ray
 
     from orchestration.cluster.connection import cluster
-    from orchestration.control.progress_board import start_board
+    from orchestration.control.progress_board import start_progress_board
     from orchestration.evaluation.pool import EvaluationPool
-    from orchestration.plan.evaluation_families import families
+    from orchestration.plan.evaluation_families import group_into_families
 
     started = time.monotonic()
     threads = max(1, (os.cpu_count() or 1) // options.evaluators)
@@ -147,13 +147,13 @@ def sweep_together(store: Store, tasks: list[Task], options: Options) -> Swept:
         )
     )
     with cluster(runtime.workers):
-        name, _ = start_board()
+        name, _ = start_progress_board()
         pool = EvaluationPool(store, runtime, options.evaluators, name, print)
         while pool.starting:
             pool.collect()
             time.sleep(_POLL_SECONDS)
         starting = time.monotonic() - started
-        for family in families(tasks):
+        for family in group_into_families(tasks):
             pool.submit(family)
         while pool.busy:
             for task, reason in pool.collect():
@@ -162,7 +162,7 @@ def sweep_together(store: Store, tasks: list[Task], options: Options) -> Swept:
         pool.close()
         assert ray.is_initialized(), "the cluster is ours until here"
     seconds = time.monotonic() - started
-    results = [read_result(store, task.digest) for task in tasks]
+    results = [read_record(store, task.digest) for task in tasks]
     values = [result.metrics[METRIC] for result in results if result is not None]
     sharings = [result.about["sharing"] for result in results if result is not None]
     made = sum(sharing["network_evaluations"] / sharing["points"] for sharing in sharings)
@@ -182,7 +182,7 @@ def one_point(store: Store, config: ExperimentConfig, reference: str) -> tuple[f
         sampled = paradigm.sample(snapshot.model, labels, indices, config.evaluation.seed, config.sampling)
         moments = moments.merge(Moments.of(network(to_pixels(sampled.images)).block10))
         evaluations = sampled.num_evaluations
-    known = Loaded(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(reference)
+    known = ResourceCache(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(reference)
     return frechet_distance(moments, known.moments["block10"]), evaluations  # type: ignore[arg-type]
 
 
@@ -230,7 +230,7 @@ def main() -> None:
     configs = points_of(options)
     if given.one is not None:
         config = configs[given.one]
-        reference = Measures.of(config, MeasuringFiles({}, {})).references["lite0"].digest
+        reference = MeasurementInputs.of(config, MeasurementFiles({}, {})).references["lite0"].digest
         print(json.dumps(one_point(Store(given.root), config, reference)))
         return
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -26,16 +26,16 @@ from typing import Any
 import ray
 from rich.table import Table
 
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.cluster.capacity import Capacity
 from orchestration.cluster.connection import cluster
 from orchestration.common.console import make_console
 from orchestration.common.project import ROOT
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
-from orchestration.control.budget_meter import Meter
+from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
-from orchestration.evaluation.messages import GroupReport, GroupWork, Spent
+from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.evaluation.worker import Evaluator
 from orchestration.launch import task_loop as launch
@@ -96,9 +96,9 @@ class Idle(Evaluator):
     def gather(self, task: Task, position: int, groups: Any) -> tuple[None, Any]:  # noqa: ARG002
         return None, 0.0
 
-    def finish(self, task: Task, about: Mapping[str, Any], seconds: float, spent: Spent, *gathered: Any) -> None:  # noqa: ARG002
+    def finish(self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, *gathered: Any) -> None:  # noqa: ARG002
         metrics = dict.fromkeys(task.protocols, 1.0)
-        write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, step=task.at_step))
+        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, step=task.at_step))
 
 
 class IdlePool(EvaluationPool):
@@ -110,13 +110,13 @@ class IdlePool(EvaluationPool):
         super().__init__(store, runtime, num_evaluators, board, stumbled, kind=Idle)
 
 
-def sweep(store: Store, parts: str, kind: str) -> tuple[Plan, dict[str, TaskResult]]:
+def sweep(store: Store, parts: str, kind: str) -> tuple[Plan, dict[str, TaskRecord]]:
     """A plan, and made-up records of all its tasks but those of a kind."""
     workers = [f"workers.{key}={value}" for key, value in _CPUS.items()]
     overrides = [*SMALLEST, *workers, f"storage.root={store.root}", f"parts={parts}"]
     plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", overrides))
     others = [task for task in plan.tasks.values() if task.kind != kind]
-    return plan, {task.digest: TaskResult(task.digest, task.kind, {}, 0.0, step=task.until_step) for task in others}
+    return plan, {task.digest: TaskRecord(task.digest, task.kind, {}, 0.0, step=task.until_step) for task in others}
 
 
 def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
@@ -129,7 +129,7 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
             Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": source}, varying_settings(plan))
         )
         outcome = Outcome(dict(done))
-        meter = Meter({}, plan.spec.runtime.workers)
+        meter = BudgetMeter({}, plan.spec.runtime.workers)
         launcher = launch.Launcher(plan, outcome, store, tracker, lambda: capacity, Display(), meter, lambda: None)
         started, held = time.monotonic(), held_mb()
         ended: list[float] = []

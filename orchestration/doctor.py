@@ -22,7 +22,7 @@ import ray
 from orchestration.cluster.check_access import ray_rows, tracking_rows
 from orchestration.cluster.check_collectives import Collective, measure
 from orchestration.cluster.check_nodes import NodeReport, clock_difference, start_probes
-from orchestration.cluster.check_report import Redaction, Row, collective_row, node_rows, print_rows
+from orchestration.cluster.check_report import CheckResult, Redaction, collective_row, node_rows, print_rows
 from orchestration.cluster.connection import connection
 from orchestration.common.errors import UserError, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_TASKS_FAILED if any(row.state == "FAILED" for row in rows) else 0
 
 
-def _rows(options: argparse.Namespace, storage: StorageConfig, store: Store, uri: str) -> Iterator[Row]:
+def _rows(options: argparse.Namespace, storage: StorageConfig, store: Store, uri: str) -> Iterator[CheckResult]:
     redaction = Redaction(enabled=options.redacted)
     redaction.add(store.root, "STORAGE")
     redaction.add(uri, "TRACKING")
@@ -130,14 +130,14 @@ def _report(node: dict[str, Any], probe: Any, asked: list[Any]) -> NodeReport:
     )
 
 
-def _tracking_row(uri: str) -> Row:
+def _tracking_row(uri: str) -> CheckResult:
     try:
         seconds = ask_server(uri)
     except UserError as error:
         advice = "start it, or give another: --tracking, tracking.uri or MLFLOW_TRACKING_URI"
-        return Row("tracking", "MLflow", "FAILED", error.problems[0].message, advice)
+        return CheckResult("tracking", "MLflow", "FAILED", error.problems[0].message, advice)
     answer = "is made by the first sweep" if seconds is None else f"answers in {seconds:.2f} s"
-    return Row("tracking", "MLflow", "ok", f"{uri} {answer}")
+    return CheckResult("tracking", "MLflow", "ok", f"{uri} {answer}")
 
 
 if __name__ == "__main__":

@@ -65,12 +65,12 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     from dfm_core.data.cards import pixels_card_of
     from orchestration.evaluation.external_images import open_images
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import located, missing_inputs, open_store
+    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
     if not 0.0 <= allow_bad < 1.0:
         raise UserError.of("--allow-bad", f"{allow_bad:g} must be 0 or more, and less than 1")
     # The rows' own rules are not asked about their numbers of samples: that of the images is held to them below.
-    spec = located(load_sweep(sweep, [*overrides, f"evaluation.num_samples={_ANY}"]), os.environ, Path.cwd())
+    spec = resolve_paths(load_sweep(sweep, [*overrides, f"evaluation.num_samples={_ANY}"]), os.environ, Path.cwd())
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)

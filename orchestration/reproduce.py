@@ -98,13 +98,13 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
     """
     # Imported late, so that --help is instant.
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import located, missing_inputs, open_store
+    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
     stores: dict[str, Store] = {}
     problems: list[Problem] = []
     for path in paths:
         try:
-            spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
+            spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
             if spec.name in stores:
                 problems.append(Problem(f"{path}: name", f"{spec.name!r} is the name of another of these sweeps"))
             if not dry_run:

@@ -76,14 +76,14 @@ def main(arguments: Sequence[str]) -> int:
 def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     # Imported late, so that --help is instant and planning pulls in nothing heavy.
     from orchestration.launch.summary import print_missing, print_plan, print_searches
-    from orchestration.plan.completed import finished_results
+    from orchestration.plan.completed import completed_records
     from orchestration.plan.plan import make_plan
-    from orchestration.plan.progress import standing
+    from orchestration.plan.progress import progress_of
     from orchestration.search.plan_rows import published_trials, with_published_trials
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import located, missing_inputs, open_store
+    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
-    spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
+    spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
     missing = missing_inputs(spec) if mode != "status" else []
     if missing and mode == "run":
         raise UserError(missing)
@@ -91,8 +91,8 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     with _readable(store):
         trials = published_trials(spec, store) if spec.searches else {}
         plan = make_plan(with_published_trials(spec, trials))
-        done = finished_results(store, plan)
-        stands = standing(store, plan, done)
+        done = completed_records(store, plan)
+        stands = progress_of(store, plan, done)
     if mode == "status":
         from orchestration.commands.status import print_status
 
@@ -108,18 +108,18 @@ def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
     if mode != "run":
         print_missing(missing)
         return 0
-    from orchestration.control.single_driver import SecondDriverError, refuse_second
-    from orchestration.launch.run_sweep import execute
+    from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
+    from orchestration.launch.run_sweep import run_sweep
 
     try:
-        refuse_second(store, spec.name)
+        ensure_single_driver(store, spec.name)
     except SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
     if spec.searches:  # their trials are asked of Optuna, which knows what came after the last publication
         plan = make_plan(spec)
         done = {digest: result for digest, result in done.items() if digest in plan.tasks}
-    return execute(plan, done, store, stands)
+    return run_sweep(plan, done, store, stands)
 
 
 def _tend(path: Path, overrides: Sequence[str], mode: str, *, confirmed: bool) -> int:
@@ -127,10 +127,10 @@ def _tend(path: Path, overrides: Sequence[str], mode: str, *, confirmed: bool) -
     from orchestration.commands.garbage import ask_on_terminal, collect_garbage
     from orchestration.commands.stop import stop
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import located, open_store
+    from orchestration.spec.preflight import open_store, resolve_paths
     from orchestration.storage.layout import PLANS
 
-    spec = located(load_sweep(path, overrides), os.environ, Path.cwd())
+    spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
     store = open_store(spec.runtime.storage, writable=False)
     with _readable(store):
         store.names(PLANS)

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import UserError as AnalysisError
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.from_mlflow import read
 from analysis.tracking import mlflow_api as server
 from analysis.tracking import mlflow_database as direct
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
@@ -63,8 +63,8 @@ def tracked(postgres: Postgres, plan: Plan, tmp_path_factory: pytest.TempPathFac
                 values = {"accelerator_seconds": 2.0, **dict.fromkeys(task.protocols, float(number))}
                 infinite = {"fd_lite0_block10": float("inf")} if task is plan.of_kind("evaluate")[0] else {}
                 curve = ROWS if task.kind == "train" else ()
-                result = TaskResult(digest, task.kind, {**values, **infinite}, 1.0, step=task.at_step, curve=curve)
-                write_result(store, result)
+                result = TaskRecord(digest, task.kind, {**values, **infinite}, 1.0, step=task.at_step, curve=curve)
+                write_record(store, result)
                 tracker.complete(task, result, plan.training_of(task))
         assert tracker.num_failed_calls == 0
     assert len(list(Path(store.path("mlflow-artifacts")).rglob("task.json"))) == len(plan.tasks)
@@ -72,7 +72,7 @@ def tracked(postgres: Postgres, plan: Plan, tmp_path_factory: pytest.TempPathFac
     return uri
 
 
-def published(plan: Plan, uri: str) -> PlanFile:
+def published(plan: Plan, uri: str) -> PublishedPlan:
     return parse_plan(plan_json(plan, uri))
 
 
@@ -135,8 +135,8 @@ def test_a_tracker_outlives_an_outage_of_postgres(postgres: Postgres, plan: Plan
     tracker.curve(task, ROWS[:10])
     assert tracker.num_failed_calls == 1
     postgres.start()
-    result = TaskResult(task.digest, "train", {}, 1.0, step=700, curve=ROWS)
-    write_result(store, result)
+    result = TaskRecord(task.digest, "train", {}, 1.0, step=700, curve=ROWS)
+    write_record(store, result)
     tracker.complete(task, result)
     assert tracker.num_failed_calls == 1
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.comparison.kendall import Agreement
+from analysis.comparison.kendall import RankAgreement
 from analysis.comparison.row_order import Order, agreement_of, order_of
-from analysis.comparison.setting_differences import obstacle_of
+from analysis.comparison.setting_differences import setting_difference
 from analysis.comparison.verdicts import OTHER_SETTING, ComparedRow, judge
 from analysis.contract.published_numbers import PublishedPart, check_published_metrics, find_published, has_published
-from analysis.plan.model import Metric, PlanFile, TableCounterpart
+from analysis.plan.model import Metric, PublishedPlan, TableCounterpart
 from analysis.results.cells import Row, Section
 
 
@@ -25,7 +25,7 @@ class MetricComparison:
     """None if our rows do not compare, or if fewer than two have values of both that do."""
     comparable: bool = True
     """Whether our rows compare among each other."""
-    agreement: Agreement | None = None
+    agreement: RankAgreement | None = None
     """Kendall's tau with the paper's order; None if our rows do not compare, or fewer than three have both values."""
 
     def is_best_published(self, row: ComparedRow) -> bool:
@@ -56,7 +56,7 @@ class PartComparison:
         return tuple(row for row in self.published.rows if row not in joined)
 
 
-def compare(plan: PlanFile, sections: Sequence[Section]) -> tuple[PartComparison, ...]:
+def compare(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[PartComparison, ...]:
     """Every part of which the paper prints a row, beside its own; empty if the sweep has none.
 
     Raises: UserError if the plan names a table, part, guidance or metric that the paper does not have.
@@ -68,7 +68,7 @@ def compare(plan: PlanFile, sections: Sequence[Section]) -> tuple[PartComparison
     return tuple(part for part in found if part is not None and part.has_published)
 
 
-def _compare_part(plan: PlanFile, table: TableCounterpart, section: Section) -> PartComparison | None:
+def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section) -> PartComparison | None:
     counterpart, own_name = section.part.published, section.part.name
     if counterpart is None or (counterpart.part is None and not has_published(table.table, own_name)):
         return None
@@ -104,7 +104,7 @@ def _compare_row(
         return ComparedRow(row.label, ours, None, None)
     if longest is None:
         return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, OTHER_SETTING))
-    obstacle = obstacle_of(ours, published, published_name, longest)
+    obstacle = setting_difference(ours, published, published_name, longest)
     return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, obstacle), obstacle)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import PartComparison, compare
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import MISSING, Record
 from analysis.results.cells import Section, lay_out
 from analysis.results.measurements import Measurement, measure
@@ -16,10 +16,10 @@ Found = Mapping[str, Sequence[Measurement]]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class JoinedSweep:
     """A plan with its records, joined once."""
 
-    plan: PlanFile
+    plan: PublishedPlan
     records: Mapping[str, Record]
     measurements: tuple[Measurement, ...]
     sections: tuple[Section, ...]
@@ -31,7 +31,7 @@ class Evidence:
     """What the paper prints, by part and metric, then row; only what was measured at the same setting and alike."""
 
     @classmethod
-    def of(cls, plan: PlanFile, records: Mapping[str, Record]) -> Evidence:
+    def of(cls, plan: PublishedPlan, records: Mapping[str, Record]) -> JoinedSweep:
         measurements = measure(plan, records)
         sections = lay_out(plan, measurements, records)
         compared = compare(plan, sections)
@@ -62,7 +62,7 @@ def _values(measurements: Sequence[Measurement]) -> dict[tuple[str, str], dict[s
     return found
 
 
-def _printed(plan: PlanFile, comparisons: Sequence[PartComparison]) -> dict[tuple[str, str], dict[str, float]]:
+def _printed(plan: PublishedPlan, comparisons: Sequence[PartComparison]) -> dict[tuple[str, str], dict[str, float]]:
     if plan.published is None or not plan.published.same_setting:
         return {}
     return {

@@ -24,7 +24,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RankAgreement:
     """How far two orders of the same rows agree."""
 
     tau: float
@@ -36,9 +36,9 @@ class Agreement:
     basis: Basis | None = None
 
 
-def agreement(
+def rank_agreement(
     ours: Sequence[Sequence[SeedValue]], published: Sequence[float], generator: np.random.Generator
-) -> Agreement | None:
+) -> RankAgreement | None:
     """Tau between means over seeds and published numbers.
 
     Args: ours: finite values of each row, [R] of [seeds]. published: [R]; ties as the paper prints them.
@@ -52,14 +52,14 @@ def agreement(
         return None
     drawn = _drawn(ours, generator)
     if drawn is None:
-        return Agreement(tau, len(ours))
+        return RankAgreement(tau, len(ours))
     replicates, basis = drawn
     taus = kendall_tau(replicates, np.array(published))
     outside = 100 * (1 - CONFIDENCE) / 2
     # Tau is a step function: values that occur, the wider ones.
     low = np.nanpercentile(taus, outside, method="lower")
     high = np.nanpercentile(taus, 100 - outside, method="higher")
-    return Agreement(tau, len(ours), float(low), float(high), basis)
+    return RankAgreement(tau, len(ours), float(low), float(high), basis)
 
 
 def _drawn(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) -> tuple[Array, Basis] | None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.comparison.kendall import Agreement, agreement
+from analysis.comparison.kendall import RankAgreement, rank_agreement
 from analysis.comparison.verdicts import ComparedRow
 from analysis.results.intervals import SeedValue
 from analysis.results.significance import difference
@@ -108,8 +108,8 @@ def _resolved(first: _Ranked, second: _Ranked) -> bool:
     return abs(found.mean) > found.uncertainty.half_width
 
 
-def agreement_of(rows: Sequence[ComparedRow]) -> Agreement | None:
+def agreement_of(rows: Sequence[ComparedRow]) -> RankAgreement | None:
     """Tau of the rows that have both values; the same each time for the same numbers."""
     ranked = [(row.ours.values, row.published.value) for row in rows if row.published is not None and row.ranked]
     generator = np.random.default_rng(_BOOTSTRAP_SEED)
-    return agreement([values for values, _ in ranked], [value for _, value in ranked], generator)
+    return rank_agreement([values for values, _ in ranked], [value for _, value in ranked], generator)

@@ -12,7 +12,7 @@ _ALIKE = 0.05
 """Share of the paper's training steps by which ours may differ: equal compute is not equal steps to the last one."""
 
 
-def obstacle_of(ours: Cell, published: PublishedPart, metric: str, longest_training: int) -> str:
+def setting_difference(ours: Cell, published: PublishedPart, metric: str, longest_training: int) -> str:
     """What the paper did otherwise than a cell of ours, at any seed; empty if nothing, or if it has no number.
 
     Args: longest_training: steps of the longest training of our part. Rows of one part are trained at equal compute,
@@ -28,11 +28,11 @@ def obstacle_of(ours: Cell, published: PublishedPart, metric: str, longest_train
         return "how it was measured is not known"
     if any(pair.deviations for pair in ours.protocols):
         return "it was not measured as planned"
-    found = (text for protocol in effective if protocol for text in _obstacles(protocol, published, metric))
+    found = (text for protocol in effective if protocol for text in _setting_differences(protocol, published, metric))
     return " and ".join(dict.fromkeys(found))
 
 
-def _obstacles(protocol: Protocol, published: PublishedPart, metric: str) -> Iterator[str]:
+def _setting_differences(protocol: Protocol, published: PublishedPart, metric: str) -> Iterator[str]:
     network, num_samples = published_network(metric), published.protocol.num_samples
     if network is not None and network not in protocol.network.lower():
         yield f"features of {shown(protocol.network)}, the paper's of {network}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.series import spread_of
 from analysis.figures.settings_axes import Axis, axis_title, varying
@@ -18,7 +18,7 @@ _FEWEST_VALUES = 3
 _MOST_SERIES = 10
 
 
-def collect_ablations(evidence: Evidence) -> tuple[Group, ...]:
+def collect_ablations(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part a chart per setting that takes three values or more, with a panel per metric.
 
     A line joins rows that agree in all else; it needs two. Searches are left out: no two of their trials agree.
@@ -32,7 +32,7 @@ def collect_ablations(evidence: Evidence) -> tuple[Group, ...]:
 
 
 def _ablation(
-    evidence: Evidence,
+    evidence: JoinedSweep,
     part: Part,
     number: int,
     axis: Axis,
@@ -69,7 +69,7 @@ def _ablation(
     )
 
 
-def _last(evidence: Evidence, part: Part, metric: Metric) -> dict[str, list[Measurement]]:
+def _last(evidence: JoinedSweep, part: Part, metric: Metric) -> dict[str, list[Measurement]]:
     """By row the values at its last evaluation, one a seed."""
     found = {}
     for row, points in evidence.values.get((part.name, metric.name), {}).items():

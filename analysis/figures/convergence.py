@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.line_selection import crowd_of
+from analysis.figures.line_selection import select_lines
 from analysis.figures.series import spread_of
 from analysis.plan.model import Metric, Part
 from analysis.results.cells import mean
@@ -18,7 +18,7 @@ from analysis.text.caveats import chart_caption
 Axis = Callable[[Measurement], float | None]
 
 
-def collect_convergence(evidence: Evidence) -> tuple[Group, ...]:
+def collect_convergence(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part a chart per metric, with a panel per measure of effort; accelerator-hours once they are known.
 
     Parts whose rows are measured only once have none.
@@ -31,7 +31,7 @@ def collect_convergence(evidence: Evidence) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _axes(evidence: Evidence) -> dict[str, Axis]:
+def _axes(evidence: JoinedSweep) -> dict[str, Axis]:
     return {
         "training steps": lambda m: m.step,
         "training images": lambda m: m.training_images,
@@ -40,7 +40,7 @@ def _axes(evidence: Evidence) -> dict[str, Axis]:
     }
 
 
-def _convergence(evidence: Evidence, part: Part, metric: Metric) -> Chart | None:
+def _convergence(evidence: JoinedSweep, part: Part, metric: Metric) -> Chart | None:
     rows = evidence.values.get((part.name, metric.name), {})
     if not rows or not any(len(trial.evaluations) > 1 for trial in evidence.plan.trials if trial.part == part.name):
         return None
@@ -50,7 +50,7 @@ def _convergence(evidence: Evidence, part: Part, metric: Metric) -> Chart | None
     # One scale for a metric in all parts, so that its charts compare.
     log_y = wants_log([m.value for m in evidence.measurements if m.metric == metric.name and m.value is not None])
     panels = []
-    crowd = crowd_of([(label, line.y[-1]) for label, line in _lines(part, rows, lambda m: m.step)], metric.better)
+    crowd = select_lines([(label, line.y[-1]) for label, line in _lines(part, rows, lambda m: m.step)], metric.better)
     for title, axis in _axes(evidence).items():
         lines = crowd.shown(line for _, line in _lines(part, rows, axis))
         stars = _published(evidence, part, metric, rows, axis)
@@ -88,7 +88,7 @@ def _lines(part: Part, rows: Mapping[str, Sequence[Measurement]], axis: Axis) ->
 
 
 def _published(
-    evidence: Evidence, part: Part, metric: Metric, rows: Mapping[str, Sequence[Measurement]], axis: Axis
+    evidence: JoinedSweep, part: Part, metric: Metric, rows: Mapping[str, Sequence[Measurement]], axis: Axis
 ) -> Iterator[tuple[str, Line]]:
     """What the paper prints for a row, at the row's last place, if it was measured at the same setting and alike."""
     for label, value in evidence.printed.get((part.name, metric.name), {}).items():
@@ -98,7 +98,7 @@ def _published(
             yield label, Line(f"{label} (paper)", (max(places),), (value,), color=color, style="published")
 
 
-def real_images(evidence: Evidence, metric: Metric, found: Sequence[Measurement]) -> float | None:
+def real_images(evidence: JoinedSweep, metric: Metric, found: Sequence[Measurement]) -> float | None:
     """What real images score, if all measurements have the same floor and it was measured as they were."""
     digests = {evidence.plan.evaluations[m.digest].floor for m in found}
     digest = digests.pop()

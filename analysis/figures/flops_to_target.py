@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.comparison.joined_sweep import Evidence, Found
+from analysis.comparison.joined_sweep import Found, JoinedSweep
 from analysis.drawing.chart import Bar, BarEnd, BarPanel, Chart, Group, slug
 from analysis.figures.series import one_of_each_part
 from analysis.plan.model import Metric, Part
@@ -21,7 +21,7 @@ _METHOD = "dfm"
 
 
 @dataclass(frozen=True)
-class Reached:
+class TargetReached:
     """Where a curve first is as good as a target."""
 
     x: float
@@ -29,7 +29,7 @@ class Reached:
     """at least: it is not reached, x is its last point; at most: its first point is as good already."""
 
 
-def first_reach(xs: Sequence[float], ys: Sequence[float], target: float, *, lower: bool) -> Reached:
+def first_reach(xs: Sequence[float], ys: Sequence[float], target: float, *, lower: bool) -> TargetReached:
     """Where a curve first is as good as a target; between its points it is taken as straight.
 
     Args: xs: increasing, [N]. ys: values there, [N]; what is not finite is never good. lower: whether less is better.
@@ -39,19 +39,19 @@ def first_reach(xs: Sequence[float], ys: Sequence[float], target: float, *, lowe
     for index, gap in enumerate(gaps):
         if gap <= 0:
             if index == 0:
-                return Reached(xs[0], "exact" if gap == 0 else "at most")
+                return TargetReached(xs[0], "exact" if gap == 0 else "at most")
             before = gaps[index - 1]
             share = before / (before - gap) if math.isfinite(before) else 1.0
-            return Reached(xs[index - 1] + share * (xs[index] - xs[index - 1]), "exact")
-    return Reached(xs[-1], "at least")
+            return TargetReached(xs[index - 1] + share * (xs[index] - xs[index - 1]), "exact")
+    return TargetReached(xs[-1], "at least")
 
 
-def collect_reach(evidence: Evidence) -> tuple[Group, ...]:
+def collect_flops_to_target(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part that has baselines and rows of DFM a chart with a panel per metric."""
     return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number))
 
 
-def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:
+def _chart(evidence: JoinedSweep, part: Part, number: int) -> Chart | None:
     baselines = [row for row in part.rows if _paradigm(evidence, part, row) not in ("", _METHOD)]
     methods = [row for row in part.rows if _paradigm(evidence, part, row) == _METHOD]
     if not baselines or not methods:
@@ -74,7 +74,7 @@ def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:
     return Chart(f"reach-{number}-{slug(part.name)}", title, about, tuple(panels), caption=caption, columns=1)
 
 
-def _paradigm(evidence: Evidence, part: Part, row: str) -> str:
+def _paradigm(evidence: JoinedSweep, part: Part, row: str) -> str:
     task = evidence.plan.trainings.get(evidence.plan.trials_of(part.name, row)[0].train)
     return task.paradigm if task else ""
 
@@ -109,7 +109,7 @@ def _mean_curve(points: Sequence[Measurement]) -> tuple[list[float], list[float]
     return [float(x) for x in xs], [mean(by_flops[x]) for x in xs]
 
 
-def _text(there: Reached, unit: float) -> str:
+def _text(there: TargetReached, unit: float) -> str:
     """ "2.10 × 10¹² (0.48 of it)", or that it was not reached."""
     share = f", {there.x / unit:.2f} ×" if unit else ""
     if there.end == "at least":

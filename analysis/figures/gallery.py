@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, ImagePanel, chart_csv, chart_rows
 from analysis.drawing.render import Drawing, draw, drawing_id
 from analysis.drawing.theme import DARK, LIGHT, recolored
@@ -63,7 +63,7 @@ class Gallery:
         return tuple(figure for group in self.groups for figure in group.figures)
 
 
-def make_galleries(evidence: Evidence, known: Known) -> tuple[Gallery, ...]:
+def make_galleries(evidence: JoinedSweep, known: Known) -> tuple[Gallery, ...]:
     """Every kind that has figures, or something to say without them; figures are numbered through."""
     numbers = count(1)
     galleries = []

@@ -14,7 +14,7 @@ MOST_GREY = 150
 
 
 @dataclass(frozen=True)
-class Crowd:
+class LineSelection:
     """The lines that are shown, by label."""
 
     named: frozenset[str]
@@ -28,7 +28,7 @@ class Crowd:
         return tuple(replace(line, faint=line.label not in self.named) for line in kept)
 
 
-def crowd_of(last_values: Sequence[tuple[str, float]], better: str) -> Crowd:
+def select_lines(last_values: Sequence[tuple[str, float]], better: str) -> LineSelection:
     """Of more than twelve lines those of the best last values have colour and name, an even choice of the rest is grey.
 
     Args: last_values: label and last value of each line, in the table's order. better: lower or higher.
@@ -38,7 +38,9 @@ def crowd_of(last_values: Sequence[tuple[str, float]], better: str) -> Crowd:
     named = frozenset(label for label, _ in ranked[:MOST_NAMED])
     others = [label for label, _ in last_values if label not in named]
     if not others:
-        return Crowd(named, frozenset(), "")
+        return LineSelection(named, frozenset(), "")
     grey = frozenset(others[:: -(-len(others) // MOST_GREY)])
     note = f"The best {MOST_NAMED} of {len(last_values):,} have colour and name"
-    return Crowd(named, grey, f"{note}; of the others {len(grey)} are grey." if len(grey) < len(others) else f"{note}.")
+    return LineSelection(
+        named, grey, f"{note}; of the others {len(grey)} are grey." if len(grey) < len(others) else f"{note}."
+    )

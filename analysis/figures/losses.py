@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, wants_log
-from analysis.figures.line_selection import Crowd, crowd_of
+from analysis.figures.line_selection import LineSelection, select_lines
 from analysis.records.record import Curve
 from analysis.results.cells import mean
 
@@ -18,7 +18,7 @@ _BIN = re.compile(r"(loss_stage_\d+)_t(\d+)of(\d+)")
 """Curve of a stage's loss over samples whose timestep is in one of equal bins of [0, 1]."""
 
 
-def collect_losses(evidence: Evidence) -> tuple[Group, ...]:
+def collect_losses(evidence: JoinedSweep) -> tuple[Group, ...]:
     """Losses against training steps, and those of the last quarter of each training against the timestep."""
     labels = evidence.plan.training_labels()
     curves = {labels[digest]: evidence.record(digest).curves for digest in evidence.plan.trainings}
@@ -31,7 +31,7 @@ def _over_steps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
     whole = [name for name in names if not _BIN.fullmatch(name)]
     if not whole:
         return None
-    crowd = crowd_of(
+    crowd = select_lines(
         [(label, found[whole[0]][-1][1]) for label, found in curves.items() if found.get(whole[0])], "lower"
     )
     panels = []
@@ -71,7 +71,7 @@ def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
             xs, ys = zip(*sorted(pairs), strict=True)
             stages.setdefault(stage, []).append(Line(label, xs, ys, color=color))
     lasts = {line.label: line.y[-1] for lines in reversed(stages.values()) for line in lines}
-    crowd = crowd_of(list(lasts.items()), "lower")
+    crowd = select_lines(list(lasts.items()), "lower")
     panels = [
         Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), crowd.shown(lines))
         for stage, lines in sorted(stages.items())
@@ -87,7 +87,7 @@ def _at_the_end(curve: Curve) -> float | None:
     return mean(values) if values else None
 
 
-def _chart(name: str, title: str, about: str, panels: Sequence[Panel], crowd: Crowd) -> Chart | None:
+def _chart(name: str, title: str, about: str, panels: Sequence[Panel], crowd: LineSelection) -> Chart | None:
     if not panels:
         return None
     log_y = wants_log([y for panel in panels for line in panel.lines for y in line.y])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.series import one_of_each_part, spread_of
 from analysis.plan.model import Metric, Part
@@ -16,12 +16,12 @@ from analysis.text.caveats import chart_caption
 _MOST_NAMED = 7
 
 
-def collect_pareto(evidence: Evidence) -> tuple[Group, ...]:
+def collect_pareto(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part whose rows differ in network evaluations an image a chart with a panel per metric."""
     return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number))
 
 
-def _chart(evidence: Evidence, part: Part, number: int) -> Chart | None:
+def _chart(evidence: JoinedSweep, part: Part, number: int) -> Chart | None:
     panels, captions = [], dict[str, None]()
     fronts = []
     for metric in evidence.plan.metrics:
@@ -46,7 +46,7 @@ Point = tuple[str, int, Sequence[Measurement]]
 """Row, network evaluations an image, values at its last evaluation."""
 
 
-def _points(evidence: Evidence, part: Part, metric: Metric) -> list[Point]:
+def _points(evidence: JoinedSweep, part: Part, metric: Metric) -> list[Point]:
     points: list[Point] = []
     for row, found in evidence.values.get((part.name, metric.name), {}).items():
         step, digest = evidence.plan.trials_of(part.name, row)[0].evaluations[-1]

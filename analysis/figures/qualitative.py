@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, ImagePanel, slug
 from analysis.plan.model import Part, Trial
-from analysis.records.grid_images import Pictures, cut_grid
+from analysis.records.grid_images import GridImages, cut_grid
 
 _COLUMNS = 8
 _MOST_ROWS, _MOST_ALONG = 8, 12
@@ -21,7 +21,7 @@ _FIXED = (
 )
 
 
-def collect_qualitative(evidence: Evidence) -> tuple[Group, ...]:
+def collect_qualitative(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part its rows at their last evaluations, beside real images; then each row over its training."""
     across, along = list[Group](), list[Group]()
     seen: set[str] = set()
@@ -36,16 +36,16 @@ def collect_qualitative(evidence: Evidence) -> tuple[Group, ...]:
     return (*across, *along)
 
 
-def _across(evidence: Evidence, part: Part, number: int, trials: Sequence[Trial]) -> Chart | None:
+def _across(evidence: JoinedSweep, part: Part, number: int, trials: Sequence[Trial]) -> Chart | None:
     """Rows whose samples are of one draw and size: of many an even choice, of a search the best."""
-    found: dict[str, Pictures] = {}
+    found: dict[str, GridImages] = {}
     kind: tuple[str, tuple[int, ...]] | None = None
     size = 1 if part.search else -(-len(trials) // _MOST_ROWS) or 1
     for trial in trials[::size]:
         if len(found) == _MOST_ROWS:
             break
         _, digest = trial.evaluations[-1]
-        pictures = pictures_of(evidence, digest)
+        pictures = images_of(evidence, digest)
         if pictures is None:
             continue
         own = evidence.plan.evaluations[digest].noise, pictures.pixels.shape[1:]
@@ -55,13 +55,13 @@ def _across(evidence: Evidence, part: Part, number: int, trials: Sequence[Trial]
     about = f"{part.title}: samples of each row after its training"
     left_out = len(trials) - len(found)
     more = f" {left_out} of {len(trials)} rows are not shown." if left_out else ""
-    return _chart(f"samples-{number}-{slug(part.name)}", "Across rows", about, found, more, real_pictures(evidence))
+    return _chart(f"samples-{number}-{slug(part.name)}", "Across rows", about, found, more, real_grid_images(evidence))
 
 
-def _along(evidence: Evidence, number: int, trial: Trial) -> Chart | None:
+def _along(evidence: JoinedSweep, number: int, trial: Trial) -> Chart | None:
     found = {}
     for step, digest in trial.evaluations[-_MOST_ROWS:]:
-        pictures = pictures_of(evidence, digest)
+        pictures = images_of(evidence, digest)
         if pictures is not None:
             found[f"after {step:,} steps"] = pictures
     if len(found) < 2:
@@ -70,14 +70,14 @@ def _along(evidence: Evidence, number: int, trial: Trial) -> Chart | None:
     return _chart(name, trial.row, f"{trial.row}: samples over its training", found, "", None)
 
 
-def pictures_of(evidence: Evidence, digest: str) -> Pictures | None:
+def images_of(evidence: JoinedSweep, digest: str) -> GridImages | None:
     """The first samples of an evaluation, as its run has them; None while there are none."""
     image, task = evidence.record(digest).image, evidence.plan.evaluations[digest]
     sides = {evidence.plan.trainings[train].resolution for train in task.trained if train in evidence.plan.trainings}
     return None if image is None else cut_grid(image, sides.pop() if len(sides) == 1 else None)
 
 
-def real_pictures(evidence: Evidence) -> Pictures | None:
+def real_grid_images(evidence: JoinedSweep) -> GridImages | None:
     """The first real images, if the sweep has one set of them."""
     grids = {image for digest in evidence.plan.references if (image := evidence.record(digest).image) is not None}
     sides = {task.resolution for task in evidence.plan.trainings.values()}
@@ -85,7 +85,7 @@ def real_pictures(evidence: Evidence) -> Pictures | None:
 
 
 def _chart(
-    name: str, title: str, about: str, found: dict[str, Pictures], more: str, real: Pictures | None
+    name: str, title: str, about: str, found: dict[str, GridImages], more: str, real: GridImages | None
 ) -> Chart | None:
     if not found:
         return None

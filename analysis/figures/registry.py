@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Group
 from analysis.figures.ablation import collect_ablations
 from analysis.figures.convergence import collect_convergence
-from analysis.figures.flops_to_target import collect_reach
+from analysis.figures.flops_to_target import collect_flops_to_target
 from analysis.figures.losses import collect_losses
 from analysis.figures.pareto import collect_pareto
 from analysis.figures.qualitative import collect_qualitative
@@ -25,7 +25,7 @@ class FigureKind:
     heading: str
     about: str
     """How it is made and what it assumes."""
-    collect: Callable[[Evidence], tuple[Group, ...]]
+    collect: Callable[[JoinedSweep], tuple[Group, ...]]
     empty: str = ""
     """What the page says while there is nothing to show; empty: the section is left out."""
 
@@ -49,7 +49,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "The training FLOPs at which the mean over seeds of each row first is as good as the best value that any "
         "baseline has, on straight lines between evaluations. × is the share of what that baseline took. A hatched bar "
         "is a bound: → the row has not reached it by its last evaluation, ← it was as good at its first.",
-        collect_reach,
+        collect_flops_to_target,
     ),
     "ablations": FigureKind(
         "Ablations",

@@ -6,15 +6,15 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Bar, BarPanel, Chart, Group, Line, Panel, slug, wants_log
 from analysis.figures.settings_axes import axis_title
-from analysis.plan.model import PlanFile, Search, SearchedTrial
+from analysis.plan.model import PublishedPlan, Search, SearchedTrial
 
 _FEWEST_TRIALS = 2
 
 
-def collect_search(evidence: Evidence) -> tuple[Group, ...]:
+def collect_search(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each search its history, the importances of its keys, and slices through its space."""
     groups = []
     for number, part in enumerate(evidence.plan.parts, 1):
@@ -24,7 +24,7 @@ def collect_search(evidence: Evidence) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _charts(plan: PlanFile, search: Search, name: str) -> Iterator[Chart]:
+def _charts(plan: PublishedPlan, search: Search, name: str) -> Iterator[Chart]:
     titles = {metric.name: metric.title for metric in plan.metrics}
     objectives = [(titles.get(key, key.replace("_", " ")), way == "minimize") for key, way in search.objectives.items()]
     complete = [t for t in search.trials if t.state == "complete" and len(t.values) == len(objectives)]

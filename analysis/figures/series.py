@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis.drawing.chart import Chart, Group, Over
-from analysis.plan.model import Part, PlanFile
+from analysis.plan.model import Part, PublishedPlan
 from analysis.results.cells import mean
 from analysis.results.intervals import SeedValue, uncertainty_of_mean
 from analysis.results.measurements import Measurement
@@ -39,7 +39,7 @@ def spread_of(points: Sequence[Sequence[Measurement]]) -> Spread:
     return Spread(means, widths if any(widths) else (), over)
 
 
-def one_of_each_part(plan: PlanFile, draw: Callable[[Part, int], Chart | None]) -> tuple[Group, ...]:
+def one_of_each_part(plan: PublishedPlan, draw: Callable[[Part, int], Chart | None]) -> tuple[Group, ...]:
     """Args: draw: the chart of a part and its number, which counts from 1; None: there is nothing to draw of it."""
     charts = ((part, draw(part, number)) for number, part in enumerate(plan.parts, 1))
     return tuple(Group(part.title, (chart,)) for part, chart in charts if chart is not None)

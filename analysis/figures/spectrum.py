@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug
-from analysis.figures.qualitative import pictures_of, real_pictures
+from analysis.figures.qualitative import images_of, real_grid_images
 from analysis.figures.series import one_of_each_part
 from analysis.plan.model import Part
 from analysis.results.intervals import t_quantile
@@ -36,21 +36,21 @@ def radial_power(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept.astype(np.float64), np.stack([power[:, rings == ring].mean(axis=1) for ring in kept], axis=1)
 
 
-def collect_spectra(evidence: Evidence) -> tuple[Group, ...]:
+def collect_spectra(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part whose samples and real images are there a chart: power, and its ratio to that of real images."""
-    real = real_pictures(evidence)
+    real = real_grid_images(evidence)
     if real is None:
         return ()
     return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number, real.pixels))
 
 
-def _chart(evidence: Evidence, part: Part, number: int, real: np.ndarray) -> Chart | None:
+def _chart(evidence: JoinedSweep, part: Part, number: int, real: np.ndarray) -> Chart | None:
     """The first rows of a part, whose last samples are as large as the real images."""
     spectra: dict[tuple[str, int], np.ndarray] = {}
     for color, row in enumerate(part.rows):
         if len(spectra) == _MOST_LINES:
             break
-        pictures = pictures_of(evidence, evidence.plan.trials_of(part.name, row)[0].evaluations[-1][1])
+        pictures = images_of(evidence, evidence.plan.trials_of(part.name, row)[0].evaluations[-1][1])
         if pictures is not None and pictures.pixels.shape[1:] == real.shape[1:]:
             spectra[row, color] = pictures.pixels
     if not spectra or min(real.shape[1:3]) < 4:

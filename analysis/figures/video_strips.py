@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, ImagePanel, slug
 from analysis.figures.qualitative import shown_smaller
 from analysis.plan.model import Part
@@ -49,7 +49,7 @@ def cut_strips(png: bytes) -> Strips | None:
         return None
 
 
-def collect_strips(evidence: Evidence) -> tuple[Group, ...]:
+def collect_strips(evidence: JoinedSweep) -> tuple[Group, ...]:
     """For each part whose samples are videos a chart for each of the first clips, a line for each row."""
     groups = []
     for number, part in enumerate(evidence.plan.parts, 1):
@@ -59,7 +59,7 @@ def collect_strips(evidence: Evidence) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _charts(evidence: Evidence, part: Part, number: int) -> tuple[Chart, ...]:
+def _charts(evidence: JoinedSweep, part: Part, number: int) -> tuple[Chart, ...]:
     """Rows whose clips are of one draw and size: of many an even choice, of a search the best."""
     trials = [trial for row in part.rows for trial in evidence.plan.trials_of(part.name, row)[:1]]
     size = 1 if part.search else -(-len(trials) // _MOST_ROWS) or 1
@@ -82,7 +82,7 @@ def _charts(evidence: Evidence, part: Part, number: int) -> tuple[Chart, ...]:
     return tuple(_chart(f"{name}-{clip}", clip, found, _real(evidence), note) for clip in range(min(_CLIPS, clips)))
 
 
-def _real(evidence: Evidence) -> Strips | None:
+def _real(evidence: JoinedSweep) -> Strips | None:
     """The first real clips, if the sweep has one set of them."""
     pictures = {data for digest in evidence.plan.references if (data := evidence.record(digest).strips) is not None}
     return cut_strips(pictures.pop()) if len(pictures) == 1 else None

@@ -169,7 +169,7 @@ class NamedTask:
 
 
 @dataclass(frozen=True)
-class PlanFile:
+class PublishedPlan:
     """Everything the analysis knows of a sweep without asking MLflow."""
 
     sweep: str

@@ -17,7 +17,7 @@ from analysis.plan.model import (
     NamedTask,
     Part,
     PartCounterpart,
-    PlanFile,
+    PublishedPlan,
     Search,
     SearchedTrial,
     TableCounterpart,
@@ -32,7 +32,7 @@ from analysis.plan.sweep_file import SWEEP_NAME
 PLAN_FORMAT = 2
 
 
-def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None = None) -> PlanFile:
+def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None = None) -> PublishedPlan:
     """The plan of a sweep out of its storage root, a directory or an fsspec URL.
 
     Raises: UserError if there is none, if it cannot be read or if another version of the project wrote it.
@@ -51,7 +51,7 @@ def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None =
     return parse_plan(text, path)
 
 
-def parse_plan(text: str, where: str = "plan") -> PlanFile:
+def parse_plan(text: str, where: str = "plan") -> PublishedPlan:
     """A plan out of its JSON text.
 
     Raises: UserError naming `where` if the text is not a plan of this format.
@@ -69,12 +69,12 @@ def parse_plan(text: str, where: str = "plan") -> PlanFile:
         raise UserError(f"{where}: not a sweep's plan ({detail}); submit the sweep again to publish it anew") from error
 
 
-def _parse_document(document: Mapping[str, Any]) -> PlanFile:
+def _parse_document(document: Mapping[str, Any]) -> PublishedPlan:
     tasks: Mapping[str, Mapping[str, Any]] = document["tasks"]
     if not SWEEP_NAME.fullmatch(document["sweep"]):
         raise ValueError(f"{document['sweep'][:80]!r} is not a sweep's name")
     floors = {key: _parse_floor(key, task) for key, task in _of_kind(tasks, "floor")}
-    return PlanFile(
+    return PublishedPlan(
         sweep=document["sweep"],
         title=document["title"],
         file=document["file"],

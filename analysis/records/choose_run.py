@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import Status
 from analysis.tracking.history import Points
 from analysis.tracking.run import KIND_TAG, STATUS_TAG, Run
@@ -15,7 +15,7 @@ _STATUSES = ("running", "done", "failed")
 _MOST_NAMED = 3
 
 
-def candidates(plan: PlanFile, runs: Iterable[Run]) -> dict[str, list[Run]]:
+def candidates(plan: PublishedPlan, runs: Iterable[Run]) -> dict[str, list[Run]]:
     """Runs by the digest in their tag, for digests of the plan, the one to be believed first.
 
     Done runs come before others, then newer ones before older, then anything that is stable; deleted ones are left out.
@@ -65,7 +65,7 @@ def impostor_note(run: Run) -> str:
     )
 
 
-def duplicate_note(plan: PlanFile, chosen: Run, others: Sequence[Run]) -> str:
+def duplicate_note(plan: PublishedPlan, chosen: Run, others: Sequence[Run]) -> str:
     """Says that several finished runs claim one task, and where their numbers differ; empty if only one does."""
     finished = [run for run in others if status_of(run) == "done"]
     if status_of(chosen) != "done" or not finished:
@@ -78,7 +78,7 @@ def duplicate_note(plan: PlanFile, chosen: Run, others: Sequence[Run]) -> str:
     )
 
 
-def _differences(plan: PlanFile, chosen: Run, other: Run) -> str:
+def _differences(plan: PublishedPlan, chosen: Run, other: Run) -> str:
     values = (
         (metric.name, other.metrics[metric.name], chosen.metrics.get(metric.name))
         for metric in plan.metrics
@@ -113,7 +113,7 @@ def curve_notes(curves: Mapping[str, Points]) -> Iterator[str]:
             yield f"{key} is not finite at {len(broken):,} of {len(points):,} points, first at step {broken[0]:,}"
 
 
-def strangers_note(plan: PlanFile, runs: Iterable[Run]) -> str:
+def strangers_note(plan: PublishedPlan, runs: Iterable[Run]) -> str:
     """Says that an experiment holds runs of no task of the plan; empty if it does not."""
     kinds = plan.kinds
     strangers = [run for run in runs if not run.deleted and run.digest not in kinds]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import Record
 
 _SHOWN = 10
 _MOST_NAMED = 3
 
 
-def versions_note(plan: PlanFile, records: Mapping[str, Record]) -> str:
+def versions_note(plan: PublishedPlan, records: Mapping[str, Record]) -> str:
     """Says which tasks came from which version; empty if all that say so came from one.
 
     A digest covers the version of the numerics, so numbers of one plan may stand together whatever commit made them;

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from analysis.plan.model import PlanFile, TaskKind
+from analysis.plan.model import PublishedPlan, TaskKind
 from analysis.records.about import About, json_object, parse_about
 from analysis.records.choose_run import (
     candidates,
@@ -24,12 +24,12 @@ from analysis.records.choose_run import (
 )
 from analysis.records.code_versions import versions_note
 from analysis.records.record import MEASURING, Record, is_loss
-from analysis.records.sample_images import picture_names, pictures_in
+from analysis.records.sample_images import image_names, images_in
 from analysis.tracking import mlflow_api as server
 from analysis.tracking import mlflow_database as database
 from analysis.tracking.address import check_reachable, run_url, unreachable
-from analysis.tracking.cache import Kept, ReadingCache, cache_folder
-from analysis.tracking.cached_histories import KnownRuns
+from analysis.tracking.cache import CacheSession, ReadingCache, cache_folder
+from analysis.tracking.cached_histories import CachedSource
 from analysis.tracking.cached_runs import keep_runs, runs_of_server
 from analysis.tracking.changed_runs import RefusedError
 from analysis.tracking.history import Points
@@ -57,12 +57,12 @@ class Reading:
     experiment_id: str = ""
     """MLflow's; "" if there is no such experiment."""
 
-    def url_of(self, plan: PlanFile, run: Run) -> str:
+    def url_of(self, plan: PublishedPlan, run: Run) -> str:
         """The page of a run; "" if MLflow is a database and not a server."""
         return run_url(plan.tracking_uri, self.experiment_id, run.run_id)
 
 
-def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
+def read(plan: PublishedPlan, *, with_params: bool = False) -> Reading:
     """What MLflow holds for a plan now.
 
     Args: with_params: whether the runs have theirs; the records do not need them.
@@ -78,9 +78,9 @@ def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
         if found is None:
             return Reading({}, (f"The tracking server has no experiment {plan.experiment!r}: nothing is recorded.",))
         folder = cache_folder()
-        kept = Kept(ReadingCache(folder, plan.tracking_uri, f"{found.id} {found.created}") if folder else None)
+        kept = CacheSession(ReadingCache(folder, plan.tracking_uri, f"{found.id} {found.created}") if folder else None)
         source, runs = _source(api, plan.tracking_uri, found.id, kept, with_params)
-        records = _records(plan, KnownRuns(source, api, kept), runs, found.id)
+        records = _records(plan, CachedSource(source, api, kept), runs, found.id)
         kept.save({run.run_id for run in runs})
         notes = [strangers_note(plan, runs), versions_note(plan, records)]
         if found.deleted:
@@ -96,7 +96,7 @@ def read(plan: PlanFile, *, with_params: bool = False) -> Reading:
 
 
 def _source(
-    api: server.Server, uri: str, experiment_id: str, kept: Kept, with_params: bool
+    api: server.Server, uri: str, experiment_id: str, kept: CacheSession, with_params: bool
 ) -> tuple[RunSource, list[Run]]:
     """The database, if it is of a kind that is proven and says what the API says; else the API."""
     if urlsplit(uri).scheme.split("+")[0] not in database.PROVEN:
@@ -113,7 +113,7 @@ def _source(
     return api, api.runs(experiment_id, with_params=with_params)
 
 
-def _over_api(api: server.Server, experiment_id: str, kept: Kept, with_params: bool) -> list[Run]:
+def _over_api(api: server.Server, experiment_id: str, kept: CacheSession, with_params: bool) -> list[Run]:
     """All runs; those that were read before and did not change are not sent, if the server can be asked so."""
     runs = None
     try:
@@ -146,7 +146,7 @@ def _comparable(run: Run | None) -> Any:
     return run.run_id, run.name, run.status, run.start_time, run.end_time, run.artifact_uri, maps
 
 
-def _records(plan: PlanFile, known: KnownRuns, runs: list[Run], experiment_id: str) -> dict[str, Record]:
+def _records(plan: PublishedPlan, known: CachedSource, runs: list[Run], experiment_id: str) -> dict[str, Record]:
     kinds = plan.kinds
     believed, notes = _believed(plan, known, candidates(plan, runs))
     histories = [
@@ -172,11 +172,13 @@ def _records(plan: PlanFile, known: KnownRuns, runs: list[Run], experiment_id: s
 _Believed = dict[str, tuple[Run, Mapping[str, bytes]]]
 
 
-def _believed(plan: PlanFile, known: KnownRuns, found: dict[str, list[Run]]) -> tuple[_Believed, dict[str, list[str]]]:
+def _believed(
+    plan: PublishedPlan, known: CachedSource, found: dict[str, list[Run]]
+) -> tuple[_Believed, dict[str, list[str]]]:
     """The run that speaks for each digest with its files, and notes; a run that did something else speaks for none."""
     kinds, believed = plan.kinds, _Believed()
     notes: dict[str, list[str]] = {digest: [] for digest in found}
-    left, pictures = dict(found), picture_names(plan)
+    left, pictures = dict(found), image_names(plan)
     while left:
         first = {digest: runs[0] for digest, runs in left.items()}
         wanted = [(run, _wanted(kinds[digest], pictures.get(digest, ()))) for digest, run in first.items()]
@@ -200,14 +202,14 @@ def _wanted(kind: TaskKind, pictures: Sequence[str]) -> frozenset[str]:
 
 
 def _record(
-    plan: PlanFile,
+    plan: PublishedPlan,
     run: Run,
     files: Mapping[str, bytes],
     curves: Mapping[str, Points],
     notes: tuple[str, ...],
     experiment_id: str,
 ) -> Record:
-    pictures = pictures_in(plan.kinds[run.digest], files)
+    pictures = images_in(plan.kinds[run.digest], files)
     return Record(
         status=status_of(run),
         metrics={key.removeprefix(_COST_PREFIX): value for key, value in sorted(run.metrics.items())},

@@ -16,11 +16,11 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from analysis.errors import UserError
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.about import About, json_object, parse_about
 from analysis.records.choose_run import curve_notes
 from analysis.records.record import MEASURING, Record, is_loss
-from analysis.records.sample_images import picture_names, pictures_in
+from analysis.records.sample_images import image_names, images_in
 from analysis.tracking.history import Points
 
 _FILES_AT_ONCE = 16
@@ -36,14 +36,14 @@ class StorageRoot:
     """Of fsspec."""
 
 
-def read_record_files(plan: PlanFile, storage: StorageRoot) -> dict[str, Record]:
+def read_record_files(plan: PublishedPlan, storage: StorageRoot) -> dict[str, Record]:
     """Records by digest; of a task that is not done there is none, or one that says why it does not count.
 
     Raises: UserError if the storage cannot be read.
     """
     paths = {f"results/{digest}/result.json": digest for digest in plan.kinds}
     documents = {paths[path]: data for path, data in _read(storage, list(paths)).items()}
-    names = {digest: found for digest, found in picture_names(plan).items() if digest in documents}
+    names = {digest: found for digest, found in image_names(plan).items() if digest in documents}
     files = _read(storage, [f"results/{digest}/{name}" for digest, found in names.items() for name in found])
     pictures: dict[str, dict[str, bytes]] = {digest: {} for digest in documents}
     for digest, found in names.items():
@@ -75,7 +75,7 @@ def _content(filesystem: AbstractFileSystem, path: str) -> bytes | None:
         return None
 
 
-def _record(plan: PlanFile, digest: str, data: bytes, files: Mapping[str, bytes], path: str) -> Record:
+def _record(plan: PublishedPlan, digest: str, data: bytes, files: Mapping[str, bytes], path: str) -> Record:
     kind = plan.kinds[digest]
     try:
         found = _document(data, digest, kind)
@@ -88,7 +88,7 @@ def _record(plan: PlanFile, digest: str, data: bytes, files: Mapping[str, bytes]
         return Record("missing", notes=(f"{path} is no record of this task ({reason}); it is left out",))
     until = plan.trainings[digest].until_step if kind == "train" else 0
     short = (f"the record ends at step {step:,} of {until:,}",) if step < until else ()
-    pictures = pictures_in(kind, files)
+    pictures = images_in(kind, files)
     return Record(
         status="missing" if short else "done",
         metrics=dict(sorted({**metrics, "seconds": seconds}.items())),

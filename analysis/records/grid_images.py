@@ -18,7 +18,7 @@ _LARGEST_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
-class Pictures:
+class GridImages:
     """The first samples of an evaluation, or real images, at their own resolution."""
 
     pixels: np.ndarray
@@ -27,7 +27,7 @@ class Pictures:
     """The class of each; empty texts if the grid does not say."""
 
 
-def cut_grid(png: bytes, resolution: int | None = None) -> Pictures | None:
+def cut_grid(png: bytes, resolution: int | None = None) -> GridImages | None:
     """The pictures of a grid; None if it cannot be cut, as a file of another make.
 
     Args: png: with the text `dfm.grid`, or a grid of before there was one: ten square pictures a row, captions of 14
@@ -91,7 +91,7 @@ def _layout(text: str | None, width: int, height: int, resolution: int | None) -
     return _Layout(_USUAL_COLUMNS, _USUAL_CAPTION, own, own, side // own, ())
 
 
-def _cells(canvas: np.ndarray, layout: _Layout) -> Pictures:
+def _cells(canvas: np.ndarray, layout: _Layout) -> GridImages:
     """All cells that lie in the picture; with labels as many as there are labels, of strips that many rows."""
     height, width = layout.height * layout.factor, layout.width * layout.factor
     rows = canvas.shape[0] // (height + layout.caption)
@@ -105,4 +105,4 @@ def _cells(canvas: np.ndarray, layout: _Layout) -> Pictures:
     each = layout.columns if layout.strips else 1
     count = len(layout.labels) * each if layout.labels else len(cells)
     pixels = np.stack(cells[:count]) if cells[:count] else np.zeros((0, 1, 1, 3), np.uint8)
-    return Pictures(pixels, (*layout.labels, *[""] * len(cells))[: len(pixels)])
+    return GridImages(pixels, (*layout.labels, *[""] * len(cells))[: len(pixels)])

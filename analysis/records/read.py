@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.errors import TrackingUnreachableError
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.from_storage import StorageRoot, read_record_files
 from analysis.records.record import Record
 
 
 @dataclass(frozen=True)
-class Found:
+class RecordSet:
     """What a report is made of."""
 
     records: dict[str, Record]
@@ -22,7 +22,7 @@ class Found:
     """What stands above everything: where the numbers come from, if that is not MLflow."""
 
 
-def find(plan: PlanFile, storage: StorageRoot | None) -> Found:
+def read_records(plan: PublishedPlan, storage: StorageRoot | None) -> RecordSet:
     """What MLflow holds for a plan, else what the records say.
 
     Args: storage: where the records lie; None if they are not to be asked.
@@ -37,8 +37,8 @@ def find(plan: PlanFile, storage: StorageRoot | None) -> Found:
         records = read_record_files(plan, storage) if storage is not None else {}
         if storage is None or not records:
             raise
-        return Found(records, alarm=_alarm(error, storage))
-    return Found(reading.records, reading.notes)
+        return RecordSet(records, alarm=_alarm(error, storage))
+    return RecordSet(reading.records, reading.notes)
 
 
 def _alarm(error: TrackingUnreachableError, storage: StorageRoot) -> str:

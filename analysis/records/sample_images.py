@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from analysis.plan.model import PlanFile, TaskKind
+from analysis.plan.model import PublishedPlan, TaskKind
 
 _STEMS: Mapping[TaskKind, str] = {"evaluate": "samples", "reference": "real"}
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
-class PictureFiles(NamedTuple):
+class ImageFiles(NamedTuple):
     """What there is to look at of an evaluation, or of real images; None what there is not, or is no such file."""
 
     image: bytes | None
@@ -22,7 +22,7 @@ class PictureFiles(NamedTuple):
     """Of videos: the grid as an animated GIF."""
 
 
-def picture_names(plan: PlanFile) -> dict[str, tuple[str, ...]]:
+def image_names(plan: PublishedPlan) -> dict[str, tuple[str, ...]]:
     """The pictures to be read, by digest: of all the grid; videos, which are large, of last evaluations and real."""
     videos = {trial.evaluations[-1][1] for trial in plan.trials} | plan.references.keys()
     names = {}
@@ -33,12 +33,12 @@ def picture_names(plan: PlanFile) -> dict[str, tuple[str, ...]]:
     return names
 
 
-def pictures_in(kind: TaskKind, files: Mapping[str, bytes]) -> PictureFiles:
+def images_in(kind: TaskKind, files: Mapping[str, bytes]) -> ImageFiles:
     """The pictures among the files of a task."""
     if kind not in _STEMS:
-        return PictureFiles(None, None, None)
+        return ImageFiles(None, None, None)
     found = (_checked(files.get(name), begin) for name, begin in zip(_names(kind), (_PNG, _PNG, _GIF), strict=True))
-    return PictureFiles(*found)
+    return ImageFiles(*found)
 
 
 def _names(kind: TaskKind) -> tuple[str, str, str]:

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.comparison.compare import compare
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.figures.gallery import drawing_ids, figure_files, make_galleries
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.from_storage import StorageRoot
-from analysis.records.read import find
+from analysis.records.read import read_records
 from analysis.records.record import Record
 from analysis.report.html_page import filled_cells, render_page
 from analysis.report.latex import latex_table
 from analysis.report.markdown import markdown_comparison, markdown_table
 from analysis.report.paper_folder import paper_files
-from analysis.report.previous_drawings import DRAWINGS, Earlier, drawings_file, read_earlier
+from analysis.report.previous_drawings import DRAWINGS, PreviousDrawings, drawings_file, read_previous
 from analysis.report.sample_grids import collect_samples
 from analysis.report.terminal import terminal_text
-from analysis.report.write_files import publish
+from analysis.report.write_files import write_files
 from analysis.results.cells import lay_out
 from analysis.results.measurements import measure
 from analysis.text.comparison_text import TextComparison, text_comparison
@@ -50,7 +50,7 @@ class ReportFiles:
 
 
 def write_report(
-    plan: PlanFile,
+    plan: PublishedPlan,
     output: str,
     storage_options: Mapping[str, Any] | None = None,
     storage: StorageRoot | None = None,
@@ -66,22 +66,22 @@ def write_report(
 
     Raises: UserError if neither MLflow nor a record can be read, or `output` cannot be written.
     """
-    found = find(plan, storage)
+    found = read_records(plan, storage)
     records = found.records
-    files = render_report(plan, records, found.notes, read_earlier(output, storage_options), alarm=found.alarm)
-    publish(files, output, storage_options)
+    files = render_report(plan, records, found.notes, read_previous(output, storage_options), alarm=found.alarm)
+    write_files(files, output, storage_options)
     cells = filled_cells(lay_out(plan, measure(plan, records), records))
     return ReportFiles(output, tuple(files), len(cells), sum(cells), found.alarm)
 
 
-def comparison_with_paper(plan: PlanFile, storage: StorageRoot | None = None) -> str:
+def comparison_with_paper(plan: PublishedPlan, storage: StorageRoot | None = None) -> str:
     """What was found for a plan beside the paper's numbers, for a terminal; empty without anything to compare.
 
     Raises: UserError if neither MLflow nor a record can be read, or the plan names what the paper does not have.
     """
     if plan.published is None:
         return ""
-    found = find(plan, storage)
+    found = read_records(plan, storage)
     records = found.records
     sections = lay_out(plan, measure(plan, records), records)
     any_value = any(filled_cells(sections))
@@ -94,10 +94,10 @@ def _alarming(comparison: TextComparison, alarm: str) -> TextComparison:
 
 
 def render_report(
-    plan: PlanFile,
+    plan: PublishedPlan,
     records: Mapping[str, Record],
     notes: Sequence[str] = (),
-    earlier: Earlier | None = None,
+    earlier: PreviousDrawings | None = None,
     *,
     alarm: str = "",
 ) -> dict[str, bytes]:
@@ -106,13 +106,13 @@ def render_report(
     Args: notes: what a reader has to know of the experiment as a whole. earlier: a report whose pictures are used again
         where their figures are the same. alarm: what stands above everything and above each table.
     """
-    evidence = Evidence.of(plan, records)
+    evidence = JoinedSweep.of(plan, records)
     tables = text_tables(plan, evidence.sections)
     comparison = text_comparison(plan, evidence.sections, evidence.compared)
     if alarm:
         tables = tuple(replace(table, flags=(alarm, *table.flags)) for table in tables)
         comparison = _alarming(comparison, alarm) if comparison else None
-    galleries = make_galleries(evidence, (earlier or Earlier()).drawing)
+    galleries = make_galleries(evidence, (earlier or PreviousDrawings()).drawing)
     grids = collect_samples(plan, records)
     files = {
         "table.md": markdown_table(plan, tables).encode(),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.figures.gallery import Gallery
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.report.line_breaks import breakable
 from analysis.report.sample_grids import SampleGrid
 from analysis.results.cells import Section
@@ -28,7 +28,7 @@ _MOST_GRID_BYTES = 6_000_000
 
 
 def render_page(
-    evidence: Evidence,
+    evidence: JoinedSweep,
     tables: Sequence[TextTable],
     comparison: TextComparison | None,
     galleries: Sequence[Gallery],
@@ -108,7 +108,7 @@ def _short(number: str) -> str:
         return number
 
 
-def _summary(plan: PlanFile, sections: Sequence[Section]) -> list[tuple[str, str]]:
+def _summary(plan: PublishedPlan, sections: Sequence[Section]) -> list[tuple[str, str]]:
     """Numbers for the head of the page: (value, what it counts)."""
     cells = filled_cells(sections)
     return [
@@ -121,7 +121,7 @@ def _summary(plan: PlanFile, sections: Sequence[Section]) -> list[tuple[str, str
     ]
 
 
-def _findings(plan: PlanFile, sections: Sequence[Section], tables: Sequence[TextTable]) -> list[dict[str, str]]:
+def _findings(plan: PublishedPlan, sections: Sequence[Section], tables: Sequence[TextTable]) -> list[dict[str, str]]:
     """The best rows of each part by the plan's first metric."""
     findings = []
     for section, table in zip(sections, tables, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison
 from analysis.text.significance_text import SEPARATION_LEGEND
@@ -15,7 +15,7 @@ _WRAPPED = r"p{0.95\linewidth}"
 _OURS = "ours"
 
 
-def latex_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+def latex_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
     """The whole table, one part below the other."""
     width = len(tables[0].header) if tables else 1
     lines = [_comment(plan.title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.contract.published_numbers import PublishedPart, published_better
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text
 from analysis.text.significance_text import SEPARATION_LEGEND
@@ -16,7 +16,7 @@ _BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
-def markdown_table(plan: PlanFile, tables: Sequence[TextTable]) -> str:
+def markdown_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
     """The table as GitHub-flavoured Markdown."""
     lines = [f"# {escape_markdown(plan.title)}", ""]
     for table in tables:
@@ -33,7 +33,7 @@ def _markdown_part(table: TextTable) -> Iterator[str]:
         yield from (f"- {escape_markdown(note)}", "")
 
 
-def _markdown_legend(plan: PlanFile) -> Iterator[str]:
+def _markdown_legend(plan: PublishedPlan) -> Iterator[str]:
     for metric in plan.metrics:
         yield f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  "
     yield from (f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))} {SEPARATION_LEGEND}", "")
@@ -57,7 +57,7 @@ def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
     yield from (f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes))
 
 
-def markdown_of_part(plan: PlanFile, table: TextTable, comparison: TextComparison | None) -> str:
+def markdown_of_part(plan: PublishedPlan, table: TextTable, comparison: TextComparison | None) -> str:
     """One part as a page of its own: ours, then beside the paper.
 
     Args: comparison: of this part alone; None if the paper has no such part.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from analysis.comparison.compare import PartComparison
 from analysis.contract.published_numbers import published_parts
 from analysis.drawing.chart import slug
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.report.cell_csv import cell_csv, published_csv
 from analysis.report.latex import latex_comparison, latex_table
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
@@ -20,7 +20,7 @@ FOLDER = "tables"
 
 
 def paper_files(
-    plan: PlanFile,
+    plan: PublishedPlan,
     sections: Sequence[Section],
     tables: Sequence[TextTable],
     compared: Sequence[PartComparison],
@@ -50,7 +50,7 @@ def paper_files(
     return {f"{FOLDER}/{name}": text.encode() for name, text in sorted(files.items())}
 
 
-def _guide(plan: PlanFile) -> Iterator[str]:
+def _guide(plan: PublishedPlan) -> Iterator[str]:
     yield from (f"# Tables of {escape_markdown(plan.title)}", "")
     yield from (f"Sweep `{plan.sweep}` ({escape_markdown(plan.file)}), one file a part and format.", "")
     yield from ("| part | files |", "| :-- | :-- |")

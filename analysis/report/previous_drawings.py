@@ -19,7 +19,7 @@ DRAWINGS = "figures/drawings.json"
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousDrawings:
     """The figures of an earlier report; empty if there is none, or none that can be read."""
 
     drawings: Mapping[str, str] = field(default_factory=dict)
@@ -47,16 +47,16 @@ class Earlier:
         return data if hashlib.sha256(data).hexdigest() == self.hashes.get(path) else None
 
 
-def read_earlier(output: str, storage_options: Mapping[str, Any] | None = None) -> Earlier:
+def read_previous(output: str, storage_options: Mapping[str, Any] | None = None) -> PreviousDrawings:
     """The figures in a folder or at an fsspec URL; what cannot be read counts as none, and is drawn."""
     try:
         filesystem, root = url_to_fs(output, **(storage_options or {}))
-        earlier = Earlier({}, written_before(filesystem, root), filesystem, root)
+        earlier = PreviousDrawings({}, written_before(filesystem, root), filesystem, root)
         # One that a report which was cut off did not come to may be of other pictures.
         drawings = json.loads(earlier.read(DRAWINGS) or b"{}")
         return replace(earlier, drawings={**drawings})
     except Exception:  # noqa: BLE001  each backend raises its own family; writing the report will tell what is wrong
-        return Earlier()
+        return PreviousDrawings()
 
 
 def drawings_file(drawings: Mapping[str, str]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.drawing.chart import slug
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import MISSING, Record
 
 
@@ -33,7 +33,7 @@ class SampleGrid:
         return f"{self.path.removesuffix('.png')}.gif"
 
 
-def collect_samples(plan: PlanFile, records: Mapping[str, Record]) -> tuple[SampleGrid, ...]:
+def collect_samples(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[SampleGrid, ...]:
     """Real images, then each grid once, in the order of the table, a row's last step first."""
     grids = []
     for digest, task in plan.references.items():

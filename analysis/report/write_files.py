@@ -22,7 +22,7 @@ from analysis.errors import UserError
 MANIFEST = "files.json"
 
 
-def publish(files: Mapping[str, bytes], output: str, storage_options: Mapping[str, Any] | None = None) -> None:
+def write_files(files: Mapping[str, bytes], output: str, storage_options: Mapping[str, Any] | None = None) -> None:
     """Write files, by path inside `output`, in their order; remove those of an earlier report that are not among them.
 
     Raises: UserError if `output` cannot be written.

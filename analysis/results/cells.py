@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.plan.model import FloorTask, Metric, Part, PlanFile
+from analysis.plan.model import FloorTask, Metric, Part, PublishedPlan
 from analysis.plan.protocol import ProtocolPair
 from analysis.records.record import MISSING, Record
 from analysis.results.comparability import Comparability, floor_comparability, rows_comparability
 from analysis.results.intervals import Basis, SeedValue, uncertainty_of_mean
 from analysis.results.measurements import CellStatus, Measurement, protocols_of, standard_error
-from analysis.results.real_image_titles import floor_titles
+from analysis.results.real_image_titles import real_image_titles
 from analysis.results.run_links import RunLink, run_links
-from analysis.results.significance import Separation, separation
+from analysis.results.significance import Separation, separation_of
 
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
 _EQUAL_COMPUTE_PERCENT = 1
@@ -66,7 +66,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Floor:
+class RealImageRow:
     """What real images score, measured as the samples of a part are."""
 
     label: str
@@ -83,7 +83,7 @@ class Section:
 
     part: Part
     rows: tuple[Row, ...]
-    floors: tuple[Floor, ...]
+    floors: tuple[RealImageRow, ...]
     comparability: tuple[Comparability, ...]
     """Of the rows among each other, one per metric of the plan."""
     separations: tuple[Separation | None, ...] = ()
@@ -111,12 +111,16 @@ class Section:
         return min(flops, default=0), max(flops, default=0)
 
 
-def lay_out(plan: PlanFile, measurements: Sequence[Measurement], records: Mapping[str, Record]) -> tuple[Section, ...]:
+def lay_out(
+    plan: PublishedPlan, measurements: Sequence[Measurement], records: Mapping[str, Record]
+) -> tuple[Section, ...]:
     """The sections of the table, one per part; the best cells marked, of the metrics whose cells compare."""
     return tuple(_section(plan, part, measurements, records) for part in plan.parts)
 
 
-def _section(plan: PlanFile, part: Part, measurements: Sequence[Measurement], records: Mapping[str, Record]) -> Section:
+def _section(
+    plan: PublishedPlan, part: Part, measurements: Sequence[Measurement], records: Mapping[str, Record]
+) -> Section:
     last_steps = {label: plan.trials_of(part.name, label)[0].evaluations[-1][0] for label in part.rows}
     last = [m for m in measurements if m.part == part.name and m.step == last_steps[m.row]]
     comparability = tuple(rows_comparability(metric, last) for metric in plan.metrics)
@@ -129,10 +133,10 @@ def _separation(rows: Sequence[Row], index: int) -> Separation | None:
     """The best row by a metric, the first of several, against the others; None if none is best."""
     best = next((row.label for row in rows if row.cells[index].best), None)
     finite = {row.label: row.cells[index].values for row in rows if row.cells[index].finite}
-    return None if best is None else separation(best, finite)
+    return None if best is None else separation_of(best, finite)
 
 
-def _rows(plan: PlanFile, part: Part, last: Sequence[Measurement], records: Mapping[str, Record]) -> list[Row]:
+def _rows(plan: PublishedPlan, part: Part, last: Sequence[Measurement], records: Mapping[str, Record]) -> list[Row]:
     found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for measurement in last:
         found[measurement.row, measurement.metric].append(measurement)
@@ -201,12 +205,14 @@ def _mark_best(comparability: Sequence[Comparability], rows: Sequence[Row]) -> t
     )
 
 
-def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, Record]) -> tuple[Floor, ...]:
+def _floors(
+    plan: PublishedPlan, last: Sequence[Measurement], records: Mapping[str, Record]
+) -> tuple[RealImageRow, ...]:
     """One row of real images for each floor that a part's last evaluations are read beside."""
     beside = {m.digest: plan.evaluations[m.digest].floor for m in last}
     digests = list(dict.fromkeys(digest for digest in beside.values() if digest is not None))
     rows = {digest: list(dict.fromkeys(m.row for m in last if beside[m.digest] == digest)) for digest in digests}
-    titles = floor_titles({digest: plan.floors[digest] for digest in digests}, rows)
+    titles = real_image_titles({digest: plan.floors[digest] for digest in digests}, rows)
     floors = []
     for digest in digests:
         task, record = plan.floors[digest], records.get(digest, MISSING)
@@ -219,7 +225,7 @@ def _floors(plan: PlanFile, last: Sequence[Measurement], records: Mapping[str, R
             else Comparability(metric)
             for metric, cell in zip(plan.metrics, cells, strict=True)
         )
-        floors.append(Floor(label, tuple(cells), tuple(comparability), run_links([digest], records)))
+        floors.append(RealImageRow(label, tuple(cells), tuple(comparability), run_links([digest], records)))
     return tuple(floors)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.plan.model import PlanFile, Trial
+from analysis.plan.model import PublishedPlan, Trial
 from analysis.plan.protocol import Protocol, ProtocolPair
 from analysis.records.record import MISSING, Record
 
@@ -37,13 +37,13 @@ class Measurement:
     training_images: int
 
 
-def measure(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Measurement, ...]:
+def measure(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Measurement, ...]:
     """All planned measurements in the plan's order, whatever became of them."""
     trials = (trial for part in plan.parts for row in part.rows for trial in plan.trials_of(part.name, row))
     return tuple(found for trial in trials for found in _measure_trial(plan, trial, records))
 
 
-def _measure_trial(plan: PlanFile, trial: Trial, records: Mapping[str, Record]) -> Iterator[Measurement]:
+def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Record]) -> Iterator[Measurement]:
     for step, digest in trial.evaluations:
         task, record = plan.evaluations[digest], records.get(digest, MISSING)
         for metric in plan.metrics:

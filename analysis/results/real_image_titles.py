@@ -12,7 +12,9 @@ _DIGEST_SHOWN = 8
 _MOST_ROWS = 3
 
 
-def floor_titles(floors: Mapping[str, FloorTask], rows: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+def real_image_titles(
+    floors: Mapping[str, FloorTask], rows: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, str]:
     """Digest -> title; where titles are alike, with what tells the floors apart.
 
     That is what differs in how they are measured, or else the rows that they are read beside, or else the digest.

@@ -52,7 +52,7 @@ class Separation:
         return tuple(found.row for found in self.differences if not found.separable)
 
 
-def separation(best: str, rows: Mapping[str, Sequence[SeedValue]]) -> Separation:
+def separation_of(best: str, rows: Mapping[str, Sequence[SeedValue]]) -> Separation:
     """The best row against all others.
 
     Args: best: its label. rows: finite values by label; rows without a value, or without a seed in common with the best

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.comparison.compare import MetricComparison, PartComparison
 from analysis.comparison.verdicts import ComparedRow
 from analysis.contract.published_numbers import PublishedPart, PublishedValue, published_better
-from analysis.plan.model import PlanFile, TableCounterpart
+from analysis.plan.model import PublishedPlan, TableCounterpart
 from analysis.results.cells import Section
 from analysis.results.run_links import RunLink
 from analysis.text.caveats import section_flags
@@ -69,7 +69,7 @@ class TextComparison:
 
 
 def text_comparison(
-    plan: PlanFile, sections: Sequence[Section], comparisons: Sequence[PartComparison]
+    plan: PublishedPlan, sections: Sequence[Section], comparisons: Sequence[PartComparison]
 ) -> TextComparison | None:
     """The comparisons in plain text; None if there are none."""
     if plan.published is None or not comparisons:
@@ -83,7 +83,7 @@ def text_comparison(
 
 
 def _table(
-    plan: PlanFile, counterpart: TableCounterpart, part: PartComparison, decimals: Mapping[str, int]
+    plan: PublishedPlan, counterpart: TableCounterpart, part: PartComparison, decimals: Mapping[str, int]
 ) -> ComparisonTable:
     with_verdict, one_seed = counterpart.same_setting, len(plan.seeds) == 1
     return ComparisonTable(

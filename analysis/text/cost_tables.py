@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.plan.model import EvaluateTask, PlanFile
+from analysis.plan.model import EvaluateTask, PublishedPlan
 from analysis.records.record import MISSING, Record
 from analysis.text.numbers import scientific
 from analysis.text.text_tables import NOTHING
@@ -38,7 +38,7 @@ class ProvenanceGroup:
     entries: tuple[tuple[str, str], ...]
 
 
-def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
+def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
     """Every training once: what was planned, and how long it took."""
     labels = plan.training_labels()
     rows, times, busy = [], [], []
@@ -58,7 +58,7 @@ def training_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTabl
     return LedgerTable(header, tuple(rows), total, _runs(plan.trainings, records))
 
 
-def evaluation_ledger(plan: PlanFile, records: Mapping[str, Record]) -> LedgerTable:
+def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
     """Every evaluation once."""
     rows, busy, flops = [], [], []
     for digest, task in plan.evaluations.items():

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.plan.model import EvaluateTask, NamedTask, PlanFile
+from analysis.plan.model import EvaluateTask, NamedTask, PublishedPlan
 from analysis.plan.protocol import Protocol, shown_apart
 from analysis.records.record import MISSING, Record
 from analysis.results.measurements import Measurement, is_standard_error, logged_standard_error, protocols_of
-from analysis.results.real_image_titles import floor_titles
+from analysis.results.real_image_titles import real_image_titles
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Note:
     message: str
 
 
-def failures(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Note, ...]:
+def failures(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Note, ...]:
     """Tasks that failed, with the message they left."""
     return tuple(
         Note(title, record.failure or "failed without a message")
@@ -31,7 +31,9 @@ def failures(plan: PlanFile, records: Mapping[str, Record]) -> tuple[Note, ...]:
     )
 
 
-def warnings(plan: PlanFile, records: Mapping[str, Record], measurements: Sequence[Measurement]) -> tuple[Note, ...]:
+def warnings(
+    plan: PublishedPlan, records: Mapping[str, Record], measurements: Sequence[Measurement]
+) -> tuple[Note, ...]:
     """Gaps, unsound numbers, measurements other than planned, earlier failures, and what runs say of themselves."""
     return (
         *_gaps(measurements),
@@ -42,7 +44,7 @@ def warnings(plan: PlanFile, records: Mapping[str, Record], measurements: Sequen
     )
 
 
-def _titles(plan: PlanFile) -> dict[str, str]:
+def _titles(plan: PublishedPlan) -> dict[str, str]:
     """Digest of every task -> its kind and title."""
     named: Mapping[str, Mapping[str, NamedTask | EvaluateTask]] = {
         "pyramid": plan.pyramids,
@@ -53,7 +55,7 @@ def _titles(plan: PlanFile) -> dict[str, str]:
         "evaluation": plan.evaluations,
     }
     titles = {digest: f"training {label}" for digest, label in plan.training_labels().items()}
-    titles |= {digest: f"floor {title}" for digest, title in floor_titles(plan.floors).items()}
+    titles |= {digest: f"floor {title}" for digest, title in real_image_titles(plan.floors).items()}
     return titles | {digest: f"{kind} {task.title}" for kind, tasks in named.items() for digest, task in tasks.items()}
 
 
@@ -78,7 +80,7 @@ def _of_run(title: str, record: Record) -> Iterator[Note]:
         yield Note(title, f"{problem}.")
 
 
-def _of_numbers(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]:
+def _of_numbers(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
     """Standard errors that are none, and numbers that were measured otherwise than planned."""
     titles = _titles(plan)
     for digest, planned in _planned_protocols(plan).items():
@@ -93,11 +95,11 @@ def _of_numbers(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]
                 yield Note(titles[digest], f"{message}; it counts as not comparable.")
 
 
-def _planned_protocols(plan: PlanFile) -> dict[str, Mapping[str, Protocol]]:
+def _planned_protocols(plan: PublishedPlan) -> dict[str, Mapping[str, Protocol]]:
     return {digest: task.protocols for tasks in (plan.evaluations, plan.floors) for digest, task in tasks.items()}
 
 
-def _left_out(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]:
+def _left_out(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
     """Datasets of which a part could not be encoded."""
     for digest, task in plan.encodings.items():
         record = records.get(digest, MISSING)
@@ -105,7 +107,7 @@ def _left_out(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]:
             yield Note(f"encoding {task.title}", f"{count} samples could not be read and were left out.")
 
 
-def _own_notes(plan: PlanFile, records: Mapping[str, Record]) -> Iterator[Note]:
+def _own_notes(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
     """What the evaluator says of its numbers, each note once with all rows that it concerns."""
     concerned: dict[tuple[str, str], dict[str, None]] = {}
     rows = dict.fromkeys(f"{trial.part} / {trial.row}" for trial in plan.trials)

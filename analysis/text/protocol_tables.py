@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.plan.model import Part, PlanFile
+from analysis.plan.model import Part, PublishedPlan
 from analysis.plan.protocol import FIELDS, Protocol, shown
 from analysis.records.record import MISSING, Record
 from analysis.results.measurements import Measurement, protocols_of
@@ -32,7 +32,9 @@ class PlainTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def protocol_table(plan: PlanFile, measurements: Sequence[Measurement], records: Mapping[str, Record]) -> PlainTable:
+def protocol_table(
+    plan: PublishedPlan, measurements: Sequence[Measurement], records: Mapping[str, Record]
+) -> PlainTable:
     """Every distinct protocol once, with all its guidance weights in one line, in the order of the metrics."""
     lines: dict[tuple[str, str], list[tuple[str, Protocol]]] = {}
     for metric, whose, protocol in _used(plan, measurements, records):
@@ -43,7 +45,7 @@ def protocol_table(plan: PlanFile, measurements: Sequence[Measurement], records:
 
 
 def _used(
-    plan: PlanFile, measurements: Sequence[Measurement], records: Mapping[str, Record]
+    plan: PublishedPlan, measurements: Sequence[Measurement], records: Mapping[str, Record]
 ) -> Iterator[tuple[str, str, Protocol]]:
     """(metric, "samples" or "real images", protocol) of every number that is planned or there."""
     for metric in plan.metrics:
@@ -69,7 +71,7 @@ def _line(title: str, found: Sequence[tuple[str, Protocol]]) -> tuple[str, ...]:
     return (label, *cells.values(), ", ".join(map(shown, weights)), ", ".join(ids))
 
 
-def sampling_table(plan: PlanFile) -> PlainTable:
+def sampling_table(plan: PublishedPlan) -> PlainTable:
     """How the rows' samples were drawn at their last evaluations: a line for each way."""
     lines: dict[str, tuple[Mapping[str, Any], dict[str, None]]] = {}
     for trial in plan.trials:
@@ -92,7 +94,7 @@ _MOST_ROWS = 100
 _HEADER_PLAN_TABLE = ("part / row", "settings", "seeds", "trained for", "evaluated after steps")
 
 
-def plan_table(plan: PlanFile) -> PlainTable:
+def plan_table(plan: PublishedPlan) -> PlainTable:
     """All rows of all parts; of a part with more than 100 the first, and how many more there are."""
     rows = []
     for part in plan.parts:
@@ -102,7 +104,7 @@ def plan_table(plan: PlanFile) -> PlainTable:
     return PlainTable(_HEADER_PLAN_TABLE, tuple(rows))
 
 
-def _row(plan: PlanFile, part: Part, label: str) -> tuple[str, ...]:
+def _row(plan: PublishedPlan, part: Part, label: str) -> tuple[str, ...]:
     trials = plan.trials_of(part.name, label)
     settings = "; ".join(f"{key} {shown(value)}" for key, value in part.settings.get(label, {}).items())
     seeds = ", ".join(str(trial.seed) for trial in trials)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.plan.model import Metric, PlanFile
+from analysis.plan.model import Metric, PublishedPlan
 from analysis.results.cells import Cell, Section
 from analysis.results.measurements import Measurement
 from analysis.results.run_links import RunLink
@@ -47,7 +47,7 @@ class TextTable:
     """Which rows are not separable from the best, a sentence each."""
 
 
-def text_tables(plan: PlanFile, sections: Sequence[Section]) -> tuple[TextTable, ...]:
+def text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[TextTable, ...]:
     """The sections in plain text, with the same decimals for a metric throughout."""
     decimals = metric_decimals(plan, sections)
     header = ("", *map(column_title, plan.metrics), "training steps", "training FLOPs", "network evaluations / image")
@@ -88,7 +88,7 @@ def arrow(better: Literal["lower", "higher"]) -> str:
     return _ARROWS[better]
 
 
-def uncertainty_legend(plan: PlanFile) -> str:
+def uncertainty_legend(plan: PublishedPlan) -> str:
     """What ± means in the tables of a sweep."""
     if len(plan.seeds) > 1:
         return (
@@ -98,7 +98,7 @@ def uncertainty_legend(plan: PlanFile) -> str:
     return "±: 95% interval of the error of finite samples, of one seed; what another seed would give is not in it."
 
 
-def metric_decimals(plan: PlanFile, sections: Sequence[Section]) -> tuple[int, ...]:
+def metric_decimals(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[int, ...]:
     """Decimals of each metric of the plan, the same in all sections."""
     return tuple(_decimals(sections, index) for index in range(len(plan.metrics)))
 

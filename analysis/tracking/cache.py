@@ -100,7 +100,7 @@ _WORTH_KEEPING = 200
 _LOG = logging.getLogger("analysis")
 
 
-class Kept:
+class CacheSession:
     """The cache of an experiment as it is at the beginning of a reading; what is added is there for the next one."""
 
     def __init__(self, cache: ReadingCache | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from analysis.tracking.cache import Item, Kept
+from analysis.tracking.cache import CacheSession, Item
 from analysis.tracking.history import Points
 from analysis.tracking.local_artifacts import local_files, local_folder
 from analysis.tracking.run import STATUS_TAG, FileSource, History, Run, RunSource
@@ -15,10 +15,10 @@ _ASKED = "asked"
 Files = dict[str, bytes]
 
 
-class KnownRuns:
+class CachedSource:
     """The runs of an experiment, some of which were read before."""
 
-    def __init__(self, source: RunSource, files: FileSource, kept: Kept) -> None:
+    def __init__(self, source: RunSource, files: FileSource, kept: CacheSession) -> None:
         self._source, self._files, self._kept = source, files, kept
 
     def _find(self, run: Run, name: str, state: str) -> bytes | None:

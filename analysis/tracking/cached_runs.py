@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from analysis.tracking.cache import Item, Kept
-from analysis.tracking.changed_runs import Asked, changed_runs, is_settled
+from analysis.tracking.cache import CacheSession, Item
+from analysis.tracking.changed_runs import ServerQuestions, changed_runs, is_settled
 from analysis.tracking.run import Run
 
 _NAME, _UNSETTLED = "run", b""
 """Of a run that was settled, and is no more, nothing may come back."""
 
 
-def runs_of_server(server: Asked, experiment_id: str, kept: Kept) -> list[Run] | None:
+def runs_of_server(server: ServerQuestions, experiment_id: str, kept: CacheSession) -> list[Run] | None:
     """All runs of an experiment, without their params; those that changed or may have are asked for, the others kept.
 
     Returns: None if all must be asked for: none is kept, or what is kept cannot be right.
@@ -32,7 +32,7 @@ def runs_of_server(server: Asked, experiment_id: str, kept: Kept) -> list[Run] |
     return list({**{run.run_id: run for run in before}, **{run.run_id: run for run in sent}}.values())
 
 
-def keep_runs(kept: Kept, runs: Iterable[Run], *, number: int = 0) -> None:
+def keep_runs(kept: CacheSession, runs: Iterable[Run], *, number: int = 0) -> None:
     """For the next reading; of runs of one reading none was sent before the other.
 
     Args: number: of the reading.

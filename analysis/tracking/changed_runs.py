@@ -35,7 +35,7 @@ class RefusedError(Exception):
     """A server does not know the search language, or not this far."""
 
 
-class Asked(Protocol):
+class ServerQuestions(Protocol):
     """A tracking server, as far as it is asked here."""
 
     def search(self, experiment_id: str, condition: str, *, deleted: bool = False) -> list[Run]:
@@ -54,7 +54,7 @@ def is_settled(run: Run) -> bool:
     return done and not run.deleted and DIGEST_TAG in run.tags and run.tags.get(KIND_TAG) in _KINDS
 
 
-def changed_runs(server: Asked, experiment_id: str, settled: Sequence[Run]) -> list[Run] | None:
+def changed_runs(server: ServerQuestions, experiment_id: str, settled: Sequence[Run]) -> list[Run] | None:
     """Every run of an experiment that may be another than it was when it was read last.
 
     Args: settled: all runs that were settled then, those first that were not sent for longest.

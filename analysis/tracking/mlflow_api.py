@@ -54,7 +54,7 @@ class Server:
         return self._search(experiment_id, "", ViewType.ALL)
 
     def search(self, experiment_id: str, condition: str, *, deleted: bool = False) -> list[Run]:
-        """See `changes.Asked`."""
+        """See `changed_runs.ServerQuestions`."""
         try:
             return self._search(experiment_id, condition, ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY)
         except MlflowException as error:

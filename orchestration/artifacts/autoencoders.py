@@ -17,7 +17,7 @@ from dfm_core.config import DataConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import TrainingEngine
 from orchestration.config.runtime import RuntimeConfig, StorageConfig
-from orchestration.data.autoencoder_recipe import InitialAutoencoder, made_identity, making_digest
+from orchestration.data.autoencoder_recipe import InitialAutoencoder, made_identity, recipe_digest
 from orchestration.data.user_files import autoencoder_folder, open_place
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
@@ -71,7 +71,7 @@ def load_of_data(data: DataConfig, runtime: RuntimeConfig, store: Store, device:
         return load_autoencoder("pixels", Path())
     config = runtime.autoencoders[data.autoencoder]
     if config.files is None:
-        loaded = read_made_autoencoder(store, making_digest(data.described.encoder), config.kind)
+        loaded = read_made_autoencoder(store, recipe_digest(data.described.encoder), config.kind)
     else:
         loaded = _given(config.kind, config.files, runtime.storage)
     loaded.network.to(device).requires_grad_(requires_grad=False)

@@ -15,7 +15,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
 from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
-from orchestration.storage.disk_space import disk_room
+from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths, step_of
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Spent:
+class TrainingCost:
     """What a training has cost so far, over all attempts that led to this state."""
 
     seconds: float = 0.0
@@ -31,8 +31,8 @@ class Spent:
     accelerator_seconds: float = 0.0
     """Wall time times workers, each of which has one accelerator, or on a machine without them its CPUs."""
 
-    def plus(self, seconds: float, num_workers: int) -> Spent:
-        return Spent(self.seconds + seconds, self.accelerator_seconds + seconds * num_workers)
+    def plus(self, seconds: float, num_workers: int) -> TrainingCost:
+        return TrainingCost(self.seconds + seconds, self.accelerator_seconds + seconds * num_workers)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ResumePoint:
     step: int
     curve: tuple[CurveRow, ...]
     state: State
-    spent: Spent
+    spent: TrainingCost
     num_steps: int
     """That changed the weights: fewer than `step` where gradients were not finite."""
 
@@ -81,7 +81,7 @@ class TrainingArtifacts:
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
         with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
-            with disk_room(directory, 0, Path(scratch), *self.store.local_directories()):
+            with require_disk_space(directory, 0, Path(scratch), *self.store.local_directories()):
                 files = write(Path(scratch))
                 for path in files:
                     self.store.put(path, f"{directory}/{path.name}")
@@ -127,5 +127,5 @@ class TrainingArtifacts:
             state = read_state(files)
         assert manifest is not None, f"{directory} lost its manifest while it was read"
         about = manifest["about"]
-        spent, num_steps = Spent(**about.get("spent", {})), int(about.get("num_steps", step))
+        spent, num_steps = TrainingCost(**about.get("spent", {})), int(about.get("num_steps", step))
         return ResumePoint(step, tuple(about["curve"]), state, spent, num_steps)

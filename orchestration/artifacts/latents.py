@@ -13,7 +13,7 @@ from orchestration.storage.store import FileEntry, Store
 
 
 class StoreShards:
-    """The shards under a directory of a storage: `ShardSource`, with the storage's patience."""
+    """The shards under a directory of a storage: `ShardSource`, with the storage's retry policy."""
 
     def __init__(self, store: Store, directory: str) -> None:
         self._store, self._directory = store, directory

@@ -11,7 +11,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.datasets import load_dataset
 from dfm_core.decompositions.learned import fit_pyramid
-from orchestration.artifacts.task_record import TaskResult, checksum, read_checked, write_result
+from orchestration.artifacts.task_record import TaskRecord, checksum, read_checked, write_record
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 
@@ -28,7 +28,7 @@ def make_pyramid(store: Store, digest: str, config: ExperimentConfig, progress: 
     content = save({name: tensor.contiguous() for name, tensor in weights.items()})
     store.write(TaskPaths(digest).result_file(_FILE), content)
     about = checksum(_FILE, content)
-    write_result(store, TaskResult(digest, "pyramid", {}, time.monotonic() - started, files=(_FILE,), about=about))
+    write_record(store, TaskRecord(digest, "pyramid", {}, time.monotonic() - started, files=(_FILE,), about=about))
 
 
 def read_pyramid(store: Store, digest: str) -> Mapping[str, Tensor]:

@@ -17,7 +17,7 @@ from orchestration.storage.store import DamagedArtifactError, Store
 
 
 @dataclass(frozen=True)
-class TaskResult:
+class TaskRecord:
     """What a task found."""
 
     digest: str
@@ -33,18 +33,18 @@ class TaskResult:
     """Anything else worth keeping, as JSON."""
 
 
-def write_result(store: Store, result: TaskResult) -> None:
+def write_record(store: Store, result: TaskRecord) -> None:
     """Publishes the record; its files must be in place."""
     store.write(TaskPaths(result.digest).result, json.dumps(vars(result), sort_keys=True).encode())
 
 
-def read_result(store: Store, digest: str) -> TaskResult | None:
+def read_record(store: Store, digest: str) -> TaskRecord | None:
     """The record of a task, or None if it is not done (an unreadable record counts as not done)."""
     path = TaskPaths(digest).result
     try:
         data = json.loads(store.read(path))
         files = tuple(safe_name(name) for name in data["files"])
-        return TaskResult(**{**data, "curve": tuple(data["curve"]), "files": files})
+        return TaskRecord(**{**data, "curve": tuple(data["curve"]), "files": files})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
@@ -59,7 +59,7 @@ def read_checked(store: Store, digest: str, name: str) -> bytes:
 
     Raises: DamagedArtifactError if it is not the file of the record, after which the next submission makes it anew.
     """
-    paths, record = TaskPaths(digest), read_result(store, digest)
+    paths, record = TaskPaths(digest), read_record(store, digest)
     try:
         content = store.read(paths.result_file(name))
     except FileNotFoundError:
@@ -74,11 +74,11 @@ def _checksum_key(name: str) -> str:
     return f"{Path(name).stem}_sha256"
 
 
-COST = "accelerator_seconds"
+COST_METRIC = "accelerator_seconds"
 """The name under which records and checkpoints say what they cost, over all attempts that led to them."""
 
 
-def _cost(spent: Any) -> float:
+def cost_in(spent: Any) -> float:
     """What a record or a checkpoint says; nothing if it says none, as the first versions did."""
-    value = spent.get(COST) if isinstance(spent, Mapping) else None
+    value = spent.get(COST_METRIC) if isinstance(spent, Mapping) else None
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from orchestration.cluster.authentication import is_refused
-from orchestration.cluster.check_report import Row
+from orchestration.cluster.check_report import CheckResult
 from orchestration.cluster.token_file import TOKEN_VARIABLE, token_file
 
 _SECONDS = 10
@@ -20,42 +20,44 @@ _LEAST_MLFLOW = (3, 11)
 _START_WITH_TOKEN = "start the cluster with RAY_AUTH_MODE=token (docs/running.md)"  # noqa: S105  advice
 
 
-def ray_rows(control_address: str, dashboard: str, num_nodes: int) -> Iterator[Row]:
+def ray_rows(control_address: str, dashboard: str, num_nodes: int) -> Iterator[CheckResult]:
     """Args: control_address: host:port. dashboard: host:port, "" if there is none."""
     refused = is_refused(control_address)
     found = "refuses calls without the token" if refused else "takes calls from anybody who reaches it"
-    yield Row("access", "control service", "ok" if refused else "FAILED", found, "" if refused else _START_WITH_TOKEN)
+    yield CheckResult(
+        "access", "control service", "ok" if refused else "FAILED", found, "" if refused else _START_WITH_TOKEN
+    )
     if dashboard:
         yield _jobs_row(f"http://{dashboard}/api/jobs/")
     yield _token_row()
     if num_nodes > 1 and os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
         advice = "keep the nodes in a network of their own, or set RAY_USE_TLS=1 with certificates"
-        yield Row("access", "between nodes", "note", "the token and all data go in clear", advice)
+        yield CheckResult("access", "between nodes", "note", "the token and all data go in clear", advice)
 
 
-def _jobs_row(url: str) -> Row:
+def _jobs_row(url: str) -> CheckResult:
     status = _status_for_a_stranger(url)
     if status is None:
-        return Row("access", "jobs API", "ok", "cannot be reached from here")
+        return CheckResult("access", "jobs API", "ok", "cannot be reached from here")
     if status in (401, 403):
-        return Row("access", "jobs API", "ok", "refuses calls without the token")
-    return Row("access", "jobs API", "FAILED", f"takes calls from anybody (HTTP {status})", _START_WITH_TOKEN)
+        return CheckResult("access", "jobs API", "ok", "refuses calls without the token")
+    return CheckResult("access", "jobs API", "FAILED", f"takes calls from anybody (HTTP {status})", _START_WITH_TOKEN)
 
 
-def _token_row() -> Row:
+def _token_row() -> CheckResult:
     if os.environ.get(TOKEN_VARIABLE):
         advice = "programs that print their environment print it: better in ~/.ray/auth_token"
-        return Row("access", "token", "note", f"in {TOKEN_VARIABLE}", advice)
+        return CheckResult("access", "token", "note", f"in {TOKEN_VARIABLE}", advice)
     path = token_file(os.environ)
     if not path.is_file():
-        return Row("access", "token", "FAILED", "there is none", "python -m orchestration.auth_token")
+        return CheckResult("access", "token", "FAILED", "there is none", "python -m orchestration.auth_token")
     mode = stat.S_IMODE(path.stat().st_mode)
     readable = bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
     advice = f"chmod 600 {path}" if readable else ""
-    return Row("access", "token", "FAILED" if readable else "ok", f"{path}, mode {mode:04o}", advice)
+    return CheckResult("access", "token", "FAILED" if readable else "ok", f"{path}, mode {mode:04o}", advice)
 
 
-def tracking_rows(uri: str) -> Iterator[Row]:
+def tracking_rows(uri: str) -> Iterator[CheckResult]:
     """Of a server; a database is asked as its owner alone. The address of no server gives no row."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
@@ -64,17 +66,19 @@ def tracking_rows(uri: str) -> Iterator[Row]:
     numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
     if numbers and numbers < _LEAST_MLFLOW:
         least = ".".join(map(str, _LEAST_MLFLOW))
-        yield Row("tracking", "version", "FAILED", f"MLflow {version}", f"has known holes: install {least} or newer")
+        yield CheckResult(
+            "tracking", "version", "FAILED", f"MLflow {version}", f"has known holes: install {least} or newer"
+        )
     elif numbers:
-        yield Row("tracking", "version", "ok", f"MLflow {version}")
+        yield CheckResult("tracking", "version", "ok", f"MLflow {version}")
     status = _status_for_a_stranger(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1")
     if status in (401, 403):
-        yield Row("tracking", "access", "ok", "asks for credentials")
+        yield CheckResult("tracking", "access", "ok", "asks for credentials")
     elif status is not None:
         advice = (
             "keep it on loopback or in a network of its own, or start it with --app-name basic-auth (docs/security.md)"
         )
-        yield Row("tracking", "access", "note", "takes calls from anybody who reaches it", advice)
+        yield CheckResult("tracking", "access", "note", "takes calls from anybody who reaches it", advice)
 
 
 def _status_for_a_stranger(url: str) -> int | None:

@@ -23,7 +23,7 @@ LEAST_BYTES_PER_SECOND: Mapping[str, float] = {"nccl": 1e9, "gloo": 5e7}
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckResult:
     """One check."""
 
     check: str
@@ -34,10 +34,10 @@ class Row:
     """What to do; empty where nothing is to be done."""
 
 
-def node_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:
+def node_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
     """Everything about the nodes by themselves and beside each other."""
     yield from (
-        Row(
+        CheckResult(
             "node", report.name, "FAILED", report.problem, "look at that node's Ray logs, or take it out of the cluster"
         )
         for report in reports
@@ -50,7 +50,7 @@ def node_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:
         yield from map(row_of, answering)
 
 
-def _version_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:
+def _version_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
     keys = sorted({key for report in reports for key in report.versions})
     differing = 0
     for key in keys:
@@ -61,72 +61,74 @@ def _version_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:
             differing += 1
             found = "; ".join(f"{value} on {', '.join(names)}" for value, names in sorted(where.items()))
             advice = "install constraints.txt on every node (docs/running.md), then start Ray there anew"
-            yield Row("versions", key, "FAILED", found, advice)
+            yield CheckResult("versions", key, "FAILED", found, advice)
     if reports and not differing:
         versions = reports[0].versions
         found = ", ".join(
             f"{key} {versions[key]}" for key in ("python", "ray", "torch", "deepspeed") if key in versions
         )
-        yield Row("versions", f"{len(reports)} node(s)", "ok", f"the same everywhere: {found}")
+        yield CheckResult("versions", f"{len(reports)} node(s)", "ok", f"the same everywhere: {found}")
 
 
-def _gpu_rows(reports: Sequence[NodeReport]) -> Iterator[Row]:
+def _gpu_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
     for report in reports:
         if len(report.gpus) != report.ray_gpus:
             found = f"{len(report.gpus)} there, {report.ray_gpus:g} given out by Ray"
             advice = "start Ray there with --num-gpus as many as there are, or mend the driver (nvidia-smi)"
-            yield Row("GPUs", report.name, "FAILED", found, advice)
+            yield CheckResult("GPUs", report.name, "FAILED", found, advice)
     kinds = sorted({gpu for report in reports for gpu in report.gpus})
     total = sum(len(report.gpus) for report in reports)
     if not total:
-        yield Row("GPUs", "all nodes", "ok", "none: trainings run on CPUs")
+        yield CheckResult("GPUs", "all nodes", "ok", "none: trainings run on CPUs")
     elif len(kinds) == 1:
-        yield Row("GPUs", "all nodes", "ok", f"{total} of {kinds[0]}")
+        yield CheckResult("GPUs", "all nodes", "ok", f"{total} of {kinds[0]}")
     else:
         advice = "a training runs at the pace of its slowest GPU: keep models and drivers apart by node type"
-        yield Row("GPUs", "all nodes", "note", f"{total} of {len(kinds)} kinds: {'; '.join(kinds)}", advice)
+        yield CheckResult("GPUs", "all nodes", "note", f"{total} of {len(kinds)} kinds: {'; '.join(kinds)}", advice)
 
 
-def _storage_row(report: NodeReport) -> Row:
+def _storage_row(report: NodeReport) -> CheckResult:
     if report.storage_problem:
         advice = "give every node the credentials and the way there, or a root that all share (s3://..., NFS)"
-        return Row("storage", report.name, "FAILED", report.storage_problem, advice)
+        return CheckResult("storage", report.name, "FAILED", report.storage_problem, advice)
     rate = 2 * PROBE_BYTES / max(report.storage_seconds, 1e-6) / 1e6
-    return Row("storage", report.name, "ok", f"wrote, read back and removed {PROBE_BYTES // 10**6} MB, {rate:.0f} MB/s")
+    return CheckResult(
+        "storage", report.name, "ok", f"wrote, read back and removed {PROBE_BYTES // 10**6} MB, {rate:.0f} MB/s"
+    )
 
 
-def _clock_row(report: NodeReport) -> Row:
+def _clock_row(report: NodeReport) -> CheckResult:
     ahead = f"{report.clock_seconds:+.3f} s, within {report.clock_error_seconds:.3f} s"
     if abs(report.clock_seconds) - report.clock_error_seconds > MAX_CLOCK_SECONDS:
         advice = "let chrony or ntpd set its clock: S3 refuses signatures, and TLS certificates, of another time"
-        return Row("clock", report.name, "FAILED", ahead, advice)
-    return Row("clock", report.name, "ok", ahead)
+        return CheckResult("clock", report.name, "FAILED", ahead, advice)
+    return CheckResult("clock", report.name, "ok", ahead)
 
 
-def _disk_row(report: NodeReport) -> Row:
+def _disk_row(report: NodeReport) -> CheckResult:
     found = f"{report.free_bytes / 1e9:.0f} GB free for temporary files"
     if report.free_bytes < LEAST_FREE_BYTES:
         advice = (
             f"free some, or point TMPDIR elsewhere: checkpoints are written there first; {LEAST_FREE_BYTES // 10**9} GB"
         )
-        return Row("disk", report.name, "FAILED", found, advice)
-    return Row("disk", report.name, "ok", found)
+        return CheckResult("disk", report.name, "FAILED", found, advice)
+    return CheckResult("disk", report.name, "ok", found)
 
 
-def collective_row(found: Collective) -> Row:
+def collective_row(found: Collective) -> CheckResult:
     """Of the workers' network."""
     where = f"{found.num_workers} workers, {found.backend}"
     if found.problem:
         advice = "open all ports between the nodes, and name the interface: NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME"
-        return Row("collectives", where, "FAILED", found.problem, advice)
+        return CheckResult("collectives", where, "FAILED", found.problem, advice)
     if found.num_workers == 1:
-        return Row("collectives", where, "ok", "one worker has nobody to wait for")
+        return CheckResult("collectives", where, "ok", "one worker has nobody to wait for")
     rate = f"all-reduce of {found.num_bytes / 1e6:.0f} MB: {found.bytes_per_second / 1e9:.2f} GB/s"
     if found.bytes_per_second < LEAST_BYTES_PER_SECOND[found.backend]:
         least = LEAST_BYTES_PER_SECOND[found.backend] / 1e9
         advice = f"less than {least:g} GB/s: trainings will wait for it. Is it the fast interface (NCCL_SOCKET_IFNAME)?"
-        return Row("collectives", where, "FAILED", rate, advice)
-    return Row("collectives", where, "ok", rate)
+        return CheckResult("collectives", where, "FAILED", rate, advice)
+    return CheckResult("collectives", where, "ok", rate)
 
 
 @dataclass
@@ -148,7 +150,7 @@ class Redaction:
         return shown(text)
 
 
-def print_rows(rows: Sequence[Row], redaction: Redaction) -> None:
+def print_rows(rows: Sequence[CheckResult], redaction: Redaction) -> None:
     """The table, and what it comes to."""
     table = Table("check", "where", "", "found", "what to do", box=SIMPLE)
     for row in rows:

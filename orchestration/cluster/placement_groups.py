@@ -17,7 +17,7 @@ from orchestration.cluster.address import through_client
 _LOG = logging.getLogger(__name__)
 
 
-def free_orphans() -> int:
+def free_placement_groups() -> int:
     """Removes the placement groups of this job whose makers are dead, and nobody else's. Returns how many; none through
     a Ray Client, which cannot see them."""
     if through_client():

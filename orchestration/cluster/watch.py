@@ -18,7 +18,7 @@ import ray
 from orchestration.cluster.address import starts_its_own, through_client
 from orchestration.cluster.capacity import Capacity, capacity_now
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
-from orchestration.control.outcome import Ending
+from orchestration.control.outcome import EarlyExit
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS, _ANSWER_SECONDS = 1.0, 2.0
@@ -58,7 +58,7 @@ class ClusterWatch:
     ) -> None:
         """Args: first: the capacity, as it was found. look: finds it again."""
         self._places, self._capacity, self._look, self._look_seconds = places, first, look, look_seconds
-        self._lost: Ending | None = None
+        self._lost: EarlyExit | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cluster-watch", daemon=True)
 
@@ -76,7 +76,7 @@ class ClusterWatch:
         return self._capacity
 
     @property
-    def lost(self) -> Ending | None:
+    def lost(self) -> EarlyExit | None:
         """Why this driver has to end; None as long as all is well."""
         return self._lost
 
@@ -99,8 +99,8 @@ class ClusterWatch:
             _LOG.debug("the cluster's size could not be asked for: %s", error)
 
 
-def _lost(place: Place) -> Ending:
-    return Ending(
+def _lost(place: Place) -> EarlyExit:
+    return EarlyExit(
         EXIT_CLUSTER_LOST,
         f"{place.name} at {place.host}:{place.port} is gone: it has answered nothing for {place.patience_seconds:g} s",
         "with a cluster that runs, the same command goes on from the last checkpoints",

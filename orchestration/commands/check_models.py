@@ -37,7 +37,7 @@ _BF16 = 2
 
 
 @dataclass(frozen=True)
-class Weighed:
+class TrainingFootprint:
     """What one training would need of each worker."""
 
     num_parameters: int
@@ -59,7 +59,7 @@ def check(plan: Plan) -> None:
     for name in ("parameters", "FLOPs a step", "FLOPs in all", "state GiB", "activations GiB"):
         table.add_column(name, justify="right")
     for task in plan.of_kind("train"):
-        weighed = weigh(task.config, workers)
+        weighed = footprint_of(task.config, workers)
         table.add_row(
             _name(plan, task),
             f"{weighed.num_parameters:,}",
@@ -76,7 +76,7 @@ def check(plan: Plan) -> None:
     )
 
 
-def weigh(config: ExperimentConfig, workers: WorkersConfig) -> Weighed:
+def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFootprint:
     """One training, run forward and back on the meta device with a worker's micro-batch."""
     shape = card_of(config.data).shape
     micro = workers.micro_batch_size or config.training.batch_size // workers.num_workers
@@ -100,7 +100,7 @@ def weigh(config: ExperimentConfig, workers: WorkersConfig) -> Weighed:
     kept = sum(saved)
     if config.training.precision == "bf16":
         kept = round(BF16_ACTIVATIONS * kept) + _BF16 * counted
-    return Weighed(
+    return TrainingFootprint(
         counted,
         training_flops(config, cost, 1),
         state_bytes(counted, workers),

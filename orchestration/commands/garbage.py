@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from orchestration.commands.unreferenced import Leftover, find_leftovers, plans_fingerprint, read_roots
+from orchestration.commands.unreferenced import Unreferenced, find_unreferenced, plans_fingerprint, read_roots
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import MANIFEST, Store
@@ -24,7 +24,7 @@ def collect_garbage(
     Raises: UserError if a plan or a heartbeat cannot be read.
     """
     roots = read_roots(store)
-    found = find_leftovers(store, roots)
+    found = find_unreferenced(store, roots)
     names = ", ".join(plan.sweep for plan in roots.plans) or "none"
     say(f"Storage: {store.root}; published plans: {names}.")
     for sweep in sorted(roots.live):
@@ -37,7 +37,7 @@ def collect_garbage(
         say("Nothing was removed; --gc --yes removes it.")
         return 0
     again = read_roots(store)  # confirming takes its time, and a sweep may have been submitted meanwhile
-    still = {leftover.path for leftover in find_leftovers(store, again)}
+    still = {leftover.path for leftover in find_unreferenced(store, again)}
     return _remove_all(store, [leftover for leftover in found if leftover.path in still], again.fingerprint, say)
 
 
@@ -59,7 +59,7 @@ def remove_artifact(store: Store, path: str) -> None:
         store.remove(parent)  # an empty folder of a digest
 
 
-def _remove_all(store: Store, leftovers: Sequence[Leftover], fingerprint: str, say: Callable[[str], None]) -> int:
+def _remove_all(store: Store, leftovers: Sequence[Unreferenced], fingerprint: str, say: Callable[[str], None]) -> int:
     looked = time.monotonic()
     num_removed, num_bytes = 0, 0
     for leftover in leftovers:
@@ -74,7 +74,7 @@ def _remove_all(store: Store, leftovers: Sequence[Leftover], fingerprint: str, s
     return 0
 
 
-def _report(found: Sequence[Leftover]) -> str:
+def _report(found: Sequence[Unreferenced]) -> str:
     lines = [f"No published plan needs {_count(len(found))}, {_size(sum(one.num_bytes for one in found))}:"]
     for kind in sorted({one.kind for one in found}):
         own = [one.num_bytes for one in found if one.kind == kind]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.plan.published import PublishedPlan, PublishedTask, UnreadablePlanError, checked_digest
 from orchestration.storage.layout import FeaturePaths, TaskPaths
 from orchestration.storage.store import Store
@@ -102,7 +102,7 @@ def _artifacts(digest: str, training: _Training) -> Iterator[str]:
 
 
 def _is_finished(store: Store, digest: str, training: _Training, artifacts: Iterable[str]) -> bool:
-    record = read_result(store, digest)
+    record = read_record(store, digest)
     if record is None or record.step < training.until_step:
         return False
     return all(store.manifest(directory) is not None for directory in artifacts)

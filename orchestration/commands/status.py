@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import clock, make_console
 from orchestration.control.budget_meter import hours
 from orchestration.control.heartbeat import DamagedHeartbeatError, Driver, Heartbeat, TaskProgress, find_driver
 from orchestration.launch.summary import spent_text
 from orchestration.launch.task_table import status_table, unit_of
 from orchestration.plan.best_rows import BestRow, best_rows
-from orchestration.plan.completed import needed
+from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
-from orchestration.plan.progress import Standing
+from orchestration.plan.progress import Progress
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 
@@ -38,7 +38,7 @@ class SweepStatus:
     left: Estimate
 
 
-def sweep_status(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> SweepStatus:
+def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> SweepStatus:
     """Asks the store; takes seconds where it has to watch whether a driver is still there."""
     try:
         driver: Driver = find_driver(store, plan.spec.name)
@@ -48,7 +48,7 @@ def sweep_status(plan: Plan, done: dict[str, TaskResult], store: Store, stands: 
     beat = driver.heartbeat
     running = {one.digest: one for one in beat.running} if beat is not None and driver.state == "running" else {}
     failed = beat.failed if beat is not None else {}
-    wanted = {task.digest for task in needed(plan, done)}
+    wanted = {task.digest for task in tasks_to_run(plan, done)}
     states, counts = {}, Counter({"done": 0, "running": 0, "failed": 0, "to do": 0})
     for digest, task in plan.tasks.items():
         kind, states[digest] = _state(task, digest in done, running.get(digest), failed.get(digest), stands)
@@ -64,7 +64,7 @@ def sweep_status(plan: Plan, done: dict[str, TaskResult], store: Store, stands: 
     )
 
 
-def print_status(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> None:
+def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> None:
     """The status in a table and some lines."""
     console, status = make_console(), sweep_status(plan, done, store, stands)
     console.print(status_table(plan, status.states))
@@ -87,7 +87,7 @@ def print_status(plan: Plan, done: dict[str, TaskResult], store: Store, stands: 
 
 
 def _state(
-    task: Task, is_done: bool, running: TaskProgress | None, failure: str | None, stands: Standing
+    task: Task, is_done: bool, running: TaskProgress | None, failure: str | None, stands: Progress
 ) -> tuple[str, str]:
     """(kind of state, state in words)."""
     if is_done:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from orchestration.artifacts.checkpoint_index import newest_checkpoint
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.commands.reachability import Needed, needed_by
 from orchestration.common.errors import Problem, UserError
 from orchestration.control.heartbeat import DamagedHeartbeatError, Driver, find_driver
@@ -34,7 +34,7 @@ _MAX_WATCHES = 16
 
 
 @dataclass(frozen=True)
-class Leftover:
+class Unreferenced:
     """One artifact, or all that one digest left of a kind."""
 
     kind: str
@@ -89,7 +89,7 @@ def plans_fingerprint(store: Store) -> str:
     return digest.hexdigest()
 
 
-def find_leftovers(store: Store, roots: Roots) -> list[Leftover]:
+def find_unreferenced(store: Store, roots: Roots) -> list[Unreferenced]:
     """Everything that can go; of sweeps that run now, nothing.
 
     Raises: UserError if a plan does not say what it needs.
@@ -108,7 +108,7 @@ def find_leftovers(store: Store, roots: Roots) -> list[Leftover]:
         **_results(store, wanted),
         **({} if roots.live else {f"{TRAIN_RUNS}/{name}": "Ray Train's own" for name in store.names(TRAIN_RUNS)}),
     }
-    return [Leftover(kind, path, store.num_bytes(path)) for path, kind in found.items()]
+    return [Unreferenced(kind, path, store.num_bytes(path)) for path, kind in found.items()]
 
 
 def _driver(store: Store, sweep: str) -> Driver | Problem:
@@ -175,7 +175,7 @@ def _results(store: Store, wanted: Needed) -> dict[str, str]:
     found = {}
     for digest in _digests(store, RESULTS):
         if digest not in wanted.tasks:
-            record = read_result(store, digest)
+            record = read_record(store, digest)
             if record is None or record.kind != "images":
                 found[f"{RESULTS}/{digest}"] = kinds.get(record.kind, "results") if record is not None else "results"
     return found

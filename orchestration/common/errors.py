@@ -18,13 +18,13 @@ class Problem:
     """file: key, or the name of what was given."""
     message: str
     whose: str = ""
-    """Of what it is a mistake, where several things share a place, e.g. a row; see `told_once`."""
+    """Of what it is a mistake, where several things share a place, e.g. a row; see `merge_duplicates`."""
 
     def __str__(self) -> str:
         return f"{self.where}{f' ({self.whose})' if self.whose else ''}: {self.message}"
 
 
-def told_once(problems: Iterable[Problem]) -> list[Problem]:
+def merge_duplicates(problems: Iterable[Problem]) -> list[Problem]:
     """The same problems, with one that several rows have in common told once for all of them."""
     owners: dict[tuple[str, str], list[str]] = {}
     for problem in problems:

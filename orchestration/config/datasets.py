@@ -58,7 +58,7 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
-class MakingConfig:
+class AutoencoderTrainingConfig:
     """How an autoencoder is trained here, before anything is encoded (paper, 4.1 and appendix D)."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -78,5 +78,5 @@ class AutoencoderConfig:
     """`flux`: AutoencoderKL with 16 channels and 1/8 of each side; `cogvideox`: AutoencoderKLCogVideoX; `kl`:
     AutoencoderKL of any shape."""
     files: Place | None = None
-    made: MakingConfig | None = None
+    made: AutoencoderTrainingConfig | None = None
     """In the place of files."""

@@ -18,7 +18,7 @@ from orchestration.common.redaction import credentials_in
 from orchestration.common.urls import is_url, parts_of_url
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
 from orchestration.config.workers import WorkersConfig
-from orchestration.storage.retry import Patience
+from orchestration.storage.retry import RetryPolicy
 
 IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
 """Feature networks whose statistics can come from a file."""
@@ -39,8 +39,8 @@ class StorageConfig:
     """For so long calls that such a storage fails or does not answer are made again, before their task fails."""
 
     @property
-    def patience(self) -> Patience:
-        return Patience(self.call_seconds, self.retry_seconds)
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(self.call_seconds, self.retry_seconds)
 
     def options_for(self, url: str) -> dict[str, str]:
         """The options hold keys of the storage's own service: they are for no other protocol."""

@@ -25,7 +25,7 @@ def check_usable(config: StorageConfig, *, writable: bool) -> None:
     """
     place, content = f".write-check-{uuid.uuid4().hex}", b"dfm"
     try:
-        store = Store(config.root, config.options, config.patience.at_most(_WAIT_SECONDS))
+        store = Store(config.root, config.options, config.retry_policy.at_most(_WAIT_SECONDS))
         if not writable:
             store.exists(place)
             return

@@ -11,7 +11,7 @@ from orchestration.config.workers import WorkersConfig
 HOUR = 3600.0
 
 
-class Meter:
+class BudgetMeter:
     """Counts workers times wall time of whatever runs; a task that ends counts with what its record says.
 
     A training's workers are counted from its launch on, Ray's start included. The evaluators are counted while they
@@ -26,7 +26,7 @@ class Meter:
         *,
         counted: float = 0.0,
     ) -> None:
-        """Args: spent: before this launch, by task. counted: by the driver before, in all; see `spending.Standing`."""
+        """Args: spent: before this launch, by task. counted: by the driver before, in all (`plan.progress.Progress`)."""
         self._workers, self._clock = workers, clock
         self._ended = dict(spent)
         self._running: dict[str, float] = defaultdict(float)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
-from orchestration.control.outcome import Ending
+from orchestration.control.outcome import EarlyExit
 
 Remedy = Literal["retry here", "retry elsewhere", "stop the trial", "stop the sweep"]
 """`retry here`: the process is sound, and the work is begun anew. `retry elsewhere`: on new processes. `stop the
@@ -144,11 +144,11 @@ class FirstMistakes:
             self._found.append(re.sub(r"\d+", "#", failure.error))
 
     @property
-    def ending(self) -> Ending | None:
+    def ending(self) -> EarlyExit | None:
         """Why the sweep is to end; None if it is not."""
         first = self._found[: self.NUM_SAME]
         if not self._over and len(first) == self.NUM_SAME and len(set(first)) == 1:
             self._reason = f"the first {self.NUM_SAME} trainings failed by the same mistake ({first[0]})"
         if not self._reason:
             return None
-        return Ending(EXIT_TASKS_FAILED, self._reason, "mend it; then the same command goes on from here")
+        return EarlyExit(EXIT_TASKS_FAILED, self._reason, "mend it; then the same command goes on from here")

@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Vitals:
+class DriverState:
     """What the launch knows of itself at a moment."""
 
     running: tuple[TaskProgress, ...] = ()
@@ -35,11 +35,11 @@ class Vitals:
     accelerator_seconds: float = 0.0
 
 
-class Pulse:
+class HeartbeatWriter:
     """Beats from `start` to `close`. No fault of the store ends the launch: what is missed is freshness."""
 
     def __init__(
-        self, store: Store, sweep: str, vitals: Callable[[], Vitals], beat_seconds: float = BEAT_SECONDS
+        self, store: Store, sweep: str, vitals: Callable[[], DriverState], beat_seconds: float = BEAT_SECONDS
     ) -> None:
         """Args: vitals: is called from the thread."""
         self.driver = uuid.uuid4().hex

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT, EXIT_STOPPED
-from orchestration.control.budget_meter import HOUR, Meter, hours
+from orchestration.control.budget_meter import HOUR, BudgetMeter, hours
 
 OPTION = "--max-accelerator-hours"
 
 
 @dataclass(frozen=True)
-class Ending:
+class EarlyExit:
     """An end before the plan is done."""
 
     exit_code: int
@@ -26,10 +26,10 @@ class Ending:
 class Outcome:
     """What became of a plan's tasks."""
 
-    done: dict[str, TaskResult]
+    done: dict[str, TaskRecord]
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by digest; tasks whose inputs failed are among them."""
-    ending: Ending | None = None
+    ending: EarlyExit | None = None
     """Why it ended before all was done; None if it did not."""
     stopped: dict[str, str] = field(default_factory=dict)
     """What became of the tasks that ran then, by digest."""
@@ -41,16 +41,16 @@ class Outcome:
         return dict.fromkeys(self.done, "done") | self.stopped | failed
 
 
-def budget_spent(meter: Meter, limit_hours: float) -> Ending:
-    return Ending(
+def budget_spent(meter: BudgetMeter, limit_hours: float) -> EarlyExit:
+    return EarlyExit(
         EXIT_BUDGET_SPENT,
         f"{hours(meter.spent)} of {limit_hours:g} accelerator-hours are spent (workers.max_accelerator_hours)",
         f"the same command with a higher limit, e.g. {OPTION} {_higher(meter.spent, limit_hours):g}, goes on from here",
     )
 
 
-def stop_requested() -> Ending:
-    return Ending(EXIT_STOPPED, "it was asked to by `--stop`", "the same command goes on from here")
+def stop_requested() -> EarlyExit:
+    return EarlyExit(EXIT_STOPPED, "it was asked to by `--stop`", "the same command goes on from here")
 
 
 def _higher(spent: float, limit_hours: float) -> float:

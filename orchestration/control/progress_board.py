@@ -12,7 +12,7 @@ from dfm_core.training.curve import CurveRow
 
 
 @dataclass
-class BoardNews:
+class ProgressUpdate:
     """What has changed since the driver last looked."""
 
     done: dict[str, int] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class BoardNews:
     """Steps at which trainings stopped because the driver wanted it, by digest."""
 
 
-class _Board:
+class _ProgressBoard:
     def __init__(self) -> None:
-        self._news = BoardNews()
+        self._news = ProgressUpdate()
         self._done: dict[str, dict[str, int]] = {}
         self._stopping = False
 
@@ -64,19 +64,19 @@ class _Board:
     def stopped(self, digest: str, step: int) -> None:
         self._news.stopped[digest] = step
 
-    def news(self) -> BoardNews:
+    def news(self) -> ProgressUpdate:
         """Everything since the last call."""
-        news, self._news = self._news, BoardNews()
+        news, self._news = self._news, ProgressUpdate()
         return news
 
 
-def start_board() -> tuple[str, Any]:
-    """Starts a board. Returns its name, for `find_board`, and the handle with which it ends."""
+def start_progress_board() -> tuple[str, Any]:
+    """Starts a board. Returns its name, for `find_progress_board`, and the handle with which it ends."""
     name = f"board-{uuid.uuid4().hex}"
-    return name, ray.remote(_Board).options(name=name, num_cpus=0, max_restarts=-1).remote()
+    return name, ray.remote(_ProgressBoard).options(name=name, num_cpus=0, max_restarts=-1).remote()
 
 
-def find_board(name: str) -> Any:
+def find_progress_board(name: str) -> Any:
     """A handle on a board, in any process of the job.
 
     Handles are looked up, not passed to actors' constructors: Ray keeps a passed handle in the object store, from

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from orchestration.common.exit_codes import EXIT_TERMINATED
-from orchestration.control.outcome import Ending
+from orchestration.control.outcome import EarlyExit
 
 
 @contextmanager
@@ -36,5 +36,5 @@ def termination() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def terminated() -> Ending:
-    return Ending(EXIT_TERMINATED, "its process was told to end (SIGTERM)", "the same command goes on from here")
+def terminated() -> EarlyExit:
+    return EarlyExit(EXIT_TERMINATED, "its process was told to end (SIGTERM)", "the same command goes on from here")

@@ -19,7 +19,7 @@ from orchestration.control.heartbeat import (
     next_beat,
     read_heartbeat,
 )
-from orchestration.control.outcome import Ending
+from orchestration.control.outcome import EarlyExit
 from orchestration.storage.store import Store
 
 
@@ -27,7 +27,7 @@ class SecondDriverError(Exception):
     """Another driver runs the sweep."""
 
 
-def refuse_second(store: Store, sweep: str, sleep: Callable[[float], None] = time.sleep) -> None:
+def ensure_single_driver(store: Store, sweep: str, sleep: Callable[[float], None] = time.sleep) -> None:
     """Returns if nobody runs the sweep. Takes seconds where the last driver, on another machine, left without a word.
 
     Raises: SecondDriverError.
@@ -44,8 +44,8 @@ def refuse_second(store: Store, sweep: str, sleep: Callable[[float], None] = tim
         raise SecondDriverError(f"{Driver('running', following, age)} Look at it with --status; end it with --stop.")
 
 
-def another_runs(other: str) -> Ending:
-    return Ending(
+def another_runs(other: str) -> EarlyExit:
+    return EarlyExit(
         EXIT_SECOND_DRIVER,
         f"another driver, {other}, has taken this sweep",
         "nothing is lost: that one does everything; look at it with --status",

@@ -47,7 +47,7 @@ def made_identity(kind: str, digest: str) -> str:
     return f"{kind}{MADE}{digest}"
 
 
-def making_digest(encoder: str) -> str:
+def recipe_digest(encoder: str) -> str:
     """Digest of the task that makes an autoencoder of this identity; "": none does."""
     return encoder.partition(MADE)[2]
 
@@ -72,7 +72,7 @@ def finetune_payload(config: FinetuningConfig, initial: InitialAutoencoder, data
 
 
 @dataclass(frozen=True)
-class Making:
+class AutoencoderRecipe:
     """One autoencoder that is made here."""
 
     name: str
@@ -97,5 +97,5 @@ class Making:
         return made_identity(self.initial.kind, self.digest)
 
 
-Makings = Mapping[str, Making]
+AutoencoderRecipes = Mapping[str, AutoencoderRecipe]
 """By the identity of what is made."""

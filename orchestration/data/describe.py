@@ -11,14 +11,14 @@ from dfm_core.data.catalog import DATASETS
 from orchestration.common.errors import nearest
 from orchestration.common.redaction import reason_of
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.data.autoencoder_recipe import Making
-from orchestration.data.describe_autoencoders import Autoencoders, KeyProblem
+from orchestration.data.autoencoder_recipe import AutoencoderRecipe
+from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
 from orchestration.data.identity import fingerprint_of
 
 if TYPE_CHECKING:
     from dfm_core.data.files.raw_samples import RawDataset
 
-Encoder = tuple[AutoencoderCard, str]
+AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
 
 
@@ -31,15 +31,15 @@ class _Described:
 
 
 @dataclass
-class Describer:
+class DatasetInspector:
     """Describes data sections with the files that a sweep names."""
 
     runtime: RuntimeConfig | None
     """None: it holds mistakes; nothing is looked at then."""
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
     _listed: dict[tuple[str, bool, bool], RawDataset] = field(default_factory=dict)
-    _known_autoencoders: Autoencoders | None = None
-    makings: dict[str, Making] = field(default_factory=dict)
+    _known_autoencoders: AutoencoderInspector | None = None
+    makings: dict[str, AutoencoderRecipe] = field(default_factory=dict)
     """Autoencoders that have to be made, by identity, as far as a data section named them."""
 
     def described(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
@@ -72,12 +72,12 @@ class Describer:
             key = f"datasets.{data.dataset}" if data.dataset in runtime.datasets else "data.autoencoder"
             return _Described(None, ((key, f"cannot be used: {_told(error, runtime)}"),))
 
-    def _autoencoders(self, runtime: RuntimeConfig) -> Autoencoders:
+    def _autoencoders(self, runtime: RuntimeConfig) -> AutoencoderInspector:
         if self._known_autoencoders is None:
-            self._known_autoencoders = Autoencoders(runtime, self.described, self.makings)
+            self._known_autoencoders = AutoencoderInspector(runtime, self.described, self.makings)
         return self._known_autoencoders
 
-    def _files(self, runtime: RuntimeConfig, data: DataConfig, encoder: Encoder) -> DataDescription:
+    def _files(self, runtime: RuntimeConfig, data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
         """Raises: ValueError and what the storage does."""
         card, identity = encoder
         frames = data.frames or None
@@ -119,7 +119,7 @@ class Describer:
         return self._listed[key]
 
 
-def _embedded(data: DataConfig, encoder: Encoder) -> DataDescription:
+def _embedded(data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
     """Raises: ValueError if no autoencoder can take it."""
     embedded, (card, identity) = DATASETS[data.dataset], encoder
     if embedded.path is None:

@@ -12,23 +12,23 @@ from dfm_core.config import DataConfig
 from dfm_core.data.cards import find_card, pixels_card_of
 from orchestration.common.errors import nearest
 from orchestration.common.urls import is_url
-from orchestration.config.datasets import AutoencoderConfig, MakingConfig
+from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.data.autoencoder_recipe import InitialAutoencoder, Making
+from orchestration.data.autoencoder_recipe import AutoencoderRecipe, InitialAutoencoder
 from orchestration.data.identity import PIXELS
 
 KeyProblem = tuple[str, str]
 """(key, message)."""
 
 
-class Autoencoders:
+class AutoencoderInspector:
     """Each is looked at once."""
 
     def __init__(
         self,
         runtime: RuntimeConfig,
         described: Callable[[DataConfig], tuple[DataConfig, tuple[KeyProblem, ...]]],
-        makings: dict[str, Making],
+        makings: dict[str, AutoencoderRecipe],
     ) -> None:
         """Args: described: describes the data that one is trained on. makings: is given those that have to be made, by
         identity."""
@@ -80,11 +80,11 @@ class Autoencoders:
             raise ValueError(
                 "; ".join(f"made: {key} {message}" if key else f"made: {message}" for key, message in found)
             )
-        making = Making(name, card, made.training, initial, data)
+        making = AutoencoderRecipe(name, card, made.training, initial, data)
         self.makings[making.identity] = making
         return card, making.identity
 
-    def _initial(self, name: str, made: MakingConfig) -> tuple[AutoencoderCard, InitialAutoencoder]:
+    def _initial(self, name: str, made: AutoencoderTrainingConfig) -> tuple[AutoencoderCard, InitialAutoencoder]:
         kind = self._runtime.autoencoders[name].kind
         if made.architecture is not None:
             if kind != ANY_KL:

@@ -21,7 +21,7 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url
 from orchestration.config.runtime import FileConfig, Files, StorageConfig
-from orchestration.storage.url_reader import UrlSource
+from orchestration.storage.url_reader import UrlReader
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"
 _CHUNK_BYTES = 8 * 2**20
@@ -87,8 +87,8 @@ class FileCache:
         except OSError:
             return False
 
-    def _source(self, file: FileConfig) -> UrlSource:
-        return UrlSource(file.path, self.storage.options_for(file.path))
+    def _source(self, file: FileConfig) -> UrlReader:
+        return UrlReader(file.path, self.storage.options_for(file.path))
 
     def _fetch(self, file: FileConfig) -> None:
         """Into a partial file of its own, so that two fetches at once disturb nothing, then renamed."""

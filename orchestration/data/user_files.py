@@ -37,7 +37,7 @@ def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, 
 
 def open_place(place: str, storage: StorageConfig) -> Store:
     """A place that is only read."""
-    return Store(place, storage.options_for(place) if is_url(place) else {}, storage.patience)
+    return Store(place, storage.options_for(place) if is_url(place) else {}, storage.retry_policy)
 
 
 def _lines(store: Store, name: str) -> tuple[str, ...]:

@@ -32,11 +32,11 @@ from dfm_core.data.files.folder_report import BadFile, UnusableFolderError
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.latents.manifest import LatentManifest
 from orchestration.artifacts.latents import publish_latents
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import PIXELS, is_embedded, pixels_digest
 from orchestration.data.user_files import open_raw
-from orchestration.storage.disk_space import disk_room
+from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -46,7 +46,7 @@ _MOST_TOLD = 100
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """One shard of an encoding."""
 
     number: int
@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class PartReport:
+class ShardReport:
     """What became of a part."""
 
     seconds: float
@@ -75,7 +75,7 @@ def _copies(task: Task) -> int:
     return 2 if task.payload["mirrored"] else 1
 
 
-class Encoder:
+class ShardEncoder:
     """Keeps the listing of the dataset that it encoded last."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Encoder:
         """Raises: ValueError if the dataset is another one than was planned with; what its files do."""
         return -(-len(self._dataset(task).units) // self._units_per_part(task))
 
-    def encode(self, task: Task, part: Part, batch_samples: int) -> PartReport:
+    def encode(self, task: Task, part: Shard, batch_samples: int) -> ShardReport:
         """Writes a shard and its card.
 
         Raises: as `num_parts`; ValueError for what the autoencoder cannot take; DiskFullError.
@@ -110,7 +110,7 @@ class Encoder:
         with _in_one_line():
             LeftOut(self._place(task), self._max_bad_share(task), task.num_samples).add(made.left_out)
         self._write(task, part, dataset, made)
-        return PartReport(time.monotonic() - started, made.left_out)
+        return ShardReport(time.monotonic() - started, made.left_out)
 
     def finish(self, task: Task, num_parts: int, seconds: float, spent: float) -> None:
         """Publishes the store and the task's record.
@@ -138,14 +138,14 @@ class Encoder:
             "statistics": {name: asdict(found) for name, found in manifest.statistics.items()},
             "left_out": told,
         }
-        write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
+        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
 
-    def _write(self, task: Task, part: Part, dataset: RawDataset, made: EncodedUnits) -> None:
+    def _write(self, task: Task, part: Shard, dataset: RawDataset, made: EncodedUnits) -> None:
         paths, card = TaskPaths(task.digest), ShardCard(part.number, made.num_left_out)
         num_bytes, what = sum(tensor.nbytes for tensor in made.tensors.values()), f"part {part.number} of the latents"
         with (
             tempfile.TemporaryDirectory(prefix="dfm-encode-") as scratch,
-            disk_room(what, num_bytes, Path(scratch), *self._store.local_directories()),
+            require_disk_space(what, num_bytes, Path(scratch), *self._store.local_directories()),
         ):
             if len(made.labels):
                 path = Path(scratch) / shard_name(part.number, part.num_parts)

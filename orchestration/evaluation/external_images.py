@@ -21,7 +21,7 @@ from orchestration.common.errors import Problem, UserError
 
 
 @dataclass(frozen=True)
-class OutsideImages:
+class ExternalImages:
     """Images of the size and channels of a dataset, or videos of its length, too."""
 
     count: int
@@ -33,7 +33,7 @@ class OutsideImages:
     """What was found, for people."""
 
 
-def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideImages:
+def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
     """Looks at every image before the first is measured.
 
     Args: card: of the dataset that they stand beside. max_bad_share: of the files of a folder that may be left out.
@@ -66,10 +66,10 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideI
     return found
 
 
-def _archive(path: Path) -> OutsideImages:
+def _archive(path: Path) -> ExternalImages:
     archive = read_image_archive(path)
     about = f"{path}: {len(archive.pixels)} {'images' if archive.pixels.ndim == 4 else 'videos'}"
-    return OutsideImages(
+    return ExternalImages(
         len(archive.pixels),
         lambda rows: archive.pixels[rows.start : rows.stop].contiguous(),
         archive.labels,
@@ -77,7 +77,7 @@ def _archive(path: Path) -> OutsideImages:
     )
 
 
-def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideImages:
+def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
     channels: Channels = 1 if card.channels == 1 else 3
     size = (card.resolution, card.resolution)
     folder = open_image_folder(path, channels=channels, size=size, max_bad_share=max_bad_share)
@@ -88,4 +88,4 @@ def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> OutsideImage
     about = str(folder.report)
     if folder.labels is not None and labels is None:
         about += "\n  its sub-folders are not named as the dataset's classes; labels are not known"
-    return OutsideImages(len(folder), lambda rows: folder.pixels(rows), labels, about)
+    return ExternalImages(len(folder), lambda rows: folder.pixels(rows), labels, about)

@@ -14,18 +14,18 @@ from tqdm import tqdm
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.features import GROUP_IMAGES, Group, LostFeaturesError
-from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.evaluation.external_images import OutsideImages
+from orchestration.evaluation.external_images import ExternalImages
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import JobContext
-from orchestration.evaluation.sample_batches import Made, batches
+from orchestration.evaluation.sample_batches import SampleBatch, batches
 from orchestration.evaluation.worker import Evaluator
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.evaluation import images_task
-from orchestration.tasks.measurement import MeasuringFiles
-from orchestration.tasks.references import Measures
+from orchestration.tasks.measurement import MeasurementFiles
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 
 
@@ -47,7 +47,7 @@ class MeasuredImages:
 
 
 def measure_images(
-    config: ExperimentConfig, images: OutsideImages, runtime: RuntimeConfig, store: Store, place: str
+    config: ExperimentConfig, images: ExternalImages, runtime: RuntimeConfig, store: Store, place: str
 ) -> MeasuredImages:
     """Measures images; reference and label probe are made first if the store lacks them, and kept there.
 
@@ -55,22 +55,22 @@ def measure_images(
         images, for the record.
     Raises: UserError if an image, a network's file or a file of statistics cannot be used.
     """
-    measures = Measures.of(config, MeasuringFiles(runtime.networks, runtime.references))
+    measures = MeasurementInputs.of(config, MeasurementFiles(runtime.networks, runtime.references))
     task = images_task(config, measures, content_digest(images))
     runtime = replace(runtime, workers=replace(runtime.workers, cpus_per_worker=os.cpu_count() or 1))
     evaluator = Evaluator(
         store.root, store.options, runtime, "", lambda group, size: _made(images, group, size, task.title)
     )
     for needed in (*(one for one in measures.tasks if one.kind != "floor"), task):
-        if read_result(store, needed.digest) is None:
+        if read_record(store, needed.digest) is None:
             print(f"{needed.kind} {needed.title}", flush=True)
             _run(needed, evaluator, runtime, store)
-    result = read_result(store, task.digest)
+    result = read_record(store, task.digest)
     assert result is not None, "the task was run"
     return _measured(result, task, place)
 
 
-def content_digest(images: OutsideImages) -> str:
+def content_digest(images: ExternalImages) -> str:
     """Identity of what is measured: pixels and labels, not names."""
     digest = hashlib.sha256(str(tuple(images.pixels(range(1)).shape)).encode())
     for begin in range(0, images.count, GROUP_IMAGES):
@@ -80,11 +80,11 @@ def content_digest(images: OutsideImages) -> str:
     return digest.hexdigest()[:20]
 
 
-def _made(images: OutsideImages, group: Group, batch_size: int, title: str) -> Iterator[Made]:
+def _made(images: ExternalImages, group: Group, batch_size: int, title: str) -> Iterator[SampleBatch]:
     labels = images.labels if images.labels is not None else torch.zeros(images.count, dtype=torch.int64)
     for indices in tqdm(list(batches(group, batch_size)), desc=title, leave=False, disable=None):
         rows = slice(indices.start, indices.stop)
-        yield Made(0, indices, labels[rows], images.pixels(indices))
+        yield SampleBatch(0, indices, labels[rows], images.pixels(indices))
 
 
 def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store) -> None:
@@ -109,7 +109,7 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
         raise UserError.of(task.title, failed[0])
 
 
-def _measured(result: TaskResult, task: Task, place: str) -> MeasuredImages:
+def _measured(result: TaskRecord, task: Task, place: str) -> MeasuredImages:
     known = {name: result.metrics.get(f"{name}_standard_error") for name in task.protocols}
     return MeasuredImages(
         place,

@@ -24,18 +24,18 @@ from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.kept_features import KeptFeatures
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.artifacts.task_record import TaskResult, checksum, write_result
+from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
 from orchestration.config.runtime import FileConfig
-from orchestration.evaluation.messages import Spent
+from orchestration.evaluation.messages import Cost
 from orchestration.evaluation.partial_statistics import (
-    Gathered,
+    PartialStatistics,
     output_rows,
     over_frames,
     read_groups,
     source_files,
     suite_of,
 )
-from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, Loaded
+from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, ResourceCache
 from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
 from orchestration.storage.layout import FeaturePaths, TaskPaths
 from orchestration.storage.store import Store
@@ -46,14 +46,14 @@ SAMPLES, REAL = "samples", "real"
 """Names of grids: `.png`, and of videos, whose middle frames that shows, `.gif` and `_strips.png` beside it."""
 
 
-class Finisher:
+class ResultWriter:
     """Writes what tasks found. Args of the methods: see `Evaluator.finish`."""
 
-    def __init__(self, store: Store, loaded: Loaded, device: torch.device, *, keep_features: bool) -> None:
+    def __init__(self, store: Store, loaded: ResourceCache, device: torch.device, *, keep_features: bool) -> None:
         self._store, self._loaded, self._device, self._keeps = store, loaded, device, keep_features
 
     def finish(
-        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Spent, gathered: Sequence[Gathered]
+        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, gathered: Sequence[PartialStatistics]
     ) -> None:
         """Publishes the task's record; then its features go, unless they are kept."""
         if task.kind == "reference":
@@ -63,7 +63,7 @@ class Finisher:
         else:
             result = self._measurement(task, gathered, spent)
         metrics = {**result.metrics, "accelerator_seconds": spent.seconds}
-        result = TaskResult(
+        result = TaskRecord(
             task.digest,
             task.kind,
             metrics,
@@ -72,7 +72,7 @@ class Finisher:
             files=result.files,
             about={**about, **result.about},
         )
-        write_result(self._store, result)
+        write_record(self._store, result)
         if not self._keeps:
             for source in task.sources:
                 self._store.remove(FeaturePaths(source.digest, task.digest).root)
@@ -87,9 +87,9 @@ class Finisher:
         about |= {"imported_sha256": file.sha256.lower()}
         seconds = time.monotonic() - started
         metrics = {"accelerator_seconds": seconds}
-        write_result(self._store, TaskResult(task.digest, task.kind, metrics, seconds, about=about))
+        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
-    def _reference(self, task: Task, gathered: Sequence[Gathered]) -> TaskResult:
+    def _reference(self, task: Task, gathered: Sequence[PartialStatistics]) -> TaskRecord:
         (one,) = gathered
         assert one.reference is not None, "a reference gathers its moments"
         about = self._write_arrays(task, REFERENCE_FILE, one.reference.compute().arrays())
@@ -98,7 +98,7 @@ class Finisher:
         files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
         return _found(task, {}, files, about)
 
-    def _probe(self, task: Task) -> TaskResult:
+    def _probe(self, task: Task) -> TaskRecord:
         (source,) = task.sources
         rows, labels = [], []
         for _, tensors in self._read(task, source):
@@ -108,7 +108,7 @@ class Finisher:
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
         return _found(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
-    def _measurement(self, task: Task, gathered: Sequence[Gathered], spent: Spent) -> TaskResult:
+    def _measurement(self, task: Task, gathered: Sequence[PartialStatistics], spent: Cost) -> TaskRecord:
         scores: dict[MetricName, Score] = {}
         for source, one in zip(task.sources, gathered, strict=True):
             scores |= self._scores(task, source, one)
@@ -141,7 +141,7 @@ class Finisher:
             costs["images_per_second"] = spent.images / max(spent.seconds, 1e-9)
         return _found(task, {**metrics, **costs}, files, about)
 
-    def _scores(self, task: Task, source: Source, gathered: Gathered) -> dict[MetricName, Score]:
+    def _scores(self, task: Task, source: Source, gathered: PartialStatistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
         kept: dict[Output, KeptFeatures] = {output: KeptFeatures.empty(self._device) for output in suite.kept_outputs}
         if kept:
@@ -182,5 +182,5 @@ class Finisher:
         return tuple(pictures)
 
 
-def _found(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskResult:
-    return TaskResult(task.digest, task.kind, metrics, 0.0, files=files, about=about)
+def _found(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskRecord:
+    return TaskRecord(task.digest, task.kind, metrics, 0.0, files=files, about=about)

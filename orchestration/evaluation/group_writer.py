@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dfm_core.metrics.features.cards import FeatureNetworkName
 from orchestration.artifacts.features import Group, GroupFiles
-from orchestration.evaluation.messages import Wanted
-from orchestration.evaluation.sample_batches import Made
+from orchestration.evaluation.messages import MissingFeatures
+from orchestration.evaluation.sample_batches import SampleBatch
 from orchestration.evaluation.sample_grids import GRID_IMAGES
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
@@ -19,10 +19,10 @@ Features = Callable[[FeatureNetworkName, Tensor], Mapping[str, Tensor]]
 """(network, pixels) -> its outputs."""
 
 
-class Collected:
+class GroupWriter:
     """Batches of one point. The grid's pixels leave at once: a family of many points would hold those of all."""
 
-    def __init__(self, store: Store, wanted: Wanted, group: Group, paths: FeaturePaths) -> None:
+    def __init__(self, store: Store, wanted: MissingFeatures, group: Group, paths: FeaturePaths) -> None:
         self.wanted, self.unsound, self.error = wanted, list[int](), ""
         self._store, self._group, self._paths = store, group, paths
         self._labels: list[Tensor] = []
@@ -30,7 +30,7 @@ class Collected:
         self._outputs: dict[FeatureNetworkName, dict[str, list[Tensor]]] = {name: {} for name in wanted.networks}
         self._grid = Group(0, min(GRID_IMAGES, group.end)) if wanted.grid else None
 
-    def add(self, made: Made, features: Features) -> None:
+    def add(self, made: SampleBatch, features: Features) -> None:
         """A batch more; after the first fault of a point, only its unsound samples are still counted."""
         self.unsound.extend(made.unsound)
         if made.pixels is None or self.unsound or self.error:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.evaluation.encoding import Part, PartReport
-from orchestration.evaluation.messages import Call, GroupReport, GroupWork, Job, JobContext, Spent, Wanted
+from orchestration.evaluation.encoding import Shard, ShardReport
+from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext, MissingFeatures
 from orchestration.evaluation.partial_statistics import source_files
 from orchestration.evaluation.sample_grids import GRID_IMAGES
 from orchestration.storage.layout import FeaturePaths, TaskPaths
@@ -168,7 +168,7 @@ class _Known:
             there(paths.samples) if shown and context.keep_samples else None,
         )
 
-    def wanted(self, group: Group) -> Wanted | None:
+    def wanted(self, group: Group) -> MissingFeatures | None:
         """What is missing in a group; None if nothing is."""
         networks = tuple(name for name, groups in self.groups.items() if group not in groups)
         shown = Group(0, min(GRID_IMAGES, group.end))
@@ -176,7 +176,7 @@ class _Known:
         samples = self.samples is not None and group not in self.samples
         if not (networks or grid or samples):
             return None
-        return Wanted(self.task, self.source, networks, grid, samples)
+        return MissingFeatures(self.task, self.source, networks, grid, samples)
 
 
 def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:
@@ -190,12 +190,12 @@ def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:
     return errors[0] if errors else ""
 
 
-def _spent(task: Task, reports: Sequence[tuple[GroupWork, GroupReport]]) -> Spent:
+def _spent(task: Task, reports: Sequence[tuple[GroupWork, GroupReport]]) -> Cost:
     """What this attempt took; what a family did together counts in equal shares."""
     own = [
         (work, report) for work, report in reports if any(wanted.task.digest == task.digest for wanted in work.wanted)
     ]
-    return Spent(
+    return Cost(
         seconds=sum(report.seconds / len(work.wanted) for work, report in own),
         images=sum(work.group.num_samples for work, _ in own),
         network_evaluations=sum(report.network_evaluations / len(work.wanted) for work, report in own),
@@ -218,8 +218,8 @@ def encode_job(task: Task, context: JobContext) -> Job:
     done = task.num_samples * (num_parts - len(missing)) // num_parts
     if done:
         context.reached(task, done, "before")
-    reports: list[PartReport] = yield [
-        Call("encode", (task, Part(number, num_parts)), key=f"{task.digest}/{number}") for number in missing
+    reports: list[ShardReport] = yield [
+        Call("encode", (task, Shard(number, num_parts)), key=f"{task.digest}/{number}") for number in missing
     ]
     spent = sum(report.seconds for report in reports)
     yield [Call("finish_encoding", (task, num_parts, context.clock(), spent))]

@@ -13,7 +13,7 @@ from orchestration.tasks.task import Source, Task
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MissingFeatures:
     """What is missing of one source in one group."""
 
     task: Task
@@ -29,7 +29,7 @@ class GroupWork:
     """One group of samples: of real images, or of all points of a family, which are sampled together."""
 
     group: Group
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[MissingFeatures, ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class GroupReport:
 
 
 @dataclass(frozen=True)
-class Spent:
+class Cost:
     """What a task's features took in this attempt; what was there already took nothing."""
 
     seconds: float

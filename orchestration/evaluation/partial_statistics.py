@@ -15,14 +15,14 @@ from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.suite import MetricSuite, Partial
 from orchestration.artifacts.features import Group, GroupFiles
-from orchestration.evaluation.resource_cache import Loaded
+from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Source, Task
 
 
 @dataclass(frozen=True)
-class Gathered:
+class PartialStatistics:
     """Sums over some groups, on the CPU."""
 
     suite: MetricSuite | None
@@ -38,16 +38,16 @@ def suite_of(task: Task, source: Source) -> MetricSuite:
     return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes)
 
 
-def gather_groups(
+def sum_groups(
     store: Store,
-    loaded: Loaded,
+    loaded: ResourceCache,
     task: Task,
     position: int,
     groups: Sequence[Group],
     device: torch.device,
     *,
     keeps: bool,
-) -> Gathered:
+) -> PartialStatistics:
     """Sums over some groups of the task's source at a position.
 
     Raises: LostFeaturesError if a group is not in the store as it was written.
@@ -64,22 +64,22 @@ def gather_groups(
             reference = reference or ReferenceAccumulator.empty(widths, source.num_samples, device)
             reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
         assert reference is not None, "no groups were to be gathered"
-        return Gathered(None, {}, reference.to("cpu"))
+        return PartialStatistics(None, {}, reference.to("cpu"))
     suite = suite_of(task, source)
     partial = suite.empty(device)
     for group, tensors in read_groups(files, groups):
         batches = {output: _batch(loaded, task, output, group, tensors) for output in suite.outputs}
         partial = suite.update(partial, batches)
-    return Gathered(suite, {key: accumulator.to("cpu") for key, accumulator in partial.items()})
+    return PartialStatistics(suite, {key: accumulator.to("cpu") for key, accumulator in partial.items()})
 
 
-def merge_gathered(first: Gathered, second: Gathered) -> Gathered:
+def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> PartialStatistics:
     """Sums over both's groups."""
     if first.reference is not None:
         assert second.reference is not None, "a reference merges with a reference"
-        return Gathered(None, {}, first.reference.merge(second.reference))
+        return PartialStatistics(None, {}, first.reference.merge(second.reference))
     assert first.suite is not None, "what is no reference has metrics"
-    return Gathered(first.suite, first.suite.merge(first.partial, second.partial))
+    return PartialStatistics(first.suite, first.suite.merge(first.partial, second.partial))
 
 
 def source_files(store: Store, task: Task, source: Source, *, keeps: bool) -> dict[FeatureNetworkName, GroupFiles]:
@@ -98,7 +98,7 @@ def read_groups(
 
 
 def output_rows(
-    loaded: Loaded, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
+    loaded: ResourceCache, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
 ) -> Tensor:
     """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores, and a
     change less than frames."""
@@ -117,7 +117,7 @@ def over_frames(rows: Tensor) -> Tensor:
 
 
 def _batch(
-    loaded: Loaded,
+    loaded: ResourceCache,
     task: Task,
     output: Output,
     group: Group,

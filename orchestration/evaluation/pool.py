@@ -13,7 +13,7 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError, TaskCancelle
 
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.control.failure_policy import LOST_DATA, LOST_WORKER, failure_of
-from orchestration.control.progress_board import find_board
+from orchestration.control.progress_board import find_progress_board
 from orchestration.evaluation.jobs import job_of
 from orchestration.evaluation.messages import Call, Job, JobContext, Reports
 from orchestration.evaluation.worker import Evaluator
@@ -75,7 +75,7 @@ class EvaluationPool:
     ) -> None:
         """Args: stumbled: is told in a line when an evaluator is replaced. kind: of all evaluators."""
         workers = self._workers = runtime.workers
-        self._store, self._stumbled, self._board = store, stumbled, find_board(board)
+        self._store, self._stumbled, self._board = store, stumbled, find_progress_board(board)
         actor: Any = ray.remote(kind)
         resources = {"num_cpus": workers.cpus_per_worker, "num_gpus": workers.gpus_per_evaluator}
         arguments = (store.root, store.options, runtime, board)

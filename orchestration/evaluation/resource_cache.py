@@ -34,7 +34,7 @@ from orchestration.storage.store import Store
 REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
 
 
-class Loaded:
+class ResourceCache:
     """Everything is loaded at its first use and stays: what a sweep measures with is the same in all its tasks."""
 
     def __init__(self, store: Store, runtime: RuntimeConfig, device: torch.device, cache: FileCache) -> None:

@@ -23,7 +23,7 @@ from orchestration.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Made:
+class SampleBatch:
     """A batch of samples of one point."""
 
     point: int
@@ -39,11 +39,11 @@ class Made:
     """Per image, made since the last batch was given; guidance counts twice."""
 
 
-def real_samples(real: RealSamples, group: Group, batch_size: int) -> Iterator[Made]:
+def real_samples(real: RealSamples, group: Group, batch_size: int) -> Iterator[SampleBatch]:
     """The real images or videos of a split."""
     for indices in batches(group, batch_size):
         pixels, labels = real.read(indices)
-        yield Made(0, indices, labels, pixels)
+        yield SampleBatch(0, indices, labels, pixels)
 
 
 def generated_samples(
@@ -53,7 +53,7 @@ def generated_samples(
     snapshots: SnapshotLoader,
     device: torch.device,
     decode: Callable[[Tensor], Tensor],
-) -> Iterator[Made]:
+) -> Iterator[SampleBatch]:
     """The samples of all points of a family: one snapshot, seed and choice of labels, several sampling settings.
 
     Args: decode: what a model makes into 8-bit pixels; finite values.
@@ -70,7 +70,7 @@ def generated_samples(
             evaluations, made = shared.num_evaluations - made, shared.num_evaluations
             unsound = tuple(indices[position] for position in unsound_samples(sampled.images))
             pixels = None if unsound else decode(sampled.images).cpu()
-            yield Made(point, indices, labels, pixels, unsound, evaluations)
+            yield SampleBatch(point, indices, labels, pixels, unsound, evaluations)
 
 
 def batches(group: Group, batch_size: int) -> Iterator[range]:

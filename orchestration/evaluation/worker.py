@@ -18,18 +18,18 @@ from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.snapshots import SnapshotLoader
 from orchestration.config.runtime import RuntimeConfig, StorageConfig
 from orchestration.config.workers import WorkersConfig
-from orchestration.control.progress_board import find_board
+from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache
-from orchestration.evaluation.encoding import Encoder, Part, PartReport
-from orchestration.evaluation.finalize import Finisher
-from orchestration.evaluation.group_writer import Collected
-from orchestration.evaluation.messages import GroupReport, GroupWork, Spent, Wanted
-from orchestration.evaluation.partial_statistics import Gathered, gather_groups, merge_gathered
-from orchestration.evaluation.resource_cache import Loaded
-from orchestration.evaluation.sample_batches import Made, generated_samples, real_samples
+from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
+from orchestration.evaluation.finalize import ResultWriter
+from orchestration.evaluation.group_writer import GroupWriter
+from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, MissingFeatures
+from orchestration.evaluation.partial_statistics import PartialStatistics, merge_statistics, sum_groups
+from orchestration.evaluation.resource_cache import ResourceCache
+from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import OUTSIDE, Source, Task
+from orchestration.tasks.task import EXTERNAL, Source, Task
 
 
 class Evaluator:
@@ -41,7 +41,7 @@ class Evaluator:
         store_options: Mapping[str, str],
         runtime: RuntimeConfig,
         board: str,
-        outside: Callable[[Group, int], Iterator[Made]] | None = None,
+        outside: Callable[[Group, int], Iterator[SampleBatch]] | None = None,
     ) -> None:
         """Args: board: name of the one to tell of progress; "": nobody is told, and no Ray is needed. outside: (group,
         batch size) -> the images of a source that is neither generated nor of a dataset."""
@@ -49,20 +49,20 @@ class Evaluator:
         torch.set_num_threads(workers.cpus_per_worker)
         # TF32 would give a GPU's evaluators other features than a CPU's, under one digest.
         torch.backends.cudnn.allow_tf32 = False
-        self._store = Store(store_root, store_options, runtime.storage.patience)
-        self._board, self._batch_size = find_board(board) if board else None, workers.evaluation_batch_size
+        self._store = Store(store_root, store_options, runtime.storage.retry_policy)
+        self._board, self._batch_size = find_progress_board(board) if board else None, workers.evaluation_batch_size
         self._device = torch.device("cuda" if workers.gpus_per_evaluator > 0 else "cpu")
         self._snapshots = SnapshotLoader(self._store, self._device)
-        self._loaded = Loaded(
+        self._loaded = ResourceCache(
             self._store,
             runtime,
             self._device,
             FileCache(storage=StorageConfig(store_root, dict(store_options))),
         )
         self._outside = outside
-        self._encoder = Encoder(self._store, runtime, self._device, self._loaded.autoencoder)
+        self._encoder = ShardEncoder(self._store, runtime, self._device, self._loaded.autoencoder)
         self._keeps, self._references = workers.keep_features, runtime.references
-        self._finisher = Finisher(self._store, self._loaded, self._device, keep_features=self._keeps)
+        self._finisher = ResultWriter(self._store, self._loaded, self._device, keep_features=self._keeps)
 
     def ready(self) -> None:
         """Returns when the evaluator can work."""
@@ -75,7 +75,7 @@ class Evaluator:
         started, group = time.monotonic(), work.group
         for network in dict.fromkeys(name for wanted in work.wanted for name in wanted.networks):
             self._loaded.network(network)
-        collected = [Collected(self._store, wanted, group, self._paths(wanted)) for wanted in work.wanted]
+        collected = [GroupWriter(self._store, wanted, group, self._paths(wanted)) for wanted in work.wanted]
         evaluations = 0
         for made in self._samples(work):
             one = collected[made.point]
@@ -92,16 +92,18 @@ class Evaluator:
             errors={one.wanted.task.digest: one.error for one in collected if one.error},
         )
 
-    def gather(self, task: Task, position: int, groups: Sequence[Group]) -> tuple[None, Gathered]:
+    def gather(self, task: Task, position: int, groups: Sequence[Group]) -> tuple[None, PartialStatistics]:
         """Sums over some groups of the task's source at a position; None comes first, so that the driver can see the
         end without being sent them."""
-        return None, gather_groups(self._store, self._loaded, task, position, groups, self._device, keeps=self._keeps)
+        return None, sum_groups(self._store, self._loaded, task, position, groups, self._device, keeps=self._keeps)
 
-    def merge(self, first: Gathered, second: Gathered) -> tuple[None, Gathered]:
+    def merge(self, first: PartialStatistics, second: PartialStatistics) -> tuple[None, PartialStatistics]:
         """Sums over both's groups, answered as those of `gather`."""
-        return None, merge_gathered(first, second)
+        return None, merge_statistics(first, second)
 
-    def finish(self, task: Task, about: Mapping[str, Any], seconds: float, spent: Spent, *gathered: Gathered) -> None:
+    def finish(
+        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, *gathered: PartialStatistics
+    ) -> None:
         """Numbers and record of a task.
 
         Args: about: for the record. seconds: the task took so far. spent: on features. gathered: one for each source.
@@ -117,7 +119,7 @@ class Evaluator:
         """Shards that an encoding makes. Raises: ValueError if its dataset is not the planned one."""
         return self._encoder.num_parts(task)
 
-    def encode(self, task: Task, part: Part) -> PartReport:
+    def encode(self, task: Task, part: Shard) -> ShardReport:
         """A shard of latents into the store. Raises: as `Encoder.encode`."""
         report = self._encoder.encode(task, part, self._batch_size)
         self._reached(task, task.num_samples // part.num_parts, f"part {part.number}")
@@ -135,12 +137,12 @@ class Evaluator:
         if self._board is not None:
             self._board.reached.remote(task.digest, done, part)
 
-    def _paths(self, wanted: Wanted) -> FeaturePaths:
+    def _paths(self, wanted: MissingFeatures) -> FeaturePaths:
         return FeaturePaths(wanted.source.digest, "" if self._keeps else wanted.task.digest)
 
-    def _samples(self, work: GroupWork) -> Iterator[Made]:
+    def _samples(self, work: GroupWork) -> Iterator[SampleBatch]:
         first = work.wanted[0]
-        if first.source.split == OUTSIDE:
+        if first.source.split == EXTERNAL:
             assert self._outside is not None, "images from outside are measured where they are"
             return self._outside(work.group, self._batch_size)
         if first.source.split:

@@ -8,16 +8,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orchestration.artifacts.provenance import environment, record_source
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
 from orchestration.control.outcome import Outcome
 from orchestration.launch.session import run_within_budget
 from orchestration.launch.summary import ending_text
-from orchestration.plan.completed import needed
+from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.estimate import estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.plan_json import plan_json, shown_path
-from orchestration.plan.progress import Standing, standing
+from orchestration.plan.progress import Progress, progress_of
 from orchestration.storage.layout import plan_file, report_directory
 from orchestration.storage.store import Store
 from orchestration.tracking.async_tracker import TrackingQueue
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MANY_CALLS = 100
 
 
-def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> int:
+def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> int:
     """Runs what is missing and writes the report. Returns the exit code.
 
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
@@ -52,7 +52,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
         searches.begin(outcome)
         searches.advance(outcome, 1)  # what is known already needs no Ray
         plan = searches.plan
-    if needed(plan, outcome.done):
+    if tasks_to_run(plan, outcome.done):
         run_within_budget(plan, outcome, store, tracker, stands, searches)
     else:
         print("Everything is done already; nothing is computed.")
@@ -68,7 +68,7 @@ def execute(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Stand
     print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
     if outcome.ending is not None:
-        left = estimate_from(store, plan, outcome.done, standing(store, plan, outcome.done))
+        left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
         print(ending_text(outcome.ending, left))
     print(f"Took {time.monotonic() - started:.0f} s.")
     if outcome.ending is not None:
@@ -84,7 +84,7 @@ def _tell_the_rest(tracker: TrackingQueue) -> None:
         print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
 
 
-def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskResult]) -> None:
+def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskRecord]) -> None:
     """What MLflow lacks of the tasks that are done."""
     for digest, result in done.items():
         task = plan.tasks[digest]

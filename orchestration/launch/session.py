@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
-from orchestration.control.budget_meter import Meter
-from orchestration.control.heartbeat_writer import Pulse, Vitals
-from orchestration.control.outcome import Ending, Outcome, budget_spent, stop_requested
+from orchestration.control.budget_meter import BudgetMeter
+from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
+from orchestration.control.outcome import EarlyExit, Outcome, budget_spent, stop_requested
 from orchestration.control.sigterm import terminated, termination
 from orchestration.control.single_driver import another_runs
 from orchestration.launch.progress_display import Display
@@ -18,7 +18,7 @@ from orchestration.launch.summary import compared_text, cost_text
 from orchestration.launch.task_table import status_table
 from orchestration.plan.estimate import estimate_from
 from orchestration.plan.plan import Plan
-from orchestration.plan.progress import Standing
+from orchestration.plan.progress import Progress
 from orchestration.storage.store import Store
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run_within_budget(
     outcome: Outcome,
     store: Store,
     tracker: TaskTracker,
-    stands: Standing,
+    stands: Progress,
     searches: Searches | None = None,
 ) -> None:
     """Runs what is missing until it is done, its budget is spent, or somebody wants it to stop; fills `outcome` in.
@@ -39,19 +39,19 @@ def run_within_budget(
     Args: searches: that the plan grows by, if there are any.
     """
     limit = plan.spec.runtime.workers.max_accelerator_hours
-    meter = Meter(stands.seconds, plan.spec.runtime.workers, counted=stands.counted)
+    meter = BudgetMeter(stands.seconds, plan.spec.runtime.workers, counted=stands.counted)
     if limit is not None and meter.is_spent:
         outcome.ending = budget_spent(meter, limit)  # not even Ray is started
         return
     estimated = estimate_from(store, plan, outcome.done, stands)
     display = Display()
-    pulse = Pulse(
+    pulse = HeartbeatWriter(
         store,
         plan.spec.name,
-        lambda: Vitals(display.progress(), dict(outcome.failed), dict(display.restarts), meter.spent),
+        lambda: DriverState(display.progress(), dict(outcome.failed), dict(display.restarts), meter.spent),
     )
 
-    def wanted_end() -> Ending | None:
+    def wanted_end() -> EarlyExit | None:
         if pulse.gave_way_to:
             return another_runs(pulse.gave_way_to)
         if pulse.stop_requested:
@@ -79,9 +79,9 @@ def _launch(
     store: Store,
     tracker: TaskTracker,
     display: Display,
-    meter: Meter,
-    pulse: Pulse,
-    wanted_end: Callable[[], Ending | None],
+    meter: BudgetMeter,
+    pulse: HeartbeatWriter,
+    wanted_end: Callable[[], EarlyExit | None],
     searches: Searches | None,
 ) -> None:
     # Only here is Ray needed: a sweep that is done, or has spent its budget, ends without it.

@@ -11,7 +11,7 @@ GRACE_SECONDS = 120.0
 _POLL_SECONDS = 0.3
 
 
-def wind_down(
+def shut_down(
     board: Any, running: Callable[[], int], look: Callable[[], None], grace_seconds: float = GRACE_SECONDS
 ) -> bool:
     """Asks trainings to stop and waits for them.

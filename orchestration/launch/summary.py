@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import make_console
 from orchestration.common.errors import Problem
 from orchestration.control.budget_meter import hours
-from orchestration.control.outcome import Ending
+from orchestration.control.outcome import EarlyExit
 from orchestration.launch.task_table import status_table
-from orchestration.plan.completed import needed
+from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
-from orchestration.plan.progress import Standing
+from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
 
 
-def print_plan(plan: Plan, done: dict[str, TaskResult], store: Store, stands: Standing) -> None:
+def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> None:
     """Tasks, sharing, what an edit changed, FLOPs, estimated hours and bytes."""
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
-    todo = needed(plan, done)
+    todo = tasks_to_run(plan, done)
     trainings, evaluations = plan.of_kind("train"), plan.of_kind("evaluate")
     cells = sum(len(trial.evaluations) for trial in plan.trials)
     console.print(
@@ -83,7 +83,7 @@ def compared_text(estimated: Estimate, in_this_launch: float) -> str:
     )
 
 
-def ending_text(ending: Ending, left: Estimate) -> str:
+def ending_text(ending: EarlyExit, left: Estimate) -> str:
     """Why a launch ended early, what is left to do, and how to go on."""
     tasks = "1 task is" if left.num_tasks == 1 else f"{left.num_tasks} tasks are"
     return (

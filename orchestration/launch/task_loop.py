@@ -9,25 +9,25 @@ from concurrent.futures import Future
 
 import ray
 
-from orchestration.artifacts.task_record import COST
+from orchestration.artifacts.task_record import COST_METRIC
 from orchestration.cluster.capacity import Capacity
 from orchestration.common.redaction import reason_of, shown
 from orchestration.config.workers import WorkersConfig
-from orchestration.control.budget_meter import Meter
+from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.failure_policy import FirstMistakes, failure_of
-from orchestration.control.outcome import Ending, Outcome
-from orchestration.control.progress_board import start_board
+from orchestration.control.outcome import EarlyExit, Outcome
+from orchestration.control.progress_board import start_progress_board
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.launch.progress_display import Display
-from orchestration.launch.shutdown import wind_down
-from orchestration.plan.completed import finished_result, needed, wanted_of
-from orchestration.plan.evaluation_families import SnapshotsThere, families
+from orchestration.launch.shutdown import shut_down
+from orchestration.plan.completed import completed_record, demand_of, tasks_to_run
+from orchestration.plan.evaluation_families import AvailableSnapshots, group_into_families
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TRAININGS, Task, total_units
 from orchestration.tracking.tracker import TaskTracker
 from orchestration.training.train_request import request_of
-from orchestration.training.worker_groups import TrainingGroups, TrainingWorkers
+from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
 
 _POLL_SECONDS = 0.3
 
@@ -43,8 +43,8 @@ class Launcher:
         tracker: TaskTracker,
         capacity: Callable[[], Capacity],
         display: Display,
-        meter: Meter,
-        wanted_end: Callable[[], Ending | None],
+        meter: BudgetMeter,
+        wanted_end: Callable[[], EarlyExit | None],
     ) -> None:
         """Args: outcome: holds what is done, and is kept up to date. capacity: is asked all the time what the cluster
         has by now. wanted_end: and whether, and why, to end before the plan is done.
@@ -55,16 +55,16 @@ class Launcher:
         self._plan, self._runtime = plan, plan.spec.runtime
         self._workers: WorkersConfig = self._runtime.workers
         self._outcome = outcome
-        self._todo = {task.digest: task for task in needed(plan, outcome.done)}
+        self._todo = {task.digest: task for task in tasks_to_run(plan, outcome.done)}
         self._trainings: dict[Future[None], Task] = {}
         self._measured: dict[str, Task] = {}
         self._capacity_now = capacity
         self._pool: EvaluationPool | None = None
-        self._board_name, self._board = start_board()
-        self._groups = TrainingGroups(
+        self._board_name, self._board = start_progress_board()
+        self._groups = WorkerGroupPool(
             self._workers,
             lambda task: request_of(task, store, self._workers, self._board_name),
-            lambda: TrainingWorkers(store, self._workers),
+            lambda: WorkerGroup(store, self._workers),
         )
         self._fit_to(capacity())
         self._waiting: deque[list[Task]] = deque()
@@ -73,7 +73,7 @@ class Launcher:
         self._first_mistakes = FirstMistakes()
         self._stopped: dict[str, int] = {}
         self._told_restarts: dict[str, int] = {}
-        self._snapshots = SnapshotsThere(store, plan, outcome.done)
+        self._snapshots = AvailableSnapshots(store, plan, outcome.done)
 
     def grows_by(self, grown: Callable[[Outcome, int], Plan | None]) -> None:
         """Args: grown: is asked all the time for the plan, if there is more in it by now than it was; it is told what
@@ -145,14 +145,14 @@ class Launcher:
             return
         self._plan = plan
         begun = {*self._measured, *(task.digest for task in self._trainings.values()), *self._outcome.failed}
-        self._todo = {task.digest: task for task in needed(plan, self._outcome.done) if task.digest not in begun}
-        self._snapshots = SnapshotsThere(self._store, plan, self._outcome.done)
+        self._todo = {task.digest: task for task in tasks_to_run(plan, self._outcome.done) if task.digest not in begun}
+        self._snapshots = AvailableSnapshots(self._store, plan, self._outcome.done)
 
     def _tick(self) -> None:
         trainings = [task.digest for task in self._trainings.values()]
         self._meter.tick(trainings, self._measured, self._num_evaluators)
 
-    def _end_early(self, ending: Ending) -> None:
+    def _end_early(self, ending: EarlyExit) -> None:
         """Nothing new starts; what runs stops where it can go on later."""
         if ending.cluster_is_lost:
             self._end_without_cluster(ending)
@@ -170,12 +170,12 @@ class Launcher:
             self._collect_trainings()
             self._tick()
 
-        wind_down(self._board, lambda: len(self._trainings), look)
+        shut_down(self._board, lambda: len(self._trainings), look)
         for task in self._trainings.values():
             self._told_stopped(task, "stopped, goes on from its last checkpoint")
         self._groups.close_idle()
 
-    def _end_without_cluster(self, ending: Ending) -> None:
+    def _end_without_cluster(self, ending: EarlyExit) -> None:
         """Nobody is there who could be asked to stop, or be waited for."""
         self._outcome.ending = ending
         self._groups.abandon()
@@ -225,7 +225,7 @@ class Launcher:
     def _in_families(self, ready: list[Task]) -> deque[list[Task]]:
         """Grouped anew only where others are ready than were left: of a thousand it takes longer than to start one."""
         if set(map(id, ready)) != {id(task) for family in self._waiting for task in family}:
-            self._waiting = deque(families(ready, keep_samples=self._workers.keep_samples))
+            self._waiting = deque(group_into_families(ready, keep_samples=self._workers.keep_samples))
         return self._waiting
 
     def _start_trainings(self) -> None:
@@ -303,14 +303,14 @@ class Launcher:
         reason = shown(reason, self._store.options)  # it goes into records, MLflow and the report
         if not reason:
             try:
-                result = finished_result(self._store, task)
+                result = completed_record(self._store, task)
             except Exception as error:  # noqa: BLE001  any storage library: the task is told as failed, the sweep goes on
                 reason = f"its record cannot be read ({reason_of(error, self._store.options)})"
         if result is None and not reason and task.digest in self._stopped:
             self._told_stopped(task, f"stopped at step {self._stopped[task.digest]}")
             return
-        self._meter.ended(task.digest, result.metrics.get(COST) if result is not None else None)
-        if result is None and not reason and wanted_of(task) != wanted_of(begun):
+        self._meter.ended(task.digest, result.metrics.get(COST_METRIC) if result is not None else None)
+        if result is None and not reason and demand_of(task) != demand_of(begun):
             self._todo[task.digest] = task
             self._display.ended(task, "goes on")
             return

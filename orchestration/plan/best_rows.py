@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dfm_core.config import MetricName
 from dfm_core.metrics.catalog import METRICS
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan
 
 
@@ -30,7 +30,7 @@ class BestRow:
         return f"{self.part}: {self.metric} {self.value:.6g}, {self.row} @ {self.step}{seeds}"
 
 
-def best_rows(plan: Plan, done: Mapping[str, TaskResult]) -> list[BestRow]:
+def best_rows(plan: Plan, done: Mapping[str, TaskRecord]) -> list[BestRow]:
     """By part, in the plan's order, and metric. Values that are no finite numbers are left out."""
     found: dict[tuple[str, MetricName], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for trial in plan.trials:

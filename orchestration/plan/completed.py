@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 
 
-def finished_result(store: Store, task: Task) -> TaskResult | None:
+def completed_record(store: Store, task: Task) -> TaskRecord | None:
     """The task's record, less its curve, if everything that the plan wants of it is there."""
-    result = read_result(store, task.digest)
+    result = read_record(store, task.digest)
     if result is None:
         return None
     if task.kind == "train":
@@ -33,18 +33,18 @@ def finished_result(store: Store, task: Task) -> TaskResult | None:
     return replace(result, curve=())
 
 
-def wanted_of(task: Task) -> tuple[object, ...]:
+def demand_of(task: Task) -> tuple[object, ...]:
     """What a plan wants of a task that can be more than before although its digest is the same."""
     return task.until_step, task.snapshot_steps, task.raw_steps
 
 
-def finished_results(store: Store, plan: Plan) -> dict[str, TaskResult]:
-    """Records of all finished tasks by digest, see `finished_result`."""
-    found = {digest: finished_result(store, task) for digest, task in plan.tasks.items()}
+def completed_records(store: Store, plan: Plan) -> dict[str, TaskRecord]:
+    """Records of all finished tasks by digest, see `completed_record`."""
+    found = {digest: completed_record(store, task) for digest, task in plan.tasks.items()}
     return {digest: result for digest, result in found.items() if result is not None}
 
 
-def needed(plan: Plan, done: dict[str, TaskResult]) -> list[Task]:
+def tasks_to_run(plan: Plan, done: dict[str, TaskRecord]) -> list[Task]:
     """Tasks that must run: what is unfinished and shown in tables, and what it reads, as far as it is unfinished."""
     wanted: set[str] = set()
     asked = [task.digest for kind in ("train", "evaluate", "floor") for task in plan.of_kind(kind)]

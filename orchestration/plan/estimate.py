@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.budget_meter import hours
-from orchestration.plan.completed import needed
-from orchestration.plan.evaluation_families import families, family_flops
+from orchestration.plan.completed import tasks_to_run
+from orchestration.plan.evaluation_families import family_flops, group_into_families
 from orchestration.plan.plan import Plan
-from orchestration.plan.progress import Standing
+from orchestration.plan.progress import Progress
 from orchestration.plan.throughput import Speed, measured_speeds
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -40,11 +40,11 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, done: dict[str, TaskResult], steps: Mapping[str, int], speeds: Mapping[str, Speed]
+    plan: Plan, done: dict[str, TaskRecord], steps: Mapping[str, int], speeds: Mapping[str, Speed]
 ) -> Estimate:
     """Args: steps: of unfinished trainings that are made already. speeds: measured, by model size."""
     assumed = plan.spec.runtime.workers.assumed_flops_per_worker
-    todo = needed(plan, done)
+    todo = tasks_to_run(plan, done)
     training, sampling, seconds = 0.0, 0.0, 0.0
 
     def speed(task: Task) -> float:
@@ -56,7 +56,7 @@ def estimate(
             flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
             training += flops
             seconds += flops / speed(task)
-    for family in families([task for task in todo if task.kind == "evaluate"]):
+    for family in group_into_families([task for task in todo if task.kind == "evaluate"]):
         flops = family_flops(family)
         sampling += flops
         seconds += _EVALUATION_OVERHEAD * flops / speed(family[0])
@@ -64,9 +64,9 @@ def estimate(
     return Estimate(len(todo), training, sampling, num_bytes, seconds, _basis(todo, speeds, assumed))
 
 
-def estimate_from(store: Store, plan: Plan, done: dict[str, TaskResult], stands: Standing) -> Estimate:
+def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], stands: Progress) -> Estimate:
     """With the speed of the finished trainings under the storage root, where there are some of the same model size."""
-    speeds = measured_speeds(store, plan, done, _sizes(needed(plan, done)))
+    speeds = measured_speeds(store, plan, done, _sizes(tasks_to_run(plan, done)))
     return estimate(plan, done, stands.steps, speeds)
 
 

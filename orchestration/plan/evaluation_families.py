@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dfm_core.compute import model_cost, shared_sampling_flops
 from dfm_core.data.cards import card_of
 from dfm_core.flow.step_tree import StepTree
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import SnapshotRef, TaskPaths
 from orchestration.storage.store import Store
@@ -20,7 +20,7 @@ _MOST_POINTS_WITH_SAMPLES = 8
 """The same where all samples are kept: at 512 px those of a group are 0.2 GB a point."""
 
 
-def families(ready: Sequence[Task], *, keep_samples: bool = False) -> list[list[Task]]:
+def group_into_families(ready: Sequence[Task], *, keep_samples: bool = False) -> list[list[Task]]:
     """Tasks that run as one job: evaluations of one snapshot whose samplings have their first steps in common, others
     stand alone. The first ready comes first.
 
@@ -61,10 +61,10 @@ def _family(task: Task) -> tuple[object, ...]:
     return (task.snapshots, task.config.sampling.weights, drawn, tuple(sorted(source.networks.items())))
 
 
-class SnapshotsThere:
+class AvailableSnapshots:
     """The snapshots that can be read by now: of finished trainings all, of others those that were published."""
 
-    def __init__(self, store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> None:
+    def __init__(self, store: Store, plan: Plan, done: Mapping[str, TaskRecord]) -> None:
         """Asks the store for those of unfinished trainings: an earlier launch may have left some."""
         self._done = {digest for digest in done if plan.tasks[digest].kind == "train"}
         self._found: set[tuple[str, int, bool]] = set()

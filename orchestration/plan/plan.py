@@ -15,13 +15,13 @@ from dfm_core.config import ExperimentConfig
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.storage.layout import SnapshotRef
-from orchestration.tasks.encoding import latents_task, making_tasks, pixels_task
+from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.measurement import MeasuringFiles
-from orchestration.tasks.references import Measures
+from orchestration.tasks.measurement import MeasurementFiles
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 from orchestration.tasks.training import pyramid_task, train_task
-from orchestration.tasks.training_chain import Link, snapshots_at, training_chain
+from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain
 
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
 
@@ -65,15 +65,15 @@ class Plan:
 
 def make_plan(spec: SweepSpec) -> Plan:
     """The plan of a sweep: trials that differ only in sampling share their training, equal rows share everything."""
-    trainings: dict[str, list[tuple[str, Link]]] = defaultdict(list)
+    trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
     inputs: dict[str, Task] = {}
     evaluations: dict[str, Task] = {}
-    known: dict[object, Measures] = {}
-    files = MeasuringFiles(spec.runtime.networks, spec.runtime.references)
+    known: dict[object, MeasurementInputs] = {}
+    files = MeasurementFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
     for part, row, config in _cells(spec):
         if (latents := latents_task(config)) is not None and latents.digest not in inputs:
-            inputs |= {task.digest: task for task in (*making_tasks(config, spec.makings), latents)}
+            inputs |= {task.digest: task for task in (*autoencoder_tasks(config, spec.makings), latents)}
         chain = training_chain(config)
         for link in chain:
             trainings[link.digest].append((_training_title(row, link), link))
@@ -82,7 +82,7 @@ def make_plan(spec: SweepSpec) -> Plan:
             inputs.setdefault(pyramid.digest, pyramid)
         held_against = (config.data, config.evaluation)
         if held_against not in known:  # thousands of rows share them
-            known[held_against] = Measures.of(config, files)
+            known[held_against] = MeasurementInputs.of(config, files)
             real = pixels_task(config)
             if real is not None and any(real.digest in task.inputs for task in known[held_against].tasks):
                 inputs[real.digest] = real
@@ -101,7 +101,7 @@ def make_plan(spec: SweepSpec) -> Plan:
     return Plan(spec, tasks, tuple(trials), _used_by(trials, tasks))
 
 
-def _shared_training(users: list[tuple[str, Link]], raw: set[SnapshotRef]) -> Task:
+def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> Task:
     """One training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
@@ -137,7 +137,7 @@ def _own_decomposition(config: ExperimentConfig) -> str:
     return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
 
 
-def _training_title(row: RowSpec, link: Link) -> str:
+def _training_title(row: RowSpec, link: ChainedTraining) -> str:
     """The row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
     stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]

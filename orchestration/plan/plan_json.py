@@ -65,7 +65,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
             }
             for trial in plan.trials
         ],
-        "tasks": {digest: _task_json(task, plan.tasks) for digest, task in plan.tasks.items()},
+        "tasks": {digest: task_json(task, plan.tasks) for digest, task in plan.tasks.items()},
     }
     return _text(document)
 
@@ -103,7 +103,7 @@ def submit_command(spec: SweepSpec) -> str:
     return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])
 
 
-def _task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
+def task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
     card = card_of(task.config.data)
     cost = model_cost(task.config, card.shape)
     details: dict[str, Any] = {}

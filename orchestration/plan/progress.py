@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestration.artifacts.checkpoint_index import newest_checkpoint
-from orchestration.artifacts.task_record import TaskResult, _cost, read_result
+from orchestration.artifacts.task_record import TaskRecord, cost_in, read_record
 from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbeat
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import CHECKPOINTS, RESULTS
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Standing:
+class Progress:
     """How far the tasks of a plan are."""
 
     seconds: Mapping[str, float]
@@ -33,7 +33,7 @@ class Standing:
         return max(sum(self.seconds.values()), self.counted)
 
 
-def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standing:
+def progress_of(store: Store, plan: Plan, done: Mapping[str, TaskRecord]) -> Progress:
     """Asks records, checkpoints and the last driver's heartbeat.
 
     An unfinished training cost what its newest checkpoint says; what came after it, the heartbeat alone knows.
@@ -43,15 +43,15 @@ def standing(store: Store, plan: Plan, done: Mapping[str, TaskResult]) -> Standi
     # Two listings tell where to look: a large sweep that has not begun costs no request for each of its tasks.
     recorded, checkpointed = set(store.names(RESULTS)), set(store.names(CHECKPOINTS))
     for digest, task in plan.tasks.items():
-        record = done.get(digest) or (read_result(store, digest) if digest in recorded else None)
-        cost = _cost(record.metrics) if record is not None else 0.0
+        record = done.get(digest) or (read_record(store, digest) if digest in recorded else None)
+        cost = cost_in(record.metrics) if record is not None else 0.0
         unfinished = task.kind == "train" and digest not in done and digest in checkpointed
         if unfinished and (newest := newest_checkpoint(store, digest)) is not None:
             cost = max(cost, newest.accelerator_seconds)
             steps[digest] = min(newest.step, task.until_step)
         if cost > 0:
             seconds[digest] = cost
-    return Standing(seconds, steps, _counted(store, plan.spec.name))
+    return Progress(seconds, steps, _counted(store, plan.spec.name))
 
 
 def _counted(store: Store, sweep: str) -> float:

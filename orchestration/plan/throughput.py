@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from orchestration.artifacts.task_record import COST, TaskResult, read_result
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import UnreadablePlanError, published_sweeps, read_published
 from orchestration.storage.store import Store
@@ -22,7 +22,7 @@ class Speed:
 
 
 def measured_speeds(
-    store: Store, plan: Plan, done: Mapping[str, TaskResult], sizes: Collection[str]
+    store: Store, plan: Plan, done: Mapping[str, TaskRecord], sizes: Collection[str]
 ) -> dict[str, Speed]:
     """Speeds of finished trainings of any sweep under the root, on the kind of device that the plan's workers use.
 
@@ -32,10 +32,10 @@ def measured_speeds(
     seconds: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     for digest, size in _trainings(store, plan, sizes):
-        record = done.get(digest) or read_result(store, digest)
+        record = done.get(digest) or read_record(store, digest)
         if record is None or _on_gpu(record) != plan.spec.runtime.workers.use_gpu:
             continue
-        cost, work = record.metrics.get(COST, 0.0), record.metrics.get("training_flops", 0.0)
+        cost, work = record.metrics.get(COST_METRIC, 0.0), record.metrics.get("training_flops", 0.0)
         if cost > 0 and work > 0:
             flops[size] += work
             seconds[size] += cost
@@ -56,5 +56,5 @@ def _trainings(store: Store, plan: Plan, sizes: Collection[str]) -> Iterator[tup
     return ((digest, size) for digest, size in known.items() if size in sizes)
 
 
-def _on_gpu(record: TaskResult) -> bool:
+def _on_gpu(record: TaskRecord) -> bool:
     return str(record.about.get("device", "")).startswith("cuda")

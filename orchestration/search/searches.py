@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
-from orchestration.plan.completed import finished_result, wanted_of
+from orchestration.plan.completed import completed_record, demand_of
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError, search_storage
 from orchestration.search.plan_rows import published_search, with_trials
-from orchestration.search.single_level import SearchState
+from orchestration.search.single_level import SingleLevelSearch
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
-from orchestration.search.two_level import TwoLevelState
+from orchestration.search.two_level import TwoLevelSearch
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import SearchSpec
@@ -37,7 +37,7 @@ class TrialTracker(Protocol):
 
     def is_complete(self, digest: str) -> bool: ...
 
-    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None: ...
+    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None: ...
 
     def tag(self, digest: str, tags: Mapping[str, str]) -> None: ...
 
@@ -48,7 +48,7 @@ class Searches:
     def __init__(
         self,
         spec: SweepSpec,
-        searches: Sequence[SearchState[PartSearch] | TwoLevelState],
+        searches: Sequence[SingleLevelSearch[PartSearch] | TwoLevelSearch],
         store: Store,
         tracker: TrialTracker,
         publish: Callable[[Plan], None],
@@ -98,7 +98,7 @@ class Searches:
     def begin(self, outcome: Outcome) -> None:
         """What is known of the trials that were proposed before; publishes the plan."""
         for digest, task in self.plan.tasks.items():
-            if digest not in outcome.done and (result := finished_result(self._store, task)) is not None:
+            if digest not in outcome.done and (result := completed_record(self._store, task)) is not None:
                 self._found(task, result, outcome)
         self._publish(self._shown())
 
@@ -136,16 +136,16 @@ class Searches:
         before, self.plan = self.plan, self._make_plan()
         for digest, task in self.plan.tasks.items():
             old = before.tasks.get(digest)
-            if old is not None and wanted_of(old) == wanted_of(task):
+            if old is not None and demand_of(old) == demand_of(task):
                 continue
-            result = finished_result(self._store, task)
+            result = completed_record(self._store, task)
             if result is None:
                 outcome.done.pop(digest, None)  # a training that goes on
             else:
                 self._found(task, result, outcome)
         self._publish(self._shown())
 
-    def _found(self, task: Task, result: TaskResult, outcome: Outcome) -> None:
+    def _found(self, task: Task, result: TaskRecord, outcome: Outcome) -> None:
         outcome.done[task.digest] = result
         if not self._tracker.is_complete(task.digest):
             self._tracker.complete(task, result, self.plan.training_of(task))
@@ -179,9 +179,9 @@ def open_searches(
         return Study(database, digest, search, about)
 
     searches = [
-        TwoLevelState(part, open_study)
+        TwoLevelSearch(part, open_study)
         if part.spec.inner is not None
-        else SearchState(part, open_study(part.digest, part.spec, part.about))
+        else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
         for part in spec.searches
     ]
     return Searches(spec, searches, store, tracker, publish, say)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from orchestration.control.outcome import Outcome
 from orchestration.search.optuna_study import Study
 from orchestration.search.trial_values import TrialTasks, violations
-from orchestration.spec.pruning import goes_on
+from orchestration.spec.pruning import keep_training
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
@@ -35,7 +35,7 @@ class Rows(Protocol):
 Part = TypeVar("Part", bound=Rows)
 
 
-class SearchState(Generic[Part]):
+class SingleLevelSearch(Generic[Part]):
     """The search of a part."""
 
     def __init__(self, part: Part, study: Study) -> None:
@@ -103,7 +103,7 @@ class SearchState(Generic[Part]):
     def _at_rung(self, trial: SearchTrial, rung: int, value: float) -> SearchTrial:
         others = [other.at_rungs[rung] for other in self.trials.values() if rung in other.at_rungs]
         there = replace(trial, at_rungs={**trial.at_rungs, rung: value})
-        if goes_on(self.part.spec.config.pruner, self.part.spec.directions[0], value, others):
+        if keep_training(self.part.spec.config.pruner, self.part.spec.directions[0], value, others):
             self.study.report(trial.number, rung, value)
             return there
         self.study.prune(trial.number, rung, value)

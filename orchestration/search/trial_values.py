@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan, Trial
 from orchestration.spec.search_rows import sampling_costs
 from orchestration.spec.search_section import COSTS, SearchConfig
@@ -39,7 +39,7 @@ class TrialTasks:
             (f"{self.plan.tasks[digest].title}: {failed[digest]}" for digest in self.digests if digest in failed), ""
         )
 
-    def values(self, names: Sequence[str], done: Mapping[str, TaskResult]) -> list[float] | None:
+    def values(self, names: Sequence[str], done: Mapping[str, TaskRecord]) -> list[float] | None:
         """Mean over the seeds at the last step that the plan wants by now; None while a seed is not measured, NaN for
         what is not a finite number."""
         records = []

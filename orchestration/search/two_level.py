@@ -13,7 +13,7 @@ from typing import Any
 from orchestration.common.digests import digest_of
 from orchestration.control.outcome import Outcome
 from orchestration.search.optuna_study import Study
-from orchestration.search.single_level import SearchState, lacks_trials, only_refused
+from orchestration.search.single_level import SingleLevelSearch, lacks_trials, only_refused
 from orchestration.search.trial_values import TrialTasks
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_rows import PartSearch
@@ -58,17 +58,17 @@ class InnerPart:
         )
 
 
-class TwoLevelState:
-    """The search of a part in two levels; what `Searches` asks of a `SearchState`."""
+class TwoLevelSearch:
+    """The search of a part in two levels; what `Searches` asks of a `SingleLevelSearch`."""
 
     def __init__(self, part: PartSearch, open_study: OpenStudy) -> None:
         """Raises: UserError, StudyUnavailableError."""
-        assert part.spec.inner is not None, "a search of one level is a SearchState"
+        assert part.spec.inner is not None, "a search of one level is a SingleLevelSearch"
         self.part, self._inner, self._open = part, part.spec.inner, open_study
         self.study = open_study(part.digest, part.spec, part.about)
         self.problem = ""
         self._outer: dict[int, SearchTrial] = {}
-        self._states: dict[int, SearchState[InnerPart]] = {}
+        self._states: dict[int, SingleLevelSearch[InnerPart]] = {}
         for trial in self.study.trials():
             self._keep(trial)
 
@@ -134,7 +134,7 @@ class TwoLevelState:
             return
         inner = InnerPart(self.part, self._inner, trial)
         study = self._open(digest_of(inner.about), self._inner, inner.about)
-        self._states[trial.number] = SearchState(inner, study)
+        self._states[trial.number] = SingleLevelSearch(inner, study)
 
     def _settle(self, number: int) -> None:
         """Tells the outer study what a training's best sampling reached, when all of it is there."""

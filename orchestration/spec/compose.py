@@ -18,7 +18,7 @@ from orchestration.common.yaml_limits import MAX_YAML_BYTES, check_yaml
 
 
 @dataclass
-class Source:
+class ComposedFile:
     """The composed file and where each key was written."""
 
     data: dict[str, Any] = field(default_factory=dict)

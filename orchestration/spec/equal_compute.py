@@ -10,9 +10,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.rules import broken_rules
 from dfm_core.data.cards import find_card
 from orchestration.common.errors import Problem, nearest
-from orchestration.spec.compose import Source
+from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget, ComputeConfig
-from orchestration.spec.rows import Common, DeclaredPart, PartSpec, row_config
+from orchestration.spec.rows import DeclaredPart, PartSpec, SweepContext, row_config
 from orchestration.tasks.training_chain import flops_per_step, spent_flops, trained_configs, whole_flops
 
 TOLERANCE = 0.01
@@ -22,7 +22,7 @@ _MOST_ROUNDING = 0.1
 
 
 def find_budget(
-    compute: ComputeConfig, common: Common, declared: Sequence[DeclaredPart], path: Path
+    compute: ComputeConfig, common: SweepContext, declared: Sequence[DeclaredPart], path: Path
 ) -> tuple[Budget | None, list[Problem]]:
     """The training FLOPs that all rows share; none if the row that sets them is wrong, which that row reports."""
     source, given = common.source, compute.budget
@@ -58,13 +58,13 @@ def find_budget(
     return Budget(max(flops), given, compute.measure_at), problems
 
 
-def _strength(source: Source, key: str, path: Path) -> int:
+def _strength(source: ComposedFile, key: str, path: Path) -> int:
     """How close to the user a key was written: 0 nowhere or in a base, 1 in the sweep's file, 2 on the command line."""
     origin = source.origin.get(key, "")
     return 2 if origin.startswith("command line") else int(origin.startswith(f"{path}: "))
 
 
-def unequal_compute(parts: Sequence[PartSpec], source: Source, budget: Budget | None) -> Iterator[Problem]:
+def unequal_compute(parts: Sequence[PartSpec], source: ComposedFile, budget: Budget | None) -> Iterator[Problem]:
     """Parts whose rows differ by more than they may."""
     for part in parts:
         rows = {row.label: row.configs[0] for row in part.rows}

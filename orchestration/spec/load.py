@@ -13,17 +13,17 @@ from yaml import YAMLError
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.dotted_keys import set_dotted
-from orchestration.common.errors import Problem, UserError, nearest, told_once
+from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.common.validation import all_keys, field_types, shown, validate
 from orchestration.common.yaml_limits import check_yaml
 from orchestration.config.runtime import RuntimeConfig, unknown_file_names
-from orchestration.data.autoencoder_recipe import Makings
-from orchestration.data.describe import Describer
-from orchestration.spec.compose import Source, read_yaml
+from orchestration.data.autoencoder_recipe import AutoencoderRecipes
+from orchestration.data.describe import DatasetInspector
+from orchestration.spec.compose import ComposedFile, read_yaml
 from orchestration.spec.compute_budget import ComputeConfig
 from orchestration.spec.equal_compute import find_budget, unequal_compute
 from orchestration.spec.published_table import PublishedTable, unknown_counterparts
-from orchestration.spec.rows import FOUND_NOT_GIVEN, NAME, Common, PartSpec, declared_parts, resolve_part
+from orchestration.spec.rows import FOUND_NOT_GIVEN, NAME, PartSpec, SweepContext, declared_parts, resolve_part
 from orchestration.spec.search_rows import PartSearch, part_searches
 
 _SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
@@ -50,7 +50,7 @@ class SweepSpec:
     published: PublishedTable | None = None
     searches: tuple[PartSearch, ...] = ()
     """Whose trials become rows of their parts as they are proposed."""
-    makings: Makings = field(default_factory=dict)
+    makings: AutoencoderRecipes = field(default_factory=dict)
     """Autoencoders that have to be made."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
@@ -69,7 +69,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     Raises: UserError with every mistake in the file and the overrides.
     """
     own = read_yaml(path)
-    source = Source()
+    source = ComposedFile()
     problems: list[Problem] = []
     base_problems = _merge_base(source, own.get("base"), path)
     problems.extend(base_problems)
@@ -89,7 +89,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     problems.extend(seed_problems)
     # On half a config the rules that span fields would accuse the innocent; the rows' own values are checked anyway.
     sound = not checked.problems and not base_problems
-    shared = Common(source, common if sound else {}, sound, seeds, Describer(runtime.config))
+    shared = SweepContext(source, common if sound else {}, sound, seeds, DatasetInspector(runtime.config))
     compute = validate(ComputeConfig, _mapping(source.data.get("compute")), lambda key: source.locate(f"compute.{key}"))
     published, published_problems = _published(source)
     declared, declared_problems = declared_parts(source, len(seeds))
@@ -117,7 +117,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     if runtime.config is not None:
         problems.extend(_layout_problems(parts, runtime.config, source))
     if problems:
-        raise UserError(told_once(problems))
+        raise UserError(merge_duplicates(problems))
     name = str(source.data["name"])
     return SweepSpec(
         name=name,
@@ -135,7 +135,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     )
 
 
-def _merge_base(source: Source, base: Any, path: Path) -> tuple[Problem, ...]:
+def _merge_base(source: ComposedFile, base: Any, path: Path) -> tuple[Problem, ...]:
     """The file that a sweep builds on, if it names one; its path is relative to the sweep's."""
     if base is None:
         return ()
@@ -154,7 +154,7 @@ def _merge_base(source: Source, base: Any, path: Path) -> tuple[Problem, ...]:
     )
 
 
-def _apply_override(source: Source, override: str) -> list[Problem]:
+def _apply_override(source: ComposedFile, override: str) -> list[Problem]:
     key, sign, text = override.partition("=")
     if not sign or not key:
         return [Problem("command line", f"{shown(override)} is not key=value")]
@@ -182,7 +182,7 @@ def _apply_override(source: Source, override: str) -> list[Problem]:
     return []
 
 
-def _place(source: Source, key: str) -> str:
+def _place(source: ComposedFile, key: str) -> str:
     """Where a key was written; a section's place is that of the first key in it."""
     leaf = next((written for written in source.origin if written.startswith(f"{key}.")), key)
     return f"{source.locate(leaf).split(': ')[0]}: {key}"
@@ -193,7 +193,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _published(source: Source) -> tuple[PublishedTable | None, Sequence[Problem]]:
+def _published(source: ComposedFile) -> tuple[PublishedTable | None, Sequence[Problem]]:
     given = source.data.get("published")
     if given is None:
         return None, ()
@@ -205,7 +205,7 @@ def _sections(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: data[name] for name in names if name in data}
 
 
-def _top_level_problems(source: Source, path: Path) -> Iterator[Problem]:
+def _top_level_problems(source: ComposedFile, path: Path) -> Iterator[Problem]:
     for key in source.data:
         if key not in _KNOWN_TOP:
             hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, _KNOWN_TOP)
@@ -223,7 +223,7 @@ def _top_level_problems(source: Source, path: Path) -> Iterator[Problem]:
         yield Problem(source.locate("title"), "must be text")
 
 
-def _seeds(source: Source) -> tuple[tuple[int, ...], list[Problem]]:
+def _seeds(source: ComposedFile) -> tuple[tuple[int, ...], list[Problem]]:
     seeds = source.data.get("seeds", [0])
     if (
         not isinstance(seeds, list)
@@ -237,7 +237,7 @@ def _seeds(source: Source) -> tuple[tuple[int, ...], list[Problem]]:
     return tuple(seeds), []
 
 
-def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: Source) -> Iterator[Problem]:
+def _layout_problems(parts: Sequence[PartSpec], runtime: RuntimeConfig, source: ComposedFile) -> Iterator[Problem]:
     """The batch must divide evenly over workers and micro-batches."""
     workers = runtime.workers
     if workers.compile and workers.zero_stage == 3:

@@ -20,7 +20,7 @@ from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
 
 
-def located(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
+def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
     """The same sweep with an absolute storage root and absolute files, taken from a working directory.
 
     Raises: UserError for what is relative inside a Ray job.
@@ -86,7 +86,7 @@ def open_store(config: StorageConfig, *, writable: bool) -> Store:
     Raises: UserError if its protocol is unknown, or it cannot be used.
     """
     try:
-        store = Store(config.root, config.options, config.patience)
+        store = Store(config.root, config.options, config.retry_policy)
     except (ValueError, ImportError, OSError, TypeError) as error:
         raise UserError.of("storage.root", f"{config.root!r}: {' '.join(str(error).split())}") from None
     check_usable(config, writable=writable)

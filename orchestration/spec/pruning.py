@@ -26,7 +26,7 @@ def rung_steps(pruner: PrunerConfig, config: ExperimentConfig) -> tuple[int, ...
     return tuple(math.ceil(rung / per_step) for rung in pruner.rungs)
 
 
-def goes_on(pruner: PrunerConfig, direction: Direction, value: float, others: Sequence[float]) -> bool:
+def keep_training(pruner: PrunerConfig, direction: Direction, value: float, others: Sequence[float]) -> bool:
     """Args: value: of the objective at a rung. others: of the trials that were there before.
 
     `median`, after Golovin et al. (2017): no worse than their median. `asha`, after Li et al. (2020): in the best 1/eta

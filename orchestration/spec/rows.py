@@ -17,8 +17,8 @@ from dfm_core.data.catalog import DATASETS
 from orchestration.common.dotted_keys import flatten, set_dotted
 from orchestration.common.errors import Problem, nearest
 from orchestration.common.validation import validate
-from orchestration.data.describe import Describer
-from orchestration.spec.compose import Source
+from orchestration.data.describe import DatasetInspector
+from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.published_table import PublishedPart
 from orchestration.spec.search_section import SearchSpec, read_search
@@ -69,20 +69,20 @@ class DeclaredPart:
 
 
 @dataclass(frozen=True)
-class Common:
+class SweepContext:
     """What all rows share."""
 
-    source: Source
+    source: ComposedFile
     data: Mapping[str, Any]
     """The experiment's sections."""
     whole: bool
     """Nothing in `data` is wrong, so that rules which span fields can be trusted."""
     seeds: tuple[int, ...]
-    describer: Describer = field(default_factory=lambda: Describer(None))
+    describer: DatasetInspector = field(default_factory=lambda: DatasetInspector(None))
     """Finds what has to be known of the user's data."""
 
 
-def declared_parts(source: Source, num_seeds: int) -> tuple[list[DeclaredPart], list[Problem]]:
+def declared_parts(source: ComposedFile, num_seeds: int) -> tuple[list[DeclaredPart], list[Problem]]:
     """The parts of a file, without looking into their rows' settings."""
     declared = source.data.get("parts", {"main": {"rows": {"default": {}}}})
     where = source.locate("parts")
@@ -176,7 +176,7 @@ def _short(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def row_config(common: Common, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
+def row_config(common: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
     """A row's config without seed and budget, or what is wrong with its values."""
     _, settings, where = row
     data: dict[str, Any] = dict(common.data)
@@ -196,7 +196,7 @@ def row_config(common: Common, row: DeclaredRow) -> tuple[ExperimentConfig | Non
     return replace(checked.config, data=described), []
 
 
-def resolve_part(common: Common, part: DeclaredPart, budget: Budget | None) -> tuple[PartSpec, list[Problem]]:
+def resolve_part(common: SweepContext, part: DeclaredPart, budget: Budget | None) -> tuple[PartSpec, list[Problem]]:
     """The part's rows that are sound, and what is wrong with the others."""
     problems, rows = [], []
     for declared in part.rows:
@@ -206,7 +206,7 @@ def resolve_part(common: Common, part: DeclaredPart, budget: Budget | None) -> t
     return PartSpec(part.name, part.title, tuple(rows), part.published), problems
 
 
-def resolve_row(common: Common, row: DeclaredRow, budget: Budget | None) -> tuple[RowSpec | None, list[Problem]]:
+def resolve_row(common: SweepContext, row: DeclaredRow, budget: Budget | None) -> tuple[RowSpec | None, list[Problem]]:
     """A row's configs, one per seed, or what is wrong with it."""
     config, problems = row_config(common, row)
     if config is None or not common.whole:
@@ -231,7 +231,7 @@ def resolve_row(common: Common, row: DeclaredRow, budget: Budget | None) -> tupl
     return RowSpec(label, dict(settings), tuple(replace(config, seed=seed) for seed in common.seeds)), []
 
 
-def _place(common: Common, row: DeclaredRow, key: str) -> str:
+def _place(common: SweepContext, row: DeclaredRow, key: str) -> str:
     """Where a key of a row's config was written."""
     _, settings, where = row
     own = any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in settings)

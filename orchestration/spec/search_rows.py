@@ -17,7 +17,7 @@ from orchestration.data.identity import training_identity
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.equal_compute import TOLERANCE, compute_spread
 from orchestration.spec.pruning import rung_steps
-from orchestration.spec.rows import Common, DeclaredPart, DeclaredRow, RowSpec, resolve_row, row_config
+from orchestration.spec.rows import DeclaredPart, DeclaredRow, RowSpec, SweepContext, resolve_row, row_config
 from orchestration.spec.search_section import COSTS, SearchSpec
 from orchestration.spec.search_trial import SearchTrial, best_first
 
@@ -28,7 +28,7 @@ class PartSearch:
 
     part: str
     spec: SearchSpec
-    common: Common
+    common: SweepContext
     settings: Mapping[str, Any]
     """Of all rows of the part."""
     where: str
@@ -145,7 +145,7 @@ def sampling_costs(config: ExperimentConfig) -> dict[str, int]:
 
 
 def part_searches(
-    common: Common,
+    common: SweepContext,
     declared: Sequence[DeclaredPart],
     budget: Budget | None,
     runtime: RuntimeConfig | None,
@@ -176,7 +176,7 @@ def part_searches(
 
 
 def _end_problems(
-    common: Common, part: DeclaredPart, budget: Budget | None, key: str, ends: Sequence[Any]
+    common: SweepContext, part: DeclaredPart, budget: Budget | None, key: str, ends: Sequence[Any]
 ) -> Iterator[Problem]:
     """What is wrong with a key's values whatever the others are."""
     for value in ends:

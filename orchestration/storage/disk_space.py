@@ -21,7 +21,7 @@ class DiskFullError(Exception):
 
 
 @contextmanager
-def disk_room(what: str, num_bytes: int, *places: Path) -> Iterator[None]:
+def require_disk_space(what: str, num_bytes: int, *places: Path) -> Iterator[None]:
     """For the length of a `with` block that writes so many bytes into each of these directories.
 
     Raises: DiskFullError at once if one has less room, or when the disk turns out to be full.

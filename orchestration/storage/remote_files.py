@@ -10,14 +10,14 @@ from typing import Any
 
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
-from orchestration.storage.retry import NoAnswerError, Patience
+from orchestration.storage.retry import NoAnswerError, RetryPolicy
 
 
 class RemoteFiles:
     """`Files` of an fsspec file system that must keep no listings: what others write is to be seen at once."""
 
-    def __init__(self, fs: Any, patience: Patience, options: Mapping[str, str]) -> None:
-        self._fs, self._patience, self._options = fs, patience, options
+    def __init__(self, fs: Any, retry_policy: RetryPolicy, options: Mapping[str, str]) -> None:
+        self._fs, self._retry_policy, self._options = fs, retry_policy, options
 
     def exists(self, path: str) -> bool:
         # fsspec's own `exists` takes every failure for a no.
@@ -78,7 +78,7 @@ class RemoteFiles:
         """Raises: as `Patience.ask`; FileNotFoundError and PermissionError name the place."""
         place = self._fs.unstrip_protocol(place or arguments[0])
         try:
-            return self._patience.ask(
+            return self._retry_policy.call(
                 lambda seconds: self._once(seconds, method, *arguments, exclusive=exclusive),
                 place,
                 self._options,

@@ -52,15 +52,15 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long calls to a remote storage may take; see `StorageConfig`."""
 
     call_seconds: float = 60.0
     retry_seconds: float = 600.0
 
-    def at_most(self, seconds: float) -> Patience:
+    def at_most(self, seconds: float) -> RetryPolicy:
         """No longer than this: for looking whether a storage is there at all, while somebody waits."""
-        return Patience(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
+        return RetryPolicy(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
 
     def longest_seconds(self, num_bytes: int) -> float:
         """How long `ask` takes at most with a call that moves so many bytes."""
@@ -69,7 +69,7 @@ class Patience:
     def _deadline_seconds(self, num_bytes: int) -> float:
         return self.call_seconds + num_bytes / SLOWEST_BYTES_PER_SECOND
 
-    def ask(
+    def call(
         self, call: Callable[[float], Answer], place: str, options: Mapping[str, str], num_bytes: int = 0
     ) -> Answer:
         """The answer of `call`, which is given the seconds it may take, at its first success.

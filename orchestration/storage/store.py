@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSyste
 
 from orchestration.storage.local_files import LocalFiles
 from orchestration.storage.remote_files import RemoteFiles
-from orchestration.storage.retry import Patience
+from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.safe_names import safe_join, safe_name
 
 MANIFEST = "manifest.json"
@@ -82,19 +82,21 @@ class Files(Protocol):
 class Store:
     """Everything under one root. Paths are relative to it, with forward slashes.
 
-    Every method raises StorageUnavailableError when a remote root does not answer for as long as `patience` says, and
-    PermissionError, at once, when it refuses.
+    Every method raises StorageUnavailableError when a remote root does not answer for as long as `retry_policy` says,
+    and PermissionError, at once, when it refuses.
     """
 
-    def __init__(self, root: str, options: Mapping[str, str] | None = None, patience: Patience | None = None) -> None:
+    def __init__(
+        self, root: str, options: Mapping[str, str] | None = None, retry_policy: RetryPolicy | None = None
+    ) -> None:
         """root: an absolute directory or an fsspec URL; see `resolve_root`. options: passed to fsspec."""
         self.root = root.rstrip("/")
         self.options = dict(options or {})
-        self.patience = patience or Patience()
+        self.retry_policy = retry_policy or RetryPolicy()
         # Without its cache of listings: what other processes write must be seen.
         self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False, **self.options)
         self.is_local = isinstance(self._fs, FsspecLocalFileSystem)
-        self._files: Files = LocalFiles() if self.is_local else RemoteFiles(self._fs, self.patience, self.options)
+        self._files: Files = LocalFiles() if self.is_local else RemoteFiles(self._fs, self.retry_policy, self.options)
 
     def path(self, relative: str) -> str:
         """The file system's own path. Raises: ValueError if it is not below the root."""

@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class UrlSource:
+class UrlReader:
     """A URL to read from. Any fsspec protocol, with the options that its file system takes."""
 
     url: str

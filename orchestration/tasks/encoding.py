@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.digests import digest_of
-from orchestration.data.autoencoder_recipe import Making, Makings, making_digest
+from orchestration.data.autoencoder_recipe import AutoencoderRecipe, AutoencoderRecipes, recipe_digest
 from orchestration.data.identity import PIXELS, latents_bytes, latents_payload, pixels_bytes, pixels_payload
 from orchestration.tasks.task import Task
 
@@ -42,7 +42,7 @@ def _task(config: ExperimentConfig, payload: dict[str, object], title: str, num_
         digest_of(payload),
         title,
         dict(payload),
-        tuple(filter(None, [making_digest(str(payload["encoder"]))])),
+        tuple(filter(None, [recipe_digest(str(payload["encoder"]))])),
         config,
         flops=0,
         num_bytes=num_bytes,
@@ -50,18 +50,18 @@ def _task(config: ExperimentConfig, payload: dict[str, object], title: str, num_
     )
 
 
-def making_tasks(config: ExperimentConfig, makings: Makings) -> list[Task]:
+def autoencoder_tasks(config: ExperimentConfig, makings: AutoencoderRecipes) -> list[Task]:
     """What has to be made before the data of a config can be encoded, inputs before their readers."""
     described = config.data.described
     making = makings.get(described.encoder) if described is not None else None
-    return [] if making is None else _making_tasks(making, makings)
+    return [] if making is None else _tasks_of_recipe(making, makings)
 
 
-def _making_tasks(making: Making, makings: Makings) -> list[Task]:
+def _tasks_of_recipe(making: AutoencoderRecipe, makings: AutoencoderRecipes) -> list[Task]:
     before = makings.get(making.initial.identity)
     config = replace(ExperimentConfig(), data=making.data)
     files = [task for task in (latents_task(config), pixels_task(config)) if task is not None]
-    inputs = [*files, *(_making_tasks(before, makings) if before is not None else [])]
+    inputs = [*files, *(_tasks_of_recipe(before, makings) if before is not None else [])]
     needed = [task.digest for task in files] + ([before.digest] if before is not None else [])
     training = making.training
     how = "random weights" if making.initial.architecture is not None else "fine-tuned"

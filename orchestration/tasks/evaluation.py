@@ -18,12 +18,12 @@ from orchestration.tasks.measurement import (
     IMPORTED_OUTPUTS,
     _evaluation_payload,
     _protocol,
-    asked,
+    measured_metrics,
     sampling_payload,
     source_bytes,
 )
-from orchestration.tasks.references import Measures
-from orchestration.tasks.task import OUTSIDE, Source, Task
+from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.task import EXTERNAL, Source, Task
 
 assert tuple(IMPORTED_OUTPUTS) == IMPORTABLE_STATISTICS, "what can be named can be read"
 
@@ -33,10 +33,10 @@ def evaluate_task(
     title: str,
     step: int,
     snapshots: tuple[SnapshotRef, ...],
-    measures: Measures,
+    measures: MeasurementInputs,
 ) -> Task:
     """What one sampling setting gives on one snapshot, or on one for each stage."""
-    evaluation, metrics = config.evaluation, asked(config.evaluation)
+    evaluation, metrics = config.evaluation, measured_metrics(config.evaluation)
     references, files, floor = measures.references, measures.files, measures.floor
     sampling = sampling_payload(config)
     source = Source(
@@ -96,14 +96,14 @@ def evaluate_task(
     )
 
 
-def images_task(config: ExperimentConfig, measures: Measures, content: str) -> Task:
+def images_task(config: ExperimentConfig, measures: MeasurementInputs, content: str) -> Task:
     """Images that no sweep made, measured as its samples are.
 
     Args: config: its evaluation has as many samples as there are images. content: digest of the images.
     """
-    evaluation, metrics = config.evaluation, asked(config.evaluation)
+    evaluation, metrics = config.evaluation, measured_metrics(config.evaluation)
     networks = networks_of(metrics)
-    source = Source(content, evaluation.num_samples, measures.files.looked_at_by(networks), OUTSIDE, metrics)
+    source = Source(content, evaluation.num_samples, measures.files.looked_at_by(networks), EXTERNAL, metrics)
     used = {network: measures.references[network].digest for network in references_of(metrics)}
     probe = measures.probe.digest if measures.probe is not None else ""
     payload = {

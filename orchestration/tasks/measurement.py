@@ -30,7 +30,7 @@ References = Mapping[str, Mapping[str, FileConfig]]
 
 
 @dataclass(frozen=True)
-class MeasuringFiles:
+class MeasurementFiles:
     """The files that a sweep names for measuring; planning reads their checksums alone."""
 
     networks: Networks
@@ -62,7 +62,7 @@ class MeasuringFiles:
         return {network: digest_of(self.identity(network)) for network in networks}
 
 
-def asked(evaluation: EvaluationConfig) -> tuple[MetricName, ...]:
+def measured_metrics(evaluation: EvaluationConfig) -> tuple[MetricName, ...]:
     """The metrics of an evaluation, each once, sorted."""
     return tuple(sorted(set(evaluation.metrics)))
 
@@ -105,7 +105,7 @@ def _has_images(network: FeatureNetworkName | None, references: Mapping[FeatureN
 def _protocol(
     metric: MetricName,
     config: ExperimentConfig,
-    files: MeasuringFiles,
+    files: MeasurementFiles,
     references: Mapping[FeatureNetworkName, Task],
     num_samples: int,
     labels: str,

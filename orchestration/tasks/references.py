@@ -16,18 +16,18 @@ from orchestration.tasks.measurement import (
     _BYTES_PER_FEATURE,
     _RECORD_BYTES,
     PROBE_NETWORK,
-    MeasuringFiles,
+    MeasurementFiles,
     _evaluation_payload,
     _has_images,
     _protocol,
-    asked,
+    measured_metrics,
     real_source,
     source_bytes,
 )
 from orchestration.tasks.task import Task
 
 
-def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files: MeasuringFiles) -> Task:
+def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files: MeasurementFiles) -> Task:
     """Moments of real images on one network, and features of some; or those of a file that somebody else made."""
     data, card = config.data.dataset, card_of(config.data)
     num_kept = min(card.num_reference_images, KEPT_REFERENCE_IMAGES)
@@ -59,7 +59,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
     )
 
 
-def probe_task(config: ExperimentConfig, files: MeasuringFiles) -> Task:
+def probe_task(config: ExperimentConfig, files: MeasurementFiles) -> Task:
     """A linear probe of the classes, fitted on features of all training images."""
     card = card_of(config.data)
     payload = {
@@ -84,17 +84,17 @@ def probe_task(config: ExperimentConfig, files: MeasuringFiles) -> Task:
 
 
 @dataclass(frozen=True)
-class Measures:
+class MeasurementInputs:
     """What the evaluations of a config are held against."""
 
-    files: MeasuringFiles
+    files: MeasurementFiles
     references: Mapping[FeatureNetworkName, Task]
     probe: Task | None
     floor: Task | None
 
     @classmethod
-    def of(cls, config: ExperimentConfig, files: MeasuringFiles) -> Measures:
-        metrics = asked(config.evaluation)
+    def of(cls, config: ExperimentConfig, files: MeasurementFiles) -> MeasurementInputs:
+        metrics = measured_metrics(config.evaluation)
         references = {network: reference_task(config, network, files) for network in references_of(metrics)}
         probe = probe_task(config, files) if any(METRICS[name].needs_probe for name in metrics) else None
         return cls(files, references, probe, floor_task(config, references, probe, files))
@@ -109,7 +109,7 @@ def floor_task(
     config: ExperimentConfig,
     references: Mapping[FeatureNetworkName, Task],
     probe: Task | None,
-    files: MeasuringFiles,
+    files: MeasurementFiles,
 ) -> Task | None:
     """Real images in the place of samples: what a perfect model would score at this number of them.
 
@@ -117,8 +117,8 @@ def floor_task(
     which the label probe has not seen. None if the data has no images apart, or the statistics are imported.
     """
     card, evaluation = card_of(config.data), config.evaluation
-    compared = tuple(m for m in asked(evaluation) if _has_images(METRICS[m].reference, references))
-    alone = tuple(m for m in asked(evaluation) if METRICS[m].reference is None)
+    compared = tuple(m for m in measured_metrics(evaluation) if _has_images(METRICS[m].reference, references))
+    alone = tuple(m for m in measured_metrics(evaluation) if METRICS[m].reference is None)
     if not card.held_out or not (compared or alone):
         return None
     splits = (("train", card.num_train_images, compared), ("reference", card.num_reference_images, alone))

@@ -12,7 +12,7 @@ from dfm_core.config import (
 )
 from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.protocol import Protocol
-from orchestration.data.autoencoder_recipe import Making
+from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.storage.layout import SnapshotRef
 
 TaskKind = Literal[
@@ -20,7 +20,7 @@ TaskKind = Literal[
 ]
 TRAININGS: tuple[TaskKind, ...] = ("train", "finetune_autoencoder")
 """Kinds of tasks that run on training workers."""
-OUTSIDE = "outside"
+EXTERNAL = "outside"
 """Split of images that no sweep made and no dataset holds."""
 
 
@@ -33,7 +33,7 @@ class Source:
     networks: Mapping[FeatureNetworkName, str]
     """Feature networks that look at them, each with the digest of its weights and preprocessing."""
     split: str = ""
-    """Of the real images; "": generated; `OUTSIDE`: neither."""
+    """Of the real images; "": generated; `EXTERNAL`: neither."""
     metrics: tuple[MetricName, ...] = ()
     """What is computed of these samples."""
 
@@ -73,7 +73,7 @@ class Task:
     """floor, evaluate: digest of the label probe's task; "" if no metric reads it."""
     floor: str = ""
     """evaluate: digest of the task that measures real images the same way; "" if there is none."""
-    making: Making | None = None
+    making: AutoencoderRecipe | None = None
     """finetune_autoencoder: what is made."""
     num_samples: int = 0
     """encode: of the dataset, flips not counted."""

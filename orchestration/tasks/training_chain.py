@@ -13,7 +13,7 @@ from orchestration.tasks.training import train_payload
 
 
 @dataclass(frozen=True)
-class Link:
+class ChainedTraining:
     """One training of a chain, and what is needed of it."""
 
     digest: str
@@ -30,12 +30,12 @@ def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
     return tuple(expert_config(config, stage) for stage in range(len(config.experts.steps))) or (config,)
 
 
-def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
+def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     """The trainings of a config, each after the one it starts from."""
     if not config.experts.steps:
         digest = digest_of(train_payload(config))
-        return (Link(digest, config, None, config.training.steps, config.evaluation_steps),)
-    chain: list[Link] = []
+        return (ChainedTraining(digest, config, None, config.training.steps, config.evaluation_steps),)
+    chain: list[ChainedTraining] = []
     for stage, (own, steps) in enumerate(zip(trained_configs(config), config.experts.steps, strict=True)):
         initial = None
         if chain and config.experts.initialize == "previous":
@@ -45,11 +45,11 @@ def training_chain(config: ExperimentConfig) -> tuple[Link, ...]:
             until = max(before.until_step, step)
             chain[-1] = replace(before, until_step=until, snapshot_steps=(*before.snapshot_steps, step))
         digest = digest_of(train_payload(own, initial))
-        chain.append(Link(digest, own, initial, steps, (steps,), stage))
+        chain.append(ChainedTraining(digest, own, initial, steps, (steps,), stage))
     return tuple(chain)
 
 
-def snapshots_at(config: ExperimentConfig, chain: tuple[Link, ...], step: int) -> tuple[SnapshotRef, ...]:
+def snapshots_at(config: ExperimentConfig, chain: tuple[ChainedTraining, ...], step: int) -> tuple[SnapshotRef, ...]:
     """What is sampled at an evaluation step: the training's snapshot, or each expert's last."""
     if not config.experts.steps:
         return ((chain[0].digest, step),)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from dfm_core.training.curve import CurveRow
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.tasks.task import Task
 from orchestration.tracking.tracker import TaskTracker
 
@@ -40,7 +40,7 @@ class TrackingQueue:
     def curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
         self._add(lambda: self._tracker.curve(task, rows))
 
-    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
+    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
         self._completing.add(task.digest)
         self._add(lambda: self._tracker.complete(task, result, training))
 

@@ -10,7 +10,7 @@ from orchestration.tasks.task import Task
 
 COST_PREFIX = "work/"
 """Before the names of what a task cost, so that by the alphabet its results come first; analysis takes it off."""
-_MOST_POINTS = 1000
+MOST_POINTS = 1000
 """Of a history: the UI crawls beyond. The record in the store has all."""
 
 
@@ -35,13 +35,13 @@ def shown_name(name: str, task: Task) -> str:
     return name if quality else f"{COST_PREFIX}{name}"
 
 
-def _thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:
+def thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:
     """Rows after the last one that was logged: the first of every thousandth of the training, those that also have the
     losses by timestep, which are few, and the very last.
 
     Where a run was cut off, and in how many pieces its rows come, changes nothing.
     """
-    width = max(1, -(-until // _MOST_POINTS))
+    width = max(1, -(-until // MOST_POINTS))
     kept, before = [], logged
     for row in rows:
         step = int(row["step"])

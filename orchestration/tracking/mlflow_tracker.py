@@ -21,15 +21,15 @@ from typing import Any
 
 from dfm_core.config import as_plain
 from dfm_core.training.curve import CurveRow
-from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import reason_of
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TRAININGS, Task
-from orchestration.tracking.metric_names import COST_PREFIX, _thinned, sampling_name, shown_name
-from orchestration.tracking.run_params import compared_params
-from orchestration.tracking.uri import _artifact_location
+from orchestration.tracking.metric_names import COST_PREFIX, sampling_name, shown_name, thinned
+from orchestration.tracking.run_params import run_params
+from orchestration.tracking.uri import artifact_location
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -80,7 +80,7 @@ class Tracker:
             if found is not None and found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
             if found is None:
-                location = _artifact_location(uri, store)
+                location = artifact_location(uri, store)
                 self._experiment = self._client.create_experiment(experiment, artifact_location=location)
             else:
                 self._experiment = found.experiment_id
@@ -128,7 +128,7 @@ class Tracker:
         """New points of a training curve; points that MLflow has already are left out."""
         self._safely(lambda: self._curve(task, rows))
 
-    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
+    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
         """Everything that a finished task found, whatever was logged before; the curve of a training from its record.
 
         Args: training: that an evaluation measures: its numbers become points of convergence curves in that run, which
@@ -172,13 +172,13 @@ class Tracker:
         self._client.log_dict(run_id, task.payload, "task.json")
         self._client.log_dict(run_id, as_plain(task.config), "config.json")
         self._write_provenance(run_id)
-        params = compared_params(task, self._varying)
+        params = run_params(task, self._varying)
         # In one call, tags after params: a run that was cut off before has no digest and is never found.
         self._client.log_batch(run_id, params=_as_params(params), tags=[RunTag(DIGEST, task.digest)])
         return _KnownRun(run_id, "running", 0, frozenset(params))
 
     def _describe(self, known: _KnownRun, task: Task) -> None:
-        params = {key: text for key, text in compared_params(task, self._varying).items() if key not in known.params}
+        params = {key: text for key, text in run_params(task, self._varying).items() if key not in known.params}
         if params:
             self._client.log_batch(known.run_id, params=_as_params(params))
             known.params |= set(params)
@@ -191,7 +191,7 @@ class Tracker:
 
     def _curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
-        fresh = _thinned(rows, known.last_curve_step, task.until_step)
+        fresh = thinned(rows, known.last_curve_step, task.until_step)
         now = int(time.time() * 1000)
         points = [
             Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
@@ -202,10 +202,10 @@ class Tracker:
             known.last_curve_step = int(fresh[-1]["step"])
 
     def _recorded_curve(self, task: Task) -> tuple[CurveRow, ...]:
-        record = read_result(self._store, task.digest)
+        record = read_record(self._store, task.digest)
         return record.curve if record is not None else ()
 
-    def _complete(self, task: Task, result: TaskResult) -> None:
+    def _complete(self, task: Task, result: TaskRecord) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
         self._describe(known, task)
         if task.kind in TRAININGS:
@@ -227,7 +227,7 @@ class Tracker:
         self._client.log_batch(known.run_id, metrics=metrics, tags=tags)
         known.status = "done"
 
-    def _converged(self, training: Task, task: Task, result: TaskResult) -> None:
+    def _converged(self, training: Task, task: Task, result: TaskRecord) -> None:
         known = self._runs.get(training.digest)
         if known is None:  # trained by another sweep, in another experiment
             return

@@ -23,7 +23,7 @@ from dfm_core.config import MetricName, as_plain
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import METRICS
 from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.project import ROOT
 from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.plan import Plan
@@ -46,7 +46,7 @@ class ModelRegistry:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._store = store
 
-    def register(self, plan: Plan, done: Mapping[str, TaskResult]) -> list[str]:
+    def register(self, plan: Plan, done: Mapping[str, TaskRecord]) -> list[str]:
         """A version for the best snapshot of each part by the sweep's first metric, unless it is registered already.
 
         Returns: a line for each part, for people; nothing that goes wrong is raised.
@@ -116,7 +116,7 @@ class ModelRegistry:
                 shutil.copy(file, target / file.name)
 
 
-def _by_first_metric(plan: Plan, done: Mapping[str, TaskResult]) -> Iterator[BestRow]:
+def _by_first_metric(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[BestRow]:
     used = {name for task in plan.of_kind("evaluate") for name in task.protocols}
     first: MetricName | None = next((name for name in METRICS if name in used), None)
     return (best for best in best_rows(plan, done) if best.metric == first)

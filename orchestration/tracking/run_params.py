@@ -36,7 +36,7 @@ def varying_settings(plan: Plan) -> frozenset[str]:
     return frozenset({"seed", *proposed, *(key for key, values in seen.items() if len(values) > 1)} - _GROWS)
 
 
-def compared_params(task: Task, varying: Collection[str]) -> dict[str, str]:
+def run_params(task: Task, varying: Collection[str]) -> dict[str, str]:
     """A run's params: of what varies that which its task reads, by its short name; and an evaluation's step."""
     if task.kind not in {"train", "evaluate"}:
         return {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dfm_core.training.curve import CurveRow
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.tasks.task import Task
 
 
@@ -24,7 +24,7 @@ class TaskTracker(Protocol):
 
     def curve(self, task: Task, rows: Sequence[CurveRow]) -> None: ...
 
-    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None: ...
+    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None: ...
 
     def tag(self, digest: str, tags: Mapping[str, str]) -> None: ...
 

@@ -70,7 +70,7 @@ def ask_server(uri: str) -> float | None:
     return time.monotonic() - begin
 
 
-def _artifact_location(uri: str, store: Store) -> str | None:
+def artifact_location(uri: str, store: Store) -> str | None:
     """Where artifacts go that no server takes: under a local root, else beside the database file, not into whatever the
     working directory is.
 

@@ -24,12 +24,12 @@ from orchestration.artifacts.autoencoders import read_initial, read_made_autoenc
 from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.store import DamagedArtifactError
-from orchestration.training.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
 from orchestration.training.train_request import FinetuneRequest
 from orchestration.training.worker_setup import (
     agreed_reason,
@@ -69,7 +69,7 @@ class _Finetuning:
             model.use_activation_checkpointing()
         engine = start_engine(model, config, self.workers, worker_device())
         artifacts = TrainingArtifacts(self.store, request.digest)
-        order = RunOrder(request.digest, config.steps, request.at.board)
+        order = RunSettings(request.digest, config.steps, request.at.board)
         run = CheckpointedRun(
             order, self.workers, artifacts, engine, _Made(self, artifacts, engine, dataset), self.started
         )
@@ -77,7 +77,7 @@ class _Finetuning:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.go(loop, micro_batch_size(config, self.workers))
+        rows = run.run(loop, micro_batch_size(config, self.workers))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows, real)
         engine.close()
@@ -113,9 +113,9 @@ class _Finetuning:
             "num_parameters": float(sum(p.numel() for p in made.network.parameters())),
         }
         about = {"kind": self.initial.kind, "scale": made.scale, "shift": made.shift, **run.about()}
-        write_result(
+        write_record(
             self.store,
-            TaskResult(
+            TaskRecord(
                 digest=digest,
                 kind="finetune_autoencoder",
                 metrics=metrics,

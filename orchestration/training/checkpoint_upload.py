@@ -23,9 +23,9 @@ from torch import Tensor
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.state import shard_name, state_shard
-from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
+from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
 from orchestration.common.background import in_background
-from orchestration.storage.disk_space import disk_room
+from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import MANIFEST, FileEntry
 
@@ -41,7 +41,7 @@ class CheckpointCard:
     curve: Sequence[CurveRow] = ()
     scale_std: Sequence[float] = ()
     """Of the training data, for whoever opens the checkpoint."""
-    spent: Spent = field(default_factory=Spent)
+    spent: TrainingCost = field(default_factory=TrainingCost)
     """Up to here."""
 
 
@@ -98,7 +98,7 @@ class CheckpointUploads:
         with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
             shard = Path(scratch, shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
             num_bytes = sum(tensor.nbytes for tensor in tensors.values())
-            with disk_room(
+            with require_disk_space(
                 f"the checkpoint of step {step}", num_bytes, Path(scratch), *self._store.local_directories()
             ):
                 save_file(dict(tensors), shard)
@@ -119,8 +119,8 @@ class CheckpointUploads:
         Raises: StorageUnavailableError if one does not come for longer than its worker may take to write it.
         """
         wanted = [self._receipt(rank) for rank in range(self._world_size)]
-        patience, pause = self._store.patience, _FIRST_LOOK_SECONDS
-        deadline = time.monotonic() + patience.longest_seconds(shard_bytes) + patience.longest_seconds(0)
+        retry_policy, pause = self._store.retry_policy, _FIRST_LOOK_SECONDS
+        deadline = time.monotonic() + retry_policy.longest_seconds(shard_bytes) + retry_policy.longest_seconds(0)
         while missing := set(wanted) - set(self._store.names(directory)):
             if time.monotonic() > deadline:
                 raise StorageUnavailableError(f"{self._store.uri(directory)}: {', '.join(sorted(missing))} never came")

@@ -16,12 +16,12 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
-from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
+from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
 from orchestration.artifacts.provenance import environment
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
-from orchestration.control.progress_board import find_board
+from orchestration.control.progress_board import find_progress_board
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
 from orchestration.training.hang_watch import StepWatch, end_hung
@@ -46,7 +46,7 @@ class Publisher(Protocol):
 
 
 @dataclass(frozen=True)
-class RunOrder:
+class RunSettings:
     """What a run has to know of its training."""
 
     digest: str
@@ -61,7 +61,7 @@ class CheckpointedRun:
 
     def __init__(
         self,
-        order: RunOrder,
+        order: RunSettings,
         workers: WorkersConfig,
         artifacts: TrainingArtifacts,
         engine: TrainingEngine,
@@ -71,15 +71,15 @@ class CheckpointedRun:
         """Args: started: on the monotonic clock, when this attempt began to cost."""
         self.order, self.workers, self.artifacts = order, workers, artifacts
         self.engine, self.publisher, self.started = engine, publisher, started
-        self.board = find_board(order.board)
+        self.board = find_progress_board(order.board)
         every = workers.checkpoint_every
         self.checkpoint_steps = {*range(every, order.until_step + 1, every), order.until_step}
-        self.spent_before = Spent()
+        self.spent_before = TrainingCost()
         self.last_progress = 0.0
         self.rows: list[CurveRow] = []
         """The curve so far."""
 
-    def go(self, loop: Loop, micro_batch: int) -> list[CurveRow] | None:
+    def run(self, loop: Loop, micro_batch: int) -> list[CurveRow] | None:
         """Trains to the end. Returns the curve; None if it stopped before, of which the board was told. Collective."""
         start, self.rows = self._resume()
         limit = self.workers.max_accelerator_hours_per_training
@@ -107,7 +107,7 @@ class CheckpointedRun:
         self.uploads.finish()
         return rows
 
-    def spent(self) -> Spent:
+    def spent(self) -> TrainingCost:
         """Up to now, earlier attempts included."""
         return self.spent_before.plus(time.monotonic() - self.started, self.engine.world_size)
 

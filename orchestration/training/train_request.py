@@ -12,7 +12,7 @@ from orchestration.config.runtime import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.layout import SnapshotRef
-from orchestration.storage.retry import Patience
+from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from orchestration.training.fault_injection import Fault, faults_of
@@ -31,7 +31,7 @@ class FinetuneRequest:
     """`DataConfig` of the pixels; names no autoencoder."""
     latents: str
     """Digest of the task that made a store of these pixels; "": they are embedded."""
-    at: Workplace
+    at: WorkerEnvironment
 
 
 def finetune_request(
@@ -40,7 +40,7 @@ def finetune_request(
     initial: InitialAutoencoder,
     data: DataConfig,
     latents: str,
-    at: Workplace,
+    at: WorkerEnvironment,
 ) -> FinetuneRequest:
     """Args: digest: of `finetune_payload`. latents: digest of the task that keeps the pixels; "": they are embedded."""
     return FinetuneRequest(
@@ -54,7 +54,7 @@ def finetune_request(
 
 
 def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
-    at = workplace(store, workers, board)
+    at = worker_environment(store, workers, board)
     if task.making is None:
         return train_request(task, at)
     making = task.making
@@ -69,29 +69,29 @@ def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> 
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkerEnvironment:
     """The store, the board and how they are laid out; plain data for a journey between processes."""
 
     workers: dict[str, Any]
     """`WorkersConfig`."""
     store_root: str
     store_options: dict[str, str] = field(repr=False)
-    patience: Patience
+    retry_policy: RetryPolicy
     board: str
 
     def open_store(self) -> Store:
-        return Store(self.store_root, self.store_options, self.patience)
+        return Store(self.store_root, self.store_options, self.retry_policy)
 
     @property
     def storage(self) -> StorageConfig:
         """For what opens files of users' beside the store."""
-        patience = self.patience
-        return StorageConfig(self.store_root, self.store_options, patience.call_seconds, patience.retry_seconds)
+        policy = self.retry_policy
+        return StorageConfig(self.store_root, self.store_options, policy.call_seconds, policy.retry_seconds)
 
 
-def workplace(store: Store, workers: WorkersConfig, board: str) -> Workplace:
+def worker_environment(store: Store, workers: WorkersConfig, board: str) -> WorkerEnvironment:
     """Args: board: its name."""
-    return Workplace(as_plain(workers), store.root, store.options, store.patience, board)
+    return WorkerEnvironment(as_plain(workers), store.root, store.options, store.retry_policy, board)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class TrainRequest:
     initial: SnapshotRef | None
     pyramid: str
     latents: str
-    at: Workplace
+    at: WorkerEnvironment
     faults: tuple[Fault, ...] = ()
     """On purpose, see `fault_injection`."""
 
@@ -115,7 +115,7 @@ Request = TrainRequest | FinetuneRequest
 """What the workers of a training of any kind are told."""
 
 
-def train_request(task: Task, at: Workplace) -> TrainRequest:
+def train_request(task: Task, at: WorkerEnvironment) -> TrainRequest:
     """What the workers of a training are told."""
     return TrainRequest(
         digest=task.digest,

@@ -16,7 +16,7 @@ import ray
 _ASK_SECONDS = 0.1
 
 
-class _Desk:
+class _WorkQueue:
     def __init__(self) -> None:
         self._serial = 0
         self._order: Any = None
@@ -46,10 +46,10 @@ class _Desk:
         self._closed = True
 
 
-def start_desk() -> tuple[str, Any]:
+def start_work_queue() -> tuple[str, Any]:
     """Starts a desk. Returns its name, for `trainings_of`, and the handle with which it ends."""
     name = f"desk-{uuid.uuid4().hex}"
-    return name, ray.remote(_Desk).options(name=name, num_cpus=0).remote()
+    return name, ray.remote(_WorkQueue).options(name=name, num_cpus=0).remote()
 
 
 def trainings_of(desk_name: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[tuple[int, Any]]:

@@ -30,15 +30,15 @@ from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.learned_pyramid import read_pyramid
 from orchestration.artifacts.snapshots import read_snapshot
-from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.common.redaction import shown
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.failure_policy import MEMORY, failure_of
-from orchestration.control.progress_board import find_board
+from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.training.autoencoder_worker import finetune_autoencoder
-from orchestration.training.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
 from orchestration.training.fault_injection import disturbed
 from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
@@ -77,7 +77,7 @@ def _train(request: Request) -> None:
             line = shown(str(failure), request.at.store_options)
             line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
             with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
-                ray.get(find_board(request.at.board).stumbled.remote(request.digest, line))
+                ray.get(find_progress_board(request.at.board).stumbled.remote(request.digest, line))
         raise
     gc.collect()  # DeepSpeed's objects refer to each other
     torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
@@ -107,7 +107,7 @@ class _TrainingWorker:
             return
         engine = start_engine(model, self.config.training, self.workers, device)
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
-        order = RunOrder(request.digest, request.until_step, request.at.board, scale_std)
+        order = RunSettings(request.digest, request.until_step, request.at.board, scale_std)
         run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
         paradigm = disturbed(
             build_paradigm(self.config, decomposition, scale_std),
@@ -120,7 +120,7 @@ class _TrainingWorker:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.go(loop, micro_batch_size(self.config.training, self.workers))
+        rows = run.run(loop, micro_batch_size(self.config.training, self.workers))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows)
         engine.close()
@@ -150,11 +150,11 @@ class _TrainingWorker:
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow]) -> None:
         cost = model_cost(self.config, self.shape)
         until = self.request.until_step
-        known = read_result(self.artifacts.store, self.request.digest)
+        known = read_record(self.artifacts.store, self.request.digest)
         if known is not None and known.step > until:
             return  # a longer run of this trajectory is on record; this one only filled in a snapshot
         spent = run.spent()
-        result = TaskResult(
+        result = TaskRecord(
             digest=self.request.digest,
             kind="train",
             metrics={
@@ -168,7 +168,7 @@ class _TrainingWorker:
             curve=tuple(rows),
             about={"scale_std": list(run.order.scale_std), **run.about()},
         )
-        write_result(self.artifacts.store, result)
+        write_record(self.artifacts.store, result)
 
 
 class _Snapshots:
@@ -200,4 +200,4 @@ class _Snapshots:
             card = SnapshotCard(step, worker.shape, self._scale_std)
             worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
             if self._engine.rank == 0:
-                find_board(request.at.board).published.remote(request.digest, step)
+                find_progress_board(request.at.board).published.remote(request.digest, step)

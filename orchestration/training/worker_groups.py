@@ -24,7 +24,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from orchestration.cluster.placement_groups import free_orphans
+from orchestration.cluster.placement_groups import free_placement_groups
 from orchestration.common.background import in_background
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.failure_policy import failure_of
@@ -33,7 +33,7 @@ from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from orchestration.training.train_request import Request
-from orchestration.training.work_queue import start_desk
+from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
 
 _LOG = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ class WorkersEndedError(Exception):
     """The workers ended in peace before their training was through, which they never should."""
 
 
-class TrainingWorkers:
+class WorkerGroup:
     """One Ray Train run; starts at once."""
 
     def __init__(self, store: Store, workers: WorkersConfig) -> None:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
-        self._desk_name, self._desk = start_desk()
+        self._desk_name, self._desk = start_work_queue()
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: Request, over: Event) -> None:
@@ -68,7 +68,7 @@ class TrainingWorkers:
                 raise WorkersEndedError("the workers ended before their training")
             if time.monotonic() - freed > _FREE_SECONDS:
                 freed = time.monotonic()
-                free_orphans()
+                free_placement_groups()
             time.sleep(_POLL_SECONDS)
 
     @property
@@ -85,7 +85,7 @@ class TrainingWorkers:
     def clear(self) -> None:
         """Removes what Ray Train left; after the run."""
         ray.kill(self._desk)
-        free_orphans()
+        free_placement_groups()
         with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
             self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
 
@@ -104,13 +104,13 @@ class TrainingWorkers:
                 name=self._name,
                 storage_path=self._store.path(TRAIN_RUNS),
                 storage_filesystem=self._store.pyarrow_filesystem(),
-                # How often a training is tried is counted for each of them, by `TrainingGroups`.
+                # How often a training is tried is counted for each of them, by `WorkerGroupPool`.
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )
 
 
-class TrainingGroups:
+class WorkerGroupPool:
     """The workers of all trainings that run at the same time."""
 
     def __init__(
@@ -119,7 +119,7 @@ class TrainingGroups:
         request: Callable[[Task], Request],
         start: Callable[[], Any],
     ) -> None:
-        """Args: request: what the workers of a training are told. start: starts `TrainingWorkers`."""
+        """Args: request: what the workers of a training are told. start: starts `WorkerGroup`."""
         self._workers, self._request, self._start = workers, request, start
         # DeepSpeed 0.19 frees nothing of a ZeRO-3 engine: 12 trainings one after the other held the state of 12.
         self._may_stay = workers.zero_stage < 3

@@ -14,7 +14,7 @@ from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import Model, OptimizerSettings
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.workers import WorkersConfig
-from orchestration.control.progress_board import find_board
+from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
@@ -53,7 +53,7 @@ def agreed_reason(digest: str, board: str, reason: str) -> str:
     torch.distributed.all_gather_object(reasons, reason)
     found = next(filter(None, reasons), "")
     if found and context.get_world_rank() == 0:
-        ray.get(find_board(board).failed.remote(digest, found))
+        ray.get(find_progress_board(board).failed.remote(digest, found))
     return found
 
 

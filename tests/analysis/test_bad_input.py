@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.from_mlflow import read
 from analysis.report.build import render_report
 from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, train_digest
@@ -25,7 +25,7 @@ from tests.support.plans import Database, evaluate_digest, make_plan, plan_docum
 DIGEST, TRAIN = evaluate_digest("DFM", 200), train_digest("DFM")
 
 
-def report(plan: PlanFile) -> tuple[str, str]:
+def report(plan: PublishedPlan) -> tuple[str, str]:
     """Words of the page, and table.csv."""
     reading = read(plan)
     files = render_report(plan, reading.records, reading.notes)

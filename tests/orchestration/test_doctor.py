@@ -17,7 +17,7 @@ import pytest
 from orchestration.cluster import check_access as access_probe
 from orchestration.cluster.check_access import ray_rows, tracking_rows
 from orchestration.cluster.check_nodes import NodeProbe
-from orchestration.cluster.check_report import Redaction, Row, print_rows
+from orchestration.cluster.check_report import CheckResult, Redaction, print_rows
 from orchestration.config.runtime import StorageConfig
 from orchestration.doctor import main
 from tests.orchestration.conftest import ROOT
@@ -41,7 +41,7 @@ def server(status: int, version: str = "3.17.2") -> Iterator[str]:
         running.shutdown()
 
 
-def states(rows: Iterator[Row]) -> dict[str, str]:
+def states(rows: Iterator[CheckResult]) -> dict[str, str]:
     return {row.where: row.state for row in rows}
 
 
@@ -104,7 +104,7 @@ def test_redacted_rows_name_nothing_and_equal_names_stay_equal(capsys: pytest.Ca
     redaction = Redaction(enabled=True)
     for name, word in (("s3://bucket/dfm", "STORAGE"), ("bucket", "x"), ("gpu-7", "host-1"), ("10.0.0.7", "address-1")):
         redaction.add(name, word)
-    row = Row(
+    row = CheckResult(
         "storage", "10.0.0.7 (gpu-7)", "FAILED", "no s3://bucket/dfm at gpu-7", "ask https://me:pw@bucket/x?sig=0f"
     )
     print_rows([row, row], redaction)

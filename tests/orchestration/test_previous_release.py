@@ -18,8 +18,8 @@ from analysis.plan.read import parse_plan
 from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
-from orchestration.artifacts.checkpoints import Spent, TrainingArtifacts
-from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
+from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from orchestration.control.lease import lease_above, take_lease
 from orchestration.plan.published import read_published
@@ -53,11 +53,11 @@ def leave(store: Store) -> None:
     trained, artifacts = engine(), TrainingArtifacts(store, "digest")
     trained.load(state_of(trained), NUM_STEPS)
     uploads = CheckpointUploads(artifacts, trained, "attempt", keep=1)
-    uploads.save(CheckpointCard(STEP, CURVE, STD, Spent(3.0, 6.0)))
+    uploads.save(CheckpointCard(STEP, CURVE, STD, TrainingCost(3.0, 6.0)))
     uploads.finish()
     artifacts.save_snapshot(trained, CONFIG, SnapshotCard(STEP, DataShape(1, 10), STD))
     artifacts.save_raw_weights(trained, STEP)
-    write_result(store, TaskResult("digest", "train", {"x": 1.0}, 2.0, STEP, CURVE, about={"scale_std": list(STD)}))
+    write_record(store, TaskRecord("digest", "train", {"x": 1.0}, 2.0, STEP, CURVE, about={"scale_std": list(STD)}))
     publish(store, tiny_plan())
     write_heartbeat(store, "quickstart", Heartbeat("driver", "host", 1, 2, 3.0, "ended", outcome="all is done"))
     assert take_lease(store, "quickstart", "driver") is not None
@@ -78,7 +78,7 @@ def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
     artifacts = TrainingArtifacts(left, "digest")
     assert artifacts.newest_sound_step(at_most=99) == STEP
     point = artifacts.load_checkpoint(STEP)
-    assert (point.curve, point.spent, point.num_steps) == (CURVE, Spent(3.0, 6.0), NUM_STEPS)
+    assert (point.curve, point.spent, point.num_steps) == (CURVE, TrainingCost(3.0, 6.0), NUM_STEPS)
     resumed = engine()
     for kind, tensors in state_of(resumed).items():
         assert point.state[kind].keys() == tensors.keys()
@@ -96,7 +96,7 @@ def test_its_snapshot_and_raw_weights_are_read(left: Store) -> None:
 
 
 def test_its_records_plan_and_driver_are_known(left: Store) -> None:
-    record = read_result(left, "digest")
+    record = read_record(left, "digest")
     assert record is not None
     assert (record.kind, record.metrics, record.step, record.curve) == ("train", {"x": 1.0}, STEP, CURVE)
     assert parse_plan(left.read(plan_file("quickstart")).decode()).sweep == "quickstart"

@@ -11,8 +11,8 @@ import torch
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
-from orchestration.data.describe import Describer
-from orchestration.evaluation.encoding import Encoder, Part, PartReport
+from orchestration.data.describe import DatasetInspector
+from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -60,7 +60,7 @@ def described(runtime: RuntimeConfig, **values: Any) -> ExperimentConfig:
     """Names with two underscores in the place of a dot."""
     changed = {key.replace("__", "."): value for key, value in values.items()}
     config = with_values(ExperimentConfig(), {**LATENTS, **changed})
-    data, problems = Describer(runtime).described(config.data)
+    data, problems = DatasetInspector(runtime).described(config.data)
     assert not problems, problems
     assert data.described is not None
     side = data.described.resolution
@@ -79,13 +79,13 @@ def latents_of(store: Store, task: Task) -> dict[str, torch.Tensor]:
     return {**batch.tensors, "label": batch.labels}
 
 
-class Counting(Encoder):
+class Counting(ShardEncoder):
     """Fails when it is told to, and counts what it makes."""
 
     made: list[int]
     fails_at: int | None = None
 
-    def encode(self, task: Task, part: Part, batch_samples: int) -> PartReport:
+    def encode(self, task: Task, part: Shard, batch_samples: int) -> ShardReport:
         if part.number == self.fails_at:
             raise ConnectionError("the evaluator was killed")
         self.made.append(part.number)

@@ -74,7 +74,7 @@ def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told
     early_stop._ASK_SECONDS, autoencoder_worker.MEASURED_SAMPLES = 0.0, MEASURED
     for attempt in attempts:
         board = Board(told, stops=attempt.stops)
-        checkpointed_run.find_board = worker_start.find_board = lambda _, board=board: board
+        checkpointed_run.find_progress_board = worker_start.find_progress_board = lambda _, board=board: board
         finetune_autoencoder(attempt.request, attempt.workers)
         torch.distributed.barrier()
     leave()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.control.heartbeat import Heartbeat, write_heartbeat
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
@@ -39,7 +39,7 @@ def publish_snapshot(store: Store, directory: str) -> None:
     store.publish(directory, [])
 
 
-def finish(store: Store, task: Task, metrics: Mapping[str, float] | None = None, **about: Any) -> TaskResult:
+def finish(store: Store, task: Task, metrics: Mapping[str, float] | None = None, **about: Any) -> TaskRecord:
     """Record, snapshots and features of a task."""
     paths = TaskPaths(task.digest)
     for step in task.snapshot_steps:
@@ -51,8 +51,8 @@ def finish(store: Store, task: Task, metrics: Mapping[str, float] | None = None,
             store.write(f"{FeaturePaths(source.digest).network(*network)}/group", b"x" * 10)
         store.write(f"{FeaturePaths(source.digest).grid}/group", b"x")
     step = task.until_step or task.at_step
-    result = TaskResult(task.digest, task.kind, dict(metrics or {}), 1.0, step=step, about=about)
-    write_result(store, result)
+    result = TaskRecord(task.digest, task.kind, dict(metrics or {}), 1.0, step=step, about=about)
+    write_record(store, result)
     return result
 
 

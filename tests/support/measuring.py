@@ -13,7 +13,7 @@ import torch
 from dfm_core.config import ExperimentConfig, MetricName
 from dfm_core.data.cards import card_of
 from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
-from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.evaluation.jobs import job_of, run_job
@@ -22,13 +22,13 @@ from orchestration.evaluation.worker import Evaluator
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.measurement import MeasuringFiles
-from orchestration.tasks.references import Measures
+from orchestration.tasks.measurement import MeasurementFiles
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Source, Task
 from tests.support.models import with_values
 
 TRAIN, STEP = "a-training-of-no-sweep", 7
-NO_FILES = MeasuringFiles({}, {})
+NO_FILES = MeasurementFiles({}, {})
 SMALL: dict[str, Any] = {
     "model.size": "nano",
     "model.patch_sizes": (2, 4),
@@ -68,7 +68,7 @@ def publish_snapshot(store: Store, config: ExperimentConfig, *, raw: bool = Fals
 
 
 def evaluation_of(config: ExperimentConfig, title: str = "samples") -> Task:
-    return evaluate_task(config, title, STEP, ((TRAIN, STEP),), Measures.of(config, NO_FILES))
+    return evaluate_task(config, title, STEP, ((TRAIN, STEP),), MeasurementInputs.of(config, NO_FILES))
 
 
 def with_points(config: ExperimentConfig, points: Sequence[dict[str, Any]]) -> list[Task]:
@@ -86,7 +86,7 @@ class Bench:
         self.failed: dict[str, str] = {}
         self.progress: dict[str, dict[str, int]] = {}
 
-    def run(self, *tasks: Task) -> list[TaskResult | None]:
+    def run(self, *tasks: Task) -> list[TaskRecord | None]:
         """A family to its end. Returns its records; None for those that failed."""
         context = JobContext(
             store=self.store,
@@ -97,16 +97,16 @@ class Bench:
             failed=lambda task, reason: self.failed.update({task.digest: reason}),
         )
         run_job(job_of(tasks, context), self.evaluator)
-        return [read_result(self.store, task.digest) for task in tasks]
+        return [read_record(self.store, task.digest) for task in tasks]
 
     def prepare(self, config: ExperimentConfig, num_images: int = 500) -> None:
         """References and probe of a config, from the first images alone: the others would add time and nothing else."""
-        for task in Measures.of(config, NO_FILES).tasks:
-            if task.kind != "floor" and read_result(self.store, task.digest) is None:
+        for task in MeasurementInputs.of(config, NO_FILES).tasks:
+            if task.kind != "floor" and read_record(self.store, task.digest) is None:
                 self.run(first_images(task, num_images))
 
 
-def metric(result: TaskResult | None, name: MetricName) -> float:
+def metric(result: TaskRecord | None, name: MetricName) -> float:
     assert result is not None, "it failed"
     return result.metrics[name]
 

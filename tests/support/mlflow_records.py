@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import Record
 
 
-def read_records(plan: PlanFile) -> dict[str, Record]:
+def read_records(plan: PublishedPlan) -> dict[str, Record]:
     """Records by digest; a digest nothing was recorded for is absent.
 
     Raises: UserError if the tracking server or database cannot be reached.

@@ -13,7 +13,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from analysis.plan.model import EvaluateTask, FloorTask, PlanFile
+from analysis.plan.model import EvaluateTask, FloorTask, PublishedPlan
 from analysis.plan.read import parse_plan
 
 STEPS = (100, 200)
@@ -171,7 +171,7 @@ def beside_table2(
     same_setting: bool = False,
     measured: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     **changes: Any,
-) -> PlanFile:
+) -> PublishedPlan:
     """A plan whose one part stands beside Table 2, ImageNet 512 px, guidance 1.5.
 
     Args: measured: fields of the protocols of some rows that are other than the paper's, if it is the same setting.
@@ -200,7 +200,7 @@ def train_as_long_as_table2(document: dict[str, Any]) -> None:
         entry["step"] *= 500_000 // STEPS[-1]
 
 
-def make_plan(**changes: Any) -> PlanFile:
+def make_plan(**changes: Any) -> PublishedPlan:
     return parse_plan(json.dumps(plan_document(**changes)))
 
 
@@ -264,7 +264,7 @@ class Database:
         Path(root).mkdir(parents=True, exist_ok=True)
         (Path(root) / name).write_bytes(data)
 
-    def fill(self, plan: PlanFile, values: Mapping[str, float]) -> None:
+    def fill(self, plan: PublishedPlan, values: Mapping[str, float]) -> None:
         """A finished sweep: `fd` of a row's last step from `values`, twice that at the first; accuracy is fd / 100.
 
         The standard error of `fd` is 2%; accuracy has none.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
-from orchestration.plan.completed import finished_results, needed
+from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.search.searches import Searches, open_searches
@@ -66,7 +66,7 @@ class FakeTracker:
     def is_complete(self, digest: str) -> bool:
         return digest in self.found
 
-    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
+    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
         assert result.digest == task.digest
         assert training is None or training.kind == "train"
         self.found.append(task.digest)
@@ -95,14 +95,16 @@ class Driver:
     def run(self) -> Searches:
         """To the end, or until it is killed."""
         plan = make_plan(self.spec)
-        self.outcome = Outcome(finished_results(self.store, plan))
+        self.outcome = Outcome(completed_records(self.store, plan))
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
         searches = open_searches(self.spec, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
         while True:
             searches.advance(self.outcome, self.slots)
             ready = [
-                task for task in needed(searches.plan, self.outcome.done) if task.digest not in self.outcome.failed
+                task
+                for task in tasks_to_run(searches.plan, self.outcome.done)
+                if task.digest not in self.outcome.failed
             ]
             if not ready:
                 return searches

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from analysis.comparison.compare import MetricComparison, PartComparison, compare
-from analysis.comparison.kendall import Agreement
+from analysis.comparison.kendall import RankAgreement
 from analysis.comparison.row_order import Order, order_of
 from analysis.comparison.verdicts import ComparedRow
 from analysis.contract.published_numbers import PublishedValue
 from analysis.errors import UserError
-from analysis.plan.model import Metric, PlanFile
+from analysis.plan.model import Metric, PublishedPlan
 from analysis.plan.protocol import parse_protocol
 from analysis.plan.read import parse_plan
 from analysis.records.about import About
@@ -219,7 +219,7 @@ FD_CARD = Metric("fd", "FD", "lower", "a distance")
 FD = {"flow_matching": 31.0, "cascaded": 28.0, "pyramidal_flow": 29.0, "dfm": 20.0, "ours": 18.0}
 
 
-def compared(plan: PlanFile, values: Mapping[str, float]) -> tuple[PartComparison, ...]:
+def compared(plan: PublishedPlan, values: Mapping[str, float]) -> tuple[PartComparison, ...]:
     records = {
         evaluate_digest(row, 200): Record("done", {"fd": value, "accuracy": 1 - value / 100})
         for row, value in values.items()
@@ -270,12 +270,12 @@ def test_a_verdict_stands_only_on_numbers_of_the_same_setting() -> None:
 def test_tau_is_that_of_the_rows_that_have_both_values() -> None:
     (part,) = compared(beside_table2(), FD)
     # Six pairs, four alike, two not: 2/6. No record has an error of samples, so that there is no interval.
-    assert [metric.agreement for metric in part.metrics] == [Agreement(pytest.approx(1 / 3), 4)] * 2
+    assert [metric.agreement for metric in part.metrics] == [RankAgreement(pytest.approx(1 / 3), 4)] * 2
     (fewer,) = compared(beside_table2(), {row: FD[row] for row in ("cascaded", "dfm", "ours")})
     assert [metric.agreement for metric in fewer.metrics] == [None, None]
 
 
-def obstacles_of(plan: PlanFile, values: Mapping[str, float] = FD) -> list[str]:
+def obstacles_of(plan: PublishedPlan, values: Mapping[str, float] = FD) -> list[str]:
     (part,) = compared(plan, values)
     return [row.obstacle for row in part.metrics[0].rows]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from analysis.comparison.kendall import Agreement, agreement, kendall_tau
+from analysis.comparison.kendall import RankAgreement, kendall_tau, rank_agreement
 from analysis.results.intervals import SeedValue
 
 
@@ -36,12 +36,12 @@ def test_tau_of_many_orders_is_that_of_each() -> None:
 
 def test_the_same_order_is_one_and_the_opposite_minus_one() -> None:
     ours = [row(1.0), row(2.0), row(3.0)]
-    assert agreement(ours, [10, 20, 30], generator()) == Agreement(1.0, 3)
-    assert agreement(ours, [30, 20, 10], generator()) == Agreement(-1.0, 3)
+    assert rank_agreement(ours, [10, 20, 30], generator()) == RankAgreement(1.0, 3)
+    assert rank_agreement(ours, [30, 20, 10], generator()) == RankAgreement(-1.0, 3)
 
 
 def test_a_tie_of_the_paper_is_neither() -> None:
-    found = agreement([row(1.0), row(2.0), row(3.0)], [10, 10, 30], generator())
+    found = rank_agreement([row(1.0), row(2.0), row(3.0)], [10, 10, 30], generator())
     assert found is not None
     assert found.tau == pytest.approx(2 / np.sqrt(6))  # two pairs of three, of which the paper ties one
 
@@ -50,13 +50,13 @@ def test_a_tie_of_the_paper_is_neither() -> None:
     ("ours", "published"), [([1.0, 2.0], [1, 2]), ([1.0, 2.0, 3.0], [5, 5, 5]), ([4.0, 4.0, 4.0], [1, 2, 3])]
 )
 def test_two_rows_or_rows_that_are_all_tied_have_no_tau(ours: list[float], published: list[float]) -> None:
-    assert agreement([row(value) for value in ours], published, generator()) is None
+    assert rank_agreement([row(value) for value in ours], published, generator()) is None
 
 
 def test_the_interval_is_narrow_where_rows_are_far_apart_and_wide_where_they_are_not() -> None:
-    apart = agreement([row(1, 2, 1.6), row(110, 120, 115), row(210, 220, 214)], [1, 2, 3], generator())
-    close = agreement([row(1, 3, 2), row(2, 1, 3.1), row(3, 2.2, 1)], [1, 2, 3], generator())
-    assert apart == Agreement(1.0, 3, 1.0, 1.0, "seeds")
+    apart = rank_agreement([row(1, 2, 1.6), row(110, 120, 115), row(210, 220, 214)], [1, 2, 3], generator())
+    close = rank_agreement([row(1, 3, 2), row(2, 1, 3.1), row(3, 2.2, 1)], [1, 2, 3], generator())
+    assert apart == RankAgreement(1.0, 3, 1.0, 1.0, "seeds")
     assert close is not None
     assert close.low is not None
     assert close.low < 0
@@ -65,25 +65,25 @@ def test_the_interval_is_narrow_where_rows_are_far_apart_and_wide_where_they_are
 
 def test_of_one_seed_the_interval_is_that_of_the_samples() -> None:
     ours = [row(1.0, error=0.01), row(2.0, error=0.01), row(2.01, error=0.01)]
-    found = agreement(ours, [1, 2, 3], generator())
+    found = rank_agreement(ours, [1, 2, 3], generator())
     assert found is not None
     assert (found.low, found.high, found.basis) == (pytest.approx(1 / 3), 1.0, "samples")
 
 
 def test_what_a_seed_does_to_all_rows_is_no_error_of_their_order() -> None:
     """Rows that rise and fall together never change places, though their values overlap widely."""
-    found = agreement([row(0, 10, 20), row(1, 11, 21), row(2, 12, 22)], [1, 2, 3], generator())
-    assert found == Agreement(1.0, 3, 1.0, 1.0, "seeds")
+    found = rank_agreement([row(0, 10, 20), row(1, 11, 21), row(2, 12, 22)], [1, 2, 3], generator())
+    assert found == RankAgreement(1.0, 3, 1.0, 1.0, "seeds")
 
 
 def test_the_interval_is_the_same_each_time_and_another_with_another_generator() -> None:
     ours = [row(1, 3, 2, error=0.5), row(2, 1, 3.1, error=0.5), row(2.5, 2.2, 1, error=0.5), row(3, 1, 2, error=0.5)]
     published = [1.0, 2.0, 3.0, 4.0]
-    assert agreement(ours, published, generator()) == agreement(ours, published, generator())
+    assert rank_agreement(ours, published, generator()) == rank_agreement(ours, published, generator())
     drawn = [np.random.default_rng(seed) for seed in (0, 1)]
     states = [one.bit_generator.state["state"] for one in drawn]
     for one in drawn:
-        agreement(ours, published, one)
+        rank_agreement(ours, published, one)
     assert [one.bit_generator.state["state"] for one in drawn] != states
 
 
@@ -98,7 +98,7 @@ def test_the_interval_holds_the_true_tau(gap: float, num_seeds: int, least: floa
     for _ in range(400):
         published = random.permutation(5).astype(float)
         values = truth[:, None] + random.standard_normal((5, num_seeds)) + random.standard_normal((1, num_seeds))
-        found = agreement([row(*map(float, own)) for own in values], list(published), random)
+        found = rank_agreement([row(*map(float, own)) for own in values], list(published), random)
         assert found is not None
         assert found.low is not None
         assert found.high is not None

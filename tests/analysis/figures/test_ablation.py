@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Line, Panel
 from analysis.figures.ablation import collect_ablations
 from analysis.figures.settings_axes import varying
@@ -26,7 +26,7 @@ def charts_of(rows: dict[str, dict[str, Any]], values: dict[str, float]) -> dict
     for row in document["parts"][0]["rows"]:
         row["settings"] = rows[row["label"]]
     records = {evaluate_digest(row, 200): Record("done", {"fd": value}) for row, value in values.items()}
-    groups = collect_ablations(Evidence.of(parse_plan(json.dumps(document)), records))
+    groups = collect_ablations(JoinedSweep.of(parse_plan(json.dumps(document)), records))
     return {chart.name: chart for group in groups for chart in group.charts}
 
 
@@ -60,7 +60,7 @@ def test_a_row_that_sets_nothing_has_its_default_and_one_off_the_axis_is_a_level
     document["tasks"]["train default 0"]["payload"] = {"training": {"location": 1.5}}
     plan = parse_plan(json.dumps(document))
     records = {evaluate_digest(row, 200): Record("done", {"fd": float(i)}) for i, row in enumerate(rows)}
-    (group,) = collect_ablations(Evidence.of(plan, records))
+    (group,) = collect_ablations(JoinedSweep.of(plan, records))
     (panel,) = group.charts[0].panels
     assert isinstance(panel, Panel)
     joined, level = panel.lines
@@ -91,5 +91,5 @@ def test_rows_of_different_protocols_say_so() -> None:
         row["settings"] = rows[row["label"]]
     document["tasks"][evaluate_digest("tau=0.5", 200)]["protocols"]["fd"]["num_samples"] = 9
     records = {evaluate_digest(row, 200): Record("done", {"fd": 1.0}) for row in rows}
-    (group,) = collect_ablations(Evidence.of(parse_plan(json.dumps(document)), records))
+    (group,) = collect_ablations(JoinedSweep.of(parse_plan(json.dumps(document)), records))
     assert group.charts[0].caption.startswith("These lines do not compare: num_samples is 9 (tau=0.5)")

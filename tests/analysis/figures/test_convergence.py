@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart
 from analysis.figures.convergence import collect_convergence
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.about import parse_about
 from analysis.records.record import Record
@@ -35,8 +35,8 @@ RECORDS = {
 }
 
 
-def charts_of(plan: PlanFile, records: dict[str, Record]) -> tuple[Chart, ...]:
-    (group,) = collect_convergence(Evidence.of(plan, records))
+def charts_of(plan: PublishedPlan, records: dict[str, Record]) -> tuple[Chart, ...]:
+    (group,) = collect_convergence(JoinedSweep.of(plan, records))
     return group.charts
 
 
@@ -64,7 +64,7 @@ def test_lines_of_one_protocol_have_no_caption() -> None:
     assert charts_of(PLAN, RECORDS)[0].caption == ""
 
 
-def with_protocols(row: str, **changes: Any) -> PlanFile:
+def with_protocols(row: str, **changes: Any) -> PublishedPlan:
     document = plan_document(seeds=(0, 1))
     change_protocols(document, row, **changes)
     return parse_plan(json.dumps(document))

@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import BarPanel
-from analysis.figures.flops_to_target import Reached, collect_reach, first_reach
-from analysis.plan.model import PlanFile
+from analysis.figures.flops_to_target import TargetReached, collect_flops_to_target, first_reach
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from tests.support.plans import FLOPS_PER_STEP, change_protocols, evaluate_digest, plan_document, train_digest
@@ -21,24 +21,24 @@ XS = (1.0, 2.0, 4.0)
 @pytest.mark.parametrize(
     ("ys", "target", "expected"),
     [
-        ((9.0, 5.0, 3.0), 4.0, Reached(3.0, "exact")),
-        ((9.0, 5.0, 3.0), 5.0, Reached(2.0, "exact")),
-        ((9.0, 5.0, 3.0), 9.0, Reached(1.0, "exact")),
-        ((9.0, 5.0, 3.0), 10.0, Reached(1.0, "at most")),
-        ((9.0, 5.0, 3.0), 2.0, Reached(4.0, "at least")),
-        ((9.0, 3.0, 8.0), 6.0, Reached(1.5, "exact")),
-        ((9.0, math.nan, 3.0), 4.0, Reached(4.0, "exact")),
-        ((math.nan, math.inf, math.nan), 4.0, Reached(4.0, "at least")),
+        ((9.0, 5.0, 3.0), 4.0, TargetReached(3.0, "exact")),
+        ((9.0, 5.0, 3.0), 5.0, TargetReached(2.0, "exact")),
+        ((9.0, 5.0, 3.0), 9.0, TargetReached(1.0, "exact")),
+        ((9.0, 5.0, 3.0), 10.0, TargetReached(1.0, "at most")),
+        ((9.0, 5.0, 3.0), 2.0, TargetReached(4.0, "at least")),
+        ((9.0, 3.0, 8.0), 6.0, TargetReached(1.5, "exact")),
+        ((9.0, math.nan, 3.0), 4.0, TargetReached(4.0, "exact")),
+        ((math.nan, math.inf, math.nan), 4.0, TargetReached(4.0, "at least")),
     ],
 )
 def test_a_curve_reaches_a_target_where_its_straight_pieces_first_do(
-    ys: tuple[float, ...], target: float, expected: Reached
+    ys: tuple[float, ...], target: float, expected: TargetReached
 ) -> None:
     assert first_reach(XS, ys, target, lower=True) == expected
     assert first_reach(XS, [-y for y in ys], -target, lower=False) == expected
 
 
-def a_plan(**paradigms: str) -> PlanFile:
+def a_plan(**paradigms: str) -> PublishedPlan:
     document = plan_document(parts={"p": tuple(paradigms)})
     for row, paradigm in paradigms.items():
         document["tasks"][train_digest(row)]["paradigm"] = paradigm
@@ -56,7 +56,7 @@ def records_of(**curves: tuple[float, float]) -> dict[str, Record]:
 def test_the_target_is_the_best_of_all_baselines_and_shares_are_of_its_flops() -> None:
     plan = a_plan(fm="flow_matching", casc="cascaded", ours="dfm", weak="dfm")
     records = records_of(fm=(9.0, 4.0), casc=(9.0, 6.0), ours=(6.0, 2.0), weak=(9.0, 5.0))
-    (group,) = collect_reach(Evidence.of(plan, records))
+    (group,) = collect_flops_to_target(JoinedSweep.of(plan, records))
     (panel,) = group.charts[0].panels
     assert isinstance(panel, BarPanel)
     assert panel.x_label == "training FLOPs to FD-Lite0 4 (best of fm)"
@@ -70,10 +70,10 @@ def test_the_target_is_the_best_of_all_baselines_and_shares_are_of_its_flops() -
 def test_without_baselines_or_values_or_a_common_protocol_there_is_no_figure() -> None:
     values = records_of(fm=(9.0, 4.0), ours=(6.0, 2.0))
     plan = a_plan(fm="flow_matching", ours="dfm")
-    assert len(collect_reach(Evidence.of(plan, values))) == 1
-    assert collect_reach(Evidence.of(a_plan(fm="dfm", ours="dfm"), values)) == ()
-    assert collect_reach(Evidence.of(plan, records_of(ours=(6.0, 2.0)))) == ()
+    assert len(collect_flops_to_target(JoinedSweep.of(plan, values))) == 1
+    assert collect_flops_to_target(JoinedSweep.of(a_plan(fm="dfm", ours="dfm"), values)) == ()
+    assert collect_flops_to_target(JoinedSweep.of(plan, records_of(ours=(6.0, 2.0)))) == ()
     document = plan_document(parts={"p": ("fm", "ours")})
     document["tasks"][train_digest("fm")]["paradigm"] = "flow_matching"
     change_protocols(document, "ours", num_samples=9)
-    assert collect_reach(Evidence.of(parse_plan(json.dumps(document)), values)) == ()
+    assert collect_flops_to_target(JoinedSweep.of(parse_plan(json.dumps(document)), values)) == ()

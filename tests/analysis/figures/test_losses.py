@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Panel
 from analysis.figures.losses import collect_losses, thin
 from analysis.records.record import Curve, Record
@@ -13,7 +13,7 @@ PLAN = make_plan()
 
 def panels_of(**curves: Curve) -> dict[str, list[Panel]]:
     records = {train_digest("DFM"): Record("running", curves=curves)}
-    (group,) = collect_losses(Evidence.of(PLAN, records))
+    (group,) = collect_losses(JoinedSweep.of(PLAN, records))
     return {chart.name: [p for p in chart.panels if isinstance(p, Panel)] for chart in group.charts}
 
 
@@ -36,7 +36,7 @@ def test_losses_per_timestep_are_means_over_the_last_quarter_at_the_middle_of_th
 
 
 def test_nothing_recorded_draws_nothing() -> None:
-    (group,) = collect_losses(Evidence.of(PLAN, {}))
+    (group,) = collect_losses(JoinedSweep.of(PLAN, {}))
     assert group.charts == ()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Panel
 from analysis.figures.pareto import collect_pareto, pareto_front
 from analysis.records.record import Record
@@ -37,13 +37,13 @@ def test_rows_of_one_cost_have_no_figure_and_rows_of_several_a_panel_a_metric() 
         evaluate_digest(row, 200): Record("done", {"fd": fd, "accuracy": 0.5})
         for row, fd in zip(rows, (9.0, 5.0, 7.0), strict=True)
     }
-    assert collect_pareto(Evidence.of(plan, records)) == ()
+    assert collect_pareto(JoinedSweep.of(plan, records)) == ()
     costs = {"cheap": 10, "dear": 20, "bad": 30}
     evaluations = {
         key: replace(task, num_evaluations=costs[task.title.partition(" @ ")[0]])
         for key, task in plan.evaluations.items()
     }
-    (group,) = collect_pareto(Evidence.of(replace(plan, evaluations=evaluations), records))
+    (group,) = collect_pareto(JoinedSweep.of(replace(plan, evaluations=evaluations), records))
     (chart,) = group.charts
     first, second = (panel for panel in chart.panels if isinstance(panel, Panel))
     assert (first.lines[0].style, first.lines[0].x, first.lines[0].y) == ("guide", (10.0, 20.0), (9.0, 5.0))

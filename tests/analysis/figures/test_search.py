@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import BarPanel, Chart, Panel
 from analysis.figures.search import collect_search
 from analysis.plan.read import parse_plan
@@ -33,7 +33,7 @@ def charts_of(trials: list[dict[str, Any]], objectives: dict[str, str] | None = 
         "best": ["trial 1"],
         "trials": trials,
     }
-    groups = collect_search(Evidence.of(parse_plan(json.dumps(document)), {}))
+    groups = collect_search(JoinedSweep.of(parse_plan(json.dumps(document)), {}))
     return {chart.name: chart for group in groups for chart in group.charts}
 
 

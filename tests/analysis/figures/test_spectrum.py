@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Panel
 from analysis.figures.spectrum import collect_spectra, radial_power
 from analysis.records.record import Record
@@ -46,9 +46,9 @@ def test_the_chart_sets_rows_against_real_images() -> None:
         "reference": Record("done", image=grid_png(real, ["x"] * 10)),
         evaluate_digest("DFM", 200): Record("done", image=grid_png(half, ["x"] * 10)),
     }
-    (group,) = collect_spectra(Evidence.of(make_plan(), records))
+    (group,) = collect_spectra(JoinedSweep.of(make_plan(), records))
     power, ratio = (panel for panel in group.charts[0].panels if isinstance(panel, Panel))
     assert [line.label for line in power.lines] == ["real images", "DFM"]
     assert np.array(ratio.lines[0].y) == pytest.approx(0.25, rel=0.02)
     del records["reference"]
-    assert collect_spectra(Evidence.of(make_plan(), records)) == ()
+    assert collect_spectra(JoinedSweep.of(make_plan(), records)) == ()

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, ImagePanel
 from analysis.figures.video_strips import collect_strips, cut_strips
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.from_storage import StorageRoot, read_record_files
 from analysis.records.record import Record
-from analysis.records.sample_images import picture_names
+from analysis.records.sample_images import image_names
 from analysis.report.build import render_report
 from orchestration.evaluation.sample_grids import grid_png, moving_grid_gif, strips_png
 from tests.support.mlflow_records import read_records
@@ -78,8 +78,8 @@ def test_what_is_no_strip_gives_none(data: bytes) -> None:
     assert cut_strips(data) is None
 
 
-def charts(plan: PlanFile, records: dict[str, Record]) -> tuple[Chart, ...]:
-    groups = collect_strips(Evidence.of(plan, records))
+def charts(plan: PublishedPlan, records: dict[str, Record]) -> tuple[Chart, ...]:
+    groups = collect_strips(JoinedSweep.of(plan, records))
     return tuple(chart for group in groups for chart in group.charts)
 
 
@@ -141,7 +141,7 @@ def test_videos_are_read_of_last_evaluations_and_real_ones_from_runs_and_from_re
 ) -> None:
     plan = make_plan(uri=database.uri)
     first, last = (evaluate_digest("DFM", step) for step in (100, 200))
-    names = picture_names(plan)
+    names = image_names(plan)
     assert names[first] == ("samples.png",)
     assert names[last] == ("samples.png", "samples_strips.png", "samples.gif")
     assert names["reference"] == ("real.png", "real_strips.png", "real.gif")

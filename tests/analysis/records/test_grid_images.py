@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from analysis.comparison.joined_sweep import Evidence
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, ImagePanel
 from analysis.figures.qualitative import collect_qualitative
 from analysis.plan.read import parse_plan
@@ -86,7 +86,7 @@ def test_what_is_no_grid_gives_no_pictures(data: bytes) -> None:
 
 
 def chart_of(records: dict[str, Record], **plan: Any) -> tuple[Chart, ...]:
-    groups = collect_qualitative(Evidence.of(make_plan(**plan), records))
+    groups = collect_qualitative(JoinedSweep.of(make_plan(**plan), records))
     return tuple(chart for group in groups for chart in group.charts)
 
 
@@ -118,7 +118,7 @@ def test_samples_of_another_draw_or_size_are_not_set_beside_each_other() -> None
         evaluate_digest(row, 200): Record("done", image=grid_png(pixels(side=side), LABELS))
         for row, side in sides.items()
     }
-    (group,) = collect_qualitative(Evidence.of(parse_plan(json.dumps(document)), records))
+    (group,) = collect_qualitative(JoinedSweep.of(parse_plan(json.dumps(document)), records))
     assert panel_of(group.charts[0]).rows == ("a",)
     assert group.charts[0].note == "2 of 3 rows are not shown."
 

@@ -11,7 +11,7 @@ from pylatexenc.latexwalker import get_default_latex_context_db as known_macros
 from pylatexenc.macrospec import MacroSpec, std_environment
 
 from analysis.comparison.compare import compare
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from analysis.report.latex import latex_comparison, latex_table
@@ -77,17 +77,17 @@ def declared(text: str) -> int:
     return len(line.removeprefix(r"\begin{tabular}{").removesuffix("}"))
 
 
-def records_of(plan: PlanFile) -> Mapping[str, Record]:
+def records_of(plan: PublishedPlan) -> Mapping[str, Record]:
     numbers = {"fd": 3.5, "fd_standard_error": 0.1, "accuracy": 0.5}
     return {digest: Record("done", numbers) for digest in list(plan.evaluations)[1:]}
 
 
-def whole(plan: PlanFile) -> str:
+def whole(plan: PublishedPlan) -> str:
     records = records_of(plan)
     return latex_table(plan, text_tables(plan, lay_out(plan, measure(plan, records), records)))
 
 
-def beside(plan: PlanFile) -> str:
+def beside(plan: PublishedPlan) -> str:
     records = records_of(plan)
     sections = lay_out(plan, measure(plan, records), records)
     comparison = text_comparison(plan, sections, compare(plan, sections))
@@ -95,7 +95,7 @@ def beside(plan: PlanFile) -> str:
     return latex_comparison(comparison.tables[0], comparison)
 
 
-def hostile_plan() -> PlanFile:
+def hostile_plan() -> PublishedPlan:
     document = plan_document(
         parts={"p": (*HOSTILE, "dfm"), HOSTILE[0]: ("a", "b")},
         published={"table": "table2", "metrics": {"fd": "fid_50k", "accuracy": "is"}, "same_setting": False},

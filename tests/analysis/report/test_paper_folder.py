@@ -9,7 +9,7 @@ import re
 import pytest
 
 from analysis.comparison.compare import compare
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import Record
 from analysis.report.paper_folder import paper_files
 from analysis.results.cells import lay_out
@@ -22,7 +22,7 @@ SEEDS = (0, 1, 2)
 FD = {"flow_matching": 31.0, "pyramidal_flow": 29.0, "dfm": 20.0, "ours": 18.0}
 
 
-def files_of(plan: PlanFile, records: dict[str, Record]) -> dict[str, str]:
+def files_of(plan: PublishedPlan, records: dict[str, Record]) -> dict[str, str]:
     sections = lay_out(plan, measure(plan, records), records)
     compared = compare(plan, sections)
     tables = text_tables(plan, sections)
@@ -30,7 +30,7 @@ def files_of(plan: PlanFile, records: dict[str, Record]) -> dict[str, str]:
     return {name.removeprefix("tables/"): data.decode() for name, data in found.items()}
 
 
-def half_finished() -> tuple[PlanFile, dict[str, Record]]:
+def half_finished() -> tuple[PublishedPlan, dict[str, Record]]:
     """Table 2 without cascaded, which failed at one seed and runs at another."""
     plan = beside_table2(seeds=SEEDS, same_setting=True)
     records = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.records.record import Record
 from analysis.results.cells import Section, lay_out
 from analysis.results.measurements import measure
@@ -19,7 +19,7 @@ def done(fd: float, accuracy: float = 0.5) -> Record:
     return Record("done", {"fd": fd, "accuracy": accuracy})
 
 
-def first_section(plan: PlanFile, records: Mapping[str, Record]) -> Section:
+def first_section(plan: PublishedPlan, records: Mapping[str, Record]) -> Section:
     return lay_out(plan, measure(plan, records), records)[0]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from analysis.plan.model import FloorTask
 from analysis.plan.protocol import parse_protocol
-from analysis.results.real_image_titles import floor_titles
+from analysis.results.real_image_titles import real_image_titles
 from tests.support.plans import protocol
 
 
@@ -15,7 +15,7 @@ def floor(digest: str, title: str = "real", **changes: object) -> FloorTask:
 
 
 def titles(*floors: FloorTask) -> list[str]:
-    return list(floor_titles({task.digest: task for task in floors}).values())
+    return list(real_image_titles({task.digest: task for task in floors}).values())
 
 
 def test_titles_that_differ_stay_as_they_are() -> None:
@@ -38,13 +38,13 @@ def test_floors_that_differ_in_nothing_that_is_shown_have_their_digest() -> None
     other = replace(same, digest="fedcba9876543210")
     assert titles(same, other) == ["real; 01234567", "real; fedcba98"]
     floors = {task.digest: task for task in (same, other)}
-    alike = floor_titles(floors, dict.fromkeys(floors, ("a",)))
+    alike = real_image_titles(floors, dict.fromkeys(floors, ("a",)))
     assert list(alike.values()) == ["real; 01234567", "real; fedcba98"]
 
 
 def test_floors_that_differ_in_nothing_that_is_shown_are_named_by_their_rows() -> None:
     floors = {task.digest: task for task in (floor("a"), floor("b"))}
-    named = floor_titles(floors, {"a": ["x"], "b": ["p", "q", "r", "s", "t"]})
+    named = real_image_titles(floors, {"a": ["x"], "b": ["p", "q", "r", "s", "t"]})
     assert list(named.values()) == ["real; beside x", "real; beside p, q, r and 2 more"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.comparison.compare import compare
 from analysis.comparison.row_order import Order
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from analysis.report.markdown import markdown_comparison
@@ -32,7 +32,7 @@ SPREAD = "±: 95% interval of the error of finite samples, of one seed; what ano
 ORDER = Order(6, 4, 1, 1, 5, 0, ("dfm",), ("dfm",), best_agrees=True, best_resolved=True)
 
 
-def in_words(plan: PlanFile, records: Mapping[str, Record]) -> TextComparison | None:
+def in_words(plan: PublishedPlan, records: Mapping[str, Record]) -> TextComparison | None:
     sections = lay_out(plan, measure(plan, records), records)
     return text_comparison(plan, sections, compare(plan, sections))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.about import About, parse_about
 from analysis.records.record import Record
@@ -19,7 +19,7 @@ from tests.support.plans import about, evaluate_digest, make_plan, plan_document
 PLAN = make_plan()
 
 
-def warned(plan: PlanFile, records: Mapping[str, Record]) -> list[tuple[str, str]]:
+def warned(plan: PublishedPlan, records: Mapping[str, Record]) -> list[tuple[str, str]]:
     """(about, message) of every warning but the gaps of the table."""
     notes = warnings(plan, records, measure(plan, records))
     return [(note.about, note.message) for note in notes if note.about != "Table"]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.plan.model import PlanFile
+from analysis.plan.model import PublishedPlan
 from analysis.plan.protocol import parse_protocol
 from analysis.plan.read import parse_plan
 from analysis.records.about import parse_about
@@ -36,7 +36,7 @@ HOSTILE = (
 )
 
 
-def tables_of(plan: PlanFile, records: Mapping[str, Record]) -> tuple[TextTable, ...]:
+def tables_of(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[TextTable, ...]:
     return text_tables(plan, lay_out(plan, measure(plan, records), records))
 
 
@@ -75,7 +75,7 @@ def test_latex_is_as_written_by_hand() -> None:
     assert lines[-1] == r"\end{tabular}"
 
 
-def with_errors(plan: PlanFile) -> dict[str, Record]:
+def with_errors(plan: PublishedPlan) -> dict[str, Record]:
     """A finished sweep whose distances have standard errors."""
     values = {"flow matching": 31.4159, "DFM": 27.1828}
     records = {"floor": Record("done", {"fd": 1.25, "fd_standard_error": 0.001, "accuracy": 0.97})}
@@ -128,7 +128,7 @@ def test_rows_of_different_protocols_stand_under_their_flag_and_none_is_bold() -
     assert latex[6] == rf"\multicolumn{{6}}{{p{{0.95\linewidth}}}}{{\textbf{{{escaped}}}}} \\"
 
 
-def unequal_plan(flops: int, *, equal_compute: bool = True) -> PlanFile:
+def unequal_plan(flops: int, *, equal_compute: bool = True) -> PublishedPlan:
     """The second part's DFM was trained at `flops`, its other row at 2e11."""
     plan = make_plan(parts={"p": ("a", "b"), "q": ("flow matching", "DFM")})
     digest = evaluate_digest("DFM", 200)
@@ -280,7 +280,7 @@ def test_large_numbers_are_powers_of_ten() -> None:
     assert [scientific(value) for value in (6.38e12, 9.999e9, 0)] == ["6.38 × 10¹²", "1.00 × 10¹⁰", "0"]
 
 
-def searched(objectives: Mapping[str, str], best: tuple[str, ...], states: tuple[str, ...]) -> PlanFile:
+def searched(objectives: Mapping[str, str], best: tuple[str, ...], states: tuple[str, ...]) -> PublishedPlan:
     """The small plan, its part a search."""
     document = plan_document()
     trials = [{"row": "", "number": n, "settings": {}, "state": state} for n, state in enumerate(states)]

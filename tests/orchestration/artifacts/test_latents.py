@@ -14,7 +14,7 @@ from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
 from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents, publish_latents
-from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.made_latents import flip_a_bit, make_store, sample
 from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, variables
@@ -47,11 +47,11 @@ def upload(store: Store, folder: Path) -> LatentManifest:
 @pytest.fixture
 def store(proxy: FaultyProxy, s3_endpoint: str) -> Store:
     del proxy
-    return Store(f"s3://{make_bucket(s3_endpoint)}/dfm", patience=Patience(call_seconds=0.7, retry_seconds=15.0))
+    return Store(f"s3://{make_bucket(s3_endpoint)}/dfm", retry_policy=RetryPolicy(call_seconds=0.7, retry_seconds=15.0))
 
 
 def impatient(store: Store) -> Store:
-    return Store(store.root, patience=Patience(call_seconds=0.3, retry_seconds=0.5))
+    return Store(store.root, retry_policy=RetryPolicy(call_seconds=0.3, retry_seconds=0.5))
 
 
 def test_what_was_published_is_read_by_index_with_a_connection_that_fails(

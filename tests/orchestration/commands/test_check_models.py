@@ -15,7 +15,7 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.loop import make_batch
 from dfm_core.training.state import build_model
-from orchestration.commands.check_models import saved_bytes, state_bytes, weigh
+from orchestration.commands.check_models import footprint_of, saved_bytes, state_bytes
 from orchestration.config.workers import WorkersConfig
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.test_sweep import sweep
@@ -37,25 +37,25 @@ def bytes_on_a_cpu(config: ExperimentConfig) -> int:
 
 def test_the_meta_device_weighs_what_a_cpu_keeps() -> None:
     # CPUs keep a little more or less in attention than the meta device's rule for it.
-    assert weigh(CONFIG, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(CONFIG), rel=0.05)
+    assert footprint_of(CONFIG, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(CONFIG), rel=0.05)
 
 
 @pytest.mark.parametrize("size", ["micro", "S"])
 def test_bf16_keeps_what_was_measured(size: ModelSize) -> None:
     mixed = replace(CONFIG, model=ModelConfig(size=size), training=replace(CONFIG.training, precision="bf16"))
-    assert weigh(mixed, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(mixed), rel=0.1)
+    assert footprint_of(mixed, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(mixed), rel=0.1)
 
 
 def test_parameters_and_flops_are_those_of_the_plan() -> None:
-    weighed, cost = weigh(CONFIG, ONE_WORKER), model_cost(CONFIG, SHAPE)
+    weighed, cost = footprint_of(CONFIG, ONE_WORKER), model_cost(CONFIG, SHAPE)
     assert weighed.num_parameters == cost.num_parameters
     assert weighed.flops_per_step == 6 * cost.stage_macs[0] * 8
 
 
 def test_activation_checkpointing_keeps_less() -> None:
     deep = replace(CONFIG, model=replace(CONFIG.model, size="S"))
-    kept = weigh(deep, ONE_WORKER).activation_bytes
-    assert weigh(deep, replace(ONE_WORKER, activation_checkpointing=True)).activation_bytes < kept / 4
+    kept = footprint_of(deep, ONE_WORKER).activation_bytes
+    assert footprint_of(deep, replace(ONE_WORKER, activation_checkpointing=True)).activation_bytes < kept / 4
 
 
 @pytest.mark.parametrize(("stage", "values"), [(1, 2 + 3 / 4), (2, 1 + 4 / 4), (3, 5 / 4)])

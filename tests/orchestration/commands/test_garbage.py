@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.commands.garbage import collect_garbage, remove_artifact
-from orchestration.commands.unreferenced import find_leftovers, read_roots
+from orchestration.commands.unreferenced import find_unreferenced, read_roots
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import Plan
 from orchestration.plan.plan_json import plan_json
@@ -31,7 +31,7 @@ EXPERTS = ("experts.steps=[8, 4]", "evaluation.at_steps=[]")
 
 def leftovers(store: Store) -> dict[str, str]:
     """Kind by path."""
-    return {one.path: one.kind for one in find_leftovers(store, read_roots(store))}
+    return {one.path: one.kind for one in find_unreferenced(store, read_roots(store))}
 
 
 def training(plan: Plan) -> Task:
@@ -161,14 +161,14 @@ def test_features_of_a_network_that_no_plan_asks_go(store: Store) -> None:
 
 def test_records_of_images_from_elsewhere_and_files_of_others_stay(store: Store) -> None:
     finished(store)
-    write_result(store, TaskResult("a" * 20, "images", {}, 1.0))
+    write_record(store, TaskRecord("a" * 20, "images", {}, 1.0))
     store.write("results/my notes/a.txt", b"x")
     store.write("checkpoints/own-training/step-000000001/manifest.json", b"{}")
     assert len(leftovers(store)) == 1
 
 
 def test_references_that_no_plan_names_are_told_apart(store: Store) -> None:
-    write_result(store, TaskResult("b" * 20, "reference", {}, 1.0))
+    write_record(store, TaskRecord("b" * 20, "reference", {}, 1.0))
     assert leftovers(store) == {f"results/{'b' * 20}": "references"}
 
 
@@ -280,7 +280,7 @@ def test_cut_off_in_the_middle_no_half_of_an_artifact_is_ever_read(
     assert store.manifest(paths.checkpoint(8)) is None
     assert store.manifest(paths.checkpoint(12)) is None
     assert store.manifest(paths.snapshot(4)) is None
-    assert read_result(store, before.digest) is None
+    assert read_record(store, before.digest) is None
     assert {paths.checkpoints, paths.snapshot(4)} <= leftovers(store).keys()  # the next one finishes it
 
 
@@ -293,7 +293,7 @@ def test_a_plan_that_is_published_before_the_confirmation_saves_its_own(store: S
         return True
 
     collect_garbage(store, confirmed=False, say=lambda _: None, ask=takes_long)
-    assert read_result(store, training(plan).digest) is not None
+    assert read_record(store, training(plan).digest) is not None
 
 
 def test_a_plan_that_is_published_while_artifacts_go_stops_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.commands.status import SweepStatus, sweep_status
 from orchestration.control.heartbeat import TaskProgress
 from orchestration.plan.best_rows import best_rows
-from orchestration.plan.completed import finished_results
+from orchestration.plan.completed import completed_records
 from orchestration.plan.diff import changes_text
 from orchestration.plan.plan import Plan
-from orchestration.plan.progress import standing
+from orchestration.plan.progress import progress_of
 from orchestration.storage.layout import heartbeat_file, plan_file
 from orchestration.storage.store import Store
 from tests.support.made_up_plans import beat, finish, publish, publish_checkpoint, tiny_plan
 
 
 def status(store: Store, plan: Plan) -> SweepStatus:
-    done = finished_results(store, plan)
-    return sweep_status(plan, done, store, standing(store, plan, done))
+    done = completed_records(store, plan)
+    return sweep_status(plan, done, store, progress_of(store, plan, done))
 
 
 def test_of_a_sweep_that_was_never_submitted_all_is_to_do(store: Store) -> None:
@@ -86,7 +86,7 @@ def test_the_best_row_is_the_lowest_or_highest_mean_over_seeds_by_the_metric() -
         ((_, digest),) = trial.evaluations
         value = values[trial.row, trial.seed]
         metrics = {"fd_lite0_block10": value, "label_accuracy": value / 10}
-        done[digest] = TaskResult(digest, "evaluate", metrics, 1.0)
+        done[digest] = TaskRecord(digest, "evaluate", metrics, 1.0)
     found = [str(row) for row in best_rows(plan, done)]
     assert "p: fd_lite0_block10 2, B @ 12, mean of 2 seeds" in found  # lower is better
     assert "p: label_accuracy 0.3, A @ 12, mean of 2 seeds" in found  # higher is better
@@ -96,8 +96,8 @@ def test_a_value_that_is_no_number_is_nobodys_best() -> None:
     plan = tiny_plan("evaluation.at_steps=[4, 12]")
     early, late = plan.of_kind("evaluate")
     done = {
-        early.digest: TaskResult(early.digest, "evaluate", {"fd_lite0_block10": float("nan")}, 1.0),
-        late.digest: TaskResult(late.digest, "evaluate", {"fd_lite0_block10": 7.0}, 1.0),
+        early.digest: TaskRecord(early.digest, "evaluate", {"fd_lite0_block10": float("nan")}, 1.0),
+        late.digest: TaskRecord(late.digest, "evaluate", {"fd_lite0_block10": 7.0}, 1.0),
     }
     assert [str(row) for row in best_rows(plan, done)] == ["p: fd_lite0_block10 7, DFM @ 12"]
 

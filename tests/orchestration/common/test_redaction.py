@@ -18,7 +18,7 @@ from orchestration.common.errors import UserError
 from orchestration.common.redaction import blanked, credentials_in, reason_of, secrets_of
 from orchestration.config.runtime import StorageConfig
 from orchestration.config.storage_root import resolve_root
-from orchestration.control.budget_meter import Meter
+from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
 from orchestration.launch import task_loop as launch
 from orchestration.launch.progress_display import Display
@@ -203,14 +203,14 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     news: Mapping[str, Any] = {name: {} for name in ("rows", "done", "stumbles", "failures", "stopped")}
     board = SimpleNamespace(news=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **news)))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SENTINEL}-1")
-    monkeypatch.setattr(launch, "start_board", lambda: ("board", board))
+    monkeypatch.setattr(launch, "start_progress_board", lambda: ("board", board))
     monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
-    monkeypatch.setattr(launch, "TrainingGroups", Groups)
+    monkeypatch.setattr(launch, "WorkerGroupPool", Groups)
     monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
     plan, outcome, tracker = tiny_plan("training.steps=4", "evaluation.at_steps=[4]"), Outcome({}), _Recorder()
     (training,) = plan.of_kind("train")
     only: Any = tracker
-    meter = Meter({}, plan.spec.runtime.workers)
+    meter = BudgetMeter({}, plan.spec.runtime.workers)
     running = launch.Launcher(plan, outcome, store, only, lambda: Capacity(2, 0, 1), Display(), meter, lambda: None)
     running._todo = {training.digest: training}
     running.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestration.artifacts.checkpoint_index import newest_checkpoint
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.common.exit_codes import (
     EXIT_BUDGET_SPENT,
     EXIT_INTERRUPTED,
@@ -14,9 +14,9 @@ from orchestration.common.exit_codes import (
     EXIT_USER_ERROR,
 )
 from orchestration.config.workers import WorkersConfig
-from orchestration.control.budget_meter import HOUR, Meter
+from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import budget_spent
-from orchestration.plan.progress import standing
+from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
 from tests.support.made_up_plans import beat, finish, publish_checkpoint, tiny_plan
 
@@ -31,7 +31,7 @@ class Clock:
 
 def test_a_training_costs_its_workers_times_wall_time() -> None:
     clock = Clock()
-    meter = Meter({}, WorkersConfig(num_workers=4), clock)
+    meter = BudgetMeter({}, WorkersConfig(num_workers=4), clock)
     clock.now += 10
     meter.tick(["a", "b"], [], 2)
     assert meter.of("a") == 40
@@ -40,7 +40,7 @@ def test_a_training_costs_its_workers_times_wall_time() -> None:
 
 def test_evaluators_cost_the_same_however_many_tasks_they_measure() -> None:
     clock = Clock()
-    meter = Meter({}, WorkersConfig(), clock)
+    meter = BudgetMeter({}, WorkersConfig(), clock)
     clock.now += 6
     meter.tick([], ["a", "b", "c"], 2)
     assert meter.spent == pytest.approx(12)
@@ -51,7 +51,7 @@ def test_evaluators_cost_the_same_however_many_tasks_they_measure() -> None:
 
 def test_a_record_takes_the_place_of_what_was_counted_for_its_task() -> None:
     clock = Clock()
-    meter = Meter({"a": 30.0, "before": 5.0}, WorkersConfig(num_workers=1), clock)
+    meter = BudgetMeter({"a": 30.0, "before": 5.0}, WorkersConfig(num_workers=1), clock)
     clock.now += 20
     meter.tick(["a"], [], 0)
     assert meter.spent == 55
@@ -62,7 +62,7 @@ def test_a_record_takes_the_place_of_what_was_counted_for_its_task() -> None:
 
 def test_what_failed_has_cost_too() -> None:
     clock = Clock()
-    meter = Meter({"a": 30.0}, WorkersConfig(num_workers=1), clock)
+    meter = BudgetMeter({"a": 30.0}, WorkersConfig(num_workers=1), clock)
     clock.now += 20
     meter.tick(["a"], [], 0)
     meter.ended("a", None)
@@ -72,12 +72,12 @@ def test_what_failed_has_cost_too() -> None:
 def test_the_sweeps_limit_counts_earlier_submissions() -> None:
     workers = WorkersConfig(num_workers=1, max_accelerator_hours=1.0)
     clock = Clock()
-    meter = Meter({"before": HOUR - 10}, workers, clock)
+    meter = BudgetMeter({"before": HOUR - 10}, workers, clock)
     assert not meter.is_spent
     clock.now += 10
     meter.tick(["a"], [], 0)
     assert meter.is_spent
-    assert not Meter({"before": 99 * HOUR}, WorkersConfig()).is_spent
+    assert not BudgetMeter({"before": 99 * HOUR}, WorkersConfig()).is_spent
 
 
 def test_what_was_stopped_without_a_record_is_known_from_the_heartbeat_and_counts(store: Store) -> None:
@@ -85,33 +85,33 @@ def test_what_was_stopped_without_a_record_is_known_from_the_heartbeat_and_count
     (train,) = plan.of_kind("train")
     publish_checkpoint(store, train.digest, 4, {"accelerator_seconds": 40.0})
     beat(store, phase="ended", accelerator_seconds=HOUR)
-    found = standing(store, plan, {})
+    found = progress_of(store, plan, {})
     assert found.spent == HOUR
-    meter = Meter(found.seconds, WorkersConfig(max_accelerator_hours=1.0), counted=found.counted)
+    meter = BudgetMeter(found.seconds, WorkersConfig(max_accelerator_hours=1.0), counted=found.counted)
     assert meter.is_spent
     assert meter.in_this_launch == 0
     meter.ended(train.digest, 60.0)
     assert meter.spent == HOUR + 20
     beat(store, accelerator_seconds=30.0)
-    assert standing(store, plan, {}).spent == 40
+    assert progress_of(store, plan, {}).spent == 40
 
 
 def test_a_damaged_heartbeat_leaves_what_records_say(store: Store) -> None:
     store.write("status/quickstart.json", b"{")
-    assert standing(store, tiny_plan(), {}).spent == 0
+    assert progress_of(store, tiny_plan(), {}).spent == 0
 
 
 def test_a_training_that_spent_its_limit_is_not_started_again() -> None:
-    meter = Meter({"a": 2 * HOUR, "b": HOUR}, WorkersConfig(max_accelerator_hours_per_training=2.0))
+    meter = BudgetMeter({"a": 2 * HOUR, "b": HOUR}, WorkersConfig(max_accelerator_hours_per_training=2.0))
     reason = meter.exhausted("a")
     assert "has spent 2 of its 2 accelerator-hours (workers.max_accelerator_hours_per_training)" in reason
     assert "submit again with a higher limit" in reason
     assert meter.exhausted("b") == ""
-    assert Meter({"a": 2 * HOUR}, WorkersConfig()).exhausted("a") == ""
+    assert BudgetMeter({"a": 2 * HOUR}, WorkersConfig()).exhausted("a") == ""
 
 
 def test_a_spent_budget_proposes_a_limit_with_which_it_goes_on() -> None:
-    meter = Meter({"a": 1.5 * HOUR}, WorkersConfig(max_accelerator_hours=1.0))
+    meter = BudgetMeter({"a": 1.5 * HOUR}, WorkersConfig(max_accelerator_hours=1.0))
     ending = budget_spent(meter, 1.0)
     assert ending.reason.startswith("1.5 of 1 accelerator-hours are spent")
     assert "--max-accelerator-hours 3" in ending.how_to_go_on
@@ -128,7 +128,7 @@ def test_an_unfinished_training_cost_what_its_newest_checkpoint_says(store: Stor
     publish_checkpoint(store, train.digest, 4, {"seconds": 1.0, "accelerator_seconds": 20.0})
     publish_checkpoint(store, train.digest, 8, {"seconds": 2.0, "accelerator_seconds": 40.0})
     store.write(f"checkpoints/{train.digest}/step-000000012/state-00000.safetensors", b"half")
-    found = standing(store, plan, {})
+    found = progress_of(store, plan, {})
     assert found.seconds == {train.digest: 40.0}
     assert found.steps == {train.digest: 8}
 
@@ -138,7 +138,7 @@ def test_a_finished_training_cost_what_its_record_says(store: Store) -> None:
     (train,) = plan.of_kind("train")
     publish_checkpoint(store, train.digest, 12, {"accelerator_seconds": 40.0})
     record = finish(store, train, {"accelerator_seconds": 41.0})
-    found = standing(store, plan, {train.digest: record})
+    found = progress_of(store, plan, {train.digest: record})
     assert found.seconds == {train.digest: 41.0}
     assert found.steps == {}
 
@@ -146,9 +146,9 @@ def test_a_finished_training_cost_what_its_record_says(store: Store) -> None:
 def test_a_training_that_is_to_go_on_cost_its_record_and_what_came_after(store: Store) -> None:
     plan = tiny_plan()
     (train,) = plan.of_kind("train")
-    write_result(store, TaskResult(train.digest, "train", {"accelerator_seconds": 30.0}, 1.0, step=6))
+    write_record(store, TaskRecord(train.digest, "train", {"accelerator_seconds": 30.0}, 1.0, step=6))
     publish_checkpoint(store, train.digest, 8, {"accelerator_seconds": 40.0})
-    assert standing(store, plan, {}).seconds == {train.digest: 40.0}
+    assert progress_of(store, plan, {}).seconds == {train.digest: 40.0}
 
 
 @pytest.mark.parametrize("spent", [None, {}, {"accelerator_seconds": "many"}, {"accelerator_seconds": float("nan")}])

@@ -13,7 +13,7 @@ import pytest
 from orchestration.commands.stop import stop
 from orchestration.common.errors import UserError
 from orchestration.control.heartbeat import DamagedHeartbeatError, TaskProgress, find_driver, read_heartbeat
-from orchestration.control.heartbeat_writer import Pulse, Vitals
+from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.stop_request import StopRequest, ask_to_stop, read_stop_request
 from orchestration.storage.layout import heartbeat_file, stop_file
 from orchestration.storage.store import Store
@@ -101,12 +101,12 @@ def test_a_damaged_heartbeat_is_named_and_nothing_is_guessed(store: Store, conte
         stop(store, "quickstart")
 
 
-def vitals() -> Vitals:
-    return Vitals(running=(TaskProgress("a", 3, 10, 0.5),), accelerator_seconds=4.5)
+def vitals() -> DriverState:
+    return DriverState(running=(TaskProgress("a", 3, 10, 0.5),), accelerator_seconds=4.5)
 
 
-def beating(store: Store) -> Pulse:
-    pulse = Pulse(store, "quickstart", vitals, beat_seconds=0.05)
+def beating(store: Store) -> HeartbeatWriter:
+    pulse = HeartbeatWriter(store, "quickstart", vitals, beat_seconds=0.05)
     pulse.start()
     pulse.phase = "running"
     until(lambda: find_driver(store, "quickstart").state == "running")

@@ -16,10 +16,10 @@ import pytest
 
 from orchestration import sweep
 from orchestration.control.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
-from orchestration.control.heartbeat_writer import Pulse, Vitals
+from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.lease import lease_above, take_lease
 from orchestration.control.sigterm import termination
-from orchestration.control.single_driver import SecondDriverError, refuse_second
+from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
 from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
 from tests.support.made_up_plans import beat
@@ -35,19 +35,19 @@ def goes_on(store: Store, last: Heartbeat) -> Callable[[float], None]:
 
 
 def test_a_sweep_that_nobody_runs_is_not_refused(store: Store) -> None:
-    refuse_second(store, "quickstart", silent)
+    ensure_single_driver(store, "quickstart", silent)
     beat(store, phase="ended")
-    refuse_second(store, "quickstart", goes_on(store, beat(store, phase="ended")))
+    ensure_single_driver(store, "quickstart", goes_on(store, beat(store, phase="ended")))
     beat(store)
-    refuse_second(store, "quickstart", silent)  # its beats have stopped
+    ensure_single_driver(store, "quickstart", silent)  # its beats have stopped
     store.write("status/quickstart.json", b"{")
-    refuse_second(store, "quickstart", silent)
+    ensure_single_driver(store, "quickstart", silent)
 
 
 def test_a_driver_that_goes_on_is_named_and_the_second_refused(store: Store) -> None:
     last = beat(store, age=3600.0)  # whatever its clock says
     with pytest.raises(SecondDriverError, match=r"driver 42 on there, heard of .*\. Look at it with --status"):
-        refuse_second(store, "quickstart", goes_on(store, last))
+        ensure_single_driver(store, "quickstart", goes_on(store, last))
 
 
 def test_nobody_waits_for_a_process_of_this_machine_that_is_gone(store: Store) -> None:
@@ -58,10 +58,10 @@ def test_nobody_waits_for_a_process_of_this_machine_that_is_gone(store: Store) -
         raise AssertionError("waited for a dead process")
 
     beat(store, host=HERE, pid=ended.pid)
-    refuse_second(store, "quickstart", fail)
+    ensure_single_driver(store, "quickstart", fail)
     last = beat(store, host=HERE, pid=os.getppid())
     with pytest.raises(SecondDriverError):
-        refuse_second(store, "quickstart", goes_on(store, last))
+        ensure_single_driver(store, "quickstart", goes_on(store, last))
 
 
 def test_the_command_refuses_with_code_3_and_starts_nothing(
@@ -70,8 +70,8 @@ def test_the_command_refuses_with_code_3_and_starts_nothing(
     def refuse(_store: Store, name: str) -> None:
         raise SecondDriverError(f"somebody runs {name}")
 
-    monkeypatch.setattr("orchestration.control.single_driver.refuse_second", refuse)
-    monkeypatch.setattr("orchestration.launch.run_sweep.execute", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr("orchestration.control.single_driver.ensure_single_driver", refuse)
+    monkeypatch.setattr("orchestration.launch.run_sweep.run_sweep", lambda *_: pytest.fail("it was started"))
     assert sweep.main([str(QUICKSTART), f"storage.root={store.root}"]) == 3
     assert "somebody runs quickstart" in capsys.readouterr().err
 
@@ -84,7 +84,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) -> None:
-    first, second = (Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(2))
+    first, second = (HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(2))
     first.start()
     second.start()
     until(lambda: first.gave_way_to)
@@ -100,11 +100,11 @@ def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) ->
 
 def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: Store) -> None:
     """As after SIGSTOP, or behind a network that was away: it believes that it runs the sweep."""
-    frozen = Pulse(store, "quickstart", Vitals, beat_seconds=0.02)
+    frozen = HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02)
     frozen._lease = take_lease(store, "quickstart", frozen.driver)
     frozen._once("")
     assert read_heartbeat(store, "quickstart") is not None
-    other = Pulse(store, "quickstart", Vitals, beat_seconds=0.02)
+    other = HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02)
     other._lease = take_lease(store, "quickstart", other.driver)
     other._once("")
     frozen._once("")
@@ -152,7 +152,7 @@ def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor
         return now[0]
 
     monkeypatch.setattr("orchestration.control.heartbeat_writer.time.time", jumping)
-    pulses = [Pulse(store, "quickstart", Vitals, beat_seconds=0.02) for _ in range(3)]
+    pulses = [HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(3)]
     for pulse in pulses:
         pulse._lease = take_lease(store, "quickstart", pulse.driver)
         pulse._once("")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.commands.unreferenced import find_leftovers, read_roots
+from orchestration.commands.unreferenced import find_unreferenced, read_roots
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
@@ -133,5 +133,5 @@ def test_what_no_plan_names_is_left_over(store: Store) -> None:
     for digest in (named, "0" * 20):
         store.write(f"{TaskPaths(digest).autoencoder}/config.json", b"{}")
         store.write(f"{TaskPaths(digest).latents}/cards/00000.json", b"{}")
-    found = {leftover.path: leftover.kind for leftover in find_leftovers(store, read_roots(store))}
+    found = {leftover.path: leftover.kind for leftover in find_unreferenced(store, read_roots(store))}
     assert found == {f"autoencoders/{'0' * 20}": "autoencoders", f"latents/{'0' * 20}": "latents"}

@@ -11,13 +11,13 @@ from dfm_core.data.files.class_folders import open_class_folders
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
 from orchestration.data.user_files import StoreFiles
-from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.made_files import everything, parquet, png
 from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
 
 FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}
-PATIENCE = Patience(call_seconds=0.7, retry_seconds=10.0)
+PATIENCE = RetryPolicy(call_seconds=0.7, retry_seconds=10.0)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_passing_fault_costs_time_only(proxy: FaultyProxy, stores: tuple[Store
 def test_a_storage_that_stays_away_is_no_dataset_with_fewer_samples(
     proxy: FaultyProxy, stores: tuple[Store, Store]
 ) -> None:
-    dataset = open_class_folders(StoreFiles(Store(stores[1].root, patience=Patience(0.3, 0.5))), EXTENSIONS)
+    dataset = open_class_folders(StoreFiles(Store(stores[1].root, patience=RetryPolicy(0.3, 0.5))), EXTENSIONS)
     proxy.fault = "reset"
     with pytest.raises(StorageUnavailableError, match=r"s3://.*\.png"):
         everything(dataset)

@@ -13,9 +13,9 @@ import pytest
 
 from dfm_core.data.files.class_folders import SingleFiles
 from dfm_core.data.files.raw_samples import DataFile
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.config.runtime import DatasetConfig, RuntimeConfig, StorageConfig
-from orchestration.evaluation.encoding import Encoder, Part
+from orchestration.evaluation.encoding import Shard, ShardEncoder
 from orchestration.storage.disk_space import DiskFullError
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.retry import StorageUnavailableError
@@ -44,7 +44,7 @@ def files(tmp_path: Path) -> Path:
 def assert_no_latents(store: Store, task: Task) -> None:
     with pytest.raises(FileNotFoundError, match="their encoding has not ended"):
         latents_of(store, task)
-    assert read_result(store, task.digest) is None
+    assert read_record(store, task.digest) is None
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -155,14 +155,14 @@ def behind_a_proxy(s3_endpoint: str) -> Iterator[tuple[Vanishing, StorageConfig]
 
 def at_part(number: int, act: Callable[[], None], method: str, patch: pytest.MonkeyPatch) -> None:
     """Does something just before the encoder's `method` begins with this part."""
-    plain = getattr(Encoder, method)
+    plain = getattr(ShardEncoder, method)
 
-    def acting(self: Encoder, task: Task, part: Part, *rest: Any) -> Any:
+    def acting(self: ShardEncoder, task: Task, part: Shard, *rest: Any) -> Any:
         if part.number == number:
             act()
         return plain(self, task, part, *rest)
 
-    patch.setattr(Encoder, method, acting)
+    patch.setattr(ShardEncoder, method, acting)
 
 
 @pytest.mark.parametrize("method", ["encode", "_write"])
@@ -172,7 +172,7 @@ def test_a_store_that_vanishes_half_way_ends_the_encoding_which_goes_on_when_it_
     with behind_a_proxy(s3_endpoint) as (proxy, storage):
         runtime = replace(runtime_of(files), storage=storage)
         task = small_parts(latents_task(described(runtime)))
-        store = Store(storage.root, patience=storage.patience)
+        store = Store(storage.root, retry_policy=storage.retry_policy)
         bench, encoder = counting_bench(store, runtime)
         with pytest.MonkeyPatch.context() as patch:
             at_part(2, proxy.vanish, method, patch)
@@ -226,7 +226,7 @@ def largest_file(num_bytes: int) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("owner", "method", "room"),
-    [(Encoder, "_write", 0), (Encoder, "_write", 700), (Store, "put", 700), (Store, "write", 200)],
+    [(ShardEncoder, "_write", 0), (ShardEncoder, "_write", 700), (Store, "put", 700), (Store, "write", 200)],
     ids=["nothing", "a part of the shard", "a part of its copy", "a part of its card"],
 )
 def test_a_full_disk_ends_the_encoding_and_leaves_the_parts_that_were_whole(

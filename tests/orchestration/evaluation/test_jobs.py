@@ -10,10 +10,10 @@ import torch
 
 from orchestration.artifacts.features import Group, groups_of
 from orchestration.evaluation.jobs import job_of, run_job
-from orchestration.evaluation.messages import GroupReport, GroupWork, JobContext, Spent
+from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, JobContext
 from orchestration.evaluation.partial_statistics import source_files
 from orchestration.storage.store import Store
-from orchestration.tasks.references import Measures
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.support.measuring import NO_FILES, evaluation_of, small_config, with_points
 
@@ -23,7 +23,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.works: list[GroupWork] = []
-        self.finished: dict[str, tuple[list[list[Group]], Spent]] = {}
+        self.finished: dict[str, tuple[list[list[Group]], Cost]] = {}
         self.largest = 0
         self.faults: dict[int, GroupReport] = {}
         """Reports by a group's begin; the others are sound."""
@@ -40,7 +40,7 @@ class Recorder:
     def merge(self, first: list[Group], second: list[Group]) -> tuple[None, list[Group]]:
         return None, first + second
 
-    def finish(self, task: Task, about: Any, seconds: float, spent: Spent, *gathered: list[Group]) -> None:
+    def finish(self, task: Task, about: Any, seconds: float, spent: Cost, *gathered: list[Group]) -> None:
         assert task.digest not in self.finished, "a task is finished once"
         assert seconds == 1.0, "as the clock says"
         self.finished[task.digest] = (list(gathered), spent)
@@ -76,7 +76,7 @@ def test_every_sample_is_in_exactly_one_sum_and_sums_are_few(context: JobContext
 
 def test_a_floor_measures_each_of_its_splits_and_a_probe_needs_no_sums(context: JobContext) -> None:
     config = small_config(evaluation__metrics=("fd_lite0_block10", "label_accuracy"))
-    measures, evaluator = Measures.of(config, NO_FILES), Recorder()
+    measures, evaluator = MeasurementInputs.of(config, NO_FILES), Recorder()
     for task in measures.tasks:
         run_job(job_of([task], context), evaluator)
     assert measures.floor is not None
@@ -97,7 +97,7 @@ def test_points_of_a_family_are_sampled_in_one_call_a_group_and_share_its_second
     run_job(job_of(family, context), evaluator)
     assert [len(work.wanted) for work in evaluator.works] == [6, 6]
     assert evaluator.finished.keys() == {task.digest for task in family}
-    share = Spent(pytest.approx(2 * 2.0 / 6), 300, pytest.approx(300 / 6))
+    share = Cost(pytest.approx(2 * 2.0 / 6), 300, pytest.approx(300 / 6))
     assert [spent for _, spent in evaluator.finished.values()] == [share] * 6
     assert evaluator.about["sharing"] == {"points": 6, "network_evaluations": 300}
 
@@ -142,7 +142,7 @@ def test_samples_that_are_to_be_kept_are_made_even_if_their_features_are_there(c
 
 
 def test_real_images_are_looked_at_once_for_all_only_where_their_features_are_kept(context: JobContext) -> None:
-    measures = Measures.of(small_config(), NO_FILES)
+    measures = MeasurementInputs.of(small_config(), NO_FILES)
     keys = [
         next(job_of([measures.references["lite0"]], one))[0].key
         for one in (context, replace(context, keep_features=False))

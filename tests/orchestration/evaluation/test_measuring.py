@@ -18,14 +18,14 @@ from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache
 from orchestration.evaluation import worker as evaluator_module
-from orchestration.evaluation.resource_cache import Loaded
+from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.tasks.references import Measures
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.support.measuring import (
     NO_FILES,
@@ -271,11 +271,13 @@ def test_features_that_are_not_kept_leave_with_the_record_and_change_no_number(s
 
 def test_the_floor_measures_real_images_as_samples_are_measured(store: Store) -> None:
     config = small_config(evaluation__num_samples=100, evaluation__metrics=(BLOCK10, "label_accuracy"))
-    floor = Measures.of(config, NO_FILES).floor
+    floor = MeasurementInputs.of(config, NO_FILES).floor
     assert floor is not None
     (found,) = Bench(store).run(floor)
     train = Moments.of(load_lite0()(load_dataset("fashion_mnist", "train").pixels[:100]).block10)
-    reference = Loaded(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(floor.references["lite0"])
+    reference = ResourceCache(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(
+        floor.references["lite0"]
+    )
     assert metric(found, BLOCK10) == pytest.approx(frechet_distance(train, reference.moments["block10"]), rel=1e-6)
     assert metric(found, "label_accuracy") > 0.6  # of images that the probe has not seen
     assert found is not None
@@ -289,13 +291,15 @@ def test_a_damaged_reference_is_named_and_made_anew_by_the_next_submission(store
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DamagedArtifactError, match=r"reference\.npz is damaged; submit again"):
         Bench(store).run(task)
-    assert read_result(store, reference) is None
+    assert read_record(store, reference) is None
     Bench(store).prepare(task.config, REAL)
     assert metric(Bench(store).run(task)[0], BLOCK10) > 0
 
 
 def test_the_reference_is_measured_once_whatever_the_number_of_samples() -> None:
-    tasks = [Measures.of(small_config(evaluation__num_samples=n), NO_FILES).references["lite0"] for n in (100, 300)]
+    tasks = [
+        MeasurementInputs.of(small_config(evaluation__num_samples=n), NO_FILES).references["lite0"] for n in (100, 300)
+    ]
     assert tasks[0].digest == tasks[1].digest
 
 

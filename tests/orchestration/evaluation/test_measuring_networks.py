@@ -26,12 +26,12 @@ from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import FileConfig, RuntimeConfig
 from orchestration.data.file_cache import FileCache
-from orchestration.evaluation.resource_cache import Loaded
+from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.measurement import MeasuringFiles
-from orchestration.tasks.references import Measures
+from orchestration.tasks.measurement import MeasurementFiles
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.dfm_core.metrics.features.standins import InceptionStandIn, given, scripted, tiny_clip, tiny_dinov2
 from tests.support.measuring import (
@@ -83,7 +83,7 @@ class Measured:
 
     def __init__(self, store: Store, wanted: Any, runtime: RuntimeConfig) -> None:
         self.bench = Bench(store, replace(WORKERS, keep_samples=True), runtime)
-        measures = Measures.of(wanted, MeasuringFiles(runtime.networks, runtime.references))
+        measures = MeasurementInputs.of(wanted, MeasurementFiles(runtime.networks, runtime.references))
         for task in measures.references.values():
             self.bench.run(first_images(task, REAL) if task.sources else task)
         self.task: Task = evaluate_task(wanted, "samples", STEP, ((TRAIN, STEP),), measures)
@@ -183,7 +183,7 @@ class FramesSeen:
 
 
 def test_an_image_network_sees_the_frames_of_a_video_one_by_one(store: Store) -> None:
-    loaded, network = Loaded(store, RuntimeConfig(), torch.device("cpu"), FileCache()), FramesSeen()
+    loaded, network = ResourceCache(store, RuntimeConfig(), torch.device("cpu"), FileCache()), FramesSeen()
     loaded._networks["inception"] = network  # type: ignore[assignment]
     clips = torch.arange(2 * 5, dtype=torch.uint8).reshape(2, 1, 5, 1, 1).expand(2, 1, 5, 4, 4)
     features = loaded.features("inception", clips)["pool3"]

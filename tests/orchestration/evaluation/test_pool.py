@@ -16,11 +16,11 @@ import pytest
 import ray
 from ray.exceptions import OutOfMemoryError
 
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.control.progress_board import start_board
+from orchestration.control.progress_board import start_progress_board
 from orchestration.evaluation.pool import EvaluationPool
-from orchestration.plan.evaluation_families import families
+from orchestration.plan.evaluation_families import group_into_families
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from tests.support.measuring import (
@@ -60,7 +60,7 @@ class Runner:
 
     def __init__(self, store: Store, num_evaluators: int, **workers: Any) -> None:
         runtime = RuntimeConfig(workers=replace(WORKERS, **workers))
-        name, self.board = start_board()
+        name, self.board = start_progress_board()
         self.said: list[str] = []
         self.pool = EvaluationPool(store, runtime, num_evaluators, name, self.said.append)
 
@@ -107,7 +107,7 @@ def expected(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def assert_expected(store: Store, expected: dict[str, dict[str, float]]) -> None:
     assert len(expected) == len(POINTS)
     for digest, values in expected.items():
-        found = read_result(store, digest)
+        found = read_record(store, digest)
         for name, value in values.items():
             assert metric(found, name) == pytest.approx(value, rel=1e-6)
 
@@ -182,14 +182,14 @@ def test_features_that_were_damaged_are_made_anew_without_a_word_from_the_user(s
     with pool(store, 1) as runner:
         runner.pool.submit([task])
         runner.until_done()
-        value = metric(read_result(store, task.digest), BLOCK10)
+        value = metric(read_record(store, task.digest), BLOCK10)
         store.remove(f"results/{task.digest}")
         (damaged,) = Path(store.path(f"features/{task.sources[0].digest}")).glob("lite0-*/*")
         damaged.write_bytes(damaged.read_bytes()[:-1])
         runner.pool.submit([task])
         assert runner.until_done() == {task.digest: ""}
         assert any("are not there as they were written" in line and line.endswith("going on") for line in runner.said)
-    assert metric(read_result(store, task.digest), BLOCK10) == value
+    assert metric(read_record(store, task.digest), BLOCK10) == value
 
 
 def test_the_fault_of_one_task_leaves_the_others_alone(store: Store) -> None:
@@ -197,7 +197,7 @@ def test_the_fault_of_one_task_leaves_the_others_alone(store: Store) -> None:
     lost = evaluation_of(small_config(evaluation__num_samples=40, evaluation__seed=1))
     lost = replace(lost, snapshots=(("no-such-training", 7),))
     with pool(store, 2) as runner:
-        for job in families([sound, lost]):
+        for job in group_into_families([sound, lost]):
             runner.pool.submit(job)
         ended = runner.until_done()
     assert ended[sound.digest] == ""

@@ -19,8 +19,8 @@ from orchestration.config.runtime import FileConfig, RuntimeConfig
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.measurement import MeasuringFiles
-from orchestration.tasks.references import Measures
+from orchestration.tasks.measurement import MeasurementFiles
+from orchestration.tasks.references import MeasurementInputs
 from tests.dfm_core.metrics.features.standins import I3DStandIn, InceptionStandIn, scripted
 from tests.orchestration.evaluation.test_videos import video_config
 from tests.support.measuring import STEP, TRAIN, WORKERS, Bench, first_images, metric, publish_snapshot
@@ -40,7 +40,7 @@ def test_frame_fid_is_over_frames_and_fvd_over_whole_clips(tmp_path: Path) -> No
     store = Store(str(tmp_path / "store"))
     publish_snapshot(store, config)
     bench = Bench(store, replace(WORKERS, keep_samples=True), RuntimeConfig(networks=named))
-    measures = Measures.of(config, MeasuringFiles(named, {}))
+    measures = MeasurementInputs.of(config, MeasurementFiles(named, {}))
     for task in measures.references.values():
         bench.run(first_images(task, REAL))
     task = evaluate_task(config, "samples", STEP, ((TRAIN, STEP),), measures)

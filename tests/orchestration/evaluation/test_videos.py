@@ -23,7 +23,7 @@ from dfm_core.metrics.scores.inception_score import InceptionScoreAccumulator, e
 from dfm_core.metrics.scores.moments import Moments
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import GroupFiles, groups_of
-from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import real_identity
@@ -31,7 +31,7 @@ from orchestration.evaluation.external_images import open_images
 from orchestration.evaluation.external_measurement import measure_images
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
-from orchestration.tasks.references import Measures
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task
 from orchestration.tasks.training import train_task
 from tests.support.measuring import NO_FILES, WORKERS, Bench, evaluation_of, metric, publish_snapshot
@@ -70,7 +70,7 @@ METRICS = ("class_score", "fd_lite0_block10", "fd_lite0_changes", "label_accurac
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Task, TaskResult]]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Task, TaskRecord]]:
     """A reference, a probe and one evaluation whose samples are kept; of short clips, since the network looks at every
     frame."""
     store = Store(str(tmp_path_factory.mktemp("video") / "store"))
@@ -107,7 +107,7 @@ def frame_features(pixels: torch.Tensor) -> torch.Tensor:
     return torch.stack([network(pixels[:, :, frame]).block10 for frame in range(FRAMES)], dim=1)
 
 
-def test_a_distance_of_videos_is_over_all_frames_of_all_clips(measured: tuple[Bench, Task, TaskResult]) -> None:
+def test_a_distance_of_videos_is_over_all_frames_of_all_clips(measured: tuple[Bench, Task, TaskRecord]) -> None:
     bench, task, result = measured
     samples = samples_of(bench, task)["pixels"]
     assert samples.shape == (COUNT, 1, FRAMES, 16, 16)
@@ -117,7 +117,7 @@ def test_a_distance_of_videos_is_over_all_frames_of_all_clips(measured: tuple[Be
     assert result.metrics["fd_lite0_block10_standard_error"] > 0
 
 
-def test_changes_are_differences_between_neighbouring_frames(measured: tuple[Bench, Task, TaskResult]) -> None:
+def test_changes_are_differences_between_neighbouring_frames(measured: tuple[Bench, Task, TaskRecord]) -> None:
     bench, task, result = measured
     real = load_dataset("moving_fashion", "reference").pixels[:REAL]
     found = []
@@ -129,7 +129,7 @@ def test_changes_are_differences_between_neighbouring_frames(measured: tuple[Ben
     assert result.about["protocols"]["fd_lite0_changes"]["network"].endswith(": block10_changes")
 
 
-def test_the_class_of_a_clip_is_that_of_its_frames_mean(measured: tuple[Bench, Task, TaskResult]) -> None:
+def test_the_class_of_a_clip_is_that_of_its_frames_mean(measured: tuple[Bench, Task, TaskRecord]) -> None:
     bench, task, result = measured
     train, kept = load_dataset("moving_fashion", "train"), samples_of(bench, task)
     means = frame_features(train.pixels[:REAL]).double().mean(dim=1).numpy()
@@ -144,7 +144,7 @@ def test_the_class_of_a_clip_is_that_of_its_frames_mean(measured: tuple[Bench, T
 
 
 def test_a_measurement_of_videos_leaves_its_clips_as_grid_animation_and_strips(
-    measured: tuple[Bench, Task, TaskResult],
+    measured: tuple[Bench, Task, TaskRecord],
 ) -> None:
     bench, task, result = measured
     assert result.files == ("samples.png", "samples.gif", "samples_strips.png")
@@ -157,14 +157,14 @@ def test_a_measurement_of_videos_leaves_its_clips_as_grid_animation_and_strips(
     middle = np.asarray(read["samples.png"])[: factor * height : factor, : factor * 16 : factor, 0]
     assert np.array_equal(middle, pixels[0, 0, 1])
     assert read["samples.gif"].n_frames == FRAMES
-    reference = read_result(bench.store, task.references["lite0"])
+    reference = read_record(bench.store, task.references["lite0"])
     assert reference is not None
     assert reference.files == ("real.png", "real.gif", "real_strips.png")
 
 
-def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Bench, Task, TaskResult]) -> None:
+def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Bench, Task, TaskRecord]) -> None:
     bench, _, result = measured
-    floor = Measures.of(measured_config(), NO_FILES).floor
+    floor = MeasurementInputs.of(measured_config(), NO_FILES).floor
     assert floor is not None
     (found,) = bench.run(floor)
     assert metric(found, "fd_lite0_block10") < metric(result, "fd_lite0_block10")
@@ -172,11 +172,11 @@ def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Be
 
 
 def test_an_archive_of_videos_scores_what_the_floor_scores(
-    measured: tuple[Bench, Task, TaskResult], tmp_path: Path
+    measured: tuple[Bench, Task, TaskRecord], tmp_path: Path
 ) -> None:
     """The floor measures the same training clips, which an .npz holds here."""
     bench, _, _ = measured
-    floor = Measures.of(measured_config(), NO_FILES).floor
+    floor = MeasurementInputs.of(measured_config(), NO_FILES).floor
     assert floor is not None
     (expected,) = bench.run(floor)
     real = load_dataset("moving_fashion", "train")
@@ -191,7 +191,7 @@ def test_an_archive_of_videos_scores_what_the_floor_scores(
 
 
 def test_clips_that_turn_into_others_show_in_the_changes_alone(
-    measured: tuple[Bench, Task, TaskResult], tmp_path: Path
+    measured: tuple[Bench, Task, TaskRecord], tmp_path: Path
 ) -> None:
     """Real frames, each of another clip: every frame is as it should be, and no clip is."""
     bench, _, _ = measured

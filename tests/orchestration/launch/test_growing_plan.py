@@ -11,11 +11,11 @@ import pytest
 
 from orchestration.cluster.capacity import Capacity
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
-from orchestration.control.budget_meter import Meter
-from orchestration.control.outcome import Ending, Outcome
+from orchestration.control.budget_meter import BudgetMeter
+from orchestration.control.outcome import EarlyExit, Outcome
 from orchestration.launch import task_loop as launch
 from orchestration.launch.progress_display import Display
-from orchestration.plan.completed import finished_result
+from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -81,16 +81,16 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
 
         def abandon(self) -> None: ...
 
-    monkeypatch.setattr(launch, "start_board", lambda: ("board", board))
+    monkeypatch.setattr(launch, "start_progress_board", lambda: ("board", board))
     monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
     monkeypatch.setattr(launch, "EvaluationPool", Pool)
-    monkeypatch.setattr(launch, "TrainingGroups", Groups)
+    monkeypatch.setattr(launch, "WorkerGroupPool", Groups)
     monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
     return seen
 
 
 def launcher(store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2) -> launch.Launcher:
-    meter = Meter({}, plan.spec.runtime.workers)
+    meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
     return launch.Launcher(
         plan, outcome, store, silent, lambda: Capacity(num_cpus, 0, 1), Display(), meter, lambda: None
@@ -144,7 +144,7 @@ def test_a_training_that_is_wanted_further_goes_on_also_if_it_runs_then(
     running.run()
     assert asked == [False]
     assert trained == [("dfm, seed=0", 4), ("dfm, seed=0", 12)]
-    assert all(finished_result(store, task) is not None for task in longer.tasks.values())
+    assert all(completed_record(store, task) is not None for task in longer.tasks.values())
     assert not outcome.failed
 
 
@@ -167,7 +167,7 @@ def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors
     error: Exception,
     num_trained: int,
 ) -> None:
-    submit = launch.TrainingGroups.submit
+    submit = launch.WorkerGroupPool.submit
 
     def fail(groups: Any, task: Task) -> Future[None]:
         submit(groups, task)
@@ -176,8 +176,8 @@ def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors
         ended.set_exception(error)
         return ended
 
-    monkeypatch.setattr(launch.TrainingGroups, "submit", fail)
-    monkeypatch.setattr(launch, "wind_down", lambda *_: True)
+    monkeypatch.setattr(launch.WorkerGroupPool, "submit", fail)
+    monkeypatch.setattr(launch, "shut_down", lambda *_: True)
     rows = ", ".join(f"r{number}: {{training.learning_rate: 0.00{number}}}" for number in range(1, 5))
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT, f"parts={{p: {{rows: {{{rows}}}}}}}"), outcome)
@@ -198,7 +198,7 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
     """With two CPUs less, evaluators would keep a training waiting that has lost its workers."""
     waiting: list[Future[None]] = []
     abandoned: list[list[Task]] = []
-    submit = launch.TrainingGroups.submit
+    submit = launch.WorkerGroupPool.submit
 
     def hold(groups: Any, task: Task) -> Future[None]:
         submit(groups, task)
@@ -215,7 +215,7 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
             abandoned.append([task for task, _ in self.done])
             waiting[0].set_result(None)  # it finds room now
 
-    monkeypatch.setattr(launch.TrainingGroups, "submit", hold)
+    monkeypatch.setattr(launch.WorkerGroupPool, "submit", hold)
     monkeypatch.setattr(launch, "EvaluationPool", Busy)
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT), outcome, num_cpus=4)
@@ -236,7 +236,7 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     """Args: look: of the two in each round, the one that notices."""
     looks: list[int] = []
 
-    def wanted() -> Ending | None:
+    def wanted() -> EarlyExit | None:
         looks.append(1)
         return lost if trained and len(looks) % 2 == look else None
 
@@ -247,9 +247,9 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     def nobody_is_asked(*_: object) -> None:
         raise AssertionError("nobody is there who could be asked")
 
-    monkeypatch.setattr(launch.TrainingGroups, "submit", hold)
-    monkeypatch.setattr(launch, "wind_down", nobody_is_asked)
-    lost = Ending(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
+    monkeypatch.setattr(launch.WorkerGroupPool, "submit", hold)
+    monkeypatch.setattr(launch, "shut_down", nobody_is_asked)
+    lost = EarlyExit(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT), outcome)
     running._wanted_end = wanted

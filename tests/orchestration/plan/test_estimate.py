@@ -7,10 +7,10 @@ import pytest
 from orchestration.control.budget_meter import HOUR
 from orchestration.control.outcome import stop_requested
 from orchestration.launch.summary import compared_text, ending_text
-from orchestration.plan.completed import finished_results
+from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
-from orchestration.plan.progress import standing
+from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
 from tests.support.made_up_plans import finish, publish, publish_checkpoint, tiny_plan
 
@@ -18,8 +18,8 @@ OTHER = "training.learning_rate=0.001"
 
 
 def estimated(store: Store, plan: Plan) -> Estimate:
-    done = finished_results(store, plan)
-    return estimate_from(store, plan, done, standing(store, plan, done))
+    done = completed_records(store, plan)
+    return estimate_from(store, plan, done, progress_of(store, plan, done))
 
 
 def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu") -> float:

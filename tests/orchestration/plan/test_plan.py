@@ -12,12 +12,12 @@ import pytest
 
 from dfm_core.compute import model_cost, sampling_flops, training_flops
 from dfm_core.data.catalog import DATASETS
-from orchestration.artifacts.task_record import TaskResult, write_result
-from orchestration.plan.completed import finished_results, needed
+from orchestration.artifacts.task_record import TaskRecord, write_record
+from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json, submit_command
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import located
+from orchestration.spec.preflight import resolve_paths
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -128,8 +128,8 @@ def test_the_published_command_has_the_overrides_but_no_secret() -> None:
 
 def test_the_published_command_is_the_same_wherever_the_root_was_named(tmp_path: Path) -> None:
     overrides = ["training.steps=800"]
-    by_variable = located(load_sweep(QUICKSTART, overrides), {"DFM_STORAGE_ROOT": str(tmp_path)}, Path("/"))
-    by_override = located(load_sweep(QUICKSTART, [f"storage.root={tmp_path}", *overrides]), {}, Path("/"))
+    by_variable = resolve_paths(load_sweep(QUICKSTART, overrides), {"DFM_STORAGE_ROOT": str(tmp_path)}, Path("/"))
+    by_override = resolve_paths(load_sweep(QUICKSTART, [f"storage.root={tmp_path}", *overrides]), {}, Path("/"))
     expected = f"python orchestration/sweep.py sweeps/quickstart.yaml training.steps=800 storage.root={tmp_path}"
     assert submit_command(by_variable) == submit_command(by_override) == expected
 
@@ -144,20 +144,20 @@ def finish(store: Store, tasks: Sequence[Task]) -> None:
     for task in tasks:
         for step in task.snapshot_steps:
             store.publish(TaskPaths(task.digest).snapshot(step), [])
-        write_result(store, TaskResult(task.digest, task.kind, {}, 1.0, step=task.until_step))
+        write_record(store, TaskRecord(task.digest, task.kind, {}, 1.0, step=task.until_step))
 
 
 def test_a_finished_sweep_needs_nothing(store: Store) -> None:
     made = plan()
     finish(store, list(made.tasks.values()))
-    assert needed(made, finished_results(store, made)) == []
+    assert tasks_to_run(made, completed_records(store, made)) == []
 
 
 def test_one_missing_evaluation_needs_only_itself(store: Store) -> None:
     made = plan()
     *others, missing = made.tasks.values()
     finish(store, others)
-    assert [task.digest for task in needed(made, finished_results(store, made))] == [missing.digest]
+    assert [task.digest for task in tasks_to_run(made, completed_records(store, made))] == [missing.digest]
 
 
 def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> None:
@@ -165,7 +165,7 @@ def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> No
     finish(store, list(made.tasks.values()))
     training = made.of_kind("train")[0]
     store.remove(TaskPaths(training.digest).snapshot(350))
-    assert [task.digest for task in needed(made, finished_results(store, made))] == [training.digest]
+    assert [task.digest for task in tasks_to_run(made, completed_records(store, made))] == [training.digest]
 
 
 def test_a_torn_record_counts_as_not_done(store: Store) -> None:
@@ -173,17 +173,17 @@ def test_a_torn_record_counts_as_not_done(store: Store) -> None:
     finish(store, list(made.tasks.values()))
     evaluation = made.of_kind("evaluate")[0]
     store.write(TaskPaths(evaluation.digest).result, b'{"digest": "torn')
-    assert [task.digest for task in needed(made, finished_results(store, made))] == [evaluation.digest]
+    assert [task.digest for task in tasks_to_run(made, completed_records(store, made))] == [evaluation.digest]
 
 
 def test_what_a_driver_keeps_of_a_record_does_not_grow_with_its_curve(store: Store) -> None:
     made = plan()
     training = made.of_kind("train")[0]
     finish(store, [training])
-    short = TaskResult(training.digest, "train", {"x": 1.0}, 1.0, step=training.until_step)
+    short = TaskRecord(training.digest, "train", {"x": 1.0}, 1.0, step=training.until_step)
     curve = tuple({"step": float(step), "loss": 1.0} for step in range(1, 701))
-    write_result(store, replace(short, curve=curve))
-    assert finished_results(store, made) == {training.digest: short}
+    write_record(store, replace(short, curve=curve))
+    assert completed_records(store, made) == {training.digest: short}
 
 
 def test_a_tied_training_ignores_the_draw_over_stages_and_its_sampling_ignores_tau() -> None:
@@ -294,7 +294,7 @@ def test_an_unfinished_second_expert_needs_the_first_only_if_that_is_missing(sto
     first, second = made.of_kind("train")
     (evaluation,) = made.of_kind("evaluate")
     finish(store, [first, *(task for kind in ("reference", "probe", "floor") for task in made.of_kind(kind))])
-    assert needed(made, finished_results(store, made)) == [second, evaluation]
+    assert tasks_to_run(made, completed_records(store, made)) == [second, evaluation]
 
 
 def measured(made: Plan) -> dict[str, set[str]]:
@@ -374,9 +374,9 @@ def test_a_training_without_wanted_raw_weights_is_not_done(store: Store) -> None
     made = plan(ONE_ROW, "sampling.weights=raw", "evaluation.at_steps=[700]")
     (train,) = made.of_kind("train")
     finish(store, [train])
-    assert train in needed(made, finished_results(store, made))
+    assert train in tasks_to_run(made, completed_records(store, made))
     store.publish(TaskPaths(train.digest).raw_weights(700), [])
-    assert train not in needed(made, finished_results(store, made))
+    assert train not in tasks_to_run(made, completed_records(store, made))
 
 
 def test_figure_3_trains_nothing_that_table_2_does_not() -> None:

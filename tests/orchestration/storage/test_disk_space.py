@@ -15,7 +15,7 @@ import pytest
 from safetensors import SafetensorError
 
 from orchestration.artifacts.checkpoints import TrainingArtifacts
-from orchestration.storage.disk_space import DiskFullError, disk_room
+from orchestration.storage.disk_space import DiskFullError, require_disk_space
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.orchestration.artifacts.test_checkpoints import engine_after
@@ -32,14 +32,14 @@ from tests.orchestration.artifacts.test_checkpoints import engine_after
 )
 def test_whatever_a_library_says_of_a_full_disk_is_one_error(error: Exception, tmp_path: Path) -> None:
     told = rf"the checkpoint of step 3 does not fit: [\d,.]+ MB are free at {tmp_path}"
-    with pytest.raises(DiskFullError, match=told), disk_room("the checkpoint of step 3", 10, tmp_path):
+    with pytest.raises(DiskFullError, match=told), require_disk_space("the checkpoint of step 3", 10, tmp_path):
         raise error
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), disk_room("it", 10, tmp_path):
+    with pytest.raises(PermissionError), require_disk_space("it", 10, tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
-    with pytest.raises(SafetensorError), disk_room("it", 10, tmp_path):
+    with pytest.raises(SafetensorError), require_disk_space("it", 10, tmp_path):
         raise SafetensorError("invalid header")
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_fit_is_not_begun(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     with (
         pytest.raises(DiskFullError, match=r"it needs [\d,.]+ MB; [\d,.]+ MB are free at"),
-        disk_room("it", 2 * free, tmp_path / "not" / "there yet"),
+        require_disk_space("it", 2 * free, tmp_path / "not" / "there yet"),
     ):
         raise AssertionError("it was begun")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestration.storage import retry as patience
-from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage import retry
+from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 
 
 class Clock:
@@ -30,8 +30,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(patience.time, "monotonic", clock.monotonic)
-    monkeypatch.setattr(patience.time, "sleep", clock.sleep)
+    monkeypatch.setattr(retry.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(retry.time, "sleep", clock.sleep)
     return clock
 
 
@@ -47,14 +47,14 @@ def failing_until(clock: Clock, seconds: float, error: Exception) -> Callable[[f
 @pytest.mark.parametrize("seconds", [0.1, 30.0, 599.0, 600.0])
 def test_an_outage_that_ends_within_the_budget_is_survived(clock: Clock, seconds: float) -> None:
     call = failing_until(clock, seconds, OSError(errno.EBUSY, "slow down"))
-    assert Patience(retry_seconds=600.0).ask(call, "s3://bucket/file", {}) == "answer"
+    assert RetryPolicy(retry_seconds=600.0).call(call, "s3://bucket/file", {}) == "answer"
     assert clock.now <= 600.0
 
 
 def test_pauses_grow_to_half_a_minute_and_differ_between_workers(clock: Clock) -> None:
     for _ in range(2):
         clock.now = 0.0
-        Patience(retry_seconds=600.0).ask(failing_until(clock, 500.0, OSError("away")), "s3://bucket/file", {})
+        RetryPolicy(retry_seconds=600.0).call(failing_until(clock, 500.0, OSError("away")), "s3://bucket/file", {})
     half = len(clock.pauses) // 2
     assert clock.pauses[0] <= 0.2
     assert 15.0 <= clock.pauses[10] <= 30.0
@@ -67,7 +67,7 @@ def test_the_end_of_patience_is_one_error_with_place_tries_and_reason(clock: Clo
     call = failing_until(clock, 1e9, OSError("Please reduce your request rate."))
     told = r"^s3://bucket/file: .*tries in 600 s\): OSError: Please reduce"
     with pytest.raises(StorageUnavailableError, match=told) as caught:
-        Patience(retry_seconds=600.0).ask(call, "s3://bucket/file", {})
+        RetryPolicy(retry_seconds=600.0).call(call, "s3://bucket/file", {})
     assert caught.value.__suppress_context__
     assert clock.now == pytest.approx(600.0)
 
@@ -79,7 +79,7 @@ def test_the_end_of_patience_is_one_error_with_place_tries_and_reason(clock: Clo
 )
 def test_what_waiting_cannot_mend_is_told_at_once(clock: Clock, error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
-        Patience().ask(failing_until(clock, 1.0, error), "s3://bucket/file", {})
+        RetryPolicy().call(failing_until(clock, 1.0, error), "s3://bucket/file", {})
     assert caught.value is error
     assert clock.pauses == []
 
@@ -88,7 +88,7 @@ def test_missing_credentials_are_told_at_once(clock: Clock) -> None:
     from botocore.exceptions import NoCredentialsError
 
     with pytest.raises(NoCredentialsError):
-        Patience().ask(failing_until(clock, 1.0, NoCredentialsError()), "s3://bucket/file", {})
+        RetryPolicy().call(failing_until(clock, 1.0, NoCredentialsError()), "s3://bucket/file", {})
     assert clock.pauses == []
 
 
@@ -98,7 +98,7 @@ def test_no_message_holds_a_credential(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-environment")
     error = OSError("GET http://me:pass-word@host/x?X-Amz-Signature=abc of-the-environment of-the-options refused")
     with caplog.at_level(logging.WARNING), pytest.raises(StorageUnavailableError) as caught:
-        Patience(retry_seconds=1.0).ask(
+        RetryPolicy(retry_seconds=1.0).call(
             failing_until(clock, 9.0, error), "s3://bucket/file", {"secret": "of-the-options"}
         )
     told = str(caught.value) + caplog.text
@@ -110,5 +110,5 @@ def test_no_message_holds_a_credential(
 
 def test_a_large_file_may_take_longer(clock: Clock) -> None:  # noqa: ARG001  no real time passes
     deadlines: list[float] = []
-    Patience(call_seconds=60.0).ask(deadlines.append, "s3://bucket/file", {}, num_bytes=100_000_000)
+    RetryPolicy(call_seconds=60.0).call(deadlines.append, "s3://bucket/file", {}, num_bytes=100_000_000)
     assert deadlines == [160.0]

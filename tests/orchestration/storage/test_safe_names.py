@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.artifacts.task_record import TaskResult, read_result, write_result
+from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.safe_names import safe_join, safe_name
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
@@ -50,10 +50,10 @@ def test_a_manifest_with_a_name_that_leads_elsewhere_is_damaged(store: Store, na
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd"])
 def test_a_record_with_a_file_elsewhere_is_none(store: Store, name: str) -> None:
-    result = TaskResult("d", "train", {}, 1.0, files=("grid.png",))
-    write_result(store, result)
-    assert read_result(store, "d") == result
+    result = TaskRecord("d", "train", {}, 1.0, files=("grid.png",))
+    write_record(store, result)
+    assert read_record(store, "d") == result
     place = TaskPaths("d").result
     document = json.loads(store.read(place))
     store.write(place, json.dumps({**document, "files": [name]}).encode())
-    assert read_result(store, "d") is None
+    assert read_record(store, "d") is None

@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import StorageConfig
 from orchestration.config.storage_root import check_usable
-from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 from tests.support.s3 import SECRET, FaultyProxy, environment, free_port, make_bucket, rclone_server, variables
 
@@ -35,13 +35,13 @@ def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
     proxy.close()
 
 
-def store_in_new_bucket(endpoint: str, patience: Patience) -> Store:
-    return Store(f"s3://{make_bucket(endpoint)}/dfm", patience=patience)
+def store_in_new_bucket(endpoint: str, retry_policy: RetryPolicy) -> Store:
+    return Store(f"s3://{make_bucket(endpoint)}/dfm", retry_policy=retry_policy)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_passing_fault_is_survived(proxy: FaultyProxy, s3_endpoint: str, fault: str, tmp_path: Path) -> None:
-    store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=0.7, retry_seconds=15.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=0.7, retry_seconds=15.0))
     local = tmp_path / "a.bin"
     local.write_bytes(b"weights" * 1000)
     proxy.fault, proxy.faults_left = fault, 4
@@ -56,7 +56,7 @@ def test_a_passing_fault_is_survived(proxy: FaultyProxy, s3_endpoint: str, fault
 def test_a_lasting_fault_is_one_error_that_names_the_place_and_no_secret(
     proxy: FaultyProxy, s3_endpoint: str, fault: str
 ) -> None:
-    store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=0.5, retry_seconds=1.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=0.5, retry_seconds=1.0))
     proxy.fault = fault
     began = time.monotonic()
     with pytest.raises(StorageUnavailableError) as caught:
@@ -72,7 +72,7 @@ def test_a_server_that_listens_and_takes_no_connection_holds_nobody_for_ever(s3_
         socket.create_server(("127.0.0.1", 0), backlog=5) as hole,
         environment(variables(f"http://127.0.0.1:{hole.getsockname()[1]}")),
     ):
-        store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=0.5, retry_seconds=1.0))
+        store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=0.5, retry_seconds=1.0))
         for call in (lambda: store.write("a", b"x"), lambda: store.read("a"), lambda: store.names("")):
             began = time.monotonic()
             with pytest.raises(StorageUnavailableError, match="no answer within"):
@@ -84,7 +84,7 @@ def test_a_server_that_comes_back_is_found_again(s3_endpoint: str) -> None:
     proxies: list[FaultyProxy] = []
     port = free_port()
     with environment(variables(f"http://127.0.0.1:{port}")):
-        store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=1.0, retry_seconds=15.0))
+        store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=1.0, retry_seconds=15.0))
         threading.Timer(1.0, lambda: proxies.append(FaultyProxy(s3_endpoint, port=port))).start()
         store.write("a", b"x")  # refused at first
         assert store.read("a") == b"x"
@@ -92,13 +92,13 @@ def test_a_server_that_comes_back_is_found_again(s3_endpoint: str) -> None:
 
 
 def test_a_body_that_is_cut_off_is_read_again(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
-    store = store_in_new_bucket(s3_endpoint, Patience(call_seconds=2.0, retry_seconds=15.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=2.0, retry_seconds=15.0))
     local = tmp_path / "a.bin"
     local.write_bytes(bytes(range(256)) * 400)
     store.put(local, "art/a.bin")
     store.publish("art", [FileEntry.of(local)])
     fsspec.filesystem("s3").clear_instance_cache()
-    cut = Store(store.root, patience=store.patience)  # with connections of its own
+    cut = Store(store.root, retry_policy=store.retry_policy)  # with connections of its own
     proxy.fault, proxy.faults_left = "cut", 4
     assert cut.read("art/a.bin") == local.read_bytes()
     with cut.fetched("art") as (path,):
@@ -108,7 +108,7 @@ def test_a_body_that_is_cut_off_is_read_again(proxy: FaultyProxy, s3_endpoint: s
 
 def test_a_missing_file_and_a_missing_bucket_are_told_at_once(proxy: FaultyProxy, s3_endpoint: str) -> None:
     del proxy
-    store = store_in_new_bucket(s3_endpoint, Patience(retry_seconds=600.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(retry_seconds=600.0))
     began = time.monotonic()
     with pytest.raises(FileNotFoundError, match=store.uri("no/such")):
         store.read("no/such")
@@ -150,7 +150,7 @@ class _StuckFileSystem(MemoryFileSystem):  # type: ignore[misc]
 
 def test_a_client_without_coroutines_has_deadlines_too() -> None:
     fsspec.register_implementation("stuck", _StuckFileSystem, clobber=True)
-    store = Store("stuck://root", patience=Patience(call_seconds=0.3, retry_seconds=5.0))
+    store = Store("stuck://root", retry_policy=RetryPolicy(call_seconds=0.3, retry_seconds=5.0))
     _StuckFileSystem.stuck_writes, _StuckFileSystem.failing_writes = 1, 2
     store.write("a", b"x")
     _StuckFileSystem.ended.set()
@@ -172,7 +172,7 @@ class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
 def test_a_call_that_was_given_up_does_not_write_later() -> None:
     fsspec.register_implementation("slow", _SlowFileSystem, clobber=True)
-    store = Store("slow://root", patience=Patience(call_seconds=0.2, retry_seconds=0.0))
+    store = Store("slow://root", retry_policy=RetryPolicy(call_seconds=0.2, retry_seconds=0.0))
     with pytest.raises(StorageUnavailableError, match="no answer within"):
         store.write("a", b"x")
     time.sleep(0.7)
@@ -181,7 +181,7 @@ def test_a_call_that_was_given_up_does_not_write_later() -> None:
 
 def test_a_damaged_file_is_not_taken_for_a_passing_fault(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
     del proxy
-    store = store_in_new_bucket(s3_endpoint, Patience(retry_seconds=600.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(retry_seconds=600.0))
     local = tmp_path / "a.bin"
     local.write_bytes(b"weights")
     store.put(local, "art/a.bin")

@@ -10,11 +10,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from orchestration.storage.retry import Patience
+from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 from tests.support.s3 import environment, make_bucket, options, rclone_server, variables
 
-PATIENCE = Patience(call_seconds=20.0, retry_seconds=0.0)
+PATIENCE = RetryPolicy(call_seconds=20.0, retry_seconds=0.0)
 """A server on loopback that needs a second try is at fault."""
 
 
@@ -23,18 +23,18 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
     if request.param == "local":
         yield Store(str(tmp_path / "store"))
     elif request.param == "memory":
-        made = Store(f"memory://{uuid.uuid4().hex}", patience=PATIENCE)
+        made = Store(f"memory://{uuid.uuid4().hex}", retry_policy=PATIENCE)
         yield made
         made.remove("")
     elif request.param == "rclone":
         folder = tmp_path / "served"
         folder.mkdir()
         with rclone_server(folder) as endpoint, environment(variables(endpoint)):
-            yield Store(f"s3://{make_bucket(endpoint)}/dfm", patience=PATIENCE)
+            yield Store(f"s3://{make_bucket(endpoint)}/dfm", retry_policy=PATIENCE)
     else:
         endpoint = request.getfixturevalue("s3_endpoint")
         with environment(variables(endpoint)):
-            yield Store(f"s3://{make_bucket(endpoint)}/dfm", patience=PATIENCE)
+            yield Store(f"s3://{make_bucket(endpoint)}/dfm", retry_policy=PATIENCE)
 
 
 def publish(store: Store, tmp_path: Path, content: bytes = b"weights") -> None:
@@ -130,7 +130,9 @@ def test_what_is_not_there_is_not_found(any_store: Store) -> None:
 
 def test_a_listing_shows_what_was_written_after_the_one_before(any_store: Store) -> None:
     fsspec.filesystem(any_store.root.partition("://")[0] if "://" in any_store.root else "file").clear_instance_cache()
-    another = Store(any_store.root, any_store.options, any_store.patience)  # a client of its own, as another process
+    another = Store(
+        any_store.root, any_store.options, any_store.retry_policy
+    )  # a client of its own, as another process
     any_store.write("list/a", b"x")
     assert another.names("list") == ["a"]
     any_store.write("list/b", b"x")

@@ -22,17 +22,17 @@ from dfm_core.data.datasets import load_dataset, measure_scale_std
 from dfm_core.data.encoding.squares import image_square
 from dfm_core.decompositions import build_decomposition
 from orchestration.artifacts.snapshots import read_snapshot
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
-from orchestration.data.describe import Describer
-from orchestration.evaluation.encoding import LEFT_OUT, Encoder
+from orchestration.data.describe import DatasetInspector
+from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.encoding import latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.references import Measures
+from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.training import train_task
 from orchestration.training.worker_setup import open_training_data
 from tests.orchestration.conftest import QUICKSTART
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
     task = small_parts(latents_task(described(strict)))
     with pytest.raises(ValueError, match=r"bee/3\.png"):
         Bench(store, runtime=strict).run(task)
-    assert read_result(store, task.digest) is None
+    assert read_record(store, task.digest) is None
     (record,) = Bench(store, runtime=lenient).run(task)
     assert record is not None
     assert (record.metrics["num_samples"], record.metrics["num_left_out"]) == (19.0, 1.0)
@@ -247,7 +247,7 @@ def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pix
     bench = Bench(store, runtime=runtime)
     real = pixels_task(config)
     assert real is not None
-    measures = Measures.of(config, NO_FILES)
+    measures = MeasurementInputs.of(config, NO_FILES)
     assert [task.kind for task in measures.tasks] == ["reference"]
     assert measures.tasks[0].inputs == (real.digest,)
     bench.run(real)
@@ -270,7 +270,9 @@ def test_an_embedded_dataset_goes_through_an_autoencoder_and_is_measured_against
     config = described(runtime, data__dataset="fashion_mnist", data__side=0)
     assert pixels_task(config) is None
     task = small_parts(latents_task(config), 30)
-    encoder = Encoder(store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._loaded.autoencoder)
+    encoder = ShardEncoder(
+        store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._loaded.autoencoder
+    )
     dataset = encoder._dataset(task)
     images = load_dataset("fashion_mnist", "train")
     (sample,) = dataset.samples(dataset.units[7])
@@ -408,7 +410,7 @@ def test_clips_of_a_length_that_the_autoencoder_cannot_take_are_refused(
     clips: RuntimeConfig, frames: int, message: str
 ) -> None:
     data = replace(described(clips, data__frames=9).data, frames=frames, described=None)
-    _, ((_, told),) = Describer(clips).described(data)
+    _, ((_, told),) = DatasetInspector(clips).described(data)
     assert message in told or "holds no file" in told
 
 

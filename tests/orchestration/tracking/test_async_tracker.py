@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from dfm_core.training.curve import CurveRow
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.tasks.task import Task
 from orchestration.tracking.async_tracker import TrackingQueue
 from tests.support.made_up_plans import tiny_plan
@@ -40,7 +40,7 @@ class Recorder:
     def curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
         self._tell(f"curve {task.kind} {len(rows)}")
 
-    def complete(self, task: Task, result: TaskResult, training: Task | None = None) -> None:
+    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
         self._tell(f"complete {task.kind} {result.metrics} {training is not None}")
 
     def tag(self, digest: str, tags: Mapping[str, str]) -> None:  # noqa: ARG002
@@ -55,8 +55,8 @@ def task() -> Task:
     return tiny_plan().of_kind("train")[0]
 
 
-def result(task: Task) -> TaskResult:
-    return TaskResult(task.digest, task.kind, {"x": 1.0}, seconds=1.0, step=4)
+def result(task: Task) -> TaskRecord:
+    return TaskRecord(task.digest, task.kind, {"x": 1.0}, seconds=1.0, step=4)
 
 
 def test_nobody_waits_and_everything_is_told_in_order(task: Task) -> None:

@@ -14,7 +14,7 @@ from analysis.plan.read import parse_plan
 from analysis.records.from_storage import StorageRoot, read_record_files
 from analysis.records.record import is_loss
 from dfm_core.config import SamplingConfig
-from orchestration.artifacts.task_record import TaskResult, write_result
+from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import make_plan
 from orchestration.plan.plan_json import plan_json
@@ -24,7 +24,7 @@ from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from orchestration.tracking.metric_names import sampling_name
 from orchestration.tracking.mlflow_tracker import Tracker
-from orchestration.tracking.uri import _artifact_location, resolve_uri
+from orchestration.tracking.uri import artifact_location, resolve_uri
 from tests.orchestration.conftest import QUICKSTART
 from tests.support.mlflow_records import read_records
 
@@ -62,8 +62,8 @@ def test_a_task_is_one_run_over_all_attempts_and_its_curve_has_no_point_twice(da
     second = open_tracker(database, "attempts")  # another process, after the first was killed
     second.begin(task)
     second.curve(task, ROWS[1:3])
-    result = TaskResult(task.digest, "train", {"training_flops": 5.0}, 1.0, step=4, curve=tuple(ROWS))
-    write_result(database, result)
+    result = TaskRecord(task.digest, "train", {"training_flops": 5.0}, 1.0, step=4, curve=tuple(ROWS))
+    write_record(database, result)
     second.complete(task, replace(result, curve=()))  # as the driver keeps it
     client, run = only_run(database, "attempts")
     history = client.get_metric_history(run.info.run_id, "loss")
@@ -87,8 +87,8 @@ def test_the_records_alone_say_of_a_task_what_mlflow_says(database: Store) -> No
         for name in files:
             database.write(TaskPaths(task.digest).result_file(name), b"\x89PNG\r\n\x1a\n")
         rows = tuple(ROWS) if kind == "train" else ()
-        result = TaskResult(task.digest, kind, found, 1.0, task.until_step, rows, files, about)
-        write_result(database, result)
+        result = TaskRecord(task.digest, kind, found, 1.0, task.until_step, rows, files, about)
+        write_record(database, result)
         tracker.complete(task, result)
     published = parse_plan(plan_json(plan, resolve_uri(None, database, {})))
     records, runs = read_record_files(published, StorageRoot(database.root)), read_records(published)
@@ -116,7 +116,7 @@ def test_results_come_before_costs_by_the_alphabet(database: Store) -> None:
     evaluation = make_plan(load_sweep(QUICKSTART)).of_kind("evaluate")[0]
     found = {"fd_lite0_block10": 20.0, "fd_lite0_block10_standard_error": 0.5, "accelerator_seconds": 3.0}
     open_tracker(database, "costs").complete(
-        evaluation, TaskResult(evaluation.digest, "evaluate", found, 1.0, step=100)
+        evaluation, TaskRecord(evaluation.digest, "evaluate", found, 1.0, step=100)
     )
     _, run = only_run(database, "costs")
     assert sorted(run.data.metrics) == [
@@ -128,7 +128,7 @@ def test_results_come_before_costs_by_the_alphabet(database: Store) -> None:
 
 
 def test_a_run_gets_the_params_that_began_to_vary_after_it_was_finished(database: Store, task: Task) -> None:
-    open_tracker(database, "varying").complete(task, TaskResult(task.digest, "train", {}, 1.0))
+    open_tracker(database, "varying").complete(task, TaskRecord(task.digest, "train", {}, 1.0))
     uri = resolve_uri(None, database, {})
     wider = Tracker(uri, "varying", database, PROVENANCE, {"seed", "paradigm", "sampling.tau"})
     wider.describe(task)
@@ -206,10 +206,10 @@ def test_beside_a_remote_store_artifacts_lie_with_the_local_database(tmp_path: P
 
 def test_artifacts_of_a_database_server_lie_under_the_local_root_or_nowhere(tmp_path: Path) -> None:
     store, uri = Store(str(tmp_path)), "postgresql://host/mlflow"
-    assert _artifact_location(uri, store) == f"{tmp_path}/mlflow-artifacts"
-    assert _artifact_location("http://host", store) is None
+    assert artifact_location(uri, store) == f"{tmp_path}/mlflow-artifacts"
+    assert artifact_location("http://host", store) is None
     with pytest.raises(UserError, match=r"tracking\.uri: beside the remote root .* give a tracking server before it"):
-        _artifact_location(uri, Store("memory://bucket"))
+        artifact_location(uri, Store("memory://bucket"))
 
 
 def test_the_configured_server_wins_over_the_environments(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_what_mlflow_says_when_it_cannot_be_opened_is_told_without_secrets(
 
 def test_a_record_that_was_torn_is_not_called_complete(database: Store, task: Task) -> None:
     tracker = open_tracker(database, "torn")
-    result = TaskResult(task.digest, "train", {}, 1.0, files=("not-there.png",))
+    result = TaskRecord(task.digest, "train", {}, 1.0, files=("not-there.png",))
     tracker.complete(task, result)  # its artifact cannot be read
     assert tracker.num_failed_calls == 1
     assert not open_tracker(database, "torn").is_complete(task.digest)
@@ -261,7 +261,7 @@ def test_an_experiment_that_was_deleted_in_the_ui_is_restored(database: Store, t
     client, run = only_run(database, "deleted")
     client.delete_experiment(run.info.experiment_id)
     tracker = open_tracker(database, "deleted")
-    tracker.complete(task, TaskResult(task.digest, "train", {}, 1.0))
+    tracker.complete(task, TaskRecord(task.digest, "train", {}, 1.0))
     assert tracker.num_failed_calls == 0
 
 
@@ -273,7 +273,7 @@ def test_numbers_of_evaluations_are_curves_in_their_trainings_run(database: Stor
     assert training is not None
     tracker.begin(training)
     for step, value in ((100, 9.0), (350, 5.0)):
-        result = TaskResult(evaluation.digest, "evaluate", {"fd_lite0_block10": value, "num_samples": 300.0}, 1.0, step)
+        result = TaskRecord(evaluation.digest, "evaluate", {"fd_lite0_block10": value, "num_samples": 300.0}, 1.0, step)
         tracker.complete(evaluation, result, training)
     client = MlflowClient(tracking_uri=resolve_uri(None, database, {}))
     found = client.get_experiment_by_name("curves")

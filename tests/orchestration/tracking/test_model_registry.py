@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from dfm_core.data.catalog import DATASETS
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
-from orchestration.artifacts.task_record import TaskResult
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
@@ -61,13 +61,13 @@ def tracked(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-def results(plan: Plan, values: Mapping[float, float]) -> dict[str, TaskResult]:
+def results(plan: Plan, values: Mapping[float, float]) -> dict[str, TaskRecord]:
     """By first-stage probability, at every step; the other metric says the opposite."""
     found = {}
     for task in plan.of_kind("evaluate"):
         value = values[task.config.training.first_stage_probability]
         metrics = {METRIC: value, "label_accuracy": value / 100}
-        found[task.digest] = TaskResult(task.digest, "evaluate", metrics, 1.0, step=task.at_step)
+        found[task.digest] = TaskRecord(task.digest, "evaluate", metrics, 1.0, step=task.at_step)
     return found
 
 

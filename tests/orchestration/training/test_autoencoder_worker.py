@@ -18,14 +18,14 @@ from dfm_core.data.datasets import load_dataset
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.steps import LoopPlan
 from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder
-from orchestration.artifacts.task_record import TaskResult, read_result
+from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.digests import digest_of
 from orchestration.config.runtime import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, finetune_payload, made_identity
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.training.train_request import FinetuneRequest, finetune_request, workplace
+from orchestration.training.train_request import FinetuneRequest, finetune_request, worker_environment
 from tests.support.finetuning_group import MEASURED, Attempt, run_attempts
 from tests.support.tiny_autoencoders import save_kl
 
@@ -40,7 +40,7 @@ TOLERANCE = 1e-5
 
 def request(store: Store, config: FinetuningConfig, initial: InitialAutoencoder) -> FinetuneRequest:
     digest = digest_of(finetune_payload(config, initial, DATA))
-    return finetune_request(digest, config, initial, DATA, "", workplace(store, WORKERS, "board"))
+    return finetune_request(digest, config, initial, DATA, "", worker_environment(store, WORKERS, "board"))
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Found:
     told: str = ""
 
     @property
-    def result(self) -> TaskResult:
-        result = read_result(self.store, self.digest)
+    def result(self) -> TaskRecord:
+        result = read_record(self.store, self.digest)
         assert result is not None, self.told
         return result
 
@@ -157,7 +157,7 @@ def test_the_users_files_are_where_a_training_may_start(found: dict[str, Found])
 def test_an_autoencoder_that_is_not_there_is_told_and_nothing_is_started(found: dict[str, Found]) -> None:
     assert "failed" in found["lost"].told
     assert "what it needs cannot be read: no artifact at" in found["lost"].told
-    assert read_result(found["lost"].store, found["lost"].digest) is None
+    assert read_record(found["lost"].store, found["lost"].digest) is None
 
 
 def test_a_damaged_autoencoder_is_made_anew(found: dict[str, Found], tmp_path: Path) -> None:

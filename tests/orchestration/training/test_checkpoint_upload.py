@@ -17,7 +17,7 @@ from dfm_core.data.catalog import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import build_model
 from orchestration.artifacts.checkpoints import TrainingArtifacts
-from orchestration.storage.retry import Patience, StorageUnavailableError
+from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.support.process_group import CONFIG
@@ -47,7 +47,7 @@ class WatchedStore(Store):
     """Calls a function before each change of the store: it may wait, or kill."""
 
     def __init__(self, root: str, before: Callable[[str], None]) -> None:
-        super().__init__(root, patience=Patience(call_seconds=0.1, retry_seconds=0.1))
+        super().__init__(root, retry_policy=RetryPolicy(call_seconds=0.1, retry_seconds=0.1))
         self._before = before
 
     def write(self, relative: str, content: bytes) -> None:

@@ -16,13 +16,13 @@ from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from orchestration.artifacts.checkpoints import Spent
+from orchestration.artifacts.checkpoints import TrainingCost
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import HOUR
-from orchestration.control.progress_board import start_board
-from orchestration.launch.shutdown import wind_down
+from orchestration.control.progress_board import start_progress_board
+from orchestration.launch.shutdown import shut_down
 from orchestration.training.checkpoint_upload import CheckpointUploads
-from orchestration.training.checkpointed_run import CheckpointedRun, RunOrder
+from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
 from orchestration.training.hang_watch import StepWatch
 
@@ -60,7 +60,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.usefixtures("ray_here")
 def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> None:
-    _, board = start_board()
+    _, board = start_progress_board()
     worker = early_stop(Rank(0, 2), board=board)
 
     def stops() -> bool:
@@ -77,7 +77,7 @@ def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> No
 
 @pytest.mark.usefixtures("ray_here")
 def test_a_lost_board_stops_nobody_and_the_driver_says_it_again() -> None:
-    _, board = start_board()
+    _, board = start_progress_board()
     worker = early_stop(Rank(0, 2), board=board)
     worker.look()
     ray.get(board.stop.remote())
@@ -93,7 +93,7 @@ def test_a_lost_board_stops_nobody_and_the_driver_says_it_again() -> None:
         if stops():
             running.clear()
 
-    assert wind_down(board, lambda: len(running), look, grace_seconds=30)
+    assert shut_down(board, lambda: len(running), look, grace_seconds=30)
     ray.kill(board)
 
 
@@ -104,7 +104,7 @@ def test_trainings_that_do_not_stop_in_time_are_left_to_their_last_checkpoint() 
             def remote() -> None: ...
 
     looked: list[int] = []
-    assert not wind_down(Deaf(), lambda: 1, lambda: looked.append(1), grace_seconds=0.5)
+    assert not shut_down(Deaf(), lambda: 1, lambda: looked.append(1), grace_seconds=0.5)
     assert looked
 
 
@@ -137,14 +137,14 @@ class Worker(CheckpointedRun):
     """Of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
 
     def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.order = RunOrder("d", until_step=60, board="none")
+        self.order = RunSettings("d", until_step=60, board="none")
         self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
         self.board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
         self.decided = Decided(reason)
         self.early_stop, self.watch = cast("EarlyStop", self.decided), StepWatch(60.0, print)
         self.checkpoint_steps = {20, 40, 60}
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
-        self.started, self.spent_before = time.monotonic(), Spent(0.0, 2 * HOUR)
+        self.started, self.spent_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
         published = SimpleNamespace(finish=lambda: self.board.calls.append(("published", ())))
         self.uploads = cast("CheckpointUploads", published)
         monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)

@@ -17,16 +17,16 @@ import pytest
 import ray
 
 from orchestration.artifacts.checkpoints import TrainingArtifacts
-from orchestration.artifacts.task_record import read_result
+from orchestration.artifacts.task_record import read_record
 from orchestration.config.workers import WorkersConfig, ZeroStage
-from orchestration.control.progress_board import start_board
+from orchestration.control.progress_board import start_progress_board
 from orchestration.plan.plan import make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from orchestration.training.train_request import request_of
 from orchestration.training.work_queue import trainings_of
-from orchestration.training.worker_groups import TrainingGroups, TrainingWorkers
+from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120
@@ -68,7 +68,7 @@ class Office:
         self.started: list[Workers] = []
         self.failures = list(failures)
         workers = WorkersConfig(max_failures=max_failures, zero_stage=zero_stage)
-        self.groups = TrainingGroups(workers, lambda task: task.digest, self.start)  # type: ignore[arg-type, return-value]
+        self.groups = WorkerGroupPool(workers, lambda task: task.digest, self.start)  # type: ignore[arg-type, return-value]
 
     def start(self) -> Workers:
         self.started.append(Workers(self.diary, self.failures, len(self.started)))
@@ -179,16 +179,16 @@ def trainings(store: Store) -> list[Task]:
     return [task for task in make_plan(spec).tasks.values() if task.kind == "train"][:2]
 
 
-def groups_in(store: Store, workers: WorkersConfig, board: str) -> TrainingGroups:
-    return TrainingGroups(
-        workers, lambda task: request_of(task, store, workers, board), lambda: TrainingWorkers(store, workers)
+def groups_in(store: Store, workers: WorkersConfig, board: str) -> WorkerGroupPool:
+    return WorkerGroupPool(
+        workers, lambda task: request_of(task, store, workers, board), lambda: WorkerGroup(store, workers)
     )
 
 
 @pytest.fixture
-def groups(ray_here: None, store: Store) -> Iterator[TrainingGroups]:  # noqa: ARG001
+def groups(ray_here: None, store: Store) -> Iterator[WorkerGroupPool]:  # noqa: ARG001
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
-    board, _ = start_board()
+    board, _ = start_progress_board()
     found = groups_in(store, workers, board)
     yield found
     found.close_idle()
@@ -206,7 +206,7 @@ def weights_after(store: Store, task: Task) -> list[Any]:
 
 
 def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a_worker_is_killed(
-    groups: TrainingGroups, store: Store, tmp_path: Path
+    groups: WorkerGroupPool, store: Store, tmp_path: Path
 ) -> None:
     first, second = trainings(store)
     groups.submit(first).result(SECONDS)
@@ -217,7 +217,7 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
 
     alone = Store(str(tmp_path / "alone"))
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
-    board, _ = start_board()
+    board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
     groups.close_idle()
     there = other.submit(second)
@@ -229,7 +229,7 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
     there.result(SECONDS)
     assert not train_processes() & killed
     other.close_idle()
-    one, two = read_result(store, second.digest), read_result(alone, second.digest)
+    one, two = read_record(store, second.digest), read_record(alone, second.digest)
     assert one is not None
     assert two is not None
     assert [row["loss"] for row in one.curve] == [row["loss"] for row in two.curve]
@@ -241,7 +241,7 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
 def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
     """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
-    name, _ = start_board()
+    name, _ = start_progress_board()
     groups = groups_in(store, workers, name)
     ended = groups.submit(task)
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
@@ -272,7 +272,7 @@ def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submit
     spec = load_sweep(QUICKSTART, [*TINY, *wild, f"storage.root={store.root}", "compute.allow_unequal=true"])
     (task, *_) = [one for one in make_plan(spec).tasks.values() if one.kind == "train"]
     workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
-    name, board = start_board()
+    name, board = start_progress_board()
     groups = groups_in(store, workers, name)
     reasons, steps = [], []
     for _ in range(2):
@@ -288,7 +288,7 @@ def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submit
     assert 2 < len(first) < 60
     assert again == first[-len(again) :]
     assert len(again) <= 2
-    assert read_result(store, task.digest) is None
+    assert read_record(store, task.digest) is None
 
 
 @pytest.mark.usefixtures("ray_here")
