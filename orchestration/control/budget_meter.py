@@ -26,7 +26,7 @@ class BudgetMeter:
         *,
         counted: float = 0.0,
     ) -> None:
-        """Args: spent: before this launch, by task. counted: by the driver before, in all (`plan.progress.Progress`)."""
+        """Args: spent: before this launch, by task. counted: by the driver before, in all (`plan.progress`)."""
         self._workers, self._clock = workers, clock
         self._ended = dict(spent)
         self._running: dict[str, float] = defaultdict(float)
