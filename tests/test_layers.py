@@ -10,6 +10,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
+    "dfm_core": (
+        "catalog",
+        "config",
+        "seeding",
+        "wiring",
+        "flow",
+        "compute",
+        "models",
+        "autoencoders",
+        "data",
+        "decompositions",
+        "paradigms",
+        "training",
+        "metrics",
+        "autoencoder_training",
+        "video_files",
+        "pipeline",
+    ),
     "orchestration": (
         "common",
         "private",

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dfm_core.autoencoders.cards import AutoencoderCard
+from dfm_core.catalog.autoencoders import AutoencoderCard
 from dfm_core.seeding import normal
 
 MEAN, STD = "mean", "std"

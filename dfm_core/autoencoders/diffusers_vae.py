@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dfm_core.autoencoders.base import Posterior, check_pixels_fit
-from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, card_from_settings
 from dfm_core.autoencoders.files import load_weights, read_config
 from dfm_core.autoencoders.identity import identity_of
+from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard, card_from_settings
 
 _COLOURS = 3
 

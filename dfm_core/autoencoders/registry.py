@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.autoencoders.cards import AUTOENCODER_KINDS
 from dfm_core.autoencoders.diffusers_vae import load_cogvideox, load_flux, load_kl
 from dfm_core.autoencoders.pixels import Pixels
+from dfm_core.catalog.autoencoders import AUTOENCODER_KINDS
 
 LOADERS: dict[str, Callable[[Path], Autoencoder]] = {
     "pixels": lambda _: Pixels(),

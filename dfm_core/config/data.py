@@ -39,7 +39,7 @@ class DataConfig:
     """Which images or videos, and how their scales are normalised."""
 
     dataset: str = "fashion_mnist"
-    """A name in `dfm_core.data.catalog.DATASETS`, or one under the sweep's `datasets:`."""
+    """A name in `dfm_core.catalog.datasets.DATASETS`, or one under the sweep's `datasets:`."""
     autoencoder: str = ""
     """A name under the sweep's `autoencoders:` whose latents are trained on; empty: pixels."""
     side: Annotated[int, Interval(ge=0, le=_MAX_SIDE)] = 0

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from annotated_types import Gt, Interval, Le, Len
 
+from dfm_core.catalog.metrics import MetricName
 from dfm_core.config.choices import (
     LabelSampling,
-    MetricName,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,

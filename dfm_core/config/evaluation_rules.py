@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dfm_core.catalog.datasets import DatasetCard
+from dfm_core.catalog.metrics import METRICS, settings_of
 from dfm_core.config import ExperimentConfig
+from dfm_core.config.dataset_card import find_card, pixels_card_of
 from dfm_core.config.paradigm_rules import Rule
-from dfm_core.data.cards import find_card, pixels_card_of
-from dfm_core.data.catalog import DatasetCard
-from dfm_core.metrics.catalog import METRICS, settings_of
 
-KEPT_REFERENCE_IMAGES = 10_000
+MAX_REFERENCE_FEATURES = 10_000
 """Real images, at most, whose single features a reference keeps, for the statistics that compare pair by pair."""
 
 
@@ -49,9 +49,9 @@ def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Ite
     evaluation = config.evaluation
     read = settings_of(evaluation.metrics)
     samples = evaluation.num_samples
-    real = KEPT_REFERENCE_IMAGES
+    real = MAX_REFERENCE_FEATURES
     if card is not None:  # training images take the samples' place in the floor
-        real = min(card.num_reference_images, card.num_train_images, KEPT_REFERENCE_IMAGES)
+        real = min(card.num_reference_images, card.num_train_images, MAX_REFERENCE_FEATURES)
     if "inception_splits" in read and evaluation.inception_splits > min(samples, real):
         message = f"{evaluation.inception_splits} splits of {min(samples, real)} samples are empty"
         yield "evaluation.inception_splits", message + _asking(config, "inception_splits")

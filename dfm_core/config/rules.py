@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import fields
 from itertools import pairwise
 
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.metrics import METRICS
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
+from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
 from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one
-from dfm_core.data.cards import find_card
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.catalog import METRICS
 
 
 def broken_rules(config: ExperimentConfig) -> list[Rule]:

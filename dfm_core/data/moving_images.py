@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfm_core.data.catalog import Motion
+from dfm_core.catalog.datasets import Motion
 from dfm_core.seeding import sample_generator
 
 _SEED = 0

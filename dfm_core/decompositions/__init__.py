@@ -1,4 +1,8 @@
-"""Decompositions by name. Adding one: a file here and a line in `DECOMPOSITIONS`."""
+"""Decompositions by name. Adding one: a file here and a line in `DECOMPOSITIONS`.
+
+Begin with `base.Decomposition`, the contract, and `laplacian`, the paper's. `learned` is fitted to data. May import
+`config`, `data` and `seeding`.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfm_core.config import DecompositionConfig, PyramidFitConfig
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.sample_order import dataset_rows
 from dfm_core.decompositions.base import PyramidDecomposition, check_halvings, fold_frames
 from dfm_core.decompositions.laplacian import downsample, upsample
 from dfm_core.seeding import sample_generator

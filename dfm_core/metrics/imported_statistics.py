@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle, require_shape
 from dfm_core.metrics.scores.moments import Array, GaussianStatistics
 

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from dfm_core.catalog.metrics import METRICS, STATISTICS, MetricName
+from dfm_core.config import EvaluationConfig
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -84,3 +87,9 @@ def _joint_error(first: Measurement, second: Measurement) -> float | None:
     if first.standard_error is None or second.standard_error is None:
         return None
     return float((first.standard_error**2 + second.standard_error**2) ** 0.5)
+
+
+def settings_text(metric: MetricName, evaluation: EvaluationConfig) -> str:
+    """A metric's own settings for its protocol, e.g. "inception_splits=10"."""
+    keys = STATISTICS[METRICS[metric].statistic].settings
+    return ", ".join(f"{key}={getattr(evaluation, key)}" for key in keys)

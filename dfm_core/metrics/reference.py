@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.config.evaluation_rules import KEPT_REFERENCE_IMAGES
+from dfm_core.config.evaluation_rules import MAX_REFERENCE_FEATURES
 from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.scores.kept_features import KeptFeatures
 from dfm_core.metrics.scores.moments import GaussianLike, GaussianStatistics, Moments
 from dfm_core.seeding import permutation
 
@@ -61,7 +61,7 @@ class ReferenceAccumulator:
     """A reference in the making, behind the verbs of all accumulators."""
 
     moments: Mapping[str, FrechetAccumulator]
-    kept: Mapping[str, KeptFeatures]
+    kept: Mapping[str, FeatureStore]
     num_images: int
     """That will come in all; it decides which of them are kept."""
 
@@ -70,7 +70,7 @@ class ReferenceAccumulator:
         """Args: widths: of a row, by output."""
         return cls(
             {name: FrechetAccumulator.empty(width, device) for name, width in widths.items()},
-            {name: KeptFeatures.empty() for name in widths},
+            {name: FeatureStore.empty() for name in widths},
             num_images,
         )
 
@@ -102,7 +102,7 @@ class ReferenceAccumulator:
 def kept_rows(num_images: int) -> np.ndarray:
     """The images whose features are kept, ascending: a random choice, the same for everybody, since data is often
     sorted by class."""
-    return np.sort(permutation(0, "kept_reference_features", 0, num_images)[:KEPT_REFERENCE_IMAGES])
+    return np.sort(permutation(0, "kept_reference_features", 0, num_images)[:MAX_REFERENCE_FEATURES])
 
 
 def _rows(batch: Batch, num_images: int) -> Batch:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.catalog import STATISTICS, StatisticName
+from dfm_core.catalog.metrics import STATISTICS, StatisticName
 from dfm_core.metrics.scores.accumulator import Accumulator
 from dfm_core.metrics.scores.frechet import weighted_frechet_distances
 from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator

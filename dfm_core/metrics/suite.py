@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FeatureNetworkName
+from dfm_core.catalog.metrics import METRICS, STATISTICS, Output, StatisticName, output_width
 from dfm_core.config import EvaluationConfig, MetricName
 from dfm_core.metrics.bootstrap import standard_errors
-from dfm_core.metrics.catalog import METRICS, STATISTICS, Output, StatisticName, output_width
-from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, RESAMPLERS, Sizes
 from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.feature_store import FeatureStore
 
 Key = tuple[Output, StatisticName]
 Partial = Mapping[Key, Accumulator[Any]]
@@ -91,7 +91,7 @@ class MetricSuite:
     def compute(
         self,
         partial: Partial,
-        kept: Mapping[Output, KeptFeatures],
+        kept: Mapping[Output, FeatureStore],
         references: Mapping[FeatureNetworkName, Reference],
     ) -> dict[MetricName, Score]:
         """All metrics, with standard errors if `bootstrap_replicates` asks for them.

@@ -1,4 +1,9 @@
-"""Paradigms by name. Adding one: a file here and a line in `PARADIGMS`."""
+"""Paradigms by name: how a model is trained and sampled. Adding one: a file here and a line in `PARADIGMS`.
+
+Begin with `base` (the contract) and `dfm`, the method; `flow_matching`, `cascaded` and `pyramidal_flow` are the
+baselines. `sampling` holds what all share from noise to images, `shared_steps` and `sampling_points` sample several
+settings at once. May import `config`, `wiring`, `flow`, `data`, `decompositions` and `seeding`.
+"""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.solvers import SolverStep
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
+from dfm_core.paradigms.sampling import Sampler
 from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal_scalars
@@ -69,7 +69,7 @@ class Cascaded:
         shared: PointSteps | None = None,
     ) -> SampleResult:
         """Level after level; each finished level gets fresh noise before the next network reads it."""
-        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
+        walk = Sampler(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
         state = walk.follow(walk.start(), 0, self._preview)
         for stage in range(1, len(state)):
             fresh = walk.noise(f"condition_noise/{stage - 1}", stage - 1)

@@ -14,9 +14,9 @@ from dfm_core.flow.path import velocity
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
+from dfm_core.paradigms.sampling import Sampler
 from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.paradigms.timestep_bins import binned
 
@@ -62,7 +62,7 @@ class DecomposableFlowMatching:
         shared: PointSteps | None = None,
     ) -> SampleResult:
         legs = sampling_legs(self.config, sampling)
-        walk = Walk(model, labels, indices, seed, sampling, legs, watcher, shared)
+        walk = Sampler(model, labels, indices, seed, sampling, legs, watcher, shared)
         scales = walk.follow(walk.start(), 0, lambda step: self.synthesize(step.estimate()))
         return walk.result(self.synthesize(scales))
 

@@ -17,8 +17,8 @@ from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import stage_schedule
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
+from dfm_core.paradigms.sampling import Sampler
 from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, normal_scalars
@@ -57,7 +57,7 @@ class FlowMatching:
         shared: PointSteps | None = None,
     ) -> SampleResult:
         legs = [stage_schedule(sampling.steps, (), sampling.time_shift)]
-        walk = Walk(model, labels, indices, seed, sampling, legs, watcher, shared)
+        walk = Sampler(model, labels, indices, seed, sampling, legs, watcher, shared)
         return walk.result(self._image(walk.follow(walk.start(), 0, lambda step: self._image(step.estimate()))))
 
     def _image(self, scales: Sequence[Tensor]) -> Tensor:

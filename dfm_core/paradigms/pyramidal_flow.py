@@ -16,8 +16,8 @@ from dfm_core.flow.path import expand_like
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times
 from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
 from dfm_core.paradigms.labels import drop_labels
+from dfm_core.paradigms.sampling import Sampler
 from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, uniform
@@ -82,7 +82,7 @@ class PyramidalFlow:
         shared: PointSteps | None = None,
     ) -> SampleResult:
         """Stage after stage, with a jump between them (numerics 8.3)."""
-        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
+        walk = Sampler(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
         gamma, state = self.config.pyramidal_flow.gamma, walk.start()
         for q, wired in enumerate(self.stages):
             if q > 0:

@@ -13,9 +13,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, LossResult, Paradigm
+from dfm_core.training.batch_reader import batches_ahead
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.reading import batches_ahead
 from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
 

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain, from_plain
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.catalog import DataShape
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms.standardization import scale_divisors

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from analysis.plan.read import parse_plan
-from dfm_core.data.catalog import DataShape
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
 from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost

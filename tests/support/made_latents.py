@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dfm_core.data.encoding.assembly import StoreIdentity, assemble, encode_shard, shard_name
+from dfm_core.data.encoding.store_assembly import StoreIdentity, assemble, encode_shard, shard_name
 from dfm_core.data.latents.manifest import MANIFEST, LatentManifest
 
 SHAPE = (3, 4, 4)

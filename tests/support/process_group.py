@@ -16,11 +16,12 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.data.encoding.squares import clip_square, image_square, with_mirror_images
+from dfm_core.data.encoding.square_pixels import clip_square, image_square, with_mirror_images
 from dfm_core.data.files.clips import ClipSpec
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import UnusableImageError

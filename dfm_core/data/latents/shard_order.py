@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.sample_order import dataset_rows
 from dfm_core.seeding import permutation
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.cards import FeatureNetworkCard
+from dfm_core.catalog.feature_networks import FeatureNetworkCard
 
 
 class FeatureNetwork(Protocol):

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkCard
+from dfm_core.catalog.weight_files import GivenFile
 from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkCard
 from dfm_core.metrics.features.preprocessing import VIT_SIDE, fdd_input
 from dfm_core.metrics.features.pretrained import build_pretrained, read_tensors
-from dfm_core.metrics.features.weights import GivenFile
 
 if TYPE_CHECKING:
     from transformers import Dinov2Config

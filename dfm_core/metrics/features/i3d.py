@@ -12,11 +12,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import GivenFile
 from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
 from dfm_core.metrics.features.preprocessing import fvd_input
 from dfm_core.metrics.features.torchscript import call_torchscript, load_torchscript
-from dfm_core.metrics.features.weights import GivenFile
 
 _OPTIONS = {"rescale": False, "resize": False, "return_features": True}
 

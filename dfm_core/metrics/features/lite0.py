@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import LITE0_WEIGHTS, GivenFile, file_sha256
 from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
 from dfm_core.metrics.features.preprocessing import as_rgb_images
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS, GivenFile, file_sha256
 
 INPUT_SIDE = 112
 BLOCK10_WIDTH = 112

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 
 INCEPTION_SIDE = 299
 VIT_SIDE = 224

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.weights import GivenFile, NeededFile
+from dfm_core.catalog.weight_files import GivenFile, NeededFile
 
 
 def load_torchscript(given: GivenFile, needed: NeededFile) -> torch.jit.ScriptModule:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.seeding import sample_generator
 
 _CHUNK_ELEMENTS = 2**22
@@ -21,7 +21,7 @@ _CHUNK_ELEMENTS = 2**22
 class KernelDistanceAccumulator:
     """Keeps the features."""
 
-    kept: KeptFeatures
+    kept: FeatureStore
     num_subsets: int
     subset_size: int
     seed: int
@@ -30,7 +30,7 @@ class KernelDistanceAccumulator:
     def empty(
         cls, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0, device: torch.device | str = "cpu"
     ) -> KernelDistanceAccumulator:
-        return cls(KeptFeatures.empty(device), num_subsets, subset_size, seed)
+        return cls(FeatureStore.empty(device), num_subsets, subset_size, seed)
 
     @property
     def count(self) -> int:
@@ -51,7 +51,7 @@ class KernelDistanceAccumulator:
         subsets = draw_subsets(self.seed, self.num_subsets, self.subset_size, len(samples), len(reference))
         return {"kernel_distance": kernel_distance(samples, reference, subsets)}
 
-    def _with(self, kept: KeptFeatures) -> KernelDistanceAccumulator:
+    def _with(self, kept: FeatureStore) -> KernelDistanceAccumulator:
         return KernelDistanceAccumulator(kept, self.num_subsets, self.subset_size, self.seed)
 
 

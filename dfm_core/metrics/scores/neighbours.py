@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.feature_store import FeatureStore
 
 NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 _CHUNK_ELEMENTS = 2**22
@@ -20,12 +20,12 @@ _CHUNK_ELEMENTS = 2**22
 class NeighbourAccumulator:
     """Keeps the features."""
 
-    kept: KeptFeatures
+    kept: FeatureStore
     num_neighbours: int
 
     @classmethod
     def empty(cls, num_neighbours: int = 5, device: torch.device | str = "cpu") -> NeighbourAccumulator:
-        return cls(KeptFeatures.empty(device), num_neighbours)
+        return cls(FeatureStore.empty(device), num_neighbours)
 
     @property
     def count(self) -> int:

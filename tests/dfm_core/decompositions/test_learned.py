@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import DecompositionConfig, PyramidFitConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.laplacian import LaplacianPyramid
 from dfm_core.decompositions.learned import fit_pyramid, initial_pyramid

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import scale_shapes
 from tests.support.models import NUM_CLASSES, SHAPE
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.velocity import scale_shapes
-from dfm_core.paradigms import following
+from dfm_core.paradigms import sampling as following
 from tests.support.models import SHAPE, FormulaModel, paradigm_of
 
 SIDE, PIXELS = 8, 64

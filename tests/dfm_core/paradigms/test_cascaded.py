@@ -13,7 +13,8 @@ from torch.nn.functional import avg_pool2d
 from dfm_core.config import SamplingConfig
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.models.experts import StageExperts
-from dfm_core.paradigms import cascaded, following
+from dfm_core.paradigms import cascaded
+from dfm_core.paradigms import sampling as following
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.seeding import normal, normal_scalars
 from tests.support.models import (

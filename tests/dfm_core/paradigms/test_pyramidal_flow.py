@@ -17,7 +17,8 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.block_noise import repeat_blocks
 from dfm_core.flow.jumps import PyramidStage, pyramid_stages
 from dfm_core.flow.solvers import SolverStep
-from dfm_core.paradigms import Batch, following, pyramidal_flow
+from dfm_core.paradigms import Batch, pyramidal_flow
+from dfm_core.paradigms import sampling as following
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.paradigms.pyramidal_flow import clean_estimate, noise_pyramid, sample_stages, stage_ends
 from dfm_core.seeding import normal, uniform

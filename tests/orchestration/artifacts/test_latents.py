@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from dfm_core.data.latents.manifest import MANIFEST, DamagedLatentsError, LatentManifest
+from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents, publish_latents
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store

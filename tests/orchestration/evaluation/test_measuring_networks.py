@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from dfm_core.data.catalog import FASHION_CLASSES
-from dfm_core.data.datasets import load_dataset
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.datasets import FASHION_CLASSES
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.loaders import LOADERS
 from dfm_core.metrics.scores.accumulator import Batch

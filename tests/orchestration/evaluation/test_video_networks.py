@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.scores.frechet import frechet_distance

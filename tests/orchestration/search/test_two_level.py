@@ -114,8 +114,8 @@ def test_rungs_in_images_and_flops_are_steps_of_each_trial(tmp_path: Path) -> No
     batch = config.training.batch_size
     assert rung_steps(PrunerConfig("asha", (100, 350)), config) == (100, 350)
     assert rung_steps(PrunerConfig("asha", (batch * 7, batch * 7 + 1), "images"), config) == (7, 8)
+    from dfm_core.catalog.datasets import DATASETS
     from dfm_core.compute import model_cost, training_flops
-    from dfm_core.data.catalog import DATASETS
 
     flops = training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 10)
     assert rung_steps(PrunerConfig("asha", (float(flops), flops * 1.01), "flops"), config) == (10, 11)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import LITE0_WEIGHTS
 from orchestration.spec.load import load_sweep
 from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART

@@ -18,9 +18,10 @@ from PIL import Image
 from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.datasets import load_dataset, measure_scale_std
-from dfm_core.data.encoding.squares import image_square
+from dfm_core.data.encoding.square_pixels import image_square
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
+from dfm_core.paradigms.standardization import measure_scale_std
 from orchestration.artifacts.snapshots import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError

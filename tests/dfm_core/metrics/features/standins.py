@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, interpolate
 
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import GivenFile
 from dfm_core.metrics.features.clip import ClipNetwork, build_tokenizer
 from dfm_core.metrics.features.dinov2 import DinoV2Network
-from dfm_core.metrics.features.weights import GivenFile
 
 VOCABULARY = b"""{"l": 0, "o": 1, "w": 2, "e": 3, "r": 4, "l</w>": 5, "o</w>": 6, "w</w>": 7, "e</w>": 8, "r</w>": 9,
 "lo": 10, "low</w>": 11, "er</w>": 12, "<|startoftext|>": 13, "<|endoftext|>": 14}"""

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.base import FeatureNetwork, checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.lite0 import load_lite0, load_lite0_network

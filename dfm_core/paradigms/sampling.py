@@ -1,0 +1,101 @@
+"""Sampling that all paradigms share: noise, the guided velocity, the solver, the watcher, shared steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dfm_core.config import SamplingConfig
+from dfm_core.flow.schedules import StageSchedule
+from dfm_core.flow.solvers import SolverStep, Times, solve
+from dfm_core.paradigms.base import SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.guided_field import GuidedField
+from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.seeding import normal
+
+Preview = Callable[[SolverStep], Tensor]
+"""The images that a paradigm would show after a solver step, at the side of the scale that moves."""
+
+
+class Sampler:
+    """One call of `Paradigm.sample` on its way from noise to images, leg by leg; float64 throughout.
+
+    Args: as of `Paradigm.sample`. legs: the schedules to come, for the watcher's count of steps.
+    """
+
+    def __init__(
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        legs: Sequence[StageSchedule],
+        watcher: SampleWatcher | None,
+        shared: PointSteps | None = None,
+    ) -> None:
+        self.legs = tuple(legs)
+        assert shared is None or shared.follows(sampling, legs), "these are the shared steps of another sampling"
+        self._field = GuidedField(model, labels, sampling)
+        self._shapes, self._indices, self._seed = model.scale_shapes, indices, seed
+        self._device, self._solver, self._watcher, self._shared = labels.device, sampling.solver, watcher, shared
+        self._num_saved = 0
+
+    def start(self) -> list[Tensor]:
+        """Independent noise for every scale."""
+        return [self.noise(f"sample_noise/{s}", s) for s in range(len(self._shapes))]
+
+    def noise(self, stream: str, scale: int) -> Tensor:
+        """Standard normal noise of a scale's shape, [B, *scale_shapes[scale]] float64."""
+        return normal(self._seed, stream, self._indices, self._shapes[scale]).to(self._device).double()
+
+    @torch.no_grad()
+    def follow(
+        self,
+        state: Sequence[Tensor],
+        leg: int,
+        preview: Preview,
+        network_times: Callable[[Times], Times] | None = None,
+    ) -> list[Tensor]:
+        """The state after a leg, in a list that the caller may change.
+
+        Args: preview: for the watcher. network_times: from the schedule's timesteps to those that the network is
+            given; None: they are the same.
+        """
+        counts = [schedule.num_steps for schedule in self.legs]
+        before, total = sum(counts[:leg]), sum(counts)
+        first_step, state = self._resume(leg, state)
+
+        def field(scales: Sequence[Tensor], times: Times, moving: range) -> list[Tensor]:
+            return self._field(scales, times if network_times is None else network_times(times), moving)
+
+        def report(step: SolverStep) -> None:
+            if self._shared is not None:
+                self._shared.passed(leg, step.n, step.state, self._num_evaluations)
+            if self._watcher is not None:
+                progress = (before + step.n, total, step.ends_stage, step.state)
+                self._watcher(SampleProgress(*progress, lambda: preview(step).float()))
+
+        end = solve(field, state, self.legs[leg], self._solver, report, first_step)
+        return list(end)  # the watcher keeps its own
+
+    def result(self, images: Tensor) -> SampleResult:
+        """Images in the data's range, [B, C, (T,) H, W]."""
+        if self._shared is not None:
+            self._shared.finish(self._field.num_calls, self._field.num_evaluations)
+        return SampleResult(images.float(), self._num_evaluations)
+
+    @property
+    def _num_evaluations(self) -> int:
+        """Evaluations per image so far, as if all steps had been made here."""
+        return self._num_saved + self._field.num_evaluations
+
+    def _resume(self, leg: int, start: Sequence[Tensor]) -> tuple[int, Sequence[Tensor]]:
+        """(steps of a leg that are already made, the state after them)."""
+        kept = None if self._shared is None else self._shared.resume(leg)
+        if kept is None:
+            return 0, start
+        self._num_saved = kept.num_evaluations  # of all legs up to here: nothing is made before the last state is met
+        return kept.num_steps, kept.scales
