@@ -51,7 +51,7 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 
 @lru_cache(_KEPT_COSTS)
 def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
-    """Of a config without what no model depends on."""
+    """Return the cost for a config without the settings that no model depends on."""
     values, found = patch_values(config, shape), networks(config)
     grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
     num_parameters = sum(_num_parameters(config, shape, own) for own in found)
@@ -90,7 +90,7 @@ def patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
 
 
 def _token_macs(config: ExperimentConfig) -> int:
-    """Of a block's maps, for each token."""
+    """Count the multiply-accumulates of a block's maps, for each token."""
     width = MODEL_SIZES[config.model.size].width
     if config.model.backbone == "tokenformer":
         attention = parameter_tokens(width, 3 * width) * 4 * width + parameter_tokens(width, width) * 2 * width
@@ -99,7 +99,7 @@ def _token_macs(config: ExperimentConfig) -> int:
 
 
 def _sample_macs(config: ExperimentConfig) -> int:
-    """Of a block's modulation, for each sample."""
+    """Count the multiply-accumulates of a block's modulation, for each sample."""
     width = MODEL_SIZES[config.model.size].width
     return 6 * width**2 + config.model.lora_rank * 7 * width
 
@@ -137,7 +137,7 @@ def parameter_tokens(inputs: int, outputs: int) -> int:
 
 
 def own_tokens(attended: int, stages: int) -> int:
-    """Of the parameter tokens that a sample attends to, those of its stage alone; with one stage none."""
+    """Count the parameter tokens of a sample's own stage, among those that it attends to; none with one stage."""
     return attended // _STAGE_TOKEN_SHARE if stages > 1 else 0
 
 

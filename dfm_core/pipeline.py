@@ -43,12 +43,12 @@ _MAX_NAMES = 10  # of classes in a message
 
 @dataclass(frozen=True)
 class DFMPipelineOutput:
-    """What a call of the pipeline gives."""
+    """Result of a call of the pipeline."""
 
     images: Pictures
     previews: list[Pictures]
-    """For each stage, what the image would be if sampling jumped to its end there, at that stage's side; asked for
-    with `return_previews`."""
+    """Previews of each stage: the image if sampling jumped to its end there, at that stage's side; asked for with
+    `return_previews`."""
     trajectory: list[list[Tensor]]
     """After each solver step every scale as the model sees it, [N][S] of [B, C_s, (T,) r_s, r_s] float32 on the CPU;
     asked for with `return_trajectory`."""

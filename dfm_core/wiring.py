@@ -1,4 +1,4 @@
-"""Which layers a network has and which of them run in each stage. Needs no torch: planning counts them.
+"""Layers of a network and the stages in which each runs. Needs no torch: planning counts them.
 
 | paradigm | a sample of stage q reads | predicts |
 |---|---|---|
@@ -17,7 +17,7 @@ from dfm_core.config import ExperimentConfig
 
 @dataclass(frozen=True)
 class StageWiring:
-    """What runs for a sample whose active stage is q."""
+    """Layers that run for a sample whose active stage is q."""
 
     inputs: tuple[int, ...]
     """Scales whose tokens the transformer reads."""
@@ -38,7 +38,7 @@ class Wiring:
     stages: dict[int, StageWiring]
     """By stage; a cascade's network serves one."""
     has_stage_table: bool
-    """Whether the active stage is embedded."""
+    """True if the active stage is embedded."""
     alike: bool
     """All stages run the same layers on one grid, so that their samples can run as one batch."""
 

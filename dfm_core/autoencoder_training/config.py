@@ -1,4 +1,4 @@
-"""What decides the weights of an autoencoder that is trained here. Needs no torch: planning reads it."""
+"""Settings of the training of an autoencoder. Needs no torch: planning reads it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class FinetuningConfig:
     scale_equivariance: bool = True
     """False: the same steps on the same samples without the regularization, as a control."""
     scale_factors: Annotated[tuple[Annotated[int, Interval(ge=2, le=64)], ...], Len(1, 8)] = (2, 4)
-    """Of which each step draws one, by which pixels and latents are made smaller."""
+    """Factors by which pixels and latents are made smaller; each step draws one."""
     downscaling: Downscaling = "mean"
     """`mean`: over square cells; `bilinear`: with corners aligned, any factor."""
     equivariance_weight: Weight = 0.25
-    """Of the reconstruction of the smaller pixels from the smaller latent (numerics A26)."""
+    """Weight of the reconstruction of the smaller pixels from the smaller latent (numerics A26)."""
     l1_weight: Weight = 1.0
-    """Of the mean absolute error, in both reconstructions."""
+    """Weight of the mean absolute error, in both reconstructions."""
     l2_weight: Weight = 0.0
-    """Of the mean squared error, in both reconstructions."""
+    """Weight of the mean squared error, in both reconstructions."""
     kl_weight: Weight = 1e-6
-    """Of the posterior's divergence from the standard normal, a mean over the latent's elements."""
+    """Weight of the posterior's divergence from the standard normal, a mean over the latent's elements."""
     steps: PositiveInt = 10_000
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-5
@@ -43,7 +43,7 @@ class FinetuningConfig:
     weight_decay: Weight = 0.0
     gradient_clip: PositiveFloat = 1.0
     ema_decay: DecayRate = 0.0
-    """Of the weights' average, which is what is kept; 0: the last weights themselves."""
+    """Decay of the weights' average, which is the result; 0: the last weights themselves."""
     precision: Precision = "fp32"
     seed: NonNegativeInt = 0
 

@@ -1,4 +1,4 @@
-"""What scale equivariance changed: reconstruction, also of smaller latents, and the latents' spectrum."""
+"""Measures of the effect of scale equivariance: reconstruction, also of smaller latents, and the latents' spectrum."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Errors:
 
 @dataclass
 class _Sums:
-    """What is added up over batches."""
+    """Sums over batches."""
 
     reconstruction: _Errors = field(default_factory=_Errors)
     downscaled: dict[int, _Errors] = field(default_factory=dict)

@@ -28,8 +28,10 @@ class Spectrum:
 
     @classmethod
     def of(cls, x: Tensor) -> Spectrum:
-        """Of a batch, [B, C, H, W], or [B, C, T, H, W] frame by frame: the orthonormal cosine transform, which sees no
-        jump where an image ends."""
+        """Return the spectrum of a batch, [B, C, H, W], or [B, C, T, H, W] frame by frame.
+
+        The orthonormal cosine transform sees no jump where an image ends.
+        """
         frames = x.detach().flatten(0, -3).to("cpu", torch.float64).numpy()
         height, width = frames.shape[-2:]
         squares: Array = (dctn(frames, axes=(-2, -1), norm="ortho") ** 2).sum(axis=0)

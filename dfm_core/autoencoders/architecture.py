@@ -21,7 +21,7 @@ class KlArchitecture:
     """Channels of each block; every one but the last halves the side."""
     layers_per_block: Annotated[int, Interval(ge=1, le=8)] = 1
     norm_groups: PositiveInt = 8
-    """Of the group normalisation; divides every width."""
+    """Groups of the group normalisation; divides every width."""
 
     @property
     def card(self) -> AutoencoderCard:

@@ -25,7 +25,7 @@ class Posterior:
     """Same shape; None: there is no spread."""
 
     def stored(self) -> dict[str, Tensor]:
-        """What is kept of it: mean and standard deviation in bf16; without a spread the mean in fp16."""
+        """Return the tensors to store: mean and standard deviation in bf16; without a spread the mean in fp16."""
         if self.std is None:
             return {MEAN: self.mean.to(torch.float16)}
         return {MEAN: self.mean.to(torch.bfloat16), STD: self.std.to(torch.bfloat16)}
@@ -39,7 +39,7 @@ class Autoencoder(Protocol):
 
     @property
     def identity(self) -> str:
-        """Of kind, settings and weights; part of the digest of everything that is encoded."""
+        """Digest of kind, settings and weights; part of the digest of everything that is encoded."""
 
     @property
     def scale(self) -> float:

@@ -1,4 +1,4 @@
-"""Autoencoders that are made here: from random weights, and written as diffusers lays files out."""
+"""Autoencoders from random weights, measured to unit scale and written in diffusers' layout of files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LatentScale:
 
 
 def unit_scale(autoencoder: Autoencoder, batches: Iterable[Tensor]) -> LatentScale:
-    """What brings the latents of some pixels to mean 0 and standard deviation 1 over all elements.
+    """Return the scale that brings the latents of some pixels to mean 0 and standard deviation 1 over all elements.
 
     The deviation is that of draws from the posterior: the variance of means plus the mean variance.
 

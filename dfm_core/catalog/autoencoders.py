@@ -1,4 +1,4 @@
-"""What planning has to know of an autoencoder before it is loaded. Needs no torch."""
+"""The kinds of autoencoders, and the shapes that planning needs before one is loaded. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class AutoencoderCard:
     """Shapes, as the paper uses them (5.6 in the method's reference)."""
 
     channels: int
-    """Of a latent."""
+    """Channels of a latent."""
     spatial_factor: int
     """Pixels of a side for each position of a latent's."""
     temporal_factor: int | None = None
-    """Of a causal video autoencoder: F frames become 1 + (F - 1) / factor. None: images only."""
+    """Factor of a causal video autoencoder: F frames become 1 + (F - 1) / factor. None: images only."""
     needs_files: bool = True
     keeps_frames: bool = False
     """Takes images and videos alike, and leaves frames as they are."""
@@ -47,7 +47,7 @@ class AutoencoderCard:
         return latent_frames is None or self.keeps_frames or latent_frames % 2 == 1
 
     def shape_of_latent(self, pixels: tuple[int, ...]) -> tuple[int, ...]:
-        """Of pixels (H, W) or (T, H, W): (C, h, w) or (C, t, h, w). Raises: ValueError if they do not fit."""
+        """Return (C, h, w) for pixels (H, W), (C, t, h, w) for (T, H, W). Raises: ValueError if they do not fit."""
         *frames, height, width = pixels
         number = self.latent_frames(frames[0] if frames else None)
         sides = (self.latent_side(height), self.latent_side(width))

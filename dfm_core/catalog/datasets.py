@@ -11,7 +11,7 @@ _EMBEDDED = Path(__file__).parents[1] / "data" / "embedded"
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a model has to know of the data."""
+    """Shape of the data, as a model needs it."""
 
     channels: int
     num_classes: int
@@ -28,14 +28,14 @@ class Motion:
     """How still images become clips (`moving_images`)."""
 
     side: int
-    """Of the shrunk image, in pixels; the dataset's resolution is the side of the canvas that it crosses."""
+    """Side of the shrunk image, in pixels; the dataset's resolution is the side of the canvas that it crosses."""
     max_speed: float
     """Along each axis, in pixels a frame."""
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What planning has to know of a dataset before anything is loaded."""
+    """Facts of a dataset that planning needs before anything is loaded."""
 
     path: Path | None
     """The file that holds it; its sha256 is the dataset's fingerprint. None: not part of the repository."""
@@ -48,7 +48,7 @@ class DatasetCard:
     """Held-out real images against which samples are measured."""
     licence: str
     about: str = ""
-    """Where data comes from that is not part of the repository."""
+    """Origin of data that is not part of the repository."""
     frames: int | None = None
     """Frames of a video as the model sees it; None for images."""
     names_classes: bool = True

@@ -1,4 +1,4 @@
-"""The feature networks that there are: what they give, need and do to images. Needs no torch: planning reads it.
+"""All feature networks: their outputs, files and preprocessing. Needs no torch: planning reads it.
 
 To add one: a module with its loader, a card here, a line in `loaders.LOADERS`.
 """
@@ -17,7 +17,7 @@ FeatureNetworkName = Literal["lite0", "inception", "dinov2", "i3d", "clip"]
 
 @dataclass(frozen=True)
 class FeatureNetworkCard:
-    """What a reader and a plan have to know of a feature network."""
+    """Facts of a feature network for readers and for planning."""
 
     name: FeatureNetworkName
     title: str
@@ -26,20 +26,20 @@ class FeatureNetworkCard:
     outputs: Mapping[str, int]
     """Name of each output -> its dimension."""
     preprocessing: str
-    """What happens to the 8-bit values; part of the protocol of every number measured on this network."""
+    """Treatment of the 8-bit values; part of the protocol of every number measured on this network."""
     licence: str
-    """Of the weights, as far as their makers state one."""
+    """Licence of the weights, as far as their makers state one."""
     files: tuple[NeededFile, ...] = ()
-    """What the user provides."""
+    """Files that the user provides."""
     packaged: WeightsFile | None = None
-    """What an installed package provides."""
+    """File that an installed package provides."""
     min_frames: int = 1
-    """Of a clip that it can look at."""
+    """Fewest frames of a clip that it can take."""
     library: str = ""
     """Package that is needed besides torch, from the extra `features`."""
 
     def problems(self, given: Mapping[str, GivenFile]) -> list[str]:
-        """Everything that stands in the way of loading it, each with what to do about it.
+        """Return everything that prevents loading it, each with what to do about it.
 
         Args: given: role -> file, as the user named them.
         """

@@ -46,7 +46,7 @@ CHANGES = "block10_changes"
 
 
 class Output(NamedTuple):
-    """What a statistic is taken of."""
+    """A feature network's output, of which a statistic is taken."""
 
     network: FeatureNetworkName
     name: str
@@ -54,10 +54,10 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class StatisticCard:
-    """What planning has to know of a statistic; `registry` holds how it is computed."""
+    """Facts of a statistic for planning; `metrics.registry` computes it."""
 
     reads: Literal["", "moments", "features"]
-    """What it compares the samples with: nothing, or moments or features of real ones."""
+    """Reference that the samples are compared with: none, or moments or features of real samples."""
     settings: tuple[str, ...] = ()
     """Keys of `evaluation` that change it; the others enter no digest of it."""
 
@@ -75,7 +75,7 @@ assert set(STATISTICS) == set(get_args(StatisticName)), "every statistic has a c
 
 @dataclass(frozen=True)
 class MetricCard:
-    """What a reader and a plan have to know of a metric."""
+    """Facts of a metric for readers and for planning."""
 
     name: MetricName
     title: str
@@ -83,10 +83,10 @@ class MetricCard:
     output: Output
     statistic: StatisticName
     score: str
-    """The statistic's score that it is."""
+    """Name of the statistic's score."""
     about: str
     samples: tuple[Samples, ...] = ("images",)
-    """What it can measure; an image network sees a video's frames one by one."""
+    """Kinds of samples that it can measure; an image network sees a video's frames one by one."""
 
     @property
     def needs_probe(self) -> bool:
@@ -94,12 +94,12 @@ class MetricCard:
 
     @property
     def min_frames(self) -> int:
-        """That a video must have."""
+        """Fewest frames that a video must have."""
         return 2 if self.output.name == CHANGES else FEATURE_NETWORKS[self.output.network].min_frames
 
     @property
     def reference(self) -> FeatureNetworkName | None:
-        """The network whose reference statistics it reads."""
+        """Network whose reference statistics it reads; None: it reads none."""
         return self.output.network if STATISTICS[self.statistic].reads else None
 
 
@@ -296,7 +296,7 @@ def references_of(metrics: Iterable[MetricName]) -> tuple[FeatureNetworkName, ..
 
 
 def needs_labels(metric: MetricName) -> bool:
-    """Whether it asks if a sample is what it was meant to be."""
+    """Return True if the metric compares a sample with the class that was asked for."""
     return METRICS[metric].statistic in ("label_accuracy", "clip_similarity")
 
 

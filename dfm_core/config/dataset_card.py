@@ -1,4 +1,4 @@
-"""What is known of an experiment's data before anything is loaded. Needs no torch."""
+"""The card of an experiment's dataset, known before anything is loaded. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLOURS = 3
 
 
 def find_card(data: DataConfig) -> DatasetCard | None:
-    """None: there is no such dataset, or it was not described."""
+    """Return the card; None if there is no such dataset, or it was not described."""
     known, found = DATASETS.get(data.dataset), data.described
     if found is None:
         return known
@@ -34,14 +34,14 @@ def find_card(data: DataConfig) -> DatasetCard | None:
 
 
 def card_of(data: DataConfig) -> DatasetCard:
-    """Of data that a sweep was read with."""
+    """Return the card of data that a sweep was read with."""
     card = find_card(data)
     assert card is not None, f"{data.dataset} was not described; reading the sweep should have said so"
     return card
 
 
 def pixels_card_of(data: DataConfig) -> DatasetCard:
-    """The same, with the shape of its samples as pixels, which is what is measured."""
+    """Return the card with the shape of the samples as pixels, which are measured."""
     card = card_of(data)
     if data.described is None:
         return card

@@ -1,4 +1,4 @@
-"""What metrics need of the data and of each other's settings: (key, message) of each rule broken. Needs no torch."""
+"""Rules of metrics about the data and about their settings: (key, message) of each broken rule. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_REFERENCE_FEATURES = 10_000
 
 
 def evaluation_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """What the evaluation cannot work with."""
+    """Yield the rules of the evaluation that the config breaks."""
     evaluation, card = config.evaluation, find_card(config.data)
     if evaluation.bootstrap_replicates == 1:
         yield "evaluation.bootstrap_replicates", "1 has no spread: give 0, or 2 and more"
@@ -68,6 +68,6 @@ def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Ite
 
 
 def _asking(config: ExperimentConfig, key: str) -> str:
-    """Which metrics read a setting: the mistake may be theirs to be asked for."""
+    """Name the metrics that read a setting: asking for them may be the mistake."""
     metrics = dict.fromkeys(config.evaluation.metrics)
     return f" (read by {', '.join(name for name in metrics if key in settings_of([name]))})"

@@ -31,7 +31,7 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
 
 
 def _latents_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """What works on embedded images alone."""
+    """Yield the settings that work on embedded images alone."""
     if config.data.described is None:
         return
     if config.decomposition.name == "learned":

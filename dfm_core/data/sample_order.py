@@ -16,7 +16,7 @@ def _epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
 
 
 def dataset_rows(seed: int, indices: Sequence[int], num_images: int) -> np.ndarray:
-    """Which image each global sample index reads: epoch index // N, shuffled anew every epoch.
+    """Return the row that each global sample index reads: epoch index // N, shuffled anew every epoch.
 
     Args: indices: global sample indices, [B]. Returns: rows in 0..num_images - 1, [B] int64.
     """

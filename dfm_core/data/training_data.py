@@ -1,4 +1,4 @@
-"""What a training reads its samples from."""
+"""The protocol of the samples that a training reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class TrainingData(Protocol):
-    """Samples by global index: which they are depends on (seed, index) alone."""
+    """Samples by global index; each depends on (seed, index) alone."""
 
     def batches(self, seed: int, wanted: Iterable[range]) -> Iterator[tuple[Tensor, Tensor]]:
         """Samples as the model sees them, [B, C, (T,) H, W] float32, and classes, [B] int64, for each range of global

@@ -23,7 +23,7 @@ from dfm_core.decompositions.wavelet import WaveletPyramid
 __all__ = ["DECOMPOSITIONS", "Decomposition", "build_decomposition"]
 
 Weights = Mapping[str, Tensor] | None
-"""Of a decomposition that is fitted to data; None for all others."""
+"""Weights of a decomposition that is fitted to data; None for all others."""
 
 
 def _cosine(config: DecompositionConfig, _: Weights) -> Decomposition:

@@ -1,4 +1,4 @@
-"""What a decomposition is: a pair of maps between an image and its scales (DFM, section 3.2; numerics 2)."""
+"""The contract of a decomposition: a pair of maps between an image and its scales (DFM, section 3.2; numerics 2)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PyramidDecomposition(FramewiseDecomposition):
 
     @abstractmethod
     def up(self, image: Tensor, side: int) -> Tensor:
-        """What a level tells of the one above: [B, C, r_s, r_s] -> [B, C, side, side]."""
+        """Predict the level above from a level: [B, C, r_s, r_s] -> [B, C, side, side]."""
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """D_1 to D_S, the last the images themselves."""

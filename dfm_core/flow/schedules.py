@@ -33,7 +33,7 @@ class StageSchedule:
         return range(self.first_moving, self.num_active[n])
 
     def ends_stage(self, n: int) -> bool:
-        """Whether another scale starts to move after step n, or none is left to."""
+        """Return True if another scale starts to move after step n, or none is left to."""
         return n + 1 == self.num_steps or self.num_active[n + 1] > self.num_active[n]
 
 
@@ -110,7 +110,7 @@ def linear_grid(num_steps: int, time_shift: float = 1.0) -> tuple[float, ...]:
 
 
 def _clocks(begin: int, count: int, time_shift: float) -> Iterator[float]:
-    """Where a stage's grid points lie on the linear clock of steps; its last is exactly its end."""
+    """Yield a stage's grid points on the linear clock of steps; its last is exactly its end."""
     for k in range(1, count + 1):
         yield begin + (k if time_shift == 1.0 or k == count else count * shifted(k / count, time_shift))
 
@@ -138,7 +138,7 @@ def guided_scales(times: Sequence[float], moving: range, sampling: SamplingConfi
 
 
 def ends_at_data(after: Sequence[float], moving: range) -> bool:
-    """Whether the scale being generated is clean after a step: no noise is left there to tell a velocity from."""
+    """Return True if the generated scale is clean after a step: without noise it has no velocity."""
     return after[moving[-1]] == 1.0
 
 

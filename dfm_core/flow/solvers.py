@@ -20,7 +20,7 @@ StepRule = Callable[[VelocityField, list[Tensor], Times, Times, range], tuple[li
 
 @dataclass(frozen=True)
 class SolverStep:
-    """What a watcher sees after a step."""
+    """State of a solver after a step, for its watcher."""
 
     n: int
     """Steps done, 1..N."""

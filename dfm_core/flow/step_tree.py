@@ -31,8 +31,8 @@ class Step:
     guidance: float
     """The guidance weight; 1 where no scale is guided, since it is not read there."""
     condition_noise: float | None
-    """What a cascade adds to its condition before the leg. The condition's timestep alone would not do: 1 - noise is
-    rounded."""
+    """Noise that a cascade adds to its condition before the leg. The condition's timestep alone would not do: 1 - noise
+    is rounded."""
 
     @property
     def num_evaluations(self) -> int:
@@ -49,7 +49,7 @@ class StepTree:
     """
 
     samplings: tuple[SamplingConfig, ...]
-    """Of each point, [P]."""
+    """Sampling settings of each point, [P]."""
     steps: tuple[Step, ...]
     """The unique steps, each after the one that it follows."""
     paths: tuple[tuple[tuple[int, ...], ...], ...]

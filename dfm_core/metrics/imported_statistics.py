@@ -14,7 +14,8 @@ _METRIC_NAMES: dict[FeatureNetworkName, str] = {"inception": "fid", "dinov2": "f
 """Under which EDM2's files hold the statistics of a network's features."""
 _MEAN, _COVARIANCE = "mu", "sigma"
 _ROUNDING = 1e-6
-"""Of the largest value: how far a published covariance may be from a symmetric, positive semi-definite one. Some were
+"""Distance, as a share of the largest value, that a published covariance may have from a symmetric, positive
+semi-definite one. Some were
 computed or written in float32."""
 
 

@@ -1,4 +1,4 @@
-"""What has to be equal for two numbers to be comparable. Needs no torch."""
+"""Protocols of measured numbers; two numbers are comparable if theirs are equal. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfm_core.config import EvaluationConfig
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a number was measured; plain values, so that `asdict` is its record and `Protocol(**record)` reads it."""
+    """Conditions of a measurement; plain values, so that `asdict` is its record and `Protocol(**record)` reads it."""
 
     metric: str
     network: str
@@ -26,7 +26,7 @@ class Protocol:
     """Identity of the reference set, or of the label probe: its digest. Empty for metrics that read neither."""
     guidance: float
     ema_decay: float
-    """Of the weights that were sampled; 0 is the weights themselves."""
+    """Decay of the averaged weights that were sampled; 0 is the weights themselves."""
     label_sampling: str
     settings: str = ""
     """The metric's own: splits, subsets, neighbours."""
@@ -58,7 +58,7 @@ class Difference:
 
     value: float
     standard_error: float | None
-    """Of independent samples; None if one of the two has none."""
+    """Standard error for independent samples; None if one of the two has none."""
     across: tuple[str, ...]
     """Fields of the protocol that differ between the two."""
 

@@ -22,14 +22,14 @@ _MOMENTS, _FEATURES, _MEAN, _COVARIANCE = "moments", "features", "mean", "covari
 
 @dataclass(frozen=True)
 class Reference:
-    """What samples are compared with, by name of the network's output."""
+    """Statistics of real samples, by name of the network's output."""
 
     moments: Mapping[str, GaussianLike]
     features: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of some images, [M, D], or [M, frames, D]; empty if only moments are known."""
+    """Features of some images, [M, D], or [M, frames, D]; empty if only moments are known."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """For an npz file; `from_arrays` reads it back exactly."""
+        """Return the arrays of an npz file; `from_arrays` reads them back exactly."""
         arrays: dict[str, np.ndarray] = {}
         for name, moments in self.moments.items():
             if isinstance(moments, Moments):

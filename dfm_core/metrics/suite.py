@@ -26,18 +26,18 @@ from dfm_core.metrics.scores.feature_store import FeatureStore
 
 Key = tuple[Output, StatisticName]
 Partial = Mapping[Key, Accumulator[Any]]
-"""What the streaming statistics have seen of some samples."""
+"""State of the streaming statistics over some samples."""
 
 
 @dataclass(frozen=True)
 class MetricSuite:
-    """What is measured, and the sizes that follow from it."""
+    """The metrics of an evaluation, and the sizes that follow from them."""
 
     metrics: tuple[MetricName, ...]
     evaluation: EvaluationConfig
     num_samples: int
     num_classes: int
-    """Of the data, for the outputs of the label probe."""
+    """Classes of the data, for the outputs of the label probe."""
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -47,7 +47,7 @@ class MetricSuite:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """What is to be known of every sample."""
+        """Outputs that every sample needs."""
         return tuple(dict.fromkeys(output for output, _ in self.keys))
 
     @property
@@ -75,7 +75,7 @@ class MetricSuite:
         )
 
     def empty(self, device: torch.device | str = "cpu") -> Partial:
-        """Of the statistics that stream, nothing seen yet."""
+        """Return the state of the streaming statistics before the first sample."""
         return {
             key: ACCUMULATORS[key[1]](self.sizes(key[0], device)) for key in self.keys if key[1] not in KEEPS_FEATURES
         }
@@ -148,7 +148,7 @@ def _honest(score: Score) -> Score:
 
 
 def _read(references: Mapping[FeatureNetworkName, Reference], output: Output, statistic: StatisticName) -> Any:
-    """What a statistic compares the samples with."""
+    """Return the reference that a statistic compares the samples with."""
     reads = STATISTICS[statistic].reads
     if not reads:
         return None

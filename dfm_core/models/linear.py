@@ -121,7 +121,7 @@ class LinearFactory:
 
     @property
     def needs_groups(self) -> bool:
-        """Whether any map has weights per stage."""
+        """True if any map has weights per stage."""
         return self.specialization != "none" or self.lora_rank > 0
 
     def __call__(self, kind: LinearKind, inputs: int, outputs: int) -> nn.Linear:

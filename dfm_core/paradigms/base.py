@@ -13,7 +13,7 @@ from dfm_core.paradigms.shared_steps import PointSteps
 
 
 class VelocityPredictor(Protocol):
-    """What a paradigm asks of a model: a `VelocityModel`, experts, or a formula in a test."""
+    """The model as a paradigm calls it: a `VelocityModel`, experts, or a formula in a test."""
 
     null_class: int
     scale_shapes: tuple[tuple[int, ...], ...]
@@ -60,7 +60,7 @@ class SampleResult:
 
 @dataclass(frozen=True)
 class SampleProgress:
-    """What a watcher sees of sampling, after every solver step."""
+    """Progress of sampling, which a watcher receives after every solver step."""
 
     step: int
     """Steps done, 1..num_steps."""

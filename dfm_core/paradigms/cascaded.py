@@ -31,7 +31,7 @@ class Cascaded:
     config: ExperimentConfig
     decomposition: Decomposition
     level_std: tuple[float, ...]
-    """What each level is divided by before noising; ones unless the data is standardised."""
+    """Divisor of each level before noising; ones unless the data is standardised."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - v)^2) on the level of the network's stage.

@@ -28,7 +28,7 @@ class DecomposableFlowMatching:
     config: ExperimentConfig
     decomposition: Decomposition
     scale_std: tuple[float, ...]
-    """What each scale is divided by before noising; ones unless the data is standardised."""
+    """Divisor of each scale before noising; ones unless the data is standardised."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E sum_s M_s mean((v_hat^s - v^s)^2) (DFM, Eq. 4; mean per scale: numerics A4)."""

@@ -30,7 +30,7 @@ class FlowMatching:
 
     config: ExperimentConfig
     image_std: float
-    """What images are divided by before noising; 1 unless the data is standardised."""
+    """Divisor of images before noising; 1 unless the data is standardised."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - v)^2)."""

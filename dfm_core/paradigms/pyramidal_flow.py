@@ -30,7 +30,7 @@ class PyramidalFlow:
     config: ExperimentConfig
     decomposition: Decomposition
     image_std: float
-    """What all levels are divided by before noising; 1 unless the data is standardised."""
+    """Divisor of all levels before noising; 1 unless the data is standardised."""
 
     @property
     def stages(self) -> tuple[PyramidStage, ...]:
@@ -39,7 +39,7 @@ class PyramidalFlow:
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - (end - start))^2) over the samples of all stages (numerics 8.2).
 
-        Which samples train a stage follows from their place in the batch; progress is uniform, in whole ticks.
+        A sample's place in the batch gives the stage that it trains; progress is uniform, in whole ticks.
         """
         training, seed, device = self.config.training, self.config.seed, batch.images.device
         levels = [level / self.image_std for level in self.decomposition.analyze(batch.images)]
@@ -122,7 +122,7 @@ def noise_pyramid(noise: Tensor, num_levels: int) -> list[Tensor]:
 
 
 def stage_ends(stage: PyramidStage, level: Tensor, coarser: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a sample's stage starts and ends (numerics 8.2).
+    """Return the start and the end of a sample's stage (numerics 8.2).
 
     Args: level: the clean level, [B, C, (T,) r, r]. coarser: the one below; None in the first stage, which starts as
         noise. noise: of the level, same shape.

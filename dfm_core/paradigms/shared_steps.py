@@ -16,7 +16,7 @@ from dfm_core.flow.step_tree import StepTree
 
 @dataclass(frozen=True)
 class SavedState:
-    """Where a later point goes on."""
+    """State from which a later point continues."""
 
     num_steps: int
     """Steps made of the leg that the state lies in; all of them at its end."""
@@ -91,7 +91,7 @@ class PointSteps:
         return self.shared.tree.samplings[self.index]
 
     def follows(self, sampling: SamplingConfig, legs: Sequence[StageSchedule]) -> bool:
-        """Whether the point's path in the tree goes along these legs."""
+        """Return True if the point's path in the tree goes along these legs."""
         tree = self.shared.tree
         path = [[(tree.steps[node].before, tree.steps[node].after) for node in leg] for leg in tree.paths[self.index]]
         return self.sampling == sampling and path == [list(pairwise(leg.times)) for leg in legs]

@@ -1,4 +1,4 @@
-"""What scales are divided by before noising (numerics: `data.standardize`)."""
+"""Divisors of scales before noising (numerics: `data.standardize`), and the statistics behind them."""
 
 from __future__ import annotations
 

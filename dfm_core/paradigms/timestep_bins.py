@@ -1,4 +1,4 @@
-"""Where in time a loss comes from: sums over samples whose timestep is in one of equal bins of [0, 1]."""
+"""Losses by time: sums over samples whose timestep is in one of equal bins of [0, 1]."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
 @dataclass
 class _Window:
-    """What happened in the steps since the last row of the curve, those left out that were skipped."""
+    """Sums over the steps since the last row of the curve, without skipped ones."""
 
     totals: list[torch.Tensor] = field(default_factory=list)
     timestep_shape: tuple[int, ...] = (2, 0, 0)
     of_step: list[torch.Tensor] = field(default_factory=list)
-    """Of the micro-batches of the step that is made."""
+    """Sums of the micro-batches of the current step."""
 
     def end_step(self, *, skipped: bool) -> None:
         """All micro-batches were added."""

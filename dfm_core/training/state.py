@@ -69,7 +69,7 @@ def read_state(shards: Iterable[Path]) -> State:
 
 @dataclass(frozen=True)
 class SnapshotCard:
-    """What is needed beside the weights to sample from a snapshot."""
+    """Data beside the weights that sampling from a snapshot needs."""
 
     step: int
     shape: DataShape
@@ -79,7 +79,7 @@ class SnapshotCard:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What sampling needs: config, averaged weights, statistics and decomposition."""
+    """A loaded snapshot for sampling: config, averaged weights, statistics and decomposition."""
 
     config: ExperimentConfig
     card: SnapshotCard

@@ -1,4 +1,4 @@
-"""Step after step, whatever is learned: a pure function of (settings, work, step), whatever the number of workers."""
+"""The steps of any training: a pure function of (settings, work, step) for every number of workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfm_core.training.engine import OptimizerSettings, TrainingEngine, learning
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """When the loop does what; nothing here changes a weight."""
+    """Timing of the loop's actions; nothing here changes a weight."""
 
     until_step: int
     micro_batch_size: int
@@ -51,7 +51,7 @@ class _Nobody:
 
 
 class Work(Protocol):
-    """What is learned, on one worker."""
+    """The loss of a training and its rows of the curve, on one worker."""
 
     def loss(self, samples: range) -> Tensor:
         """Mean loss of these global sample indices, kept until it is known what became of their step."""

@@ -1,4 +1,4 @@
-"""What an encoding leaves out: named, counted, and never more than the user allows."""
+"""Samples that an encoding leaves out: named, counted, and never more than the user allows."""
 
 from __future__ import annotations
 

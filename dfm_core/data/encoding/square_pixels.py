@@ -10,7 +10,7 @@ from dfm_core.data.files.clips import ClipSpec, decode_clip
 from dfm_core.data.files.image_files import decode_image
 
 MAX_SOURCE_PIXELS = 2**26
-"""Of an image that is to be cropped; ImageNet has some of 60 million."""
+"""Largest image that is cropped; ImageNet has some of 60 million pixels."""
 
 
 def image_square(content: bytes, side: int) -> Tensor:

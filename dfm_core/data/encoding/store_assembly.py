@@ -1,7 +1,7 @@
-"""From encoded shards to a store: a card for each shard while they are made, a manifest when all are there.
+"""From encoded shards to a store: a card for each shard during encoding, a manifest when all exist.
 
-Cards are plain data that can be kept beside the shards, so that an encoding that was cut off goes on with the shards
-that are missing.
+Cards are plain data that can be stored beside the shards, so that an interrupted encoding resumes with the missing
+shards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 @dataclass(frozen=True)
 class ShardCard:
-    """What a store's manifest needs to know of a shard."""
+    """Facts of a shard that its store's manifest needs."""
 
     number: int
     """Its place in the store."""
@@ -40,7 +40,7 @@ class ShardCard:
 
 @dataclass(frozen=True)
 class EncodedPart:
-    """All that is kept of a part of an encoding beside its shard."""
+    """Record of a part of an encoding, stored beside its shard."""
 
     card: ShardCard
     left_out: tuple[BadFile, ...]
@@ -79,7 +79,7 @@ def _card(found: Mapping[str, Any]) -> ShardCard:
 
 @dataclass(frozen=True)
 class StoreIdentity:
-    """What a store was made from."""
+    """Origin of a store: data, encoder and flips."""
 
     data_fingerprint: str
     encoder: str

@@ -16,12 +16,12 @@ _MAX_REASON = 120
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """Which frames are taken of a file, and how."""
+    """Selection and crop of the frames that are taken of a file."""
 
     frames: int
     """In the clip."""
     side: int
-    """Of the square that is cropped from each frame, in pixels."""
+    """Side of the square that is cropped from each frame, in pixels."""
     stride: int = 1
     """Every so many frames one is taken, from the first on."""
 

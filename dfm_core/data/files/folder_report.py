@@ -1,4 +1,4 @@
-"""What was found in a folder of images: counts, and every file that cannot be used with its reason."""
+"""Report of a folder of images: counts, and every file that cannot be used with its reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BadFile:
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What was found in a folder."""
+    """Counts and unusable files of a folder."""
 
     folder: Path | str
     """Or the URL."""

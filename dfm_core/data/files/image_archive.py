@@ -32,7 +32,7 @@ class ImageArchive:
     labels: Tensor | None
     """[N] int64."""
     other_arrays: tuple[str, ...]
-    """What else the file holds, by name; not looked into."""
+    """Names of the other arrays in the file, which are not read."""
 
 
 def read_image_archive(path: Path, max_bytes: int = MAX_BYTES) -> ImageArchive:

@@ -34,7 +34,7 @@ class ImageShards:
             yield BadFile(unit.name, "unreadable", "has gone since the dataset was listed", holds_many=True)
 
     def _class_of(self, unit: DataFile) -> int | None:
-        """Of a tar that is named as a class, as ImageNet's `n01440764.tar`."""
+        """Return the class of a tar that is named as one, as ImageNet's `n01440764.tar`."""
         stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
         return self.class_names.index(stem) if stem in self.class_names else None
 

@@ -23,7 +23,7 @@ from dfm_core.data.latents.shards import Array, OpenShard, as_tensor, bits_type,
 
 _PIECE_SAMPLES = 4
 _LARGE_BYTES = 1 << 20
-"""Of a batch: the copying takes longer than it takes to ask somebody for help."""
+"""Batch size in bytes from which copying takes longer than handing a part of it to another thread."""
 _LOOK_SECONDS = 1.0
 _TRIES = 100
 
@@ -33,7 +33,7 @@ class LatentBatch:
     """Some samples of a store."""
 
     tensors: Mapping[str, Tensor]
-    """What the manifest names, each [B, ...]."""
+    """Tensors that the manifest names, each [B, ...]."""
     labels: Tensor
     """Classes, [B] int64."""
 
@@ -101,7 +101,7 @@ def _copy(copies: Sequence[_Copies], helper: Executor | None) -> None:
 
 
 def _memory_bytes() -> int:
-    """Of this machine."""
+    """Return the memory of this machine."""
     return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
 
 
@@ -159,7 +159,7 @@ class LatentDataset:
         self._opened(number)
 
     def map_pages(self, number: int) -> None:
-        """Of a shard that was fetched: has it in memory before it is read. Of a store that may not fit nothing."""
+        """Map a fetched shard into memory before it is read; do nothing for a store that may not fit."""
         held = self._held.get(number)
         if held is not None and self.manifest.num_bytes <= _memory_bytes() // 2:
             held.shard.map_pages()

@@ -1,4 +1,4 @@
-"""A store of latents as what a training reads: each latent drawn anew from what was kept of its posterior."""
+"""A store of latents as training data: each latent is drawn anew from its stored posterior."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATISTICS_SAMPLES = 16_384
 """The first of the store, whose order mixes the classes: all of a large one would be read before the first step."""
 _CHUNK = 256
 _STATISTICS_SEED = 0
-"""Of the draws, for all trainings: standard deviations are of the data, as those of images are."""
+"""Seed of the draws for statistics, the same for all trainings: they belong to the data, as those of images do."""
 
 
 @dataclass(frozen=True)

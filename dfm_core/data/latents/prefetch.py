@@ -1,4 +1,4 @@
-"""The batches of a training out of a store of latents, made before they are needed.
+"""The batches of a training from a store of latents, read before they are needed.
 
 Batch content depends on (seed, global sample index) alone: not on the number of workers, on the moment of a resume, or
 on what the cache holds.
@@ -27,7 +27,7 @@ class Prefetch:
 
     batches: int = 2
     windows: int = 1
-    """Of shards, after the one that is read from."""
+    """Windows of shards after the one that is read from."""
     downloads: int = 4
     """At the same time, for each process."""
 
@@ -68,7 +68,7 @@ def prepared_batches(
     prefetch: Prefetch,
     prepare: Callable[[LatentBatch, range], Result],
 ) -> Iterator[Result]:
-    """As `latent_batches`, and what `prepare` makes of each, ahead too.
+    """Yield the result of `prepare` for each batch of `latent_batches`, computed ahead too.
 
     Raises: as `latent_batches`, and what `prepare` does.
     """
@@ -114,7 +114,7 @@ class _ShardsAhead:
         self._asked = in_sight
 
     def wait_for(self, shards: Sequence[int]) -> None:
-        """Raises what fetching one of them raised: trying again here would only double the patience."""
+        """Raises what fetching one of them raised: a retry here would only double the waiting time."""
         for shard in shards:
             if shard in self._asked:  # a batch may reach further than what is in sight
                 self._asked[shard].result()

@@ -1,4 +1,4 @@
-"""Work done ahead of who waits for it: the order, and every failure, are those of doing it one after the other."""
+"""Results computed before they are asked for: order and failures are those of computing them one by one."""
 
 from __future__ import annotations
 

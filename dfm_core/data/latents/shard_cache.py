@@ -35,14 +35,14 @@ class CacheFullError(Exception):
 
 
 class ShardSource(Protocol):
-    """Where the shards of a store lie."""
+    """Source of the shards of a store."""
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """Name of the place, for messages."""
 
     def local_path(self, name: str) -> Path | None:
-        """Where a shard lies if this machine sees it: it is then used in place."""
+        """Return the path of a shard that this machine can read in place, else None."""
 
     def fetch(self, name: str, scratch: Path, num_bytes: int) -> Path:
         """Copies a shard of so many bytes into `scratch`, patiently. Raises: FileNotFoundError."""
@@ -158,7 +158,7 @@ class ShardCache:
 
 
 def _problem(path: Path, entry: ShardEntry) -> str:
-    """What is wrong with a file; empty if nothing is."""
+    """Return what is wrong with a file; empty if nothing is."""
     try:
         num_bytes = path.stat().st_size
     except FileNotFoundError:

@@ -19,7 +19,7 @@ from dfm_core.seeding import permutation
 
 @dataclass(frozen=True)
 class ShardOrder:
-    """Which sample each global sample index reads."""
+    """Order of samples by global sample index."""
 
     seed: int
     shard_samples: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a feature network is: 8-bit pixels in, named float32 vectors out."""
+"""The contract of a feature network: 8-bit pixels in, named float32 vectors out."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _standardize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
 
 
 def _tensorflow_taps(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each new pixel, the two old ones that it lies between and the weight of the second, [new] each."""
+    """Return the two old pixels around each new one and the weight of the second, [new] each."""
     position = torch.arange(new, device=device, dtype=torch.float32) * (old / new)
     first = position.floor().long().clamp(max=old - 1)
     return first, (first + 1).clamp(max=old - 1), position - first

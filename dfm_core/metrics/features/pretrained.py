@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 _UNREADABLE = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError)
-"""What the two readers raise on a file that is not theirs."""
+"""Errors that the two readers raise on a file of another format."""
 
 
 def read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:

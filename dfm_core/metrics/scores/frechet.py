@@ -15,9 +15,9 @@ from dfm_core.metrics.scores.factored_gaussian import Factored, cholesky_factor,
 from dfm_core.metrics.scores.moments import Array, GaussianLike, Moments
 
 _CHUNK_ROWS = 4096
-"""Of features that are brought to float64 at once."""
+"""Rows of features that are converted to float64 at once."""
 _BLOCK_COLUMNS = 512
-"""Of a covariance that are computed at once, from the diagonal downwards."""
+"""Columns of a covariance that are computed at once, from the diagonal downwards."""
 
 
 def frechet_distance(a: GaussianLike, b: GaussianLike) -> float:
@@ -132,7 +132,7 @@ def _covariance(projected: Tensor, counts: Tensor, present: Tensor, mean: Tensor
 
 
 def _is_singular(features: Tensor, weights: Tensor, b: Factored) -> bool:
-    """Whether the covariance of all rows that some replicate has is singular on the range of S_b, where it counts."""
+    """Return True if the covariance of all rows of any replicate is singular on the range of S_b, where it counts."""
     rank = b.factor.shape[1]
     if not 0 < rank < len(features):
         return True

@@ -14,7 +14,7 @@ from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.seeding import sample_generator
 
 _CHUNK_ELEMENTS = 2**22
-"""Of the kernel matrix that exist at once: 32 MiB."""
+"""Elements of the kernel matrix that exist at once: 32 MiB."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dfm_core.metrics.scores.feature_store import FeatureStore
 
 NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 _CHUNK_ELEMENTS = 2**22
-"""Of the matrix of distances that exist at once: 32 MiB."""
+"""Elements of the matrix of distances that exist at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
