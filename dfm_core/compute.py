@@ -61,7 +61,7 @@ def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 
 
 def _wiring_of(found: Sequence[Wiring], stage: int) -> StageWiring | None:
-    """How a stage is wired; None if no network of the config serves it."""
+    """Return the wiring of a stage; None if no network of the config serves it."""
     return next((own.stages[stage] for own in found if stage in own.stages), None)
 
 

@@ -28,7 +28,7 @@ class StageWiring:
     grid: int
     """The scale on whose token grid the transformer runs."""
     joined: tuple[int, ...] = ()
-    """Those of the inputs whose tokens lengthen the sequence, on a grid of their own, instead of being added."""
+    """Inputs whose tokens lengthen the sequence, on a grid of their own, instead of being added."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Wiring:
     """Layers of one network."""
 
     stages: dict[int, StageWiring]
-    """By stage; a cascade's network serves one."""
+    """Layers by stage; a cascade's network serves one."""
     has_stage_table: bool
     """True if the active stage is embedded."""
     alike: bool

@@ -1,4 +1,4 @@
-"""How the power of images and latents spreads over frequencies (paper, 2.3 and 4.1)."""
+"""The power of images and latents by frequency (paper, 2.3 and 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each autoencoder is loaded."""
+"""Loaders of autoencoders, by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOADERS: dict[str, Callable[[Path], Autoencoder]] = {
     "cogvideox": load_cogvideox,
     "kl": load_kl,
 }
-"""Name -> what makes it from a folder with its files."""
+"""Name -> loader that reads a folder with its files."""
 assert set(LOADERS) == set(AUTOENCODER_KINDS), "every autoencoder has a card and a loader"
 
 

@@ -25,7 +25,7 @@ class DataShape:
 
 @dataclass(frozen=True)
 class Motion:
-    """How still images become clips (`moving_images`)."""
+    """Motion that turns still images into clips (`moving_images`)."""
 
     side: int
     """Side of the shrunk image, in pixels; the dataset's resolution is the side of the canvas that it crosses."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Ge, Interval
 
 MADE = ":made:"
-"""In the identity of an autoencoder that is made here: between its kind and the digest of its making."""
+"""Separator of kind and recipe digest in the identity of an autoencoder that this project trains."""
 _MAX_SIDE = 8192
 
 
@@ -19,7 +19,7 @@ class DataDescription:
     fingerprint: str
     """Digest of the dataset's names, sizes and labels; of an embedded one, of its file."""
     encoder: str
-    """Identity of the autoencoder with its weights; of one that is made here see `MADE`."""
+    """Identity of the autoencoder with its weights; see `MADE` for one that this project trains."""
     class_names: tuple[str, ...]
     num_samples: int
     """Size of the training part, flips not counted, as far as it is known before its files are read."""

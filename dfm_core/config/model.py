@@ -27,7 +27,7 @@ from dfm_core.config.choices import (
 
 @dataclass(frozen=True)
 class PyramidFitConfig:
-    """How the learned pyramid is fitted, by a task of its own, before anything is trained on its scales."""
+    """Fit of the learned pyramid, a task of its own before any training on its scales."""
 
     width: PositiveInt = 32
     """Channels of its hidden convolutions."""

@@ -57,7 +57,7 @@ class StepTree:
     order: tuple[int, ...]
     """The points in the order to sample them in, [P]: depth first, and the branch with the fewest points first."""
     num_shared: tuple[tuple[int, ...], ...]
-    """How many of a leg's first steps the points before it in `order` have made, [P][leg]: it branches off there."""
+    """First steps of each leg that points before it in `order` have made, [P][leg]: it branches off there."""
 
     @classmethod
     def of(cls, config: ExperimentConfig, samplings: Sequence[SamplingConfig]) -> StepTree:

@@ -16,7 +16,7 @@ Statistic = Callable[[Tensor], dict[str, Tensor]]
 
 
 def resampling_counts(num_samples: int, num_replicates: int, seed: int) -> Tensor:
-    """How often each sample is in each replicate, [N, R] float64; columns sum to N and depend on (seed, r, N)."""
+    """Count each sample in each replicate, [N, R] float64; columns sum to N and depend on (seed, r, N)."""
     columns = [
         np.bincount(
             sample_generator(seed, "bootstrap", replicate).integers(num_samples, size=num_samples),

@@ -11,12 +11,11 @@ from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle, r
 from dfm_core.metrics.scores.moments import Array, GaussianStatistics
 
 _METRIC_NAMES: dict[FeatureNetworkName, str] = {"inception": "fid", "dinov2": "fd_dinov2"}
-"""Under which EDM2's files hold the statistics of a network's features."""
+"""Names under which EDM2's files hold the statistics of a network's features."""
 _MEAN, _COVARIANCE = "mu", "sigma"
 _ROUNDING = 1e-6
 """Distance, as a share of the largest value, that a published covariance may have from a symmetric, positive
-semi-definite one. Some were
-computed or written in float32."""
+semi-definite one. Some were computed or written in float32."""
 
 
 def read_statistics(content: bytes, file_name: str, network: FeatureNetworkName, width: int) -> GaussianStatistics:

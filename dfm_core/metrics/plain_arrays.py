@@ -171,7 +171,7 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> P
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Encode bytes as protocol 2 writes them."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"it encodes to {encoding!r}")
     return text.encode("latin-1")

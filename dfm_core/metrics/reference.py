@@ -63,7 +63,7 @@ class ReferenceAccumulator:
     moments: Mapping[str, FrechetAccumulator]
     kept: Mapping[str, FeatureStore]
     num_images: int
-    """That will come in all; it decides which of them are kept."""
+    """Images to expect in all; it decides which of them are stored."""
 
     @classmethod
     def empty(cls, widths: Mapping[str, int], num_images: int, device: torch.device | str) -> ReferenceAccumulator:
@@ -75,7 +75,7 @@ class ReferenceAccumulator:
         )
 
     def update(self, batches: Mapping[str, Batch]) -> ReferenceAccumulator:
-        """With some images more; one batch for each output."""
+        """Add some images, one batch for each output."""
         moments = {name: known.update(batches[name]) for name, known in self.moments.items()}
         kept = {name: known.update(_rows(batches[name], self.num_images)) for name, known in self.kept.items()}
         return ReferenceAccumulator(moments, kept, self.num_images)

@@ -81,7 +81,7 @@ class MetricSuite:
         }
 
     def update(self, partial: Partial, batches: Mapping[Output, Batch]) -> Partial:
-        """With some samples more. Raises: ValueError if a number of theirs is not finite."""
+        """Add some samples. Raises: ValueError if a number of theirs is not finite."""
         return {key: accumulator.update(batches[key[0]]) for key, accumulator in partial.items()}
 
     def merge(self, first: Partial, second: Partial) -> Partial:

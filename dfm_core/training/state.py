@@ -84,7 +84,7 @@ class Snapshot:
     config: ExperimentConfig
     card: SnapshotCard
     model: VelocityModel
-    """In evaluation mode."""
+    """Model in evaluation mode."""
     decomposition: Decomposition
     pyramid: Mapping[str, Tensor] | None = None
     """Weights of the learned decomposition, if the config names it."""

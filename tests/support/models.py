@@ -179,7 +179,7 @@ def trainings(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
 def random_sampler(
     config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None
 ) -> VelocityModel | StageExperts:
-    """What samples a config: `random_model`, or one for each stage."""
+    """Return the sampler of a config: `random_model`, or one for each stage."""
     models = [random_model(own, channels, scale_std) for own in trainings(config)]
     return StageExperts(models) if config.experts.steps else models[0]
 

@@ -22,7 +22,7 @@ class EncodingSpec:
     """Settings with which a file becomes a latent; part of the latents' identity."""
 
     side: int
-    """In pixels."""
+    """Side in pixels."""
     frames: int | None = None
     """Frames of a clip; None: images."""
     stride: int = 1

@@ -1,4 +1,4 @@
-"""From a file's content to the square of pixels that is encoded, for images and clips alike."""
+"""Square pixels to encode, from the content of files of images and clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From encoded shards to a store: a card for each shard during encoding, a manifest when all exist.
+"""Assembly of a store from encoded shards: a card for each shard during encoding, a manifest when all exist.
 
 Cards are plain data that can be stored beside the shards, so that an interrupted encoding resumes with the missing
 shards.
@@ -46,7 +46,7 @@ class EncodedPart:
     left_out: tuple[BadFile, ...]
 
     def document(self) -> bytes:
-        """To be written after the shard: it says that the part is done."""
+        """Return the content of the part's card, to write after the shard: it marks the part as complete."""
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
 
 
@@ -86,7 +86,7 @@ class StoreIdentity:
     mirrored: bool
     class_names: tuple[str, ...]
     num_samples: int
-    """That the dataset has, its flips counted where they are stored."""
+    """Samples of the dataset, its flips counted where they are stored."""
 
 
 def shard_name(number: int, num_shards: int) -> str:

@@ -22,7 +22,7 @@ class SingleFiles:
     files: DataFiles
     units: tuple[DataFile, ...]
     labels: Mapping[str, int]
-    """By name of the file."""
+    """Classes by name of the file."""
     class_names: tuple[str, ...]
     fingerprint: str
     left_out: tuple[BadFile, ...]

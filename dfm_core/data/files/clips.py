@@ -19,7 +19,7 @@ class ClipSpec:
     """Selection and crop of the frames that are taken of a file."""
 
     frames: int
-    """In the clip."""
+    """Number of frames in the clip."""
     side: int
     """Side of the square that is cropped from each frame, in pixels."""
     stride: int = 1

@@ -39,7 +39,7 @@ class FolderReport:
     """Or the URL."""
     num_used: int
     bad: tuple[BadFile, ...]
-    """By name."""
+    """Unusable files, sorted by name."""
     other_files: tuple[str, ...]
     """Without the extension of an image, by name; nobody looked into them."""
 

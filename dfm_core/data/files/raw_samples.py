@@ -67,7 +67,7 @@ class RawDataset(Protocol):
 
     @property
     def units(self) -> tuple[DataFile, ...]:
-        """In the order in which they are encoded."""
+        """Units in the order in which they are encoded."""
 
     @property
     def left_out(self) -> tuple[BadFile, ...]:

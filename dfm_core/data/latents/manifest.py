@@ -77,7 +77,7 @@ class LatentManifest:
     num_left_out: int
     """Samples of the dataset that could not be encoded, within the limit that the user set."""
     shards: tuple[ShardEntry, ...]
-    """In the order of their samples."""
+    """Shards in the order of their samples."""
 
     @property
     def num_samples(self) -> int:

@@ -23,13 +23,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Prefetch:
-    """How far reading runs ahead; changes no number."""
+    """Extent of reading ahead; changes no number."""
 
     batches: int = 2
     windows: int = 1
     """Windows of shards after the one that is read from."""
     downloads: int = 4
-    """At the same time, for each process."""
+    """Downloads at the same time, for each process."""
 
 
 def check_room(dataset: LatentDataset, order: ShardOrder, prefetch: Prefetch) -> None:

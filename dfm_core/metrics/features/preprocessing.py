@@ -1,4 +1,4 @@
-"""From 8-bit pixels to what each feature network reads. Filter, antialiasing and rounding are part of a metric.
+"""Preprocessing of 8-bit pixels for each feature network. Filter, antialiasing and rounding are part of a metric.
 
 Golden numbers of the original implementations: `fid_resize`, `fvd_preprocess`, `image_preprocessing`.
 Pillow's filters work on the CPU and round to 8 bits, which DINOv2's and CLIP's published numbers contain.

@@ -23,8 +23,8 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.state import read_state
 from dfm_core.training.steps import LoopPlan
-from tests.dfm_core.training.observers import Recorder
 from tests.support.tiny_autoencoders import save_cogvideox
+from tests.support.training_recorder import Recorder
 
 CONFIG = FinetuningConfig(steps=6, batch_size=4, learning_rate=5e-3, warmup_steps=2)
 SMALL = KlArchitecture(widths=(4, 8, 8), norm_groups=4)

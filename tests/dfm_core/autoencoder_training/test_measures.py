@@ -65,7 +65,7 @@ def test_no_pixels_are_refused() -> None:
         measure_autoencoder(Pixels(), [], (2,), "mean")
 
 
-def test_the_distance_of_reconstructions_is_nothing_for_what_is_exact_and_grows_with_the_error() -> None:
+def test_the_distance_of_reconstructions_is_zero_if_exact_and_grows_with_the_error() -> None:
     network, real = load_lite0_network({}), load_dataset("fashion_mnist", "reference").images(slice(0, 40))
     batches = list(real.expand(-1, 3, -1, -1).split(20))
     exact, off = (

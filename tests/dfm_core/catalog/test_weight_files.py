@@ -10,8 +10,8 @@ import pytest
 from dfm_core.catalog import feature_networks as cards
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from dfm_core.catalog.weight_files import LITE0_WEIGHTS, GivenFile, NeededFile, WeightsFile
-from tests.dfm_core.metrics.features.standins import given
 from tests.dfm_core.test_light_imports import loaded_after
+from tests.support.feature_standins import given
 
 NEEDED = NeededFile("weights", "network.pt", "the project owner/name")
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # sha256 of b"hello"

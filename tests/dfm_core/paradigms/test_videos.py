@@ -19,7 +19,6 @@ from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import LoopPlan, make_batch, train
 from dfm_core.training.state import build_model, read_state
-from tests.dfm_core.training.observers import Recorder
 from tests.support.models import (
     NUM_CLASSES,
     PARADIGM_CONFIGS,
@@ -29,6 +28,7 @@ from tests.support.models import (
     random_model,
     trainings,
 )
+from tests.support.training_recorder import Recorder
 
 TRAININGS = {
     f"{name}-{number}": training

@@ -30,7 +30,7 @@ from dfm_core.data.latents.shard_order import ShardOrder
 from orchestration.artifacts.latents import open_latents, publish_latents
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.store import Store
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.s3 import environment, make_bucket, variables
 from tests.support.tiny_autoencoders import save_flux
 

@@ -21,8 +21,8 @@ from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
 from orchestration.tasks.references import MeasurementInputs
-from tests.dfm_core.metrics.features.standins import I3DStandIn, InceptionStandIn, scripted
 from tests.orchestration.evaluation.test_videos import video_config
+from tests.support.feature_standins import I3DStandIn, InceptionStandIn, scripted
 from tests.support.measuring import STEP, TRAIN, WORKERS, Bench, first_images, metric, publish_snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -61,9 +61,7 @@ def test_a_search_of_two_levels_that_is_killed_ends_as_if_it_had_not_been(tmp_pa
     assert last.computed == []
 
 
-def test_of_a_training_that_fails_nothing_is_sampled_and_the_next_submission_tries_again(
-    tmp_path: Path, store: Store
-) -> None:
+def test_a_failed_training_is_not_sampled_and_the_next_submission_tries_again(tmp_path: Path, store: Store) -> None:
     failing = Driver(sweep(tmp_path, OUTER, **INNER), store, fails={"train": "no room"})
     trials = told(failing.run())
     assert {trial.state for trial in trials} == {"failed"}

@@ -18,7 +18,7 @@ from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folder
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.image_dataset import to_pixels
-from tests.support.made_files import MemoryFiles, clip, png
+from tests.support.dataset_files import MemoryFiles, clip, png
 from tests.support.tiny_autoencoders import save_cogvideox, save_flux
 
 CONTENTS = {f"{name}/{at}.png": png(at + 10 * (name == "bee"), side=20) for at in range(5) for name in ("ant", "bee")}

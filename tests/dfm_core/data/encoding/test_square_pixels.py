@@ -13,7 +13,7 @@ from dfm_core.data.encoding.square_pixels import MAX_SOURCE_PIXELS, clip_square,
 from dfm_core.data.files.centre_crop import centre_crop
 from dfm_core.data.files.clips import ClipSpec
 from dfm_core.data.files.image_files import MAX_PIXELS, UnusableImageError, decode_image
-from tests.support.made_files import clip, encoded
+from tests.support.dataset_files import clip, encoded
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 RGB = Image.fromarray(PHOTO)

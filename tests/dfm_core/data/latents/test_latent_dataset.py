@@ -23,7 +23,7 @@ from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from tests.support.made_latents import NUM_CLASSES, FolderSource, LocalSource, flip_a_bit, make_store, sample
+from tests.support.latent_stores import NUM_CLASSES, FolderSource, LocalSource, flip_a_bit, make_store, sample
 
 COUNTS = (5, 4, 5, 2)
 NUM = sum(COUNTS)

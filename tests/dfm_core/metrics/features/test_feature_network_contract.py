@@ -15,7 +15,7 @@ from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.lite0 import load_lite0, load_lite0_network
 from dfm_core.metrics.features.loaders import LOADERS, load_feature_network
-from tests.dfm_core.metrics.features.standins import (
+from tests.support.feature_standins import (
     I3DStandIn,
     InceptionStandIn,
     given,

@@ -17,7 +17,7 @@ from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.preprocessing import fvd_input
 from dfm_core.metrics.features.torchscript import call_torchscript
-from tests.dfm_core.metrics.features.standins import I3DStandIn, InceptionStandIn, given, scripted
+from tests.support.feature_standins import I3DStandIn, InceptionStandIn, given, scripted
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 LOADERS = [load_inception, load_i3d]

@@ -15,7 +15,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.velocity import scale_shapes
-from dfm_core.paradigms import sampling as following
+from dfm_core.paradigms import sampling as sampler
 from tests.support.models import SHAPE, FormulaModel, paradigm_of
 
 SIDE, PIXELS = 8, 64
@@ -31,7 +31,7 @@ def image_law() -> tuple[Tensor, Tensor]:
 
 
 def maps_to_scales(config: ExperimentConfig) -> list[Tensor]:
-    """What the decomposition makes of images: x_s = image @ map_s, [64, values of scale s]."""
+    """Return the decomposition as maps of images: x_s = image @ map_s, [64, values of scale s]."""
     basis = torch.eye(PIXELS, dtype=torch.float64).reshape(PIXELS, 1, SIDE, SIDE)
     return [x.flatten(1) for x in build_decomposition(config.decomposition).analyze(basis)]
 
@@ -75,7 +75,7 @@ def sampled_law(
     def basis(_seed: int, stream: str, _indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         return noises[stream].reshape(-1, *shape)
 
-    monkeypatch.setattr(following, "normal", basis)
+    monkeypatch.setattr(sampler, "normal", basis)
     labels = torch.zeros(1 + count, dtype=torch.int64)
     images = paradigm_of(config).sample(model, labels, range(1 + count), 0, sampling).images.double().flatten(1)
     columns = images[1:] - images[0]
