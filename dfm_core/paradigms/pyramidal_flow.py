@@ -8,23 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, SamplingConfig, stage_columns
+from dfm_core.config import ExperimentConfig, stage_columns
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.block_noise import block_mean, block_noise, repeat_blocks
 from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages
 from dfm_core.flow.path import expand_like
-from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times
-from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.sampling import Sampler
-from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, uniform
 
 
 @dataclass(frozen=True)
-class PyramidalFlow:
+class PyramidalFlow(LegwiseParadigm):
     """A stage runs from the upsampled, noised end of the one before to its own level, with less noise."""
 
     config: ExperimentConfig
@@ -71,19 +69,9 @@ class PyramidalFlow:
         by_time = binned(errors, own, progress[:, None].expand_as(own))
         return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0), by_time)
 
-    def sample(
-        self,
-        model: VelocityPredictor,
-        labels: Tensor,
-        indices: Sequence[int],
-        seed: int,
-        sampling: SamplingConfig,
-        watcher: SampleWatcher | None = None,
-        shared: PointSteps | None = None,
-    ) -> SampleResult:
+    def generate(self, sampler: Sampler) -> Tensor:
         """Stage after stage, with a jump between them (numerics 8.3)."""
-        walk = Sampler(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
-        gamma, state = self.config.pyramidal_flow.gamma, walk.start()
+        gamma, state = self.config.pyramidal_flow.gamma, sampler.start()
         for q, wired in enumerate(self.stages):
             if q > 0:
                 noise = block_noise(state[q], gamma)
@@ -95,8 +83,8 @@ class PyramidalFlow:
             def preview(step: SolverStep, wired: PyramidStage = wired) -> Tensor:
                 return self.image_std * clean_estimate(wired, step)
 
-            state = walk.follow(state, q, preview, network_times)
-        return walk.result(self.image_std * state[-1])
+            state = sampler.follow(state, q, preview, network_times)
+        return self.image_std * state[-1]
 
 
 def sample_stages(config: ExperimentConfig, indices: Sequence[int]) -> Tensor:

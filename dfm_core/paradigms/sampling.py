@@ -1,14 +1,15 @@
-"""Sampling that all paradigms share: noise, the guided velocity, the solver, the watcher, shared steps."""
+"""Sampling of all paradigms: noise, the guided velocity, the solver, the watcher, shared steps."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from dfm_core.config import SamplingConfig
-from dfm_core.flow.schedules import StageSchedule
+from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.flow.schedules import StageSchedule, sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times, solve
 from dfm_core.paradigms.base import SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.guided_field import GuidedField
@@ -22,7 +23,7 @@ Preview = Callable[[SolverStep], Tensor]
 class Sampler:
     """One call of `Paradigm.sample` on its way from noise to images, leg by leg; float64 throughout.
 
-    Args: as of `Paradigm.sample`. legs: the schedules to come, for the watcher's count of steps.
+    Args: those of `Paradigm.sample`. legs: the schedules to come, for the watcher's count of steps.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Sampler:
         watcher: SampleWatcher | None,
         shared: PointSteps | None = None,
     ) -> None:
-        self.legs = tuple(legs)
+        self.legs, self.sampling = tuple(legs), sampling
         assert shared is None or shared.follows(sampling, legs), "these are the shared steps of another sampling"
         self._field = GuidedField(model, labels, sampling)
         self._shapes, self._indices, self._seed = model.scale_shapes, indices, seed
@@ -99,3 +100,31 @@ class Sampler:
             return 0, start
         self._num_saved = kept.num_evaluations  # of all legs up to here: nothing is made before the last state is met
         return kept.num_steps, kept.scales
+
+
+class LegwiseParadigm(ABC):
+    """The sampling half of a `Paradigm`; a subclass adds the loss and follows its own schedules."""
+
+    config: ExperimentConfig
+
+    def sample(
+        self,
+        model: VelocityPredictor,
+        labels: Tensor,
+        indices: Sequence[int],
+        seed: int,
+        sampling: SamplingConfig,
+        watcher: SampleWatcher | None = None,
+        shared: PointSteps | None = None,
+    ) -> SampleResult:
+        """`Paradigm.sample`."""
+        sampler = Sampler(model, labels, indices, seed, sampling, self.legs(sampling), watcher, shared)
+        return sampler.result(self.generate(sampler))
+
+    def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
+        """Return the schedules that `generate` follows one after the other."""
+        return sampling_legs(self.config, sampling)
+
+    @abstractmethod
+    def generate(self, sampler: Sampler) -> Tensor:
+        """Return images, [B, C, (T,) H, W], from the sampler's noise along all its legs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -32,6 +32,17 @@ class FeatureNetwork(Protocol):
 
     def to(self, device: torch.device) -> Self:
         """Itself, moved."""
+
+
+class MovableNetwork:
+    """The module of a feature network and its device, at first the CPU."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._device = model, torch.device("cpu")
+
+    def to(self, device: torch.device) -> Self:
+        self._model, self._device = self._model.to(device), device
+        return self
 
 
 def checked_features(card: FeatureNetworkCard, features: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkCard
 from dfm_core.catalog.weight_files import GivenFile
-from dfm_core.metrics.features.base import checked_features
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import VIT_SIDE, clip_input
 from dfm_core.metrics.features.pretrained import build_pretrained, read_tensors
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 MAX_TOKENS = 77
 
 
-class ClipNetwork:
+class ClipNetwork(MovableNetwork):
     """Projected features, [B, 512] each and not normalised, of 8-bit images and of captions."""
 
     def __init__(self, model: Any, tokenizer: Any, card: FeatureNetworkCard = FEATURE_NETWORKS["clip"]) -> None:
-        self._model, self._tokenizer, self._device, self.card = model, tokenizer, torch.device("cpu"), card
+        super().__init__(model)
+        self._tokenizer, self.card = tokenizer, card
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -47,10 +48,6 @@ class ClipNetwork:
         pooled = self._model.text_model(input_ids=self._padded(token_ids)).pooler_output
         features = {"image": self._model.text_projection(pooled)}
         return checked_features(self.card, features, len(captions))["image"]
-
-    def to(self, device: torch.device) -> Self:
-        self._model, self._device = self._model.to(device), device
-        return self
 
     def _padded(self, token_ids: Sequence[Sequence[int]]) -> Tensor:
         """Token ids, [B, 77]. Padding needs no mask: attention is causal, and the feature is read at the end token."""

@@ -8,7 +8,7 @@ from: by the factor (16 + 0.1) / 37. transformers' own interpolation samples at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkCard
 from dfm_core.catalog.weight_files import GivenFile
-from dfm_core.metrics.features.base import checked_features
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import VIT_SIDE, fdd_input
 from dfm_core.metrics.features.pretrained import build_pretrained, read_tensors
 
@@ -39,20 +39,17 @@ _RENAMED_IN_BLOCK = {"attn.proj": "attention.output.dense", "ls1.gamma": "layer_
 }
 
 
-class DinoV2Network:
+class DinoV2Network(MovableNetwork):
     """Class token after the last norm, [B, 1024], of 8-bit images."""
 
     def __init__(self, model: Any, card: FeatureNetworkCard = FEATURE_NETWORKS["dinov2"]) -> None:
-        self._model, self._device, self.card = model, torch.device("cpu"), card
+        super().__init__(model)
+        self.card = card
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
         tokens = self._model(fdd_input(pixels).to(self._device)).last_hidden_state
         return checked_features(self.card, {"cls": tokens[:, 0]}, len(pixels))
-
-    def to(self, device: torch.device) -> Self:
-        self._model, self._device = self._model.to(device), device
-        return self
 
 
 def vit_large(image_side: int = VIT_SIDE) -> Dinov2Config:

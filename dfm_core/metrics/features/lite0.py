@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch.nn.functional import interpolate, pad
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from dfm_core.catalog.weight_files import LITE0_WEIGHTS, GivenFile, file_sha256
-from dfm_core.metrics.features.base import checked_features
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import as_rgb_images
 
 INPUT_SIDE = 112
@@ -101,21 +100,14 @@ class Lite0(nn.Module):
         return Lite0Features(block10=block10, head=self.head(x).mean(dim=(2, 3)))
 
 
-class Lite0Network:
+class Lite0Network(MovableNetwork):
     """The network behind the interface of all feature networks: block10 [B, 112] and head [B, 1280]."""
 
     card = FEATURE_NETWORKS["lite0"]
 
-    def __init__(self, network: Lite0) -> None:
-        self._network, self._device = network, torch.device("cpu")
-
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        features: Lite0Features = self._network(as_rgb_images(pixels).to(self._device))
+        features: Lite0Features = self._model(as_rgb_images(pixels).to(self._device))
         return checked_features(self.card, vars(features), len(pixels))
-
-    def to(self, device: torch.device) -> Self:
-        self._network, self._device = self._network.to(device), device
-        return self
 
 
 def preprocess(pixels: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -50,3 +51,23 @@ class FeatureStore:
         if len(twice):
             raise ValueError(f"{len(twice)} samples came twice: {name_some(twice)}")
         return torch.cat(self.features)[order]
+
+
+@dataclass(frozen=True)
+class StoringAccumulator:
+    """An accumulator that stores all features; a subclass adds its settings and computes the scores."""
+
+    store: FeatureStore
+
+    @property
+    def count(self) -> int:
+        return self.store.count
+
+    def update(self, batch: Batch) -> Self:
+        return replace(self, store=self.store.update(batch))
+
+    def merge(self, other: Self) -> Self:
+        return replace(self, store=self.store.merge(other.store))
+
+    def to(self, device: torch.device | str) -> Self:
+        return replace(self, store=self.store.to(device))

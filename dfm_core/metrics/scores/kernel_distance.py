@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.feature_store import FeatureStore
+from dfm_core.metrics.scores.accumulator import Score
+from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator
 from dfm_core.seeding import sample_generator
 
 _CHUNK_ELEMENTS = 2**22
@@ -18,10 +18,9 @@ _CHUNK_ELEMENTS = 2**22
 
 
 @dataclass(frozen=True)
-class KernelDistanceAccumulator:
-    """Keeps the features."""
+class KernelDistanceAccumulator(StoringAccumulator):
+    """All features and the settings of the scores."""
 
-    kept: FeatureStore
     num_subsets: int
     subset_size: int
     seed: int
@@ -32,27 +31,11 @@ class KernelDistanceAccumulator:
     ) -> KernelDistanceAccumulator:
         return cls(FeatureStore.empty(device), num_subsets, subset_size, seed)
 
-    @property
-    def count(self) -> int:
-        return self.kept.count
-
-    def update(self, batch: Batch) -> KernelDistanceAccumulator:
-        return self._with(self.kept.update(batch))
-
-    def merge(self, other: KernelDistanceAccumulator) -> KernelDistanceAccumulator:
-        return self._with(self.kept.merge(other.kept))
-
-    def to(self, device: torch.device | str) -> KernelDistanceAccumulator:
-        return self._with(self.kept.to(device))
-
     def compute(self, reference: Tensor, /) -> dict[str, Score]:
         """Args: reference: features, [M, D]."""
-        samples = self.kept.ordered().flatten(0, -2)
+        samples = self.store.ordered().flatten(0, -2)
         subsets = draw_subsets(self.seed, self.num_subsets, self.subset_size, len(samples), len(reference))
         return {"kernel_distance": kernel_distance(samples, reference, subsets)}
-
-    def _with(self, kept: FeatureStore) -> KernelDistanceAccumulator:
-        return KernelDistanceAccumulator(kept, self.num_subsets, self.subset_size, self.seed)
 
 
 Subsets = list[tuple[np.ndarray, np.ndarray]]
