@@ -84,7 +84,7 @@ def _stage_macs(
 
 
 def patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
-    """Numbers in a patch of each scale, [S]."""
+    """Return numbers in a patch of each scale, [S]."""
     channels = config.decomposition.channels(shape.channels)
     return [count * patch**2 for count, patch in zip(channels, config.model.patch_sizes, strict=True)]
 
@@ -105,7 +105,7 @@ def _sample_macs(config: ExperimentConfig) -> int:
 
 
 def _num_parameters(config: ExperimentConfig, shape: DataShape, own: Wiring) -> int:
-    """All weights of a network; a kind that is specialised has one set more for each stage (numerics 6)."""
+    """Return all weights of a network; a kind that is specialised has one set more for each stage (numerics 6)."""
     size, stages, model = MODEL_SIZES[config.model.size], config.num_stages, config.model
     width, depth, values = size.width, size.depth, patch_values(config, shape)
     kinds = {

@@ -83,7 +83,7 @@ class DFMPipeline:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, autoencoder: Autoencoder | None = None) -> Self:
-        """The pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
+        """Return the pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
 
         Args: autoencoder: decodes what a model of latents makes; without it the output is latents.
         Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, it is of
@@ -127,7 +127,7 @@ class DFMPipeline:
         solver: Solver | None = None,
         batch_size: int | None = None,
     ) -> DFMPipelineOutput:
-        """Images, or videos, of the given classes. What is None is as the snapshot's config says.
+        """Return images, or videos, of the given classes; None stands for the value of the snapshot's config.
 
         Args: labels: class of each image, by number or name, [B]. num_inference_steps: solver steps of each stage, or
             their sum, which is then shared out as the config's steps are. tau: in (0, 1], the timestep at which a
@@ -173,7 +173,7 @@ class DFMPipeline:
 
     @torch.no_grad()
     def _decoded(self, images: Tensor) -> Tensor:
-        """A smaller latent of a preview decodes to a smaller image."""
+        """Decode latents; a smaller latent of a preview decodes to a smaller image."""
         return images if self.autoencoder is None else self.autoencoder.decode(images).clamp(-1.0, 1.0)
 
 

@@ -64,7 +64,7 @@ class Wiring:
 
 
 def networks(config: ExperimentConfig) -> tuple[Wiring, ...]:
-    """The networks of a config, each serving its stages: one, or for a whole cascade one a stage."""
+    """Return the networks of a config, each serving its stages: one, or for a whole cascade one a stage."""
     if config.paradigm != "cascaded":
         return (_one_network(config),)
     joins = config.cascade.condition_tokens == "joined"
@@ -75,7 +75,7 @@ def networks(config: ExperimentConfig) -> tuple[Wiring, ...]:
 
 
 def network(config: ExperimentConfig) -> Wiring:
-    """The network of a config that has one."""
+    """Return the network of a config that has one."""
     found = networks(config)
     assert len(found) == 1, f"{config.paradigm} has a network for each of stages {config.own_stages}"
     return found[0]

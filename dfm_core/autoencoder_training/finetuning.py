@@ -105,7 +105,7 @@ def in_colour(pixels: Tensor) -> Tensor:
 
 
 def scale_factor(config: FinetuningConfig, step: int) -> int | None:
-    """The factor of a step, the same for all its samples; None without scale equivariance."""
+    """Return the factor of a step, the same for all its samples; None without scale equivariance."""
     if not config.scale_equivariance:
         return None
     drawn = sample_generator(config.seed, "finetuning_scale_factor", step).integers(len(config.scale_factors))

@@ -71,7 +71,7 @@ def measure_autoencoder(
     network: FeatureNetwork | None = None,
     device: torch.device | None = None,
 ) -> dict[str, float]:
-    """Named numbers of an autoencoder on real images; latents are posterior means.
+    """Return named numbers of an autoencoder on real images; latents are posterior means.
 
     `reconstruction_l1`, `_psnr` (dB): of decoded latents. `downscaled_x<f>_l1`, `_psnr`: of decoded latents that were
     made smaller by f, against pixels that were. `latent_power_<k>of8`, `pixel_power_<k>of8`: shares of the spectrum;

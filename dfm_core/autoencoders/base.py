@@ -58,15 +58,15 @@ class Autoencoder(Protocol):
         """Args: latents: as `encode` gives them. Returns: pixels, about [-1, 1]."""
 
 
-def draw(kept: Mapping[str, Tensor], seed: int, indices: Sequence[int]) -> Tensor:
-    """A latent out of what was kept of a posterior, drawn anew whenever its sample is.
+def draw(stored: Mapping[str, Tensor], seed: int, indices: Sequence[int]) -> Tensor:
+    """Draw a latent from its stored posterior, anew whenever its sample is drawn.
 
-    Args: kept: `Posterior.stored`. indices: global sample indices, [B]. Returns: float32, shape of the mean.
+    Args: stored: `Posterior.stored`. indices: global sample indices, [B]. Returns: float32, shape of the mean.
     """
-    mean = kept[MEAN].float()
-    if STD not in kept:
+    mean = stored[MEAN].float()
+    if STD not in stored:
         return mean
-    return mean + kept[STD].float() * normal(seed, "posterior", indices, tuple(mean.shape[1:])).to(mean.device)
+    return mean + stored[STD].float() * normal(seed, "posterior", indices, tuple(mean.shape[1:])).to(mean.device)
 
 
 def check_pixels_fit(card: AutoencoderCard, pixels: Tensor) -> None:

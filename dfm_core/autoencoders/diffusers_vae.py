@@ -63,7 +63,7 @@ def load_cogvideox(folder: Path) -> DiffusersAutoencoder:
 
 
 def load_kl(folder: Path) -> DiffusersAutoencoder:
-    """An `AutoencoderKL` of any size, such as a small one that was trained here. Raises: ValueError."""
+    """Return an `AutoencoderKL` of any size, such as a small one that was trained here. Raises: ValueError."""
     from diffusers import AutoencoderKL
 
     return _loaded(ANY_KL, AutoencoderKL, folder)

@@ -21,7 +21,7 @@ from dfm_core.seeding import sample_generator
 
 
 def random_autoencoder(architecture: KlArchitecture, seed: int) -> DiffusersAutoencoder:
-    """An `AutoencoderKL` whose weights depend on the seed alone; scale 1, shift 0."""
+    """Return an `AutoencoderKL` whose weights depend on the seed alone; scale 1, shift 0."""
     from diffusers import AutoencoderKL
 
     network_class: Any = AutoencoderKL

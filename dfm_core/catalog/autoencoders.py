@@ -83,7 +83,7 @@ def autoencoder_card(kind: str, settings: Mapping[str, Any] | None = None) -> Au
 
 
 def card_from_settings(settings: Mapping[str, Any]) -> AutoencoderCard:
-    """The card of a network of diffusers, which halves after every block but the last.
+    """Return the card of a network of diffusers, which halves after every block but the last.
 
     Raises: ValueError if they do not say it.
     """

@@ -19,7 +19,7 @@ class DataShape:
     """Frames of a video; None for images."""
 
     def of_scale(self, channels: int, side: int) -> tuple[int, ...]:
-        """Shape of one sample's tensor with these channels and side: (C, r, r), or (C, T, r, r) for videos."""
+        """Return the shape of one sample with these channels and side: (C, r, r), or (C, T, r, r) for videos."""
         return (channels, side, side) if self.frames is None else (channels, self.frames, side, side)
 
 

@@ -268,14 +268,14 @@ assert all(
 
 
 def output_width(output: Output, num_classes: int) -> int:
-    """Numbers in a row of an output, of the network's own or made of one."""
+    """Return numbers in a row of an output, of the network's own or made of one."""
     if output.name == CLASS_SCORES:
         return num_classes
     return FEATURE_NETWORKS[output.network].outputs["block10" if output.name == CHANGES else output.name]
 
 
 def reference_outputs(network: FeatureNetworkName, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """The outputs whose statistics of real samples are kept, with their widths.
+    """Return the outputs whose statistics of real samples are kept, with their widths.
 
     Args: shapes: of the network's own outputs of some samples: (B, D), or (B, frames, D) of videos.
     """
@@ -286,12 +286,12 @@ def reference_outputs(network: FeatureNetworkName, shapes: Mapping[str, Sequence
 
 
 def networks_of(metrics: Iterable[MetricName]) -> tuple[FeatureNetworkName, ...]:
-    """The feature networks that metrics read, sorted."""
+    """Return the feature networks that metrics read, sorted."""
     return tuple(sorted({METRICS[name].output.network for name in metrics}))
 
 
 def references_of(metrics: Iterable[MetricName]) -> tuple[FeatureNetworkName, ...]:
-    """The networks whose statistics of real images metrics read, sorted."""
+    """Return the networks whose statistics of real images metrics read, sorted."""
     return tuple(sorted({network for name in metrics if (network := METRICS[name].reference) is not None}))
 
 
@@ -301,5 +301,5 @@ def needs_labels(metric: MetricName) -> bool:
 
 
 def settings_of(metrics: Iterable[MetricName]) -> tuple[str, ...]:
-    """The keys of `evaluation` that some of the metrics read, sorted."""
+    """Return the keys of `evaluation` that some of the metrics read, sorted."""
     return tuple(sorted({key for name in metrics for key in STATISTICS[METRICS[name].statistic].settings}))

@@ -83,7 +83,7 @@ class GivenFile:
         return self.locate(needed) or self._mismatch(needed, file_sha256(self.path))
 
     def read(self, needed: NeededFile) -> bytes:
-        """The content. What was checked is what is returned: the file is read once.
+        """Return the checked content; the file is read once.
 
         Raises: FileNotFoundError or ValueError with the message of `verify`.
         """

@@ -45,7 +45,7 @@ def _known_frames(config: ExperimentConfig, card: DatasetCard) -> int | None:
 
 
 def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Iterator[Rule]:
-    """Settings that the asked metrics read and that do not fit the number of images."""
+    """Yield settings that the asked metrics read and that do not fit the number of images."""
     evaluation = config.evaluation
     read = settings_of(evaluation.metrics)
     samples = evaluation.num_samples

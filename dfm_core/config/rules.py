@@ -15,7 +15,7 @@ from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one
 
 
 def broken_rules(config: ExperimentConfig) -> list[Rule]:
-    """All broken rules, the data's first."""
+    """Return all broken rules, the data's first."""
     return [
         *(("decomposition.resolutions", message) for message in _resolution_problems(config)),
         *_decomposition_problems(config.decomposition),
@@ -65,7 +65,7 @@ def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
 
 
 def _decomposition_problems(decomposition: DecompositionConfig) -> Iterator[Rule]:
-    """Settings that the named decomposition does not read, and blocks that do not fit."""
+    """Yield settings that the named decomposition does not read, and blocks that do not fit."""
     name, resolutions = decomposition.name, decomposition.resolutions
     default = DecompositionConfig()
     always = ("name", "resolutions", *DECOMPOSITION_SETTINGS[name])

@@ -30,7 +30,7 @@ class ImageDataset:
         return self.labels.shape[0]
 
     def images(self, rows: Sequence[int] | np.ndarray | slice) -> Tensor:
-        """Selected images as the model sees them, [B, C, (T,) H, W] float32 in [-1, 1]."""
+        """Return selected images as the model sees them, [B, C, (T,) H, W] float32 in [-1, 1]."""
         chosen = self.pixels[rows if isinstance(rows, slice) else torch.as_tensor(np.asarray(rows))]
         return chosen.float() / 127.5 - 1.0
 
@@ -47,7 +47,7 @@ class ImageDataset:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Model range to 8 bits: round(127.5 (x + 1)) clamped to 0..255, the inverse of `ImageDataset.images`.
+    """Convert the model's range to 8 bits: round(127.5 (x + 1)) clamped to 0..255, inverts `ImageDataset.images`.
 
     Args: images: [B, C, H, W] or [B, C, T, H, W] float in [-1, 1]. Returns: uint8, same shape.
     Raises: ValueError with the samples that hold NaN or values far out of range (`check_pixels`).
@@ -57,7 +57,7 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def load_dataset(name: str, split: str) -> ImageDataset:
-    """The "train" or the "reference" part of a dataset in `DATASETS`.
+    """Return the "train" or the "reference" part of a dataset in `DATASETS`.
 
     Images smaller than its resolution are padded with black; those that are to move become clips (`moving_images`).
     """

@@ -16,4 +16,4 @@ class TrainingData(Protocol):
         sample indices. May read ahead; closing the iterator ends that."""
 
     def chunks(self) -> Iterator[Tensor]:
-        """The samples from which statistics are taken, some at a time, in an order of their own."""
+        """Yield the samples from which statistics are taken, some at a time, in an order of their own."""

@@ -43,7 +43,7 @@ DECOMPOSITIONS: dict[DecompositionName, Callable[[DecompositionConfig, Weights],
 
 
 def build_decomposition(config: DecompositionConfig, weights: Weights = None) -> Decomposition:
-    """The decomposition that a config names.
+    """Return the decomposition that a config names.
 
     Args: weights: of the learned pyramid, from `fit_pyramid`; the others have none.
     Raises: ValueError if its resolutions do not suit it, or its weights are missing.

@@ -61,7 +61,7 @@ class StepTree:
 
     @classmethod
     def of(cls, config: ExperimentConfig, samplings: Sequence[SamplingConfig]) -> StepTree:
-        """The tree of samplings of one snapshot with the same seed, labels and sample indices.
+        """Return the tree of samplings of one snapshot with the same seed, labels and sample indices.
 
         Args: config: of the snapshot; its own sampling is not read. samplings: valid ones for it.
         """
@@ -93,7 +93,7 @@ class StepTree:
 
 
 def _steps(config: ExperimentConfig, sampling: SamplingConfig) -> Iterator[Iterator[Step]]:
-    """The steps of every leg."""
+    """Yield the steps of every leg."""
     for leg, schedule in enumerate(sampling_legs(config, sampling)):
         noise = sampling.condition_noise if config.paradigm == "cascaded" and leg > 0 else None
         yield _steps_of_leg(leg, schedule, sampling, noise)
@@ -110,7 +110,7 @@ def _steps_of_leg(
 
 
 def _depth_first(paths: Sequence[Sequence[Sequence[int]]]) -> tuple[int, ...]:
-    """The points branch after branch.
+    """Return the points branch after branch.
 
     A state waits where paths part until the last branch starts from it. The branch with the most points comes last:
     all others have at most half of the points, so no more than log2 P such states ever wait at once.

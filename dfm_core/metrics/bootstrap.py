@@ -30,7 +30,7 @@ def resampling_counts(num_samples: int, num_replicates: int, seed: int) -> Tenso
 def standard_errors(
     statistic: Statistic, num_samples: int, num_replicates: int = 200, seed: int = 0, rows_per_sample: int = 1
 ) -> dict[str, float]:
-    """Standard deviation of each score over replicates (R - 1).
+    """Return the standard deviation of each score over replicates (R - 1).
 
     Args: num_samples: what is drawn anew: images, or whole videos. rows_per_sample: feature rows that belong to one of
         them, side by side, such as the frames of a video.

@@ -30,7 +30,7 @@ _HEADER_READERS: dict[tuple[int, int], Callable[..., Any]] = {
 
 
 def read_npz(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """The arrays of these names as float64; what else is in the file is not touched.
+    """Return the arrays of these names as float64; other content of the file is not touched.
 
     No more is decompressed than arrays of these shapes hold, whatever the file declares.
 

@@ -68,7 +68,7 @@ class ProtocolMismatchError(ValueError):
 
 
 def compare(first: Measurement, second: Measurement, across: Collection[str] = ()) -> Difference:
-    """The difference of two numbers of one protocol.
+    """Return the difference of two numbers of one protocol.
 
     Args: across: fields of the protocol that are meant to differ, such as the guidance of two rows of a table.
     Raises: ProtocolMismatchError with every other field that differs; ValueError for a field that no protocol has.
@@ -90,6 +90,6 @@ def _joint_error(first: Measurement, second: Measurement) -> float | None:
 
 
 def settings_text(metric: MetricName, evaluation: EvaluationConfig) -> str:
-    """A metric's own settings for its protocol, e.g. "inception_splits=10"."""
+    """Return a metric's own settings for its protocol, e.g. "inception_splits=10"."""
     keys = STATISTICS[METRICS[metric].statistic].settings
     return ", ".join(f"{key}={getattr(evaluation, key)}" for key in keys)

@@ -52,7 +52,7 @@ ACCUMULATORS: dict[StatisticName, Callable[[Sizes], Accumulator[Any]]] = {
     "clip_similarity": lambda sizes: MeanScoreAccumulator.empty("clip_similarity", sizes.device),
     "label_accuracy": lambda sizes: MeanScoreAccumulator.empty("label_accuracy", sizes.device),
 }
-KEEPS_FEATURES = frozenset(name for name, card in STATISTICS.items() if card.reads == "features")
+STORES_FEATURES = frozenset(name for name, card in STATISTICS.items() if card.reads == "features")
 """Accumulators whose memory grows with the number of samples."""
 
 Resampler = Callable[[Tensor, Any, Sizes, Tensor], dict[str, Tensor]]

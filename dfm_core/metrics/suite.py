@@ -20,7 +20,7 @@ from dfm_core.catalog.metrics import METRICS, STATISTICS, Output, StatisticName,
 from dfm_core.config import EvaluationConfig, MetricName
 from dfm_core.metrics.bootstrap import standard_errors
 from dfm_core.metrics.reference import Reference
-from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, RESAMPLERS, Sizes
+from dfm_core.metrics.registry import ACCUMULATORS, RESAMPLERS, STORES_FEATURES, Sizes
 from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 
@@ -51,15 +51,15 @@ class MetricSuite:
         return tuple(dict.fromkeys(output for output, _ in self.keys))
 
     @property
-    def kept_outputs(self) -> tuple[Output, ...]:
+    def stored_outputs(self) -> tuple[Output, ...]:
         """Outputs of which `compute` needs the features of all samples."""
         resamples = self.evaluation.bootstrap_replicates > 0
-        kept = (
+        outputs = (
             output
             for output, statistic in self.keys
-            if statistic in KEEPS_FEATURES or (resamples and statistic in RESAMPLERS)
+            if statistic in STORES_FEATURES or (resamples and statistic in RESAMPLERS)
         )
-        return tuple(dict.fromkeys(kept))
+        return tuple(dict.fromkeys(outputs))
 
     def sizes(self, output: Output, device: torch.device | str = "cpu") -> Sizes:
         evaluation = self.evaluation
@@ -77,7 +77,7 @@ class MetricSuite:
     def empty(self, device: torch.device | str = "cpu") -> Partial:
         """Return the state of the streaming statistics before the first sample."""
         return {
-            key: ACCUMULATORS[key[1]](self.sizes(key[0], device)) for key in self.keys if key[1] not in KEEPS_FEATURES
+            key: ACCUMULATORS[key[1]](self.sizes(key[0], device)) for key in self.keys if key[1] not in STORES_FEATURES
         }
 
     def update(self, partial: Partial, batches: Mapping[Output, Batch]) -> Partial:
@@ -94,12 +94,12 @@ class MetricSuite:
         kept: Mapping[Output, FeatureStore],
         references: Mapping[FeatureNetworkName, Reference],
     ) -> dict[MetricName, Score]:
-        """All metrics, with standard errors if `bootstrap_replicates` asks for them.
+        """Return all metrics, with standard errors if `bootstrap_replicates` asks for them.
 
-        Args: partial: of all samples. kept: features of all samples, of `kept_outputs`. references: by network.
+        Args: partial: of all samples. kept: features of all samples, of `stored_outputs`. references: by network.
         Raises: ValueError if samples are too few, came twice, or a reference lacks what a statistic reads.
         """
-        features = {output: kept[output].ordered() for output in self.kept_outputs}
+        features = {output: kept[output].ordered() for output in self.stored_outputs}
         found: dict[Key, dict[str, Score]] = {}
         for output, statistic in self.keys:
             reference = _read(references, output, statistic)
@@ -140,7 +140,7 @@ class MetricSuite:
 
 
 def _honest(score: Score) -> Score:
-    """A score whose resamplings all agree, such as a share of 0, without the error of 0 that they give."""
+    """Drop the error of 0 of a score whose resamplings all agree, such as a share of 0."""
     if score.standard_error != 0.0:
         return score
     note = "every resampling of the samples gives this number, so its standard error is not known"

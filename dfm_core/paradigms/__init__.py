@@ -40,7 +40,7 @@ PARADIGMS: dict[ParadigmName, Callable[[ExperimentConfig, Decomposition, tuple[f
 
 
 def build_paradigm(config: ExperimentConfig, decomposition: Decomposition, scale_std: tuple[float, ...]) -> Paradigm:
-    """The paradigm that a config names.
+    """Return the paradigm that a config names.
 
     Args: decomposition: that the config names, with its weights if it has any. scale_std: standard deviation of each
         scale on the training data, [S]; used only if data.standardize.

@@ -67,11 +67,11 @@ class Cascaded(LegwiseParadigm):
         return self.synthesize(state)
 
     def analyze(self, images: Tensor) -> list[Tensor]:
-        """The levels as the networks see them, coarsest first."""
+        """Return the levels as the networks see them, coarsest first."""
         return [x / std for x, std in zip(self.decomposition.analyze(images), self.level_std, strict=True)]
 
     def synthesize(self, levels: Sequence[Tensor]) -> Tensor:
-        """The last of the given levels as images."""
+        """Return the last of the given levels as images."""
         return levels[-1] * self.level_std[len(levels) - 1]
 
     def _preview(self, step: SolverStep) -> Tensor:

@@ -53,7 +53,7 @@ class DecomposableFlowMatching(LegwiseParadigm):
         return self.synthesize(sampler.follow(sampler.start(), 0, lambda step: self.synthesize(step.estimate())))
 
     def analyze(self, images: Tensor) -> list[Tensor]:
-        """Scales as the model sees them, coarsest first."""
+        """Return scales as the model sees them, coarsest first."""
         return [x / std for x, std in zip(self.decomposition.analyze(images), self.scale_std, strict=True)]
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:

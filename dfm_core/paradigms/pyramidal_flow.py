@@ -70,7 +70,7 @@ class PyramidalFlow(LegwiseParadigm):
         return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0), by_time)
 
     def generate(self, sampler: Sampler) -> Tensor:
-        """Stage after stage, with a jump between them (numerics 8.3)."""
+        """Generate stage after stage, with a jump between them (numerics 8.3)."""
         gamma, state = self.config.pyramidal_flow.gamma, sampler.start()
         for q, wired in enumerate(self.stages):
             if q > 0:
@@ -88,7 +88,7 @@ class PyramidalFlow(LegwiseParadigm):
 
 
 def sample_stages(config: ExperimentConfig, indices: Sequence[int]) -> Tensor:
-    """The stage that each training sample is used for, [B] int64.
+    """Return the stage that each training sample is used for, [B] int64.
 
     The batch is dealt out in columns, as many as make all shares whole, so that every batch, and nearly every part of
     one, has the shares exactly (numerics 8.2).
@@ -122,7 +122,7 @@ def stage_ends(stage: PyramidStage, level: Tensor, coarser: Tensor | None, noise
 
 
 def clean_estimate(stage: PyramidStage, step: SolverStep) -> Tensor:
-    """The clean level that a stage is heading for, from its state and its last velocity (numerics 8.3).
+    """Return the clean level that a stage is heading for, from its state and its last velocity (numerics 8.3).
 
     Both ends of the stage follow from them. In what differs inside blocks the start is noise alone; in the blocks'
     means both ends mix the same noise and the same image.

@@ -45,11 +45,11 @@ class Sampler:
         self._num_saved = 0
 
     def start(self) -> list[Tensor]:
-        """Independent noise for every scale."""
+        """Return independent noise for every scale."""
         return [self.noise(f"sample_noise/{s}", s) for s in range(len(self._shapes))]
 
     def noise(self, stream: str, scale: int) -> Tensor:
-        """Standard normal noise of a scale's shape, [B, *scale_shapes[scale]] float64."""
+        """Return standard normal noise of a scale's shape, [B, *scale_shapes[scale]] float64."""
         return normal(self._seed, stream, self._indices, self._shapes[scale]).to(self._device).double()
 
     @torch.no_grad()
@@ -60,7 +60,7 @@ class Sampler:
         preview: Preview,
         network_times: Callable[[Times], Times] | None = None,
     ) -> list[Tensor]:
-        """The state after a leg, in a list that the caller may change.
+        """Return the state after a leg, in a list that the caller may change.
 
         Args: preview: for the watcher. network_times: from the schedule's timesteps to those that the network is
             given; None: they are the same.
@@ -83,7 +83,7 @@ class Sampler:
         return list(end)  # the watcher keeps its own
 
     def result(self, images: Tensor) -> SampleResult:
-        """Images in the data's range, [B, C, (T,) H, W]."""
+        """Return images in the data's range, [B, C, (T,) H, W]."""
         if self._shared is not None:
             self._shared.finish(self._field.num_calls, self._field.num_evaluations)
         return SampleResult(images.float(), self._num_evaluations)
@@ -95,11 +95,11 @@ class Sampler:
 
     def _resume(self, leg: int, start: Sequence[Tensor]) -> tuple[int, Sequence[Tensor]]:
         """(steps of a leg that are already made, the state after them)."""
-        kept = None if self._shared is None else self._shared.resume(leg)
-        if kept is None:
+        saved = None if self._shared is None else self._shared.resume(leg)
+        if saved is None:
             return 0, start
-        self._num_saved = kept.num_evaluations  # of all legs up to here: nothing is made before the last state is met
-        return kept.num_steps, kept.scales
+        self._num_saved = saved.num_evaluations  # of all legs up to here: nothing is made before the last state is met
+        return saved.num_steps, saved.scales
 
 
 class LegwiseParadigm(ABC):

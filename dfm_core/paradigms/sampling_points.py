@@ -18,7 +18,7 @@ def sample_points(
     seed: int,
     shared: SharedSteps,
 ) -> Iterator[tuple[int, SampleResult]]:
-    """Images of one batch at every sampling of a tree, bit for bit those of `paradigm.sample` at each alone.
+    """Yield images of one batch at every sampling of a tree, bit for bit those of `paradigm.sample` at each alone.
 
         tree = StepTree.of(config, samplings)  # once; every batch has a SharedSteps of its own
         shared = SharedSteps(tree)

@@ -54,7 +54,7 @@ class SharedSteps:
         return len(self._states)
 
     def points(self) -> Iterator[PointSteps]:
-        """Every point once, in the order in which they must be sampled.
+        """Yield every point once, in the order in which they must be sampled.
 
         Raises: AssertionError on a second pass: the states of the first are gone.
         """
@@ -64,7 +64,7 @@ class SharedSteps:
             yield PointSteps(self, point)
 
     def take(self, node: int) -> SavedState:
-        """The state after a step of the tree, which an earlier point has made.
+        """Return the state after a step of the tree, which an earlier point has made.
 
         Raises: AssertionError if it is not there.
         """
@@ -97,7 +97,7 @@ class PointSteps:
         return self.sampling == sampling and path == [list(pairwise(leg.times)) for leg in legs]
 
     def resume(self, leg: int) -> SavedState | None:
-        """The last state in a leg that an earlier point has made; None: the leg is made from its start."""
+        """Return the last state in a leg that an earlier point has made; None: the leg is made from its start."""
         num_steps = self.shared.tree.num_shared[self.index][leg]
         return self.shared.take(self._node(leg, num_steps)) if num_steps > 0 else None
 

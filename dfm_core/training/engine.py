@@ -84,7 +84,7 @@ class TrainingEngine(Protocol[Model_co]):
         """Continues from `state`, reached after `num_steps` steps that changed the weights."""
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
+        """Return the mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
 
     def barrier(self) -> None:
         """Returns when every worker has called it."""

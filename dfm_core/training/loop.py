@@ -56,7 +56,7 @@ class _Window:
 
 
 def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
-    """Mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
+    """Return the mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
     losses, counts = sums
     stages, bins = losses.shape
     return {
@@ -114,6 +114,6 @@ def train(
 
 
 def make_batch(config: ExperimentConfig, dataset: TrainingData, indices: range, device: torch.device) -> Batch:
-    """The training images of these global sample indices."""
+    """Return the training images of these global sample indices."""
     ((images, labels),) = dataset.batches(config.seed, [indices])
     return Batch(images.to(device), labels.to(device), indices)

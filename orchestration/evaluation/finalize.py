@@ -143,7 +143,7 @@ class ResultWriter:
 
     def _scores(self, task: Task, source: Source, gathered: PartialStatistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
-        kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.kept_outputs}
+        kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.stored_outputs}
         if kept:
             for group, tensors in self._read(task, source):
                 indices = torch.arange(group.begin, group.end)

@@ -82,7 +82,7 @@ def encode_units(
 def _squares(
     dataset: RawDataset, units: Sequence[DataFile], spec: EncodingSpec, bad: list[BadFile]
 ) -> Iterator[tuple[Tensor, int]]:
-    """Pixels and class of each sample that can be used; the others are added to `bad`."""
+    """Yield pixels and class of each sample that can be used; the others are added to `bad`."""
     for unit in units:
         for sample in dataset.samples(unit):
             if isinstance(sample, BadFile):

@@ -28,7 +28,7 @@ def clip_square(content: bytes, spec: ClipSpec) -> Tensor:
 
 
 def with_mirror_images(pixels: Tensor) -> Tensor:
-    """Each sample followed by its horizontal flip, which is encoded for itself: a latent's flip is another one.
+    """Return each sample followed by its horizontal flip, which is encoded for itself: a latent's flip is another one.
 
     Args: pixels: [B, C, ..., W]. Returns: [2B, C, ..., W].
     """

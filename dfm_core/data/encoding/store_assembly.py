@@ -51,7 +51,7 @@ class EncodedPart:
 
 
 def read_part(content: bytes, place: str) -> EncodedPart:
-    """The inverse of `EncodedPart.document`.
+    """Return the inverse of `EncodedPart.document`.
 
     Args: place: where it lies, for messages. Raises: DamagedLatentsError if it is cut off or something else.
     """
@@ -117,7 +117,7 @@ def encode_shard(
 
 
 def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: int, num_lost: int = 0) -> LatentManifest:
-    """The manifest of a store of which every shard was made.
+    """Return the manifest of a store of which every shard was made.
 
     Args: num_lost: samples of the dataset that no card counts as left out, and somebody has accounted for.
     Raises: ValueError if a shard or a sample is missing, or the shards do not fit together: a part of a dataset is

@@ -50,7 +50,7 @@ def decode_clip(content: bytes, spec: ClipSpec) -> np.ndarray:
 
 
 def _decoded(content: bytes) -> Iterator[np.ndarray]:
-    """Frames of the first video stream, each uint8, [H, W, 3]."""
+    """Yield frames of the first video stream, each uint8, [H, W, 3]."""
     import av
 
     with av.open(io.BytesIO(content), mode="r") as container:

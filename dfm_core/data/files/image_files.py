@@ -56,7 +56,7 @@ class UnusableImageError(Exception):
 
 
 def read_image(path: Path, channels: Channels, size: Size | None = None) -> np.ndarray:
-    """The pixels of a file, as they are: no resizing, no rotation by EXIF.
+    """Return the pixels of a file, as they are: no resizing, no rotation by EXIF.
 
     Args: channels: 3 repeats grey; 1 refuses colours. size: refuses any other, before decoding.
     Returns: uint8, [H, W, C]. Raises: UnusableImageError.

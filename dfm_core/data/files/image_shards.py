@@ -40,7 +40,7 @@ class ImageShards:
 
 
 def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShards:
-    """Every tar and Parquet file in a place.
+    """Open every tar and Parquet file in a place.
 
     Args: class_names: in the order of the labels in the shards.
     Raises: ValueError if there is no shard, or no class list; what `files` does.

@@ -43,7 +43,7 @@ class DataFiles(Protocol):
     def listing(self) -> Listing: ...
 
     def opened(self, file: DataFile) -> AbstractContextManager[BinaryIO]:
-        """A file's content, seekable. Raises: FileNotFoundError."""
+        """Return a file's content, seekable. Raises: FileNotFoundError."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class RawDataset(Protocol):
         """Entries that the listing alone shows to be no samples."""
 
     def samples(self, unit: DataFile) -> Iterator[RawSample | BadFile]:
-        """The samples of a unit in their order, and what in it is none.
+        """Yield the samples of a unit in their order, and what in it is none.
 
         Raises: OSError as `DataFiles.opened`, other than for a file that is not there.
         """
@@ -88,7 +88,7 @@ def fingerprint_of(files: Sequence[DataFile], labels: Sequence[int], class_names
 
 
 def mixed(names: Sequence[str]) -> list[int]:
-    """An order that mixes the classes, so that each shard of latents holds many: by a hash of the name.
+    """Return an order that mixes the classes, so that each shard of latents holds many: by a hash of the name.
 
     Returns: positions in `names`.
     """

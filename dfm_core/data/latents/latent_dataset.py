@@ -72,7 +72,7 @@ class _Copies:
     rows: list[int]
 
     def pieces(self) -> Iterator[Callable[[], None]]:
-        """The work, a few samples each."""
+        """Yield the work, a few samples each."""
         for begin in range(0, len(self.places), _PIECE_SAMPLES):
             yield partial(self._make, begin, begin + _PIECE_SAMPLES)
 
@@ -151,7 +151,7 @@ class LatentDataset:
         return LatentBatch({name: as_tensor(bits, specs[name]) for name, bits in out.items()}, torch.from_numpy(labels))
 
     def shards_of(self, rows: Array) -> Array:
-        """The shard of each sample, [B]."""
+        """Return the shard of each sample, [B]."""
         return np.searchsorted(self._ends, rows, side="right")
 
     def fetch(self, number: int) -> None:

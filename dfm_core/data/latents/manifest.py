@@ -104,13 +104,13 @@ class LatentManifest:
         }
 
     def document(self) -> bytes:
-        """The content of `manifest.json`."""
+        """Return the content of `manifest.json`."""
         files = [{"name": s.name, "num_bytes": s.num_bytes, "sha256": s.sha256} for s in self.shards]
         return json.dumps({"files": files, "about": self.about()}, indent=1, sort_keys=True).encode()
 
 
 def read_manifest(content: bytes, place: str) -> LatentManifest:
-    """A manifest, checked: the file may be cut off, of another kind, or written by somebody else.
+    """Return a manifest, checked: the file may be cut off, of another kind, or written by somebody else.
 
     Args: content: of the file. place: where it lies, for messages.
     Raises: DamagedLatentsError with what is wrong.

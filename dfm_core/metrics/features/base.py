@@ -23,7 +23,7 @@ class FeatureNetwork(Protocol):
         """Its name, outputs and preprocessing."""
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Features of a batch.
+        """Return features of a batch.
 
         Args: pixels: images [B, C, H, W] or clips [B, C, T, H, W], as the card says, uint8, C 1 or 3, on any device.
         Returns: each output of the card, [B, dimension] float32, on the network's device.
@@ -46,7 +46,7 @@ class MovableNetwork:
 
 
 def checked_features(card: FeatureNetworkCard, features: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]:
-    """Features as float32, held against the card: a file that is another network is noticed at its first use.
+    """Return features as float32, checked against the card: a file that is another network is noticed at its first use.
 
     Raises: ValueError if a shape is not [num_samples, dimension]; or if a value is not finite, with the samples.
     """

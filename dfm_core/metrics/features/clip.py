@@ -35,7 +35,7 @@ class ClipNetwork(MovableNetwork):
 
     @torch.no_grad()
     def text(self, captions: Sequence[str]) -> Tensor:
-        """Features of captions, [B, 512] float32, in the order given.
+        """Return features of captions, [B, 512] float32, in the order given.
 
         Raises: ValueError for captions of more than 77 tokens, start and end included: nothing is cut off.
         """
@@ -58,7 +58,7 @@ class ClipNetwork(MovableNetwork):
 
 
 def vit_base_32() -> CLIPConfig:
-    """Shape of ViT-B/32; 151,277,313 parameters."""
+    """Return the shape of ViT-B/32; 151,277,313 parameters."""
     from transformers import CLIPConfig
 
     text = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
@@ -71,7 +71,7 @@ def vit_base_32() -> CLIPConfig:
 
 
 def load_clip(files: Mapping[str, GivenFile]) -> ClipNetwork:
-    """The network and its tokenizer from the user's files.
+    """Return the network and its tokenizer from the user's files.
 
     Raises: FileNotFoundError or ValueError if a file is missing, its checksum another, or it is not ViT-B/32.
     """

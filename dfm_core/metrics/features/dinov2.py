@@ -53,7 +53,7 @@ class DinoV2Network(MovableNetwork):
 
 
 def vit_large(image_side: int = VIT_SIDE) -> Dinov2Config:
-    """Shape of ViT-L/14; 304,368,640 parameters at the 518 px that it was trained on."""
+    """Return the shape of ViT-L/14; 304,368,640 parameters at the 518 px that it was trained on."""
     from transformers import Dinov2Config
 
     return Dinov2Config(
@@ -67,7 +67,7 @@ def vit_large(image_side: int = VIT_SIDE) -> Dinov2Config:
 
 
 def load_dinov2(files: Mapping[str, GivenFile]) -> DinoV2Network:
-    """The network from the user's file.
+    """Return the network from the user's file.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it is not ViT-L/14.
     """
@@ -78,7 +78,7 @@ def load_dinov2(files: Mapping[str, GivenFile]) -> DinoV2Network:
 
 
 def build_dinov2(tensors: Mapping[str, Tensor], config: Dinov2Config, given: GivenFile) -> Any:
-    """The transformers model for 224 px, from tensors under either set of names.
+    """Return the transformers model for 224 px, from tensors under either set of names.
 
     Raises: ValueError if they are not those of the config.
     """
@@ -91,7 +91,7 @@ def build_dinov2(tensors: Mapping[str, Tensor], config: Dinov2Config, given: Giv
 
 
 def published_names(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the original code under the names of the transformers checkpoint."""
+    """Return tensors of the original code under the names of the transformers checkpoint."""
     renamed: dict[str, Tensor] = {}
     for name, value in original.items():
         module, _, parameter = name.rpartition(".")
@@ -106,7 +106,7 @@ def published_names(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def positions_at_224(table: Tensor) -> Tensor:
-    """The position table for 16 x 16 patches, [1, 1 + n^2, D] -> [1, 257, D]; the class token's stays."""
+    """Return the position table for 16 x 16 patches, [1, 1 + n^2, D] -> [1, 257, D]; the class token's stays."""
     side, new = round((table.shape[1] - 1) ** 0.5), VIT_SIDE // PATCH
     if side == new:
         return table

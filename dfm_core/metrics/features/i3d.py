@@ -32,7 +32,7 @@ class I3DNetwork(MovableNetwork):
 
 
 def load_i3d(files: Mapping[str, GivenFile]) -> I3DNetwork:
-    """The network from the user's file.
+    """Return the network from the user's file.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it does not behave like
     the file of StyleGAN-V.

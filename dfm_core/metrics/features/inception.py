@@ -35,7 +35,7 @@ class InceptionNetwork(MovableNetwork):
 
 
 def load_inception(files: Mapping[str, GivenFile]) -> InceptionNetwork:
-    """The network from the user's file.
+    """Return the network from the user's file.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it does not behave like
     the file of StyleGAN2-ADA.

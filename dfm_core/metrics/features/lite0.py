@@ -118,7 +118,7 @@ def preprocess(pixels: Tensor) -> Tensor:
 
 
 def load_lite0(path: Path | None = None) -> Lite0:
-    """The network with its ImageNet weights; `path` defaults to the installed weights package.
+    """Return the network with its ImageNet weights; `path` defaults to the installed weights package.
 
     Raises: FileNotFoundError if the weights are not there; ValueError if their sha256 is not the pinned one.
     """
@@ -131,6 +131,6 @@ def load_lite0(path: Path | None = None) -> Lite0:
 
 
 def load_lite0_network(files: Mapping[str, GivenFile]) -> Lite0Network:
-    """The network from its installed weights; it takes no files. Raises: as `load_lite0`."""
+    """Return the network from its installed weights; it takes no files. Raises: as `load_lite0`."""
     assert not files, f"Lite0 comes with its package, got files for {', '.join(files)}"
     return Lite0Network(load_lite0())

@@ -25,7 +25,7 @@ assert set(LOADERS) == set(get_args(FeatureNetworkName)), "every name has a load
 
 
 def load_feature_network(name: FeatureNetworkName, files: Mapping[str, GivenFile]) -> FeatureNetwork:
-    """The network, on the CPU.
+    """Return the network, on the CPU.
 
     Args: files: role -> file, for each of the card's `files`.
     Raises: ValueError with everything that is missing or damaged, as planning reports it.

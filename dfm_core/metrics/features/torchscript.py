@@ -16,7 +16,7 @@ from dfm_core.catalog.weight_files import GivenFile, NeededFile
 
 
 def load_torchscript(given: GivenFile, needed: NeededFile) -> torch.jit.ScriptModule:
-    """The module, on the CPU, for inference.
+    """Return the module, on the CPU, for inference.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it is no TorchScript file;
     a pickle is refused and not executed.

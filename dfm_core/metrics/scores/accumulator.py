@@ -79,7 +79,7 @@ class Accumulator(Protocol[ReferenceT]):
         """Return the accumulator of the samples of both."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
+        """Return the accumulator on another device."""
 
     def compute(self, reference: ReferenceT, /) -> dict[str, Score]:
         """Scores by name. Raises: ValueError if too few samples came, or one came twice where that can be seen."""
@@ -94,6 +94,6 @@ def require_finite(what: str, values: Tensor, names: Tensor) -> None:
 
 
 def name_some(indices: Tensor) -> str:
-    """The first indices, and that there are more."""
+    """Name the first indices, and whether there are more."""
     named = ", ".join(str(int(index)) for index in indices[:_MOST_NAMED])
     return named + (", ..." if len(indices) > _MOST_NAMED else "")

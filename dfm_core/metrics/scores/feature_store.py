@@ -40,7 +40,7 @@ class FeatureStore:
         return FeatureStore(indices, features, device)
 
     def ordered(self) -> Tensor:
-        """Features by sample index, [N, ...]: the same however the samples came.
+        """Return features by sample index, [N, ...]: the same however the samples came.
 
         Raises: ValueError if none came, or if some came twice.
         """

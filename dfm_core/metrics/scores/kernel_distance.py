@@ -43,7 +43,7 @@ Subsets = list[tuple[np.ndarray, np.ndarray]]
 
 
 def draw_subsets(seed: int, num_subsets: int, subset_size: int, num_samples: int, num_reference: int) -> Subsets:
-    """Rows without replacement; subset j depends on (seed, j) and the two numbers alone.
+    """Return rows without replacement; subset j depends on (seed, j) and the two numbers alone.
 
     Raises: ValueError if a set is smaller than a subset.
     """

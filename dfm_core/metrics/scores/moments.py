@@ -73,7 +73,7 @@ class Moments:
 
     @classmethod
     def empty(cls, width: int) -> Moments:
-        """The neutral element of `merge`."""
+        """Return the neutral element of `merge`."""
         return cls(0, np.zeros(width), np.zeros((width, width)))
 
     @classmethod

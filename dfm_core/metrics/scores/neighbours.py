@@ -37,7 +37,7 @@ class NeighbourAccumulator(StoringAccumulator):
 def weighted_neighbour_scores(
     samples: Tensor, reference: Tensor, num_neighbours: int, counts: Tensor
 ) -> dict[str, Tensor]:
-    """The four scores for every column of counts, also for `bootstrap.standard_errors`.
+    """Return the four scores for every column of counts, also for `bootstrap.standard_errors`.
 
     The ball around a feature reaches to its k-th nearest neighbour in its own set, border included. Precision: share
     of samples in some ball of the reference. Density: how many such balls hold a sample, over k. Recall: share of

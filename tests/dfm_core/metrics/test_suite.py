@@ -12,7 +12,7 @@ from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from dfm_core.catalog.metrics import METRICS, Output
 from dfm_core.config import EvaluationConfig, MetricName
 from dfm_core.metrics.bootstrap import standard_errors
-from dfm_core.metrics.reference import Reference, ReferenceAccumulator, kept_rows
+from dfm_core.metrics.reference import Reference, ReferenceAccumulator, stored_rows
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.frechet import frechet_distance, weighted_frechet_distances
@@ -51,7 +51,7 @@ def batches(rows: Tensor) -> dict[Output, Batch]:
 
 
 def kept(one: MetricSuite, parts: list[Tensor]) -> dict[Output, FeatureStore]:
-    found = {output: FeatureStore.empty() for output in one.kept_outputs}
+    found = {output: FeatureStore.empty() for output in one.stored_outputs}
     for rows in parts:
         found = {output: features.update(batches(rows)[output]) for output, features in found.items()}
     return found
@@ -93,10 +93,10 @@ def test_metrics_of_one_statistic_share_its_accumulator() -> None:
 
 def test_features_are_kept_only_if_somebody_needs_them() -> None:
     without = replace(EVALUATION, bootstrap_replicates=0)
-    assert suite("fd_lite0_block10", "class_score", "label_accuracy", evaluation=without).kept_outputs == ()
-    assert suite("fd_lite0_block10", "kd_lite0", evaluation=without).kept_outputs == (BLOCK10,)
-    assert suite("label_accuracy").kept_outputs == ()  # its error has a closed form
-    assert suite("fd_lite0_block10").kept_outputs == (BLOCK10,)
+    assert suite("fd_lite0_block10", "class_score", "label_accuracy", evaluation=without).stored_outputs == ()
+    assert suite("fd_lite0_block10", "kd_lite0", evaluation=without).stored_outputs == (BLOCK10,)
+    assert suite("label_accuracy").stored_outputs == ()  # its error has a closed form
+    assert suite("fd_lite0_block10").stored_outputs == (BLOCK10,)
 
 
 def test_without_replicates_there_is_no_bootstrap_error() -> None:
@@ -151,10 +151,10 @@ def test_a_reference_is_the_same_from_parts_and_through_a_file() -> None:
 
 
 def test_a_large_reference_keeps_ten_thousand_images_drawn_from_all_of_it() -> None:
-    rows = kept_rows(1_000_000)
+    rows = stored_rows(1_000_000)
     assert len(set(rows.tolist())) == 10_000
     assert rows[5_000] == pytest.approx(500_000, rel=0.05)
-    assert len(kept_rows(2_000)) == 2_000
+    assert len(stored_rows(2_000)) == 2_000
 
 
 def test_every_metric_reads_an_output_that_a_suite_knows_the_width_of() -> None:
