@@ -42,13 +42,13 @@ from slow_s3 import slow_s3
 from torch import Tensor
 
 from dfm_core.autoencoders.base import MEAN, STD
-from dfm_core.data.encoding.assembly import StoreIdentity, assemble, encode_shard, shard_name
-from dfm_core.data.latents.dataset import LatentDataset
+from dfm_core.data.encoding.store_assembly import StoreIdentity, assemble, encode_shard, shard_name
+from dfm_core.data.latents.latent_dataset import LatentDataset
+from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import MANIFEST
-from dfm_core.data.latents.samples import LatentSamples
+from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents
 from orchestration.storage.store import Store
 

@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import DecompositionConfig, EvaluationConfig, ExperimentConfig, ModelConfig, SamplingConfig
-from dfm_core.data.catalog import DATASETS
-from dfm_core.data.datasets import to_pixels
+from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance

@@ -28,11 +28,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import model_cost
 from dfm_core.config import MODEL_SIZES, DataConfig, DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import ImageDataset
+from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import draw_timesteps, logit_normal
 from dfm_core.paradigms import build_paradigm

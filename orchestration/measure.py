@@ -62,7 +62,7 @@ def _write(measured: MeasuredImages, path: Path) -> None:
 
 def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
     # Imported late, so that --help is instant.
-    from dfm_core.data.cards import pixels_card_of
+    from dfm_core.config.dataset_card import pixels_card_of
     from orchestration.evaluation.external_images import open_images
     from orchestration.spec.load import load_sweep
     from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
@@ -89,8 +89,8 @@ def _of_images(config: ExperimentConfig, count: int, *, labelled: bool) -> Exper
 
     Raises: UserError if they are too few for a metric, or lack the labels that one needs.
     """
+    from dfm_core.catalog.metrics import needs_labels
     from dfm_core.config.evaluation_rules import evaluation_problems
-    from dfm_core.metrics.catalog import needs_labels
 
     config = replace(config, evaluation=replace(config.evaluation, num_samples=count, at_steps=()))
     if count < 2:

@@ -89,7 +89,7 @@ class ExperimentConfig:
 
 
 def expert_config(config: ExperimentConfig, stage: int) -> ExperimentConfig:
-    """The config of the training of one stage's network, for `experts.steps` of it if they are given."""
+    """Return the config of the training of one stage's network, for `experts.steps` of it if they are given."""
     shares = tuple(float(other == stage) for other in range(config.num_stages))
     steps = config.experts.steps[stage] if config.experts.steps else config.training.steps
     training = replace(config.training, stage_probabilities=shares, steps=steps)

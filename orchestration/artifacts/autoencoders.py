@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dfm_core.autoencoder_training.finetuning import in_colour
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
-from dfm_core.autoencoders.finetuning import in_colour
-from dfm_core.autoencoders.making import LatentScale, random_autoencoder, unit_scale, write_autoencoder
+from dfm_core.autoencoders.initialization import LatentScale, random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.training_data import TrainingData

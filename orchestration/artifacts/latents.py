@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dfm_core.data.latents.dataset import LatentDataset
+from dfm_core.data.latents.latent_dataset import LatentDataset
 from dfm_core.data.latents.manifest import MANIFEST, LatentManifest, read_manifest
 from dfm_core.data.latents.shard_cache import ShardCache
 from orchestration.config.workers import WorkersConfig

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions.learned import fit_pyramid
 from orchestration.artifacts.task_record import TaskRecord, checksum, read_checked, write_record
 from orchestration.storage.layout import TaskPaths

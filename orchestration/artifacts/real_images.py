@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfm_core.autoencoders.base import MEAN
 from dfm_core.config import DataConfig
-from dfm_core.data.datasets import load_dataset, to_pixels
+from dfm_core.data.image_dataset import load_dataset, to_pixels
 from dfm_core.data.latents.shard_cache import ShardCache
 from orchestration.artifacts.latents import open_latents
 from orchestration.data.identity import pixels_digest

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel

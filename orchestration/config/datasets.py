@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Interval
 from pydantic import AfterValidator
 
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.config import DataConfig
 from orchestration.common.urls import is_url, parts_of_url
 

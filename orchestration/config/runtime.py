@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt
 from pydantic import AfterValidator
 
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from orchestration.common.errors import nearest
 from orchestration.common.redaction import credentials_in
 from orchestration.common.urls import is_url, parts_of_url

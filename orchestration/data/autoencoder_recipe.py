@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dfm_core.autoencoders.cards import ANY_KL, AutoencoderCard
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoders.architecture import KlArchitecture
+from dfm_core.catalog.autoencoders import ANY_KL, AutoencoderCard
 from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
 from dfm_core.config.data import MADE
 from orchestration.common.digests import digest_of

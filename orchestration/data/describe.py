@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dfm_core.autoencoders.cards import AutoencoderCard
+from dfm_core.catalog.autoencoders import AutoencoderCard
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config.data import DataConfig, DataDescription
-from dfm_core.data.catalog import DATASETS
 from orchestration.common.errors import nearest
 from orchestration.common.redaction import reason_of
 from orchestration.config.runtime import RuntimeConfig

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
-from dfm_core.autoencoders.finetuning_config import architecture_problems, finetuning_problems
+from dfm_core.autoencoder_training.config import finetuning_problems
+from dfm_core.autoencoders.architecture import architecture_problems
+from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
 from dfm_core.config import DataConfig
-from dfm_core.data.cards import find_card, pixels_card_of
+from dfm_core.config.dataset_card import find_card, pixels_card_of
 from orchestration.common.errors import nearest
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig

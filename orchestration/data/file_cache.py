@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
-from dfm_core.metrics.features.weights import GivenFile, NeededFile, file_sha256
+from dfm_core.catalog.feature_networks import FeatureNetworkName
+from dfm_core.catalog.weight_files import GivenFile, NeededFile, file_sha256
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url

@@ -7,10 +7,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from dfm_core.catalog.datasets import DATASETS, DataShape
+from dfm_core.catalog.weight_files import file_sha256
 from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
 from dfm_core.config.data import DataDescription
-from dfm_core.data.catalog import DATASETS, DataShape
-from dfm_core.metrics.features.weights import file_sha256
 from orchestration.common.digests import digest_of
 
 PIXELS = "pixels"

@@ -14,9 +14,12 @@ from pathlib import Path
 import torch
 
 from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import DataConfig
-from dfm_core.data.catalog import DATASETS
-from dfm_core.data.encoding.assembly import (
+from dfm_core.data.encoding.embedded_samples import EmbeddedSamples
+from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
+from dfm_core.data.encoding.excluded_samples import ExcludedSamples
+from dfm_core.data.encoding.store_assembly import (
     EncodedPart,
     ShardCard,
     StoreIdentity,
@@ -25,9 +28,6 @@ from dfm_core.data.encoding.assembly import (
     read_part,
     shard_name,
 )
-from dfm_core.data.encoding.embedded_samples import EmbeddedSamples
-from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
-from dfm_core.data.encoding.left_out import LeftOut
 from dfm_core.data.files.folder_report import BadFile, UnusableFolderError
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.latents.manifest import LatentManifest
@@ -108,7 +108,7 @@ class ShardEncoder:
         spec = EncodingSpec(self._side(task), data.frames or None, data.stride, mirrored)
         made = encode_units(dataset, units, autoencoder, spec, batch_samples=batch_samples, device=self._device)
         with _in_one_line():
-            LeftOut(self._place(task), self._max_bad_share(task), task.num_samples).add(made.left_out)
+            ExcludedSamples(self._place(task), self._max_bad_share(task), task.num_samples).add(made.left_out)
         self._write(task, part, dataset, made)
         return ShardReport(time.monotonic() - started, made.left_out)
 
@@ -187,7 +187,7 @@ class ShardEncoder:
         """Raises: as `finish`."""
         copies, class_names = _copies(task), self._dataset(task).class_names
         class_counts = [sum(counts) for counts in zip(*(c.class_counts for c in cards if c.class_counts), strict=True)]
-        left_out = LeftOut(self._place(task), self._max_bad_share(task))
+        left_out = ExcludedSamples(self._place(task), self._max_bad_share(task))
         left_out.bad += bad
         with _in_one_line():
             counts = [count // copies for count in class_counts]

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dfm_core.data.catalog import DatasetCard
+from dfm_core.catalog.datasets import DatasetCard
 from dfm_core.data.files.folder_report import UnusableFolderError
 from dfm_core.data.files.image_archive import read_image_archive
 from dfm_core.data.files.image_files import Channels

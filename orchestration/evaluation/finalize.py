@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.metrics import Output
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import MetricName
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import Output
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.imported_statistics import read_statistics
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
@@ -143,7 +143,7 @@ class ResultWriter:
 
     def _scores(self, task: Task, source: Source, gathered: PartialStatistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
-        kept: dict[Output, KeptFeatures] = {output: KeptFeatures.empty(self._device) for output in suite.kept_outputs}
+        kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.stored_outputs}
         if kept:
             for group, tensors in self._read(task, source):
                 indices = torch.arange(group.begin, group.end)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from orchestration.artifacts.features import Group, GroupFiles
 from orchestration.evaluation.messages import MissingFeatures
 from orchestration.evaluation.sample_batches import SampleBatch

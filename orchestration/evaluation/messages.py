@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from orchestration.artifacts.features import Group
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Source, Task

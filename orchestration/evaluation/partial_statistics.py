@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import CHANGES, CLASS_SCORES, Output, reference_outputs
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
+from dfm_core.catalog.metrics import CHANGES, CLASS_SCORES, Output, reference_outputs
+from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.suite import MetricSuite, Partial

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.catalog.metrics import Output
 from dfm_core.config import DataConfig
-from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import to_pixels
-from dfm_core.metrics.catalog import Output
+from dfm_core.config.dataset_card import card_of
+from dfm_core.data.image_dataset import to_pixels
 from dfm_core.metrics.features.base import FeatureNetwork
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.reference import Reference

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import EvaluationConfig
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from dfm_core.data.pixels import unsound_samples
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.paradigms import build_paradigm
-from dfm_core.paradigms.points import sample_points
+from dfm_core.paradigms.sampling_points import sample_points
 from dfm_core.paradigms.shared_steps import SharedSteps
 from dfm_core.seeding import sample_generator
 from orchestration.artifacts.features import Group

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from dfm_core.compute import model_cost, shared_sampling_flops
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from dfm_core.flow.step_tree import StepTree
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan

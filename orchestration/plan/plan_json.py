@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dfm_core.catalog.metrics import METRICS
 from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config import as_plain
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import METRICS
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
 from orchestration.plan.plan import Plan

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfm_core.config import ExperimentConfig
+from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.cards import find_card
 from orchestration.common.errors import Problem, nearest
 from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget, ComputeConfig

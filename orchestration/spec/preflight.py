@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.catalog import METRICS, STATISTICS, networks_of
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.metrics.features.weights import NeededFile
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.catalog.metrics import METRICS, STATISTICS, networks_of
+from dfm_core.catalog.weight_files import NeededFile
 from orchestration.common.errors import Problem, UserError
 from orchestration.config.absolute_paths import absolute_files
 from orchestration.config.runtime import Files, StorageConfig

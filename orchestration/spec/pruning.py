@@ -12,7 +12,7 @@ from statistics import median
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.spec.search_section import Direction, PrunerConfig
 
 

@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from analysis.contract.published_numbers import check_published_metrics, find_published
 from analysis.errors import UserError as AnalysisError
-from dfm_core.metrics.catalog import METRICS
+from dfm_core.catalog.metrics import METRICS
 from orchestration.common.errors import nearest
 
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import ExperimentConfig
+from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.cards import find_card
-from dfm_core.data.catalog import DATASETS
 from orchestration.common.dotted_keys import flatten, set_dotted
 from orchestration.common.errors import Problem, nearest
 from orchestration.common.validation import validate

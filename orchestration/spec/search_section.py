@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Len
 
-from dfm_core.metrics.catalog import METRICS
+from dfm_core.catalog.metrics import METRICS
 from orchestration.common.errors import Problem, nearest
 from orchestration.common.validation import validate
 from orchestration.spec.search_space import Parameter, read_space

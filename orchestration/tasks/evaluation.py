@@ -6,10 +6,10 @@ preprocessing, reference set. Where files lie enters neither.
 
 from __future__ import annotations
 
+from dfm_core.catalog.metrics import networks_of, references_of
 from dfm_core.compute import model_cost, sampling_flops
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import networks_of, references_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
 from orchestration.config.runtime import IMPORTABLE_STATISTICS
 from orchestration.storage.layout import SnapshotRef

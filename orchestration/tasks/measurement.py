@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.catalog.metrics import METRICS, Output, settings_of
 from dfm_core.config import NUMERICS_VERSION, EvaluationConfig, ExperimentConfig, MetricName, as_plain
-from dfm_core.metrics.catalog import METRICS, Output, settings_of, settings_text
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.metrics.protocol import Protocol
+from dfm_core.metrics.protocol import Protocol, settings_text
 from orchestration.common.digests import digest_of
 from orchestration.config.runtime import FileConfig
 from orchestration.data.identity import real_identity

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.catalog.metrics import METRICS, networks_of, references_of
 from dfm_core.config import NUMERICS_VERSION, ExperimentConfig
-from dfm_core.config.evaluation_rules import KEPT_REFERENCE_IMAGES
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import METRICS, networks_of, references_of
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.config.dataset_card import card_of
+from dfm_core.config.evaluation_rules import MAX_REFERENCE_FEATURES
 from orchestration.common.digests import digest_of
 from orchestration.data.identity import pixels_digest, real_identity
 from orchestration.tasks.measurement import (
@@ -30,7 +30,7 @@ from orchestration.tasks.task import Task
 def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files: MeasurementFiles) -> Task:
     """Moments of real images on one network, and features of some; or those of a file that somebody else made."""
     data, card = config.data.dataset, card_of(config.data)
-    num_kept = min(card.num_reference_images, KEPT_REFERENCE_IMAGES)
+    num_kept = min(card.num_reference_images, MAX_REFERENCE_FEATURES)
     widths = FEATURE_NETWORKS[network].outputs.values()
     num_bytes = sum(width * (2 * width + num_kept) for width in widths) * _BYTES_PER_FEATURE
     imported = files.imported(data, network)

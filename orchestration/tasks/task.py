@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.config import (
     ExperimentConfig,
     MetricName,
 )
-from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.protocol import Protocol
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.storage.layout import SnapshotRef

@@ -12,7 +12,7 @@ from dfm_core.config import (
     ExperimentConfig,
     as_plain,
 )
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
 from orchestration.data.identity import latents_digest, training_identity
 from orchestration.storage.layout import SnapshotRef

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, expert_config
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.training import train_payload

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoder_training.finetuning import FinetuningLoss, finetune, in_colour
+from dfm_core.autoencoder_training.measures import measure_autoencoder
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
-from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune, in_colour
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig
-from dfm_core.autoencoders.measures import measure_autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData

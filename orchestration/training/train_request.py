@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig
+from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.config import DataConfig, as_plain
 from orchestration.config.runtime import StorageConfig
 from orchestration.config.workers import WorkersConfig

@@ -16,12 +16,12 @@ import torch
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import measure_scale_std
+from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.inheritance import inherit
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import train

@@ -7,9 +7,9 @@ import ray.train
 import torch
 
 from dfm_core.config import DataConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
+from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
-from dfm_core.data.latents.samples import LatentSamples
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import Model, OptimizerSettings
 from orchestration.artifacts.latents import latent_cache, open_latents

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfm_core.data.catalog import FASHION_CLASSES
-from dfm_core.data.datasets import load_dataset
+from dfm_core.catalog.datasets import FASHION_CLASSES
+from dfm_core.data.image_dataset import load_dataset
 from orchestration import measure
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store

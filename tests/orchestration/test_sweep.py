@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
-from tests.support.made_up_plans import ONE_ROW, finish, publish, publish_checkpoint, tiny_plan
+from tests.support.stored_sweeps import ONE_ROW, finish, publish, publish_checkpoint, tiny_plan
 
 HEAVY = ("torch", "ray", "deepspeed", "mlflow", "optuna", "pandas", "matplotlib", "scipy")
 

@@ -16,7 +16,7 @@ from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.measuring import WORKERS, Bench
 from tests.support.models import with_values
 from tests.support.tiny_autoencoders import save_kl

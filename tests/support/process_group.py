@@ -16,11 +16,12 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
@@ -66,21 +67,21 @@ class Job:
     """On purpose, as in `DFM_FAULT`; each happens once for all jobs of a folder."""
     hung_after_seconds: float = 60.0
     num_steps: int | None = None
-    """Of the optimiser in the state to resume from; None: `start`."""
+    """Steps of the optimiser in the state to resume from; None: `start`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a job found."""
+    """Results of a job."""
 
     losses: list[float]
     """Loss of every step from the job's start; steps that were skipped are left out."""
     ema: list[float]
     """Sum and sum of squares of the averaged weights."""
     num_steps: int
-    """Of the optimiser."""
+    """Steps of the optimiser."""
     diverged: list[str]
-    """What each worker raised, if the training diverged."""
+    """Error of each worker, if the training diverged."""
 
 
 class _Saver:

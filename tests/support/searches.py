@@ -21,7 +21,7 @@ from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from tests.orchestration.conftest import ROOT
-from tests.support.made_up_plans import finish
+from tests.support.stored_sweeps import finish
 
 METRIC = "fd_lite0_block10"
 SPACE = """
@@ -93,7 +93,7 @@ class Driver:
     """Kind of task -> why it fails."""
 
     def run(self) -> Searches:
-        """To the end, or until it is killed."""
+        """Run to the end, or until it is killed."""
         plan = make_plan(self.spec)
         self.outcome = Outcome(completed_records(self.store, plan))
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root

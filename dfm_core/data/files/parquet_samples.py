@@ -13,7 +13,7 @@ _ROWS = 64
 
 
 def parquet_samples(file: BinaryIO, name: str, num_classes: int) -> Iterator[RawSample | BadFile]:
-    """The images of a Parquet file in their order."""
+    """Yield the images of a Parquet file in their order."""
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 

@@ -20,7 +20,7 @@ _MAX_LABEL_BYTES = 32
 
 
 def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int | None) -> Iterator[RawSample | BadFile]:
-    """The images of a tar in their order.
+    """Yield the images of a tar in their order.
 
     Args: file: an uncompressed tar, seekable. name: for messages. class_of_all: of the tar's images, where they have
         no `key.cls`.

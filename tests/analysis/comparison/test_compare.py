@@ -149,7 +149,7 @@ def test_a_difference_whose_interval_holds_zero_does_not_resolve_a_pair(
     assert counts(several_seeds((first, second), "12")) == expected
 
 
-def test_rows_that_differ_by_the_same_at_each_seed_are_resolved_however_far_seeds_spread() -> None:
+def test_rows_with_equal_differences_at_each_seed_are_resolved_however_seeds_spread() -> None:
     values = [tuple(SeedValue(seed, 100.0 * seed + own) for seed in range(3)) for own in (1.0, 2.0)]
     made = [
         ComparedRow(label, Cell("done", 101.0, values=own), PublishedValue(text, "arxiv_v1"), None)
@@ -247,7 +247,7 @@ def test_rows_of_table_2_stand_beside_theirs() -> None:
     assert all(metric.order is not None and metric.order.best_agrees for metric in part.metrics)
 
 
-def test_the_papers_best_is_the_best_of_the_rows_here_and_none_if_they_print_one_number() -> None:
+def test_the_papers_best_is_the_best_row_here_and_none_if_all_print_one_number() -> None:
     fid = MetricComparison(FD_CARD, "fid_50k", tuple(rows((None, None, 1), ("5.0", "4.0", None))), None)
     assert [fid.is_best_published(row) for row in fid.rows] == [False, True, False]
     same = MetricComparison(FD_CARD, "fid_50k", tuple(rows((1, 2), ("4.0", "4.00"))), None)
@@ -280,7 +280,7 @@ def obstacles_of(plan: PublishedPlan, values: Mapping[str, float] = FD) -> list[
     return [row.obstacle for row in part.metrics[0].rows]
 
 
-def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_with_it() -> None:
+def test_a_value_with_other_samples_or_guidance_is_not_compared_with_the_papers() -> None:
     measured: dict[str, dict[str, Any]] = {
         "cascaded": {"num_samples": 10_000},
         "dfm": {"guidance": 1.0, "num_samples": 10_000},
@@ -393,7 +393,7 @@ def test_parts_and_metrics_without_a_counterpart_are_left_out() -> None:
     assert [metric.metric.name for metric in part.metrics] == ["fd"]
 
 
-def test_a_part_whose_counterpart_is_not_named_stands_beside_the_one_of_its_own_name() -> None:
+def test_a_part_without_a_named_counterpart_stands_beside_the_one_of_its_name() -> None:
     document = plan_document(
         parts={"imagenet_1024": ("dfm",), "mine": ("dfm",)},
         published={"table": "table2", "metrics": {"fd": "fid_10k"}, "same_setting": False},

@@ -36,7 +36,7 @@ def lines_of(chart: Chart) -> dict[str, Line]:
     return {line.label: line for line in panel.lines}
 
 
-def test_a_list_of_steps_is_an_axis_for_each_stage_and_a_line_joins_rows_that_agree_in_the_rest() -> None:
+def test_a_list_of_steps_has_an_axis_a_stage_and_lines_join_otherwise_equal_rows() -> None:
     charts = charts_of(STEPS, {row: float(sum(s["sampling.steps"])) for row, s in STEPS.items()})
     assert list(charts) == ["ablation-1-p-sampling.steps-0", "ablation-1-p-sampling.steps-1"], "guidance has two values"
     first = lines_of(charts["ablation-1-p-sampling.steps-0"])

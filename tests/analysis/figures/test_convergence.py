@@ -116,7 +116,7 @@ def test_one_seed_has_error_bars_over_samples() -> None:
     assert line.over == "samples"
 
 
-def test_accelerator_hours_are_a_training_s_share_up_to_the_step_and_known_once_it_is_done() -> None:
+def test_accelerator_hours_are_a_trainings_share_up_to_the_step_once_it_is_done() -> None:
     trained = {
         train_digest("DFM", seed): Record("done", {"accelerator_seconds": 7200.0 * (1 + seed)}) for seed in (0, 1)
     }
@@ -129,7 +129,7 @@ def test_accelerator_hours_are_a_training_s_share_up_to_the_step_and_known_once_
     assert "accelerator-hours of training" not in {p.x_label for p in charts_of(PLAN, RECORDS)[0].panels}
 
 
-def test_the_paper_s_numbers_stand_at_the_last_step_only_where_they_were_measured_alike() -> None:
+def test_the_papers_numbers_stand_at_the_last_step_only_if_measured_alike() -> None:
     records = {evaluate_digest(row, 200): Record("done", {"fd": 3.0}) for row in ("flow_matching", "cascaded")}
     plan = beside_table2(same_setting=True, measured={"cascaded": {"num_samples": 10_000}})
     chart = charts_of(plan, records)[0]

@@ -89,7 +89,7 @@ def panel(chart: Chart) -> ImagePanel:
     return found
 
 
-def test_rows_stand_below_each_other_clip_by_clip_and_a_real_one_of_the_class_below_them() -> None:
+def test_rows_of_clips_stand_below_each_other_with_a_real_one_of_the_class_last() -> None:
     given = {row: clips() for row in ("flow matching", "DFM")}
     records = {evaluate_digest(row, 200): record(videos) for row, videos in given.items()}
     real = clips()
@@ -136,7 +136,7 @@ def test_the_report_of_images_has_no_videos_and_that_of_videos_links_them_in_mot
     }
 
 
-def test_videos_are_read_of_last_evaluations_and_real_ones_from_runs_and_from_records(
+def test_videos_come_from_last_evaluations_and_real_ones_from_runs_and_records(
     database: Database, tmp_path: Path
 ) -> None:
     plan = make_plan(uri=database.uri)

@@ -173,7 +173,7 @@ def section_of(page: str, name: str) -> str:
     return page[start : page.index("</section>", start)]
 
 
-def test_the_page_flags_rows_of_different_protocols_above_their_table_and_in_their_charts() -> None:
+def test_the_page_flags_rows_of_different_protocols_above_tables_and_in_charts() -> None:
     document = plan_document()
     change_protocols(document, "DFM", num_samples=10_000)
     records = {
@@ -340,7 +340,7 @@ def test_a_broken_list_of_drawings_has_all_drawn_anew(
     assert set(files_in(tmp_path)) == set(before)
 
 
-def test_pictures_of_a_report_that_was_cut_off_are_not_taken_for_those_of_the_one_before(
+def test_pictures_of_an_interrupted_report_are_not_mistaken_for_earlier_ones(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, original = make_plan(uri=database.uri), Path.replace

@@ -91,7 +91,7 @@ def test_an_interval_that_just_reaches_zero_leaves_out_its_p_value(outside: floa
     assert both.p_value(both.half_width_at(outside)) == pytest.approx(outside)
 
 
-def test_what_is_very_far_from_zero_has_the_smallest_p_value_and_what_is_zero_the_largest() -> None:
+def test_values_far_from_zero_have_the_smallest_p_value_and_zero_the_largest() -> None:
     both = Uncertainty(0.7, 20, 0.4)
     assert 0 < both.p_value(1e9) <= 1e-12
     assert both.p_value(0.0) == 1.0
@@ -104,9 +104,7 @@ def test_without_any_error_only_equal_numbers_are_alike() -> None:
 
 @pytest.mark.parametrize("common", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("num_seeds", [2, 3, 8])
-def test_the_interval_covers_the_truth_whatever_share_of_the_samples_error_is_common(
-    common: float, num_seeds: int
-) -> None:
+def test_the_interval_covers_the_truth_for_every_common_share_of_sampling_error(common: float, num_seeds: int) -> None:
     """4,000 made-up cells: spread over seeds 1, error of samples 0.7; 95% with a tolerance of 3 standard errors."""
     generator = np.random.default_rng(5)
     shape = (4000, num_seeds)

@@ -58,7 +58,7 @@ def test_every_kind_of_task_has_its_title_in_failures_and_warnings() -> None:
     assert {about for about, _ in warned(plan, done)} == set(titles.values())
 
 
-def test_a_number_measured_otherwise_than_planned_is_warned_of_with_field_and_both_values() -> None:
+def test_a_number_not_measured_as_planned_gives_a_warning_with_field_and_values() -> None:
     record = Record("done", {"fd": 4.0, "accuracy": 0.5}, about=parse_about(about(num_samples=40_000)))
     floor = Record("done", {"fd": 1.0}, about=parse_about(about(ema_decay=0.0, settings="k=5")))
     end = "; it counts as not comparable."

@@ -289,7 +289,7 @@ def searched(objectives: Mapping[str, str], best: tuple[str, ...], states: tuple
     return parse_plan(json.dumps(document))
 
 
-def test_the_best_trial_of_a_search_is_bold_and_the_table_says_how_far_the_search_is() -> None:
+def test_the_best_trial_of_a_search_is_bold_and_the_table_shows_its_progress() -> None:
     plan = searched({"fd": "minimize"}, ("DFM",), ("complete", "complete", "refused"))
     (table,) = tables_of(plan, RECORDS)
     assert [row[0].best for row in table.rows] == [False, True, False]

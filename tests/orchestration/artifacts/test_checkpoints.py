@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.data.catalog import DataShape
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot

@@ -16,7 +16,7 @@ from orchestration.plan.plan_json import plan_json
 from orchestration.storage.layout import FeaturePaths, TaskPaths, plan_file
 from orchestration.storage.store import MANIFEST, Store
 from orchestration.tasks.task import Task
-from tests.support.made_up_plans import (
+from tests.support.stored_sweeps import (
     beat,
     finish_all,
     publish,

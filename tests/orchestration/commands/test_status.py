@@ -14,7 +14,7 @@ from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
 from orchestration.storage.layout import heartbeat_file, plan_file
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import beat, finish, publish, publish_checkpoint, tiny_plan
+from tests.support.stored_sweeps import beat, finish, publish, publish_checkpoint, tiny_plan
 
 
 def status(store: Store, plan: Plan) -> SweepStatus:

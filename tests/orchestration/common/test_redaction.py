@@ -28,7 +28,7 @@ from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
-from tests.support.made_up_plans import ONE_ROW, tiny_plan
+from tests.support.stored_sweeps import ONE_ROW, tiny_plan
 
 SENTINEL = "sentinel/0f+3a=77"
 ENVIRONMENT = {"AWS_SECRET_ACCESS_KEY": f"{SENTINEL}-1", "PGPASSWORD": f"{SENTINEL}-2", "HF_TOKEN": f"{SENTINEL}-3"}

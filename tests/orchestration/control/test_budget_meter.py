@@ -18,7 +18,7 @@ from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import budget_spent
 from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import beat, finish, publish_checkpoint, tiny_plan
+from tests.support.stored_sweeps import beat, finish, publish_checkpoint, tiny_plan
 
 
 class Clock:

@@ -17,7 +17,7 @@ from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.stop_request import StopRequest, ask_to_stop, read_stop_request
 from orchestration.storage.layout import heartbeat_file, stop_file
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import beat
+from tests.support.stored_sweeps import beat
 
 HOUR = 3600.0
 

@@ -22,7 +22,7 @@ from orchestration.control.sigterm import termination
 from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
 from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
-from tests.support.made_up_plans import beat
+from tests.support.stored_sweeps import beat
 
 HERE = socket.gethostname()
 
@@ -142,7 +142,7 @@ def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -
     assert lease_above(store, "quickstart", 5) is not None  # whoever took it, it is gone
 
 
-def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor_beats(
+def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]

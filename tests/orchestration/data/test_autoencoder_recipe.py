@@ -17,7 +17,7 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from tests.orchestration.conftest import ROOT
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.table4_files import table4_overrides
 from tests.support.tiny_autoencoders import save_flux
 

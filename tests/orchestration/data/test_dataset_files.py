@@ -13,7 +13,7 @@ from dfm_core.data.files.image_shards import open_image_shards
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
-from tests.support.made_files import everything, parquet, png
+from tests.support.dataset_files import everything, parquet, png
 from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
 
 FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}

@@ -20,7 +20,7 @@ import fsspec
 import pytest
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from dfm_core.metrics.features.weights import GivenFile, NeededFile
+from dfm_core.catalog.weight_files import GivenFile, NeededFile
 from orchestration.common.errors import UserError
 from orchestration.config.absolute_paths import absolute_files
 from orchestration.config.runtime import FileConfig, RuntimeConfig, StorageConfig

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dfm_core.compute import num_evaluations
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dfm_core.catalog.datasets import DATASETS, Motion
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DATASETS, Motion
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.frechet import frechet_distance

@@ -19,7 +19,7 @@ from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
-from tests.support.made_up_plans import finish, tiny_plan
+from tests.support.stored_sweeps import finish, tiny_plan
 
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
 
@@ -160,7 +160,7 @@ def test_with_room_for_both_another_trial_trains_while_one_is_measured(
 
 
 @pytest.mark.parametrize(("error", "num_trained"), [(KeyError("scale_std"), 3), (RuntimeError("gloo"), 4)])
-def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors_do_not(
+def test_one_mistake_in_all_first_trainings_ends_the_sweep_other_errors_do_not(
     store: Store,
     trained: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,

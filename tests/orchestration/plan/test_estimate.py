@@ -12,7 +12,7 @@ from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import finish, publish, publish_checkpoint, tiny_plan
+from tests.support.stored_sweeps import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.compute import model_cost, sampling_flops, training_flops
-from dfm_core.data.catalog import DATASETS
 from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan

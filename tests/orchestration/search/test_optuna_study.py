@@ -120,7 +120,7 @@ def test_proposals_made_at_the_same_time_differ(tmp_path: Path) -> None:
     assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
 
 
-def test_stock_another_direction_under_the_same_name_is_taken_without_a_word_and_ours_is_refused(
+def test_another_direction_under_a_name_passes_stock_silently_and_ours_refuses_it(
     tmp_path: Path,
 ) -> None:
     search = search_of()
@@ -195,7 +195,7 @@ def test_what_failed_is_tried_again_as_the_same_trial_and_what_has_no_value_is_n
     assert (told.state, told.value, set(told.params)) == (Told.COMPLETE, 2.0, set(asked[0].settings))
 
 
-def test_a_second_try_that_is_killed_before_its_values_are_fixed_is_fixed_at_the_next_start(tmp_path: Path) -> None:
+def test_a_second_try_killed_before_its_values_are_fixed_is_fixed_at_the_next_start(tmp_path: Path) -> None:
     study = open_study(tmp_path, search_of())
     study.ask()
     study.fail(0, "lost")

@@ -205,9 +205,7 @@ def test_a_search_whose_proposals_all_break_a_rule_ends_and_says_why(tmp_path: P
     assert f"The search is not finished: {problem}" in list(searches.texts())
 
 
-def test_trials_of_unequal_training_compute_are_refused_unless_the_sweep_allows_them(
-    tmp_path: Path, store: Store
-) -> None:
+def test_trials_of_unequal_compute_are_refused_unless_the_sweep_allows_them(tmp_path: Path, store: Store) -> None:
     space = "\n        model.size: {choice: [nano, micro]}"
     unequal = told(Driver(sweep(tmp_path, space, num_trials="2", sampler="grid"), store).run())
     assert [trial.state for trial in unequal] == ["refused", "complete"]

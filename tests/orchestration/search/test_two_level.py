@@ -61,9 +61,7 @@ def test_a_search_of_two_levels_that_is_killed_ends_as_if_it_had_not_been(tmp_pa
     assert last.computed == []
 
 
-def test_of_a_training_that_fails_nothing_is_sampled_and_the_next_submission_tries_again(
-    tmp_path: Path, store: Store
-) -> None:
+def test_a_failed_training_is_not_sampled_and_the_next_submission_tries_again(tmp_path: Path, store: Store) -> None:
     failing = Driver(sweep(tmp_path, OUTER, **INNER), store, fails={"train": "no room"})
     trials = told(failing.run())
     assert {trial.state for trial in trials} == {"failed"}
@@ -114,8 +112,8 @@ def test_rungs_in_images_and_flops_are_steps_of_each_trial(tmp_path: Path) -> No
     batch = config.training.batch_size
     assert rung_steps(PrunerConfig("asha", (100, 350)), config) == (100, 350)
     assert rung_steps(PrunerConfig("asha", (batch * 7, batch * 7 + 1), "images"), config) == (7, 8)
+    from dfm_core.catalog.datasets import DATASETS
     from dfm_core.compute import model_cost, training_flops
-    from dfm_core.data.catalog import DATASETS
 
     flops = training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 10)
     assert rung_steps(PrunerConfig("asha", (float(flops), flops * 1.01), "flops"), config) == (10, 11)

@@ -193,7 +193,7 @@ def test_the_front_holds_what_nothing_beats_and_stands_first() -> None:
     assert [found.number for found in best_first([*trials, *others], directions)] == [1, 2, 3, 0, 4, 6, 5]
 
 
-def test_with_one_objective_the_best_come_first_and_the_largest_is_best_where_it_is_maximized() -> None:
+def test_with_one_objective_the_best_come_first_the_largest_where_maximized() -> None:
     trials = [trial(0, 1.0), trial(1, 3.0), trial(2, 2.0)]
     assert [found.number for found in best_first(trials, ("maximize",))] == [1, 2, 0]
     assert [found.number for found in pareto_front(trials, ("minimize",))] == [0]

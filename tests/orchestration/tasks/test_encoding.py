@@ -18,9 +18,10 @@ from PIL import Image
 from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.datasets import load_dataset, measure_scale_std
-from dfm_core.data.encoding.squares import image_square
+from dfm_core.data.encoding.square_pixels import image_square
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
+from dfm_core.paradigms.standardization import measure_scale_std
 from orchestration.artifacts.snapshots import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError
@@ -36,6 +37,7 @@ from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.training import train_task
 from orchestration.training.worker_setup import open_training_data
 from tests.orchestration.conftest import QUICKSTART
+from tests.support.dataset_files import clip, encoded, png
 from tests.support.encodings import (
     CLASSES,
     SIDE,
@@ -46,7 +48,6 @@ from tests.support.encodings import (
     runtime_of,
     small_parts,
 )
-from tests.support.made_files import clip, encoded, png
 from tests.support.measuring import NO_FILES, STEP, TRAIN, WORKERS, Bench, publish_snapshot
 from tests.support.tiny_autoencoders import save_cogvideox
 
@@ -80,7 +81,7 @@ def test_a_folder_becomes_latents_with_flips_and_statistics(files: Path, store: 
     )
 
 
-def test_an_encoding_that_was_cut_off_goes_on_with_what_is_missing_and_ends_the_same(
+def test_an_interrupted_encoding_resumes_with_missing_shards_to_the_same_end(
     files: Path, store: Store, tmp_path: Path
 ) -> None:
     runtime = runtime_of(files)
@@ -123,9 +124,7 @@ def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
     assert [row[:2] for row in rows] == [["bee/3.png", fault]]
 
 
-def test_whatever_is_wrong_with_images_is_left_out_by_name_under_the_limit_and_ends_the_encoding_above_it(
-    files: Path, store: Store
-) -> None:
+def test_bad_images_are_left_out_by_name_up_to_the_limit_and_end_the_encoding_above(files: Path, store: Store) -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8))
     transparent = photo.convert("RGBA")
     transparent.putalpha(128)
@@ -263,9 +262,7 @@ def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pix
     assert (decoded.shape, decoded.dtype) == ((2, 3, SIDE, SIDE), torch.uint8)
 
 
-def test_an_embedded_dataset_goes_through_an_autoencoder_and_is_measured_against_its_own_images(
-    files: Path, store: Store
-) -> None:
+def test_an_embedded_dataset_is_encoded_and_measured_against_its_own_images(files: Path, store: Store) -> None:
     runtime = runtime_of(files)
     config = described(runtime, data__dataset="fashion_mnist", data__side=0)
     assert pixels_task(config) is None
@@ -384,7 +381,7 @@ def test_clips_become_latents_of_a_video_autoencoder_and_are_decoded_again(clips
     assert (decoded.shape, decoded.dtype) == ((1, 3, 9, SIDE, SIDE), torch.uint8)
 
 
-def test_real_clips_are_kept_as_pixels_and_clips_are_trained_on_without_an_autoencoder(
+def test_real_clips_are_stored_as_pixels_and_trained_on_without_an_autoencoder(
     clips: RuntimeConfig, store: Store
 ) -> None:
     config = described(clips, data__frames=9)

@@ -11,7 +11,7 @@ from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.tasks.task import Task
 from orchestration.tracking.async_tracker import TrackingQueue
-from tests.support.made_up_plans import tiny_plan
+from tests.support.stored_sweeps import tiny_plan
 
 
 class Recorder:

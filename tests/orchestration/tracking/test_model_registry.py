@@ -13,7 +13,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from dfm_core.data.catalog import DATASETS
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.task_record import TaskRecord

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoder_training.finetuning import FinetuningLoss, finetune
+from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS, identity_of
-from dfm_core.autoencoders.making import random_autoencoder
+from dfm_core.autoencoders.initialization import random_autoencoder
 from dfm_core.config import DataConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.steps import LoopPlan
 from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch.multiprocessing import ProcessExitedException
 
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.catalog.datasets import DataShape
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
