@@ -17,6 +17,7 @@ from orchestration.common.redaction import reason_of
 from orchestration.control import single_driver
 from orchestration.launch.summary import print_missing, print_plan, print_searches
 from orchestration.plan.completed import completed_records
+from orchestration.plan.estimate import estimate_from
 from orchestration.plan.plan import make_plan
 from orchestration.plan.progress import progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
@@ -61,26 +62,27 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
         print_status(plan, done, store, progress)
         print_searches(spec, trials)
         return 0
-    print_plan(plan, done, store, progress)
+    estimate = estimate_from(store, plan, done, progress)
+    print_plan(plan, done, store, progress, estimate)
     print_searches(spec, trials)
     if mode == "check":
-        from orchestration.commands.check_models import check  # which needs torch
+        from orchestration.commands.check_models import check  # needs torch
 
         check(plan)
     if mode != "run":
         print_missing(missing)
         return 0
-    from orchestration.launch.run_sweep import run_sweep  # which needs MLflow
+    from orchestration.launch.run_sweep import run_sweep  # needs MLflow
 
     try:
         single_driver.ensure_single_driver(store, spec.name)
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
-    if spec.searches:  # their trials are asked of Optuna, which knows what came after the last publication
+    if any(trials.values()):  # Optuna is asked for them, since it knows what came after the last publication
         plan = make_plan(spec)
         done = {digest: result for digest, result in done.items() if digest in plan.tasks}
-    return run_sweep(plan, done, store, progress)
+    return run_sweep(plan, done, store, progress, estimate)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
@@ -22,24 +22,14 @@ from orchestration.search.single_level import SingleLevelSearch
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.two_level import TwoLevelSearch
-from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
+from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
-
-
-class TrialTracker(Protocol):
-    """What a search tells the tracking server."""
-
-    def is_complete(self, digest: str) -> bool: ...
-
-    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None: ...
-
-    def tag(self, digest: str, tags: Mapping[str, str]) -> None: ...
 
 
 class Searches:
@@ -47,18 +37,18 @@ class Searches:
 
     def __init__(
         self,
-        spec: SweepSpec,
+        plan: Plan,
         searches: Sequence[SingleLevelSearch[PartSearch] | TwoLevelSearch],
         store: Store,
-        tracker: TrialTracker,
+        tracker: TaskTracker,
         publish: Callable[[Plan], None],
         say: Callable[[str], None] = print,
     ) -> None:
-        """Args: searches: of the spec. publish: is given every plan, its rows in the order of the table."""
-        self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
+        """Args: plan: of the sweep without trials. publish: is given every plan, its rows in the order of the table."""
+        self._spec, self._store, self._tracker, self._publish, self._say = plan.spec, store, tracker, publish, say
         self._searches = searches
         self._unavailable = ""
-        self.plan = self._make_plan()
+        self.plan = self._make_plan() if any(search.rows for search in searches) else plan
 
     @property
     def problems(self) -> list[str]:
@@ -162,18 +152,19 @@ class Searches:
 
 
 def open_searches(
-    spec: SweepSpec,
+    plan: Plan,
     store: Store,
-    tracker: TrialTracker,
+    tracker: TaskTracker,
     publish: Callable[[Plan], None],
     environment: Mapping[str, str],
     say: Callable[[str], None] = print,
 ) -> Searches:
-    """The searches of a sweep, each with its trials.
+    """Open the searches of a sweep, each with its trials.
 
+    Args: plan: of the sweep without trials.
     Raises: UserError if their storage cannot be used.
     """
-    database = StudyDatabase(search_storage(spec.runtime.search_storage, store, environment))
+    database = StudyDatabase(search_storage(plan.spec.runtime.search_storage, store, environment))
 
     def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
         return Study(database, digest, search, about)
@@ -182,6 +173,6 @@ def open_searches(
         TwoLevelSearch(part, open_study)
         if part.spec.inner is not None
         else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
-        for part in spec.searches
+        for part in plan.spec.searches
     ]
-    return Searches(spec, searches, store, tracker, publish, say)
+    return Searches(plan, searches, store, tracker, publish, say)
