@@ -1,4 +1,4 @@
-"""All checks of a cluster, made over one connection: `orchestration.doctor` adds the tracking server and prints."""
+"""The checks of a cluster, made over one connection; `orchestration.doctor` adds the tracking server and prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--gc`: says what no published plan needs, and removes it if that is confirmed."""
+"""`--gc`: prints which artifacts no published plan needs, and removes them if that is confirmed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from orchestration.storage.store import MANIFEST, Store
 
 _MAX_SHOWN = 5
 _LOOK_SECONDS = 5.0
-"""How often plans are read again while artifacts are removed."""
+"""Interval at which plans are read again while artifacts are removed."""
 
 
 def collect_garbage(
     store: Store, *, confirmed: bool, say: Callable[[str], None] = print, ask: Callable[[], bool] | None = None
 ) -> int:
-    """Returns the exit code. Args: confirmed: remove without asking. ask: for a confirmation; None: nobody is there.
+    """Return the exit code. Args: confirmed: remove without asking. ask: asks for confirmation; None: nobody is there.
 
     Raises: UserError if a plan or a heartbeat cannot be read.
     """
@@ -42,12 +42,12 @@ def collect_garbage(
 
 
 def ask_on_terminal() -> bool:
-    """Whether the person at the terminal wants it; nobody there wants nothing."""
+    """Return whether the person at the terminal confirms; False without a terminal."""
     return sys.stdin.isatty() and input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def remove_artifact(store: Store, path: str) -> None:
-    """What says that an artifact is whole goes first: cut off in the middle, no half of it is ever read."""
+    """Remove an artifact, its manifests and record first: cut off in the middle, no half of it is ever read."""
     inner = [name for name in store.names(path) if name.startswith(("step-", "raw-"))]
     marks = [f"{path}/{MANIFEST}", *(f"{path}/{name}/{MANIFEST}" for name in inner)]
     record = TaskPaths(path.rsplit("/", 1)[-1]).result
