@@ -1,7 +1,7 @@
 """Sweeps of Decomposable Flow Matching on Ray: plan, train, evaluate, track.
 
-Entry points: `sweep` runs a sweep file, `reproduce` the paper's tables, `measure` images from elsewhere, `doctor` checks
-a cluster, `demo` submits the quickstart to a Ray head of its own, `auth_token` makes a cluster's token.
+Entry points: `sweep` runs a sweep file, `reproduce` the paper's tables, `measure` images from elsewhere, `doctor`
+checks a cluster, `demo` submits the quickstart to a Ray head of its own, `auth_token` makes a cluster's token.
 
 The packages in the order of reading; each imports only those below it in the list of tests/test_layers.py:
 

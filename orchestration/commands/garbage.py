@@ -24,21 +24,21 @@ def collect_garbage(
     Raises: UserError if a plan or a heartbeat cannot be read.
     """
     roots = read_roots(store)
-    found = find_unreferenced(store, roots)
+    leftovers = find_unreferenced(store, roots)
     names = ", ".join(plan.sweep for plan in roots.plans) or "none"
     say(f"Storage: {store.root}; published plans: {names}.")
     for sweep in sorted(roots.live):
         say(f"A driver runs {sweep} now: nothing of it is touched.")
-    if not found:
+    if not leftovers:
         say("Nothing is left over.")
         return 0
-    say(_report(found))
+    say(_report(leftovers))
     if not confirmed and (ask is None or not ask()):
         say("Nothing was removed; --gc --yes removes it.")
         return 0
     again = read_roots(store)  # confirming takes its time, and a sweep may have been submitted meanwhile
     still = {leftover.path for leftover in find_unreferenced(store, again)}
-    return _remove_all(store, [leftover for leftover in found if leftover.path in still], again.fingerprint, say)
+    return _remove_all(store, [leftover for leftover in leftovers if leftover.path in still], again.fingerprint, say)
 
 
 def ask_on_terminal() -> bool:
@@ -74,12 +74,12 @@ def _remove_all(store: Store, leftovers: Sequence[Unreferenced], fingerprint: st
     return 0
 
 
-def _report(found: Sequence[Unreferenced]) -> str:
-    lines = [f"No published plan needs {_count(len(found))}, {_size(sum(one.num_bytes for one in found))}:"]
-    for kind in sorted({one.kind for one in found}):
-        own = [one.num_bytes for one in found if one.kind == kind]
+def _report(leftovers: Sequence[Unreferenced]) -> str:
+    lines = [f"No published plan needs {_count(len(leftovers))}, {_size(sum(one.num_bytes for one in leftovers))}:"]
+    for kind in sorted({one.kind for one in leftovers}):
+        own = [one.num_bytes for one in leftovers if one.kind == kind]
         lines.append(f"  {kind}: {len(own)}, {_size(sum(own))}")
-    largest = sorted(found, key=lambda one: one.num_bytes, reverse=True)[:_MAX_SHOWN]
+    largest = sorted(leftovers, key=lambda one: one.num_bytes, reverse=True)[:_MAX_SHOWN]
     lines += ["Largest:", *(f"  {one.path}: {_size(one.num_bytes)}" for one in largest)]
     return "\n".join(lines)
 
