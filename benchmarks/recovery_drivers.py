@@ -65,7 +65,9 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
         is_over = False
         while not is_over:
             is_over = training.done()  # before the last look
-            _note(folder, (int(row["step"]) for rows in ray.get(board.news.remote()).rows.values() for row in rows))
+            _note(
+                folder, (int(row["step"]) for rows in ray.get(board.take_update.remote()).rows.values() for row in rows)
+            )
             time.sleep(0.02)
         training.result()
         groups.close_idle()

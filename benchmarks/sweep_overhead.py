@@ -38,7 +38,8 @@ from orchestration.control.outcome import Outcome
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.evaluation.worker import Evaluator
-from orchestration.launch import task_loop as launch
+from orchestration.launch import task_loop
+from orchestration.launch.context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
@@ -130,10 +131,15 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         )
         outcome = Outcome(dict(done))
         meter = BudgetMeter({}, plan.spec.runtime.workers)
-        launcher = launch.Launcher(plan, outcome, store, tracker, lambda: capacity, Display(), meter, lambda: None)
-        started, held = time.monotonic(), held_mb()
         ended: list[float] = []
-        launcher.grows_by(lambda now, _: ended.append(time.monotonic()) if len(now.done) > len(done) else None)
+
+        def note(now: Outcome, _: int) -> None:
+            if len(now.done) > len(done):
+                ended.append(time.monotonic())
+
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, note)
+        launcher = task_loop.Launcher(context, lambda: capacity, lambda: None)
+        started, held = time.monotonic(), held_mb()
         launcher.run()
         recorded = time.monotonic() - started
         tracker.flush()
@@ -197,7 +203,7 @@ def measure(options: Options) -> list[Row]:
     """All ways, one after the other on one Ray."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     logging.disable(logging.WARNING)
-    launch.EvaluationPool = IdlePool  # type: ignore[misc]  # the launcher's own, but for the work
+    task_loop.EvaluationPool = IdlePool  # type: ignore[misc]  # the launcher's own, but for the work
     guidance = [round(1 + 0.01 * number, 2) for number in range(options.evaluations)]
     seeds = list(range(options.trainings))
     rows = []

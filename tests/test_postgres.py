@@ -20,7 +20,8 @@ from analysis.tracking import mlflow_database as direct
 from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
-from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
+from orchestration.search.optuna_study import Study
+from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tracking.mlflow_tracker import Tracker

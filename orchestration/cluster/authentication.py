@@ -1,6 +1,6 @@
-"""No Ray without authentication: whoever reaches its ports could run any code, as its user, on every node.
+"""Authentication of Ray: without it, anybody who reaches its ports could run any code, as its user, on every node.
 
-What counts is what the cluster does: it is called as a stranger would, without a token, and has to refuse.
+The behaviour of the cluster counts: it is called without a token, as a stranger would, and has to refuse.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ANSWER_SECONDS = 15.0
 
 
 def use_tokens(*, may_make_one: bool) -> None:
-    """This process, and what it starts, sends a token with every call to Ray, and demands one.
+    """Make this process, and what it starts, send a token with every call to Ray, and demand one.
 
     Args: may_make_one: for a cluster that starts here; a token made now is none that a running cluster knows.
     Raises: UserError if the environment turns authentication off, or if there is no token to send.
@@ -50,7 +50,7 @@ def use_tokens(*, may_make_one: bool) -> None:
 
 
 def use_no_tokens() -> None:
-    """For a cluster that starts here without authentication, as was asked for."""
+    """Turn authentication off for a cluster that starts here, as the user asked."""
     _set_mode("disabled")
 
 
@@ -60,8 +60,9 @@ def _set_mode(mode: str) -> None:
 
 
 def refuse_open_cluster(address: str) -> None:
-    """Args: address: host:port of the cluster's control service, or ray://host:port.
+    """Check that a cluster refuses calls without a token.
 
+    Args: address: host:port of the cluster's control service, or ray://host:port.
     Raises: UserError if it takes a call without a token, or does not answer.
     """
     if not is_refused(address):
@@ -73,14 +74,14 @@ def refuse_open_cluster(address: str) -> None:
 
 
 def refuse_wrong_token(address: str) -> None:
-    """Ray would try for half a minute, and tell it a line a second. Raises: UserError if our token is not its own."""
+    """Check our token at once: Ray would retry for half a minute. Raises: UserError if the cluster does not take it."""
     if is_refused(address, read_token(os.environ)):
         place = TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else token_file(os.environ)
         raise UserError.of(f"Ray at {address}", f"does not take the token in {place}: it is of another cluster")
 
 
 def is_refused(address: str, token: str = "") -> bool:
-    """Whether a call with this token, or with none, is refused as unauthenticated.
+    """Return whether a call with this token, or with none, is refused as unauthenticated.
 
     Raises: UserError if nobody answers there.
     """

@@ -1,7 +1,7 @@
-"""What a killed Ray Train run leaves: its placement group, which would hold CPUs and GPUs as long as this driver lives.
+"""Removal of the placement group that a killed Ray Train run leaves: it would hold CPUs and GPUs until the driver ends.
 
 Ray Train has a process that removes it, which can be killed as well, and does not know the group of a run that was just
-starting. Whoever trains next would wait for its resources in vain.
+starting. The next training would wait for its resources in vain.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def free_placement_groups() -> int:
-    """Removes the placement groups of this job whose makers are dead, and nobody else's. Returns how many; none through
+    """Remove the placement groups of this job whose makers are dead, and nobody else's. Return how many; none through
     a Ray Client, which cannot see them."""
     if through_client():
         return 0

@@ -1,6 +1,6 @@
-"""What the published plans under a storage root need of it; everything else there is left over.
+"""The artifacts that the published plans under a storage root need; everything else there is left over.
 
-All published plans are the roots, of whatever sweep: a digest that no plan names is read by nobody. No clock has a say.
+The roots are all published plans, of any sweep: a digest that no plan names is read by nobody. No clock has a say.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orchestration.storage.store import Store
 
 @dataclass
 class _Training:
-    """What all plans together want of one training."""
+    """The union of what all plans want of one training."""
 
     until_step: int = 0
     snapshot_steps: set[int] = field(default_factory=set)
@@ -34,15 +34,15 @@ class Needed:
     artifacts: frozenset[str]
     """Directories of snapshots and raw weights."""
     finished: frozenset[str]
-    """Trainings of which every plan has what it wants."""
+    """Trainings that have what every plan wants of them."""
     sources: frozenset[str]
-    """Digests of samples."""
+    """Digests of sources of samples."""
     features: frozenset[str]
     """Directories of features."""
 
 
 def needed_by(plans: Iterable[PublishedPlan], store: Store) -> Needed:
-    """Asks the store which trainings are finished.
+    """Return the union of what plans need; asks the store which trainings are finished.
 
     Raises: UnreadablePlanError if a plan does not say what its tasks read.
     """
@@ -79,7 +79,7 @@ def needed_by(plans: Iterable[PublishedPlan], store: Store) -> Needed:
 
 
 def _read_snapshots(task: PublishedTask) -> Iterator[tuple[str, int, bool]]:
-    """(training, step, raw weights too) of what a task reads: an evaluation's snapshots, a chain's initial one.
+    """Yield (training, step, raw weights too) of each snapshot read: an evaluation's, a chain's initial one.
 
     Raises: UnreadablePlanError if its payload says nothing of the kind.
     """

@@ -31,6 +31,8 @@ def measured_speeds(
     flops: dict[str, float] = defaultdict(float)
     seconds: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
+    if not sizes:
+        return {}
     for digest, size in _trainings(store, plan, sizes):
         record = done.get(digest) or read_record(store, digest)
         if record is None or _on_gpu(record) != plan.spec.runtime.workers.use_gpu:

@@ -120,7 +120,7 @@ def end_hung(store: Store, board: Any, digest: str, attempt: str, rank: int, rep
     _LOG.error("%s", what)
     try:
         in_background("stacks", lambda: store.write(place, report.encode())).result(_TELL_SECONDS)
-        board.stumbled.remote(digest, what)
+        board.retried.remote(digest, what)
     except Exception as error:  # noqa: BLE001  whatever it is, this process has to end
         _LOG.error("where it hangs could not be written (%s)", error)
     time.sleep(max(0.0, _OTHERS_SECONDS - (time.monotonic() - began)))

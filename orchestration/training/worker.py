@@ -73,11 +73,11 @@ def _train(request: Request) -> None:
         if failure.kind is MEMORY:
             held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             raise MemoryError(f"{failure.error} (this worker held {held:.1f} GiB at most)") from None
-        if failure.kind.remedy.startswith("retry"):  # the user should see that it is tried again, and why
+        if failure.kind.is_retried:  # the user should see that it is tried again, and why
             line = shown(str(failure), request.at.store_options)
             line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
             with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
-                ray.get(find_progress_board(request.at.board).stumbled.remote(request.digest, line))
+                ray.get(find_progress_board(request.at.board).retried.remote(request.digest, line))
         raise
     gc.collect()  # DeepSpeed's objects refer to each other
     torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few

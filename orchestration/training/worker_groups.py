@@ -163,7 +163,7 @@ class WorkerGroupPool:
                 self._gone()
                 failure = failure_of(error)
                 attempts_left -= failure.kind.counts
-                if not failure.kind.remedy.startswith("retry") or attempts_left < 0:
+                if not failure.kind.is_retried or attempts_left < 0:
                     raise
                 _LOG.info("training %s is tried again", task.digest, exc_info=error)
                 self.retries.append((task.digest, str(failure)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
+from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_records, tasks_to_run
@@ -71,6 +72,18 @@ class FakeTracker:
         assert training is None or training.kind == "train"
         self.found.append(task.digest)
 
+    @property
+    def num_failed_calls(self) -> int:
+        return 0
+
+    def describe(self, task: Task) -> None: ...
+
+    def begin(self, task: Task) -> None: ...
+
+    def curve(self, task: Task, rows: Sequence[CurveRow]) -> None: ...
+
+    def fail(self, task: Task, message: str) -> None: ...
+
     def tag(self, digest: str, tags: Mapping[str, str]) -> None:
         self.tags[digest] = dict(tags)
 
@@ -97,7 +110,7 @@ class Driver:
         plan = make_plan(self.spec)
         self.outcome = Outcome(completed_records(self.store, plan))
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
-        searches = open_searches(self.spec, self.store, self.tracker, self.publish, {}, self.said.append)
+        searches = open_searches(plan, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
         while True:
             searches.advance(self.outcome, self.slots)

@@ -21,8 +21,8 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def place(listener: socket.socket, patience_seconds: float) -> Place:
-    return Place("the raylet", "127.0.0.1", listener.getsockname()[1], patience_seconds)
+def place(listener: socket.socket, limit_seconds: float) -> Place:
+    return Place("the raylet", "127.0.0.1", listener.getsockname()[1], limit_seconds)
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -20,7 +20,8 @@ from orchestration.config.runtime import StorageConfig
 from orchestration.config.storage_root import resolve_root
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
-from orchestration.launch import task_loop as launch
+from orchestration.launch import progress, task_loop
+from orchestration.launch.context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import make_plan
 from orchestration.plan.plan_json import plan_json
@@ -200,19 +201,20 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
 
         def close_idle(self) -> None: ...
 
-    news: Mapping[str, Any] = {name: {} for name in ("rows", "done", "stumbles", "failures", "stopped")}
-    board = SimpleNamespace(news=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **news)))
+    update: Mapping[str, Any] = {name: {} for name in ("rows", "done", "retries", "failures", "stopped")}
+    board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **update)))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SENTINEL}-1")
-    monkeypatch.setattr(launch, "start_progress_board", lambda: ("board", board))
-    monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
-    monkeypatch.setattr(launch, "WorkerGroupPool", Groups)
-    monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(task_loop, "start_progress_board", lambda: ("board", board))
+    monkeypatch.setattr(progress.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(task_loop, "WorkerGroupPool", Groups)
+    monkeypatch.setattr(task_loop, "_POLL_SECONDS", 0.0)
     plan, outcome, tracker = tiny_plan("training.steps=4", "evaluation.at_steps=[4]"), Outcome({}), _Recorder()
     (training,) = plan.of_kind("train")
     only: Any = tracker
     meter = BudgetMeter({}, plan.spec.runtime.workers)
-    running = launch.Launcher(plan, outcome, store, only, lambda: Capacity(2, 0, 1), Display(), meter, lambda: None)
-    running._todo = {training.digest: training}
+    context = LaunchContext(plan, store, outcome, only, Display(), meter)
+    running = task_loop.Launcher(context, lambda: Capacity(2, 0, 1), lambda: None)
+    running._waiting.tasks = {training.digest: training}
     running.run()
     assert outcome.failed == {training.digest: "OSError: no access to https://***@host with ***"}
     assert tracker.told == list(outcome.failed.values())

@@ -112,9 +112,9 @@ def test_a_training_that_spent_its_limit_is_not_started_again() -> None:
 
 def test_a_spent_budget_proposes_a_limit_with_which_it_goes_on() -> None:
     meter = BudgetMeter({"a": 1.5 * HOUR}, WorkersConfig(max_accelerator_hours=1.0))
-    ending = budget_spent(meter, 1.0)
-    assert ending.reason.startswith("1.5 of 1 accelerator-hours are spent")
-    assert "--max-accelerator-hours 3" in ending.how_to_go_on
+    early_exit = budget_spent(meter, 1.0)
+    assert early_exit.reason.startswith("1.5 of 1 accelerator-hours are spent")
+    assert "--max-accelerator-hours 3" in early_exit.how_to_go_on
 
 
 def test_exit_codes_are_all_different() -> None:

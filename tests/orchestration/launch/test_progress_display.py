@@ -30,7 +30,7 @@ def shown(plan: Plan, *, terminal: bool) -> str:
     display.reached(task.digest, 200)
     if terminal:
         time.sleep(0.3)  # bars are drawn ten times a second
-    display.stumbled(task.digest, "worker 1: RuntimeError: peer is gone\nmore")
+    display.retried(task.digest, "worker 1: RuntimeError: peer is gone\nmore")
     display.ended(task, "done")
     display.close()
     return output.getvalue()

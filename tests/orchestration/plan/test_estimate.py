@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.control.budget_meter import HOUR
 from orchestration.control.outcome import stop_requested
-from orchestration.launch.summary import compared_text, ending_text
+from orchestration.launch.summary import compared_text, early_exit_text
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
@@ -86,6 +86,6 @@ def test_the_end_compares_estimate_and_cost() -> None:
     text = compared_text(guess, 3 * HOUR)
     assert "This run cost 3 accelerator-hours; estimated for all that was to do: 2 at an assumed" in text
     assert "actual / estimated = 1.5" in text
-    text = ending_text(stop_requested(), guess)
+    text = early_exit_text(stop_requested(), guess)
     assert text.startswith("Stopped: it was asked to by `--stop`. 3 tasks are left, about 2 accelerator-hours at an ")
     assert text.endswith("To go on: the same command goes on from here.")

@@ -16,7 +16,9 @@ import pytest
 from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import UserError
-from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
+from orchestration.search.optuna_study import Study
+from orchestration.search.sampling import encode
+from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
 from orchestration.spec.search_section import SearchSpec, read_search
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial
@@ -200,7 +202,7 @@ def test_a_second_try_killed_before_its_values_are_fixed_is_fixed_at_the_next_st
     study.ask()
     study.fail(0, "lost")
     attributes = {"settings": dict(study.trials()[0].settings), "number": 0}
-    fixed = study._encoded(study.trials()[0].settings)
+    fixed = encode(search_of(), study.trials()[0].settings)
     stock(tmp_path).enqueue_trial(fixed, attributes)
     stock(tmp_path).ask()  # and killed
     again = open_study(tmp_path, search_of())

@@ -14,9 +14,9 @@ from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import UserError
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.plan.plan import make_plan
-from orchestration.search.optuna_study import StudyUnavailableError, search_storage
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.search.single_level import MOST_REFUSED
+from orchestration.search.study_storage import StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file

@@ -277,7 +277,7 @@ def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store
     reasons, steps = [], []
     for _ in range(2):
         groups.submit(task).result(SECONDS)
-        news = ray.get(board.news.remote())
+        news = ray.get(board.take_update.remote())
         reasons.append(news.failures[task.digest])
         steps.append([row["step"] for row in news.rows[task.digest]])
     groups.close_idle()
