@@ -128,132 +128,125 @@ def _named(name: str) -> MetricName:
     return next(known for known in get_args(MetricName) if known == name)
 
 
+def _card(
+    name: MetricName,
+    title: str,
+    better: Literal["lower", "higher"],
+    output: Output,
+    statistic: StatisticName,
+    about: str,
+    samples: tuple[Samples, ...] = ("images",),
+) -> MetricCard:
+    """Return the card of a metric that is its statistic's only score."""
+    return MetricCard(name, title, better, output, statistic, statistic, about, samples)
+
+
 _CARDS = (
-    MetricCard(
+    _card(
         "fd_lite0_block10",
         "FD-Lite0 (block 10)",
         "lower",
         _BLOCK10,
         "frechet_distance",
-        "frechet_distance",
         "Fréchet distance on 112-d features of EfficientNet-Lite0; not comparable with published FIDs",
         _BOTH,
     ),
-    MetricCard(
+    _card(
         "fd_lite0_head",
         "FD-Lite0 (head)",
         "lower",
         Output("lite0", "head"),
         "frechet_distance",
-        "frechet_distance",
         "Fréchet distance on 1280-d features of EfficientNet-Lite0; mostly estimation bias below 10,000 samples",
         _BOTH,
     ),
-    MetricCard(
+    _card(
         "fd_lite0_changes",
         "FD-Lite0 (changes)",
         "lower",
         Output("lite0", CHANGES),
         "frechet_distance",
-        "frechet_distance",
         f"Fréchet distance of how features change from each frame to the next; on {_OWN}",
         ("videos",),
     ),
-    MetricCard(
+    _card(
         "label_accuracy",
         "label accuracy",
         "higher",
         _PROBE,
         "label_accuracy",
-        "label_accuracy",
         "share of samples that a linear probe, fitted on block-10 features of real training images, puts into the "
         "class that was asked for; of videos, by the mean over their frames",
         _BOTH,
     ),
-    MetricCard(
+    _card(
         "class_score",
         "class score",
         "higher",
         _PROBE,
         "inception_score",
-        "inception_score",
         "inception-style score of the label probe's classes: 1 to the number of classes; no inception score",
         _BOTH,
     ),
-    MetricCard(
-        "kd_lite0",
-        "KD-Lite0",
-        "lower",
-        _BLOCK10,
-        "kernel_distance",
-        "kernel_distance",
-        f"kernel distance (as KID) on {_OWN}",
-    ),
+    _card("kd_lite0", "KD-Lite0", "lower", _BLOCK10, "kernel_distance", f"kernel distance (as KID) on {_OWN}"),
     *_neighbour_cards(_BLOCK10, "_lite0", " (Lite0)", _OWN),
-    MetricCard(
+    _card(
         "fid",
         "FID",
         "lower",
         _POOL3,
         "frechet_distance",
-        "frechet_distance",
         "Fréchet distance on 2048-d features of Inception-v3 (2015-12-05)",
     ),
-    MetricCard(
+    _card(
         "kid",
         "KID",
         "lower",
         _POOL3,
         "kernel_distance",
-        "kernel_distance",
         "unbiased kernel distance on 2048-d features of Inception-v3 (2015-12-05)",
     ),
-    MetricCard(
+    _card(
         "inception_score",
         "IS",
         "higher",
         Output("inception", "logits"),
         "inception_score",
-        "inception_score",
         "inception score from the classes that Inception-v3 sees",
     ),
-    MetricCard(
+    _card(
         "fdd",
         "FDD",
         "lower",
         _DINO,
         "frechet_distance",
-        "frechet_distance",
         "Fréchet distance on 1024-d features of DINOv2 ViT-L/14; of videos, over all frames",
         _BOTH,
     ),
     *_neighbour_cards(_DINO, "", "", "DINOv2 ViT-L/14"),
-    MetricCard(
+    _card(
         "frame_fid",
         "frame-FID",
         "lower",
         _POOL3,
         "frechet_distance",
-        "frechet_distance",
         "FID over all decoded frames of the clips",
         ("videos",),
     ),
-    MetricCard(
+    _card(
         "fvd",
         "FVD",
         "lower",
         Output("i3d", "logits"),
         "frechet_distance",
-        "frechet_distance",
         "Fréchet distance on 400-d features of I3D, trained on Kinetics-400",
         ("videos",),
     ),
-    MetricCard(
+    _card(
         "clip_similarity",
         "CLIPSIM",
         "higher",
         Output("clip", "image"),
-        "clip_similarity",
         "clip_similarity",
         "mean cosine of CLIP ViT-B/32's features of a sample and of its class's caption; not times 100",
         _BOTH,

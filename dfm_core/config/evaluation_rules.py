@@ -38,7 +38,7 @@ def _metric_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Ru
 
 
 def _known_frames(config: ExperimentConfig, card: DatasetCard) -> int | None:
-    """Frames of a video as it is measured; None for images, and for latents of which nobody said how they were made."""
+    """Frames of a video as it is measured; None for images, and for latents of unknown origin."""
     if card.path is None and config.data.described is None:
         return None
     return pixels_card_of(config.data).frames

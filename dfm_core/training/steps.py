@@ -97,7 +97,7 @@ def run_steps(
     Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
     over workers and micro-batches. A step whose gradients are not finite changes nothing; its losses are in no row.
 
-    Args: observer: is told of progress, points of the curve and moments to save; None: nobody is. start_step: steps
+    Args: observer: receives progress, points of the curve and moments to save; None: no observer. start_step: steps
         that the engine's state already has, the last of which `save` was called for. curve: the rows that belong to
         them; None: they are not known.
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.

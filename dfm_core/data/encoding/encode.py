@@ -38,7 +38,7 @@ class EncodedUnits:
     tensors: Mapping[str, Tensor]
     """Tensors of `Posterior.stored`, each [n, ...], on the CPU; empty if no sample could be encoded."""
     labels: Tensor
-    """[n] int64; with flips each label stands twice."""
+    """[n] int64; with flips each label occurs twice."""
     left_out: tuple[BadFile, ...]
     num_left_out: int
     """Samples; with flips each counts twice. Those lost with a file of many are not among them."""

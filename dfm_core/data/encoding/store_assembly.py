@@ -53,7 +53,7 @@ class EncodedPart:
 def read_part(content: bytes, place: str) -> EncodedPart:
     """Return the inverse of `EncodedPart.document`.
 
-    Args: place: where it lies, for messages. Raises: DamagedLatentsError if it is cut off or something else.
+    Args: place: its place, for messages. Raises: DamagedLatentsError if it is cut off or something else.
     """
     try:
         found = json.loads(content)
@@ -99,7 +99,7 @@ def encode_shard(
     """Writes shard `number` of a store. Its samples are those that could be encoded, in the dataset's order.
 
     Args: path: where to; see `shard_name`. tensors: by name, each [n, C, ...]. labels: classes, [n].
-        num_left_out: samples of this part of the dataset that could not be encoded, which somebody has counted.
+        num_left_out: samples of this part of the dataset that could not be encoded, which the caller has counted.
     Raises: ValueError as `write_shard`, or for a label that is no class.
     """
     if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
@@ -119,7 +119,7 @@ def encode_shard(
 def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: int, num_lost: int = 0) -> LatentManifest:
     """Return the manifest of a store of which every shard was made.
 
-    Args: num_lost: samples of the dataset that no card counts as left out, and somebody has accounted for.
+    Args: num_lost: samples of the dataset that no card counts as left out and the caller has accounted for.
     Raises: ValueError if a shard or a sample is missing, or the shards do not fit together: a part of a dataset is
     never taken for the whole.
     """

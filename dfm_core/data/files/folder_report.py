@@ -25,7 +25,7 @@ class BadFile:
     fault: Fault
     reason: str
     holds_many: bool = False
-    """A file of many samples: how many were lost with it nobody can tell from it."""
+    """A file of many samples: the number lost with it is unknown."""
 
     def __str__(self) -> str:
         return f"{_shown(self.file)}: {self.reason}"
@@ -41,7 +41,7 @@ class FolderReport:
     bad: tuple[BadFile, ...]
     """Unusable files, sorted by name."""
     other_files: tuple[str, ...]
-    """Without the extension of an image, by name; nobody looked into them."""
+    """Without the extension of an image, by name; their content was not read."""
 
     @property
     def num_found(self) -> int:

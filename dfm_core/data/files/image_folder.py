@@ -118,11 +118,11 @@ def _listing(folder: Path) -> tuple[list[str], list[str], list[BadFile]]:
     others: list[str] = []
     bad: list[BadFile] = []
 
-    def told(error: OSError) -> None:
+    def report(error: OSError) -> None:
         where = Path(error.filename).relative_to(folder).as_posix()
         bad.append(BadFile(where, "unreadable", f"cannot be listed ({error.strerror})"))
 
-    for root, folders, files in os.walk(folder, onerror=told):
+    for root, folders, files in os.walk(folder, onerror=report):
         here = Path(root).relative_to(folder)
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         bad += [BadFile((here / name).as_posix(), "unreadable", "is a link to a folder; give that") for name in links]

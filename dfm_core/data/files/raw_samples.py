@@ -26,7 +26,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """All that lies in a place."""
+    """Files and folders of a place."""
 
     files: tuple[DataFile, ...]
     folders: tuple[str, ...]
@@ -34,7 +34,7 @@ class Listing:
 
 
 class DataFiles(Protocol):
-    """A place where a dataset lies: a folder, or any URL."""
+    """The place of a dataset: a folder, or any URL."""
 
     @property
     def place(self) -> str:

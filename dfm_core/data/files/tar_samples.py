@@ -40,7 +40,7 @@ def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int |
 def _grouped(
     tar: tarfile.TarFile, name: str, num_classes: int, class_of_all: int | None
 ) -> Iterator[RawSample | BadFile]:
-    """Members that follow each other and share what stands before the first dot are one sample."""
+    """Members that follow each other and share the name before the first dot are one sample."""
     seen: set[str] = set()
     files = (member for member in tar if member.isfile())
     for key, members in groupby(files, key=lambda member: _split(member.name)[0]):

@@ -86,7 +86,7 @@ class _Copies:
 def _copy(copies: Sequence[_Copies], helper: Executor | None) -> None:
     """Makes them all, with a helper's help: numpy lets go of the GIL while it copies.
 
-    Each of the two takes a piece when it is free, so that a helper whose processor is busy holds nobody up.
+    Each of the two takes a piece when it is free, so that a helper whose processor is busy delays no other.
     """
     left = iter([piece for one in copies for piece in one.pieces()])  # of a list: threads may share it
 

@@ -112,7 +112,7 @@ class LatentManifest:
 def read_manifest(content: bytes, place: str) -> LatentManifest:
     """Return a manifest, checked: the file may be cut off, of another kind, or written by somebody else.
 
-    Args: content: of the file. place: where it lies, for messages.
+    Args: content: of the file. place: its place, for messages.
     Raises: DamagedLatentsError with what is wrong.
     """
     try:

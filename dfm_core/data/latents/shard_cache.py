@@ -133,7 +133,7 @@ class ShardCache:
         return True
 
     def _under_way(self, entry: ShardEntry) -> int:
-        """Return the bytes that downloads have reserved. Removes those that nobody goes on with."""
+        """Return the bytes that downloads have reserved. Removes abandoned ones."""
         total = 0
         for partial in self.folder.glob(f"*{_PARTIAL}"):
             sha256, num_bytes, _ = partial.name.split(".", 2)

@@ -25,7 +25,7 @@ class GaussianLike(Protocol):
 
     @property
     def count(self) -> int | None:
-        """Feature vectors behind the statistics; None where nobody wrote it down."""
+        """Feature vectors behind the statistics; None where it was not recorded."""
 
     @property
     def width(self) -> int:
