@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import fields, is_dataclass
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -51,16 +51,15 @@ def all_keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
             yield from all_keys(hint, f"{prefix}{name}.")
 
 
-@dataclass(frozen=True)
-class Validated:
-    """A config, or what is wrong with it."""
+class Validated(NamedTuple, Generic[Config]):
+    """A config, or None and the mistakes in it."""
 
-    config: Any
+    config: Config | None
     problems: tuple[Problem, ...]
 
 
-def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated:
-    """Builds `kind` from nested plain data; `config` is None if there are problems."""
+def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated[Config]:
+    """Build `kind` from nested plain data; `config` is None if there are problems."""
     problems = [*_unknown_keys(kind, data, "", locate), *_non_finite(data, "", locate)]
     shaped = _tuples_from_scalars(kind, data)
     try:
@@ -76,8 +75,7 @@ def revive(kind: type[Config], data: Mapping[str, Any]) -> Config:
     """A config that `as_plain` made plain for a journey between processes."""
     checked = validate(kind, data, str)
     assert checked.config is not None, f"a {kind.__name__} did not survive its journey: {checked.problems}"
-    config: Config = checked.config
-    return config
+    return checked.config
 
 
 def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate) -> Iterator[Problem]:

@@ -130,7 +130,7 @@ def unknown_file_names(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     for name, _ in _entries(sections.get("datasets")):
         if name in DATASETS and DATASETS[name].path is not None:
             yield f"datasets.{name}", f"{name!r} is embedded; give yours another name"
-    datasets = {*DATASETS, *(name for name, _ in _entries(sections.get("datasets")))}
+    datasets = dict.fromkeys([*DATASETS, *(name for name, _ in _entries(sections.get("datasets")))])
     for dataset, networks in _entries(sections.get("references")):
         yield from _unknown("references", dataset, datasets, "a dataset")
         for network, _ in _entries(networks):

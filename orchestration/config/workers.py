@@ -59,3 +59,13 @@ class WorkersConfig:
     """A training that has spent them fails at a checkpoint; the others go on."""
     insecure_no_auth: bool = False
     """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of whoever runs it."""
+
+    def batch_problem(self, batch_size: int) -> tuple[str, str] | None:
+        """(key, message) if a batch does not divide evenly over workers and micro-batches."""
+        share, rest = divmod(batch_size, self.num_workers)
+        if rest:
+            return "training.batch_size", f"{batch_size} is not divisible by workers.num_workers = {self.num_workers}"
+        if self.micro_batch_size and share % self.micro_batch_size:
+            message = f"{self.micro_batch_size} does not divide {share}, a worker's share of the batch"
+            return "workers.micro_batch_size", message
+        return None
