@@ -9,9 +9,10 @@ from typing import Any
 
 from dfm_core.autoencoders.cards import ANY_KL, AutoencoderCard
 from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
-from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
+from dfm_core.config import NUMERICS_CHANGED_IN, DataConfig, as_plain
 from dfm_core.config.data import MADE
 from orchestration.common.digests import digest_of
+from orchestration.common.payloads import without_neutral
 from orchestration.data.identity import real_identity, training_identity
 
 _REGULARIZATION = ("scale_factors", "downscaling", "equivariance_weight")
@@ -63,11 +64,11 @@ def finetune_payload(config: FinetuningConfig, initial: InitialAutoencoder, data
     start = {"autoencoder": initial.identity} if architecture is None else {"architecture": architecture.settings}
     return {
         "kind": "finetune_autoencoder",
-        "finetuning": plain,
+        "finetuning": without_neutral("finetuning", plain),
         "initial": {"kind": initial.kind, **start},
         "data": training_identity(data),
         "measured_on": real_identity(data),
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["finetune_autoencoder"],
     }
 
 

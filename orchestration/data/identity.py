@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
+from dfm_core.config import NUMERICS_CHANGED_IN, DataConfig, as_plain
 from dfm_core.config.data import DataDescription
 from dfm_core.data.catalog import DATASETS, DataShape
 from dfm_core.metrics.features.weights import file_sha256
@@ -108,5 +108,5 @@ def _payload(fingerprint: str, encoder: str, data: DataConfig) -> dict[str, Any]
         "side": data.side,
         "frames": data.frames,
         "stride": data.stride if data.frames else 1,
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["encode"],
     }

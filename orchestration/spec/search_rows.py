@@ -12,6 +12,7 @@ from dfm_core.config.rules import broken_rules
 from dfm_core.data.cards import card_of, find_card
 from orchestration.common.digests import digest_of
 from orchestration.common.errors import Problem
+from orchestration.common.payloads import without_neutral
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import training_identity
 from orchestration.spec.compute_budget import Budget
@@ -55,9 +56,9 @@ class PartSearch:
             "sampler": config.sampler,
             "sampler_seed": config.seed,
             "population": config.population if config.sampler == "nsga2" else None,
-            "pruner": as_plain(config.pruner),
+            "pruner": without_neutral("search.pruner", as_plain(config.pruner)),
             "inner": None if self.spec.inner is None else self._inner_about(self.spec.inner),
-            "base": as_plain(self.base),
+            "base": without_neutral("", as_plain(self.base)),
             "data": training_identity(self.base.data),
             "files": [
                 {key: [[r, f.sha256] for r, f in sorted(fs.items())] for key, fs in kind.items()} for kind in files

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dfm_core.config import NUMERICS_VERSION, EvaluationConfig, ExperimentConfig, MetricName, as_plain
+from dfm_core.config import NUMERICS_CHANGED_IN, EvaluationConfig, ExperimentConfig, MetricName, as_plain
 from dfm_core.metrics.catalog import METRICS, Output, settings_of, settings_text
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.protocol import Protocol
 from orchestration.common.digests import digest_of
+from orchestration.common.payloads import without_neutral
 from orchestration.config.runtime import FileConfig
 from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source, Task
@@ -76,7 +77,7 @@ def sampling_payload(config: ExperimentConfig) -> dict[str, Any]:
         del sampling["guidance_interval"]
     if config.paradigm != "cascaded":
         del sampling["condition_noise"]
-    return sampling
+    return without_neutral("sampling", sampling)
 
 
 def real_source(
@@ -87,7 +88,12 @@ def real_source(
     metrics: tuple[MetricName, ...] = (),
 ) -> Source:
     """The first images of a split."""
-    payload = {"kind": "real", "data": real_identity(config.data), "split": split, "numerics": NUMERICS_VERSION}
+    payload = {
+        "kind": "real",
+        "data": real_identity(config.data),
+        "split": split,
+        "numerics": NUMERICS_CHANGED_IN["real"],
+    }
     return Source(digest_of(payload), num_images, networks, split, metrics)
 
 
@@ -133,7 +139,7 @@ def _protocol(
 def _evaluation_payload(evaluation: EvaluationConfig, metrics: Iterable[MetricName]) -> dict[str, Any]:
     """The settings that the metrics read; the seed draws subsets and resamplings too."""
     names = sorted(set(metrics))
-    own = {key: getattr(evaluation, key) for key in settings_of(names)}
+    own = without_neutral("evaluation", {key: getattr(evaluation, key) for key in settings_of(names)})
     return {
         "metrics": names,
         "seed": evaluation.seed,
