@@ -8,8 +8,9 @@ from pathlib import Path
 
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.urls import is_url
+from orchestration.config.files import FileConfig, FileTable
 from orchestration.config.ray_job import JOB_VARIABLE
-from orchestration.config.runtime import FileConfig, Files, RuntimeConfig
+from orchestration.config.runtime import RuntimeConfig
 
 
 def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], directory: Path) -> RuntimeConfig:
@@ -37,7 +38,7 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
     def absolute(key: str, file: FileConfig) -> FileConfig:
         return replace(file, path=absolute_place(key, file.path))
 
-    def all_absolute(section: str, groups: Files) -> dict[str, dict[str, FileConfig]]:
+    def all_absolute(section: str, groups: FileTable) -> dict[str, dict[str, FileConfig]]:
         return {
             group: {name: absolute(f"{section}.{group}.{name}.path", file) for name, file in files.items()}
             for group, files in groups.items()

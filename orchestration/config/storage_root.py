@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
 
 _WAIT_SECONDS = 15.0

@@ -20,7 +20,8 @@ from dfm_core.metrics.features.weights import GivenFile, NeededFile, file_sha256
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url
-from orchestration.config.runtime import FileConfig, Files, StorageConfig
+from orchestration.config.files import FileConfig, FileTable
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.url_reader import UrlReader
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"
@@ -116,7 +117,7 @@ class FileCache:
                 partial.unlink(missing_ok=True)
 
 
-def given_files(networks: Files, name: FeatureNetworkName, cache: FileCache) -> dict[str, GivenFile]:
+def given_files(networks: FileTable, name: FeatureNetworkName, cache: FileCache) -> dict[str, GivenFile]:
     """The files of a network for `load_feature_network`, local; fetched where a URL names them.
 
     Raises: UserError with every file that cannot be had.

@@ -15,7 +15,7 @@ from dfm_core.data.files.image_shards import open_image_shards
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
 
 

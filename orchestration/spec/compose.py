@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
+from orchestration.common.config_types import all_keys, field_types
 from orchestration.common.dotted_keys import set_dotted
 from orchestration.common.errors import Problem, UserError, nearest
-from orchestration.common.validation import all_keys, field_types, shown
+from orchestration.common.validation import shown
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.spec.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.common.validation import validate
-from orchestration.config.runtime import RuntimeConfig, unknown_file_names
+from orchestration.config.files import unknown_file_names
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
 from orchestration.data.describe import DatasetInspector
 from orchestration.spec.compose import (

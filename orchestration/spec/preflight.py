@@ -12,7 +12,8 @@ from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.weights import NeededFile
 from orchestration.common.errors import Problem, UserError
 from orchestration.config.absolute_paths import absolute_files
-from orchestration.config.runtime import Files, StorageConfig
+from orchestration.config.files import FileTable
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
 from orchestration.spec.load import SweepSpec
@@ -93,7 +94,7 @@ def open_store(config: StorageConfig, *, writable: bool) -> Store:
     return store
 
 
-def file_problems(networks: Files, names: Iterable[FeatureNetworkName], cache: FileCache) -> list[str]:
+def file_problems(networks: FileTable, names: Iterable[FeatureNetworkName], cache: FileCache) -> list[str]:
     """Everything that stands in the way of loading feature networks, each with what to do about it. Fetches nothing."""
     problems = []
     for name in names:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dfm_core.config import ExperimentConfig
+from orchestration.common.config_types import all_keys
 from orchestration.common.errors import Problem, nearest
-from orchestration.common.validation import all_keys
 
 Kind = Literal["uniform", "log", "int", "choice"]
 _KINDS: tuple[Kind, ...] = ("uniform", "log", "int", "choice")

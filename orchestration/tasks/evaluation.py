@@ -11,7 +11,7 @@ from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig
 from dfm_core.data.cards import card_of
 from dfm_core.metrics.catalog import networks_of, references_of
 from orchestration.common.digests import digest_of
-from orchestration.config.runtime import IMPORTABLE_STATISTICS
+from orchestration.config.files import IMPORTABLE_STATISTICS
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.measurement import (
     _RECORD_BYTES,

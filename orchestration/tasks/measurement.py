@@ -12,7 +12,7 @@ from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.protocol import Protocol
 from orchestration.common.digests import digest_of
 from orchestration.common.payloads import without_neutral
-from orchestration.config.runtime import FileConfig
+from orchestration.config.files import FileConfig, FileTable
 from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source, Task
 
@@ -26,17 +26,15 @@ IMPORTED_OUTPUTS: dict[FeatureNetworkName, Output] = {
 _NOT_GIVEN = "not given"
 _BYTES_PER_FEATURE = 4
 _RECORD_BYTES = 300_000
-Networks = Mapping[str, Mapping[str, FileConfig]]
-References = Mapping[str, Mapping[str, FileConfig]]
 
 
 @dataclass(frozen=True)
 class MeasurementFiles:
     """The files that a sweep names for measuring; planning reads their checksums alone."""
 
-    networks: Networks
+    networks: FileTable
     """Network -> role -> file."""
-    references: References
+    references: FileTable
     """Dataset -> network -> file of statistics that somebody else computed."""
 
     def weights(self, network: FeatureNetworkName) -> dict[str, str]:

@@ -10,7 +10,8 @@ import torch
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.latents import latent_cache, open_latents
-from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
 from orchestration.storage.layout import TaskPaths

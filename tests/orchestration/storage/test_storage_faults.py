@@ -17,7 +17,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store

@@ -24,7 +24,8 @@ from dfm_core.decompositions import build_decomposition
 from orchestration.artifacts.snapshots import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
 from orchestration.spec.load import load_sweep
