@@ -1,4 +1,4 @@
-"""A sweep file into a `SweepSpec`: composed, validated, every mistake reported at once. Pure but for reading files."""
+"""Reading of a sweep file into a `SweepSpec`: composed, validated, every mistake reported at once."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ from orchestration.spec.compose import (
     merge_base,
 )
 from orchestration.spec.compute_budget import Budget, ComputeConfig
+from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts
 from orchestration.spec.equal_compute import find_budget, unequal_compute
 from orchestration.spec.published_table import PublishedTable, unknown_counterparts
 from orchestration.spec.rows import (
-    FOUND_NOT_GIVEN,
-    NAME,
-    DeclaredPart,
+    DESCRIBED_IS_DERIVED,
     PartSpec,
     SweepContext,
-    declared_parts,
     resolve_part,
 )
 from orchestration.spec.search_rows import PartSearch, part_searches
@@ -57,15 +55,15 @@ class SweepSpec:
     """Training FLOPs of every row, if the sweep gives a budget."""
     published: PublishedTable | None = None
     searches: tuple[PartSearch, ...] = ()
-    """Whose trials become rows of their parts as they are proposed."""
-    makings: AutoencoderRecipes = field(default_factory=dict)
-    """Autoencoders that have to be made."""
+    """Searches; their trials become rows of their parts as they are proposed."""
+    recipes: AutoencoderRecipes = field(default_factory=dict)
+    """Autoencoders that have to be trained."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
-        """Of all rows and seeds, in the sweep's order; then what searches start from."""
+        """Configs of all rows and seeds, in the sweep's order; then those that searches start from."""
         yield from (config for part in self.parts for row in part.rows for config in row.configs)
         yield from (search.base for search in self.searches)
 
@@ -122,7 +120,7 @@ class SpecReader:
             budget_flops=None if budget is None else budget.flops,
             published=published,
             searches=searches,
-            makings=inspector.makings,
+            recipes=inspector.recipes,
             overrides=self._overrides,
         )
 
@@ -172,7 +170,7 @@ class SpecReader:
     def _experiment_sections(self) -> dict[str, Any]:
         sections = self._composed.sections(EXPERIMENT_SECTIONS)
         if isinstance(sections.get("data"), Mapping) and "described" in sections["data"]:
-            self._problem(self._composed.locate_section("data.described"), FOUND_NOT_GIVEN)
+            self._problem(self._composed.locate_section("data.described"), DESCRIBED_IS_DERIVED)
             sections["data"] = {key: value for key, value in sections["data"].items() if key != "described"}
         return sections
 

@@ -61,7 +61,7 @@ def described(runtime: RuntimeConfig, **values: Any) -> ExperimentConfig:
     """Names with two underscores in the place of a dot."""
     changed = {key.replace("__", "."): value for key, value in values.items()}
     config = with_values(ExperimentConfig(), {**LATENTS, **changed})
-    data, problems = DatasetInspector(runtime).described(config.data)
+    data, problems = DatasetInspector(runtime).describe(config.data)
     assert not problems, problems
     assert data.described is not None
     side = data.described.resolution

@@ -17,7 +17,8 @@ from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import UserError
 from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
-from orchestration.spec.search_section import SearchSpec, read_search
+from orchestration.spec.search_reader import read_search
+from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial
 

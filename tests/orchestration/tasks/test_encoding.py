@@ -411,7 +411,7 @@ def test_clips_of_a_length_that_the_autoencoder_cannot_take_are_refused(
     clips: RuntimeConfig, frames: int, message: str
 ) -> None:
     data = replace(described(clips, data__frames=9).data, frames=frames, described=None)
-    _, ((_, told),) = DatasetInspector(clips).described(data)
+    _, ((_, told),) = DatasetInspector(clips).describe(data)
     assert message in told or "holds no file" in told
 
 
