@@ -34,7 +34,7 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.exit_codes import EXIT_USER_ERROR
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import guard_output
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.spec.preflight import open_store
 

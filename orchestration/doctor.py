@@ -19,7 +19,7 @@ from orchestration.cluster.diagnose import diagnose
 from orchestration.common.errors import UserError, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
 from orchestration.common.redaction import guard_output
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import resolve_root
 from orchestration.spec.preflight import open_store
 from orchestration.tracking.uri import ask_server, resolve_uri

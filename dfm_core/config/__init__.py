@@ -34,7 +34,13 @@ from dfm_core.config.choices import (
 )
 from dfm_core.config.data import DataConfig
 from dfm_core.config.evaluation import EvaluationConfig, SamplingConfig
-from dfm_core.config.experiment import NUMERICS_VERSION, ExperimentConfig, expert_config, stage_columns
+from dfm_core.config.experiment import (
+    NUMERICS_CHANGED_IN,
+    NUMERICS_VERSION,
+    ExperimentConfig,
+    expert_config,
+    stage_columns,
+)
 from dfm_core.config.model import (
     DECOMPOSITION_SETTINGS,
     MODEL_SIZES,
@@ -49,6 +55,7 @@ from dfm_core.config.training import ExpertsConfig, PyramidalFlowConfig, Trainin
 __all__ = [
     "DECOMPOSITION_SETTINGS",
     "MODEL_SIZES",
+    "NUMERICS_CHANGED_IN",
     "NUMERICS_VERSION",
     "Backbone",
     "ConditionTokens",

@@ -26,7 +26,21 @@ from dfm_core.config.model import DecompositionConfig, ModelConfig
 from dfm_core.config.training import CascadeConfig, ExpertsConfig, PyramidalFlowConfig, TrainingConfig
 
 NUMERICS_VERSION = 2
-"""Raised whenever the same config would give other numbers; part of every digest."""
+"""Raised whenever the same config would give other numbers, of whatever kind of work (docs/numerics.md)."""
+NUMERICS_CHANGED_IN = {
+    "encode": 2,
+    "finetune_autoencoder": 2,
+    "pyramid": 2,
+    "train": 2,
+    "generated": 2,
+    "real": 2,
+    "reference": 2,
+    "probe": 2,
+    "floor": 2,
+    "evaluate": 2,
+    "images": 2,
+}
+"""Kind of work -> the `NUMERICS_VERSION` that changed its numbers last; part of its digests."""
 
 _MAX_COLUMNS = 10_000
 

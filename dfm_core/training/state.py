@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain, from_plain
+from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig, as_plain, from_plain
 from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel
@@ -127,7 +127,7 @@ def write_snapshot_files(
     directory.mkdir(parents=True, exist_ok=True)
     weights_path, card_path = directory / SNAPSHOT_WEIGHTS, directory / SNAPSHOT_CARD
     save_file(dict(weights), weights_path)
-    document = {"numerics": NUMERICS_VERSION, "config": as_plain(config), "card": as_plain(card)}
+    document = {"numerics": NUMERICS_CHANGED_IN["train"], "config": as_plain(config), "card": as_plain(card)}
     card_path.write_text(json.dumps(document, indent=1, sort_keys=True))
     if pyramid is None:
         return [weights_path, card_path]
@@ -182,8 +182,8 @@ def _require(directory: Path, *names: str) -> None:
 def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:
     """Raises: ValueError, TypeError or KeyError if the card cannot be of a snapshot that this version wrote."""
     document = json.loads((directory / SNAPSHOT_CARD).read_text())
-    if document["numerics"] != NUMERICS_VERSION:
-        raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_VERSION}")
+    if document["numerics"] != NUMERICS_CHANGED_IN["train"]:
+        raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_CHANGED_IN['train']}")
     config, card = from_plain(ExperimentConfig, document["config"]), from_plain(SnapshotCard, document["card"])
     # The dataset need not be known here.
     broken = broken_rules(replace(config, data=replace(config.data, dataset="", described=None)))

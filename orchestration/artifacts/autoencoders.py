@@ -16,7 +16,8 @@ from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import TrainingEngine
-from orchestration.config.runtime import RuntimeConfig, StorageConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, made_identity, recipe_digest
 from orchestration.data.user_files import autoencoder_folder, open_place
 from orchestration.storage.layout import TaskPaths

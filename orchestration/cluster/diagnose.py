@@ -15,7 +15,7 @@ from orchestration.cluster.check_nodes import NodeReport, clock_difference, star
 from orchestration.cluster.check_report import CheckResult, Redaction, collective_row, node_rows
 from orchestration.cluster.connection import connection
 from orchestration.common.redaction import reason_of
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
 
 _NODE_SECONDS = 120.0

@@ -25,7 +25,7 @@ from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
-from orchestration.config.runtime import FileConfig
+from orchestration.config.files import FileConfig
 from orchestration.evaluation.messages import Cost
 from orchestration.evaluation.partial_statistics import (
     PartialStatistics,

@@ -26,7 +26,8 @@ from orchestration.artifacts.autoencoders import load_of_data
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import read_checked
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache, given_files
 from orchestration.data.identity import PIXELS, is_embedded, pixels_digest
 from orchestration.storage.store import Store

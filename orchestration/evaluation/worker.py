@@ -16,7 +16,8 @@ import torch
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.snapshots import SnapshotLoader
-from orchestration.config.runtime import RuntimeConfig, StorageConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache

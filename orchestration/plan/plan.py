@@ -73,7 +73,7 @@ def make_plan(spec: SweepSpec) -> Plan:
     trials = []
     for part, row, config in _cells(spec):
         if (latents := latents_task(config)) is not None and latents.digest not in inputs:
-            inputs |= {task.digest: task for task in (*autoencoder_tasks(config, spec.makings), latents)}
+            inputs |= {task.digest: task for task in (*autoencoder_tasks(config, spec.recipes), latents)}
         chain = training_chain(config)
         for link in chain:
             trainings[link.digest].append((_training_title(row, link), link))

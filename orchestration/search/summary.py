@@ -54,7 +54,7 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
     costs = [cost for cost in (_flops(search, corner) for corner in corners) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
-    seeds = len(search.common.seeds)
+    seeds = len(search.context.seeds)
     training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
     of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
     trained = training * -(-left // of_a_training) // left if search.trains else training // left

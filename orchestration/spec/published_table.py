@@ -1,4 +1,4 @@
-"""Beside which of the paper's numbers a sweep's tables stand: the sweep's `published:` keys."""
+"""The sweep's `published:` keys: the paper's numbers beside which its tables stand."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class PublishedPart:
     """A part's `published:`."""
 
     part: str | None = None
-    """The table's part; default: of the part's own name."""
+    """The table's part; default: the one of the same name."""
     guidance: Annotated[float, Ge(0.0)] | None = None
     """The guidance weight of the published values; default: 1."""
 
 
 def unknown_counterparts(table: PublishedTable, parts: Mapping[str, PublishedPart | None]) -> Iterator[tuple[str, str]]:
-    """(key, message) of everything named that the paper does not print.
+    """Yield (key, message) for every name that the paper does not print.
 
     Args: parts: `published:` of each part that has it, by the part's name.
     """

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dfm_core.catalog.metrics import networks_of, references_of
 from dfm_core.compute import model_cost, sampling_flops
-from dfm_core.config import NUMERICS_VERSION, ExperimentConfig
+from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
-from orchestration.config.runtime import IMPORTABLE_STATISTICS
+from orchestration.config.files import IMPORTABLE_STATISTICS
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.measurement import (
     _RECORD_BYTES,
@@ -47,7 +47,7 @@ def evaluate_task(
                 "sampling": sampling,
                 "label_sampling": evaluation.label_sampling,
                 "seed": evaluation.seed,
-                "numerics": NUMERICS_VERSION,
+                "numerics": NUMERICS_CHANGED_IN["generated"],
             }
         ),
         num_samples=evaluation.num_samples,
@@ -68,7 +68,7 @@ def evaluate_task(
             "num_samples": evaluation.num_samples,
             "label_sampling": evaluation.label_sampling,
         },
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["evaluate"],
     }
     protocols = {
         metric: _protocol(
@@ -113,7 +113,7 @@ def images_task(config: ExperimentConfig, measures: MeasurementInputs, content: 
         "probe": probe,
         "networks": {network: measures.files.identity(network) for network in networks},
         "evaluation": _evaluation_payload(evaluation, metrics),
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["images"],
     }
     count, labels = evaluation.num_samples, "of the images"
     protocols = {

@@ -8,10 +8,17 @@ from typing import Any
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.catalog.metrics import METRICS, Output, settings_of
-from dfm_core.config import NUMERICS_VERSION, EvaluationConfig, ExperimentConfig, MetricName, as_plain
+from dfm_core.config import (
+    NUMERICS_CHANGED_IN,
+    EvaluationConfig,
+    ExperimentConfig,
+    MetricName,
+    as_plain,
+)
 from dfm_core.metrics.protocol import Protocol, settings_text
 from orchestration.common.digests import digest_of
-from orchestration.config.runtime import FileConfig
+from orchestration.common.payloads import without_neutral
+from orchestration.config.files import FileConfig, FileTable
 from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source, Task
 
@@ -25,17 +32,15 @@ IMPORTED_OUTPUTS: dict[FeatureNetworkName, Output] = {
 _NOT_GIVEN = "not given"
 _BYTES_PER_FEATURE = 4
 _RECORD_BYTES = 300_000
-Networks = Mapping[str, Mapping[str, FileConfig]]
-References = Mapping[str, Mapping[str, FileConfig]]
 
 
 @dataclass(frozen=True)
 class MeasurementFiles:
     """The files that a sweep names for measuring; planning reads their checksums alone."""
 
-    networks: Networks
+    networks: FileTable
     """Network -> role -> file."""
-    references: References
+    references: FileTable
     """Dataset -> network -> file of statistics that somebody else computed."""
 
     def weights(self, network: FeatureNetworkName) -> dict[str, str]:
@@ -76,7 +81,7 @@ def sampling_payload(config: ExperimentConfig) -> dict[str, Any]:
         del sampling["guidance_interval"]
     if config.paradigm != "cascaded":
         del sampling["condition_noise"]
-    return sampling
+    return without_neutral("sampling", sampling)
 
 
 def real_source(
@@ -87,7 +92,12 @@ def real_source(
     metrics: tuple[MetricName, ...] = (),
 ) -> Source:
     """The first images of a split."""
-    payload = {"kind": "real", "data": real_identity(config.data), "split": split, "numerics": NUMERICS_VERSION}
+    payload = {
+        "kind": "real",
+        "data": real_identity(config.data),
+        "split": split,
+        "numerics": NUMERICS_CHANGED_IN["real"],
+    }
     return Source(digest_of(payload), num_images, networks, split, metrics)
 
 
@@ -133,7 +143,7 @@ def _protocol(
 def _evaluation_payload(evaluation: EvaluationConfig, metrics: Iterable[MetricName]) -> dict[str, Any]:
     """The settings that the metrics read; the seed draws subsets and resamplings too."""
     names = sorted(set(metrics))
-    own = {key: getattr(evaluation, key) for key in settings_of(names)}
+    own = without_neutral("evaluation", {key: getattr(evaluation, key) for key in settings_of(names)})
     return {
         "metrics": names,
         "seed": evaluation.seed,

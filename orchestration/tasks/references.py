@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.catalog.metrics import METRICS, networks_of, references_of
-from dfm_core.config import NUMERICS_VERSION, ExperimentConfig
+from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.evaluation_rules import MAX_REFERENCE_FEATURES
 from orchestration.common.digests import digest_of
@@ -38,7 +38,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
         "kind": "reference",
         "data": real_identity(config.data) if imported is None else data,
         **files.identity(network),
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["reference"],
     }
     if imported is not None:
         payload["imported"] = imported.sha256.lower()
@@ -66,7 +66,7 @@ def probe_task(config: ExperimentConfig, files: MeasurementFiles) -> Task:
         "kind": "probe",
         "data": real_identity(config.data),
         **files.identity(PROBE_NETWORK),
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["probe"],
     }
     source = real_source(config, "train", card.num_train_images, files.looked_at_by([PROBE_NETWORK]))
     title = f"classes of {config.data.dataset} from {card.num_train_images:,} {card.kind}"
@@ -144,7 +144,7 @@ def floor_task(
         "probe": probe_digest,
         "networks": {network: files.identity(network) for network in networks_of((*compared, *alone))},
         "evaluation": _evaluation_payload(evaluation, (*compared, *alone)),
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["floor"],
     }
     protocols = {
         metric: _protocol(

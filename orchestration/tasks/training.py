@@ -8,12 +8,13 @@ from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import (
     DECOMPOSITION_SETTINGS,
     MODEL_SIZES,
-    NUMERICS_VERSION,
+    NUMERICS_CHANGED_IN,
     ExperimentConfig,
     as_plain,
 )
 from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
+from orchestration.common.payloads import without_neutral
 from orchestration.data.identity import latents_digest, training_identity
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.task import Task
@@ -37,14 +38,14 @@ def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:
     """The decomposition's name, resolutions and the settings that it reads."""
     plain = as_plain(config.decomposition)
     read = ("name", "resolutions", *DECOMPOSITION_SETTINGS[config.decomposition.name])
-    return {key: plain[key] for key in read}
+    return without_neutral("decomposition", {key: plain[key] for key in read})
 
 
 def _model_payload(config: ExperimentConfig) -> dict[str, Any]:
     plain: dict[str, Any] = as_plain(config.model)
     if not config.model.lora_rank:
         del plain["lora_alpha"]
-    return plain
+    return without_neutral("model", plain)
 
 
 def pyramid_task(config: ExperimentConfig) -> Task:
@@ -55,7 +56,7 @@ def pyramid_task(config: ExperimentConfig) -> Task:
         "data": training_identity(config.data),
         "decomposition": decomposition_payload(config),
         "seed": config.seed,
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["pyramid"],
     }
     title = f"learned pyramid on {config.data.dataset}, {fit.steps} steps, seed={config.seed}"
     return Task("pyramid", digest_of(payload), title, payload, (), config, flops=0, num_bytes=1_000_000)
@@ -89,9 +90,9 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
     training = {key: value for key, value in training.items() if key not in DRAW_SETTINGS or key in read}
     inputs: dict[str, Any] = {}
     if config.paradigm == "cascaded" and config.own_stages != (0,):
-        inputs["cascade"] = as_plain(config.cascade)
+        inputs["cascade"] = without_neutral("cascade", as_plain(config.cascade))
     if config.paradigm == "pyramidal_flow":
-        inputs["pyramidal_flow"] = as_plain(config.pyramidal_flow)
+        inputs["pyramidal_flow"] = without_neutral("pyramidal_flow", as_plain(config.pyramidal_flow))
     if config.decomposition.name == "learned":
         inputs["pyramid"] = pyramid_task(config).digest
     if initial is not None:
@@ -104,8 +105,8 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         "data": {**training_identity(config.data), "standardize": config.data.standardize},
         "decomposition": decomposition_payload(config),
         "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
-        "training": training,
-        "numerics": NUMERICS_VERSION,
+        "training": without_neutral("training", training),
+        "numerics": NUMERICS_CHANGED_IN["train"],
     }
 
 

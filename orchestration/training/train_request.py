@@ -8,7 +8,7 @@ from typing import Any
 
 from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.config import DataConfig, as_plain
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.layout import SnapshotRef

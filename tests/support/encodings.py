@@ -10,7 +10,8 @@ import torch
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.latents import latent_cache, open_latents
-from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
 from orchestration.storage.layout import TaskPaths
@@ -60,7 +61,7 @@ def described(runtime: RuntimeConfig, **values: Any) -> ExperimentConfig:
     """Names with two underscores in the place of a dot."""
     changed = {key.replace("__", "."): value for key, value in values.items()}
     config = with_values(ExperimentConfig(), {**LATENTS, **changed})
-    data, problems = DatasetInspector(runtime).described(config.data)
+    data, problems = DatasetInspector(runtime).describe(config.data)
     assert not problems, problems
     assert data.described is not None
     side = data.described.resolution

@@ -17,8 +17,9 @@ from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
-from dfm_core.training.loop import LoopPlan, make_batch, train
+from dfm_core.training.loop import make_batch, train
 from dfm_core.training.state import build_model, read_state
+from dfm_core.training.steps import LoopPlan
 from tests.support.models import (
     NUM_CLASSES,
     PARADIGM_CONFIGS,

@@ -16,7 +16,7 @@ from orchestration.artifacts.provenance import record_source
 from orchestration.cluster.capacity import Capacity
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import blanked, credentials_in, reason_of, secrets_of
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import resolve_root
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome

@@ -11,7 +11,8 @@ from dfm_core.config import ExperimentConfig, as_plain
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.validation import revive
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 
 

@@ -23,7 +23,9 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from dfm_core.catalog.weight_files import GivenFile, NeededFile
 from orchestration.common.errors import UserError
 from orchestration.config.absolute_paths import absolute_files
-from orchestration.config.runtime import FileConfig, RuntimeConfig, StorageConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.data.file_cache import FileCache, default_cache_directory, given_files
 from orchestration.spec.preflight import file_problems
 from orchestration.storage import url_reader as url_source
@@ -271,7 +273,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, server: 
 def test_processes_that_fetch_at_once_all_get_the_file(cache: FileCache, server: Server) -> None:
     script = (
         "import sys; from pathlib import Path; from orchestration.data.file_cache import FileCache;"
-        "from orchestration.config.runtime import FileConfig;"
+        "from orchestration.config.files import FileConfig;"
         "path = FileCache(Path(sys.argv[1])).local_path(FileConfig(sys.argv[2], sys.argv[3]));"
         "assert len(path.read_bytes()) == 256000"
     )

@@ -14,7 +14,9 @@ import pytest
 from dfm_core.data.files.class_folders import SingleFiles
 from dfm_core.data.files.raw_samples import DataFile
 from orchestration.artifacts.task_record import read_record
-from orchestration.config.runtime import DatasetConfig, RuntimeConfig, StorageConfig
+from orchestration.config.datasets import DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.evaluation.encoding import Shard, ShardEncoder
 from orchestration.storage.disk_space import DiskFullError
 from orchestration.storage.layout import TaskPaths

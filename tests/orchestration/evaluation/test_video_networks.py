@@ -15,7 +15,8 @@ from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import GroupFiles, groups_of
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task

@@ -19,7 +19,8 @@ from orchestration.common.errors import UserError
 from orchestration.search.optuna_study import Study
 from orchestration.search.sampling import encode
 from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
-from orchestration.spec.search_section import SearchSpec, read_search
+from orchestration.spec.search_reader import read_search
+from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial
 

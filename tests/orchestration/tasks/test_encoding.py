@@ -25,7 +25,8 @@ from dfm_core.paradigms.standardization import measure_scale_std
 from orchestration.artifacts.snapshots import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
 from orchestration.spec.load import load_sweep
@@ -407,7 +408,7 @@ def test_clips_of_a_length_that_the_autoencoder_cannot_take_are_refused(
     clips: RuntimeConfig, frames: int, message: str
 ) -> None:
     data = replace(described(clips, data__frames=9).data, frames=frames, described=None)
-    _, ((_, told),) = DatasetInspector(clips).described(data)
+    _, ((_, told),) = DatasetInspector(clips).describe(data)
     assert message in told or "holds no file" in told
 
 

@@ -21,7 +21,7 @@ from dfm_core.training.steps import LoopPlan
 from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.digests import digest_of
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, finetune_payload, made_identity
 from orchestration.storage.layout import TaskPaths
