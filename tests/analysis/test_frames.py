@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.errors import UserError
 from analysis.frames import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, Frames, frames_of
 from analysis.records.from_mlflow import read
@@ -56,7 +57,7 @@ def test_an_empty_experiment_has_the_same_columns(database: Database) -> None:
 
 def test_measurements_are_those_of_the_reports_table(filled: Frames) -> None:
     reading = read(filled.plan)
-    table = render_report(filled.plan, reading.records)["table.csv"].decode()
+    table = render_report(JoinedSweep.of(filled.plan, reading.records))["table.csv"].decode()
     rows = list(csv.DictReader(io.StringIO(table)))
     assert len(rows) == len(filled.measurements)
     for row, found in zip(rows, filled.measurements.itertuples(), strict=True):
