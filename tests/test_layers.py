@@ -41,6 +41,7 @@ LAYERS = {
         "drawing",
         "figures",
         "report",
+        "frame_columns",
         "frames",
         "__main__",
     ),

@@ -90,15 +90,15 @@ def _lines(
 ) -> Iterator[Line]:
     long = [(label, names) for label, names in series.items() if len(names) > 1 or names[0] not in axis.values]
     for color, (label, names) in enumerate(long[:_MOST_SERIES]):
-        there = [name for name in names if name in rows]
-        if not there:
+        measured = [name for name in names if name in rows]
+        if not measured:
             continue
-        spread = summarize_points([rows[name] for name in there])
+        summary = summarize_points([rows[name] for name in measured])
         if names[0] not in axis.values:
-            yield Line(label, (math.nan,), spread.means, color=color, style="level")
-        elif len(there) > 1:
-            xs = tuple(axis.values[name] for name in there)
-            yield Line(label, xs, spread.means, spread.half_widths, color, over=spread.over)
+            yield Line(label, (math.nan,), summary.means, color=color, style="level")
+        elif len(measured) > 1:
+            xs = tuple(axis.values[name] for name in measured)
+            yield Line(label, xs, summary.means, summary.half_widths, color, over=summary.over)
 
 
 def _best(lines: Sequence[Line], metric: Metric) -> str:

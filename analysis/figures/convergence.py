@@ -82,8 +82,8 @@ def _lines(part: Part, rows: Mapping[str, Sequence[Measurement]], axis: Axis) ->
         points = [by_step[step] for step in sorted(by_step)]
         if points:
             xs = tuple(mean([x for x in map(axis, seeds) if x is not None]) for seeds in points)
-            spread = summarize_points(points)
-            yield label, Line(label, xs, spread.means, spread.half_widths, color, over=spread.over)
+            summary = summarize_points(points)
+            yield label, Line(label, xs, summary.means, summary.half_widths, color, over=summary.over)
 
 
 def _published(

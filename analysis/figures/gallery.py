@@ -27,7 +27,7 @@ class Figure:
     dark: bytes
     """SVG."""
     drawing: Drawing
-    """As files, its caption in it."""
+    """Drawing as files, with its caption in it."""
     identity: str
     rows: tuple[tuple[str, ...], ...]
     """Data behind it, if the page can show them all; else only the CSV has them."""

@@ -58,19 +58,19 @@ def _points(joined_sweep: JoinedSweep, part: Part, metric: Metric) -> list[Point
 
 def _panel(metric: Metric, points: Sequence[Point]) -> Panel:
     """Make a panel with the front first; of many points only those on it have colour and name."""
-    spread = summarize_points([seeds for _, _, seeds in points])
+    summary = summarize_points([seeds for _, _, seeds in points])
     costs = [float(cost) for _, cost, _ in points]
-    front = pareto_front(costs, spread.means, lower=metric.better == "lower")
+    front = pareto_front(costs, summary.means, lower=metric.better == "lower")
     named = front[:_MOST_NAMED] if len(points) > _MOST_NAMED else range(len(points))
-    corners = tuple(costs[i] for i in front), tuple(spread.means[i] for i in front)
+    corners = tuple(costs[i] for i in front), tuple(summary.means[i] for i in front)
     lines = [Line("best at its cost", *corners, style="guide")]
     for index, (row, _, _) in enumerate(points):
-        width = (spread.half_widths[index],) if spread.half_widths else ()
-        place = (costs[index],), (spread.means[index],)
+        width = (summary.half_widths[index],) if summary.half_widths else ()
+        place = (costs[index],), (summary.means[index],)
         faint = index not in named
-        lines.append(Line(row, *place, width, index, "points", over=spread.over, faint=faint))
+        lines.append(Line(row, *place, width, index, "points", over=summary.over, faint=faint))
     axis = "network evaluations / image"
-    return Panel(axis, metric.title, tuple(lines), log_x=wants_log(costs), log_y=wants_log(spread.means))
+    return Panel(axis, metric.title, tuple(lines), log_x=wants_log(costs), log_y=wants_log(summary.means))
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float], *, lower: bool) -> list[int]:

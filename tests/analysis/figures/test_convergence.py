@@ -36,8 +36,8 @@ RECORDS = {
 
 
 def charts_of(plan: PublishedPlan, records: dict[str, Record]) -> tuple[Chart, ...]:
-    (group,) = collect_convergence(JoinedSweep.of(plan, records))
-    return group.charts
+    groups = collect_convergence(JoinedSweep.of(plan, records))
+    return tuple(chart for group in groups for chart in group.charts)
 
 
 def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
