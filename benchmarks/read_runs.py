@@ -162,6 +162,7 @@ def _as_analysis(folder: Path) -> tuple[int, int]:
 
 def _as_report(folder: Path) -> tuple[int, int]:
     """Read, joined, drawn and written."""
+    from analysis.comparison.joined_sweep import JoinedSweep
     from analysis.plan.read import parse_plan
     from analysis.records.from_mlflow import read
     from analysis.report.build import render_report
@@ -170,7 +171,9 @@ def _as_report(folder: Path) -> tuple[int, int]:
 
     plan, output = parse_plan((folder / "plan.json").read_text(encoding="utf-8")), str(folder / "report")
     reading = read(plan)
-    write_files(render_report(plan, reading.records, reading.notes, read_previous(output, None)), output, None)
+    write_files(
+        render_report(JoinedSweep.of(plan, reading.records), reading.notes, read_previous(output, None)), output, None
+    )
     curves = [curve for record in reading.records.values() for curve in record.curves.values()]
     return len(reading.runs), sum(map(len, curves))
 

@@ -59,6 +59,7 @@ LAYERS = {
         "drawing",
         "figures",
         "report",
+        "frame_columns",
         "frames",
         "__main__",
     ),

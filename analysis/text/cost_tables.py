@@ -1,4 +1,4 @@
-"""What the sweep cost and where it ran: compute ledger, provenance. Pure."""
+"""Costs of the sweep, and the machines and code that it ran with. Pure."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class LedgerTable:
 
 @dataclass(frozen=True)
 class ProvenanceGroup:
-    """What the runs say of where they ran; an empty name for what stands at the top of the file."""
+    """Provenance by the runs' own files, one nested object; the name is empty for entries at the top of the file."""
 
     name: str
     entries: tuple[tuple[str, str], ...]
 
 
 def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
-    """Every training once: what was planned, and how long it took."""
+    """List every training once, with its planned costs and the time that it took."""
     labels = plan.training_labels()
     rows, times, busy = [], [], []
     for digest, task in plan.trainings.items():
@@ -59,7 +59,7 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Ledge
 
 
 def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
-    """Every evaluation once."""
+    """List every evaluation once."""
     rows, busy, flops = [], [], []
     for digest, task in plan.evaluations.items():
         record = records.get(digest, MISSING)
@@ -78,13 +78,14 @@ def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Led
 
 
 def _runs(digests: Mapping[str, object], records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
-    found = (records.get(digest, MISSING) for digest in digests)
-    return tuple((record.run_id, record.url) for record in found)
+    return tuple((record.run_id, record.url) for record in (records.get(digest, MISSING) for digest in digests))
 
 
 def _share_made(task: EvaluateTask, record: Record) -> float:
-    """Of the network evaluations that an evaluation alone would take, those that were made for it: steps in common with
-    others count in equal shares, samples that were there already not at all."""
+    """Return the share of an evaluation's network evaluations that were made for it.
+
+    Steps in common with others count in equal shares, samples that existed already not at all.
+    """
     alone, made = task.num_samples * task.num_evaluations, record.metrics.get("network_evaluations")
     return 1.0 if made is None or not math.isfinite(made) or not alone else made / alone
 
@@ -100,7 +101,7 @@ def _total(times: Sequence[float | None]) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """12.3 s, 4 min 05 s, 3 h 20 min."""
+    """Format seconds as 12.3 s, 4 min 05 s, 3 h 20 min."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds < 60:
@@ -109,8 +110,8 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {round(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
-    """What all runs' provenance files say, each entry once; a group for each nested object."""
+def merge_provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
+    """Merge all runs' provenance files, each entry once; a group for each nested object."""
     groups: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for digest in sorted(records):
         for key, value in records[digest].provenance.items():
@@ -126,7 +127,7 @@ def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
 
 
 def _plain(value: Any) -> str:
-    """A value as one short line; long ones, such as a diff, are only named."""
+    """Format a value as one short line; long ones, such as a diff, are only named."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     if len(text) > _LONGEST_VALUE or "\n" in text.strip():
         return f"{len(text.splitlines()):,} lines, {len(text):,} characters; kept in MLflow"
@@ -134,7 +135,7 @@ def _plain(value: Any) -> str:
 
 
 def _values(counts: Counter[str]) -> str:
-    """The value, or where runs differ the commonest ones with the number of runs that say so."""
+    """Return the value or, where runs differ, the commonest ones with their numbers of runs."""
     if len(counts) == 1:
         return next(iter(counts))
     commonest = sorted(counts, key=lambda value: (-counts[value], value))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.contract.limits import EQUAL_COMPUTE_PERCENT
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
@@ -16,8 +17,8 @@ from orchestration.spec.declared_parts import DeclaredPart
 from orchestration.spec.rows import PartSpec, SweepContext, row_config
 from orchestration.tasks.training_chain import flops_per_step, spent_flops, trained_configs, whole_flops
 
-TOLERANCE = 0.01
-"""Share by which rows of one part may differ in training compute unless the sweep allows more."""
+TOLERANCE = EQUAL_COMPUTE_PERCENT / 100
+"""Rows of one part may differ by this share in training compute without the sweep saying so."""
 _ROUNDING = 1e-9
 _MOST_ROUNDING = 0.1
 

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, ImagePanel
-from analysis.figures.video_strips import collect_strips, cut_strips
+from analysis.figures.video_frames import collect_clip_frames, cut_clip_frames
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.from_storage import StorageRoot, read_record_files
@@ -41,7 +41,7 @@ def record(videos: np.ndarray) -> Record:
 @pytest.mark.parametrize(("count", "channels", "frames"), [(9, 3, 12), (2, 1, 3), (1, 3, 1)])
 def test_strips_are_cut_into_exactly_the_frames_that_were_put_in(count: int, channels: int, frames: int) -> None:
     given = clips(count, channels, frames)
-    found = cut_strips(strips_png(given, LABELS))
+    found = cut_clip_frames(strips_png(given, LABELS))
     assert found is not None
     assert found.num_frames == frames
     assert (found.frames[0], found.frames[-1]) == (0, frames - 1)
@@ -74,12 +74,12 @@ def saying(**changes: Any) -> bytes:
     ],
 )
 def test_what_is_no_strip_gives_none(data: bytes) -> None:
-    assert cut_strips(saying()) is not None
-    assert cut_strips(data) is None
+    assert cut_clip_frames(saying()) is not None
+    assert cut_clip_frames(data) is None
 
 
 def charts(plan: PublishedPlan, records: dict[str, Record]) -> tuple[Chart, ...]:
-    groups = collect_strips(JoinedSweep.of(plan, records))
+    groups = collect_clip_frames(JoinedSweep.of(plan, records))
     return tuple(chart for group in groups for chart in group.charts)
 
 
@@ -122,10 +122,12 @@ def test_rows_of_another_draw_or_size_are_left_out_and_counted() -> None:
 
 def test_the_report_of_images_has_no_videos_and_that_of_videos_links_them_in_motion() -> None:
     plan, digest = make_plan(), evaluate_digest("DFM", 200)
-    of_images = render_report(plan, {digest: Record("done", {"fd": 1.0}, image=grid_png(clips()[:, :, 0], LABELS))})
+    of_images = render_report(
+        JoinedSweep.of(plan, {digest: Record("done", {"fd": 1.0}, image=grid_png(clips()[:, :, 0], LABELS))})
+    )
     assert b'id="videos"' not in of_images["report.html"]
     found = record(clips())
-    files = render_report(plan, {digest: found})
+    files = render_report(JoinedSweep.of(plan, {digest: found}))
     path = f"samples/DFM-step200-{digest[:8]}.gif"
     assert files[path] == found.moving
     page = files["report.html"].decode()

@@ -10,8 +10,8 @@ import pytest
 
 from analysis.plan.model import PublishedPlan
 from analysis.records.record import Record
-from analysis.results.cells import Section, lay_out
 from analysis.results.measurements import measure
+from analysis.results.sections import Section, make_sections
 from tests.support.plans import FLOPS_PER_STEP, evaluate_digest, make_plan
 
 
@@ -20,7 +20,7 @@ def done(fd: float, accuracy: float = 0.5) -> Record:
 
 
 def first_section(plan: PublishedPlan, records: Mapping[str, Record]) -> Section:
-    return lay_out(plan, measure(plan, records), records)[0]
+    return make_sections(plan, measure(plan, records), records)[0]
 
 
 def test_a_cell_is_the_value_at_the_last_evaluation() -> None:
@@ -115,7 +115,7 @@ def test_nan_and_infinity_are_never_best() -> None:
 
 def test_the_floor_is_what_real_images_score() -> None:
     records = {"floor": Record("done", {"fd": 1.25, "accuracy": 0.97})}
-    (floor,) = first_section(make_plan(), records).floors
+    (floor,) = first_section(make_plan(), records).real_images
     assert (floor.label, [cell.mean for cell in floor.values]) == ("real images", [1.25, 0.97])
     assert not any(cell.best for cell in floor.values)
 
@@ -126,14 +126,14 @@ def test_each_floor_of_a_part_has_its_own_row() -> None:
     evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], floor="second")}
     second = replace(plan.floors["floor"], digest="second", title="other")
     plan = replace(plan, evaluations=evaluations, floors={**plan.floors, "second": second})
-    labels = [floor.label for floor in first_section(plan, {}).floors]
+    labels = [floor.label for floor in first_section(plan, {}).real_images]
     assert labels == ["real images (500 real images)", "real images (other)"]
 
 
 def test_an_evaluation_without_a_floor_has_no_row_of_real_images() -> None:
     plan = make_plan()
     evaluations = {key: replace(task, floor=None) for key, task in plan.evaluations.items()}
-    assert first_section(replace(plan, evaluations=evaluations), {}).floors == ()
+    assert first_section(replace(plan, evaluations=evaluations), {}).real_images == ()
 
 
 def test_a_metric_without_a_floor_is_absent_and_not_missing() -> None:
@@ -146,7 +146,7 @@ def test_a_metric_without_a_floor_is_absent_and_not_missing() -> None:
         (Record("done", {"fd": 1.25}), ["done", "not planned"]),
         (Record("done", {}), ["not planned", "not planned"]),
     ):
-        (found,) = first_section(plan, {"floor": record}).floors
+        (found,) = first_section(plan, {"floor": record}).real_images
         assert [cell.status for cell in found.values] == statuses
 
 
@@ -159,7 +159,7 @@ def test_a_failed_floor_hides_nothing_of_the_table() -> None:
     section = first_section(make_plan(), records)
     assert [row.cells[0].mean for row in section.rows] == [5.0, 4.0]
     assert section.rows[1].cells[0].best
-    assert [cell.status for cell in section.floors[0].values] == ["failed", "failed"]
+    assert [cell.status for cell in section.real_images[0].values] == ["failed", "failed"]
 
 
 def with_error(value: float, error: float) -> Record:
@@ -169,7 +169,7 @@ def with_error(value: float, error: float) -> Record:
 def test_a_cell_of_one_seed_has_the_interval_of_its_samples() -> None:
     records = {evaluate_digest("DFM", 200): with_error(4.0, 0.25), "floor": with_error(1.0, 0.125)}
     section = first_section(make_plan(), records)
-    row, floor = section.rows[1].cells, section.floors[0].values
+    row, floor = section.rows[1].cells, section.real_images[0].values
     assert [cell.half_width for cell in row] == [pytest.approx(0.25 * 1.959964), None]
     assert [cell.half_width for cell in floor] == [pytest.approx(0.125 * 1.959964), None]
     assert [cell.basis for cell in (*row, *floor)] == ["samples", None, "samples", None]
@@ -265,13 +265,13 @@ def test_compute_is_compared_at_the_last_evaluation_and_within_a_part() -> None:
     cheap = {key: replace(task, training_flops=1) for key, task in plan.evaluations.items() if task.step == 100}
     cheap[evaluate_digest("c", 200)] = replace(plan.evaluations[evaluate_digest("c", 200)], training_flops=1)
     plan = replace(plan, evaluations={**plan.evaluations, **cheap})
-    assert not any(section.unequal_compute for section in lay_out(plan, measure(plan, {}), {}))
+    assert not any(section.unequal_compute for section in make_sections(plan, measure(plan, {}), {}))
 
 
 def test_a_row_that_stands_in_two_parts_shows_the_same_run_twice() -> None:
     plan = make_plan(parts={"a": ("DFM", "x"), "b": ("DFM",)})
     records = {evaluate_digest("DFM", 200): done(4.0)}
-    sections = lay_out(plan, measure(plan, records), records)
+    sections = make_sections(plan, measure(plan, records), records)
     assert [section.rows[0].cells[0].mean for section in sections] == [4.0, 4.0]
 
 
