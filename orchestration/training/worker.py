@@ -39,7 +39,7 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.training.autoencoder_worker import finetune_autoencoder
 from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.fault_injection import disturbed
+from orchestration.training.step_hook import with_faults
 from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
 from orchestration.training.worker_setup import (
@@ -109,7 +109,7 @@ class _TrainingWorker:
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
         order = RunSettings(request.digest, request.until_step, request.at.board, scale_std)
         run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
-        paradigm = disturbed(
+        paradigm = with_faults(
             build_paradigm(self.config, decomposition, scale_std),
             request.faults,
             engine.rank,
