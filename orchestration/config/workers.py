@@ -59,3 +59,11 @@ class WorkersConfig:
     """A training that has spent them fails at a checkpoint; the others go on."""
     insecure_no_auth: bool = False
     """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of whoever runs it."""
+
+    def divide(self, batch_size: int) -> bool:
+        """Return whether a batch divides evenly over workers and micro-batches."""
+        return batch_size % (self.num_workers * (self.micro_batch_size or 1)) == 0
+
+    def micro_batch(self, batch_size: int) -> int:
+        """Return the samples of a worker's forward pass."""
+        return self.micro_batch_size or batch_size // self.num_workers

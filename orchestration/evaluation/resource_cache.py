@@ -15,7 +15,6 @@ from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.cards import card_of
 from dfm_core.data.datasets import to_pixels
-from dfm_core.metrics.catalog import Output
 from dfm_core.metrics.features.base import FeatureNetwork
 from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.clip import ClipNetwork
@@ -131,8 +130,3 @@ class ResourceCache:
     def _arrays(self, digest: str, name: str) -> dict[str, Any]:
         with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:
             return {key: archive[key] for key in archive.files}
-
-
-def network_outputs(name: FeatureNetworkName) -> tuple[Output, ...]:
-    """All outputs of a network."""
-    return tuple(Output(name, output) for output in FEATURE_NETWORKS[name].outputs)

@@ -27,7 +27,8 @@ from orchestration.storage.store import Store
 from orchestration.tasks.task import TRAININGS, Task, total_units
 from orchestration.tracking.tracker import TaskTracker
 from orchestration.training.train_request import request_of
-from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
+from orchestration.training.worker_group import WorkerGroup
+from orchestration.training.worker_groups import WorkerGroupPool
 
 _POLL_SECONDS = 0.3
 

@@ -92,8 +92,8 @@ class PartSearch:
         for name, limit in self.spec.config.constraints.items():
             if name in costs and limit.excess(costs[name]) > 0:
                 yield f"{name} is {costs[name]:,}, not {limit}"
-        workers, batch = self.runtime.workers, config.training.batch_size
-        if batch % workers.num_workers or (batch // workers.num_workers) % (workers.micro_batch_size or 1):
+        batch = config.training.batch_size
+        if not self.runtime.workers.divide(batch):
             yield f"training.batch_size {batch} cannot be divided over workers and micro-batches"
         rungs = rung_steps(self.spec.config.pruner, config)
         if rungs and config.experts.steps:

@@ -24,13 +24,14 @@ from dfm_core.paradigms import build_paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state, write_state_shard
+from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
 from orchestration.config.workers import ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.hang_watch import StepWatch, end_hung
 from orchestration.training.step_hook import with_faults
+from tests.support.state_shards import write_state_shard
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),
