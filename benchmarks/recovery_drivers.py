@@ -43,7 +43,8 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     from orchestration.spec.load import load_sweep
     from orchestration.storage.store import Store
     from orchestration.training.train_request import request_of
-    from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
+    from orchestration.training.worker_group import WorkerGroup
+    from orchestration.training.worker_groups import WorkerGroupPool
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS

@@ -49,13 +49,6 @@ def state_shard(engine: TrainingEngine) -> dict[str, Tensor]:
     return kept
 
 
-def write_state_shard(engine: TrainingEngine, directory: Path) -> Path:
-    """Writes this worker's share of the state. Collective. Returns the file written."""
-    path = directory / shard_name(engine.rank, engine.world_size)
-    save_file(state_shard(engine), path)
-    return path
-
-
 def read_state(shards: Iterable[Path]) -> State:
     """Return the whole state from all shards of a checkpoint, whatever the number of workers that wrote them."""
     state: dict[StateKind, dict[str, Tensor]] = {kind: {} for kind in STATE_KINDS}

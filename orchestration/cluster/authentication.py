@@ -6,9 +6,9 @@ The behaviour of the cluster counts: it is called without a token, as a stranger
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import grpc
-import ray
 
 from orchestration.cluster.token_file import (
     MODE_VARIABLE,
@@ -19,12 +19,15 @@ from orchestration.cluster.token_file import (
     token_file,
 )
 from orchestration.common.errors import UserError
+from orchestration.private.ray import reread_environment
 
 INSECURE_OPTION = "--insecure-no-auth"
 _CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 CLIENT_SCHEME = "ray://"
 _ANSWER_SECONDS = 15.0
+_TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
+"""Variables that name the files, as Ray documents them."""
 
 
 def use_tokens(*, may_make_one: bool) -> None:
@@ -56,7 +59,7 @@ def use_no_tokens() -> None:
 
 def _set_mode(mode: str) -> None:
     os.environ[MODE_VARIABLE] = mode
-    ray._config.initialize("")  # noqa: SLF001  Ray has read the environment when it was imported
+    reread_environment()
 
 
 def refuse_open_cluster(address: str) -> None:
@@ -100,7 +103,7 @@ def is_refused(address: str, token: str = "") -> bool:
 def _channel(address: str) -> grpc.Channel:
     if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
         return grpc.insecure_channel(address)
-    from ray._common.tls_utils import load_certs_from_env
-
-    chain, key, authority = load_certs_from_env()
+    if missing := [name for name in _TLS_FILES if name not in os.environ]:
+        raise UserError.of("RAY_USE_TLS=1", f"needs {' and '.join(missing)}")
+    chain, key, authority = (Path(os.environ[name]).read_bytes() for name in _TLS_FILES)
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, chain))

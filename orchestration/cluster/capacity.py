@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import ray
 
 from orchestration.cluster.address import through_client
 from orchestration.config.workers import WorkersConfig
+from orchestration.private.ray import draining_nodes
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,8 @@ class Capacity:
 
 def capacity_now() -> Capacity:
     """Return the capacity of the nodes that are alive and stay: nothing begins on one that is to be taken away."""
-    going = _draining_nodes()
+    going = () if through_client() else draining_nodes()  # a Ray Client cannot ask
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
     return Capacity(
         int(sum(node.get("CPU", 0.0) for node in nodes)), sum(node.get("GPU", 0.0) for node in nodes), len(nodes)
     )
-
-
-def _draining_nodes() -> Collection[str]:
-    """Return the nodes that are to be taken away; Ray has no public way to ask, and a Ray Client none at all."""
-    if through_client():
-        return ()
-    nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()  # noqa: SLF001
-    return nodes

@@ -9,7 +9,6 @@ from threading import Event
 from typing import Any
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from orchestration.cluster.address import starts_its_own, through_client
@@ -25,6 +24,7 @@ from orchestration.common.errors import UserError
 from orchestration.common.project import ROOT
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
+from orchestration.private.ray import listen_on_loopback
 
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
@@ -92,9 +92,8 @@ def _join(address: str, *, insecure: bool) -> Any:
 
 def _start_here(*, insecure: bool) -> Any:
     use_no_tokens() if insecure else use_tokens(may_make_one=True)
-    # Ray listens on every interface, whatever address it is given, unless it takes this for a laptop.
-    os.environ[LOOPBACK_VARIABLE] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[LOOPBACK_VARIABLE] = "0"  # the processes that Ray starts read it
+    listen_on_loopback()
     return ray.init(
         address="local",
         num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included

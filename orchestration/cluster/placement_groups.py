@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 
 import ray
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.util.placement_group import PlacementGroup
 
 from orchestration.cluster.address import through_client
+from orchestration.private.ray import placement_groups_of_dead_actors
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,14 +22,8 @@ def free_placement_groups() -> int:
     a Ray Client, which cannot see them."""
     if through_client():
         return 0
-    # Ray's public table says neither whose a group is nor what became of its maker.
-    accessor = ray._private.state.state._connect_and_get_accessor()  # noqa: SLF001
-    job, num_freed = ray.get_runtime_context().get_job_id(), 0
-    for serialized in accessor.get_placement_group_table():
-        group = PlacementGroupTableData.FromString(serialized)
-        is_ours = group.creator_job_id.hex() == job and not group.is_detached
-        if is_ours and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
-            _LOG.info("placement group %s outlived its maker", group.placement_group_id.hex())
-            ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
-            num_freed += 1
-    return num_freed
+    ids = placement_groups_of_dead_actors(ray.get_runtime_context().get_job_id())
+    for identity in ids:
+        _LOG.info("placement group %s outlived its maker", identity.hex())
+        ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID(identity)))
+    return len(ids)

@@ -79,7 +79,7 @@ def check(plan: Plan) -> None:
 def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFootprint:
     """Run one training forward and back on the meta device with a worker's micro-batch."""
     shape = card_of(config.data).shape
-    micro = workers.micro_batch_size or config.training.batch_size // workers.num_workers
+    micro = workers.micro_batch(config.training.batch_size)
     weights = initial_pyramid(config.decomposition, shape.channels) if config.decomposition.name == "learned" else None
     ones = (1.0,) * config.num_stages
     with torch.device("meta"):

@@ -69,3 +69,7 @@ class WorkersConfig:
             message = f"{self.micro_batch_size} does not divide {share}, a worker's share of the batch"
             return "workers.micro_batch_size", message
         return None
+
+    def micro_batch(self, batch_size: int) -> int:
+        """Return the samples of a worker's forward pass."""
+        return self.micro_batch_size or batch_size // self.num_workers

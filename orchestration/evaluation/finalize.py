@@ -26,18 +26,17 @@ from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
 from orchestration.config.files import FileConfig
+from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
 from orchestration.evaluation.messages import Cost
 from orchestration.evaluation.partial_statistics import (
     PartialStatistics,
     output_rows,
     over_frames,
-    read_groups,
-    source_files,
     suite_of,
 )
 from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, ResourceCache
 from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
-from orchestration.storage.layout import FeaturePaths, TaskPaths
+from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
 from orchestration.tasks.task import Source, Task
@@ -75,7 +74,7 @@ class ResultWriter:
         write_record(self._store, result)
         if not self._keeps:
             for source in task.sources:
-                self._store.remove(FeaturePaths(source.digest, task.digest).root)
+                self._store.remove(feature_paths(task, source, keeps=False).root)
 
     def import_reference(self, task: Task, file: FileConfig) -> None:
         """Publishes the statistics of a file as a reference."""
@@ -127,7 +126,7 @@ class ResultWriter:
             return _found(task, metrics, (), about)
         (source,) = task.sources
         shown = min(GRID_IMAGES, source.num_samples)
-        grid = GroupFiles(self._store, self._paths(task, source).grid)
+        grid = GroupFiles(self._store, feature_paths(task, source, keeps=self._keeps).grid)
         ((_, tensors),) = grid.read([Group(0, shown)])
         files = self._write_grids(task, SAMPLES, tensors["pixels"], tensors["labels"])
         cost = model_cost(task.config, card_of(task.config.data).shape)
@@ -159,9 +158,6 @@ class ResultWriter:
     def _read(self, task: Task, source: Source) -> Any:
         files = source_files(self._store, task, source, keeps=self._keeps)
         return read_groups(files, groups_of(source.num_samples))
-
-    def _paths(self, task: Task, source: Source) -> FeaturePaths:
-        return FeaturePaths(source.digest, "" if self._keeps else task.digest)
 
     def _write_arrays(self, task: Task, name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         buffer = io.BytesIO()

@@ -7,15 +7,13 @@ with Ray as references, which later calls are given; only reports of groups come
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from orchestration.artifacts.features import Group, GroupFiles, groups_of
+from orchestration.artifacts.features import groups_of
 from orchestration.evaluation.encoding import Shard, ShardReport
-from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext, MissingFeatures
-from orchestration.evaluation.partial_statistics import source_files
-from orchestration.evaluation.sample_grids import GRID_IMAGES
-from orchestration.storage.layout import FeaturePaths, TaskPaths
+from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext
+from orchestration.evaluation.missing_work import missing_work
+from orchestration.storage.layout import TaskPaths
 from orchestration.tasks.task import Source, Task
 
 _LEAF_GROUPS, _MOST_LEAVES = 8, 8
@@ -58,7 +56,7 @@ def _measure(tasks: list[Task], context: JobContext) -> Job:
     """Features of every source of every task, sums over them, and the end of each task."""
     reports, before = context.reports, len(context.reports)
     for position in range(len(tasks[0].sources)):
-        works = _missing_work([(task, task.sources[position]) for task in tasks], context)
+        works = missing_work([(task, task.sources[position]) for task in tasks], context)
         found = yield [Call("features", (work,), key=_key(work, context)) for work in works]
         reports.extend(zip(works, found, strict=True))
     sound = []
@@ -122,61 +120,6 @@ def _sums(task: Task, position: int, source: Source) -> Generator[list[Call], li
         merged = yield [Call("merge", tuple(pair), large=True) for pair in pairs]
         parts = [*merged, *rest]
     return parts[0]
-
-
-def _missing_work(points: list[tuple[Task, Source]], context: JobContext) -> list[GroupWork]:
-    """The groups in which something is missing; what is there already counts as done."""
-    known = [_Known.of(task, source, context) for task, source in points]
-    works = []
-    for group in groups_of(points[0][1].num_samples):
-        wanted = [one.wanted(group) for one in known]
-        missing = tuple(one for one in wanted if one is not None)
-        for (task, source), one in zip(points, wanted, strict=True):
-            if one is None:
-                context.reached(task, group.num_samples, f"{source.digest}/{group.begin}")
-        if missing:
-            works.append(GroupWork(group, missing))
-    return works
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is in the store of one source."""
-
-    task: Task
-    source: Source
-    groups: dict[Any, frozenset[Group]]
-    """By network."""
-    grid: frozenset[Group] | None
-    samples: frozenset[Group] | None
-    """None: not asked for."""
-
-    @classmethod
-    def of(cls, task: Task, source: Source, context: JobContext) -> _Known:
-        files = source_files(context.store, task, source, keeps=context.keep_features)
-        paths = FeaturePaths(source.digest, "" if context.keep_features else task.digest)
-        shown = task.kind == "evaluate"
-
-        def there(directory: str) -> frozenset[Group]:
-            return frozenset(GroupFiles(context.store, directory).found())
-
-        return cls(
-            task,
-            source,
-            {network: frozenset(one.found()) for network, one in files.items()},
-            there(paths.grid) if shown else None,
-            there(paths.samples) if shown and context.keep_samples else None,
-        )
-
-    def wanted(self, group: Group) -> MissingFeatures | None:
-        """What is missing in a group; None if nothing is."""
-        networks = tuple(name for name, groups in self.groups.items() if group not in groups)
-        shown = Group(0, min(GRID_IMAGES, group.end))
-        grid = group.begin == 0 and self.grid is not None and shown not in self.grid
-        samples = self.samples is not None and group not in self.samples
-        if not (networks or grid or samples):
-            return None
-        return MissingFeatures(self.task, self.source, networks, grid, samples)
 
 
 def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:

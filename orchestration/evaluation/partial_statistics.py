@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,9 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.suite import MetricSuite, Partial
-from orchestration.artifacts.features import Group, GroupFiles
+from orchestration.artifacts.features import Group
+from orchestration.evaluation.feature_files import read_groups, source_files
 from orchestration.evaluation.resource_cache import ResourceCache
-from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Source, Task
 
@@ -80,21 +80,6 @@ def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> Par
         return PartialStatistics(None, {}, first.reference.merge(second.reference))
     assert first.suite is not None, "what is no reference has metrics"
     return PartialStatistics(first.suite, first.suite.merge(first.partial, second.partial))
-
-
-def source_files(store: Store, task: Task, source: Source, *, keeps: bool) -> dict[FeatureNetworkName, GroupFiles]:
-    """Where each network's features of a source are."""
-    paths = FeaturePaths(source.digest, "" if keeps else task.digest)
-    return {name: GroupFiles(store, paths.network(name, digest)) for name, digest in source.networks.items()}
-
-
-def read_groups(
-    files: Mapping[FeatureNetworkName, GroupFiles], groups: Sequence[Group]
-) -> Iterator[tuple[Group, dict[FeatureNetworkName, dict[str, Tensor]]]]:
-    """All networks' tensors, group by group."""
-    readers = {name: one.read(groups) for name, one in files.items()}
-    for group in groups:
-        yield group, {name: next(reader)[1] for name, reader in readers.items()}
 
 
 def output_rows(

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.catalog.metrics import Output
 from dfm_core.config import DataConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.data.image_dataset import to_pixels
@@ -132,8 +131,3 @@ class ResourceCache:
     def _arrays(self, digest: str, name: str) -> dict[str, Any]:
         with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:
             return {key: archive[key] for key in archive.files}
-
-
-def network_outputs(name: FeatureNetworkName) -> tuple[Output, ...]:
-    """All outputs of a network."""
-    return tuple(Output(name, output) for output in FEATURE_NETWORKS[name].outputs)

@@ -22,13 +22,13 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache
 from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
+from orchestration.evaluation.feature_files import feature_paths
 from orchestration.evaluation.finalize import ResultWriter
 from orchestration.evaluation.group_writer import GroupWriter
-from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, MissingFeatures
+from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
 from orchestration.evaluation.partial_statistics import PartialStatistics, merge_statistics, sum_groups
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
-from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EXTERNAL, Source, Task
 
@@ -54,16 +54,16 @@ class Evaluator:
         self._board, self._batch_size = find_progress_board(board) if board else None, workers.evaluation_batch_size
         self._device = torch.device("cuda" if workers.gpus_per_evaluator > 0 else "cpu")
         self._snapshots = SnapshotLoader(self._store, self._device)
-        self._loaded = ResourceCache(
+        self._resources = ResourceCache(
             self._store,
             runtime,
             self._device,
             FileCache(storage=StorageConfig(store_root, dict(store_options))),
         )
         self._outside = outside
-        self._encoder = ShardEncoder(self._store, runtime, self._device, self._loaded.autoencoder)
+        self._encoder = ShardEncoder(self._store, runtime, self._device, self._resources.autoencoder)
         self._keeps, self._references = workers.keep_features, runtime.references
-        self._finisher = ResultWriter(self._store, self._loaded, self._device, keep_features=self._keeps)
+        self._results = ResultWriter(self._store, self._resources, self._device, keep_features=self._keeps)
 
     def ready(self) -> None:
         """Returns when the evaluator can work."""
@@ -75,28 +75,31 @@ class Evaluator:
         """
         started, group = time.monotonic(), work.group
         for network in dict.fromkeys(name for wanted in work.wanted for name in wanted.networks):
-            self._loaded.network(network)
-        collected = [GroupWriter(self._store, wanted, group, self._paths(wanted)) for wanted in work.wanted]
+            self._resources.network(network)
+        writers = [
+            GroupWriter(self._store, wanted, group, feature_paths(wanted.task, wanted.source, keeps=self._keeps))
+            for wanted in work.wanted
+        ]
         evaluations = 0
-        for made in self._samples(work):
-            one = collected[made.point]
-            evaluations += made.network_evaluations * len(made.indices)
-            one.add(made, self._loaded.features)
-            done = made.indices.stop - group.begin
-            self._reached(one.wanted.task, done, _part(one.wanted.source, group))
-        for one in collected:
-            one.write()
+        for batch in self._samples(work):
+            writer = writers[batch.point]
+            evaluations += batch.network_evaluations * len(batch.indices)
+            writer.add(batch, self._resources.features)
+            done = batch.indices.stop - group.begin
+            self._reached(writer.wanted.task, done, _part(writer.wanted.source, group))
+        for writer in writers:
+            writer.write()
         return GroupReport(
             seconds=time.monotonic() - started,
             network_evaluations=evaluations,
-            unsound={one.wanted.task.digest: tuple(one.unsound) for one in collected if one.unsound},
-            errors={one.wanted.task.digest: one.error for one in collected if one.error},
+            unsound={writer.wanted.task.digest: tuple(writer.unsound) for writer in writers if writer.unsound},
+            errors={writer.wanted.task.digest: writer.error for writer in writers if writer.error},
         )
 
     def gather(self, task: Task, position: int, groups: Sequence[Group]) -> tuple[None, PartialStatistics]:
         """Sums over some groups of the task's source at a position; None comes first, so that the driver can see the
         end without being sent them."""
-        return None, sum_groups(self._store, self._loaded, task, position, groups, self._device, keeps=self._keeps)
+        return None, sum_groups(self._store, self._resources, task, position, groups, self._device, keeps=self._keeps)
 
     def merge(self, first: PartialStatistics, second: PartialStatistics) -> tuple[None, PartialStatistics]:
         """Sums over both's groups, answered as those of `gather`."""
@@ -109,12 +112,12 @@ class Evaluator:
 
         Args: about: for the record. seconds: the task took so far. spent: on features. gathered: one for each source.
         """
-        self._finisher.finish(task, about, seconds, spent, gathered)
+        self._results.finish(task, about, seconds, spent, gathered)
 
     def import_reference(self, task: Task) -> None:
         """The statistics of a file that somebody else made, and their record."""
         dataset, network = task.config.data.dataset, task.payload["network"]
-        self._finisher.import_reference(task, self._references[dataset][network])
+        self._results.import_reference(task, self._references[dataset][network])
 
     def num_parts(self, task: Task) -> int:
         """Shards that an encoding makes. Raises: ValueError if its dataset is not the planned one."""
@@ -138,19 +141,16 @@ class Evaluator:
         if self._board is not None:
             self._board.reached.remote(task.digest, done, part)
 
-    def _paths(self, wanted: MissingFeatures) -> FeaturePaths:
-        return FeaturePaths(wanted.source.digest, "" if self._keeps else wanted.task.digest)
-
     def _samples(self, work: GroupWork) -> Iterator[SampleBatch]:
         first = work.wanted[0]
         if first.source.split == EXTERNAL:
             assert self._outside is not None, "images from outside are measured where they are"
             return self._outside(work.group, self._batch_size)
         if first.source.split:
-            real = self._loaded.real(first.task.config.data, first.source.split)
+            real = self._resources.real(first.task.config.data, first.source.split)
             return real_samples(real, work.group, self._batch_size)
         tasks = [wanted.task for wanted in work.wanted]
-        decode = self._loaded.decoder(first.task.config.data)
+        decode = self._resources.decoder(first.task.config.data)
         return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode)
 
 

@@ -21,7 +21,8 @@ from orchestration.plan.completed import completed_record, demand_of
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import TRAININGS, Task, total_units
 from orchestration.training.train_request import request_of
-from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
+from orchestration.training.worker_group import WorkerGroup
+from orchestration.training.worker_groups import WorkerGroupPool
 
 _POLL_SECONDS = 0.3
 

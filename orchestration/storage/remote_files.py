@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
-from orchestration.storage.retry import NoAnswerError, RetryPolicy
+from orchestration.storage.retry import RetryPolicy, answer_within
 
 
 class RemoteFiles:
@@ -99,10 +99,4 @@ class RemoteFiles:
             answer: Any = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
         else:
             answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments, **more))
-        try:
-            return answer.result(seconds)
-        except TimeoutError:
-            if answer.done():
-                raise
-            answer.cancel()
-            raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
+        return answer_within(answer, seconds)

@@ -14,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -49,6 +50,20 @@ class StorageUnavailableError(Exception):
 
 class NoAnswerError(Exception):
     """A call was not answered before its deadline."""
+
+
+def answer_within(answer: Future[Answer], seconds: float) -> Answer:
+    """Return the answer of a call that runs elsewhere, and cancel the call if it is late.
+
+    Raises: NoAnswerError if it is late; what the call raises.
+    """
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        if answer.done():
+            raise
+        answer.cancel()
+        raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import fsspec
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import reason_of, without_credentials
+from orchestration.storage.retry import NoAnswerError, answer_within
 
 ANSWER_WITHIN_SECONDS = 60.0
 """For every single call: a server that takes a request and never answers would hold its caller for ever."""
@@ -50,12 +51,10 @@ class UrlReader:
         return system.open(path, "rb", **how)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
-        answer = in_background("url-call", call)
         try:
-            return answer.result(ANSWER_WITHIN_SECONDS)
+            return answer_within(in_background("url-call", call), ANSWER_WITHIN_SECONDS)
         except Exception as error:  # noqa: BLE001  any backend, any reason: all mean that it cannot be read
-            late = isinstance(error, TimeoutError) and not answer.done()
-            reason = f"no answer within {ANSWER_WITHIN_SECONDS:g} s" if late else self._reason(error)
+            reason = str(error) if isinstance(error, NoAnswerError) else self._reason(error)
             raise UserError.of(without_credentials(self.url), f"cannot be read ({reason})") from None
 
     def _reason(self, error: Exception) -> str:

@@ -33,7 +33,6 @@ from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
 from orchestration.training.train_request import FinetuneRequest
 from orchestration.training.worker_setup import (
     agreed_reason,
-    micro_batch_size,
     open_training_data,
     start_engine,
     worker_device,
@@ -77,7 +76,7 @@ class _Finetuning:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, micro_batch_size(config, self.workers))
+        rows = run.run(loop, self.workers.micro_batch(config.batch_size))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows, real)
         engine.close()

@@ -22,8 +22,9 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
+from orchestration.private.ray import is_preempted
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
-from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
+from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch, end_hung
 
 _PROGRESS_SECONDS = 0.5
@@ -84,7 +85,7 @@ class CheckpointedRun:
         start, self.rows = self._resume()
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
-            self.board, self.engine, limit, lambda: self.spent().accelerator_seconds, is_noticed
+            self.board, self.engine, limit, lambda: self.spent().accelerator_seconds, is_preempted
         )
         self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         plan = LoopPlan(

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import ray
 import torch
-from ray.train.v2._internal.execution.context import get_train_context
 
 from dfm_core.training.engine import TrainingEngine
 from orchestration.control.budget_meter import HOUR
@@ -74,12 +73,3 @@ class EarlyStop:
 
 class PreemptedError(Exception):
     """Ends this attempt at a checkpoint, so that the next begins at once, elsewhere."""
-
-
-def is_noticed() -> bool:
-    """Whether a node of this worker's training is to be taken away.
-
-    Ray's public `ray.train.get_preemption_info` asks through an actor, together with all workers, which is too slow for
-    every point of a curve; this is what it asks for, in this process.
-    """
-    return get_train_context().preemption_context.preemption_info is not None

@@ -15,7 +15,7 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
-from orchestration.training.fault_injection import Fault, faults_of
+from orchestration.training.step_hook import faults_in
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class TrainRequest:
     pyramid: str
     latents: str
     at: WorkerEnvironment
-    faults: tuple[Fault, ...] = ()
-    """On purpose, see `fault_injection`."""
+    faults: str = ""
+    """Faults on purpose, see `step_hook`."""
 
 
 Request = TrainRequest | FinetuneRequest
@@ -127,5 +127,5 @@ def train_request(task: Task, at: WorkerEnvironment) -> TrainRequest:
         pyramid=task.pyramid,
         latents=task.latents,
         at=at,
-        faults=faults_of(os.environ),
+        faults=faults_in(os.environ),
     )

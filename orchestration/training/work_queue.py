@@ -1,7 +1,7 @@
 """Where the workers of a Ray Train run fetch one training after the other: a Ray actor, written to by the driver.
 
 Every worker asks for itself, and remembers which training it did last: nobody waits inside a collective call, which the
-communication library would end after some minutes. Losing the desk ends the run that belongs to it.
+communication library would end after some minutes. Losing the queue ends the run that belongs to it.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class _WorkQueue:
 
 
 def start_work_queue() -> tuple[str, Any]:
-    """Starts a desk. Returns its name, for `trainings_of`, and the handle with which it ends."""
+    """Start a work queue. Returns its name, for `trainings_of`, and the handle by which it is ended."""
     name = f"desk-{uuid.uuid4().hex}"
     return name, ray.remote(_WorkQueue).options(name=name, num_cpus=0).remote()
 
 
-def trainings_of(desk_name: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[tuple[int, Any]]:
-    """A worker's trainings, with their serial numbers, until the desk closes; waits where there is none yet.
+def trainings_of(queue_name: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[tuple[int, Any]]:
+    """Yield a worker's trainings with their serial numbers until the queue is closed, and wait where there is none yet.
 
-    Raises: RayActorError if the desk is lost.
+    Raises: RayActorError if the queue is lost.
     """
-    desk, last = ray.get_actor(desk_name), 0
+    work_queue, last = ray.get_actor(queue_name), 0
     while True:
-        serial, order, closed = ray.get(desk.take.remote(last))
+        serial, order, closed = ray.get(work_queue.take.remote(last))
         if order is not None:
             last = serial
             yield serial, order
@@ -69,6 +69,6 @@ def trainings_of(desk_name: str, sleep: Callable[[float], None] = time.sleep) ->
             sleep(_ASK_SECONDS)
 
 
-def finish(desk_name: str, serial: int) -> None:
+def finish(queue_name: str, serial: int) -> None:
     """Worker 0 says that a training is through."""
-    ray.get(ray.get_actor(desk_name).finish.remote(serial))
+    ray.get(ray.get_actor(queue_name).finish.remote(serial))

@@ -39,12 +39,11 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.training.autoencoder_worker import finetune_autoencoder
 from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.fault_injection import disturbed
+from orchestration.training.step_hook import with_faults
 from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
 from orchestration.training.worker_setup import (
     agreed_reason,
-    micro_batch_size,
     open_training_data,
     start_engine,
     worker_device,
@@ -53,10 +52,10 @@ from orchestration.training.worker_setup import (
 
 def train_worker(loop_config: dict[str, Any]) -> None:
     """One Ray Train worker: one training after the other, until no more come."""
-    for serial, request in trainings_of(loop_config["desk"]):
+    for serial, request in trainings_of(loop_config["work_queue"]):
         _train(request)
         if ray.train.get_context().get_world_rank() == 0:
-            finish(loop_config["desk"], serial)
+            finish(loop_config["work_queue"], serial)
 
 
 def _train(request: Request) -> None:
@@ -109,7 +108,7 @@ class _TrainingWorker:
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
         order = RunSettings(request.digest, request.until_step, request.at.board, scale_std)
         run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
-        paradigm = disturbed(
+        paradigm = with_faults(
             build_paradigm(self.config, decomposition, scale_std),
             request.faults,
             engine.rank,
@@ -120,7 +119,7 @@ class _TrainingWorker:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, micro_batch_size(self.config.training, self.workers))
+        rows = run.run(loop, self.workers.micro_batch(self.config.training.batch_size))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows)
         engine.close()

@@ -28,11 +28,6 @@ def worker_device() -> torch.device:
     return device
 
 
-def micro_batch_size(settings: OptimizerSettings, workers: WorkersConfig) -> int:
-    world: int = ray.train.get_context().get_world_size()
-    return workers.micro_batch_size or settings.batch_size // world
-
-
 def start_engine(
     model: Model, settings: OptimizerSettings, workers: WorkersConfig, device: torch.device
 ) -> DeepSpeedEngine[Model]:
@@ -41,7 +36,7 @@ def start_engine(
         model,
         settings,
         zero_stage=workers.zero_stage,
-        micro_batch_size=micro_batch_size(settings, workers),
+        micro_batch_size=workers.micro_batch(settings.batch_size),
         device=device,
     )
 

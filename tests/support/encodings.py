@@ -96,7 +96,7 @@ class Counting(ShardEncoder):
 def counting_bench(store: Store, runtime: RuntimeConfig) -> tuple[Bench, Counting]:
     """An evaluator that counts the parts that it makes."""
     bench = Bench(store, runtime=runtime)
-    encoder = Counting(bench.evaluator._store, runtime, torch.device("cpu"), bench.evaluator._loaded.autoencoder)
+    encoder = Counting(bench.evaluator._store, runtime, torch.device("cpu"), bench.evaluator._resources.autoencoder)
     encoder.made = []
     bench.evaluator._encoder = encoder
     return bench, encoder

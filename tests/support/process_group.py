@@ -25,13 +25,14 @@ from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state, write_state_shard
+from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
 from orchestration.config.workers import ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
-from orchestration.training.fault_injection import VARIABLE, disturbed, faults_of
 from orchestration.training.hang_watch import StepWatch, end_hung
+from orchestration.training.step_hook import with_faults
+from tests.support.state_shards import write_state_shard
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),
@@ -161,9 +162,9 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
             num_steps = job.start if job.num_steps is None else job.num_steps
             engine.load(read_state(Path(job.resume_from).glob("state-*")), num_steps)
         plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()), 3)
-        paradigm = disturbed(
+        paradigm = with_faults(
             build_paradigm(config, build_decomposition(config.decomposition), scale_std),
-            faults_of({VARIABLE: job.faults}),
+            job.faults,
             rank,
             config.training.batch_size,
             store,

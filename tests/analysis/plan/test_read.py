@@ -158,7 +158,7 @@ def test_a_plan_whose_sweep_is_a_path_is_refused(sweep: str) -> None:
 
 def test_a_digest_that_is_a_path_names_no_file_elsewhere() -> None:
     plan = make_plan()
-    grids = collect_samples(
+    grids = collect_sample_grids(
         replace(plan, references={"../../x": NamedTask("../../x", "real")}), {"../../x": replace(MISSING, image=b"png")}
     )
     assert [grid.path for grid in grids] == ["samples/real-x.png"]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from orchestration.artifacts.features import Group, groups_of
+from orchestration.evaluation.feature_files import source_files
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, JobContext
-from orchestration.evaluation.partial_statistics import source_files
 from orchestration.storage.store import Store
 from orchestration.tasks.references import MeasurementInputs
 from orchestration.tasks.task import Task

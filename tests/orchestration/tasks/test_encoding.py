@@ -251,7 +251,7 @@ def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pix
     assert [task.kind for task in measures.tasks] == ["reference"]
     assert measures.tasks[0].inputs == (real.digest,)
     bench.run(real)
-    shown = bench.evaluator._loaded.real(config.data, "reference").read(range(8))[0]
+    shown = bench.evaluator._resources.real(config.data, "reference").read(range(8))[0]
     squares = [image_square(path.read_bytes(), SIDE) for path in sorted((files / "reference").rglob("*.png"))]
     assert sorted(one.flatten().tolist() for one in shown) == sorted(one.flatten().tolist() for one in squares)
     publish_snapshot(store, config)
@@ -259,7 +259,7 @@ def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pix
     (record,) = bench.run(evaluate_task(config, "samples", STEP, ((TRAIN, STEP),), measures))
     assert record is not None, bench.failed
     assert record.metrics["fd_lite0_block10"] > 0.0
-    decoded = bench.evaluator._loaded.decoder(config.data)(torch.zeros(2, 4, 4, 4))
+    decoded = bench.evaluator._resources.decoder(config.data)(torch.zeros(2, 4, 4, 4))
     assert (decoded.shape, decoded.dtype) == ((2, 3, SIDE, SIDE), torch.uint8)
 
 
@@ -269,14 +269,14 @@ def test_an_embedded_dataset_is_encoded_and_measured_against_its_own_images(file
     assert pixels_task(config) is None
     task = small_parts(latents_task(config), 30)
     encoder = ShardEncoder(
-        store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._loaded.autoencoder
+        store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._resources.autoencoder
     )
-    dataset = encoder._dataset(task)
+    dataset = encoder._source.dataset(task)
     images = load_dataset("fashion_mnist", "train")
     (sample,) = dataset.samples(dataset.units[7])
     assert torch.equal(image_square(sample.content, 32), images.pixels[7].expand(3, -1, -1))  # type: ignore[union-attr]
     assert sample.label == int(images.labels[7])  # type: ignore[union-attr]
-    grey = Bench(store, runtime=runtime).evaluator._loaded.decoder(config.data)(torch.zeros(1, 4, 8, 8))
+    grey = Bench(store, runtime=runtime).evaluator._resources.decoder(config.data)(torch.zeros(1, 4, 8, 8))
     assert grey.shape == (1, 1, 32, 32)
 
 
@@ -378,7 +378,7 @@ def test_clips_become_latents_of_a_video_autoencoder_and_are_decoded_again(clips
     assert record is not None
     assert record.about["class_counts"] == [2, 2]
     assert latents_of(store, task)["mean"].shape == (4, 16, 3, 2, 2)  # 1 + 8 / 4 frames
-    decoded = Bench(store, runtime=clips).evaluator._loaded.decoder(config.data)(torch.zeros(1, 16, 3, 2, 2))
+    decoded = Bench(store, runtime=clips).evaluator._resources.decoder(config.data)(torch.zeros(1, 16, 3, 2, 2))
     assert (decoded.shape, decoded.dtype) == ((1, 3, 9, SIDE, SIDE), torch.uint8)
 
 
@@ -390,7 +390,7 @@ def test_real_clips_are_stored_as_pixels_and_trained_on_without_an_autoencoder(
     assert real is not None
     bench = Bench(store, runtime=clips)
     bench.run(real)
-    shown, labels = bench.evaluator._loaded.real(config.data, "reference").read(range(4))
+    shown, labels = bench.evaluator._resources.real(config.data, "reference").read(range(4))
     assert (shown.shape, shown.dtype, sorted(labels.tolist())) == ((4, 3, 9, SIDE, SIDE), torch.uint8, [0, 0, 1, 1])
     greys = sorted(shown.float().mean((1, 3, 4))[:, 0].tolist())
     assert greys == pytest.approx([0.0, 10.0, 20.0, 30.0], abs=4.0)  # of the first frames; the codec loses a little

@@ -10,9 +10,6 @@ from typing import Any, cast
 import pytest
 import ray
 import torch
-from ray.train.v2._internal.execution import context as ray_context
-from ray.train.v2._internal.execution.preemption import PreemptionContext
-from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
@@ -23,7 +20,7 @@ from orchestration.control.progress_board import start_progress_board
 from orchestration.launch.shutdown import shut_down
 from orchestration.training.checkpoint_upload import CheckpointUploads
 from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
+from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch
 
 
@@ -197,18 +194,6 @@ def test_a_notice_to_worker_0_reaches_all_and_gives_way_to_the_users_request(wor
     assert last.agreed() == ("preempted" if world_size > 1 else "")
     limited = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: HOUR, lambda: True)
     assert limited.agreed() == "limit"
-
-
-def test_the_notice_is_where_ray_train_puts_it() -> None:
-    context = SimpleNamespace(preemption_context=PreemptionContext())
-    before = ray_context._train_context
-    ray_context._train_context = cast("Any", context)
-    try:
-        assert not is_noticed()
-        context.preemption_context.preemption_info = PreemptionInfo(None, {"node": [0]})
-        assert is_noticed()
-    finally:
-        ray_context._train_context = before
 
 
 def test_a_training_that_spent_its_limit_says_so_and_keeps_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

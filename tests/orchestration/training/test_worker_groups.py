@@ -26,7 +26,8 @@ from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 from orchestration.training.train_request import request_of
 from orchestration.training.work_queue import trainings_of
-from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
+from orchestration.training.worker_group import WorkerGroup
+from orchestration.training.worker_groups import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120
@@ -39,13 +40,13 @@ class Workers:
     diary: list[str]
     failures: list[str]
     number: int
-    are_there: bool = True
+    is_alive: bool = True
     trained: list[str] = field(default_factory=list)
 
     def train(self, request: Any, over: threading.Event) -> None:  # noqa: ARG002
         self.diary.append(f"{self.number} trains {request}")
         if self.failures:
-            self.are_there = False
+            self.is_alive = False
             raise RuntimeError(self.failures.pop(0))
 
     def close(self) -> None:
@@ -118,7 +119,7 @@ def test_a_training_fails_with_its_last_error_after_max_failures_the_next_anew()
 def test_workers_that_ended_while_they_waited_are_replaced() -> None:
     office = Office(max_failures=0)
     office.train("a")
-    office.started[0].are_there = False
+    office.started[0].is_alive = False
     office.train("b")
     assert office.diary == ["0 trains a", "0 cleared", "1 trains b"]
 
@@ -165,7 +166,7 @@ def test_workers_that_went_leave_their_room_to_others() -> None:
     office = Office(max_failures=1, failures=("broke",))
     office.groups.most = 1
     office.train("a")
-    office.started[1].are_there = False
+    office.started[1].is_alive = False
     office.train("b")
     office.groups.close_idle()
     office.train("c")

@@ -1,7 +1,7 @@
 """Faults on purpose, for tests of what a training survives: a worker does at a step what `DFM_FAULT` says, once.
 
-The driver reads the variable, here alone, and hands it on with each training. Without it nothing is put around the
-paradigm: a step costs nothing more. What fired is recorded in the store, so that the attempt after it goes on in peace.
+`orchestration.training.step_hook` loads this module where the variable is set; it travels with `ray job submit`. A
+fault that happened is recorded in the store, so that the next attempt is undisturbed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,14 +26,14 @@ from dfm_core.paradigms.shared_steps import PointSteps
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.storage.layout import fault_record
 from orchestration.storage.store import Store
+from orchestration.training.step_hook import VARIABLE
 
-VARIABLE = "DFM_FAULT"
 SLOW_SECONDS = 3.0
 _MOST_BYTES, _CHUNK_BYTES = 8 * 2**30, 64 * 2**20
 
 
 class InjectedError(Exception):
-    """What the action `error` raises."""
+    """Raised by the action `error`."""
 
 
 @dataclass(frozen=True)
@@ -42,36 +42,36 @@ class Fault:
 
     rank: int
     step: int
-    """In which it happens, counted from 1."""
+    """Step in which it happens, counted from 1."""
     action: str
 
     def __str__(self) -> str:
         return f"{self.rank}:{self.step}:{self.action}"
 
 
-def faults_of(environment: Mapping[str, str]) -> tuple[Fault, ...]:
-    """What `DFM_FAULT` says: rank:step:action, several with commas between them.
+def parse_faults(value: str) -> tuple[Fault, ...]:
+    """Return the faults of `DFM_FAULT`'s value: rank:step:action, several with commas between them.
 
     Raises: UserError.
     """
     faults, problems = [], []
-    for text in filter(None, environment.get(VARIABLE, "").split(",")):
-        found = re.fullmatch(r"(\d{1,6}):(\d{1,9}):(\w+)", text.strip())
-        if found is None:
+    for text in filter(None, value.split(",")):
+        match = re.fullmatch(r"(\d{1,6}):(\d{1,9}):(\w+)", text.strip())
+        if match is None:
             problems.append(Problem(VARIABLE, f"{text!r} is not rank:step:action, e.g. 1:25:kill"))
-        elif found[3] not in ACTIONS:
-            known = f"{nearest(found[3], list(ACTIONS)) or ';'} known: {', '.join(ACTIONS)}"
-            problems.append(Problem(VARIABLE, f"{found[3]!r} is no action{known}"))
+        elif match[3] not in ACTIONS:
+            known = f"{nearest(match[3], list(ACTIONS)) or ';'} known: {', '.join(ACTIONS)}"
+            problems.append(Problem(VARIABLE, f"{match[3]!r} is no action{known}"))
         else:
-            faults.append(Fault(int(found[1]), int(found[2]), found[3]))
+            faults.append(Fault(int(match[1]), int(match[2]), match[3]))
     if problems:
         raise UserError(problems)
     return tuple(faults)
 
 
-def disturbed(paradigm: Paradigm, faults: Sequence[Fault], rank: int, batch_size: int, store: Store) -> Paradigm:
-    """The paradigm as this worker trains it: itself, if no fault is meant for it. Args: batch_size: global."""
-    own = tuple(fault for fault in faults if fault.rank == rank)
+def disturbed(paradigm: Paradigm, faults: str, rank: int, batch_size: int, store: Store) -> Paradigm:
+    """Return the paradigm as this worker trains it: itself, if no fault is meant for it. Args: batch_size: global."""
+    own = tuple(fault for fault in parse_faults(faults) if fault.rank == rank)
     return _Disturbed(paradigm, own, batch_size, store) if own else paradigm
 
 
@@ -104,7 +104,7 @@ class _Disturbed:
         return self._inner.sample(model, labels, indices, seed, sampling, watcher, shared)
 
     def _is_first(self, fault: Fault) -> bool:
-        """Whether it has not happened under this storage root; from now on it has. Only its own worker asks."""
+        """Return whether it has not happened under this storage root; from now on it has. Only its own worker asks."""
         place = fault_record(str(fault))
         if self._store.exists(place):
             return fault.action == "nans"  # from its step on always
@@ -139,7 +139,7 @@ def _error(_result: LossResult) -> LossResult:
 
 
 def _fill_memory(_result: LossResult) -> LossResult:
-    """Until somebody ends the process, or there is none left."""
+    """Take memory until the process is ended or 8 GiB are taken."""
     held: list[Any] = []
     while len(held) * _CHUNK_BYTES < _MOST_BYTES:
         held.append(np.ones(_CHUNK_BYTES, dtype=np.uint8))
@@ -157,4 +157,4 @@ ACTIONS: dict[str, Callable[[LossResult], LossResult]] = {
     "memory": _fill_memory,
     "error": _error,
 }
-"""What can happen in a step. `freeze` stops the process until it is sent SIGCONT; `nans` is in all steps from then."""
+"""What a fault does. `freeze` stops the process until it is sent SIGCONT; `nans` is in all steps from then."""
