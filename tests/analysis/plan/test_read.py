@@ -12,6 +12,7 @@ from analysis.errors import UserError
 from analysis.plan.model import NamedTask, PartCounterpart, TableCounterpart
 from analysis.plan.read import parse_plan, read_plan
 from analysis.records.record import MISSING
+from analysis.report.sample_grids import collect_sample_grids
 from orchestration.plan.plan import make_plan as plan_sweep
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
