@@ -39,7 +39,7 @@ from orchestration.data.user_files import open_raw
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EncodeTask
 
 LEFT_OUT = "left_out.csv"
 _MOST_TOLD = 100
@@ -70,7 +70,7 @@ def _in_one_line() -> Iterator[None]:
         raise ValueError(" | ".join(line.strip() for line in str(error).splitlines())) from None
 
 
-def _copies(task: Task) -> int:
+def _copies(task: EncodeTask) -> int:
     """Samples that a file becomes."""
     return 2 if task.payload["mirrored"] else 1
 
@@ -89,11 +89,11 @@ class ShardEncoder:
         self._store, self._runtime, self._device, self._autoencoder = store, runtime, device, autoencoder
         self._open: tuple[str, RawDataset] | None = None
 
-    def num_parts(self, task: Task) -> int:
+    def num_parts(self, task: EncodeTask) -> int:
         """Raises: ValueError if the dataset is another one than was planned with; what its files do."""
         return -(-len(self._dataset(task).units) // self._units_per_part(task))
 
-    def encode(self, task: Task, part: Shard, batch_samples: int) -> ShardReport:
+    def encode(self, task: EncodeTask, part: Shard, batch_samples: int) -> ShardReport:
         """Writes a shard and its card.
 
         Raises: as `num_parts`; ValueError for what the autoencoder cannot take; DiskFullError.
@@ -112,7 +112,7 @@ class ShardEncoder:
         self._write(task, part, dataset, made)
         return ShardReport(time.monotonic() - started, made.left_out)
 
-    def finish(self, task: Task, num_parts: int, seconds: float, spent: float) -> None:
+    def finish(self, task: EncodeTask, num_parts: int, seconds: float, spent: float) -> None:
         """Publishes the store and the task's record.
 
         Raises: UnusableFolderError if more was left out than is allowed; ValueError if a class is
@@ -140,7 +140,7 @@ class ShardEncoder:
         }
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
 
-    def _write(self, task: Task, part: Shard, dataset: RawDataset, made: EncodedUnits) -> None:
+    def _write(self, task: EncodeTask, part: Shard, dataset: RawDataset, made: EncodedUnits) -> None:
         paths, card = TaskPaths(task.digest), ShardCard(part.number, made.num_left_out)
         num_bytes, what = sum(tensor.nbytes for tensor in made.tensors.values()), f"part {part.number} of the latents"
         with (
@@ -160,11 +160,11 @@ class ShardEncoder:
                 self._store.put(path, f"{paths.latents}/{path.name}")
             self._store.write(paths.shard_card(part.number), EncodedPart(card, made.left_out).document())
 
-    def _part(self, task: Task, number: int) -> EncodedPart:
+    def _part(self, task: EncodeTask, number: int) -> EncodedPart:
         place = TaskPaths(task.digest).shard_card(number)
         return read_part(self._store.read(place), self._store.uri(place))
 
-    def _num_lost(self, task: Task, cards: Sequence[ShardCard], bad: Sequence[BadFile]) -> int:
+    def _num_lost(self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile]) -> int:
         """Samples of shards of images that the user counts and no shard gives, flips not counted.
 
         Raises: ValueError if no damaged shard explains them, or there are more than the user counts.
@@ -182,7 +182,7 @@ class ShardEncoder:
         return lost
 
     def _manifest(
-        self, task: Task, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
+        self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
     ) -> LatentManifest:
         """Raises: as `finish`."""
         copies, class_names = _copies(task), self._dataset(task).class_names
@@ -205,14 +205,14 @@ class ShardEncoder:
             place = self._store.uri(TaskPaths(task.digest).latents)
             raise ValueError(f"{place}: {error}; remove it and submit again to encode all anew") from None
 
-    def _write_left_out(self, task: Task, bad: Sequence[BadFile]) -> None:
+    def _write_left_out(self, task: EncodeTask, bad: Sequence[BadFile]) -> None:
         text = io.StringIO()
         rows = csv.writer(text)
         rows.writerow(("file", "fault", "reason"))
         rows.writerows((one.file, one.fault, one.reason) for one in bad)
         self._store.write(TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode())
 
-    def _dataset(self, task: Task) -> RawDataset:
+    def _dataset(self, task: EncodeTask) -> RawDataset:
         if self._open is None or self._open[0] != task.digest:
             data = task.config.data
             if is_embedded(data):
@@ -229,33 +229,33 @@ class ShardEncoder:
             self._open = task.digest, found
         return self._open[1]
 
-    def _is_reference(self, task: Task) -> bool:
+    def _is_reference(self, task: EncodeTask) -> bool:
         return task.digest == pixels_digest(task.config.data)
 
-    def _units_per_part(self, task: Task) -> int:
+    def _units_per_part(self, task: EncodeTask) -> int:
         return 1 if self._is_of_image_shards(task) else int(task.payload["samples_per_shard"])
 
-    def _is_of_image_shards(self, task: Task) -> bool:
+    def _is_of_image_shards(self, task: EncodeTask) -> bool:
         data = task.config.data
         return not is_embedded(data) and self._runtime.datasets[data.dataset].layout == "image_shards"
 
-    def _key_of_count(self, task: Task) -> str:
+    def _key_of_count(self, task: EncodeTask) -> str:
         """Where the user says how many samples there are."""
         name = task.config.data.dataset
         is_apart = self._is_reference(task) and self._runtime.datasets[name].reference is not None
         return f"datasets.{name}.{'num_reference' if is_apart else 'num_samples'}"
 
-    def _side(self, task: Task) -> int:
+    def _side(self, task: EncodeTask) -> int:
         data = task.config.data
         return DATASETS[data.dataset].resolution if is_embedded(data) else data.side
 
-    def _max_bad_share(self, task: Task) -> float:
+    def _max_bad_share(self, task: EncodeTask) -> float:
         data = task.config.data
         if is_embedded(data) or self._is_reference(task):
             return 0.0
         return self._runtime.datasets[data.dataset].max_bad_share
 
-    def _place(self, task: Task) -> str:
+    def _place(self, task: EncodeTask) -> str:
         data = task.config.data
         if is_embedded(data):
             return data.dataset

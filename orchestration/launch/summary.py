@@ -19,6 +19,7 @@ from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
+from orchestration.tasks.task import EvaluateTask, TrainTask
 
 
 def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> None:
@@ -26,7 +27,7 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Pr
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
     todo = tasks_to_run(plan, done)
-    trainings, evaluations = plan.of_kind("train"), plan.of_kind("evaluate")
+    trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
     cells = sum(len(trial.evaluations) for trial in plan.trials)
     console.print(
         f"{len(plan.trials)} trials share {len(trainings)} trainings; "

@@ -20,11 +20,11 @@ from orchestration.control.progress_board import start_progress_board
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.launch.progress_display import Display
 from orchestration.launch.shutdown import shut_down
-from orchestration.plan.completed import completed_record, demand_of, tasks_to_run
+from orchestration.plan.completed import completed_record, tasks_to_run
 from orchestration.plan.evaluation_families import AvailableSnapshots, group_into_families
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
-from orchestration.tasks.task import TRAININGS, Task, total_units
+from orchestration.tasks.task import EvaluateTask, Task, TrainingTask
 from orchestration.tracking.tracker import TaskTracker
 from orchestration.training.train_request import request_of
 from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
@@ -187,25 +187,30 @@ class Launcher:
         self._meter.ended(task.digest, None)
         self._display.ended(task, how)
 
-    def _ready(self, kinds: tuple[str, ...]) -> list[Task]:
-        return [task for task in self._todo.values() if task.kind in kinds and not self._lacks(task)]
+    def _ready(self) -> list[Task]:
+        """All tasks whose inputs are there, except trainings."""
+        return [task for task in self._todo.values() if not isinstance(task, TrainingTask) and not self._lacks(task)]
+
+    def _ready_trainings(self) -> list[TrainingTask]:
+        return [task for task in self._todo.values() if isinstance(task, TrainingTask) and not self._lacks(task)]
 
     def _lacks(self, task: Task) -> list[str]:
         """Inputs that are not there yet; of a training an evaluation needs the snapshots alone."""
-        sampled = {train for train, _ in task.snapshots}
+        snapshots = task.snapshots if isinstance(task, EvaluateTask) else ()
+        sampled = {train for train, _ in snapshots}
         lacking = [digest for digest in task.inputs if digest not in self._outcome.done and digest not in sampled]
         raw = task.config.sampling.weights == "raw"
-        return [*lacking, *(train for train, step in task.snapshots if not self._snapshots.has(train, step, raw=raw))]
+        return [*lacking, *(train for train, step in snapshots if not self._snapshots.has(train, step, raw=raw))]
 
     def _start_evaluations(self) -> None:
         """Reference tasks first: they need no training, and try the feature network before hours are spent."""
         if self._pool is not None and not self._pool.wants_work:
             return
-        ready = self._ready(("encode", "reference", "probe", "floor", "pyramid", "evaluate"))
-        trainings_wait = bool(self._trainings) or bool(self._ready(TRAININGS))
+        ready = self._ready()
+        trainings_wait = bool(self._trainings) or bool(self._ready_trainings())
         if not self._together and trainings_wait:
             # The machine is too small for both: references, then all trainings, then all evaluations.
-            ready = [] if self._trainings else [task for task in ready if task.kind != "evaluate"]
+            ready = [] if self._trainings else [task for task in ready if not isinstance(task, EvaluateTask)]
         if not ready:
             return
         if not self._together:
@@ -229,7 +234,7 @@ class Launcher:
         return self._waiting
 
     def _start_trainings(self) -> None:
-        ready = self._affordable(self._ready(TRAININGS))
+        ready = self._affordable(self._ready_trainings())
         if not ready or len(self._trainings) >= self._max_trainings:
             return
         if not self._together and self._pool is not None:
@@ -241,7 +246,7 @@ class Launcher:
             self._begin(task)
             self._trainings[self._groups.submit(task)] = task
 
-    def _affordable(self, trainings: list[Task]) -> list[Task]:
+    def _affordable(self, trainings: list[TrainingTask]) -> list[TrainingTask]:
         """Those that have not spent their limit; the others fail without being started."""
         for task in trainings:
             if reason := self._meter.exhausted(task.digest):
@@ -252,7 +257,7 @@ class Launcher:
     def _begin(self, task: Task) -> None:
         del self._todo[task.digest]
         self._tracker.begin(task)
-        self._display.started(task, total_units(task))
+        self._display.started(task, task.total_units)
 
     def _read_board(self) -> None:
         try:
@@ -310,7 +315,7 @@ class Launcher:
             self._told_stopped(task, f"stopped at step {self._stopped[task.digest]}")
             return
         self._meter.ended(task.digest, result.metrics.get(COST_METRIC) if result is not None else None)
-        if result is None and not reason and demand_of(task) != demand_of(begun):
+        if result is None and not reason and task.demand != begun.demand:
             self._todo[task.digest] = task
             self._display.ended(task, "goes on")
             return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dfm_core.config import SamplingConfig
 from dfm_core.training.curve import CurveRow, has_timesteps
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import MetricTask, Task
 
 COST_PREFIX = "work/"
 """Before the names of what a task cost, so that by the alphabet its results come first; analysis takes it off."""
@@ -31,7 +31,8 @@ def sampling_name(sampling: SamplingConfig) -> str:
 
 def shown_name(name: str, task: Task) -> str:
     """A metric's name in MLflow: as it is if it is a result, behind those if it is a cost."""
-    quality = any(name == metric or name == f"{metric}_standard_error" for metric in task.protocols)
+    metrics = task.protocols if isinstance(task, MetricTask) else {}
+    quality = any(name == metric or name == f"{metric}_standard_error" for metric in metrics)
     return name if quality else f"{COST_PREFIX}{name}"
 
 
