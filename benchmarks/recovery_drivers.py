@@ -42,6 +42,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     from orchestration.plan.plan import make_plan
     from orchestration.spec.load import load_sweep
     from orchestration.storage.store import Store
+    from orchestration.tasks.task import TrainTask
     from orchestration.training.train_request import request_of
     from orchestration.training.worker_group import WorkerGroup
     from orchestration.training.worker_groups import WorkerGroupPool
@@ -54,7 +55,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     small = ["model.size=nano", "training.batch_size=512", "training.warmup_steps=3", f"training.steps={num_steps}"]
     one = ["parts={p: {rows: {DFM: {}}}}", f"evaluation.at_steps=[{num_steps}]", f"storage.root={store.root}"]
     plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", [*small, *one]))
-    (task,) = plan.of_kind("train")
+    (task,) = plan.of_kind(TrainTask)
     with cluster(workers):
         name, board = start_progress_board()
         groups = WorkerGroupPool(

@@ -53,7 +53,7 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 
 TRAIN, STEP = "a-training-of-no-sweep", 1

@@ -44,7 +44,7 @@ from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, MeasuringTask, MetricTask, TrainTask
 from orchestration.tracking.async_tracker import TrackingQueue
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.run_params import varying_settings
@@ -94,12 +94,19 @@ class Idle(Evaluator):
         self._reached(work.wanted[0].task, work.group.num_samples, "all")
         return GroupReport(seconds=0.0)
 
-    def gather(self, task: Task, position: int, groups: Any) -> tuple[None, Any]:  # noqa: ARG002
+    def gather(self, task: MeasuringTask, position: int, groups: Any) -> tuple[None, Any]:  # noqa: ARG002
         return None, 0.0
 
-    def finish(self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, *gathered: Any) -> None:  # noqa: ARG002
-        metrics = dict.fromkeys(task.protocols, 1.0)
-        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, step=task.at_step))
+    def finish(
+        self,
+        task: MeasuringTask,
+        about: Mapping[str, Any],  # noqa: ARG002
+        seconds: float,
+        spent: Cost,  # noqa: ARG002
+        *gathered: Any,  # noqa: ARG002
+    ) -> None:
+        metrics = dict.fromkeys(task.protocols if isinstance(task, MetricTask) else (), 1.0)
+        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, step=task.step))
 
 
 class IdlePool(EvaluationPool):
@@ -117,7 +124,7 @@ def sweep(store: Store, parts: str, kind: str) -> tuple[Plan, dict[str, TaskReco
     overrides = [*SMALLEST, *workers, f"storage.root={store.root}", f"parts={parts}"]
     plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", overrides))
     others = [task for task in plan.tasks.values() if task.kind != kind]
-    return plan, {task.digest: TaskRecord(task.digest, task.kind, {}, 0.0, step=task.until_step) for task in others}
+    return plan, {task.digest: TaskRecord(task.digest, task.kind, {}, 0.0, step=task.step) for task in others}
 
 
 def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
@@ -145,7 +152,7 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         tracker.flush()
         seconds = time.monotonic() - started
     assert not outcome.failed, f"trials failed: {outcome.failed}"
-    num_trials = len(plan.of_kind("train" if kind == "train" else "evaluate"))
+    num_trials = len(plan.of_kind(TrainTask if kind == "train" else EvaluateTask))
     return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0, recorded, held_mb() - held)
 
 

@@ -24,6 +24,7 @@ from orchestration.search.optuna_study import Study
 from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
+from orchestration.tasks.task import EvaluateTask, MetricTask, TrainTask
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.run_params import varying_settings
 from orchestration.tracking.uri import resolve_uri
@@ -61,10 +62,13 @@ def tracked(postgres: Postgres, plan: Plan, tmp_path_factory: pytest.TempPathFac
         for number, (digest, task) in enumerate(plan.tasks.items()):
             if not tracker.is_complete(digest):
                 tracker.begin(task)
-                values = {"accelerator_seconds": 2.0, **dict.fromkeys(task.protocols, float(number))}
-                infinite = {"fd_lite0_block10": float("inf")} if task is plan.of_kind("evaluate")[0] else {}
-                curve = ROWS if task.kind == "train" else ()
-                result = TaskRecord(digest, task.kind, {**values, **infinite}, 1.0, step=task.at_step, curve=curve)
+                values = {
+                    "accelerator_seconds": 2.0,
+                    **dict.fromkeys(task.protocols if isinstance(task, MetricTask) else (), float(number)),
+                }
+                infinite = {"fd_lite0_block10": float("inf")} if task is plan.of_kind(EvaluateTask)[0] else {}
+                curve = ROWS if isinstance(task, TrainTask) else ()
+                result = TaskRecord(digest, task.kind, {**values, **infinite}, 1.0, step=task.step, curve=curve)
                 write_record(store, result)
                 tracker.complete(task, result, plan.training_of(task))
         assert tracker.num_failed_calls == 0
@@ -85,10 +89,10 @@ def test_a_sweep_is_tracked_in_postgres_and_read_out_of_its_tables(
     assert not caplog.text, "the tables say what the API says"
     assert set(records) == set(plan.tasks)
     assert {record.status for record in records.values()} == {"done"}
-    first = plan.of_kind("evaluate")[0].digest
+    first = plan.of_kind(EvaluateTask)[0].digest
     assert records[first].metrics["fd_lite0_block10"] == float("inf")
     assert records[first].metrics["accelerator_seconds"] == 2.0
-    train = plan.of_kind("train")[0].digest
+    train = plan.of_kind(TrainTask)[0].digest
     assert records[train].curves["loss"] == [(int(row["step"]), row["loss"]) for row in ROWS]
 
 
@@ -130,7 +134,7 @@ def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Post
 def test_a_tracker_outlives_an_outage_of_postgres(postgres: Postgres, plan: Plan, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     tracker = Tracker(postgres.database("outage"), "outage", store, PROVENANCE)
-    task = plan.of_kind("train")[0]
+    task = plan.of_kind(TrainTask)[0]
     tracker.begin(task)
     postgres.stop()
     tracker.curve(task, ROWS[:10])

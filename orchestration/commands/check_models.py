@@ -25,7 +25,7 @@ from dfm_core.paradigms import Batch, build_paradigm
 from orchestration.common.console import make_console
 from orchestration.config.workers import WorkersConfig
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import Task, TrainTask
 
 _GIB = 2**30
 _FP32 = 4
@@ -58,7 +58,7 @@ def check(plan: Plan) -> None:
     table.add_column("training", overflow="fold")
     for name in ("parameters", "FLOPs a step", "FLOPs in all", "state GiB", "activations GiB"):
         table.add_column(name, justify="right")
-    for task in plan.of_kind("train"):
+    for task in plan.of_kind(TrainTask):
         footprint = footprint_of(task.config, workers)
         table.add_row(
             _name(plan, task),

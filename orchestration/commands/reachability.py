@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.artifacts.task_record import read_record
+from orchestration.plan.completed import finished_record
 from orchestration.plan.published import PublishedPlan, PublishedTask, UnreadablePlanError, checked_digest
 from orchestration.storage.layout import FeaturePaths, TaskPaths
 from orchestration.storage.store import Store
@@ -72,7 +72,11 @@ def needed_by(plans: Iterable[PublishedPlan], store: Store) -> Needed:
     return Needed(
         tasks=frozenset(tasks | trainings.keys()),
         artifacts=frozenset[str]().union(*artifacts.values()),
-        finished=frozenset(d for d, training in trainings.items() if _is_finished(store, d, training, artifacts[d])),
+        finished=frozenset(
+            digest
+            for digest, training in trainings.items()
+            if finished_record(store, digest, training.until_step, artifacts[digest]) is not None
+        ),
         sources=frozenset(sources),
         features=frozenset(features),
     )
@@ -99,10 +103,3 @@ def _artifacts(digest: str, training: _Training) -> Iterator[str]:
     paths = TaskPaths(digest)
     yield from map(paths.snapshot, training.snapshot_steps)
     yield from map(paths.raw_weights, training.raw_steps)
-
-
-def _is_finished(store: Store, digest: str, training: _Training, artifacts: Iterable[str]) -> bool:
-    record = read_record(store, digest)
-    if record is None or record.step < training.until_step:
-        return False
-    return all(store.manifest(directory) is not None for directory in artifacts)

@@ -11,7 +11,7 @@ from orchestration.common.console import clock, make_console
 from orchestration.control.budget_meter import hours
 from orchestration.control.heartbeat import Heartbeat, TaskProgress, find_driver
 from orchestration.launch.summary import spent_text
-from orchestration.launch.task_table import status_table, unit_of
+from orchestration.launch.task_table import status_table
 from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
@@ -93,15 +93,14 @@ def _state(
     if failure is not None:
         return "failed", f"FAILED: {failure}"
     if task.digest in progress.steps:
-        return "to do", f"to do, {progress.steps[task.digest]}/{task.until_step} steps are made"
+        return "to do", f"to do, {progress.steps[task.digest]}/{task.total_units} steps are made"
     return "to do", "to do"
 
 
 def _progress(task: Task, running: TaskProgress) -> str:
-    unit = unit_of(task)
-    text = f"running: {running.done}/{running.total} {unit}"
+    text = f"running: {running.done}/{running.total} {task.unit}"
     if running.rate > 0:
-        text += f", {running.rate:.1f} {unit}/s, ETA {clock(max(running.total - running.done, 0) / running.rate)}"
+        text += f", {running.rate:.1f} {task.unit}/s, ETA {clock(max(running.total - running.done, 0) / running.rate)}"
     return text
 
 

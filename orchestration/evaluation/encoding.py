@@ -37,7 +37,7 @@ from orchestration.evaluation.encoding_source import EncodingSource, side_of
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EncodeTask
 
 LEFT_OUT = "left_out.csv"
 _MAX_LISTED = 100
@@ -68,7 +68,7 @@ def _in_one_line() -> Iterator[None]:
         raise ValueError(" | ".join(line.strip() for line in str(error).splitlines())) from None
 
 
-def _copies(task: Task) -> int:
+def _copies(task: EncodeTask) -> int:
     """Return how many samples a file becomes."""
     return 2 if task.payload["mirrored"] else 1
 
@@ -87,14 +87,14 @@ class ShardEncoder:
         self._store, self._device, self._autoencoder = store, device, autoencoder
         self._source = EncodingSource(runtime)
 
-    def num_parts(self, task: Task) -> int:
+    def num_parts(self, task: EncodeTask) -> int:
         """Return how many shards a task makes.
 
         Raises: ValueError if the dataset is not the one that was planned with; what reading its files raises.
         """
         return -(-len(self._source.dataset(task).units) // self._source.units_per_part(task))
 
-    def encode(self, task: Task, part: Shard, batch_samples: int) -> ShardReport:
+    def encode(self, task: EncodeTask, part: Shard, batch_samples: int) -> ShardReport:
         """Write a shard and its card.
 
         Raises: as `num_parts`; ValueError for what the autoencoder cannot take; DiskFullError.
@@ -115,7 +115,7 @@ class ShardEncoder:
         self._write(task, part, dataset, encoded)
         return ShardReport(time.monotonic() - started, encoded.left_out)
 
-    def finish(self, task: Task, num_parts: int, seconds: float, spent: float) -> None:
+    def finish(self, task: EncodeTask, num_parts: int, seconds: float, spent: float) -> None:
         """Publish the store and the task's record.
 
         Raises: UnusableFolderError if more was left out than is allowed; ValueError if a class is
@@ -143,7 +143,7 @@ class ShardEncoder:
         }
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
 
-    def _write(self, task: Task, part: Shard, dataset: RawDataset, encoded: EncodedUnits) -> None:
+    def _write(self, task: EncodeTask, part: Shard, dataset: RawDataset, encoded: EncodedUnits) -> None:
         paths, card = TaskPaths(task.digest), ShardCard(part.number, encoded.num_left_out)
         num_bytes = sum(tensor.nbytes for tensor in encoded.tensors.values())
         with (
@@ -165,11 +165,11 @@ class ShardEncoder:
                 self._store.put(path, f"{paths.latents}/{path.name}")
             self._store.write(paths.shard_card(part.number), EncodedPart(card, encoded.left_out).document())
 
-    def _part(self, task: Task, number: int) -> EncodedPart:
+    def _part(self, task: EncodeTask, number: int) -> EncodedPart:
         place = TaskPaths(task.digest).shard_card(number)
         return read_part(self._store.read(place), self._store.uri(place))
 
-    def _num_lost(self, task: Task, cards: Sequence[ShardCard], bad: Sequence[BadFile]) -> int:
+    def _num_lost(self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile]) -> int:
         """Return how many samples of image shards the user counts and no shard gives; flips are not counted.
 
         Raises: ValueError if no damaged shard explains them, or there are more than the user counts.
@@ -187,7 +187,7 @@ class ShardEncoder:
         return lost
 
     def _manifest(
-        self, task: Task, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
+        self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
     ) -> LatentManifest:
         """Raises: as `finish`."""
         copies, class_names = _copies(task), self._source.dataset(task).class_names
@@ -210,7 +210,7 @@ class ShardEncoder:
             place = self._store.uri(TaskPaths(task.digest).latents)
             raise ValueError(f"{place}: {error}; remove it and submit again to encode all anew") from None
 
-    def _write_left_out(self, task: Task, bad: Sequence[BadFile]) -> None:
+    def _write_left_out(self, task: EncodeTask, bad: Sequence[BadFile]) -> None:
         text = io.StringIO()
         rows = csv.writer(text)
         rows.writerow(("file", "fault", "reason"))

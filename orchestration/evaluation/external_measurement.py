@@ -25,8 +25,8 @@ from orchestration.evaluation.worker import Evaluator
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.evaluation import images_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
-from orchestration.tasks.task import Task
+from orchestration.tasks.metric_task import MeasurementInputs
+from orchestration.tasks.task import ImagesTask, RealImagesTask, Task
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def measure_images(
     evaluator = Evaluator(
         store.root, store.options, runtime, "", lambda group, size: _made(images, group, size, task.title)
     )
-    for needed in (*(one for one in measures.tasks if one.kind != "floor"), task):
+    for needed in (*(one for one in measures.tasks if not isinstance(one, RealImagesTask)), task):
         if read_record(store, needed.digest) is None:
             print(f"{needed.kind} {needed.title}", flush=True)
             _run(needed, evaluator, runtime, store)
@@ -109,7 +109,7 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
         raise UserError.of(task.title, failed[0])
 
 
-def _measured(result: TaskRecord, task: Task, place: str) -> MeasuredImages:
+def _measured(result: TaskRecord, task: ImagesTask, place: str) -> MeasuredImages:
     known = {name: result.metrics.get(f"{name}_standard_error") for name in task.protocols}
     return MeasuredImages(
         place,

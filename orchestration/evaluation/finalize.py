@@ -39,7 +39,7 @@ from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import EvaluateTask, MeasuringTask, MetricTask, ProbeTask, ReferenceTask, Source, Task
 
 SAMPLES, REAL = "samples", "real"
 """Names of grids: `.png`, and of videos, whose middle frames that shows, `.gif` and `_strips.png` beside it."""
@@ -52,22 +52,30 @@ class ResultWriter:
         self._store, self._loaded, self._device, self._keeps = store, loaded, device, keep_features
 
     def finish(
-        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, gathered: Sequence[PartialStatistics]
+        self,
+        task: MeasuringTask,
+        about: Mapping[str, Any],
+        seconds: float,
+        spent: Cost,
+        gathered: Sequence[PartialStatistics],
     ) -> None:
         """Publishes the task's record; then its features go, unless they are kept."""
-        if task.kind == "reference":
-            result = self._reference(task, gathered)
-        elif task.kind == "probe":
-            result = self._probe(task)
-        else:
-            result = self._measurement(task, gathered, spent)
+        match task:
+            case ReferenceTask():
+                result = self._reference(task, gathered)
+            case ProbeTask():
+                result = self._probe(task)
+            case MetricTask():
+                result = self._measurement(task, gathered, spent)
+            case _:
+                raise TypeError(f"{task.kind} measures nothing")
         metrics = {**result.metrics, "accelerator_seconds": spent.seconds}
         result = TaskRecord(
             task.digest,
             task.kind,
             metrics,
             seconds,
-            step=task.at_step,
+            step=task.step,
             files=result.files,
             about={**about, **result.about},
         )
@@ -76,7 +84,7 @@ class ResultWriter:
             for source in task.sources:
                 self._store.remove(feature_paths(task, source, keeps=False).root)
 
-    def import_reference(self, task: Task, file: FileConfig) -> None:
+    def import_reference(self, task: ReferenceTask, file: FileConfig) -> None:
         """Publishes the statistics of a file as a reference."""
         started, (network, output) = time.monotonic(), IMPORTED_OUTPUTS[task.payload["network"]]
         content = self._loaded.content(file)
@@ -88,7 +96,7 @@ class ResultWriter:
         metrics = {"accelerator_seconds": seconds}
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
-    def _reference(self, task: Task, gathered: Sequence[PartialStatistics]) -> TaskRecord:
+    def _reference(self, task: ReferenceTask, gathered: Sequence[PartialStatistics]) -> TaskRecord:
         (one,) = gathered
         assert one.reference is not None, "a reference gathers its moments"
         about = self._write_arrays(task, REFERENCE_FILE, one.reference.compute().arrays())
@@ -97,7 +105,7 @@ class ResultWriter:
         files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
         return _found(task, {}, files, about)
 
-    def _probe(self, task: Task) -> TaskRecord:
+    def _probe(self, task: ProbeTask) -> TaskRecord:
         (source,) = task.sources
         rows, labels = [], []
         for _, tensors in self._read(task, source):
@@ -107,7 +115,7 @@ class ResultWriter:
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
         return _found(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
-    def _measurement(self, task: Task, gathered: Sequence[PartialStatistics], spent: Cost) -> TaskRecord:
+    def _measurement(self, task: MetricTask, gathered: Sequence[PartialStatistics], spent: Cost) -> TaskRecord:
         scores: dict[MetricName, Score] = {}
         for source, one in zip(task.sources, gathered, strict=True):
             scores |= self._scores(task, source, one)
@@ -122,7 +130,7 @@ class ResultWriter:
             "notes": {name: list(score.notes) for name, score in sorted(scores.items()) if score.notes},
             "protocols": {name: asdict(protocol) for name, protocol in task.protocols.items()},
         }
-        if task.kind != "evaluate":
+        if not isinstance(task, EvaluateTask):
             return _found(task, metrics, (), about)
         (source,) = task.sources
         shown = min(GRID_IMAGES, source.num_samples)
@@ -140,7 +148,7 @@ class ResultWriter:
             costs["images_per_second"] = spent.images / max(spent.seconds, 1e-9)
         return _found(task, {**metrics, **costs}, files, about)
 
-    def _scores(self, task: Task, source: Source, gathered: PartialStatistics) -> dict[MetricName, Score]:
+    def _scores(self, task: MetricTask, source: Source, gathered: PartialStatistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
         kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.stored_outputs}
         if kept:

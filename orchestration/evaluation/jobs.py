@@ -14,7 +14,16 @@ from orchestration.evaluation.encoding import Shard, ShardReport
 from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext
 from orchestration.evaluation.missing_work import missing_work
 from orchestration.storage.layout import TaskPaths
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import (
+    EncodeTask,
+    EvaluateTask,
+    MeasuringTask,
+    ProbeTask,
+    PyramidTask,
+    ReferenceTask,
+    Source,
+    Task,
+)
 
 _LEAF_GROUPS, _MOST_LEAVES = 8, 8
 """Groups that are summed by one call at least, and calls at most: sums of 2048 dimensions take 32 MiB each. Both follow
@@ -26,14 +35,15 @@ _CONCLUDED_AT_ONCE = 4
 
 def job_of(tasks: Sequence[Task], context: JobContext) -> Job:
     """The job of a task, or of a family of evaluate tasks on one snapshot."""
-    (first, *_) = tasks
-    if first.kind == "pyramid":
-        return _single("fit_pyramid", first)
-    if first.kind == "encode":
-        return encode_job(first, context)
-    if not first.sources:
-        return _single("import_reference", first)
-    return _measure(list(tasks), context)
+    match tasks[0]:
+        case PyramidTask() as task:
+            return _single("fit_pyramid", task)
+        case EncodeTask() as task:
+            return encode_job(task, context)
+        case ReferenceTask(sources=()) as task:
+            return _single("import_reference", task)
+        case _:
+            return _measure([task for task in tasks if isinstance(task, MeasuringTask)], context)
 
 
 def run_job(job: Job, evaluator: Any) -> None:
@@ -52,7 +62,7 @@ def _single(method: str, task: Task) -> Job:
     yield [Call(method, (task,))]
 
 
-def _measure(tasks: list[Task], context: JobContext) -> Job:
+def _measure(tasks: list[MeasuringTask], context: JobContext) -> Job:
     """Features of every source of every task, sums over them, and the end of each task."""
     reports, before = context.reports, len(context.reports)
     for position in range(len(tasks[0].sources)):
@@ -71,15 +81,15 @@ def _measure(tasks: list[Task], context: JobContext) -> Job:
 
 
 def _conclude(
-    task: Task, family: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]], context: JobContext
+    task: MeasuringTask, family: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]], context: JobContext
 ) -> Job:
     """From the features of a task to its record."""
     gathered = []
     for position, source in enumerate(task.sources):
-        if task.kind != "probe":
+        if not isinstance(task, ProbeTask):
             sums = yield from _sums(task, position, source)
             gathered.append(sums)
-    about = {"sharing": _sharing(family, reports)} if task.kind == "evaluate" else {}
+    about = {"sharing": _sharing(family, reports)} if isinstance(task, EvaluateTask) else {}
     yield [Call("finish", (task, about, context.clock(), _spent(task, reports), *gathered))]
 
 
@@ -122,7 +132,7 @@ def _sums(task: Task, position: int, source: Source) -> Generator[list[Call], li
     return parts[0]
 
 
-def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:
+def _unsound(task: MeasuringTask, reports: Sequence[GroupReport]) -> str:
     """Why a task cannot be finished, or ""."""
     bad = sorted(index for report in reports for index in report.unsound.get(task.digest, ()))
     if bad:
@@ -153,7 +163,7 @@ def _sharing(tasks: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupRepo
     }
 
 
-def encode_job(task: Task, context: JobContext) -> Job:
+def encode_job(task: EncodeTask, context: JobContext) -> Job:
     """Its parts, then the store's manifest and the record."""
     (num_parts,) = yield [Call("num_parts", (task,))]
     cards = set(context.store.names(f"{TaskPaths(task.digest).latents}/cards"))

@@ -9,14 +9,14 @@ from typing import Any
 from dfm_core.catalog.feature_networks import FeatureNetworkName
 from orchestration.artifacts.features import Group
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import MeasuringTask, Source, Task
 
 
 @dataclass(frozen=True)
 class MissingFeatures:
     """What is missing of one source in one group."""
 
-    task: Task
+    task: MeasuringTask
     source: Source
     networks: tuple[FeatureNetworkName, ...]
     grid: bool

@@ -10,10 +10,10 @@ from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.evaluation.feature_files import feature_paths, source_files
 from orchestration.evaluation.messages import GroupWork, JobContext, MissingFeatures
 from orchestration.evaluation.sample_grids import GRID_IMAGES
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import EvaluateTask, MeasuringTask, Source
 
 
-def missing_work(points: Sequence[tuple[Task, Source]], context: JobContext) -> list[GroupWork]:
+def missing_work(points: Sequence[tuple[MeasuringTask, Source]], context: JobContext) -> list[GroupWork]:
     """Return the groups in which something is missing; the others are reported as done."""
     stored = [_StoredGroups.of(task, source, context) for task, source in points]
     works = []
@@ -31,7 +31,7 @@ def missing_work(points: Sequence[tuple[Task, Source]], context: JobContext) -> 
 class _StoredGroups:
     """The groups of one source that the store holds."""
 
-    task: Task
+    task: MeasuringTask
     source: Source
     networks: Mapping[FeatureNetworkName, Container[Group]]
     grid: Container[Group] | None
@@ -40,10 +40,10 @@ class _StoredGroups:
     """None: all samples are not asked for."""
 
     @classmethod
-    def of(cls, task: Task, source: Source, context: JobContext) -> _StoredGroups:
+    def of(cls, task: MeasuringTask, source: Source, context: JobContext) -> _StoredGroups:
         files = source_files(context.store, task, source, keeps=context.keep_features)
         paths = feature_paths(task, source, keeps=context.keep_features)
-        shown = task.kind == "evaluate"
+        shown = isinstance(task, EvaluateTask)
         return cls(
             task,
             source,

@@ -18,7 +18,7 @@ from orchestration.artifacts.features import Group
 from orchestration.evaluation.feature_files import read_groups, source_files
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import MeasuringTask, MetricTask, ReferenceTask, Source, Task
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def suite_of(task: Task, source: Source) -> MetricSuite:
 def sum_groups(
     store: Store,
     loaded: ResourceCache,
-    task: Task,
+    task: MeasuringTask,
     position: int,
     groups: Sequence[Group],
     device: torch.device,
@@ -54,7 +54,7 @@ def sum_groups(
     """
     source = task.sources[position]
     files = source_files(store, task, source, keeps=keeps)
-    if task.kind == "reference":
+    if isinstance(task, ReferenceTask):
         (network,) = source.networks
         reference: ReferenceAccumulator | None = None
         for group, tensors in read_groups(files, groups):
@@ -88,6 +88,7 @@ def output_rows(
     """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores, and a
     change less than frames."""
     if output.name == CLASS_SCORES:
+        assert isinstance(task, MetricTask), "scores of classes are read by metrics alone"
         rows = over_frames(tensors[output.network]["block10"].double())
         return torch.from_numpy(loaded.probe(task.probe).scores(rows.numpy()))
     if output.name == CHANGES:

@@ -19,7 +19,7 @@ from dfm_core.seeding import sample_generator
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.real_images import RealSamples
 from orchestration.artifacts.snapshots import SnapshotLoader
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def real_samples(real: RealSamples, group: Group, batch_size: int) -> Iterator[S
 
 
 def generated_samples(
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluateTask],
     group: Group,
     batch_size: int,
     snapshots: SnapshotLoader,

@@ -30,7 +30,15 @@ from orchestration.evaluation.partial_statistics import PartialStatistics, merge
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
 from orchestration.storage.store import Store
-from orchestration.tasks.task import EXTERNAL, Source, Task
+from orchestration.tasks.task import (
+    EXTERNAL,
+    EncodeTask,
+    EvaluateTask,
+    MeasuringTask,
+    PyramidTask,
+    ReferenceTask,
+    Source,
+)
 
 
 class Evaluator:
@@ -96,7 +104,7 @@ class Evaluator:
             errors={writer.wanted.task.digest: writer.error for writer in writers if writer.error},
         )
 
-    def gather(self, task: Task, position: int, groups: Sequence[Group]) -> tuple[None, PartialStatistics]:
+    def gather(self, task: MeasuringTask, position: int, groups: Sequence[Group]) -> tuple[None, PartialStatistics]:
         """Sums over some groups of the task's source at a position; None comes first, so that the driver can see the
         end without being sent them."""
         return None, sum_groups(self._store, self._resources, task, position, groups, self._device, keeps=self._keeps)
@@ -106,7 +114,7 @@ class Evaluator:
         return None, merge_statistics(first, second)
 
     def finish(
-        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, *gathered: PartialStatistics
+        self, task: MeasuringTask, about: Mapping[str, Any], seconds: float, spent: Cost, *gathered: PartialStatistics
     ) -> None:
         """Numbers and record of a task.
 
@@ -114,30 +122,30 @@ class Evaluator:
         """
         self._results.finish(task, about, seconds, spent, gathered)
 
-    def import_reference(self, task: Task) -> None:
+    def import_reference(self, task: ReferenceTask) -> None:
         """The statistics of a file that somebody else made, and their record."""
         dataset, network = task.config.data.dataset, task.payload["network"]
         self._results.import_reference(task, self._references[dataset][network])
 
-    def num_parts(self, task: Task) -> int:
+    def num_parts(self, task: EncodeTask) -> int:
         """Shards that an encoding makes. Raises: ValueError if its dataset is not the planned one."""
         return self._encoder.num_parts(task)
 
-    def encode(self, task: Task, part: Shard) -> ShardReport:
+    def encode(self, task: EncodeTask, part: Shard) -> ShardReport:
         """A shard of latents into the store. Raises: as `Encoder.encode`."""
         report = self._encoder.encode(task, part, self._batch_size)
         self._reached(task, task.num_samples // part.num_parts, f"part {part.number}")
         return report
 
-    def finish_encoding(self, task: Task, num_parts: int, seconds: float, spent: float) -> None:
+    def finish_encoding(self, task: EncodeTask, num_parts: int, seconds: float, spent: float) -> None:
         """The store of latents and its record. Raises: as `Encoder.finish`."""
         self._encoder.finish(task, num_parts, seconds, spent)
 
-    def fit_pyramid(self, task: Task) -> None:
+    def fit_pyramid(self, task: PyramidTask) -> None:
         """Makes the weights of a learned decomposition."""
         make_pyramid(self._store, task.digest, task.config, lambda steps: self._reached(task, steps))
 
-    def _reached(self, task: Task, done: int, part: str = "") -> None:
+    def _reached(self, task: EncodeTask | MeasuringTask | PyramidTask, done: int, part: str = "") -> None:
         if self._board is not None:
             self._board.reached.remote(task.digest, done, part)
 
@@ -149,7 +157,7 @@ class Evaluator:
         if first.source.split:
             real = self._resources.real(first.task.config.data, first.source.split)
             return real_samples(real, work.group, self._batch_size)
-        tasks = [wanted.task for wanted in work.wanted]
+        tasks = [wanted.task for wanted in work.wanted if isinstance(wanted.task, EvaluateTask)]
         decode = self._resources.decoder(first.task.config.data)
         return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode)
 

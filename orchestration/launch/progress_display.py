@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from orchestration.common.console import clock, make_console
 from orchestration.control.heartbeat import TaskProgress
-from orchestration.launch.task_table import unit_of
 from orchestration.tasks.task import Task
 
 _LINE_SECONDS = 15.0
@@ -32,7 +31,7 @@ class _Running:
 
     def describe(self) -> str:
         """Return the progress in one line: "train dfm: 340/800 steps, 4.2 steps/s, ETA 1:50, loss 0.31"."""
-        unit = unit_of(self.task)
+        unit = self.task.unit
         text = f"{self.task.kind} {self.task.title}: {self.done}/{self.total} {unit}"
         rate = self.rate()
         if rate > 0:
@@ -82,7 +81,7 @@ class Display:
             running.first, running.started = done, now
         running.done = done
         if self._progress and running.bar is not None:
-            rate = f"{unit_of(running.task)}, {running.rate():.1f}/s"
+            rate = f"{running.task.unit}, {running.rate():.1f}/s"
             self._progress.update(running.bar, completed=done, rate=rate)
         elif now - running.last_line > _LINE_SECONDS:
             running.last_line = now

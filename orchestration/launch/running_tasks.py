@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from orchestration.evaluation.pool import EvaluationPool
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import Task, TrainingTask
 from orchestration.training.worker_groups import WorkerGroupPool
 
 
@@ -16,7 +16,7 @@ class RunningTasks:
 
     groups: WorkerGroupPool
     pool: EvaluationPool | None = None
-    trainings: dict[Future[None], Task] = field(default_factory=dict)
+    trainings: dict[Future[None], TrainingTask] = field(default_factory=dict)
     measured: dict[str, Task] = field(default_factory=dict)
     """Tasks on evaluators, by digest."""
 

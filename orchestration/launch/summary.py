@@ -18,6 +18,7 @@ from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
+from orchestration.tasks.task import EvaluateTask, TrainTask
 
 
 def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, left: Estimate) -> None:
@@ -27,7 +28,7 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: 
     """
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
-    trainings, evaluations = plan.of_kind("train"), plan.of_kind("evaluate")
+    trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
     cells = sum(len(trial.evaluations) for trial in plan.trials)
     console.print(
         f"{len(plan.trials)} trials share {len(trainings)} trainings; "

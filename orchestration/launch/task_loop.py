@@ -17,9 +17,9 @@ from orchestration.launch.progress import ProgressReader
 from orchestration.launch.running_tasks import RunningTasks
 from orchestration.launch.shutdown import end_early
 from orchestration.launch.waiting_tasks import WaitingTasks
-from orchestration.plan.completed import completed_record, demand_of
+from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import TRAININGS, Task, total_units
+from orchestration.tasks.task import EvaluateTask, Task, TrainingTask
 from orchestration.training.train_request import request_of
 from orchestration.training.worker_group import WorkerGroup
 from orchestration.training.worker_groups import WorkerGroupPool
@@ -131,11 +131,11 @@ class Launcher:
         running = self._running
         if running.pool is not None and not running.pool.wants_work:
             return
-        ready = self._waiting.ready(("encode", "reference", "probe", "floor", "pyramid", "evaluate"))
-        trainings_wait = bool(running.trainings) or bool(self._waiting.ready(TRAININGS))
+        ready = self._waiting.ready()
+        trainings_wait = bool(running.trainings) or bool(self._waiting.ready_trainings())
         if not self._fits_both and trainings_wait:
             # The machine is too small for both: references, then all trainings, then all evaluations.
-            ready = [] if running.trainings else [task for task in ready if task.kind != "evaluate"]
+            ready = [] if running.trainings else [task for task in ready if not isinstance(task, EvaluateTask)]
         if not ready:
             return
         if not self._fits_both:
@@ -158,7 +158,7 @@ class Launcher:
 
     def _start_trainings(self) -> None:
         running = self._running
-        ready = self._affordable(self._waiting.ready(TRAININGS))
+        ready = self._affordable(self._waiting.ready_trainings())
         if not ready or len(running.trainings) >= self._max_trainings:
             return
         if not self._fits_both and running.pool is not None:
@@ -170,7 +170,7 @@ class Launcher:
             self._begin(task)
             running.trainings[running.groups.submit(task)] = task
 
-    def _affordable(self, trainings: list[Task]) -> list[Task]:
+    def _affordable(self, trainings: list[TrainingTask]) -> list[TrainingTask]:
         """Return those that have not spent their limit; fail the others without starting them."""
         waiting = self._waiting.tasks
         for task in trainings:
@@ -182,7 +182,7 @@ class Launcher:
     def _begin(self, task: Task) -> None:
         del self._waiting.tasks[task.digest]
         self._context.tracker.begin(task)
-        self._context.display.started(task, total_units(task))
+        self._context.display.started(task, task.total_units)
 
     def _tick(self) -> None:
         self._context.meter.tick(self._running.training_digests, self._running.measured, self._num_evaluators)
@@ -219,7 +219,7 @@ class Launcher:
             self._waiting.snapshots.trained(task)
             context.tracker.complete(task, record, self._waiting.plan.training_of(task))
             context.display.ended(task, "done")
-        elif not reason and demand_of(task) != demand_of(begun):
+        elif not reason and task.demand != begun.demand:
             self._waiting.tasks[task.digest] = task
             context.display.ended(task, "goes on")
         else:

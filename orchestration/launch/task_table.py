@@ -1,4 +1,4 @@
-"""The table of tasks by kind and state, and the unit in which each kind of task counts."""
+"""The table of tasks by kind and state."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
 
 _MAX_TABLE_ROWS = 200
-_UNITS = {"train": "steps", "pyramid": "steps", "encode": "samples", "finetune_autoencoder": "steps"}
-"""Unit of progress by kind of task; the others count images."""
 
 
 def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
@@ -28,8 +25,3 @@ def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
     if len(plan.tasks) > _MAX_TABLE_ROWS:
         table.add_row(f"and {len(plan.tasks) - _MAX_TABLE_ROWS} more", "", "", "")
     return table
-
-
-def unit_of(task: Task) -> str:
-    """Return the unit in which a task's progress is counted."""
-    return _UNITS.get(task.kind, "images")

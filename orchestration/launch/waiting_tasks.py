@@ -9,7 +9,7 @@ from orchestration.launch.context import LaunchContext
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import AvailableSnapshots, group_into_families
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainingTask
 
 
 class WaitingTasks:
@@ -28,8 +28,12 @@ class WaitingTasks:
         self.tasks = {task.digest: task for task in tasks_to_run(plan, done) if task.digest not in begun}
         self.snapshots = AvailableSnapshots(self._context.store, plan, done)
 
-    def ready(self, kinds: tuple[str, ...]) -> list[Task]:
-        return [task for task in self.tasks.values() if task.kind in kinds and not self._missing_inputs(task)]
+    def ready(self) -> list[Task]:
+        """Return the tasks for evaluators whose inputs are there."""
+        return [t for t in self.tasks.values() if not isinstance(t, TrainingTask) and not self._missing_inputs(t)]
+
+    def ready_trainings(self) -> list[TrainingTask]:
+        return [t for t in self.tasks.values() if isinstance(t, TrainingTask) and not self._missing_inputs(t)]
 
     def families(self, ready: list[Task]) -> deque[list[Task]]:
         """Group anew only where others are ready than were left: of a thousand it takes longer than to start one."""
@@ -50,7 +54,8 @@ class WaitingTasks:
 
     def _missing_inputs(self, task: Task) -> list[str]:
         """Inputs that are not there yet; of a training an evaluation needs the snapshots alone."""
-        sampled = {train for train, _ in task.snapshots}
+        snapshots = task.snapshots if isinstance(task, EvaluateTask) else ()
+        sampled = {train for train, _ in snapshots}
         missing = [digest for digest in task.inputs if digest not in self._outcome.done and digest not in sampled]
         raw = task.config.sampling.weights == "raw"
-        return [*missing, *(train for train, step in task.snapshots if not self.snapshots.has(train, step, raw=raw))]
+        return [*missing, *(train for train, step in snapshots if not self.snapshots.has(train, step, raw=raw))]

@@ -36,7 +36,7 @@ def best_rows(plan: Plan, done: Mapping[str, TaskRecord]) -> list[BestRow]:
     for trial in plan.trials:
         for step, digest in trial.evaluations:
             record = done.get(digest)
-            for name in plan.tasks[digest].protocols:
+            for name in plan.evaluation(digest).protocols:
                 value = math.nan if record is None else record.metrics.get(name, math.nan)
                 if math.isfinite(value):
                     found[trial.part, name][trial.row, step].append(value)

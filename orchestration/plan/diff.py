@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import PublishedPlan, UnreadablePlanError, read_published
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 
 _MAX_NAMED = 5
 
@@ -41,7 +42,8 @@ class PlanChanges:
 def plan_changes(plan: Plan, before: PublishedPlan) -> PlanChanges:
     """The difference in tasks; what a task costs or is called makes none."""
     old, new = before.tasks, plan.tasks
-    steps = {digest: (old[digest].until_step, task.until_step) for digest, task in new.items() if digest in old}
+    trainings = [task for task in plan.of_kind(TrainTask) if task.digest in old]
+    steps = {task.digest: (old[task.digest].until_step, task.until_step) for task in trainings}
     return PlanChanges(
         added={digest: (task.kind, task.title) for digest, task in new.items() if digest not in old},
         kept=frozenset(old.keys() & new.keys()),

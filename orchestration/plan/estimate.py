@@ -13,7 +13,7 @@ from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
 from orchestration.plan.throughput import Speed, measured_speeds
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 
 _EVALUATION_OVERHEAD = 1.3
 """Measured on the quickstart: feature extraction and merging beside the sampling's own FLOPs."""
@@ -52,11 +52,11 @@ def estimate(
         return assumed if found is None else found.flops_per_worker
 
     for task in todo:
-        if task.kind == "train":
+        if isinstance(task, TrainTask):
             flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
             training += flops
             seconds += flops / speed(task)
-    for family in group_into_families([task for task in todo if task.kind == "evaluate"]):
+    for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):
         flops = family_flops(family)
         sampling += flops
         seconds += _EVALUATION_OVERHEAD * flops / speed(family[0])
@@ -72,7 +72,7 @@ def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], stands:
 
 def _sizes(todo: Sequence[Task]) -> list[str]:
     """Of the models that are trained or sampled."""
-    return sorted({str(task.config.model.size) for task in todo if task.kind in ("train", "evaluate")})
+    return sorted({str(task.config.model.size) for task in todo if isinstance(task, (TrainTask, EvaluateTask))})
 
 
 def _basis(todo: Sequence[Task], speeds: Mapping[str, Speed], assumed: float) -> str:

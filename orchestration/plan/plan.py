@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.spec.load import SweepSpec
@@ -18,12 +18,13 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
-from orchestration.tasks.task import Task
+from orchestration.tasks.metric_task import MeasurementInputs
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import pyramid_task, train_task
 from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain
 
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
+_Task = TypeVar("_Task", bound=Task)
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,21 @@ class Plan:
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By part: what is published of its search, see `search_plan`."""
 
-    def of_kind(self, kind: str) -> list[Task]:
-        return [task for task in self.tasks.values() if task.kind == kind]
+    def of_kind(self, kind: type[_Task]) -> list[_Task]:
+        """Return all tasks of a class, in the plan's order."""
+        return [task for task in self.tasks.values() if isinstance(task, kind)]
+
+    def evaluation(self, digest: str) -> EvaluateTask:
+        """Return the evaluation of a digest that a trial names."""
+        task = self.tasks[digest]
+        assert isinstance(task, EvaluateTask), f"{task.kind} {task.title} is no evaluation"
+        return task
 
     def training_of(self, task: Task) -> Task | None:
-        """The training that an evaluation measures; None for experts, which have several, and for other tasks."""
-        return self.tasks[task.snapshots[0][0]] if task.kind == "evaluate" and len(task.snapshots) == 1 else None
+        """Return the training that an evaluation measures; None for experts, which have several, and other tasks."""
+        if not isinstance(task, EvaluateTask) or len(task.snapshots) != 1:
+            return None
+        return self.tasks[task.snapshots[0][0]]
 
     def users(self, digest: str) -> list[str]:
         """ "part / row" of every trial that needs a task, in the sweep's order."""
@@ -67,7 +77,7 @@ def make_plan(spec: SweepSpec) -> Plan:
     """The plan of a sweep: trials that differ only in sampling share their training, equal rows share everything."""
     trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
     inputs: dict[str, Task] = {}
-    evaluations: dict[str, Task] = {}
+    evaluations: dict[str, EvaluateTask] = {}
     known: dict[object, MeasurementInputs] = {}
     files = MeasurementFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
@@ -96,12 +106,12 @@ def make_plan(spec: SweepSpec) -> Plan:
         trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
     raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
     shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
-    tasks = {**inputs, **shared, **evaluations}
+    tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
     assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
-    return Plan(spec, tasks, tuple(trials), _used_by(trials, tasks))
+    return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
 
 
-def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> Task:
+def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> TrainTask:
     """One training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
@@ -110,11 +120,11 @@ def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[Snapshot
     return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps)
 
 
-def _used_by(trials: list[Trial], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
-        own = {*trial.trains, *(digest for _, digest in trial.evaluations), *(tasks[d].pyramid for d in trial.trains)}
-        own |= {tasks[d].latents for d in trial.trains}
+        own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
+        own |= {digest for train in trial.trains for digest in (trainings[train].pyramid, trainings[train].latents)}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}

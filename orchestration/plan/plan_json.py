@@ -18,7 +18,7 @@ from orchestration.plan.plan import Plan
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.published_table import PublishedPart
 from orchestration.tasks.measurement import sampling_payload
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, FinetuneAutoencoderTask, MeasuringTask, MetricTask, Task, TrainTask
 
 PLAN_FORMAT = 2
 _STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
@@ -27,7 +27,7 @@ _STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
 def plan_json(plan: Plan, tracking_uri: str) -> str:
     """The published form of a plan; the same text for the same sweep and tracking server."""
     spec = plan.spec
-    used = {name for task in plan.of_kind("evaluate") for name in task.config.evaluation.metrics}
+    used = {name for task in plan.of_kind(EvaluateTask) for name in task.config.evaluation.metrics}
     document = {
         "format": PLAN_FORMAT,
         "sweep": spec.name,
@@ -104,48 +104,61 @@ def submit_command(spec: SweepSpec) -> str:
 
 
 def task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
-    card = card_of(task.config.data)
-    cost = model_cost(task.config, card.shape)
-    details: dict[str, Any] = {}
-    if task.kind == "finetune_autoencoder":
-        details = {"until_step": task.until_step}
-    elif task.kind == "train":
-        details = {
-            "until_step": task.until_step,
-            "snapshot_steps": list(task.snapshot_steps),
-            "batch_size": task.config.training.batch_size,
-            "flops_per_step": training_flops(task.config, cost, 1),
-            "num_parameters": cost.num_parameters,
-            "paradigm": task.config.paradigm,
-        }
-    elif task.kind == "evaluate":
-        spent = _steps_spent(task, tasks)
-        details = {
-            "step": task.at_step,
-            "train": task.snapshots[-1][0],
-            "trained": spent,
-            "floor": task.floor or None,
-            "sampling": sampling_payload(task.config),
-            "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
-            "training_images": sum(spent.values()) * task.config.training.batch_size,
-            "num_evaluations": num_evaluations(task.config),
-            "num_samples": task.config.evaluation.num_samples,
-            "sampling_flops": task.flops,
-        }
-    if task.protocols:
-        details["protocols"] = {name: vars(protocol) for name, protocol in task.protocols.items()}
-    sources = [{"digest": source.digest, "networks": as_plain(source.networks)} for source in task.sources]
-    common = {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload}
-    return {**common, "sources": sources, **details}
+    """Return the published form of a task."""
+    protocols = task.protocols if isinstance(task, MetricTask) else {}
+    sources = task.sources if isinstance(task, MeasuringTask) else ()
+    return {
+        "kind": task.kind,
+        "title": task.title,
+        "inputs": list(task.inputs),
+        "payload": task.payload,
+        "sources": [{"digest": source.digest, "networks": as_plain(source.networks)} for source in sources],
+        **_details(task, tasks),
+        **({"protocols": {name: vars(protocol) for name, protocol in protocols.items()}} if protocols else {}),
+    }
 
 
-def _steps_spent(task: Task, tasks: Mapping[str, Task]) -> dict[str, int]:
+def _details(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """Return the keys that only tasks of its kind have."""
+    match task:
+        case FinetuneAutoencoderTask():
+            return {"until_step": task.until_step}
+        case TrainTask():
+            cost = model_cost(task.config, card_of(task.config.data).shape)
+            return {
+                "until_step": task.until_step,
+                "snapshot_steps": list(task.snapshot_steps),
+                "batch_size": task.config.training.batch_size,
+                "flops_per_step": training_flops(task.config, cost, 1),
+                "num_parameters": cost.num_parameters,
+                "paradigm": task.config.paradigm,
+            }
+        case EvaluateTask():
+            spent = _steps_spent(task, tasks)
+            return {
+                "step": task.at_step,
+                "train": task.snapshots[-1][0],
+                "trained": spent,
+                "floor": task.real_images or None,
+                "sampling": sampling_payload(task.config),
+                "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
+                "training_images": sum(spent.values()) * task.config.training.batch_size,
+                "num_evaluations": num_evaluations(task.config),
+                "num_samples": task.config.evaluation.num_samples,
+                "sampling_flops": task.flops,
+            }
+        case _:
+            return {}
+
+
+def _steps_spent(task: EvaluateTask, tasks: Mapping[str, Task]) -> dict[str, int]:
     """Training steps behind an evaluation, by training: to its snapshots, and to those that another started from."""
     spent = dict(task.snapshots)
     for train, _ in task.snapshots:
-        start = tasks[train].initial
-        if start is not None:
-            spent[start[0]] = max(spent.get(start[0], 0), start[1])
+        training = tasks[train]
+        if isinstance(training, TrainTask) and training.initial is not None:
+            digest, step = training.initial
+            spent[digest] = max(spent.get(digest, 0), step)
     return spent
 
 

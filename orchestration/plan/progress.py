@@ -12,6 +12,7 @@ from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbea
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import CHECKPOINTS, RESULTS
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,10 +46,11 @@ def progress_of(store: Store, plan: Plan, done: Mapping[str, TaskRecord]) -> Pro
     for digest, task in plan.tasks.items():
         record = done.get(digest) or (read_record(store, digest) if digest in recorded else None)
         cost = cost_in(record.metrics) if record is not None else 0.0
-        unfinished = task.kind == "train" and digest not in done and digest in checkpointed
-        if unfinished and (newest := newest_checkpoint(store, digest)) is not None:
-            cost = max(cost, newest.accelerator_seconds)
-            steps[digest] = min(newest.step, task.until_step)
+        if isinstance(task, TrainTask) and digest not in done and digest in checkpointed:
+            newest = newest_checkpoint(store, digest)
+            if newest is not None:
+                cost = max(cost, newest.accelerator_seconds)
+                steps[digest] = min(newest.step, task.until_step)
         if cost > 0:
             seconds[digest] = cost
     return Progress(seconds, steps, _counted(store, plan.spec.name))

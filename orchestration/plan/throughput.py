@@ -10,6 +10,7 @@ from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_re
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import UnreadablePlanError, published_sweeps, read_published
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def measured_speeds(
 
 def _trainings(store: Store, plan: Plan, sizes: Collection[str]) -> Iterator[tuple[str, str]]:
     """(digest, model size) of the trainings of all plans, each once."""
-    known = {task.digest: str(task.config.model.size) for task in plan.of_kind("train")}
+    known = {task.digest: str(task.config.model.size) for task in plan.of_kind(TrainTask)}
     for sweep in published_sweeps(store):
         try:
             published = read_published(store, sweep)

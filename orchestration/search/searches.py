@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
-from orchestration.plan.completed import completed_record, demand_of
+from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
@@ -26,7 +26,7 @@ from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task
 from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Searches:
     def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
         tags = {"dfm.search": part.part, "dfm.trial": trial.name or str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
-            if part.trains or self.plan.tasks[digest].kind == "evaluate":
+            if part.trains or isinstance(self.plan.tasks[digest], EvaluateTask):
                 self._tracker.tag(digest, tags)
 
     def _propose(self, num_slots: int) -> bool:
@@ -126,7 +126,7 @@ class Searches:
         before, self.plan = self.plan, self._make_plan()
         for digest, task in self.plan.tasks.items():
             old = before.tasks.get(digest)
-            if old is not None and demand_of(old) == demand_of(task):
+            if old is not None and old.demand == task.demand:
                 continue
             result = completed_record(self._store, task)
             if result is None:

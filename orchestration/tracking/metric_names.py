@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dfm_core.config import SamplingConfig
 from dfm_core.training.curve import CurveRow, has_timesteps
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import MetricTask, Task
 
 COST_PREFIX = "work/"
 """Prefix of the names of costs, so that results come first by the alphabet; analysis takes it off."""
@@ -31,7 +31,8 @@ def sampling_name(sampling: SamplingConfig) -> str:
 
 def shown_name(name: str, task: Task) -> str:
     """Return a metric's name in MLflow: unchanged for a result, with a prefix for a cost."""
-    quality = any(name == metric or name == f"{metric}_standard_error" for metric in task.protocols)
+    metrics = task.protocols if isinstance(task, MetricTask) else {}
+    quality = any(name == metric or name == f"{metric}_standard_error" for metric in metrics)
     return name if quality else f"{COST_PREFIX}{name}"
 
 

@@ -28,7 +28,7 @@ from orchestration.common.errors import UserError
 from orchestration.common.redaction import reason_of
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import TRAININGS, Task
+from orchestration.tasks.task import MetricTask, Task, TrainingTask
 from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, STATUS, KnownRun, known_runs, open_experiment
 from orchestration.tracking.metric_names import COST_PREFIX, sampling_name, shown_name, thinned
 from orchestration.tracking.run_params import run_params
@@ -152,7 +152,7 @@ class Tracker:
 
     def _curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
-        fresh = thinned(rows, known.last_curve_step, task.until_step)
+        fresh = thinned(rows, known.last_curve_step, task.total_units)
         now = int(time.time() * 1000)
         points = [
             Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
@@ -169,7 +169,7 @@ class Tracker:
     def _complete(self, task: Task, result: TaskRecord) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
         self._describe(known, task)
-        if task.kind in TRAININGS:
+        if isinstance(task, TrainingTask):
             self._curve(task, self._recorded_curve(task))
         for name in result.files:
             with tempfile.TemporaryDirectory() as scratch:
@@ -190,7 +190,7 @@ class Tracker:
 
     def _converged(self, training: Task, task: Task, result: TaskRecord) -> None:
         known = self._runs.get(training.digest)
-        if known is None:  # trained by another sweep, in another experiment
+        if known is None or not isinstance(task, MetricTask):  # trained by another sweep, in another experiment
             return
         now, setting = int(time.time() * 1000), sampling_name(task.config.sampling)
         points = [

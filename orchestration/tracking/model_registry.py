@@ -29,7 +29,7 @@ from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask
 
 ALIAS = "best"
 _EVALUATION = "dfm.evaluation"
@@ -89,7 +89,7 @@ class ModelRegistry:
             return None
         return digest
 
-    def _save(self, task: Task, scratch: Path) -> None:
+    def _save(self, task: EvaluateTask, scratch: Path) -> None:
         """Write snapshot and sampling settings of an evaluation as MLflow's model into scratch/model."""
         snapshot = scratch / "snapshot"
         snapshot.mkdir()
@@ -117,18 +117,18 @@ class ModelRegistry:
 
 
 def _by_first_metric(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[BestRow]:
-    used = {name for task in plan.of_kind("evaluate") for name in task.protocols}
+    used = {name for task in plan.of_kind(EvaluateTask) for name in task.protocols}
     first: MetricName | None = next((name for name in METRICS if name in used), None)
     return (best for best in best_rows(plan, done) if best.metric == first)
 
 
-def _evaluation(plan: Plan, best: BestRow) -> Task:
+def _evaluation(plan: Plan, best: BestRow) -> EvaluateTask:
     """Return the evaluation of the row's first seed."""
     trials = (trial for trial in plan.trials if (trial.part, trial.row) == (best.part, best.row))
-    return plan.tasks[dict(next(trials).evaluations)[best.step]]
+    return plan.evaluation(dict(next(trials).evaluations)[best.step])
 
 
-def _signature(task: Task) -> ModelSignature:
+def _signature(task: EvaluateTask) -> ModelSignature:
     card = card_of(task.config.data)
     sides = card.shape.of_scale(card.shape.channels, card.resolution)
     return ModelSignature(

@@ -13,7 +13,7 @@ from typing import Any
 from dfm_core.config import ExperimentConfig, as_plain
 from orchestration.common.dotted_keys import flatten
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import DRAW_SETTINGS, draw_settings
 
 _OWN_NAMES = {"training.first_stage_probability": "p0t", "decomposition.name": "decomposition"}
@@ -28,7 +28,7 @@ _GROWS = frozenset({"training.steps", "evaluation.at_steps"})
 def varying_settings(plan: Plan) -> frozenset[str]:
     """Return the keys that differ between a plan's evaluations or that a search proposes; the seed is always one."""
     seen: dict[str, set[str]] = {}
-    for task in plan.of_kind("evaluate"):
+    for task in plan.of_kind(EvaluateTask):
         for key, value in flatten(as_plain(task.config)):
             if not key.startswith("data.described"):  # follows from what is given
                 seen.setdefault(key, set()).add(repr(value))
@@ -38,18 +38,18 @@ def varying_settings(plan: Plan) -> frozenset[str]:
 
 def run_params(task: Task, varying: Collection[str]) -> dict[str, str]:
     """Return a run's params: the varying settings that its task reads, by short name, and an evaluation's step."""
-    if task.kind not in {"train", "evaluate"}:
+    if not isinstance(task, TrainTask | EvaluateTask):
         return {}
     config = dict(flatten(as_plain(task.config)))
     settings = {short_name(key): _text(config[key]) for key in varying if key in config and _reads(task, key)}
-    steps = {"step": str(task.at_step)} if task.kind == "evaluate" else {}
+    steps = {"step": str(task.at_step)} if isinstance(task, EvaluateTask) else {}
     return {name: text for name, text in {**settings, **steps}.items() if text}
 
 
 def _reads(task: Task, key: str) -> bool:
     """Return whether a task reads a setting: a baseline has a first-stage probability that it never uses."""
     if key.startswith(_AFTER_TRAINING):
-        return task.kind == "evaluate"
+        return isinstance(task, EvaluateTask)
     section, _, name = key.rpartition(".")
     name = _READ_AS.get(name, name)
     return section != "training" or name not in DRAW_SETTINGS or name in draw_settings(task.config)

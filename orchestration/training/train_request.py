@@ -14,7 +14,7 @@ from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import FinetuneAutoencoderTask, Task, TrainTask
 from orchestration.training.step_hook import faults_in
 
 
@@ -55,17 +55,13 @@ def finetune_request(
 
 def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
     at = worker_environment(store, workers, board)
-    if task.making is None:
-        return train_request(task, at)
-    making = task.making
-    return finetune_request(
-        task.digest,
-        making.training,
-        making.initial,
-        making.data,
-        task.latents,
-        at,
-    )
+    match task:
+        case TrainTask():
+            return train_request(task, at)
+        case FinetuneAutoencoderTask(recipe=recipe):
+            return finetune_request(task.digest, recipe.training, recipe.initial, recipe.data, task.latents, at)
+        case _:
+            raise TypeError(f"{task.kind} is no training")
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ Request = TrainRequest | FinetuneRequest
 """What the workers of a training of any kind are told."""
 
 
-def train_request(task: Task, at: WorkerEnvironment) -> TrainRequest:
+def train_request(task: TrainTask, at: WorkerEnvironment) -> TrainRequest:
     """What the workers of a training are told."""
     return TrainRequest(
         digest=task.digest,

@@ -20,7 +20,7 @@ from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from tests.orchestration.conftest import ROOT
 from tests.support.stored_sweeps import finish
 
@@ -69,7 +69,7 @@ class FakeTracker:
 
     def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
         assert result.digest == task.digest
-        assert training is None or training.kind == "train"
+        assert training is None or isinstance(training, TrainTask)
         self.found.append(task.digest)
 
     @property
@@ -130,7 +130,7 @@ class Driver:
         if task.kind in self.fails:
             self.outcome.failed[task.digest] = self.fails[task.kind]
             return
-        metrics = self.score(task.config, task.at_step) if task.kind == "evaluate" else {}
+        metrics = self.score(task.config, task.at_step) if isinstance(task, EvaluateTask) else {}
         self.outcome.done[task.digest] = finish(self.store, task, metrics)
 
     def publish(self, plan: Plan) -> None:

@@ -13,7 +13,7 @@ from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import FeaturePaths, TaskPaths, plan_file
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import MeasuringTask, Task
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 ONE_ROW = "parts={p: {rows: {DFM: {}}}}"
@@ -41,17 +41,13 @@ def publish_snapshot(store: Store, directory: str) -> None:
 
 def finish(store: Store, task: Task, metrics: Mapping[str, float] | None = None, **about: Any) -> TaskRecord:
     """Record, snapshots and features of a task."""
-    paths = TaskPaths(task.digest)
-    for step in task.snapshot_steps:
-        publish_snapshot(store, paths.snapshot(step))
-    for step in task.raw_steps:
-        publish_snapshot(store, paths.raw_weights(step))
-    for source in task.sources:
+    for directory in task.artifacts:
+        publish_snapshot(store, directory)
+    for source in task.sources if isinstance(task, MeasuringTask) else ():
         for network in source.networks.items():
             store.write(f"{FeaturePaths(source.digest).network(*network)}/group", b"x" * 10)
         store.write(f"{FeaturePaths(source.digest).grid}/group", b"x")
-    step = task.until_step or task.at_step
-    result = TaskRecord(task.digest, task.kind, dict(metrics or {}), 1.0, step=step, about=about)
+    result = TaskRecord(task.digest, task.kind, dict(metrics or {}), 1.0, step=task.step, about=about)
     write_record(store, result)
     return result
 

@@ -27,7 +27,7 @@ from orchestration.plan.plan import make_plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import Task, TrainTask
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
 from tests.support.stored_sweeps import ONE_ROW, tiny_plan
 
@@ -209,7 +209,7 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     monkeypatch.setattr(task_loop, "WorkerGroupPool", Groups)
     monkeypatch.setattr(task_loop, "_POLL_SECONDS", 0.0)
     plan, outcome, tracker = tiny_plan("training.steps=4", "evaluation.at_steps=[4]"), Outcome({}), _Recorder()
-    (training,) = plan.of_kind("train")
+    (training,) = plan.of_kind(TrainTask)
     only: Any = tracker
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     context = LaunchContext(plan, store, outcome, only, Display(), meter)

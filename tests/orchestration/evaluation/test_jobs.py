@@ -13,7 +13,7 @@ from orchestration.evaluation.feature_files import source_files
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, JobContext
 from orchestration.storage.store import Store
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.support.measuring import NO_FILES, evaluation_of, small_config, with_points
 
@@ -79,9 +79,9 @@ def test_a_floor_measures_each_of_its_splits_and_a_probe_needs_no_sums(context: 
     measures, evaluator = MeasurementInputs.of(config, NO_FILES), Recorder()
     for task in measures.tasks:
         run_job(job_of([task], context), evaluator)
-    assert measures.floor is not None
+    assert measures.real_images is not None
     assert measures.probe is not None
-    assert [len(groups) for groups in evaluator.finished[measures.floor.digest][0]] == [2, 2]
+    assert [len(groups) for groups in evaluator.finished[measures.real_images.digest][0]] == [2, 2]
     assert evaluator.finished[measures.probe.digest][0] == []
     assert [work.wanted[0].source.split for work in evaluator.works[-4:]] == [
         "train",

@@ -32,7 +32,7 @@ from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.support.feature_standins import InceptionStandIn, given, scripted, tiny_clip, tiny_dinov2
 from tests.support.measuring import (

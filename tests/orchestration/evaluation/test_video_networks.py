@@ -21,7 +21,7 @@ from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from tests.orchestration.evaluation.test_videos import video_config
 from tests.support.feature_standins import I3DStandIn, InceptionStandIn, scripted
 from tests.support.measuring import STEP, TRAIN, WORKERS, Bench, first_images, metric, publish_snapshot

@@ -31,7 +31,7 @@ from orchestration.evaluation.external_images import open_images
 from orchestration.evaluation.external_measurement import measure_images
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 from orchestration.tasks.training import train_task
 from tests.support.measuring import NO_FILES, WORKERS, Bench, evaluation_of, metric, publish_snapshot
@@ -164,7 +164,7 @@ def test_a_measurement_of_videos_leaves_its_clips_as_grid_animation_and_strips(
 
 def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Bench, Task, TaskRecord]) -> None:
     bench, _, result = measured
-    floor = MeasurementInputs.of(measured_config(), NO_FILES).floor
+    floor = MeasurementInputs.of(measured_config(), NO_FILES).real_images
     assert floor is not None
     (found,) = bench.run(floor)
     assert metric(found, "fd_lite0_block10") < metric(result, "fd_lite0_block10")
@@ -176,7 +176,7 @@ def test_an_archive_of_videos_scores_what_the_floor_scores(
 ) -> None:
     """The floor measures the same training clips, which an .npz holds here."""
     bench, _, _ = measured
-    floor = MeasurementInputs.of(measured_config(), NO_FILES).floor
+    floor = MeasurementInputs.of(measured_config(), NO_FILES).real_images
     assert floor is not None
     (expected,) = bench.run(floor)
     real = load_dataset("moving_fashion", "train")

@@ -19,7 +19,7 @@ from orchestration.launch.progress_display import Display
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from tests.support.stored_sweeps import finish, tiny_plan
 
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
@@ -104,7 +104,7 @@ def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
 ) -> None:
     rows = "{DFM: {}, known: {sampling.tau: 0.8}, other: {training.learning_rate: 0.001}}"
     first, other = tiny_plan(*SHORT), tiny_plan(*SHORT, f"parts={{p: {{rows: {rows}}}}}")
-    (known,) = [task for task in other.of_kind("evaluate") if task.title == "known @ 4"]
+    (known,) = [task for task in other.of_kind(EvaluateTask) if task.title == "known @ 4"]
     outcome = Outcome({})
     plans = [other]
 
@@ -130,7 +130,7 @@ def test_a_training_that_is_wanted_further_goes_on_also_if_it_runs_then(
     asked: list[bool] = []
 
     def grown(seen: Outcome, _num_slots: int) -> Plan | None:
-        (train,) = longer.of_kind("train")
+        (train,) = longer.of_kind(TrainTask)
         begun = bool(trained)
         if asked or not begun:
             return None
@@ -257,7 +257,7 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     running.run()
     assert outcome.early_exit is lost
     assert not outcome.failed
-    (training,) = tiny_plan(*SHORT).of_kind("train")
+    (training,) = tiny_plan(*SHORT).of_kind(TrainTask)
     assert outcome.stopped == {training.digest: "stopped, goes on from what it last wrote"}
 
 

@@ -12,6 +12,7 @@ from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 from tests.support.stored_sweeps import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"
@@ -24,7 +25,7 @@ def estimated(store: Store, plan: Plan) -> Estimate:
 
 def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu") -> float:
     """Finishes the plan's training. Returns its FLOPs."""
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     metrics = {"accelerator_seconds": seconds, "training_flops": float(train.flops)}
     finish(store, train, metrics, device=device)
     return float(train.flops)
@@ -34,7 +35,7 @@ def test_without_a_finished_training_the_speed_is_assumed_and_said_to_be(store: 
     plan = tiny_plan()
     found = estimated(store, plan)
     assert "at an assumed 2.5e+10 FLOP/s a worker (workers.assumed_flops_per_worker)" in str(found)
-    expected = (plan.of_kind("train")[0].flops + 1.3 * found.sampling_flops) / 2.5e10
+    expected = (plan.of_kind(TrainTask)[0].flops + 1.3 * found.sampling_flops) / 2.5e10
     assert found.accelerator_seconds == pytest.approx(expected)
 
 
@@ -77,7 +78,7 @@ def test_a_plan_that_cannot_be_read_does_not_stop_an_estimate(store: Store) -> N
 def test_steps_that_are_made_are_not_estimated_again(store: Store) -> None:
     plan = tiny_plan()
     before = estimated(store, plan)
-    publish_checkpoint(store, plan.of_kind("train")[0].digest, 9)
+    publish_checkpoint(store, plan.of_kind(TrainTask)[0].digest, 9)
     assert estimated(store, plan).training_flops == pytest.approx(before.training_flops / 4)
 
 

@@ -14,6 +14,7 @@ from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.pruning import rung_steps
 from orchestration.spec.search_section import PrunerConfig
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 from tests.orchestration.search.test_searches import PRUNED, document, kinds
 from tests.support.searches import METRIC, Driver, Killed, smooth, sweep, told
 
@@ -89,7 +90,7 @@ def test_plan_and_texts_know_the_published_trials_of_both_levels(tmp_path: Path,
     assert published["p"] == trials
     rows = with_published_trials(spec, published).parts[0].rows
     assert {row.label for row in rows} == {trial.label for trial in trials}
-    assert len(make_plan(with_published_trials(spec, published)).of_kind("train")) == 4
+    assert len(make_plan(with_published_trials(spec, published)).of_kind(TrainTask)) == 4
     (search,) = spec.searches
     lines = list(search_text(search, trials))
     assert "  For each, 3 samplings of its snapshot by tpe; the best counts:" in lines

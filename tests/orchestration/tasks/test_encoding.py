@@ -34,7 +34,8 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.encoding import latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
+from orchestration.tasks.task import TrainTask
 from orchestration.tasks.training import train_task
 from orchestration.training.worker_setup import open_training_data
 from tests.orchestration.conftest import QUICKSTART
@@ -332,7 +333,7 @@ def test_a_sweep_of_the_users_files_is_planned_with_its_encodings(files: Path) -
     plan = make_plan(load_sweep(QUICKSTART, [text.format(files=files) for text in SWEEP]))
     kinds = [task.kind for task in plan.tasks.values()]
     assert kinds.count("encode") == 2
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     assert plan.tasks[train.latents].num_samples == 20
     published = json.loads(plan_json(plan, "x"))["tasks"]
     assert published[train.latents]["kind"] == "encode"

@@ -23,7 +23,7 @@ from orchestration.control.progress_board import start_progress_board
 from orchestration.plan.plan import make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import request_of
 from orchestration.training.work_queue import trainings_of
 from orchestration.training.worker_group import WorkerGroup
@@ -175,9 +175,9 @@ def test_workers_that_went_leave_their_room_to_others() -> None:
     ]
 
 
-def trainings(store: Store) -> list[Task]:
+def trainings(store: Store) -> list[TrainTask]:
     spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", "compute.allow_unequal=true"])
-    return [task for task in make_plan(spec).tasks.values() if task.kind == "train"][:2]
+    return make_plan(spec).of_kind(TrainTask)[:2]
 
 
 def groups_in(store: Store, workers: WorkersConfig, board: str) -> WorkerGroupPool:
@@ -201,7 +201,7 @@ def train_processes() -> set[int]:
     return {process.pid for process in own if "RayTrainWorker" in " ".join(process.cmdline())}
 
 
-def weights_after(store: Store, task: Task) -> list[Any]:
+def weights_after(store: Store, task: TrainTask) -> list[Any]:
     point = TrainingArtifacts(store, task.digest).load_checkpoint(task.until_step)
     return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
 
@@ -271,7 +271,7 @@ def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store
     """Nothing records that it diverged: it does so again, at the same step, soon after its last checkpoint."""
     wild = ("training.learning_rate=0.5", "training.warmup_steps=0", "training.steps=60", "evaluation.at_steps=[60]")
     spec = load_sweep(QUICKSTART, [*TINY, *wild, f"storage.root={store.root}", "compute.allow_unequal=true"])
-    (task, *_) = [one for one in make_plan(spec).tasks.values() if one.kind == "train"]
+    (task, *_) = make_plan(spec).of_kind(TrainTask)
     workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
     name, board = start_progress_board()
     groups = groups_in(store, workers, name)
