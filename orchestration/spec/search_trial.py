@@ -55,8 +55,8 @@ def _short(value: Any) -> str:
 def best_first(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[SearchTrial]:
     """Return the trials that have a row, the best first.
 
-    Complete and feasible ones come first (those of the Pareto front by their first objective), then the infeasible, those
-    that run, were pruned, have no value, failed. Refused ones have no row.
+    Complete and feasible ones come first (the Pareto front by its first objective), then the infeasible, then
+    those that run, were pruned, have no value, failed. Refused ones have no row.
     """
     front = {trial.number for trial in pareto_front(trials, directions)}
 
