@@ -1,4 +1,4 @@
-"""What is checked before the first accelerator second."""
+"""Checks before the first accelerator second."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is damaged" in str(problem)
 
 
-def test_a_metric_whose_network_has_no_file_says_which_file_where_to_get_it_and_where_to_name_it() -> None:
+def test_a_metric_without_its_file_says_which_where_to_get_it_and_where_to_name_it() -> None:
     spec = load_sweep(QUICKSTART, ["evaluation.metrics=[fid, inception_score, fdd]"])
     texts = [str(problem) for problem in missing_inputs(spec)]
     inception = next(text for text in texts if "networks.inception" in text)
