@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -97,31 +97,28 @@ def _rows_of(part: Any, where: str) -> tuple[list[DeclaredRow], list[Problem]]:
     if not isinstance(part, Mapping):
         return [], [Problem(where, "must be a mapping with `grid:`, `rows:` or `search:`")]
     problems = [Problem(f"{where}.{key}", unknown_key(key, _PART_KEYS)) for key in part if key not in _PART_KEYS]
-    named, grid, settings = part.get("rows") or {}, part.get("grid") or {}, part.get("settings") or {}
-    if not all(isinstance(section, Mapping) for section in (named, grid, settings)):
+    given, grid, settings = part.get("rows") or {}, part.get("grid") or {}, part.get("settings") or {}
+    if not all(isinstance(section, Mapping) for section in (given, grid, settings)):
         return [], [*problems, Problem(where, "`rows`, `grid` and `settings` must be mappings")]
-    if not named and not grid and "search" not in part:
+    if not given and not grid and "search" not in part:
         problems.append(Problem(where, "has neither rows nor a grid nor a search"))
-    problems.extend(_named_row_problems(named, f"{where}.rows"))
+    named, named_problems = _named_rows(given, f"{where}.rows")
     points, grid_problems = _grid_rows(grid, f"{where}.grid")
     shared = dict(flatten(settings))  # a row's own settings win over the part's
-    own = [*_named_rows(named, f"{where}.rows"), *points]
-    rows = [row._replace(settings={**shared, **row.settings}) for row in own]
+    rows = [row._replace(settings={**shared, **row.settings}) for row in (*named, *points)]
     counts = Counter(row.label for row in rows)
     twice = [Problem(where, f"two rows are called {label!r}") for label, count in counts.items() if count > 1]
-    return rows, [*problems, *grid_problems, *twice]
+    return rows, [*problems, *named_problems, *grid_problems, *twice]
 
 
-def _named_rows(given: Mapping[Any, Any], where: str) -> Iterator[DeclaredRow]:
+def _named_rows(given: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], list[Problem]]:
+    rows, problems = [], []
     for label, settings in given.items():
         if isinstance(settings, Mapping):
-            yield DeclaredRow(str(label), dict(flatten(settings)), f"{where}.{label}")
-
-
-def _named_row_problems(given: Mapping[Any, Any], where: str) -> Iterator[Problem]:
-    for label, settings in given.items():
-        if not isinstance(settings, Mapping):
-            yield Problem(f"{where}.{label}", f"{settings!r} must be a mapping of keys to values")
+            rows.append(DeclaredRow(str(label), dict(flatten(settings)), f"{where}.{label}"))
+        else:
+            problems.append(Problem(f"{where}.{label}", f"{settings!r} must be a mapping of keys to values"))
+    return rows, problems
 
 
 def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], list[Problem]]:

@@ -12,6 +12,7 @@ from orchestration.common.errors import Problem, UserError, merge_duplicates, ne
 from orchestration.common.validation import validate
 from orchestration.config.files import unknown_file_names
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
 from orchestration.data.describe import DatasetInspector
 from orchestration.spec.compose import (
@@ -23,7 +24,7 @@ from orchestration.spec.compose import (
     apply_override,
     merge_base,
 )
-from orchestration.spec.compute_budget import Budget, ComputeConfig
+from orchestration.spec.compute_budget import ComputeConfig
 from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts
 from orchestration.spec.equal_compute import find_budget, unequal_compute
 from orchestration.spec.published_table import PublishedTable, unknown_counterparts
@@ -83,6 +84,7 @@ class SpecReader:
     def __init__(self, path: Path, overrides: Sequence[str]) -> None:
         self._path, self._overrides = path, tuple(overrides)
         self._composed = ComposedFile()
+        self._locate, self._locate_section = self._composed.locate, self._composed.locate_section
         self._problems: list[Problem] = []
 
     def read(self) -> SweepSpec:
@@ -90,22 +92,30 @@ class SpecReader:
         is_sound = self._compose()
         self._check_top_level()
         self._check_file_names()
-        experiment = self._experiment_sections()
-        runtime = self._runtime()
+        sections = self._experiment_sections()
+        runtime = self._keep(validate(RuntimeConfig, self._composed.sections(RUNTIME_SECTIONS), self._locate_section))
         # On half a config, rules that span fields would accuse the innocent; the rows' own values are checked anyway.
-        is_sound &= self._check_experiment(experiment)
+        is_sound &= self._keep(validate(ExperimentConfig, sections, self._locate)) is not None
         seeds = self._seeds()
         inspector = DatasetInspector(runtime)
-        context = SweepContext(self._composed, experiment if is_sound else {}, is_sound, seeds, inspector)
-        compute = self._compute()
-        published = self._published()
-        declared, are_declared = self._declared_parts(len(seeds))
+        context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector)
+        compute = self._section("compute", ComputeConfig)
+        published = None
+        if self._composed.data.get("published") is not None:
+            published = self._section("published", PublishedTable)
+        declared, form_problems = declared_parts(self._composed, len(seeds))
+        self._problems.extend(form_problems)
         self._check_counterparts(published, declared)
-        budget = self._budget(compute, context, declared) if are_declared else None
+        budget = None
+        if compute is not None and not form_problems:
+            budget = self._keep(find_budget(compute, context, declared, self._path))
         parts = tuple(self._keep(resolve_part(context, part, budget)) for part in declared)
-        searches = self._searches(context, declared, budget, runtime, compute)
-        self._check_equal_compute(compute, parts, budget)
-        self._check_batches(parts, runtime)
+        allow_unequal = compute is not None and compute.allow_unequal
+        searches = self._keep(part_searches(context, declared, budget, runtime, allow_unequal=allow_unequal))
+        if compute is not None and not allow_unequal:
+            self._problems.extend(unequal_compute(parts, self._composed, budget))
+        if runtime is not None:
+            self._check_batches(parts, runtime.workers)
         if self._problems or runtime is None or compute is None:
             raise UserError(merge_duplicates(self._problems))
         name = str(self._composed.data["name"])
@@ -119,7 +129,7 @@ class SpecReader:
             compute=compute,
             budget_flops=None if budget is None else budget.flops,
             published=published,
-            searches=searches,
+            searches=tuple(searches),
             recipes=inspector.recipes,
             overrides=self._overrides,
         )
@@ -141,16 +151,15 @@ class SpecReader:
         return not base_problems
 
     def _check_top_level(self) -> None:
-        data, locate = self._composed.data, self._composed.locate
+        data, locate = self._composed.data, self._locate
         for key in data:
             if key not in TOP_LEVEL_KEYS:
                 hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, TOP_LEVEL_KEYS)
                 self._problem(locate(key), f"unknown key{hint}; known here: {', '.join(TOP_LEVEL_KEYS)}")
         origin = self._composed.origin.get(_COMMAND_LINE_ONLY, COMMAND_LINE)
         if not origin.startswith(COMMAND_LINE):
-            self._problem(
-                origin, "belongs on the command line: a file would turn authentication off for whoever runs it"
-            )
+            message = "belongs on the command line: a file would turn authentication off for whoever runs it"
+            self._problem(origin, message)
         for key in ("compute", "published"):
             if not isinstance(data.get(key, {}), Mapping):
                 self._problem(locate(key), f"{data[key]!r} must be a mapping")
@@ -165,22 +174,14 @@ class SpecReader:
 
     def _check_file_names(self) -> None:
         for key, why in unknown_file_names(self._composed.data):
-            self._problem(self._composed.locate_section(key), why)
+            self._problem(self._locate_section(key), why)
 
     def _experiment_sections(self) -> dict[str, Any]:
         sections = self._composed.sections(EXPERIMENT_SECTIONS)
         if isinstance(sections.get("data"), Mapping) and "described" in sections["data"]:
-            self._problem(self._composed.locate_section("data.described"), DESCRIBED_IS_DERIVED)
+            self._problem(self._locate_section("data.described"), DESCRIBED_IS_DERIVED)
             sections["data"] = {key: value for key, value in sections["data"].items() if key != "described"}
         return sections
-
-    def _runtime(self) -> RuntimeConfig | None:
-        sections = self._composed.sections(RUNTIME_SECTIONS)
-        return self._keep(validate(RuntimeConfig, sections, self._composed.locate_section))
-
-    def _check_experiment(self, sections: Mapping[str, Any]) -> bool:
-        """Return whether all values that rows share are sound, each taken alone."""
-        return self._keep(validate(ExperimentConfig, sections, self._composed.locate)) is not None
 
     def _seeds(self) -> tuple[int, ...]:
         seeds = self._composed.data.get("seeds", [0])
@@ -190,26 +191,13 @@ class SpecReader:
             or not all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
             or len(set(seeds)) != len(seeds)
         ):
-            where = self._composed.locate("seeds")
-            self._problem(where, f"{seeds!r} must be a list of different integers from 0 to 2**63 - 1")
+            self._problem(self._locate("seeds"), f"{seeds!r} must be a list of different integers from 0 to 2**63 - 1")
             return (0,)
         return tuple(seeds)
 
-    def _compute(self) -> ComputeConfig | None:
-        section = self._composed.section("compute")
-        return self._keep(validate(ComputeConfig, section, lambda key: self._composed.locate(f"compute.{key}")))
-
-    def _published(self) -> PublishedTable | None:
-        if self._composed.data.get("published") is None:
-            return None
-        section = self._composed.section("published")
-        return self._keep(validate(PublishedTable, section, lambda key: self._composed.locate(f"published.{key}")))
-
-    def _declared_parts(self, num_seeds: int) -> tuple[list[DeclaredPart], bool]:
-        """Return the parts as they are written, and whether nothing is wrong with them."""
-        declared, problems = declared_parts(self._composed, num_seeds)
-        self._problems.extend(problems)
-        return declared, not problems
+    def _section(self, name: str, kind: type[Value]) -> Value | None:
+        """Return one of the sweep's own sections."""
+        return self._keep(validate(kind, self._composed.section(name), lambda key: self._locate(f"{name}.{key}")))
 
     def _check_counterparts(self, published: PublishedTable | None, declared: Sequence[DeclaredPart]) -> None:
         """Check the names that the sweep's and the parts' `published:` give of the paper's."""
@@ -218,39 +206,14 @@ class SpecReader:
             self._problems.extend(Problem(f"{part.where}.published", message) for part in declared if part.published)
             return
         for key, why in unknown_counterparts(published, {part.name: part.published for part in declared}):
-            self._problem(self._composed.locate(key), why)
+            self._problem(self._locate(key), why)
 
-    def _budget(
-        self, compute: ComputeConfig | None, context: SweepContext, declared: Sequence[DeclaredPart]
-    ) -> Budget | None:
-        return None if compute is None else self._keep(find_budget(compute, context, declared, self._path))
-
-    def _searches(
-        self,
-        context: SweepContext,
-        declared: Sequence[DeclaredPart],
-        budget: Budget | None,
-        runtime: RuntimeConfig | None,
-        compute: ComputeConfig | None,
-    ) -> tuple[PartSearch, ...]:
-        allow_unequal = compute is not None and compute.allow_unequal
-        return tuple(self._keep(part_searches(context, declared, budget, runtime, allow_unequal=allow_unequal)))
-
-    def _check_equal_compute(
-        self, compute: ComputeConfig | None, parts: Sequence[PartSpec], budget: Budget | None
-    ) -> None:
-        if compute is not None and not compute.allow_unequal:
-            self._problems.extend(unequal_compute(parts, self._composed, budget))
-
-    def _check_batches(self, parts: Sequence[PartSpec], runtime: RuntimeConfig | None) -> None:
+    def _check_batches(self, parts: Sequence[PartSpec], workers: WorkersConfig) -> None:
         """Check that every batch divides evenly over workers and micro-batches."""
-        if runtime is None:
-            return
-        workers, locate = runtime.workers, self._composed.locate
         if workers.compile and workers.zero_stage == 3:
             message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
-            self._problem(locate("workers.compile"), message)
+            self._problem(self._locate("workers.compile"), message)
         for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
             if batch_problem := workers.batch_problem(batch):
                 key, message = batch_problem
-                self._problem(locate(key), message)
+                self._problem(self._locate(key), message)

@@ -66,13 +66,13 @@ def test_what_a_storage_library_says_is_told_without_keys_and_signatures(monkeyp
     error = OSError(
         f"{SENTINEL}-1 {SENTINEL}-2 at http://127.0.0.1:9000/b?X-Amz-Signature={SENTINEL} for me:{SENTINEL}"
     )
-    told = reason_of(error, options)
-    assert told.startswith("OSError: *** *** at http://127.0.0.1:9000/b?*** for")
+    reason = reason_of(error, options)
+    assert reason.startswith("OSError: *** *** at http://127.0.0.1:9000/b?*** for")
     assert f"{SENTINEL}-1" not in repr(StorageConfig(options=options))
 
 
 @pytest.mark.parametrize(
-    ("url", "found"),
+    ("url", "credentials"),
     [
         ("https://me:pw@host", "a password"),
         ("https://0f3a77@host", "a user name or token"),
@@ -87,8 +87,8 @@ def test_what_a_storage_library_says_is_told_without_keys_and_signatures(monkeyp
         ("http://[broken", ""),
     ],
 )
-def test_credentials_in_a_url_are_seen(url: str, found: str) -> None:
-    assert credentials_in(url) == found
+def test_credentials_in_a_url_are_seen(url: str, credentials: str) -> None:
+    assert credentials_in(url) == credentials
 
 
 def test_a_storage_root_with_credentials_is_refused_and_they_are_not_repeated(tmp_path: Path) -> None:
@@ -166,19 +166,19 @@ def test_the_uncommitted_diff_is_kept_without_secrets(tmp_path: Path, monkeypatc
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SENTINEL}-1")
     diff = record_source(store, project)["uncommitted_diff"]
     assert "+key ***\n+other ***\n+url http://h/?q=1" in diff
-    kept = [path.read_text() for path in (tmp_path / "store" / "provenance").iterdir()]
-    assert kept
-    assert SENTINEL not in "".join(kept)
+    stored = [path.read_text() for path in (tmp_path / "store" / "provenance").iterdir()]
+    assert stored
+    assert SENTINEL not in "".join(stored)
 
 
 class _Recorder:
     """A tracker that remembers what it is told of failures."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reasons: list[str] = []
 
     def fail(self, _task: Task, reason: str) -> None:
-        self.told.append(reason)
+        self.reasons.append(reason)
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_arguments, **_options: None
@@ -217,5 +217,5 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     running._waiting.tasks = {training.digest: training}
     running.run()
     assert outcome.failed == {training.digest: "OSError: no access to https://***@host with ***"}
-    assert tracker.told == list(outcome.failed.values())
+    assert tracker.reasons == list(outcome.failed.values())
     assert SENTINEL not in "".join(capsys.readouterr())

@@ -1,4 +1,4 @@
-"""Where the storage is, and whether it can be used."""
+"""The place of the storage, and the check that it can be used."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ NUM_SHARDS = 3
 
 
 def encode(bucket: Store, scratch: Path, max_bad_share: float) -> None:
-    """As an encode task does it, one part after the other, each card kept beside its shard."""
+    """Encode as a task does, one part after the other, each card beside its shard."""
     dataset = open_class_folders(StoreFiles(Store(f"{bucket.root}/images")), EXTENSIONS)
     autoencoder = load_autoencoder("flux", scratch / "vae")
     left_out = ExcludedSamples(bucket.root, max_bad_share, len(dataset.units))
@@ -86,9 +86,9 @@ def test_images_in_a_bucket_become_batches_of_their_latents(tmp_path: Path, s3_e
     both = torch.cat([squares, squares.flip(-1)]).float() / 127.5 - 1
     with torch.no_grad():
         wanted = autoencoder.encode(both).stored()["mean"].float().flatten(1)
-    found = torch.cat([batch.tensors["mean"] for batch in epoch]).float().flatten(1)
+    means = torch.cat([batch.tensors["mean"] for batch in epoch]).float().flatten(1)
     labels = torch.cat([batch.labels for batch in epoch])
-    nearest = torch.cdist(found, wanted).min(1)
+    nearest = torch.cdist(means, wanted).min(1)
     assert nearest.values.max() < 0.01
     assert sorted(nearest.indices.tolist()) == list(range(40))  # each image and each flip once
     known = torch.tensor([int(name.startswith("bee")) for name in FILES] * 2)

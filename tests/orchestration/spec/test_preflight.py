@@ -1,4 +1,4 @@
-"""What is checked before the first accelerator second."""
+"""Checks before the first accelerator second."""
 
 from __future__ import annotations
 
