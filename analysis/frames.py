@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
@@ -225,5 +226,5 @@ def _trials(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[tupl
             task.until_step,
             task.batch_size,
             float(task.flops),
-            record.metrics.get("accelerator_seconds"),
+            record.metrics.get(ACCELERATOR_SECONDS),
         )

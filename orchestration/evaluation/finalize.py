@@ -24,7 +24,7 @@ from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.kept_features import KeptFeatures
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, write_record
 from orchestration.config.runtime import FileConfig
 from orchestration.evaluation.messages import Cost
 from orchestration.evaluation.partial_statistics import (
@@ -70,7 +70,7 @@ class ResultWriter:
                 result = self._measurement(task, gathered, spent)
             case _:
                 raise TypeError(f"{task.kind} measures nothing")
-        metrics = {**result.metrics, "accelerator_seconds": spent.seconds}
+        metrics = {**result.metrics, COST_METRIC: spent.seconds}
         result = TaskRecord(
             task.digest,
             task.kind,
@@ -94,7 +94,7 @@ class ResultWriter:
         about = self._write_arrays(task, REFERENCE_FILE, Reference({output: statistics}).arrays())
         about |= {"imported_sha256": file.sha256.lower()}
         seconds = time.monotonic() - started
-        metrics = {"accelerator_seconds": seconds}
+        metrics = {COST_METRIC: seconds}
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
     def _reference(self, task: ReferenceTask, gathered: Sequence[PartialStatistics]) -> TaskRecord:
