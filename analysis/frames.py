@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.frame_columns import (
     CURVE_COLUMNS,
     MEASUREMENT_COLUMNS,
@@ -162,5 +163,5 @@ def _trials(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[tupl
             task.until_step,
             task.batch_size,
             float(task.flops),
-            record.metrics.get("accelerator_seconds"),
+            record.metrics.get(ACCELERATOR_SECONDS),
         )

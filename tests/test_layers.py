@@ -70,7 +70,10 @@ ENTRY_POINTS_FROM_ENTRY_POINTS = {("reproduce", "sweep")}  # it runs sweeps
 ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report"},
     "reproduce": {"errors", "plan", "records", "report"},
-    "spec": {"contract", "errors"},
+    "artifacts": {"contract"},
+    "spec": {"contract"},
+    "plan": {"contract"},
+    "tracking": {"contract"},
 }
 """Which packages of `analysis` a package of `orchestration` may import; the others none."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import PartComparison, compare
+from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.plan.model import Metric, Part, PublishedPlan
 from analysis.records.record import MISSING, Record
 from analysis.results.measurements import Measurement, measure
@@ -58,7 +59,7 @@ class JoinedSweep:
         """
         seconds = 0.0
         for train, steps in self.plan.evaluations[digest].trained.items():
-            task, spent = self.plan.trainings.get(train), self.record(train).metrics.get("accelerator_seconds")
+            task, spent = self.plan.trainings.get(train), self.record(train).metrics.get(ACCELERATOR_SECONDS)
             if task is None or spent is None or self.record(train).status != "done":
                 return None
             seconds += spent * steps / task.until_step

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from analysis.contract.plan_schema import TaskKind
 from analysis.plan.protocol import Protocol
-
-TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
 
 @dataclass(frozen=True)

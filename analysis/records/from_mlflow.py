@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from analysis.plan.model import PublishedPlan, TaskKind
+from analysis.contract.plan_schema import TaskKind
+from analysis.contract.record_schema import COST_PREFIX
+from analysis.plan.model import PublishedPlan
 from analysis.records.about import About, json_object, parse_about
 from analysis.records.choose_run import (
     candidates,
@@ -37,7 +39,6 @@ from analysis.tracking.run import History, Run, RunSource
 
 _FAILURE_TAG, _WARNING_TAG = "failure", "warning"
 _PROVENANCE, _ABOUT, _TASK = "provenance.json", "about.json", "task.json"
-_COST_PREFIX = "work/"
 """Before the names of costs, so that the compare view comes to them last."""
 _SAMPLE = 20
 """Newest runs that the API is asked for, beside which what the database says is laid."""
@@ -212,7 +213,7 @@ def _record(
     pictures = images_in(plan.kinds[run.digest], files)
     return Record(
         status=status_of(run),
-        metrics={key.removeprefix(_COST_PREFIX): value for key, value in sorted(run.metrics.items())},
+        metrics={key.removeprefix(COST_PREFIX): value for key, value in sorted(run.metrics.items())},
         curves=dict(sorted(curves.items())),
         image=pictures.image,
         strips=pictures.strips,

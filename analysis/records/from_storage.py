@@ -10,11 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
+from analysis.contract.record_schema import SECONDS, RecordDocument
 from analysis.errors import UserError
 from analysis.plan.model import PublishedPlan
 from analysis.records.about import About, json_object, parse_about
@@ -91,7 +92,7 @@ def _record(plan: PublishedPlan, digest: str, data: bytes, files: Mapping[str, b
     pictures = images_in(kind, files)
     return Record(
         status="missing" if short else "done",
-        metrics=dict(sorted({**metrics, "seconds": seconds}.items())),
+        metrics=dict(sorted({**metrics, SECONDS: seconds}.items())),
         curves=curves,
         image=pictures.image,
         strips=pictures.strips,
@@ -102,14 +103,14 @@ def _record(plan: PublishedPlan, digest: str, data: bytes, files: Mapping[str, b
     )
 
 
-def _document(data: bytes, digest: str, kind: str) -> dict[str, Any]:
+def _document(data: bytes, digest: str, kind: str) -> RecordDocument:
     """Raises: ValueError, KeyError."""
     found = json_object(data)
     if found is None:
         raise ValueError("not a JSON object")
     if (found["digest"], found["kind"]) != (digest, kind):
         raise ValueError(f"of {found['kind']} {found['digest']}")
-    return found
+    return cast("RecordDocument", found)
 
 
 def _curves(rows: list[Mapping[str, float]]) -> dict[str, Points]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from analysis.plan.model import TaskKind
+from analysis.contract.plan_schema import TaskKind
 from analysis.records.about import About
 
 MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from analysis.plan.model import PublishedPlan, TaskKind
+from analysis.contract.plan_schema import TaskKind
+from analysis.plan.model import PublishedPlan
 
 _STEMS: Mapping[TaskKind, str] = {"evaluate": "samples", "reference": "real"}
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"

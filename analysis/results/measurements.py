@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.contract.record_schema import standard_error_of
 from analysis.plan.model import PublishedPlan, Trial
 from analysis.plan.protocol import Protocol, ProtocolPair
 from analysis.records.record import MISSING, Record
@@ -86,7 +87,7 @@ def standard_error(record: Record, metric: str) -> float | None:
 
 def logged_standard_error(record: Record, metric: str) -> float | None:
     """Return the number that a record logs as the standard error of a metric, sound or not."""
-    return record.metrics.get(f"{metric}_standard_error")
+    return record.metrics.get(standard_error_of(metric))
 
 
 def is_standard_error(number: float) -> bool:

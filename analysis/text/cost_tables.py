@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.contract.record_schema import ACCELERATOR_SECONDS, IMAGES_PER_SECOND, NETWORK_EVALUATIONS, SECONDS
 from analysis.plan.model import EvaluateTask, PublishedPlan
 from analysis.records.record import MISSING, Record
 from analysis.text.numbers import scientific
@@ -44,8 +45,8 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Ledge
     rows, times, busy = [], [], []
     for digest, task in plan.trainings.items():
         record = records.get(digest, MISSING)
-        times.append(record.metrics.get("seconds"))
-        busy.append(record.metrics.get("accelerator_seconds"))
+        times.append(record.metrics.get(SECONDS))
+        busy.append(record.metrics.get(ACCELERATOR_SECONDS))
         reached = max((step for curve in record.curves.values() for step, _ in curve), default=0)
         steps = f"{task.until_step:,}" if record.status == "done" else f"{reached:,} of {task.until_step:,}"
         costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops)
@@ -63,9 +64,9 @@ def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Led
     rows, busy, flops = [], [], []
     for digest, task in plan.evaluations.items():
         record = records.get(digest, MISSING)
-        busy.append(record.metrics.get("accelerator_seconds"))
+        busy.append(record.metrics.get(ACCELERATOR_SECONDS))
         flops.append(task.sampling_flops * _share_made(task, record))
-        speed = record.metrics.get("images_per_second")
+        speed = record.metrics.get(IMAGES_PER_SECOND)
         costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", scientific(flops[-1])
         took = duration(busy[-1]), NOTHING if speed is None else f"{speed:.3g}"
         rows.append((task.title, record.status, *costs, *took))
@@ -86,7 +87,7 @@ def _share_made(task: EvaluateTask, record: Record) -> float:
 
     Steps in common with others count in equal shares, samples that existed already not at all.
     """
-    alone, made = task.num_samples * task.num_evaluations, record.metrics.get("network_evaluations")
+    alone, made = task.num_samples * task.num_evaluations, record.metrics.get(NETWORK_EVALUATIONS)
     return 1.0 if made is None or not math.isfinite(made) or not alone else made / alone
 
 

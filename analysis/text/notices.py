@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.contract.record_schema import NUM_LEFT_OUT
 from analysis.plan.model import EvaluateTask, NamedTask, PublishedPlan
 from analysis.plan.protocol import Protocol, shown_apart
 from analysis.records.record import MISSING, Record
@@ -103,7 +104,7 @@ def _left_out(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[No
     """Note datasets with samples that could not be encoded."""
     for digest, task in plan.encodings.items():
         record = records.get(digest, MISSING)
-        if count := int(record.metrics.get("num_left_out", 0)):
+        if count := int(record.metrics.get(NUM_LEFT_OUT, 0)):
             yield Note(f"encoding {task.title}", f"{count} samples could not be read and were left out.")
 
 

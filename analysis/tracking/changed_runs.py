@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from typing import Protocol, get_args
 
-from analysis.plan.model import TaskKind
+from analysis.contract.plan_schema import TaskKind
 from analysis.tracking.run import DIGEST_TAG, KIND_TAG, STATUS_TAG, Run
 
 _TILE = 1000

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from dfm_core.training.curve import CurveRow
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.safe_names import safe_name
@@ -74,8 +75,8 @@ def _checksum_key(name: str) -> str:
     return f"{Path(name).stem}_sha256"
 
 
-COST_METRIC = "accelerator_seconds"
-"""The name under which records and checkpoints say what they cost, over all attempts that led to them."""
+COST_METRIC = ACCELERATOR_SECONDS
+"""Name under which records and checkpoints say what they cost, over all attempts that led to them."""
 
 
 def cost_in(spent: Any) -> float:

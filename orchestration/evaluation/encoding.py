@@ -30,7 +30,7 @@ from dfm_core.data.files.folder_report import BadFile, UnusableFolderError
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.latents.manifest import LatentManifest
 from orchestration.artifacts.latents import publish_latents
-from orchestration.artifacts.task_record import TaskRecord, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import PIXELS
 from orchestration.evaluation.encoding_source import EncodingSource, side_of
@@ -131,7 +131,7 @@ class ShardEncoder:
             "num_samples": float(manifest.num_samples),
             "num_left_out": float(len(bad) + num_lost),
             "num_bytes": float(manifest.num_bytes),
-            "accelerator_seconds": spent,
+            COST_METRIC: spent,
         }
         listed = [str(one) for one in bad[:_MAX_LISTED]]
         if num_lost:

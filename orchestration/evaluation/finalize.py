@@ -24,7 +24,7 @@ from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, write_record
 from orchestration.config.files import FileConfig
 from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
 from orchestration.evaluation.messages import Cost
@@ -69,7 +69,7 @@ class ResultWriter:
                 result = self._measurement(task, gathered, spent)
             case _:
                 raise TypeError(f"{task.kind} measures nothing")
-        metrics = {**result.metrics, "accelerator_seconds": spent.seconds}
+        metrics = {**result.metrics, COST_METRIC: spent.seconds}
         result = TaskRecord(
             task.digest,
             task.kind,
@@ -93,7 +93,7 @@ class ResultWriter:
         about = self._write_arrays(task, REFERENCE_FILE, Reference({output: statistics}).arrays())
         about |= {"imported_sha256": file.sha256.lower()}
         seconds = time.monotonic() - started
-        metrics = {"accelerator_seconds": seconds}
+        metrics = {COST_METRIC: seconds}
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
     def _reference(self, task: ReferenceTask, gathered: Sequence[PartialStatistics]) -> TaskRecord:

@@ -8,8 +8,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from analysis.contract.published_numbers import check_published_metrics, find_published
-from analysis.errors import UserError as AnalysisError
+from analysis.contract.published_numbers import UnknownPublishedError, check_published_metrics, find_published
 from dfm_core.catalog.metrics import METRICS
 from orchestration.common.errors import nearest
 
@@ -46,12 +45,12 @@ def unknown_counterparts(table: PublishedTable, parts: Mapping[str, PublishedPar
             yield "published.metrics", f"{name!r} is not a metric{nearest(name, list(METRICS))}"
     try:
         check_published_metrics(table.table, table.metrics.values())
-    except AnalysisError as error:
+    except UnknownPublishedError as error:
         yield "published", str(error).removeprefix("published: ")
         return
     for name, part in parts.items():
         if part is not None:
             try:
                 find_published(table.table, part.part or name, part.guidance)
-            except AnalysisError as error:
+            except UnknownPublishedError as error:
                 yield f"parts.{name}.published", str(error).removeprefix("published: ")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.contract.record_schema import COST_PREFIX, standard_error_of
 from dfm_core.config import SamplingConfig
 from dfm_core.training.curve import CurveRow, has_timesteps
 from orchestration.tasks.task import MetricTask, Task
 
-COST_PREFIX = "work/"
-"""Prefix of the names of costs, so that results come first by the alphabet; analysis takes it off."""
 MAX_POINTS = 1000
 """Points of a history: the UI crawls beyond. The record in the store has all."""
 
@@ -32,7 +31,7 @@ def sampling_name(sampling: SamplingConfig) -> str:
 def shown_name(name: str, task: Task) -> str:
     """Return a metric's name in MLflow: unchanged for a result, with a prefix for a cost."""
     metrics = task.protocols if isinstance(task, MetricTask) else {}
-    quality = any(name == metric or name == f"{metric}_standard_error" for metric in metrics)
+    quality = any(name in (metric, standard_error_of(metric)) for metric in metrics)
     return name if quality else f"{COST_PREFIX}{name}"
 
 

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from analysis.contract.record_schema import COST_PREFIX, SECONDS
 from dfm_core.config import as_plain
 from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord, read_record
@@ -30,7 +31,7 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import MetricTask, Task, TrainingTask
 from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, STATUS, KnownRun, known_runs, open_experiment
-from orchestration.tracking.metric_names import COST_PREFIX, sampling_name, shown_name, thinned
+from orchestration.tracking.metric_names import sampling_name, shown_name, thinned
 from orchestration.tracking.run_params import run_params
 
 _MAX_BATCH = 900
@@ -181,7 +182,7 @@ class Tracker:
         self._client.set_terminated(known.run_id, status="FINISHED")
         now = int(time.time() * 1000)
         metrics = [Metric(shown_name(name, task), value, now, result.step) for name, value in result.metrics.items()]
-        metrics.append(Metric(shown_name("seconds", task), result.seconds, now, 0))
+        metrics.append(Metric(shown_name(SECONDS, task), result.seconds, now, 0))
         metrics.sort(key=lambda metric: metric.key.startswith(COST_PREFIX))  # the UI also draws what was logged first
         # In one call, tags after metrics: a run that says it is done has everything.
         tags = [RunTag(FAILURE, ""), RunTag(STATUS, "done")]

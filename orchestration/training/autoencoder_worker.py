@@ -24,7 +24,7 @@ from orchestration.artifacts.autoencoders import read_initial, read_made_autoenc
 from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
-from orchestration.artifacts.task_record import TaskRecord, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder
@@ -107,7 +107,7 @@ class _Finetuning:
             }
         spent = run.spent()
         metrics |= {
-            "accelerator_seconds": spent.accelerator_seconds,
+            COST_METRIC: spent.accelerator_seconds,
             "training_images": float(self.config.steps * self.config.batch_size),
             "num_parameters": float(sum(p.numel() for p in made.network.parameters())),
         }

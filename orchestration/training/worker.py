@@ -30,7 +30,7 @@ from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.learned_pyramid import read_pyramid
 from orchestration.artifacts.snapshots import read_snapshot
-from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
 from orchestration.common.redaction import shown
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
@@ -157,7 +157,7 @@ class _TrainingWorker:
             digest=self.request.digest,
             kind="train",
             metrics={
-                "accelerator_seconds": spent.accelerator_seconds,
+                COST_METRIC: spent.accelerator_seconds,
                 "training_flops": float(training_flops(self.config, cost, until)),
                 "training_images": float(until * self.config.training.batch_size),
                 "num_parameters": float(cost.num_parameters),
