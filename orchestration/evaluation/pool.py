@@ -32,16 +32,16 @@ class EvaluationPool:
         store: Store,
         runtime: RuntimeConfig,
         num_evaluators: int,
-        board: str,
+        progress_board: str,
         stumbled: Callable[[str], None],
         kind: type[Evaluator] = Evaluator,
     ) -> None:
         """Args: stumbled: called with a line when an evaluator is replaced. kind: class of all evaluators."""
         workers = self._workers = runtime.workers
-        self._store, self._stumbled, self._board = store, stumbled, find_progress_board(board)
+        self._store, self._stumbled, self._progress_board = store, stumbled, find_progress_board(progress_board)
         actor: Any = ray.remote(kind)
         resources = {"num_cpus": workers.cpus_per_worker, "num_gpus": workers.gpus_per_evaluator}
-        arguments = (store.root, store.options, runtime, board)
+        arguments = (store.root, store.options, runtime, progress_board)
         self._make: Callable[[], Any] = lambda: actor.options(**resources).remote(*arguments)
         self._actors: list[EvaluatorActor] = []
         self._pending: deque[PendingCall] = deque()
@@ -106,7 +106,7 @@ class EvaluationPool:
             keep_features=self._workers.keep_features,
             keep_samples=self._workers.keep_samples,
             clock=lambda: time.monotonic() - running.started,
-            reached=lambda task, units, part: self._board.reached.remote(task.digest, units, part),
+            reached=lambda task, units, part: self._progress_board.reached.remote(task.digest, units, part),
             failed=lambda task, reason: running.failed.update({task.digest: reason}),
         )
         running.failed.clear()

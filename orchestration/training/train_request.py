@@ -1,4 +1,4 @@
-"""What the workers of a fine-tuning are told."""
+"""The requests that workers of a training receive: plain data for the way between processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestration.training.step_hook import faults_in
 
 @dataclass(frozen=True)
 class FinetuneRequest:
-    """All that the workers of one fine-tuning are told; plain data."""
+    """A fine-tuning of an autoencoder."""
 
     digest: str
     config: dict[str, Any]
@@ -42,7 +42,7 @@ def finetune_request(
     latents: str,
     at: WorkerEnvironment,
 ) -> FinetuneRequest:
-    """Args: digest: of `finetune_payload`. latents: digest of the task that keeps the pixels; "": they are embedded."""
+    """Args: digest: that of `finetune_payload`. latents: digest of the task that stores the pixels; "": embedded."""
     return FinetuneRequest(
         digest=digest,
         config=as_plain(config),
@@ -53,8 +53,8 @@ def finetune_request(
     )
 
 
-def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
-    at = worker_environment(store, workers, board)
+def request_of(task: Task, store: Store, workers: WorkersConfig, progress_board: str) -> Request:
+    at = worker_environment(store, workers, progress_board)
     if task.making is None:
         return train_request(task, at)
     making = task.making
@@ -70,33 +70,33 @@ def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> 
 
 @dataclass(frozen=True)
 class WorkerEnvironment:
-    """The store, the board and how they are laid out; plain data for a journey between processes."""
+    """Store, progress board and settings that all workers of a launch share."""
 
     workers: dict[str, Any]
     """`WorkersConfig`."""
     store_root: str
     store_options: dict[str, str] = field(repr=False)
     retry_policy: RetryPolicy
-    board: str
+    progress_board: str
 
     def open_store(self) -> Store:
         return Store(self.store_root, self.store_options, self.retry_policy)
 
     @property
     def storage(self) -> StorageConfig:
-        """For what opens files of users' beside the store."""
+        """Storage settings for opening users' files beside the store."""
         policy = self.retry_policy
         return StorageConfig(self.store_root, self.store_options, policy.call_seconds, policy.retry_seconds)
 
 
-def worker_environment(store: Store, workers: WorkersConfig, board: str) -> WorkerEnvironment:
-    """Args: board: its name."""
-    return WorkerEnvironment(as_plain(workers), store.root, store.options, store.retry_policy, board)
+def worker_environment(store: Store, workers: WorkersConfig, progress_board: str) -> WorkerEnvironment:
+    """Return the environment of all workers. Args: progress_board: its name."""
+    return WorkerEnvironment(as_plain(workers), store.root, store.options, store.retry_policy, progress_board)
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """All that the workers of one training are told; plain data."""
+    """A training of a model."""
 
     digest: str
     config: dict[str, Any]
@@ -112,11 +112,11 @@ class TrainRequest:
 
 
 Request = TrainRequest | FinetuneRequest
-"""What the workers of a training of any kind are told."""
+"""A training of any kind."""
 
 
 def train_request(task: Task, at: WorkerEnvironment) -> TrainRequest:
-    """What the workers of a training are told."""
+    """Return the request of a `train` task."""
     return TrainRequest(
         digest=task.digest,
         config=as_plain(task.config),

@@ -90,7 +90,7 @@ class WorkerGroup:
                 name=self._name,
                 storage_path=self._store.path(TRAIN_RUNS),
                 storage_filesystem=self._store.pyarrow_filesystem(),
-                # How often a training is tried is counted for each of them, by `WorkerGroupPool`.
+                # `WorkerGroupPool` counts the tries of each training.
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )

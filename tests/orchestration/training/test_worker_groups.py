@@ -293,6 +293,6 @@ def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submit
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_a_worker_without_a_desk_does_not_wait_for_ever() -> None:
+def test_a_worker_without_a_queue_does_not_wait_for_ever() -> None:
     with pytest.raises(ValueError, match="desk"):
         next(trainings_of("desk-that-is-not-there"))
