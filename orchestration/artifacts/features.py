@@ -49,7 +49,7 @@ class GroupFiles:
     store: Store
     directory: str
 
-    def found(self) -> dict[Group, str]:
+    def stored(self) -> dict[Group, str]:
         """Return the groups that are there, with the names of their files."""
         named = ((name, _FILE.fullmatch(name)) for name in self.store.names(self.directory))
         return {Group(int(match[1]), int(match[2])): name for name, match in named if match}
@@ -67,7 +67,7 @@ class GroupFiles:
         Raises: LostFeaturesError if one is not there, or not what was written, after which it is gone: it can be made
         anew.
         """
-        names = self.found()
+        names = self.stored()
         for number, group in enumerate(groups):
             content = self._content(group, names)
             if content is None:

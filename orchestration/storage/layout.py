@@ -109,11 +109,6 @@ def stop_file(sweep: str) -> str:
     return f"{STATUS}/{sweep}.stop"
 
 
-def fault_record(name: str) -> str:
-    """Record that an injected fault has happened."""
-    return f"{FAULTS}/{name.replace(':', '-')}.json"
-
-
 def stacks_file(digest: str, attempt: str, rank: int) -> str:
     """Stacks of a worker's threads when its training hung."""
     return f"{FAULTS}/{digest}/{attempt}-rank-{rank:05d}.txt"

@@ -6,11 +6,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig
-from dfm_core.config import DataConfig, as_plain
+from dfm_core.config import as_plain
 from orchestration.config.runtime import StorageConfig
 from orchestration.config.workers import WorkersConfig
-from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import Store
@@ -23,6 +21,7 @@ class FinetuneRequest:
     """A fine-tuning of an autoencoder."""
 
     digest: str
+    """That of `finetune_payload`."""
     config: dict[str, Any]
     """`FinetuningConfig`."""
     initial: dict[str, Any]
@@ -34,37 +33,19 @@ class FinetuneRequest:
     at: WorkerEnvironment
 
 
-def finetune_request(
-    digest: str,
-    config: FinetuningConfig,
-    initial: InitialAutoencoder,
-    data: DataConfig,
-    latents: str,
-    at: WorkerEnvironment,
-) -> FinetuneRequest:
-    """Args: digest: that of `finetune_payload`. latents: digest of the task that stores the pixels; "": embedded."""
-    return FinetuneRequest(
-        digest=digest,
-        config=as_plain(config),
-        initial=as_plain(initial),
-        data=as_plain(data),
-        latents=latents,
-        at=at,
-    )
-
-
 def request_of(task: Task, store: Store, workers: WorkersConfig, progress_board: str) -> Request:
+    """Return the request of a training of any kind. Args: progress_board: its name."""
     at = worker_environment(store, workers, progress_board)
     if task.making is None:
         return train_request(task, at)
     making = task.making
-    return finetune_request(
-        task.digest,
-        making.training,
-        making.initial,
-        making.data,
-        task.latents,
-        at,
+    return FinetuneRequest(
+        digest=task.digest,
+        config=as_plain(making.training),
+        initial=as_plain(making.initial),
+        data=as_plain(making.data),
+        latents=task.latents,
+        at=at,
     )
 
 

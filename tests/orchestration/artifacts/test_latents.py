@@ -116,7 +116,7 @@ def test_a_shard_that_changed_or_went_is_named(store: Store, cache: ShardCache, 
     assert torch.equal(dataset.read([0]).tensors["mean"][0], sample(0))
 
 
-def test_a_storage_that_vanishes_half_way_is_one_error_that_names_the_shard_and_no_secret(
+def test_a_vanished_storage_is_one_error_that_names_the_shard_and_no_secret(
     store: Store, proxy: FaultyProxy, cache: ShardCache, tmp_path: Path
 ) -> None:
     manifest = upload(store, tmp_path / "made")

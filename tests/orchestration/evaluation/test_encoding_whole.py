@@ -166,7 +166,7 @@ def at_part(number: int, act: Callable[[], None], method: str, patch: pytest.Mon
 
 
 @pytest.mark.parametrize("method", ["encode", "_write"])
-def test_a_store_that_vanishes_half_way_ends_the_encoding_which_goes_on_when_it_is_back(
+def test_an_encoding_resumes_after_its_store_vanished_half_way(
     files: Path, s3_endpoint: str, method: str, tmp_path: Path
 ) -> None:
     with behind_a_proxy(s3_endpoint) as (proxy, storage):

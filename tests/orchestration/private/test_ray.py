@@ -66,7 +66,7 @@ class Creator:
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_placement_groups_of_a_dead_actor_are_listed_and_those_of_a_living_one_are_not() -> None:
+def test_placement_groups_of_dead_actors_alone_are_listed() -> None:
     job = ray.get_runtime_context().get_job_id()
     before = placement_groups_of_dead_actors(job)
     dead, living = Creator.remote(), Creator.remote()

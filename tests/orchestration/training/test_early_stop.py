@@ -189,7 +189,7 @@ def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 512])
-def test_a_notice_to_worker_0_is_understood_by_all_and_gives_way_to_what_the_user_wants(world_size: int) -> None:
+def test_a_notice_to_worker_0_reaches_all_and_gives_way_to_the_users_wish(world_size: int) -> None:
     first = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: 0.0, lambda: True)
     assert first.agreed() == "preempted"
     last = early_stop(Rank(world_size - 1, world_size, 3.0))

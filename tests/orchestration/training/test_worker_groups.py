@@ -103,7 +103,7 @@ def test_workers_that_failed_are_not_used_again_and_their_training_is_tried_agai
     assert office.diary == ["0 trains a", "0 cleared", "1 trains a", "1 trains b"]
 
 
-def test_a_training_fails_with_its_last_error_after_max_failures_and_the_next_has_all_its_own() -> None:
+def test_a_training_fails_with_its_last_error_and_the_next_has_all_its_tries() -> None:
     office = Office(max_failures=1, failures=("first", "second", "third"))
     with pytest.raises(RuntimeError, match="second"):
         office.train("a")
@@ -206,7 +206,7 @@ def weights_after(store: Store, task: Task) -> list[Any]:
     return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
 
 
-def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a_worker_is_killed(
+def test_a_second_training_on_the_same_processes_ends_as_on_new_ones(
     groups: WorkerGroupPool, store: Store, tmp_path: Path
 ) -> None:
     first, second = trainings(store)
@@ -267,7 +267,7 @@ def held() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
-def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submitted_again(store: Store) -> None:
+def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store: Store) -> None:
     """Nothing records that it diverged: it does so again, at the same step, soon after its last checkpoint."""
     wild = ("training.learning_rate=0.5", "training.warmup_steps=0", "training.steps=60", "evaluation.at_steps=[60]")
     spec = load_sweep(QUICKSTART, [*TINY, *wild, f"storage.root={store.root}", "compute.allow_unequal=true"])
