@@ -40,7 +40,7 @@ class WorkerGroup:
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: Request, cluster_lost: Event) -> None:
-        """Return when all workers have completed it.
+        """Give the workers a training, and return when all of them have completed it.
 
         Args: cluster_lost: once set, no more calls of Ray are made.
         Raises: whatever ended the run; WorkersEndedError if it ended without an error, or the cluster was lost.

@@ -157,4 +157,4 @@ ACTIONS: dict[str, Callable[[LossResult], LossResult]] = {
     "memory": _fill_memory,
     "error": _error,
 }
-"""What a fault does. `freeze` stops the process until it is sent SIGCONT; `nans` is in all steps from then."""
+"""Actions by name. `freeze` stops the process until it is sent SIGCONT; `nans` is in all steps from then."""

@@ -67,21 +67,21 @@ class Job:
     """On purpose, as in `DFM_FAULT`; each happens once for all jobs of a folder."""
     hung_after_seconds: float = 60.0
     num_steps: int | None = None
-    """Of the optimiser in the state to resume from; None: `start`."""
+    """Steps of the optimiser in the state to resume from; None: `start`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a job found."""
+    """Result of a job."""
 
     losses: list[float]
     """Loss of every step from the job's start; steps that were skipped are left out."""
     ema: list[float]
     """Sum and sum of squares of the averaged weights."""
     num_steps: int
-    """Of the optimiser."""
+    """Steps of the optimiser."""
     diverged: list[str]
-    """What each worker raised, if the training diverged."""
+    """Errors of the workers, if the training diverged."""
 
 
 class _Saver:

@@ -1,4 +1,4 @@
-"""How tasks are cut into calls: every sample in exactly one sum, whatever their number; faults where they belong."""
+"""Tasks cut into calls: every sample in exactly one sum, whatever their number; faults where they belong."""
 
 from __future__ import annotations
 

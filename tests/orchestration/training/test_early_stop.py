@@ -133,7 +133,7 @@ class Decided:
 
 
 class Worker(CheckpointedRun):
-    """Of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
+    """A worker of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
 
     def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = RunSettings("d", until_step=60, progress_board="none")

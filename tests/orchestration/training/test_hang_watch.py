@@ -14,7 +14,7 @@ LEAST = 0.3
 
 
 class Told:
-    """What a watch says."""
+    """The reports of a watch."""
 
     def __init__(self) -> None:
         self.reports: list[str] = []

@@ -240,7 +240,7 @@ def test_a_second_training_on_the_same_processes_ends_as_on_new_ones(
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
-    """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with this job."""
+    """Kill as Ray's memory monitor does, the newest first. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_progress_board()
     groups = groups_in(store, workers, name)
