@@ -115,7 +115,7 @@ class ShardEncoder:
         self._write(task, part, dataset, encoded)
         return ShardReport(time.monotonic() - started, encoded.left_out)
 
-    def finish(self, task: EncodeTask, num_parts: int, seconds: float, spent: float) -> None:
+    def finish(self, task: EncodeTask, num_parts: int, seconds: float, accelerator_seconds: float) -> None:
         """Publish the store and the task's record.
 
         Raises: UnusableFolderError if more was left out than is allowed; ValueError if a class is
@@ -131,7 +131,7 @@ class ShardEncoder:
             "num_samples": float(manifest.num_samples),
             "num_left_out": float(len(bad) + num_lost),
             "num_bytes": float(manifest.num_bytes),
-            COST_METRIC: spent,
+            COST_METRIC: accelerator_seconds,
         }
         listed = [str(one) for one in bad[:_MAX_LISTED]]
         if num_lost:
@@ -189,7 +189,7 @@ class ShardEncoder:
     def _manifest(
         self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
     ) -> LatentManifest:
-        """Raises: as `finish`."""
+        """Return the manifest of the whole store. Raises: as `finish`."""
         copies, class_names = _copies(task), self._source.dataset(task).class_names
         class_counts = [sum(counts) for counts in zip(*(c.class_counts for c in cards if c.class_counts), strict=True)]
         left_out = ExcludedSamples(self._source.place(task), self._source.max_bad_share(task))

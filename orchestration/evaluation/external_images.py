@@ -1,6 +1,6 @@
-"""Images that no sweep made: a folder, or an .npz as ADM writes it, ready to be measured as a sweep's samples are.
+"""Images from outside a sweep: a folder, or an .npz as ADM writes it, to be measured as a sweep's samples are.
 
-Videos come as an .npz only: what a codec loses would be measured with them.
+Videos come as an .npz only: the losses of a codec would be measured with them.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from orchestration.common.errors import Problem, UserError
 
 @dataclass(frozen=True)
 class ExternalImages:
-    """Images of the size and channels of a dataset, or videos of its length, too."""
+    """Images of the size and channels of a dataset, or videos of its length too."""
 
     count: int
     pixels: Callable[[range], Tensor]
-    """[B, C, (T,) H, W] uint8 of a range."""
+    """Pixels of a range, [B, C, (T,) H, W] uint8."""
     labels: Tensor | None
-    """Positions in the dataset's class names, [N] int64; None if nothing says which class an image was meant to be."""
+    """Positions in the dataset's class names, [N] int64; None if the classes are not known."""
     about: str
-    """What was found, for people."""
+    """Description for people."""
 
 
 def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
-    """Looks at every image before the first is measured.
+    """Open images, each of which is checked before the first is measured.
 
-    Args: card: of the dataset that they stand beside. max_bad_share: of the files of a folder that may be left out.
-    Raises: UserError with everything that cannot be used, by name.
+    Args: card: that of the dataset to compare with. max_bad_share: share of a folder's files that may be left out.
+    Raises: UserError with every file that cannot be used, by name.
     """
     if path.is_file() and path.suffix != ".npz":
         raise UserError.of(str(path), "is neither a folder of images nor an .npz")
     if path.is_dir() and card.frames is not None:
-        wanted = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
-        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {wanted}, uint8"
+        layout = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
+        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {layout}, uint8"
         raise UserError.of(str(path), message)
     try:
-        found = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)
+        images = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)
     except UnusableFolderError as error:
-        hint = "mend or remove them; --allow-bad SHARE lets some be left out"
+        hint = "fix or remove them; --allow-bad SHARE lets some be left out"
         raise UserError.of(str(path), f"{str(error.report).removeprefix(f'{path}: ')}\n  {hint}") from None
     except ValueError as error:
         raise UserError([Problem(str(path), str(error).removeprefix(f"{path}: "))]) from None
-    shape = tuple(found.pixels(range(1)).shape[1:])
+    shape = tuple(images.pixels(range(1)).shape[1:])
     expected = card.shape.of_scale(card.channels, card.resolution)
     if shape != expected:
         sides = "channels, height and width" if card.frames is None else "channels, frames, height and width"
         message = f"{sides} are {shape}, the dataset's {card.kind} have {expected}: make them alike"
         raise UserError.of(str(path), message)
-    if found.labels is not None:
-        least, most = int(found.labels.min()), int(found.labels.max())
+    if images.labels is not None:
+        least, most = int(images.labels.min()), int(images.labels.max())
         if least < 0 or most >= card.num_classes:
             message = f"labels go from {least} to {most}, those of the dataset from 0 to {card.num_classes - 1}"
             raise UserError.of(str(path), message)
-    return found
+    return images
 
 
 def _archive(path: Path) -> ExternalImages:

@@ -1,4 +1,4 @@
-"""Images from outside through the measuring of a sweep, in this process."""
+"""Measurement of images from outside as a sweep measures its samples, in this process."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from orchestration.tasks.task import ImagesTask, RealImagesTask, Task
 
 @dataclass(frozen=True)
 class MeasuredImages:
-    """What was found, and how; by metric."""
+    """Values and protocols of measured images, by metric."""
 
     images: str
-    """Where they were."""
+    """Path or URL of the images."""
     content: str
-    """Digest of what they are."""
+    """Digest of their content."""
     dataset: str
-    """That they stand beside."""
+    """Dataset that they are compared with."""
     num_images: int
     values: Mapping[str, float]
     standard_errors: Mapping[str, float]
@@ -49,9 +49,9 @@ class MeasuredImages:
 def measure_images(
     config: ExperimentConfig, images: ExternalImages, runtime: RuntimeConfig, store: Store, place: str
 ) -> MeasuredImages:
-    """Measures images; reference and label probe are made first if the store lacks them, and kept there.
+    """Measure images; reference and label probe are made first if the store lacks them, and stay there.
 
-    Args: config: its evaluation says what is measured, and has as many samples as there are images. place: of the
+    Args: config: its evaluation names the metrics, and has as many samples as there are images. place: path of the
         images, for the record.
     Raises: UserError if an image, a network's file or a file of statistics cannot be used.
     """
@@ -59,7 +59,7 @@ def measure_images(
     task = images_task(config, measures, content_digest(images))
     runtime = replace(runtime, workers=replace(runtime.workers, cpus_per_worker=os.cpu_count() or 1))
     evaluator = Evaluator(
-        store.root, store.options, runtime, "", lambda group, size: _made(images, group, size, task.title)
+        store.root, store.options, runtime, "", lambda group, size: _batches_of(images, group, size, task.title)
     )
     for needed in (*(one for one in measures.tasks if not isinstance(one, RealImagesTask)), task):
         if read_record(store, needed.digest) is None:
@@ -71,7 +71,7 @@ def measure_images(
 
 
 def content_digest(images: ExternalImages) -> str:
-    """Identity of what is measured: pixels and labels, not names."""
+    """Return the identity of images: pixels and labels, not names."""
     digest = hashlib.sha256(str(tuple(images.pixels(range(1)).shape)).encode())
     for begin in range(0, images.count, GROUP_IMAGES):
         digest.update(images.pixels(range(begin, min(begin + GROUP_IMAGES, images.count))).numpy().tobytes())
@@ -80,7 +80,7 @@ def content_digest(images: ExternalImages) -> str:
     return digest.hexdigest()[:20]
 
 
-def _made(images: ExternalImages, group: Group, batch_size: int, title: str) -> Iterator[SampleBatch]:
+def _batches_of(images: ExternalImages, group: Group, batch_size: int, title: str) -> Iterator[SampleBatch]:
     labels = images.labels if images.labels is not None else torch.zeros(images.count, dtype=torch.int64)
     for indices in tqdm(list(batches(group, batch_size)), desc=title, leave=False, disable=None):
         rows = slice(indices.start, indices.stop)
@@ -101,7 +101,7 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
     try:
         try:
             run_job(job_of([task], context), evaluator)
-        except LostFeaturesError:  # damaged since; they are gone, and made anew
+        except LostFeaturesError:  # damaged since: they are removed, and made again
             run_job(job_of([task], context), evaluator)
     except (OSError, ValueError, DamagedArtifactError) as error:
         raise UserError.of(task.title, str(error)) from None
@@ -110,14 +110,14 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
 
 
 def _measured(result: TaskRecord, task: ImagesTask, place: str) -> MeasuredImages:
-    known = {name: result.metrics.get(f"{name}_standard_error") for name in task.protocols}
+    errors = {name: result.metrics.get(f"{name}_standard_error") for name in task.protocols}
     return MeasuredImages(
         place,
         task.sources[0].digest,
         task.config.data.dataset,
         task.config.evaluation.num_samples,
         {name: result.metrics[name] for name in task.protocols},
-        {name: error for name, error in known.items() if error is not None},
+        {name: error for name, error in errors.items() if error is not None},
         result.about["notes"],
         result.about["protocols"],
     )

@@ -1,4 +1,4 @@
-"""The features of a task's sources in the store: where they lie, and how they are read."""
+"""The features of a task's sources in the store: their place, and reading them group by group."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ class _StoredGroups:
         return cls(
             task,
             source,
-            {network: one.found() for network, one in files.items()},
-            GroupFiles(context.store, paths.grid).found() if shown else None,
-            GroupFiles(context.store, paths.samples).found() if shown and context.keep_samples else None,
+            {network: one.stored() for network, one in files.items()},
+            GroupFiles(context.store, paths.grid).stored() if shown else None,
+            GroupFiles(context.store, paths.samples).stored() if shown and context.keep_samples else None,
         )
 
     def missing_in(self, group: Group) -> MissingFeatures | None:

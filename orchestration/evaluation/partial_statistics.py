@@ -1,4 +1,4 @@
-"""Sums over groups of features: what the statistics of a task need of all samples together."""
+"""Sums over groups of features, from which the statistics of all samples follow."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class PartialStatistics:
 
     suite: MetricSuite | None
     partial: Partial
-    """Of the metrics of an evaluation or a floor; empty for the others."""
+    """Sums of the metrics of an evaluation or a floor; empty for others."""
     reference: ReferenceAccumulator | None = None
-    """Of a reference."""
+    """Sums of a reference."""
 
 
 def suite_of(task: Task, source: Source) -> MetricSuite:
-    """What is computed of a source."""
+    """Return the metrics that are computed of a source."""
     num_classes = card_of(task.config.data).num_classes
     return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes)
 
 
 def sum_groups(
     store: Store,
-    loaded: ResourceCache,
+    resources: ResourceCache,
     task: MeasuringTask,
     position: int,
     groups: Sequence[Group],
@@ -48,7 +48,7 @@ def sum_groups(
     *,
     keeps: bool,
 ) -> PartialStatistics:
-    """Sums over some groups of the task's source at a position.
+    """Return the sums over some groups of the task's source at a position.
 
     Raises: LostFeaturesError if a group is not in the store as it was written.
     """
@@ -60,7 +60,7 @@ def sum_groups(
         for group, tensors in read_groups(files, groups):
             indices = torch.arange(group.begin, group.end)
             widths = reference_outputs(network, {name: rows.shape for name, rows in tensors[network].items()})
-            rows = {name: output_rows(loaded, task, Output(network, name), tensors) for name in widths}
+            rows = {name: output_rows(resources, task, Output(network, name), tensors) for name in widths}
             reference = reference or ReferenceAccumulator.empty(widths, source.num_samples, device)
             reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
         assert reference is not None, "no groups were to be gathered"
@@ -68,13 +68,13 @@ def sum_groups(
     suite = suite_of(task, source)
     partial = suite.empty(device)
     for group, tensors in read_groups(files, groups):
-        batches = {output: _batch(loaded, task, output, group, tensors) for output in suite.outputs}
+        batches = {output: _batch(resources, task, output, group, tensors) for output in suite.outputs}
         partial = suite.update(partial, batches)
     return PartialStatistics(suite, {key: accumulator.to("cpu") for key, accumulator in partial.items()})
 
 
 def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> PartialStatistics:
-    """Sums over both's groups."""
+    """Return the sums over the groups of both."""
     if first.reference is not None:
         assert second.reference is not None, "a reference merges with a reference"
         return PartialStatistics(None, {}, first.reference.merge(second.reference))
@@ -83,27 +83,31 @@ def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> Par
 
 
 def output_rows(
-    loaded: ResourceCache, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
+    resources: ResourceCache, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
 ) -> Tensor:
-    """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores, and a
-    change less than frames."""
+    """Return one output of a group's samples, [B, D] or [B, frames, D].
+
+    A video has one class, and so one row of scores, and one change less than frames.
+    """
     if output.name == CLASS_SCORES:
         assert isinstance(task, MetricTask), "scores of classes are read by metrics alone"
         rows = over_frames(tensors[output.network]["block10"].double())
-        return torch.from_numpy(loaded.probe(task.probe).scores(rows.numpy()))
+        return torch.from_numpy(resources.probe(task.probe).scores(rows.numpy()))
     if output.name == CHANGES:
         return tensors[output.network]["block10"].diff(dim=1)
     return tensors[output.network][output.name]
 
 
 def over_frames(rows: Tensor) -> Tensor:
-    """A row a sample, [B, D]: of videos, [B, frames, D], the mean over frames, which a linear probe turns into the mean
-    of the frames' scores."""
+    """Return a row a sample, [B, D]: of videos, [B, frames, D], the mean over frames.
+
+    A linear probe turns it into the mean of the frames' scores.
+    """
     return rows if rows.ndim == 2 else rows.mean(dim=1)
 
 
 def _batch(
-    loaded: ResourceCache,
+    resources: ResourceCache,
     task: Task,
     output: Output,
     group: Group,
@@ -113,6 +117,6 @@ def _batch(
     if output.name == CLASS_SCORES:
         targets = labels
     elif output.network == "clip":
-        captions = loaded.captions(task.config.data, task.config.evaluation.caption)
+        captions = resources.captions(task.config.data, task.config.evaluation.caption)
         targets = captions[labels]
-    return Batch(torch.arange(group.begin, group.end), output_rows(loaded, task, output, tensors), targets)
+    return Batch(torch.arange(group.begin, group.end), output_rows(resources, task, output, tensors), targets)

@@ -32,16 +32,16 @@ class EvaluationPool:
         store: Store,
         runtime: RuntimeConfig,
         num_evaluators: int,
-        board: str,
-        stumbled: Callable[[str], None],
+        progress_board: str,
+        retried: Callable[[str], None],
         kind: type[Evaluator] = Evaluator,
     ) -> None:
-        """Args: stumbled: called with a line when an evaluator is replaced. kind: class of all evaluators."""
+        """Args: retried: called with a line when an evaluator is replaced. kind: class of all evaluators."""
         workers = self._workers = runtime.workers
-        self._store, self._stumbled, self._board = store, stumbled, find_progress_board(board)
+        self._store, self._retried, self._progress_board = store, retried, find_progress_board(progress_board)
         actor: Any = ray.remote(kind)
         resources = {"num_cpus": workers.cpus_per_worker, "num_gpus": workers.gpus_per_evaluator}
-        arguments = (store.root, store.options, runtime, board)
+        arguments = (store.root, store.options, runtime, progress_board)
         self._make: Callable[[], Any] = lambda: actor.options(**resources).remote(*arguments)
         self._actors: list[EvaluatorActor] = []
         self._pending: deque[PendingCall] = deque()
@@ -106,7 +106,7 @@ class EvaluationPool:
             keep_features=self._workers.keep_features,
             keep_samples=self._workers.keep_samples,
             clock=lambda: time.monotonic() - running.started,
-            reached=lambda task, units, part: self._board.reached.remote(task.digest, units, part),
+            reached=lambda task, units, part: self._progress_board.reached.remote(task.digest, units, part),
             failed=lambda task, reason: running.failed.update({task.digest: reason}),
         )
         running.failed.clear()
@@ -191,7 +191,7 @@ class EvaluationPool:
                 continue
             running.attempts += 1
             if may_pass and running.attempts <= self._workers.max_failures:
-                self._stumbled(f"{running.tasks[0].kind} {running.tasks[0].title}: {failure}; going on")
+                self._retried(f"{running.tasks[0].kind} {running.tasks[0].title}: {failure}; going on")
                 self._forget(running)
                 self._begin(running)
             else:
@@ -213,7 +213,7 @@ class EvaluationPool:
             self._num_lost_starting = 0
             self._give_up(f"evaluators cannot start: {reason}")
             return
-        self._stumbled(f"an evaluator ended ({reason}); another takes its place")
+        self._retried(f"an evaluator ended ({reason}); another takes its place")
         lost = [pending for pending in actor.calls.values() if pending.users]
         for pending in lost[:1]:
             pending.attempts += 1  # calls are made in order: the others had not begun

@@ -1,4 +1,4 @@
-"""What lies at a URL, read in one go. Every failure becomes a message without traceback and without credentials."""
+"""Streaming reads of a URL. Every failure becomes a message without traceback and without credentials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.storage.retry import NoAnswerError, answer_within
 
 ANSWER_WITHIN_SECONDS = 60.0
-"""For every single call: a server that takes a request and never answers would hold its caller for ever."""
+"""Deadline of every single call: a server that takes a request and never answers would hold its caller for ever."""
 
 Answer = TypeVar("Answer")
 
@@ -29,7 +29,7 @@ class UrlReader:
     options: Mapping[str, str]
 
     def chunks(self, num_bytes: int) -> Generator[bytes, None, None]:
-        """The content, a piece at a time. Raises: UserError."""
+        """Yield the content, a piece at a time. Raises: UserError."""
         file = self._ask(self._open)
         try:
             while chunk := self._ask(lambda: bytes(file.read(num_bytes))):
@@ -58,7 +58,7 @@ class UrlReader:
             raise UserError.of(without_credentials(self.url), f"cannot be read ({reason})") from None
 
     def _reason(self, error: Exception) -> str:
-        """fsspec calls much a missing file (http: every refusal); what it stands for is the cause."""
+        """Return the reason of an error: its cause, since fsspec reports every refusal of http as a missing file."""
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError):
             return "there is no such file"

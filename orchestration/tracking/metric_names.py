@@ -42,10 +42,10 @@ def thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]
     The result does not depend on where a run was cut off, or in how many pieces its rows come.
     """
     width = max(1, -(-until // MAX_POINTS))
-    kept, before = [], logged
+    rows_to_log, before = [], logged
     for row in rows:
         step = int(row["step"])
         if step > before and (step // width > before // width or step == until or has_timesteps(row)):
-            kept.append(row)
+            rows_to_log.append(row)
             before = step
-    return kept
+    return rows_to_log

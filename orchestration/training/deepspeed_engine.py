@@ -46,7 +46,7 @@ class DeepSpeedEngine(Generic[Model]):
         micro_batch_size: int,
         device: torch.device,
     ) -> None:
-        """model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
+        """Args: model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
         assert torch.distributed.is_initialized(), "the process group must exist before the engine"
         deepspeed = _import_deepspeed(device)
         self.rank = torch.distributed.get_rank()
@@ -79,7 +79,7 @@ class DeepSpeedEngine(Generic[Model]):
 
     @property
     def model(self) -> Model:
-        """The DeepSpeed engine itself: calling it runs the hooks that gather ZeRO-3's weights, and it hands on the
+        """The DeepSpeed engine itself: calling it runs the hooks that gather ZeRO-3's weights, and it forwards the
         module's attributes."""
         engine: Model = self._engine
         return engine
@@ -96,7 +96,7 @@ class DeepSpeedEngine(Generic[Model]):
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
-        # Where gradients are not finite DeepSpeed leaves the step out without a word, on all workers, and says inf.
+        # If gradients are not finite, DeepSpeed skips the step silently on all workers and reports inf.
         norm = float(self._engine.get_global_grad_norm())
         if not math.isfinite(norm):
             return norm
@@ -131,7 +131,7 @@ class DeepSpeedEngine(Generic[Model]):
             self._set_module_weight(parameter, state["weight"][name])
 
     def mean(self, values: Tensor) -> Tensor:
-        """Gathered and added in rank order, so that the result is bitwise equal on all workers."""
+        """Return the mean over workers, added in rank order, so that it is bitwise equal on all of them."""
         if self.world_size == 1:
             return values
         gathered = [torch.empty_like(values, device=self.device) for _ in range(self.world_size)]
@@ -142,11 +142,11 @@ class DeepSpeedEngine(Generic[Model]):
         torch.distributed.barrier()
 
     def close(self) -> None:
-        """Takes DeepSpeed's hooks off, so that the memory can be freed; the process group stays for the next engine."""
+        """Remove DeepSpeed's hooks, so that the memory can be freed; the process group stays for the next engine."""
         self._engine.destroy()
 
     def _local_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The fp32 piece of each weight that this worker owns, as a view; weights it owns nothing of are left out."""
+        """Yield this worker's fp32 piece of each weight as a view; weights of which it owns nothing are left out."""
         from deepspeed.utils import safe_get_local_fp32_param
 
         for name, parameter in self._parameters.items():
@@ -157,25 +157,25 @@ class DeepSpeedEngine(Generic[Model]):
 
     @contextmanager
     def _ema_as_weights(self) -> Iterator[None]:
-        """Puts the average where the weights are, so that what gathers weights gathers it; always puts them back."""
-        kept = {name: local.clone() for name, local in self._local_weights()}
+        """Swap the average in for the weights, so that gathering weights gathers it; always swap back."""
+        weights = {name: local.clone() for name, local in self._local_weights()}
         try:
             for name, local in self._local_weights():
                 local.copy_(self._ema[name])
             yield
         finally:
             for name, local in self._local_weights():
-                local.copy_(kept[name])
+                local.copy_(weights[name])
 
     def _partition(self, parameter: Any, value: Tensor) -> Tensor:
-        """This worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""
+        """Return this worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""
         length = local_module_weight(parameter).numel()
         padded = torch.zeros(length * self.world_size, dtype=torch.float32, device=self.device)
         padded[: value.numel()] = value.flatten()
         return padded[length * self.rank : length * (self.rank + 1)]
 
     def _set(self, parameter: Any, value: Tensor, optimizer_state: str | None) -> None:
-        """Sets this worker's piece of an fp32 weight, or of one of its moments, from the whole tensor."""
+        """Set this worker's piece of an fp32 weight, or of one of its moments, from the whole tensor."""
         from deepspeed import utils
 
         if self._zero_stage == 3:
@@ -190,7 +190,7 @@ class DeepSpeedEngine(Generic[Model]):
             utils.safe_set_full_optimizer_state(parameter, value.to(self.device), optimizer_state)
 
     def _set_module_weight(self, parameter: Any, value: Tensor) -> None:
-        """Brings what the forward pass reads in line with the fp32 weight."""
+        """Set the copy that the forward pass reads to the fp32 weight."""
         if self._zero_stage == 3:
             piece = local_module_weight(parameter)
             piece.data.copy_(self._partition(parameter, value).view_as(piece))

@@ -1,4 +1,4 @@
-"""The hook by which `DFM_FAULT` makes steps of a training fail on purpose; the faults themselves stand with the tests.
+"""The hook by which `DFM_FAULT` makes steps of a training fail on purpose; the faults themselves are in tests/.
 
 Without the variable nothing is imported and nothing is put around the paradigm: a step costs nothing more.
 """

@@ -40,7 +40,7 @@ class WorkerGroup:
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: Request, cluster_lost: Event) -> None:
-        """Return when all workers have completed it.
+        """Give the workers a training, and return when all of them have completed it.
 
         Args: cluster_lost: once set, no more calls of Ray are made.
         Raises: whatever ended the run; WorkersEndedError if it ended without an error, or the cluster was lost.
@@ -90,7 +90,7 @@ class WorkerGroup:
                 name=self._name,
                 storage_path=self._store.path(TRAIN_RUNS),
                 storage_filesystem=self._store.pyarrow_filesystem(),
-                # How often a training is tried is counted for each of them, by `WorkerGroupPool`.
+                # `WorkerGroupPool` counts the tries of each training.
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )

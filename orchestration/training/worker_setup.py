@@ -1,4 +1,4 @@
-"""What every training does on a worker of Ray Train before its first step."""
+"""The setup of every training on a worker of Ray Train before its first step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 
 
 def worker_device() -> torch.device:
-    """The accelerator of this worker, made the current one."""
+    """Return the accelerator of this worker, and make it the current one."""
     device: torch.device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
@@ -31,7 +31,7 @@ def worker_device() -> torch.device:
 def start_engine(
     model: Model, settings: OptimizerSettings, workers: WorkersConfig, device: torch.device
 ) -> DeepSpeedEngine[Model]:
-    """Close it after the training, but not after an error: then these processes are not used again."""
+    """Return the engine; it is closed after the training, but not after an error, which ends its processes."""
     return DeepSpeedEngine(
         model,
         settings,
@@ -41,23 +41,25 @@ def start_engine(
     )
 
 
-def agreed_reason(digest: str, board: str, reason: str) -> str:
-    """The first reason that any worker has not to start, of which the board is told; "" if none has. Collective."""
+def agreed_reason(digest: str, progress_board: str, reason: str) -> str:
+    """Return the first reason of any worker not to start, "" for none, and report it to the board. Collective."""
     context = ray.train.get_context()
     reasons = [reason] * context.get_world_size()
     torch.distributed.all_gather_object(reasons, reason)
-    found = next(filter(None, reasons), "")
-    if found and context.get_world_rank() == 0:
-        ray.get(find_progress_board(board).failed.remote(digest, found))
-    return found
+    agreed = next(filter(None, reasons), "")
+    if agreed and context.get_world_rank() == 0:
+        ray.get(find_progress_board(progress_board).failed.remote(digest, agreed))
+    return agreed
 
 
 def open_training_data(
     data: DataConfig, latents: str, store: Store, workers: WorkersConfig
 ) -> tuple[TrainingData | None, str]:
-    """Args: latents: digest of the task that made them; "": the training reads embedded images.
+    """Open the data of a training.
 
-    Returns: the samples, or None and why they cannot be read; starting again would read the same.
+    Args: latents: digest of the task that encoded them; "": the training reads embedded images.
+
+    Returns: the samples, or None and why they cannot be read; a restart would read the same.
     """
     if not latents:
         return load_dataset(data.dataset, "train"), ""

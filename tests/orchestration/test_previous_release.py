@@ -78,7 +78,7 @@ def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
     artifacts = TrainingArtifacts(left, "digest")
     assert artifacts.newest_sound_step(at_most=99) == STEP
     point = artifacts.load_checkpoint(STEP)
-    assert (point.curve, point.spent, point.num_steps) == (CURVE, TrainingCost(3.0, 6.0), NUM_STEPS)
+    assert (point.curve, point.cost, point.num_steps) == (CURVE, TrainingCost(3.0, 6.0), NUM_STEPS)
     resumed = engine()
     for kind, tensors in state_of(resumed).items():
         assert point.state[kind].keys() == tensors.keys()

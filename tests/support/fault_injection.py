@@ -24,7 +24,7 @@ from dfm_core.paradigms import Batch, LossResult, Paradigm
 from dfm_core.paradigms.base import SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.shared_steps import PointSteps
 from orchestration.common.errors import Problem, UserError, nearest
-from orchestration.storage.layout import fault_record
+from orchestration.storage.layout import FAULTS
 from orchestration.storage.store import Store
 from orchestration.training.step_hook import VARIABLE
 
@@ -105,7 +105,7 @@ class _Disturbed:
 
     def _is_first(self, fault: Fault) -> bool:
         """Return whether it has not happened under this storage root; from now on it has. Only its own worker asks."""
-        place = fault_record(str(fault))
+        place = f"{FAULTS}/{str(fault).replace(':', '-')}.json"
         if self._store.exists(place):
             return fault.action == "nans"  # from its step on always
         self._store.write(place, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode())
@@ -157,4 +157,4 @@ ACTIONS: dict[str, Callable[[LossResult], LossResult]] = {
     "memory": _fill_memory,
     "error": _error,
 }
-"""What a fault does. `freeze` stops the process until it is sent SIGCONT; `nans` is in all steps from then."""
+"""Actions by name. `freeze` stops the process until it is sent SIGCONT; `nans` is in all steps from then."""

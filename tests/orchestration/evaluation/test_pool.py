@@ -76,7 +76,7 @@ class Runner:
         return ended
 
     def pids(self) -> list[int]:
-        """Of the evaluators that have started."""
+        """Process ids of the evaluators that have started."""
         able = [actor.handle for actor in self.pool._actors if actor.starting is None]
         return [ray.get(handle.__ray_call__.remote(lambda _: os.getpid())) for handle in able]
 
@@ -98,7 +98,7 @@ def family() -> list[Task]:
 
 @pytest.fixture(scope="module")
 def expected(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
-    """What one evaluator finds, in this process."""
+    """Results of one evaluator in this process."""
     store = Store(str(shutil.copytree(prepared, tmp_path_factory.mktemp("expected") / "store")))
     results = Bench(store).run(*family())
     return {found.digest: {name: metric(found, name) for name in METRICS} for found in results if found is not None}

@@ -1,4 +1,4 @@
-"""What the stock compare view of MLflow shows first."""
+"""Params of runs: the first columns of MLflow's stock compare view."""
 
 from __future__ import annotations
 

@@ -35,8 +35,10 @@ class Rank:
         return (own if self.rank == 0 else torch.full_like(own, self._said_by_0)) / self.world_size
 
 
-def early_stop(rank: Rank, limit_hours: float | None = None, spent: float = 0.0, board: Any = None) -> EarlyStop:
-    return EarlyStop(board, cast("TrainingEngine", rank), limit_hours, lambda: spent)
+def early_stop(
+    rank: Rank, limit_hours: float | None = None, spent: float = 0.0, progress_board: Any = None
+) -> EarlyStop:
+    return EarlyStop(progress_board, cast("TrainingEngine", rank), limit_hours, lambda: spent)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7, 8, 512])
@@ -58,7 +60,7 @@ def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.usefixtures("ray_here")
 def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> None:
     _, board = start_progress_board()
-    worker = early_stop(Rank(0, 2), board=board)
+    worker = early_stop(Rank(0, 2), progress_board=board)
 
     def stops() -> bool:
         worker.look()
@@ -75,7 +77,7 @@ def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> No
 @pytest.mark.usefixtures("ray_here")
 def test_a_lost_board_stops_nobody_and_the_driver_says_it_again() -> None:
     _, board = start_progress_board()
-    worker = early_stop(Rank(0, 2), board=board)
+    worker = early_stop(Rank(0, 2), progress_board=board)
     worker.look()
     ray.get(board.stop.remote())
     ray.kill(board, no_restart=False)  # and with it what it was told
@@ -131,18 +133,18 @@ class Decided:
 
 
 class Worker(CheckpointedRun):
-    """Of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
+    """A worker of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
 
     def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.order = RunSettings("d", until_step=60, board="none")
+        self.settings = RunSettings("d", until_step=60, progress_board="none")
         self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
-        self.board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
+        self.progress_board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
         self.decided = Decided(reason)
         self.early_stop, self.watch = cast("EarlyStop", self.decided), StepWatch(60.0, print)
         self.checkpoint_steps = {20, 40, 60}
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
-        self.started, self.spent_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
-        published = SimpleNamespace(finish=lambda: self.board.calls.append(("published", ())))
+        self.started, self.cost_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
+        published = SimpleNamespace(finish=lambda: self.progress_board.calls.append(("published", ())))
         self.uploads = cast("CheckpointUploads", published)
         monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)
 
@@ -164,7 +166,7 @@ def test_a_training_stops_at_a_point_of_its_curve_with_a_checkpoint(monkeypatch:
     with pytest.raises(StoppedEarlyError):
         worker.at(5)
     assert worker.saved == [5]
-    told = [call for call in worker.board.calls if call[0] in ("published", "stopped")]
+    told = [call for call in worker.progress_board.calls if call[0] in ("published", "stopped")]
     assert told == [("published", ()), ("stopped", ("d", 5))]  # who hears it may end the cluster
 
 
@@ -182,7 +184,7 @@ def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
     with pytest.raises(PreemptedError, match="goes on from step 5 on others"):
         worker.at(5)
     assert worker.saved == [5]
-    told = [call for call in worker.board.calls if call[0] in ("published", "stopped", "failed")]
+    told = [call for call in worker.progress_board.calls if call[0] in ("published", "stopped", "failed")]
     assert told == [("published", ())]  # neither stopped nor failed: the next attempt goes on
 
 
@@ -201,7 +203,7 @@ def test_a_training_that_spent_its_limit_says_so_and_keeps_its_checkpoint(monkey
     with pytest.raises(StoppedEarlyError):
         worker.at(35)
     assert worker.saved == [35]
-    method, (digest, reason) = worker.board.calls[-1]
+    method, (digest, reason) = worker.progress_board.calls[-1]
     assert (method, digest) == ("failed", "d")
     assert reason.startswith("at step 35 of 60, it has spent 2 of its 0.5 accelerator-hours")
 

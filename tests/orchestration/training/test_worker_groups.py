@@ -240,7 +240,7 @@ def test_a_second_training_in_the_same_processes_ends_as_in_new_ones_despite_kil
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
-    """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with this job."""
+    """Kill as Ray's memory monitor does, the newest first. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_progress_board()
     groups = groups_in(store, workers, name)
@@ -293,6 +293,6 @@ def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_a_worker_without_a_desk_does_not_wait_for_ever() -> None:
+def test_a_worker_without_a_queue_does_not_wait_for_ever() -> None:
     with pytest.raises(ValueError, match="desk"):
         next(trainings_of("desk-that-is-not-there"))
