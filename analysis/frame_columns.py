@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,13 @@ TRIAL_COLUMNS: Mapping[str, str] = {
 """Columns of `Frames.trials`."""
 
 
-def make_frame(rows: Iterator[tuple[Any, ...]] | Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Make a frame of rows, given the dtype of each column."""
+def to_frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Make a frame of rows, given the dtype of each column; other keys are left out."""
     lines = list(rows)
-    series = {
-        name: make_column([row[index] for row in lines], kind) for index, (name, kind) in enumerate(columns.items())
-    }
-    return pd.DataFrame(series)
+    return pd.DataFrame({name: to_column([line[name] for line in lines], kind) for name, kind in columns.items()})
 
 
-def make_column(values: list[Any], kind: str) -> Any:
+def to_column(values: list[Any], kind: str) -> Any:
     """Make a column of a dtype; None is a missing value."""
     if kind.startswith("datetime"):
         return pd.to_datetime(pd.Series(values, dtype="Int64"), unit="ms", utc=True).astype(kind)

@@ -16,14 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
-from analysis.frame_columns import (
-    CURVE_COLUMNS,
-    MEASUREMENT_COLUMNS,
-    RUN_COLUMNS,
-    TRIAL_COLUMNS,
-    make_column,
-    make_frame,
-)
+from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, to_column, to_frame
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
@@ -76,9 +69,9 @@ def make_frames(plan: PublishedPlan) -> Frames:
     return Frames(
         plan,
         _runs(plan, reading),
-        make_frame(_measurements(plan, reading.records), MEASUREMENT_COLUMNS),
+        to_frame(_measurements(plan, reading.records), MEASUREMENT_COLUMNS),
         _curves(reading.records),
-        make_frame(_trials(plan, reading.records), TRIAL_COLUMNS),
+        to_frame(_trials(plan, reading.records), TRIAL_COLUMNS),
         reading.notes,
     )
 
@@ -87,18 +80,18 @@ def _runs(plan: PublishedPlan, reading: Reading) -> pd.DataFrame:
     counting = {record.run_id for record in reading.records.values()}
     runs = sorted(reading.runs, key=lambda run: (run.start_time or 0, run.run_id))
     rows = [
-        (
-            run.run_id,
-            reading.url_of(plan, run) or None,
-            run.name,
-            run.digest or None,
-            run.tags.get(KIND_TAG),
-            run.status,
-            run.run_id in counting,
-            run.deleted,
-            run.start_time,
-            run.end_time,
-        )
+        {
+            "run_id": run.run_id,
+            "url": reading.url_of(plan, run) or None,
+            "name": run.name,
+            "digest": run.digest or None,
+            "kind": run.tags.get(KIND_TAG),
+            "mlflow_status": run.status,
+            "counts": run.run_id in counting,
+            "deleted": run.deleted,
+            "start_time": run.start_time,
+            "end_time": run.end_time,
+        }
         for run in runs
     ]
     more: dict[str, Any] = {}
@@ -106,29 +99,18 @@ def _runs(plan: PublishedPlan, reading: Reading) -> pd.DataFrame:
     for prefix, kind, name in groups:
         by_run = [getattr(run, name) for run in runs]
         for key in sorted({key for values in by_run for key in values}):
-            more[f"{prefix}.{key}"] = make_column([values.get(key) for values in by_run], kind)
-    return pd.concat([make_frame(rows, RUN_COLUMNS), pd.DataFrame(more, index=range(len(runs)))], axis=1)
+            more[f"{prefix}.{key}"] = to_column([values.get(key) for values in by_run], kind)
+    return pd.concat([to_frame(rows, RUN_COLUMNS), pd.DataFrame(more, index=range(len(runs)))], axis=1)
 
 
-def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[tuple[Any, ...]]:
+def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
     for m in measure(plan, records):
-        record = records.get(m.digest, MISSING)
-        yield (
-            m.part,
-            m.row,
-            m.seed,
-            m.step,
-            m.metric,
-            m.better,
-            m.value,
-            m.standard_error,
-            m.status,
-            float(m.training_flops),
-            m.training_images,
-            m.digest,
-            record.run_id or None,
-            record.url or None,
-        )
+        run = _run_columns(records.get(m.digest, MISSING))
+        yield {**vars(m), **run, "training_flops": float(m.training_flops)}
+
+
+def _run_columns(record: Record) -> dict[str, str | None]:
+    return {"run_id": record.run_id or None, "url": record.url or None}
 
 
 def _curves(records: Mapping[str, Record]) -> pd.DataFrame:
@@ -148,20 +130,17 @@ def _curves(records: Mapping[str, Record]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _trials(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[tuple[Any, ...]]:
+def _trials(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
     for trial in plan.trials:
         task, record = plan.trainings[trial.train], records.get(trial.train, MISSING)
-        yield (
-            trial.part,
-            trial.row,
-            trial.seed,
-            trial.train,
-            record.status,
-            record.run_id or None,
-            record.url or None,
-            task.num_parameters,
-            task.until_step,
-            task.batch_size,
-            float(task.flops),
-            record.metrics.get(ACCELERATOR_SECONDS),
-        )
+        yield {
+            **vars(trial),
+            **_run_columns(record),
+            "training": trial.train,
+            "status": record.status,
+            "num_parameters": task.num_parameters,
+            "steps": task.until_step,
+            "batch_size": task.batch_size,
+            "training_flops": float(task.flops),
+            "accelerator_seconds": record.metrics.get(ACCELERATOR_SECONDS),
+        }

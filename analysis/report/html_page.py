@@ -42,34 +42,31 @@ def render_page(
     """
     plan, sections = joined_sweep.plan, joined_sweep.sections
     small = sum(len(grid.image) for grid in grids) <= _MOST_GRID_BYTES
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            plan=plan,
-            alarm=alarm,
-            summary=summarize(plan, sections),
-            findings=list_findings(plan, sections, tables),
-            planned=make_plan_table(plan),
-            tables=tables,
-            uncertainty=f"{uncertainty_legend(plan)} {SEPARATION_LEGEND}",
-            protocols=make_protocol_table(plan, joined_sweep.measurements, joined_sweep.records),
-            samplings=make_sampling_table(plan),
-            comparison=comparison,
-            galleries=galleries,
-            grids=grids if small else (),
-            num_grids=len(grids),
-            training_ledger=cost_tables.training_ledger(plan, joined_sweep.records),
-            evaluation_ledger=cost_tables.evaluation_ledger(plan, joined_sweep.records),
-            provenance=cost_tables.merge_provenance(joined_sweep.records),
-            failures=notices.list_failures(plan, joined_sweep.records),
-            warnings=[
-                *(notices.Note("MLflow", note) for note in notes),
-                *notices.list_warnings(plan, joined_sweep.records, joined_sweep.measurements),
-            ],
-            tracking=without_password(plan.tracking_uri),
-            ui_command=ui_command(plan.tracking_uri),
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        plan=plan,
+        alarm=alarm,
+        summary=summarize(plan, sections),
+        findings=list_findings(plan, sections, tables),
+        planned=make_plan_table(plan),
+        tables=tables,
+        uncertainty=f"{uncertainty_legend(plan)} {SEPARATION_LEGEND}",
+        protocols=make_protocol_table(plan, joined_sweep.measurements, joined_sweep.records),
+        samplings=make_sampling_table(plan),
+        comparison=comparison,
+        galleries=galleries,
+        grids=grids if small else (),
+        num_grids=len(grids),
+        training_ledger=cost_tables.training_ledger(plan, joined_sweep.records),
+        evaluation_ledger=cost_tables.evaluation_ledger(plan, joined_sweep.records),
+        provenance=cost_tables.merge_provenance(joined_sweep.records),
+        failures=notices.list_failures(plan, joined_sweep.records),
+        warnings=[
+            *(notices.Note("MLflow", note) for note in notes),
+            *notices.list_warnings(plan, joined_sweep.records, joined_sweep.measurements),
+        ],
+        tracking=without_password(plan.tracking_uri),
+        ui_command=ui_command(plan.tracking_uri),
     )
 
 

@@ -30,20 +30,13 @@ def summarize(plan: PublishedPlan, sections: Sequence[Section]) -> list[tuple[st
 
 def list_findings(
     plan: PublishedPlan, sections: Sequence[Section], tables: Sequence[TextTable]
-) -> list[dict[str, str]]:
-    """List the best rows of each part by the plan's first metric."""
+) -> list[tuple[str, str, str, str]]:
+    """List the best rows of each part by the plan's first metric: (part, metric, value, row)."""
     findings = []
     for section, table in zip(sections, tables, strict=True):
         complete = all(cell.num_values == cell.num_seeds for row in section.rows for cell in row.cells[:1])
         for row, texts in zip(section.rows, table.rows, strict=False):
             if row.cells and row.cells[0].best:
-                findings.append(
-                    {
-                        "part": section.part.title,
-                        "so_far": "" if complete else " so far",
-                        "metric": plan.metrics[0].title,
-                        "row": row.label,
-                        "value": texts[1].text,
-                    }
-                )
+                metric = f"{plan.metrics[0].title}{'' if complete else ' so far'}"
+                findings.append((section.part.title, metric, texts[1].text, row.label))
     return findings
