@@ -18,10 +18,12 @@ import pandas as pd
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
-from analysis.records.from_mlflow import Reading, read
+from analysis.records.from_mlflow import Reading
+from analysis.records.read import read_with_runs
 from analysis.records.record import MISSING, Record
+from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
-from analysis.tracking.history import Points
+from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
 RUN_COLUMNS: Mapping[str, str] = {
@@ -110,12 +112,18 @@ def load(sweep: str | Path, storage: str | None = None) -> Frames:
     """
     file = read_sweep_file(Path(sweep))
     root = storage_root(file, storage, os.environ)
-    return frames_of(read_plan(root, file.name, file.storage_options))
+    plan = read_plan(root, file.name, file.storage_options)
+    return frames_of(plan, StorageRoot(root, file.storage_options))
 
 
-def frames_of(plan: PublishedPlan) -> Frames:
-    """The frames of a plan, see `plan_file.read_plan`. Raises: UserError if the tracking server cannot be reached."""
-    reading = read(plan, with_params=True)
+def frames_of(plan: PublishedPlan, storage: StorageRoot | None = None) -> Frames:
+    """The frames of a plan, see `plan_file.read_plan`.
+
+    Args: storage: where the records lie; None: numbers are MLflow's.
+
+    Raises: UserError if the tracking server cannot be reached.
+    """
+    reading = read_with_runs(plan, storage)
     return Frames(
         plan,
         _runs(plan, reading),
@@ -195,7 +203,7 @@ def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterato
 
 def _curves(records: Mapping[str, Record]) -> pd.DataFrame:
     found = [
-        (digest, record.run_id, key, curve if isinstance(curve, Points) else Points.of(curve))
+        (digest, record.run_id, key, curve if isinstance(curve, MetricHistory) else MetricHistory.of(curve))
         for digest, record in sorted(records.items())
         for key, curve in record.curves.items()
     ]

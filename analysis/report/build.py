@@ -10,9 +10,9 @@ from analysis.comparison.compare import compare
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.figures.gallery import drawing_ids, figure_files, make_galleries
 from analysis.plan.model import PublishedPlan
-from analysis.records.from_storage import StorageRoot
 from analysis.records.read import read_records
 from analysis.records.record import Record
+from analysis.records.stored_files import StorageRoot
 from analysis.report.html_page import filled_cells, render_page
 from analysis.report.latex import latex_table
 from analysis.report.markdown import markdown_comparison, markdown_table
