@@ -61,7 +61,7 @@ def _report(given: argparse.Namespace) -> int:
     # Imported late: a wrong path should not wait for MLflow's import. Its log messages do not concern the user.
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     from analysis.plan.read import read_plan
-    from analysis.records.from_storage import StorageRoot
+    from analysis.records.stored_files import StorageRoot
     from analysis.report.build import write_report
 
     root = storage_root(sweep, given.storage, os.environ)

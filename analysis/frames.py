@@ -20,10 +20,12 @@ from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUM
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
-from analysis.records.from_mlflow import Reading, read
+from analysis.records.from_mlflow import Reading
+from analysis.records.read import read_with_runs
 from analysis.records.record import MISSING, Record
+from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
-from analysis.tracking.history import Points
+from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
 __all__ = ["CURVE_COLUMNS", "MEASUREMENT_COLUMNS", "RUN_COLUMNS", "TRIAL_COLUMNS", "Frames", "load", "make_frames"]
@@ -60,12 +62,17 @@ def load(sweep: str | Path, storage: str | None = None) -> Frames:
     """
     file = read_sweep_file(Path(sweep))
     root = storage_root(file, storage, os.environ)
-    return make_frames(read_plan(root, file.name, file.storage_options))
+    plan = read_plan(root, file.name, file.storage_options)
+    return make_frames(plan, StorageRoot(root, file.storage_options))
 
 
-def make_frames(plan: PublishedPlan) -> Frames:
-    """Make the frames of a plan. Raises: UserError if the tracking server cannot be reached."""
-    reading = read(plan, with_params=True)
+def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Frames:
+    """Make the frames of a plan.
+
+    Args: storage: where the records lie; None: numbers are MLflow's.
+    Raises: UserError if the tracking server cannot be reached.
+    """
+    reading = read_with_runs(plan, storage)
     return Frames(
         plan,
         _runs(plan, reading),
@@ -115,7 +122,7 @@ def _run_columns(record: Record) -> dict[str, str | None]:
 
 def _curves(records: Mapping[str, Record]) -> pd.DataFrame:
     curves = [
-        (digest, record.run_id, key, curve if isinstance(curve, Points) else Points.of(curve))
+        (digest, record.run_id, key, curve if isinstance(curve, MetricHistory) else MetricHistory.of(curve))
         for digest, record in sorted(records.items())
         for key, curve in record.curves.items()
     ]

@@ -138,7 +138,7 @@ def _print_comparisons(stores: Mapping[str, Store]) -> None:
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError as AnalysisError
     from analysis.plan.read import read_plan
-    from analysis.records.from_storage import StorageRoot
+    from analysis.records.stored_files import StorageRoot
     from analysis.report.build import comparison_with_paper
 
     for name, store in stores.items():

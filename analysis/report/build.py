@@ -9,8 +9,8 @@ from typing import Any
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.figures.gallery import drawing_ids, figure_files, make_galleries
 from analysis.plan.model import PublishedPlan
-from analysis.records.from_storage import StorageRoot
 from analysis.records.read import read_records
+from analysis.records.stored_files import StorageRoot
 from analysis.report.html_page import render_page
 from analysis.report.latex import latex_table
 from analysis.report.markdown import markdown_comparison, markdown_table

@@ -133,7 +133,7 @@ def _report(document: str, sweep: str, path: str, store: Store) -> str:
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError
     from analysis.plan.read import parse_plan
-    from analysis.records.from_storage import StorageRoot
+    from analysis.records.stored_files import StorageRoot
     from analysis.report.build import write_report
 
     try:

@@ -17,9 +17,10 @@ from analysis.drawing.chart import Chart, ImagePanel
 from analysis.figures.video_frames import collect_clip_frames, cut_clip_frames
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
-from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.from_storage import read_record_files
 from analysis.records.record import Record
 from analysis.records.sample_images import image_names
+from analysis.records.stored_files import StorageRoot
 from analysis.report.build import render_report
 from orchestration.evaluation.sample_grids import grid_png, moving_grid_gif, strips_png
 from tests.support.mlflow_records import read_records

@@ -11,8 +11,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from analysis.plan.read import parse_plan
-from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.from_storage import read_record_files
 from analysis.records.record import is_loss
+from analysis.records.stored_files import StorageRoot
 from dfm_core.config import SamplingConfig
 from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.common.errors import UserError
