@@ -1,4 +1,4 @@
-"""Which checkpoints of a training the store holds; needs no torch."""
+"""Checkpoints of a training that the store holds; needs no torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from orchestration.storage.layout import TaskPaths, step_of
 from orchestration.storage.store import Store
 
 
+def checkpoint_folders(store: Store, digest: str) -> list[int]:
+    """Return the steps of all folders of checkpoints of a training, unpublished ones too, ascending."""
+    steps = map(step_of, store.names(TaskPaths(digest).checkpoints))
+    return sorted(step for step in steps if step is not None)
+
+
 def newest_checkpoint(store: Store, digest: str) -> CheckpointProgress | None:
-    """None if the training has no checkpoint."""
-    paths = TaskPaths(digest)
-    steps = [step for name in store.names(paths.checkpoints) if (step := step_of(name)) is not None]
-    for step in sorted(steps, reverse=True):
-        manifest = store.manifest(paths.checkpoint(step))
+    """Return the newest published checkpoint of a training; None if it has none."""
+    for step in reversed(checkpoint_folders(store, digest)):
+        manifest = store.manifest(TaskPaths(digest).checkpoint(step))
         if manifest is not None:
             about = manifest["about"]
             return CheckpointProgress(step, cost_in(about.get("spent") if isinstance(about, Mapping) else None))

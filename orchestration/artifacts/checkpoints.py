@@ -15,8 +15,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
 from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
+from orchestration.artifacts.checkpoint_index import checkpoint_folders
 from orchestration.storage.disk_space import require_disk_space
-from orchestration.storage.layout import TaskPaths, step_of
+from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
 _LOG = logging.getLogger(__name__)
@@ -91,17 +92,17 @@ class TrainingArtifacts:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of all published checkpoints, ascending."""
-        steps = [step_of(name) for name in self.store.names(self.paths.checkpoints)]
-        return sorted(s for s in steps if s is not None and self.store.manifest(self.paths.checkpoint(s)) is not None)
+        folders = checkpoint_folders(self.store, self.paths.digest)
+        return [step for step in folders if self.store.manifest(self.paths.checkpoint(step)) is not None]
 
     def superseded(self, newest: int, keep: int) -> list[str]:
         """Directories of checkpoints up to the newest step that need not stay: all but the last `keep` published ones.
 
         Those after the newest stay: a training that went back for an early snapshot will want them.
         """
-        there = [step for step in map(step_of, self.store.names(self.paths.checkpoints)) if step is not None]
         kept = [step for step in self.checkpoint_steps() if step <= newest][-keep:]
-        return [self.paths.checkpoint(step) for step in sorted(there) if step <= newest and step not in kept]
+        folders = checkpoint_folders(self.store, self.paths.digest)
+        return [self.paths.checkpoint(step) for step in folders if step <= newest and step not in kept]
 
     def missing_snapshots(self, wanted: Sequence[int], raw: Sequence[int] = ()) -> list[int]:
         """Steps of wanted snapshots, and of wanted raw weights, that are not published; ascending."""
