@@ -7,7 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from orchestration.artifacts.checkpoint_index import newest_checkpoint
+from orchestration.artifacts.checkpoint_index import listed_steps, newest_checkpoint
 from orchestration.artifacts.task_record import read_record
 from orchestration.commands.reachability import Needed, needed_by
 from orchestration.common.errors import Problem, UserError
@@ -24,7 +24,6 @@ from orchestration.storage.layout import (
     TRAIN_RUNS,
     TaskPaths,
     plan_file,
-    step_of,
 )
 from orchestration.storage.store import Store
 
@@ -128,9 +127,9 @@ def _checkpoints(store: Store, needed: Needed, in_use: Needed) -> dict[str, str]
             unneeded[paths.checkpoints] = "checkpoints"
         elif digest in needed.finished and digest not in in_use.tasks:
             newest = newest_checkpoint(store, digest)
-            steps = [step for name in store.names(paths.checkpoints) if (step := step_of(name)) is not None]
             if newest is not None:
-                unneeded |= {paths.checkpoint(step): "checkpoints" for step in steps if step != newest.step}
+                older = [step for step in listed_steps(store, digest) if step != newest.step]
+                unneeded |= {paths.checkpoint(step): "checkpoints" for step in older}
     return unneeded
 
 

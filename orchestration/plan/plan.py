@@ -1,7 +1,7 @@
-"""A sweep into the tasks it needs: a pure function, published as JSON before anything runs.
+"""The plan of a sweep, made of its spec by a pure function and published as JSON before anything runs.
 
-The JSON is the contract with the analysis: a table cell is a digest in it, and its number is whatever MLflow holds for
-that digest.
+The JSON is the contract with the analysis: a table cell is a digest in it, and its number is that of the digest's
+record.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Plan:
     used_by: dict[str, list[str]]
     """ "part / row" of every trial that needs a task, in the sweep's order; references serve all and are not in it."""
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By part: what is published of its search, see `search_plan`."""
+    """By part: the published form of its search, see `orchestration.search.plan_rows`."""
 
     def of_kind(self, kind: type[_Task]) -> list[_Task]:
         """Return all tasks of a class, in the plan's order."""
@@ -69,16 +69,16 @@ class Plan:
         return self.tasks[task.snapshots[0][0]]
 
     def users(self, digest: str) -> list[str]:
-        """ "part / row" of every trial that needs a task, in the sweep's order."""
+        """Return "part / row" of every trial that needs a task, in the sweep's order."""
         return self.used_by.get(digest, [])
 
 
 def make_plan(spec: SweepSpec) -> Plan:
-    """The plan of a sweep: trials that differ only in sampling share their training, equal rows share everything."""
+    """Return the plan of a sweep: trials that differ only in sampling share their training, equal rows everything."""
     trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
     inputs: dict[str, Task] = {}
     evaluations: dict[str, EvaluateTask] = {}
-    known: dict[object, MeasurementInputs] = {}
+    measurement_inputs: dict[object, MeasurementInputs] = {}
     files = MeasurementFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
     for part, row, config in _cells(spec):
@@ -90,17 +90,17 @@ def make_plan(spec: SweepSpec) -> Plan:
         if config.decomposition.name == "learned":
             pyramid = pyramid_task(config)
             inputs.setdefault(pyramid.digest, pyramid)
-        held_against = (config.data, config.evaluation)
-        if held_against not in known:  # thousands of rows share them
-            known[held_against] = MeasurementInputs.of(config, files)
+        key = (config.data, config.evaluation)
+        if key not in measurement_inputs:  # thousands of rows share them
+            measurement_inputs[key] = MeasurementInputs.of(config, files)
             real = pixels_task(config)
-            if real is not None and any(real.digest in task.inputs for task in known[held_against].tasks):
+            if real is not None and any(real.digest in task.inputs for task in measurement_inputs[key].tasks):
                 inputs[real.digest] = real
-            inputs |= {task.digest: inputs.get(task.digest, task) for task in known[held_against].tasks}
+            inputs |= {task.digest: inputs.get(task.digest, task) for task in measurement_inputs[key].tasks}
         ids = []
         for step in config.evaluation_steps:
             snapshots, title = snapshots_at(config, chain, step), f"{row.label} @ {step}"
-            task = evaluate_task(config, title, step, snapshots, known[held_against])
+            task = evaluate_task(config, title, step, snapshots, measurement_inputs[key])
             evaluations.setdefault(task.digest, task)
             ids.append((step, task.digest))
         trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
@@ -112,7 +112,7 @@ def make_plan(spec: SweepSpec) -> Plan:
 
 
 def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> TrainTask:
-    """One training that serves all who want something of it."""
+    """Return one training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
@@ -143,12 +143,12 @@ def _is_shown(key: str) -> bool:
 
 
 def _own_decomposition(config: ExperimentConfig) -> str:
-    """The decomposition that goes without saying."""
+    """Return the decomposition that titles leave out."""
     return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
 
 
 def _training_title(row: RowSpec, link: ChainedTraining) -> str:
-    """The row's settings that concern the training, for people."""
+    """Return the row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
     stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
     own = [

@@ -1,4 +1,4 @@
-"""How fast this storage root's finished trainings were: measured FLOP/s of a worker, by model size."""
+"""Speed of the storage root's finished trainings: measured FLOP/s of a worker, by model size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestration.tasks.task import TrainTask
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the trainings of one model size, in mean over their accelerator time."""
+    """Mean speed of the trainings of one model size over their accelerator time."""
 
     flops_per_worker: float
     """FLOP/s."""
@@ -25,7 +25,7 @@ class Speed:
 def measured_speeds(
     store: Store, plan: Plan, done: Mapping[str, TaskRecord], sizes: Collection[str]
 ) -> dict[str, Speed]:
-    """Speeds of finished trainings of any sweep under the root, on the kind of device that the plan's workers use.
+    """Return speeds of finished trainings of any sweep under the root, on the kind of device of the plan's workers.
 
     Args: done: the plan's own records, which are not read again. sizes: of models; others are not looked for.
     """
@@ -47,7 +47,7 @@ def measured_speeds(
 
 
 def _trainings(store: Store, plan: Plan, sizes: Collection[str]) -> Iterator[tuple[str, str]]:
-    """(digest, model size) of the trainings of all plans, each once."""
+    """Yield (digest, model size) of the trainings of all plans, each once."""
     known = {task.digest: str(task.config.model.size) for task in plan.of_kind(TrainTask)}
     for sweep in published_sweeps(store):
         try:

@@ -132,9 +132,15 @@ class TrainTask(TrainingTask):
         return str(self.payload.get("pyramid", ""))
 
     @property
-    def artifacts(self) -> tuple[str, ...]:
+    def snapshot_directories(self) -> dict[tuple[int, bool], str]:
+        """(step, raw weights) of each wanted snapshot -> its directory."""
         paths = TaskPaths(self.digest)
-        return (*map(paths.snapshot, self.snapshot_steps), *map(paths.raw_weights, self.raw_steps))
+        averaged = {(step, False): paths.snapshot(step) for step in self.snapshot_steps}
+        return averaged | {(step, True): paths.raw_weights(step) for step in self.raw_steps}
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        return tuple(self.snapshot_directories.values())
 
     @property
     def demand(self) -> tuple[object, ...]:
