@@ -47,7 +47,7 @@ class PublishedValue:
     """As the paper prints it, trailing zeros included."""
     source: Source
     correction: str | None = None
-    """What the camera-ready text prints in its place, if anything else."""
+    """Value that the camera-ready text prints in its place, if it is another."""
 
     @property
     def value(self) -> float:

@@ -31,7 +31,7 @@ def resolved_settings(
 
 
 def _default(key: str, trial: TrialEntry | None, tasks: Mapping[str, TaskEntry]) -> Any:
-    """What a trial's tasks were given under a dotted key; None if neither says."""
+    """Return the value of a dotted key in a trial's tasks; None if neither has it."""
     if trial is None:
         return None
     digests = [trial["train"], *(entry["digest"] for entry in trial["evaluations"][-1:])]

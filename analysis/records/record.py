@@ -28,9 +28,9 @@ class Record:
     image: bytes | None = None
     """PNG of the sample grid, or of real images."""
     strips: bytes | None = None
-    """Of videos: PNG with the frames of some in rows; of last evaluations and real videos."""
+    """Frames of some videos in rows, as PNG; of last evaluations and of real videos."""
     moving: bytes | None = None
-    """Of videos: the grid as an animated GIF; of the same."""
+    """Grid of the same videos as an animated GIF."""
     about: About = field(default_factory=About)
     """Notes and protocols of the metrics, evaluations and floors only."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

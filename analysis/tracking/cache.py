@@ -115,7 +115,7 @@ class CacheSession:
 
     @property
     def is_on(self) -> bool:
-        """Whether what is added is there for the next reading."""
+        """Return whether additions are there for the next reading."""
         return self._cache is not None
 
     def _load(self) -> dict[tuple[str, str], Item]:

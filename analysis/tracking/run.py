@@ -31,7 +31,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is logged to it, unless a later attempt takes it up, which changes its end."""
+        """Return whether nothing more is logged to it, unless a later attempt takes it up, which changes its end."""
         return self.status in _ENDED and self.end_time is not None
 
     @property

@@ -42,7 +42,7 @@ class PartSearch:
 
     @property
     def trains(self) -> bool:
-        """Whether trials can differ in their training, so that each has its own."""
+        """Return whether trials can differ in their training, so that each has its own."""
         return any(parameter.key.split(".")[0] != "sampling" for parameter in self.spec.parameters)
 
     @property
