@@ -26,7 +26,7 @@ from orchestration.common.redaction import guard_output  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
-    from orchestration.evaluation.external_measurement import MeasuredImages
+    from orchestration.commands.external_measurement import MeasuredImages
 
 
 _ANY = 10**7
@@ -64,7 +64,7 @@ def _write(measured: MeasuredImages, path: Path) -> None:
 def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
     # Imported late, so that --help is instant.
     from dfm_core.config.dataset_card import pixels_card_of
-    from orchestration.evaluation.external_images import open_images
+    from orchestration.commands.external_images import open_images
     from orchestration.spec.load import load_sweep
     from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
@@ -80,7 +80,7 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     config = _of_images(config, given.count, labelled=given.labels is not None)
     store = open_store(spec.runtime.storage, writable=True)
 
-    from orchestration.evaluation.external_measurement import measure_images
+    from orchestration.commands.external_measurement import measure_images
 
     return measure_images(config, given, spec.runtime, store, str(images.absolute()))
 

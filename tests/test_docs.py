@@ -140,3 +140,21 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_map_of_the_packages_names_places_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    paths = set(re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", text))
+    roots = [ROOT, *(ROOT / name for name in ("orchestration", "analysis", "dfm_core"))]
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not any((root / path).exists() for root in roots)] == []
+
+
+@pytest.mark.parametrize("top", ["orchestration", "analysis", "dfm_core"])
+def test_the_map_has_a_line_for_each_package_with_a_module_to_begin_with(top: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text.partition("## Map of the packages")[2].partition("## One sweep")[0].partition(f"\n`{top}/`")[2]
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \|.*\| `([a-z_]+\.py)` \|$", section, re.MULTILINE))
+    packages = {path.parent.name for path in (ROOT / top).glob("*/__init__.py")}
+    assert packages <= set(rows)
+    assert [name for name in sorted(packages) if not (ROOT / top / name / rows[name]).exists()] == []

@@ -8,8 +8,8 @@ import numpy as np
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, ImagePanel, slug
-from analysis.figures.row_selection import MOST_ROWS, choose_evenly, first_trials, left_out_note, select_alike
 from analysis.plan.model import Part, Trial
+from analysis.plan.row_selection import MOST_ROWS, choose_evenly, first_trials, left_out_note, select_alike
 from analysis.records.grid_images import GridImages, cut_grid
 
 _COLUMNS = 8

@@ -11,9 +11,9 @@ import numpy as np
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, ImagePanel, slug
 from analysis.figures.qualitative import shrink_images
-from analysis.figures.row_selection import MOST_ROWS, choose_evenly, first_trials, left_out_note, select_alike
 from analysis.figures.series import group_by_part
 from analysis.plan.model import Part
+from analysis.plan.row_selection import MOST_ROWS, choose_evenly, first_trials, left_out_note, select_alike
 from analysis.records.grid_images import cut_grid, grid_text
 
 _CLIPS = 3

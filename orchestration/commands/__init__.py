@@ -1,4 +1,5 @@
-"""The modes of `sweep.py`: run, --dry-run, --check, --status, --stop and --gc.
+"""The work of the entry points: the modes of `sweep.py`, and `measure.py`'s measurement of images from elsewhere.
 
-Begin with `sweep_modes`, which the entry point calls. May import every package of orchestration.
+Begin with `sweep_modes`, which `sweep.py` calls, or `external_measurement`, which `measure.py` calls. May import every
+package of orchestration.
 """

@@ -12,8 +12,8 @@ from orchestration.common.config_types import all_keys, field_types
 from orchestration.common.dotted_keys import set_dotted
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.common.validation import shown
+from orchestration.common.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.spec.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
 
 COMMAND_LINE = "command line"
 SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")

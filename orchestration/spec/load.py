@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.common.validation import validate
+from orchestration.common.yaml_file import read_yaml
 from orchestration.config.files import unknown_file_names
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
@@ -35,7 +36,6 @@ from orchestration.spec.rows import (
     resolve_part,
 )
 from orchestration.spec.search_rows import PartSearch, part_searches
-from orchestration.spec.yaml_file import read_yaml
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
 Value = TypeVar("Value")

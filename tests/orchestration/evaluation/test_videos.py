@@ -24,11 +24,11 @@ from dfm_core.metrics.scores.moments import Moments
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskRecord, read_record
+from orchestration.commands.external_images import open_images
+from orchestration.commands.external_measurement import measure_images
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import real_identity
-from orchestration.evaluation.external_images import open_images
-from orchestration.evaluation.external_measurement import measure_images
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.metric_task import MeasurementInputs

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.features import GROUP_IMAGES, Group, LostFeaturesError
 from orchestration.artifacts.task_record import TaskRecord, read_record
+from orchestration.commands.external_images import ExternalImages
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import RuntimeConfig
-from orchestration.evaluation.external_images import ExternalImages
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import JobContext
 from orchestration.evaluation.sample_batches import SampleBatch, batches
