@@ -1,12 +1,12 @@
 """Tables, plots and one page from a published plan and its records: a join, without bookkeeping of its own.
 
 `python -m analysis SWEEP.yaml` writes the report, `analysis.load(sweep)` returns the same numbers as pandas frames.
-Packages, in the order of reading; each imports only those above it in this list:
+Packages, in the order of reading; lowest layer first, and each imports lower layers alone:
 
-    contract    names of the published tables, limits shared with planning
+    contract    schemas of plan and record, the paper's numbers: all that planning knows of analysis
     plan        the published plan as plain values
-    tracking    MLflow over its API, its database and a cache
-    records     one record a task, from MLflow or from the store
+    tracking    MLflow over its public API, with a cache
+    records     one record a task, from the store, else from MLflow
     results     measurements, cells with intervals, sections
     comparison  our cells beside the paper's
     text        tables and sentences in plain text

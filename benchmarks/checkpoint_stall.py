@@ -33,7 +33,7 @@ from slow_s3 import slow_s3
 from torch import Tensor
 
 from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
-from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 

@@ -35,7 +35,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     """Run a training task as a sweep does, without the tasks around it. The fault is in `DFM_FAULT`."""
     import ray
 
-    from orchestration.artifacts.snapshots import read_snapshot
+    from orchestration.artifacts.snapshot_loader import read_snapshot
     from orchestration.cluster.connection import cluster
     from orchestration.config.workers import WorkersConfig
     from orchestration.control.progress_board import start_progress_board
@@ -45,7 +45,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     from orchestration.tasks.task import TrainTask
     from orchestration.training.train_request import request_of
     from orchestration.training.worker_group import WorkerGroup
-    from orchestration.training.worker_groups import WorkerGroupPool
+    from orchestration.training.worker_group_pool import WorkerGroupPool
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS

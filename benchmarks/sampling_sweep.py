@@ -38,7 +38,7 @@ from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
-from orchestration.artifacts.snapshots import read_snapshot
+from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.console import make_console
 from orchestration.config.runtime import RuntimeConfig

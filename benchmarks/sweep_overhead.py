@@ -39,7 +39,7 @@ from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.evaluation.worker import Evaluator
 from orchestration.launch import task_loop
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep

@@ -3,23 +3,24 @@
 Entry points: `sweep` runs a sweep file, `reproduce` the paper's tables, `measure` images from elsewhere, `doctor`
 checks a cluster, `demo` submits the quickstart to a Ray head of its own, `auth_token` makes a cluster's token.
 
-The packages in the order of reading; each imports only those below it in the list of tests/test_layers.py:
+The packages, lowest layer first; each imports lower layers alone (tests/test_layers.py). docs/architecture.md walks one
+sweep through them.
 
-    spec         a YAML file to a SweepSpec, with all its mistakes at once
-    tasks        a task and its digest
-    plan         a SweepSpec to tasks; which are done, which are left, and what they cost
-    commands     the modes of `sweep.py`: run, --dry-run, --check, --status, --stop, --gc
-    launch       one submission, from its plan to the report
+    common       errors and exit codes, redaction, validation, digests
+    private      the private interfaces of Ray and DeepSpeed that cannot be avoided
+    storage      bytes at a URL: atomic, checksummed, retried
+    config       settings that change no number: workers, storage root, datasets, networks
+    data         the user's files: identity, description, recipes of autoencoders
+    artifacts    typed things in the store: records, checkpoints, snapshots, features, latents
     control      heartbeat, lease, stop requests, budget, failure policy, outcome
+    cluster      Ray: connection, authentication, capacity, watch, checks
+    tasks        a task and its digest
+    spec         a YAML file to a SweepSpec, with all its mistakes at once
+    plan         a SweepSpec to tasks; which are done, which are left, and what they cost
+    tracking     MLflow
     training     Ray Train workers and DeepSpeed
     evaluation   actors that sample, encode and measure
     search       Optuna's trials as rows of the plan
-    tracking     MLflow
-    artifacts    typed things in the store: records, checkpoints, snapshots, features, latents
-    storage      bytes at a URL: atomic, checksummed, retried
-    cluster      Ray: connection, authentication, capacity, watch, checks
-    data         the user's files: identity, description, recipes of autoencoders
-    config       settings that change no number: workers, storage root, datasets, networks
-    common       errors and exit codes, redaction, validation, digests
-    private      the private interfaces of Ray, DeepSpeed and Optuna
+    launch       one submission, from its plan to the report
+    commands     the work of the entry points: modes of `sweep.py`, measurements of `measure.py`
 """

@@ -1,4 +1,4 @@
-"""The published plan, parsed: the contract with orchestration, which writes it before anything runs."""
+"""Parser of the published plan, whose schema is `analysis.contract.plan_schema`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The import path of `DATASETS` that examples and documentation of earlier releases name."""
+"""Earlier import path of `DATASETS`, which is in `dfm_core.catalog.datasets`."""
 
 from dfm_core.catalog.datasets import DATASETS
 

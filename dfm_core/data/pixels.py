@@ -1,4 +1,4 @@
-"""A check of samples before they become 8-bit pixels: after it, NaN is a black pixel that nobody notices."""
+"""A check that refuses NaN and infinite samples before they become 8-bit pixels, which would turn them black unseen."""
 
 from __future__ import annotations
 

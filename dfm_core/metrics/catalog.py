@@ -1,4 +1,4 @@
-"""The import path of `METRICS` that documentation of earlier releases names."""
+"""Earlier import path of `METRICS`, which is in `dfm_core.catalog.metrics`."""
 
 from dfm_core.catalog.metrics import METRICS
 

@@ -1,4 +1,4 @@
-"""Weights that a network takes over from the one that it starts from: an expert all, a cascade's network most."""
+"""Initial weights copied from the network before: all of them for an expert, most for the next stage of a cascade."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules by which stored work outlives a new version: new settings and new numerics change only digests they concern."""
+"""Digests of stored work survive new config keys and new numerics: keys at their earlier value are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections `datasets:` and `autoencoders:` of a sweep: places of files. Their use is said in `data:`."""
+"""The sections `datasets:` and `autoencoders:` of a sweep: places of files. A row uses them by its `data:` section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mark of a process inside a Ray job."""
+"""Name of the environment variable that Ray sets in a job's driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buffer of one point's samples of a group until it is whole and goes into the store."""
+"""Buffer of one sampling setting's samples until a group is complete and goes into the store."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError, TaskCancelle
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.control.failure_policy import LOST_DATA, LOST_WORKER, failure_of
 from orchestration.control.progress_board import find_progress_board
-from orchestration.evaluation.evaluator_actor import CALLS_AHEAD, EvaluatorActor, PendingCall, RunningJob
+from orchestration.evaluation.evaluator_handle import CALLS_AHEAD, EvaluatorActor, PendingCall, RunningJob
 from orchestration.evaluation.jobs import job_of
 from orchestration.evaluation.messages import JobContext
 from orchestration.evaluation.worker import Evaluator

@@ -18,7 +18,7 @@ from dfm_core.paradigms.shared_steps import SharedSteps
 from dfm_core.seeding import sample_generator
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.real_images import RealSamples
-from orchestration.artifacts.snapshots import SnapshotLoader
+from orchestration.artifacts.snapshot_loader import SnapshotLoader
 from orchestration.tasks.task import EvaluateTask
 
 

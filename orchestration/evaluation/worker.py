@@ -15,7 +15,7 @@ import torch
 
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.learned_pyramid import make_pyramid
-from orchestration.artifacts.snapshots import SnapshotLoader
+from orchestration.artifacts.snapshot_loader import SnapshotLoader
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
@@ -23,11 +23,11 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache
 from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
 from orchestration.evaluation.feature_files import feature_paths
-from orchestration.evaluation.finalize import ResultWriter
 from orchestration.evaluation.group_writer import GroupWriter
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
 from orchestration.evaluation.partial_statistics import PartialStatistics, merge_statistics, sum_groups
 from orchestration.evaluation.resource_cache import ResourceCache
+from orchestration.evaluation.result_writer import ResultWriter
 from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
 from orchestration.storage.store import Store
 from orchestration.tasks.task import (

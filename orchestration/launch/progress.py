@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from orchestration.common.redaction import shown
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.running_tasks import RunningTasks
 from orchestration.launch.waiting_tasks import WaitingTasks
 

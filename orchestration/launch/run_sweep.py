@@ -12,7 +12,7 @@ from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.launch.session import run_within_budget
 from orchestration.launch.summary import early_exit_text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.tasks.task import Task, TrainingTask
-from orchestration.training.worker_groups import WorkerGroupPool
+from orchestration.training.worker_group_pool import WorkerGroupPool
 
 
 @dataclass

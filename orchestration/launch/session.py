@@ -11,7 +11,7 @@ from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.outcome import EarlyExit, Outcome, budget_spent, stop_requested
 from orchestration.control.sigterm import terminated, termination
 from orchestration.control.single_driver import another_runs
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.summary import compared_text, cost_text
 from orchestration.launch.task_table import status_table
 from orchestration.plan.estimate import Estimate

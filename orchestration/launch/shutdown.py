@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestration.control.outcome import EarlyExit
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.running_tasks import RunningTasks
 
 GRACE_SECONDS = 120.0

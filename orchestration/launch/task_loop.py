@@ -12,7 +12,7 @@ from orchestration.control.failure_policy import FirstMistakes, failure_of
 from orchestration.control.outcome import EarlyExit
 from orchestration.control.progress_board import start_progress_board
 from orchestration.evaluation.pool import EvaluationPool
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress import ProgressReader
 from orchestration.launch.running_tasks import RunningTasks
 from orchestration.launch.shutdown import end_early
@@ -22,7 +22,7 @@ from orchestration.plan.plan import Plan
 from orchestration.tasks.task import EvaluateTask, Task, TrainingTask
 from orchestration.training.train_request import request_of
 from orchestration.training.worker_group import WorkerGroup
-from orchestration.training.worker_groups import WorkerGroupPool
+from orchestration.training.worker_group_pool import WorkerGroupPool
 
 _POLL_SECONDS = 0.3
 

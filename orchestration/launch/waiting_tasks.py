@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import AvailableSnapshots, group_into_families
 from orchestration.plan.plan import Plan

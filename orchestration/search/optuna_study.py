@@ -19,7 +19,7 @@ from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
-from orchestration.search.sampling import distribution_of, encode, sampler_of, suggest
+from orchestration.search.optuna_samplers import distribution_of, encode, sampler_of, suggest
 from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, reason_text, unusable
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points

@@ -21,10 +21,10 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder, write_made_autoencoder
-from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder

@@ -23,7 +23,7 @@ from torch import Tensor
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.state import shard_name, state_shard
-from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
+from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.common.background import in_background
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.retry import StorageUnavailableError

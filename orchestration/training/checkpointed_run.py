@@ -16,8 +16,8 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
-from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
 from orchestration.artifacts.provenance import environment
+from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of

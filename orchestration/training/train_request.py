@@ -13,7 +13,7 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import Store
 from orchestration.tasks.task import FinetuneAutoencoderTask, Task, TrainTask
-from orchestration.training.step_hook import faults_in
+from orchestration.training.fault_hook import faults_in
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class TrainRequest:
     latents: str
     at: WorkerEnvironment
     faults: str = ""
-    """Faults on purpose, see `step_hook`."""
+    """Faults on purpose, see `fault_hook`."""
 
 
 Request = TrainRequest | FinetuneRequest

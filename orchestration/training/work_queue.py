@@ -48,7 +48,7 @@ class _WorkQueue:
 
 def start_work_queue() -> tuple[str, Any]:
     """Start a work queue. Returns its name, for `trainings_of`, and the handle by which it is ended."""
-    name = f"desk-{uuid.uuid4().hex}"
+    name = f"work-queue-{uuid.uuid4().hex}"
     return name, ray.remote(_WorkQueue).options(name=name, num_cpus=0).remote()
 
 

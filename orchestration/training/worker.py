@@ -27,10 +27,10 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import SnapshotCard, build_model
 from dfm_core.training.steps import LoopPlan, Observer
-from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.learned_pyramid import read_pyramid
-from orchestration.artifacts.snapshots import read_snapshot
+from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.common.redaction import shown
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
@@ -39,7 +39,7 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.training.autoencoder_worker import finetune_autoencoder
 from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.step_hook import with_faults
+from orchestration.training.fault_hook import with_faults
 from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
 from orchestration.training.worker_setup import (

@@ -18,8 +18,8 @@ from analysis.plan.read import parse_plan
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
-from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
+from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from orchestration.control.lease import lease_above, take_lease
 from orchestration.plan.published import read_published

@@ -1,6 +1,6 @@
 """Faults on purpose, for tests of what a training survives: a worker does at a step what `DFM_FAULT` says, once.
 
-`orchestration.training.step_hook` loads this module where the variable is set; it travels with `ray job submit`. A
+`orchestration.training.fault_hook` loads this module where the variable is set; it travels with `ray job submit`. A
 fault that happened is recorded in the store, so that the next attempt is undisturbed.
 """
 
@@ -26,7 +26,7 @@ from dfm_core.paradigms.shared_steps import PointSteps
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.storage.layout import FAULTS
 from orchestration.storage.store import Store
-from orchestration.training.step_hook import VARIABLE
+from orchestration.training.fault_hook import VARIABLE
 
 SLOW_SECONDS = 3.0
 _MOST_BYTES, _CHUNK_BYTES = 8 * 2**30, 64 * 2**20

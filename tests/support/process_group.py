@@ -30,8 +30,8 @@ from dfm_core.training.steps import LoopPlan
 from orchestration.config.workers import ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
+from orchestration.training.fault_hook import with_faults
 from orchestration.training.hang_watch import StepWatch, end_hung
-from orchestration.training.step_hook import with_faults
 from tests.support.state_shards import write_state_shard
 
 CONFIG = ExperimentConfig(

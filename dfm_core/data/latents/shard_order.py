@@ -1,4 +1,4 @@
-"""An order of samples that reads few shards at a time, for stores that are larger than the cache before them.
+"""An order of samples that reads few shards at a time, for stores larger than the node's shard cache.
 
 Every epoch draws the order of the shards anew, deals them into windows of a few shards, and shuffles the samples
 inside each window. It is a pure function of (seed, global sample index), as the order of `dataset_rows` is, which is

@@ -1,4 +1,4 @@
-"""The import path of `FEATURE_NETWORKS` that documentation of earlier releases names."""
+"""Earlier import path of `FEATURE_NETWORKS`, which is in `dfm_core.catalog.feature_networks`."""
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dfm_core.training.state import shard_name
-from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
 

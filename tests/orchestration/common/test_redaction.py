@@ -21,7 +21,7 @@ from orchestration.config.storage_root import resolve_root
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
 from orchestration.launch import progress, task_loop
-from orchestration.launch.context import LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import make_plan
 from orchestration.plan.plan_json import plan_json

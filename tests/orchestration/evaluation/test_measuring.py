@@ -218,7 +218,7 @@ def test_nan_weights_are_told_as_nan_samples_through_the_real_sampler(store: Sto
 
 
 def _weights(store: Store) -> dict[str, torch.Tensor]:
-    from orchestration.artifacts.snapshots import read_snapshot
+    from orchestration.artifacts.snapshot_loader import read_snapshot
     from tests.support.measuring import STEP, TRAIN
 
     return dict(read_snapshot(store, (TRAIN, STEP)).model.state_dict())

@@ -14,7 +14,7 @@ from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
 from orchestration.launch import progress, shutdown, task_loop
-from orchestration.launch.context import Grow, LaunchContext
+from orchestration.launch.launch_context import Grow, LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan

@@ -16,8 +16,8 @@ import pytest
 from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import UserError
+from orchestration.search.optuna_samplers import encode
 from orchestration.search.optuna_study import Study
-from orchestration.search.sampling import encode
 from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
 from orchestration.spec.search_reader import read_search
 from orchestration.spec.search_section import SearchSpec

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.disk_space import DiskFullError, require_disk_space
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
-from tests.orchestration.artifacts.test_checkpoints import engine_after
+from tests.orchestration.artifacts.test_training_artifacts import engine_after
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from dfm_core.data.encoding.square_pixels import image_square
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms.standardization import measure_scale_std
-from orchestration.artifacts.snapshots import read_snapshot
+from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig

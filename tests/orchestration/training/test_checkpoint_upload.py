@@ -16,7 +16,7 @@ import torch
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import build_model
-from orchestration.artifacts.checkpoints import TrainingArtifacts
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads

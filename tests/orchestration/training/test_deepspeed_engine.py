@@ -21,8 +21,8 @@ from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
 from orchestration.storage.store import Store
+from orchestration.training.fault_hook import with_faults
 from orchestration.training.hang_watch import EXIT_HUNG
-from orchestration.training.step_hook import with_faults
 from tests.support.fault_injection import SLOW_SECONDS
 from tests.support.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 

@@ -13,7 +13,7 @@ import torch
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from orchestration.artifacts.checkpoints import TrainingCost
+from orchestration.artifacts.training_artifacts import TrainingCost
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import HOUR
 from orchestration.control.progress_board import start_progress_board

@@ -14,7 +14,7 @@ from dfm_core.paradigms import Batch, LossResult, Paradigm
 from orchestration.common.errors import UserError
 from orchestration.common.project import ROOT
 from orchestration.storage.store import Store
-from orchestration.training.step_hook import faults_in, with_faults
+from orchestration.training.fault_hook import faults_in, with_faults
 from tests.support.fault_injection import InjectedError
 
 BATCH = 8

@@ -15,7 +15,7 @@ from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
-from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
+from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.storage.store import MANIFEST, Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from tests.support.process_group import CONFIG

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import ray
 
-from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.task_record import read_record
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.control.progress_board import start_progress_board
 from orchestration.plan.plan import make_plan
@@ -27,7 +27,7 @@ from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import request_of
 from orchestration.training.work_queue import trainings_of
 from orchestration.training.worker_group import WorkerGroup
-from orchestration.training.worker_groups import WorkerGroupPool
+from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120
