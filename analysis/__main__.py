@@ -33,7 +33,7 @@ in Python, the same numbers as pandas frames: frames = analysis.load("sweeps/qui
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report, say where it is. Returns the exit code."""
+    """Write the report and print its path. Returns the exit code."""
     given = _parser().parse_args(arguments)
     try:
         return _report(given)
@@ -58,10 +58,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(given: argparse.Namespace) -> int:
     sweep = read_sweep_file(Path(given.sweep))
-    # Only now: a wrong path should not wait for MLflow's import, and its chatter is no news here.
+    # Imported late: a wrong path should not wait for MLflow's import. Its log messages do not concern the user.
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     from analysis.plan.read import read_plan
-    from analysis.records.from_storage import StorageRoot
+    from analysis.records.stored_files import StorageRoot
     from analysis.report.build import write_report
 
     root = storage_root(sweep, given.storage, os.environ)

@@ -1,12 +1,12 @@
-"""How long a checkpoint holds up the training: uploaded beside it, saved before it goes on, and not at all.
+"""Delay of a training by its checkpoints: uploaded in the background, saved before the next step, and none at all.
 
     python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100
 
 A worker with a state of so many megabytes (16: the quickstart's) saves once and then does steps of plain matrix
 products on one thread. The ways take turns, in every round, for every size and storage; not saving does so twice, which
-shows what the machine's other work puts into a difference. S3 is moto's, in a process of its own, behind a proxy that
-adds bandwidth and latency. What the upload takes from the steps after the save, and here also what the server takes
-from the same cores, is in the extra time.
+shows how much of a difference is the machine's other work. S3 is moto's, in a process of its own, behind a proxy that
+adds bandwidth and latency. The extra time includes what the upload takes from the steps after the save, and here also
+what the server takes from the same cores.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Timed:
 
 
 class Worker:
-    """As much of a training engine as a checkpoint needs, and steps that cost what they are told to."""
+    """The part of a training engine that a checkpoint needs, with steps of a given cost."""
 
     rank, world_size, num_steps = 0, 1, 0
 
@@ -84,7 +84,7 @@ class Worker:
     def barrier(self) -> None: ...
 
     def step(self) -> float:
-        """Returns its seconds."""
+        """Do one step. Returns its seconds."""
         return self._products(self._num_products)
 
     def _products(self, number: int) -> float:
@@ -95,7 +95,7 @@ class Worker:
 
 
 def timed(way: str, worker: Worker, store: Store, num_steps: int) -> Timed:
-    """One save in this way, and the steps after it; the store is left as it was."""
+    """Measure one save in this way, and the steps after it; the store is left as it was."""
     digest = uuid.uuid4().hex
     engine = cast("TrainingEngine", worker)
     uploads = CheckpointUploads(TrainingArtifacts(store, digest), engine, "attempt", keep=1)
@@ -115,7 +115,7 @@ def timed(way: str, worker: Worker, store: Store, num_steps: int) -> Timed:
 
 @contextmanager
 def s3_store(options: Options) -> Iterator[Store]:
-    """A store on loopback whose network is as slow as the options say."""
+    """Yield a store on loopback whose network is as slow as the options say."""
     with slow_s3(options.bandwidth_megabytes, options.latency_milliseconds) as endpoint:
         access = {"key": "benchmark", "secret": "benchmark", "endpoint_url": endpoint}
         fsspec.filesystem("s3", **access).mkdir("benchmark")
@@ -123,7 +123,7 @@ def s3_store(options: Options) -> Iterator[Store]:
 
 
 def measure(options: Options) -> list[tuple[str, int, str, list[Timed]]]:
-    """(storage, megabytes, way, one measurement a round); the ways take turns."""
+    """Return (storage, megabytes, way, one measurement a round); the ways take turns."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="dfm-stall-") as scratch, s3_store(options) as remote:
         places = {"local directory": Store(str(Path(scratch) / "store")), "S3": remote}
@@ -139,7 +139,7 @@ def measure(options: Options) -> list[tuple[str, int, str, list[Timed]]]:
 
 
 def show(options: Options, rows: list[tuple[str, int, str, list[Timed]]]) -> Table:
-    """One row for each storage, size and way."""
+    """Make a table with one row for each storage, size and way."""
     table = Table(
         title=f"A save and {options.steps} steps, {options.rounds} rounds in turn; "
         f"S3 at {options.bandwidth_megabytes:g} MB/s, {options.latency_milliseconds:g} ms",

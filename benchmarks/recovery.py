@@ -1,11 +1,11 @@
-"""What faults cost a training: ours and plain Ray Train's, in one run.
+"""Costs of faults for a training: ours and plain Ray Train's, in one run.
 
     python benchmarks/recovery.py --steps 60 --every 10 --at 37
 
 Each training has a Ray of its own and two workers. A fault happens once, in step `--at`: a worker is killed, hangs, or
-gets a loss that is no number; the driver is killed with all that it started, and the same command begins again; or
-that, and meanwhile a bit of the newest checkpoint flipped, or it was cut short. Told are the steps that were made
-again, the longest time without a new step, and what came out, beside the same training left alone.
+gets a NaN loss; the driver is killed with all that it started, and the same command begins again; or that, and
+meanwhile a bit of the newest checkpoint flips, or it is cut short. The table shows the steps that were made again, the
+longest time without a new step, and the outcome, beside the same training without a fault.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a training went."""
+    """Course of a training."""
 
     redone: int
     """Steps that were made more than once."""
     waited: float
-    """Seconds: the longest time without a new step."""
+    """Longest time without a new step, in seconds."""
     step_seconds: float
-    """The median step."""
+    """Median seconds of a step."""
     digest: str
-    """Of the weights; "" if there are none."""
+    """Digest of the weights; "" if there are none."""
     how: str
 
     def told(self, undisturbed: str) -> str:
@@ -66,7 +66,7 @@ class Ended:
 
 
 def trained(whose: str, fault: str, step_seconds: float, options: Options) -> Ended:
-    """One training, disturbed, in a folder of its own. Args: step_seconds: of the stock training."""
+    """Run one disturbed training in a folder of its own. Args: step_seconds: seconds of the stock training's step."""
     with tempfile.TemporaryDirectory(prefix="dfm-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         arguments = [sys.executable, str(_DRIVERS), whose, made, "--steps", str(options.steps)]
@@ -93,7 +93,7 @@ def trained(whose: str, fault: str, step_seconds: float, options: Options) -> En
 def _driven(
     arguments: list[str], environment: dict[str, str], folder: Path, deadline: float, killed_at: int | None
 ) -> int | None:
-    """A driver to its end. Returns its code; None: it was still there at the deadline. Args: killed_at: a step."""
+    """Run a driver to its end. Returns its code; None: it still ran at the deadline. Args: killed_at: a step."""
     with (folder / "log").open("ab") as log:
         driver = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
         try:
@@ -109,7 +109,7 @@ def _driven(
 
 
 def _kill_all(driver: int) -> None:
-    """With all that it started, as a machine goes: its workers would train on for seconds, and nobody note it."""
+    """Kill a driver with all that it started, as a machine fails: else its workers would train on for seconds."""
     tree = psutil.Process(driver)
     for process in (tree, *tree.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -117,14 +117,14 @@ def _kill_all(driver: int) -> None:
 
 
 def _flip_a_bit(file: Path) -> None:
-    """In the middle, where the weights are."""
+    """Damage a checkpoint in the middle, where the weights are."""
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0x40
     file.write_bytes(content)
 
 
 def _steps(folder: Path) -> list[tuple[float, int]]:
-    """(when, step) of every step that was made, in order."""
+    """Read (time, step) of every step that was made, in order."""
     file = folder / "steps"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [(float(when), int(step)) for when, step in (line.split() for line in lines if line.count(" ") == 1)]

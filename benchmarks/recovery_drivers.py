@@ -1,7 +1,7 @@
 """The two drivers that `recovery.py` disturbs: a training of ours, and one on plain Ray Train. Processes of their own.
 
 Both have two workers, write a checkpoint every so many steps, are tried again three times, and append a line
-"seconds since 1970, step" to `steps` when a step is done. At the end `weights.json` says what the weights are.
+"seconds since 1970, step" to `steps` when a step is done. At the end `weights.json` has the weights' digest.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 HUNG_AFTER_SECONDS = 10.0
-"""Our limit of a step; the default is 60, for steps that take longer than these."""
+"""Time limit of our step; the default is 60, for steps that take longer than these."""
 _MAX_FAILURES = 3
 _WIDTH = 256
 
 
 def ours(folder: Path, num_steps: int, every: int) -> None:
-    """A training task as a sweep runs it, without the tasks around it. The fault is in `DFM_FAULT`."""
+    """Run a training task as a sweep does, without the tasks around it. The fault is in `DFM_FAULT`."""
     import ray
 
     from orchestration.artifacts.snapshots import read_snapshot
@@ -42,8 +42,10 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     from orchestration.plan.plan import make_plan
     from orchestration.spec.load import load_sweep
     from orchestration.storage.store import Store
+    from orchestration.tasks.task import TrainTask
     from orchestration.training.train_request import request_of
-    from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
+    from orchestration.training.worker_group import WorkerGroup
+    from orchestration.training.worker_groups import WorkerGroupPool
 
     workers = WorkersConfig(
         checkpoint_every=every, log_every=1, max_failures=_MAX_FAILURES, hung_after_seconds=HUNG_AFTER_SECONDS
@@ -53,7 +55,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
     small = ["model.size=nano", "training.batch_size=512", "training.warmup_steps=3", f"training.steps={num_steps}"]
     one = ["parts={p: {rows: {DFM: {}}}}", f"evaluation.at_steps=[{num_steps}]", f"storage.root={store.root}"]
     plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", [*small, *one]))
-    (task,) = plan.of_kind("train")
+    (task,) = plan.of_kind(TrainTask)
     with cluster(workers):
         name, board = start_progress_board()
         groups = WorkerGroupPool(
@@ -65,7 +67,9 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
         is_over = False
         while not is_over:
             is_over = training.done()  # before the last look
-            _note(folder, (int(row["step"]) for rows in ray.get(board.news.remote()).rows.values() for row in rows))
+            _note(
+                folder, (int(row["step"]) for rows in ray.get(board.take_update.remote()).rows.values() for row in rows)
+            )
             time.sleep(0.02)
         training.result()
         groups.close_idle()
@@ -74,7 +78,7 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
 
 
 def stock(folder: Path, num_steps: int, every: int, step_seconds: float, fault: str) -> None:
-    """What Ray Train's guide does: torch's DDP, a checkpoint that is reported, `FailureConfig`, the same name again."""
+    """Train as Ray Train's guide does: torch's DDP, reported checkpoints, `FailureConfig`, the same name again."""
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -95,7 +99,7 @@ def stock(folder: Path, num_steps: int, every: int, step_seconds: float, fault: 
 
 
 def stock_worker(told: Mapping[str, Any]) -> None:
-    """One worker: a small network that learns to copy noise, in steps as long as ours."""
+    """Train a small network to copy noise, in steps as long as ours."""
     import ray.train
     from ray.train import Checkpoint
     from ray.train.torch import prepare_model
@@ -135,7 +139,7 @@ def stock_worker(told: Mapping[str, Any]) -> None:
 
 
 def _disturbed(loss: torch.Tensor, fault: str, rank: int, step: int, folder: Path) -> torch.Tensor:
-    """Once, in the worker and step that the fault says, as ours does."""
+    """Inject the fault once, in its worker and step, as ours does."""
     at_rank, _, rest = fault.partition(":")
     at_step, _, action = rest.partition(":")
     if not fault or (rank, step) != (int(at_rank), int(at_step)) or (folder / "fired").exists():

@@ -5,9 +5,9 @@
 Ours: the evaluators of a sweep, from the first call to the last record, on a Ray that is running, as a submitted sweep
 finds it; and with the start of Ray and evaluators, as on a laptop. The peer: a Python process for each point, one after
 the other with all cores to itself, which loads the snapshot and the feature network, samples, and measures; it is the
-shortest such program that we can write. Reference statistics are there for both. Weights are random: no time depends on
-their values. What is gained depends on the share of starting, of common steps (here a first stage of 30), and of
-features, which nothing saves: try other sizes.
+shortest such program that we can write. Both have reference statistics. Weights are random: no time depends on their
+values. The gain depends on the share of starting, of common steps (here a first stage of 30), and of features, which
+nothing saves: try other sizes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import DecompositionConfig, EvaluationConfig, ExperimentConfig, ModelConfig, SamplingConfig
-from dfm_core.data.catalog import DATASETS
-from dfm_core.data.datasets import to_pixels
+from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance
@@ -53,7 +53,7 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 
 TRAIN, STEP = "a-training-of-no-sweep", 1
@@ -76,18 +76,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Swept:
-    """What one way to do the sweep took and found."""
+    """Costs and distances of one way to do the sweep."""
 
     seconds: float
     starting: float
-    """Of the seconds, those before the first point was begun."""
+    """Seconds before the first point began."""
     evaluations: int
-    """Of the network, per image, over all points."""
+    """Network evaluations per image, over all points."""
     values: list[float]
 
 
 def points_of(options: Options) -> list[ExperimentConfig]:
-    """Settings of tau and of the second stage's steps, as in the paper's Figure 3."""
+    """Return settings of tau and of the second stage's steps, as in the paper's Figure 3."""
     per_tau = max(2, -(-options.points // len(TAUS)))
     chosen = list(itertools.product(TAUS, range(1, 1 + per_tau)))[: options.points]
     config = ExperimentConfig(
@@ -101,7 +101,7 @@ def points_of(options: Options) -> list[ExperimentConfig]:
 
 
 def prepare(store: Store, configs: list[ExperimentConfig], num_real: int) -> list[Task]:
-    """A snapshot and reference statistics; and the evaluations of the points."""
+    """Make a snapshot and reference statistics; return the evaluations of the points."""
     config, measures = configs[0], MeasurementInputs.of(configs[0], MeasurementFiles({}, {}))
     shape, std = DATASETS[config.data.dataset].shape, (1.0,) * config.num_stages
     model = build_model(config, shape, std)
@@ -131,7 +131,7 @@ def prepare(store: Store, configs: list[ExperimentConfig], num_real: int) -> lis
 
 
 def sweep_together(store: Store, tasks: list[Task], options: Options) -> Swept:
-    """Ours, start of Ray included."""
+    """Measure ours, start of Ray included."""
     import ray
 
     from orchestration.cluster.connection import cluster
@@ -170,7 +170,7 @@ def sweep_together(store: Store, tasks: list[Task], options: Options) -> Swept:
 
 
 def one_point(store: Store, config: ExperimentConfig, reference: str) -> tuple[float, int]:
-    """What a process of its own does for a point: (its distance, network evaluations per image)."""
+    """Measure a point in a process of its own. Returns (its distance, network evaluations per image)."""
     torch.set_num_threads(os.cpu_count() or 1)
     snapshot = read_snapshot(store, (TRAIN, STEP))
     paradigm = build_paradigm(config, snapshot.decomposition, snapshot.card.scale_std)
@@ -187,7 +187,7 @@ def one_point(store: Store, config: ExperimentConfig, reference: str) -> tuple[f
 
 
 def sweep_apart(store: Store, tasks: list[Task], arguments: list[str]) -> Swept:
-    """The peer: a process for each point."""
+    """Measure the peer: a process for each point."""
     started, values, evaluations = time.monotonic(), [], 0
     for number in track(range(len(tasks)), "one process a point", console=Console(stderr=True), transient=True):
         command = [sys.executable, __file__, *arguments, "--one", str(number), "--root", store.root]

@@ -16,7 +16,7 @@ _CHUNK_BYTES = 65536
 
 @contextmanager
 def slow_s3(megabytes_per_second: float, latency_milliseconds: float) -> Iterator[str]:
-    """Yields the endpoint. Each connection has the bandwidth; the latency is there and back, once for each request."""
+    """Yield the endpoint. Each connection has the bandwidth; the latency is the round trip's, once for each request."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     speed = (megabytes_per_second * 1e6, latency_milliseconds / 1e3)
@@ -44,7 +44,7 @@ def _copy(source: socket.socket, target: socket.socket, bytes_per_second: float,
 
 
 def _serve_s3(pipe: Connection, bytes_per_second: float, latency_seconds: float) -> None:
-    """A process with an S3 server and the slow way to it; sends both addresses, ends with its parent."""
+    """Run an S3 server and the slow way to it; send both addresses, end with the parent."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

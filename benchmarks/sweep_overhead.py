@@ -1,12 +1,12 @@
-"""What a trial costs beside its work: ours and bare Ray Tune's, in one run.
+"""Overhead of a trial: ours and bare Ray Tune's, in one run.
 
     python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8
 
 Ours: a launch as a sweep makes it, with store, records, progress and MLflow (a local sqlite, told to the last call), on
 evaluators that sample and measure nothing, and with trainings of one step of the smallest network. The peer does less:
 a Tune trial that reports one number, with actors that are used again and with new ones; and one that starts Ray Train
-with as many workers, which report one number. Records are written, and MLflow is told, by us alone. Also told is by how
-much the driver's memory grew meanwhile.
+with as many workers, which report one number. Only ours writes records, and reports to MLflow. The table also shows the
+growth of the driver's memory.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ from orchestration.control.outcome import Outcome
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.evaluation.worker import Evaluator
-from orchestration.launch import task_loop as launch
+from orchestration.launch import task_loop
+from orchestration.launch.context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, MeasuringTask, MetricTask, TrainTask
 from orchestration.tracking.async_tracker import TrackingQueue
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.run_params import varying_settings
@@ -79,30 +80,37 @@ class Row:
     trials: int
     seconds: float
     first: float = 0.0
-    """Of the seconds, until the first trial had ended; 0 if that is not known."""
+    """Seconds until the first trial had ended; 0 if unknown."""
     recorded: float = 0.0
-    """Of the seconds, until all records were there; MLflow was told of some of them after."""
+    """Seconds until all records were written; MLflow heard of some of them later."""
     grown: float = 0.0
     """Memory of this process, in MB."""
 
 
 class Idle(Evaluator):
-    """Does the calls of a measurement without its work."""
+    """An evaluator that does the calls of a measurement without its work."""
 
     def features(self, work: GroupWork) -> GroupReport:
         self._reached(work.wanted[0].task, work.group.num_samples, "all")
         return GroupReport(seconds=0.0)
 
-    def gather(self, task: Task, position: int, groups: Any) -> tuple[None, Any]:  # noqa: ARG002
+    def gather(self, task: MeasuringTask, position: int, groups: Any) -> tuple[None, Any]:  # noqa: ARG002
         return None, 0.0
 
-    def finish(self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, *gathered: Any) -> None:  # noqa: ARG002
-        metrics = dict.fromkeys(task.protocols, 1.0)
-        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, step=task.at_step))
+    def finish(
+        self,
+        task: MeasuringTask,
+        about: Mapping[str, Any],  # noqa: ARG002
+        seconds: float,
+        spent: Cost,  # noqa: ARG002
+        *gathered: Any,  # noqa: ARG002
+    ) -> None:
+        metrics = dict.fromkeys(task.protocols if isinstance(task, MetricTask) else (), 1.0)
+        write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, step=task.step))
 
 
 class IdlePool(EvaluationPool):
-    """The pool of a launch, with idle evaluators."""
+    """Pool of a launch, with idle evaluators."""
 
     def __init__(
         self, store: Store, runtime: RuntimeConfig, num_evaluators: int, board: str, stumbled: Callable[[str], None]
@@ -111,16 +119,16 @@ class IdlePool(EvaluationPool):
 
 
 def sweep(store: Store, parts: str, kind: str) -> tuple[Plan, dict[str, TaskRecord]]:
-    """A plan, and made-up records of all its tasks but those of a kind."""
+    """Make a plan, and records of all its tasks but those of a kind."""
     workers = [f"workers.{key}={value}" for key, value in _CPUS.items()]
     overrides = [*SMALLEST, *workers, f"storage.root={store.root}", f"parts={parts}"]
     plan = make_plan(load_sweep(ROOT / "sweeps" / "quickstart.yaml", overrides))
     others = [task for task in plan.tasks.values() if task.kind != kind]
-    return plan, {task.digest: TaskRecord(task.digest, task.kind, {}, 0.0, step=task.until_step) for task in others}
+    return plan, {task.digest: TaskRecord(task.digest, task.kind, {}, 0.0, step=task.step) for task in others}
 
 
 def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
-    """Our trials, to the last record and the last call to MLflow."""
+    """Run our trials, to the last record and the last call to MLflow."""
     with tempfile.TemporaryDirectory() as root, redirect_stdout(io.StringIO()):
         store = Store(root)
         plan, done = sweep(store, parts, kind)
@@ -130,21 +138,26 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
         )
         outcome = Outcome(dict(done))
         meter = BudgetMeter({}, plan.spec.runtime.workers)
-        launcher = launch.Launcher(plan, outcome, store, tracker, lambda: capacity, Display(), meter, lambda: None)
-        started, held = time.monotonic(), held_mb()
         ended: list[float] = []
-        launcher.grows_by(lambda now, _: ended.append(time.monotonic()) if len(now.done) > len(done) else None)
+
+        def note(now: Outcome, _: int) -> None:
+            if len(now.done) > len(done):
+                ended.append(time.monotonic())
+
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, note)
+        launcher = task_loop.Launcher(context, lambda: capacity, lambda: None)
+        started, held = time.monotonic(), held_mb()
         launcher.run()
         recorded = time.monotonic() - started
         tracker.flush()
         seconds = time.monotonic() - started
     assert not outcome.failed, f"trials failed: {outcome.failed}"
-    num_trials = len(plan.of_kind("train" if kind == "train" else "evaluate"))
+    num_trials = len(plan.of_kind(TrainTask if kind == "train" else EvaluateTask))
     return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0, recorded, held_mb() - held)
 
 
 def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, reuse: bool, at_once: int = 0) -> Row:
-    """Bare Tune. `at_once`: so many trials, 0: as many as fit."""
+    """Run bare Tune. Args: at_once: number of concurrent trials; 0: as many as fit."""
     from ray import tune
 
     with tempfile.TemporaryDirectory() as root:
@@ -165,7 +178,7 @@ def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, r
 
 
 def held_mb() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -177,7 +190,7 @@ def report_a_number(config: Mapping[str, Any]) -> None:  # noqa: ARG001
 
 
 def start_train(config: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """The nested way: a Tune trial that starts Ray Train."""
+    """Run the nested way: a Tune trial that starts Ray Train."""
     from ray import tune
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -194,10 +207,10 @@ def start_train(config: Mapping[str, Any]) -> None:  # noqa: ARG001
 
 
 def measure(options: Options) -> list[Row]:
-    """All ways, one after the other on one Ray."""
+    """Measure all ways, one after the other on one Ray."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     logging.disable(logging.WARNING)
-    launch.EvaluationPool = IdlePool  # type: ignore[misc]  # the launcher's own, but for the work
+    task_loop.EvaluationPool = IdlePool  # type: ignore[misc]  # the launcher's own, but for the work
     guidance = [round(1 + 0.01 * number, 2) for number in range(options.evaluations)]
     seeds = list(range(options.trainings))
     rows = []

@@ -28,11 +28,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import model_cost
 from dfm_core.config import MODEL_SIZES, DataConfig, DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import ImageDataset
+from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import draw_timesteps, logit_normal
 from dfm_core.paradigms import build_paradigm
@@ -67,11 +67,11 @@ class Options:
 
 
 Step = Callable[[int], float]
-"""Runs step k and returns its FLOPs."""
+"""Function that runs step k and returns its FLOPs."""
 
 
 def flow_matching(options: Options) -> ExperimentConfig:
-    """Flow matching on latents with patches of 2."""
+    """Configure flow matching on latents with patches of 2."""
     side = 2 * round(options.tokens**0.5)
     config = ExperimentConfig(
         paradigm="flow_matching",
@@ -85,7 +85,7 @@ def flow_matching(options: Options) -> ExperimentConfig:
 
 
 def two_stages(options: Options, **model: object) -> ExperimentConfig:
-    """DFM with as many tokens in both stages; half of the samples are in the first, so that batches are mixed."""
+    """Configure DFM with as many tokens in both stages; half of the samples are in the first, to mix batches."""
     config = flow_matching(options)
     side = config.decomposition.resolutions[0]
     return replace(
@@ -120,7 +120,7 @@ def random_dataset(side: int) -> ImageDataset:
 
 
 def our_step(options: Options, config: ExperimentConfig) -> Step:
-    """A step of `dfm_core.train`, logging and all."""
+    """Make a step of `dfm_core.train`, logging included."""
     assert not broken_rules(config), broken_rules(config)
     shape, scale_std = DataShape(CHANNELS, NUM_CLASSES), (0.5,) * config.num_stages
     model = build_model(config, shape, scale_std).to(options.device)
@@ -140,7 +140,7 @@ def our_step(options: Options, config: ExperimentConfig) -> Step:
 
 
 def plain_step(options: Options) -> Step:
-    """What one would write around diffusers' model: flow matching with torch's AdamW, clipping and averaging."""
+    """Make a step of a plain loop around diffusers' model: flow matching, torch's AdamW, clipping and averaging."""
     config, size = flow_matching(options), MODEL_SIZES[options.size]
     training, side = config.training, config.decomposition.resolutions[-1]
     model = DiTTransformer2DModel(
@@ -187,7 +187,7 @@ def plain_step(options: Options) -> Step:
 
 
 def matmul_step(options: Options) -> Step:
-    """The products of a block's linear maps, forward and both gradients: what the machine does at best."""
+    """Make the products of a block's linear maps, forward and both gradients: the machine's best speed."""
     width, rows = MODEL_SIZES[options.size].width, options.batch * options.tokens
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     maps = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)]
@@ -214,7 +214,7 @@ def build(name: str, options: Options) -> Step:
 
 
 def timed(step: Step, k: int, options: Options) -> tuple[float, float]:
-    """Seconds and FLOPs of step k."""
+    """Return the seconds and FLOPs of step k."""
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     begin = clock()
     flops = step(k)
@@ -224,7 +224,7 @@ def timed(step: Step, k: int, options: Options) -> tuple[float, float]:
 
 
 def measure(options: Options) -> dict[str, list[tuple[float, float]]]:
-    """(seconds, FLOPs) of every row in every round."""
+    """Return (seconds, FLOPs) of every row in every round."""
     names = (MATMUL, *options.rows)
     steps = {name: build(name, options) for name in track(names, "building", transient=True)}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -235,13 +235,13 @@ def measure(options: Options) -> dict[str, list[tuple[float, float]]]:
 
 
 def process_memory(key: str) -> int:
-    """Bytes that Linux counts for this process: VmRSS now, VmHWM at most."""
+    """Return the bytes that Linux counts for this process: VmRSS now, VmHWM at most."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines[key].split()[0]) * 1024
 
 
 def peak_memory(name: str, options: Options) -> int:
-    """Bytes that a row takes at most, in a process of its own: torch's on a GPU, resident ones on a CPU."""
+    """Return the most bytes that a row takes, in a process of its own: torch's on a GPU, resident ones on a CPU."""
     torch.set_num_threads(options.threads)
     before = process_memory("VmRSS")
     step = build(name, options)
@@ -253,7 +253,7 @@ def peak_memory(name: str, options: Options) -> int:
 
 
 def peak_memories(options: Options) -> dict[str, int]:
-    """Peak memory of every row; none where there is no /proc."""
+    """Return the peak memory of every row; none where there is no /proc."""
     if not Path("/proc/self/status").exists():
         return {}
     peaks = {}
@@ -264,7 +264,7 @@ def peak_memories(options: Options) -> dict[str, int]:
 
 
 def paired_ratio(runs: list[tuple[float, float]], others: list[tuple[float, float]]) -> float:
-    """Median over the rounds of the ratio of seconds per FLOP."""
+    """Return the median over the rounds of the ratio of seconds per FLOP."""
     pairs = zip(runs, others, strict=True)
     return statistics.median((seconds / flops) / (other / base) for (seconds, flops), (other, base) in pairs)
 

@@ -1,6 +1,22 @@
 """Decomposable Flow Matching: the method, its baselines and its metrics as a plain PyTorch library.
 
-Public names are resolved on first use, so that `dfm_core.config` and `dfm_core.compute` can be used without torch.
+In reading order:
+
+    config                what can change a number: dataclasses, choices, rules
+    catalog               datasets, metrics, feature networks and autoencoders that a config can name
+    decompositions        an image as scales and back
+    flow                  path, timesteps, schedules, solvers
+    paradigms             loss and sampling of DFM and its baselines
+    models, wiring        the transformer, and the layers that run in each stage
+    training              loop, engine, snapshots
+    data, seeding         samples, and every random draw
+    metrics               feature networks and scores
+    autoencoders          pixels to latents; `autoencoder_training` trains and measures them
+    compute               FLOPs and parameters of a config, without building it
+    pipeline, video_files sampling a snapshot as diffusers' pipelines do
+
+tests/test_layers.py holds the order of imports. Public names are resolved on first use, so that `dfm_core.config` and
+`dfm_core.compute` can be used without torch.
 """
 
 from __future__ import annotations
@@ -10,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
-    from dfm_core.data.datasets import load_dataset, measure_scale_std
+    from dfm_core.data.image_dataset import load_dataset
     from dfm_core.decompositions import build_decomposition
     from dfm_core.flow.schedules import stage_schedule
     from dfm_core.paradigms import build_paradigm
+    from dfm_core.paradigms.standardization import measure_scale_std
     from dfm_core.pipeline import DFMPipeline
     from dfm_core.training.engine import PlainEngine
     from dfm_core.training.loop import train
@@ -32,9 +49,9 @@ _PUBLIC = {
     "build_paradigm": "dfm_core.paradigms",
     "export_to_gif": "dfm_core.video_files",
     "export_to_video": "dfm_core.video_files",
-    "load_dataset": "dfm_core.data.datasets",
+    "load_dataset": "dfm_core.data.image_dataset",
     "load_snapshot": "dfm_core.training.state",
-    "measure_scale_std": "dfm_core.data.datasets",
+    "measure_scale_std": "dfm_core.paradigms.standardization",
     "stage_schedule": "dfm_core.flow.schedules",
     "train": "dfm_core.training.loop",
     "write_snapshot": "dfm_core.training.state",

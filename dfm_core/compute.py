@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import MODEL_SIZES, EvaluationConfig, ExperimentConfig, SamplingConfig, TrainingConfig
-from dfm_core.data.catalog import DataShape
 from dfm_core.flow.schedules import network_calls, sampling_legs
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.wiring import StageWiring, Wiring, networks
@@ -51,7 +51,7 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 
 @lru_cache(_KEPT_COSTS)
 def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
-    """Of a config without what no model depends on."""
+    """Return the cost for a config without the settings that no model depends on."""
     values, found = patch_values(config, shape), networks(config)
     grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
     num_parameters = sum(_num_parameters(config, shape, own) for own in found)
@@ -61,7 +61,7 @@ def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 
 
 def _wiring_of(found: Sequence[Wiring], stage: int) -> StageWiring | None:
-    """How a stage is wired; None if no network of the config serves it."""
+    """Return the wiring of a stage; None if no network of the config serves it."""
     return next((own.stages[stage] for own in found if stage in own.stages), None)
 
 
@@ -84,13 +84,13 @@ def _stage_macs(
 
 
 def patch_values(config: ExperimentConfig, shape: DataShape) -> list[int]:
-    """Numbers in a patch of each scale, [S]."""
+    """Return numbers in a patch of each scale, [S]."""
     channels = config.decomposition.channels(shape.channels)
     return [count * patch**2 for count, patch in zip(channels, config.model.patch_sizes, strict=True)]
 
 
 def _token_macs(config: ExperimentConfig) -> int:
-    """Of a block's maps, for each token."""
+    """Count the multiply-accumulates of a block's maps, for each token."""
     width = MODEL_SIZES[config.model.size].width
     if config.model.backbone == "tokenformer":
         attention = parameter_tokens(width, 3 * width) * 4 * width + parameter_tokens(width, width) * 2 * width
@@ -99,13 +99,13 @@ def _token_macs(config: ExperimentConfig) -> int:
 
 
 def _sample_macs(config: ExperimentConfig) -> int:
-    """Of a block's modulation, for each sample."""
+    """Count the multiply-accumulates of a block's modulation, for each sample."""
     width = MODEL_SIZES[config.model.size].width
     return 6 * width**2 + config.model.lora_rank * 7 * width
 
 
 def _num_parameters(config: ExperimentConfig, shape: DataShape, own: Wiring) -> int:
-    """All weights of a network; a kind that is specialised has one set more for each stage (numerics 6)."""
+    """Return all weights of a network; a kind that is specialised has one set more for each stage (numerics 6)."""
     size, stages, model = MODEL_SIZES[config.model.size], config.num_stages, config.model
     width, depth, values = size.width, size.depth, patch_values(config, shape)
     kinds = {
@@ -137,7 +137,7 @@ def parameter_tokens(inputs: int, outputs: int) -> int:
 
 
 def own_tokens(attended: int, stages: int) -> int:
-    """Of the parameter tokens that a sample attends to, those of its stage alone; with one stage none."""
+    """Count the parameter tokens of a sample's own stage, among those that it attends to; none with one stage."""
     return attended // _STAGE_TOKEN_SHARE if stages > 1 else 0
 
 

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import Solver
 from dfm_core.config.data import MADE
-from dfm_core.data.cards import find_card
-from dfm_core.data.datasets import to_pixels
+from dfm_core.config.dataset_card import find_card
+from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress
@@ -43,12 +43,12 @@ _MAX_NAMES = 10  # of classes in a message
 
 @dataclass(frozen=True)
 class DFMPipelineOutput:
-    """What a call of the pipeline gives."""
+    """Result of a call of the pipeline."""
 
     images: Pictures
     previews: list[Pictures]
-    """For each stage, what the image would be if sampling jumped to its end there, at that stage's side; asked for
-    with `return_previews`."""
+    """Previews of each stage: the image if sampling jumped to its end there, at that stage's side; asked for with
+    `return_previews`."""
     trajectory: list[list[Tensor]]
     """After each solver step every scale as the model sees it, [N][S] of [B, C_s, (T,) r_s, r_s] float32 on the CPU;
     asked for with `return_trajectory`."""
@@ -83,7 +83,7 @@ class DFMPipeline:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, autoencoder: Autoencoder | None = None) -> Self:
-        """The pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
+        """Return the pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
 
         Args: autoencoder: decodes what a model of latents makes; without it the output is latents.
         Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, it is of
@@ -127,7 +127,7 @@ class DFMPipeline:
         solver: Solver | None = None,
         batch_size: int | None = None,
     ) -> DFMPipelineOutput:
-        """Images, or videos, of the given classes. What is None is as the snapshot's config says.
+        """Return images, or videos, of the given classes; None stands for the value of the snapshot's config.
 
         Args: labels: class of each image, by number or name, [B]. num_inference_steps: solver steps of each stage, or
             their sum, which is then shared out as the config's steps are. tau: in (0, 1], the timestep at which a
@@ -173,7 +173,7 @@ class DFMPipeline:
 
     @torch.no_grad()
     def _decoded(self, images: Tensor) -> Tensor:
-        """A smaller latent of a preview decodes to a smaller image."""
+        """Decode latents; a smaller latent of a preview decodes to a smaller image."""
         return images if self.autoencoder is None else self.autoencoder.decode(images).clamp(-1.0, 1.0)
 
 

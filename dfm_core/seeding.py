@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def sample_generator(seed: int, stream: str, index: int) -> np.random.Generator:
-    """The generator of one sample of one stream.
+    """Return the generator of one sample of one stream.
 
     Args: seed: the run's seed. stream: what is drawn, e.g. "noise". index: global sample index, >= 0.
     Returns: a generator that no other (seed, stream, index) shares.
@@ -30,7 +30,7 @@ def sample_generator(seed: int, stream: str, index: int) -> np.random.Generator:
 
 
 def normal(seed: int, stream: str, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise, [B, *shape] float32; row i depends on (seed, stream, indices[i]) alone."""
+    """Return standard normal noise, [B, *shape] float32; row i depends on (seed, stream, indices[i]) alone."""
     out = np.empty((len(indices), *shape), dtype=np.float32)
     for row, index in enumerate(indices):
         sample_generator(seed, stream, index).standard_normal(dtype=np.float32, out=out[row])
@@ -44,10 +44,10 @@ def normal_scalars(seed: int, stream: str, indices: Sequence[int], count: int) -
 
 
 def uniform(seed: int, stream: str, indices: Sequence[int]) -> Tensor:
-    """One uniform number in [0, 1) per sample, [B] float64."""
+    """Return one uniform number in [0, 1) per sample, [B] float64."""
     return torch.tensor([sample_generator(seed, stream, index).random() for index in indices], dtype=torch.float64)
 
 
 def permutation(seed: int, stream: str, epoch: int, length: int) -> np.ndarray:
-    """The order of `length` items in one epoch, [length] int64."""
+    """Return the order of `length` items in one epoch, [length] int64."""
     return sample_generator(seed, stream, epoch).permutation(length)

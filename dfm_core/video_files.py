@@ -54,7 +54,7 @@ def export_to_video(frames: Sequence[Image.Image], path: str | Path, fps: int = 
 
 
 def _checked(frames: Sequence[Image.Image], path: Path, suffix: str, fps: int, scale: int) -> Path:
-    """The path. Raises: ValueError with everything wrong."""
+    """Return the path. Raises: ValueError with everything wrong."""
     problems = []
     if not frames:
         problems.append("frames is empty: give the frames of one video")

@@ -1,4 +1,4 @@
-"""Which layers a network has and which of them run in each stage. Needs no torch: planning counts them.
+"""Layers of a network and the stages in which each runs. Needs no torch: planning counts them.
 
 | paradigm | a sample of stage q reads | predicts |
 |---|---|---|
@@ -17,7 +17,7 @@ from dfm_core.config import ExperimentConfig
 
 @dataclass(frozen=True)
 class StageWiring:
-    """What runs for a sample whose active stage is q."""
+    """Layers that run for a sample whose active stage is q."""
 
     inputs: tuple[int, ...]
     """Scales whose tokens the transformer reads."""
@@ -28,7 +28,7 @@ class StageWiring:
     grid: int
     """The scale on whose token grid the transformer runs."""
     joined: tuple[int, ...] = ()
-    """Those of the inputs whose tokens lengthen the sequence, on a grid of their own, instead of being added."""
+    """Inputs whose tokens lengthen the sequence, on a grid of their own, instead of being added."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Wiring:
     """Layers of one network."""
 
     stages: dict[int, StageWiring]
-    """By stage; a cascade's network serves one."""
+    """Layers by stage; a cascade's network serves one."""
     has_stage_table: bool
-    """Whether the active stage is embedded."""
+    """True if the active stage is embedded."""
     alike: bool
     """All stages run the same layers on one grid, so that their samples can run as one batch."""
 
@@ -64,7 +64,7 @@ class Wiring:
 
 
 def networks(config: ExperimentConfig) -> tuple[Wiring, ...]:
-    """The networks of a config, each serving its stages: one, or for a whole cascade one a stage."""
+    """Return the networks of a config, each serving its stages: one, or for a whole cascade one a stage."""
     if config.paradigm != "cascaded":
         return (_one_network(config),)
     joins = config.cascade.condition_tokens == "joined"
@@ -75,7 +75,7 @@ def networks(config: ExperimentConfig) -> tuple[Wiring, ...]:
 
 
 def network(config: ExperimentConfig) -> Wiring:
-    """The network of a config that has one."""
+    """Return the network of a config that has one."""
     found = networks(config)
     assert len(found) == 1, f"{config.paradigm} has a network for each of stages {config.own_stages}"
     return found[0]

@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 import dfm_core as dfm
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import DecompositionConfig, ModelConfig, SamplingConfig, TrainingConfig
-from dfm_core.data.catalog import DATASETS
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=150)

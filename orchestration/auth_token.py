@@ -1,6 +1,6 @@
-"""The token of a Ray cluster, in the file where Ray looks for it, for its owner alone to read. It is never printed.
+"""Entry point: python -m orchestration.auth_token
 
-python -m orchestration.auth_token      makes one where there is none, and says where it is
+Makes the token of a Ray cluster where there is none, readable to its owner alone, and prints its place, never itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from orchestration.common.errors import UserError, tell_mistakes
 
 
 def main() -> int:
-    """Returns the exit code: 0, or 2 if there can be no token."""
+    """Return the exit code: 0, or 2 if there can be no token."""
     try:
         ensure_token(os.environ)
     except UserError as error:

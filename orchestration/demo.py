@@ -1,7 +1,6 @@
-"""The quickstart as a cluster's user would run it: a Ray head of its own, the job submitted to it, the head stopped.
+"""Entry point: python -m orchestration.demo [--sweep sweeps/quickstart.yaml] [key=value ...]
 
-    python -m orchestration.demo [--sweep sweeps/quickstart.yaml] [key=value ...]
-
+Runs the quickstart as a cluster's user would: starts a Ray head of its own, submits the job to it, stops the head.
 Token authentication is on. Only the head that was started here is stopped.
 """
 
@@ -35,7 +34,7 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.exit_codes import EXIT_USER_ERROR
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import guard_output
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.spec.preflight import open_store
 
@@ -47,7 +46,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the demo. Returns the job's exit code, or 2 for a mistake in what was given."""
+    """Run the demo. Return the job's exit code, or 2 for a mistake in the arguments."""
     parser = argparse.ArgumentParser(prog="demo", description="Run a sweep as a Ray job on a head of its own.")
     parser.add_argument("--sweep", default="sweeps/quickstart.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the Ray head; default: any free one")
@@ -81,7 +80,7 @@ def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) 
 
 
 def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str]:
-    """The environment of head and job: this Python first, a fresh token that only this user can read."""
+    """Return the environment of head and job: this Python first, a fresh token that only this user can read."""
     token = scratch / "token"
     write_token(token)
     tools = str(Path(sys.executable).parent)
@@ -99,7 +98,7 @@ def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str
 
 
 def _free_ports(wanted: dict[str, int]) -> dict[str, int]:
-    """The wanted ports, any free one where 0 is wanted.
+    """Return the wanted ports, any free one where 0 is wanted.
 
     Raises: UserError naming every port that is taken.
     """
@@ -121,7 +120,7 @@ def _free_ports(wanted: dict[str, int]) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A Ray head for the length of a `with` block; its processes form a group of their own, which ends with it."""
+    """Run a Ray head for the length of a `with` block; its processes form a group of their own, which ends with it."""
     log = scratch / "head.log"
     command = [
         "ray", "start", "--head", "--block", f"--port={ports['--port']}",
@@ -142,7 +141,7 @@ def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str])
 
 
 def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Returns when the jobs API answers; without the token it must refuse.
+    """Return when the jobs API answers; without the token it must refuse.
 
     Raises: UserError if the head does not come up.
     """
@@ -162,7 +161,7 @@ def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> No
 
 
 def _stop_group(head: subprocess.Popen[bytes]) -> None:
-    """Ends the head and all its processes, gently first."""
+    """End the head and all its processes, gently first."""
     if head.poll() is None:
         head.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

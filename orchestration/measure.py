@@ -26,14 +26,15 @@ from orchestration.common.redaction import guard_output  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
-    from orchestration.evaluation.external_measurement import MeasuredImages
+    from orchestration.commands.external_measurement import MeasuredImages
 
 
 _ANY = 10**7
+"""Number of samples that breaks no rule; that of the images replaces it."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures images. Returns the exit code: 0 done, 2 a mistake."""
+    """Measure images. Return the exit code: 0 done, 2 a mistake."""
     parser = argparse.ArgumentParser(prog="measure.py", description="Measure images as a sweep does its samples.")
     parser.add_argument("sweep", type=Path, help="YAML file whose dataset, metrics and storage are used")
     parser.add_argument("images", type=Path, help="folder of images, or .npz of images or videos")
@@ -62,8 +63,8 @@ def _write(measured: MeasuredImages, path: Path) -> None:
 
 def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
     # Imported late, so that --help is instant.
-    from dfm_core.data.cards import pixels_card_of
-    from orchestration.evaluation.external_images import open_images
+    from dfm_core.config.dataset_card import pixels_card_of
+    from orchestration.commands.external_images import open_images
     from orchestration.spec.load import load_sweep
     from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
@@ -74,23 +75,23 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)
-    found = open_images(images, pixels_card_of(config.data), allow_bad)
-    print(found.about)
-    config = _of_images(config, found.count, labelled=found.labels is not None)
+    given = open_images(images, pixels_card_of(config.data), allow_bad)
+    print(given.about)
+    config = _of_images(config, given.count, labelled=given.labels is not None)
     store = open_store(spec.runtime.storage, writable=True)
 
-    from orchestration.evaluation.external_measurement import measure_images
+    from orchestration.commands.external_measurement import measure_images
 
-    return measure_images(config, found, spec.runtime, store, str(images.absolute()))
+    return measure_images(config, given, spec.runtime, store, str(images.absolute()))
 
 
 def _of_images(config: ExperimentConfig, count: int, *, labelled: bool) -> ExperimentConfig:
-    """The config whose evaluation is of so many images.
+    """Return the config whose evaluation has this many images.
 
     Raises: UserError if they are too few for a metric, or lack the labels that one needs.
     """
+    from dfm_core.catalog.metrics import needs_labels
     from dfm_core.config.evaluation_rules import evaluation_problems
-    from dfm_core.metrics.catalog import needs_labels
 
     config = replace(config, evaluation=replace(config.evaluation, num_samples=count, at_steps=()))
     if count < 2:

@@ -38,7 +38,7 @@ _FOLDER = _HERE.parent / "sweeps"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the sweeps of some tables. Returns the worst of their exit codes, see sweep.py."""
+    """Run the sweeps of some tables. Return the worst of their exit codes, see sweep.py."""
     parser = argparse.ArgumentParser(prog="reproduce.py", description="Reproduce published tables.", allow_abbrev=False)
     parser.add_argument("given", nargs="*", metavar="TABLE|key=value", help=f"{', '.join(_tables())}; default: all")
     parser.add_argument("--scale", default="small", help=f"{' or '.join(_scales())}; default: small")
@@ -71,7 +71,7 @@ def _scales() -> list[str]:
 
 
 def _sweep_files(tables: Sequence[str], scale: str) -> list[Path]:
-    """The sweeps of some tables, each once.
+    """Return the sweep files of some tables, each once.
 
     Raises: UserError naming every table that is not known, and the scale if it is not.
     """
@@ -92,7 +92,7 @@ def _sweep_files(tables: Sequence[str], scale: str) -> list[Path]:
 
 
 def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) -> dict[str, Store]:
-    """All sweeps, loaded, before the first one starts: the store of each by its name.
+    """Load all sweeps before the first one starts; return the store of each by its name.
 
     Raises: UserError with every mistake in all of them, and, unless it is a dry run, with everything they lack here.
     """
@@ -118,7 +118,7 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
 
 
 def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
-    """One sweep after the other, whatever becomes of them, unless interrupted. Returns the worst exit code."""
+    """Run one sweep after the other, failed ones included, unless interrupted. Return the worst exit code."""
     worst = 0
     for number, path in enumerate(paths, 1):
         print(f"\n{path.name}, sweep {number} of {len(paths)}", flush=True)
@@ -134,11 +134,11 @@ def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
 
 
 def _print_comparisons(stores: Mapping[str, Store]) -> None:
-    """Each sweep beside the paper's table, or why it cannot be set beside it."""
+    """Print each sweep beside the paper's table, or why it cannot be compared."""
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError as AnalysisError
     from analysis.plan.read import read_plan
-    from analysis.records.from_storage import StorageRoot
+    from analysis.records.stored_files import StorageRoot
     from analysis.report.build import comparison_with_paper
 
     for name, store in stores.items():

@@ -14,16 +14,11 @@ sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).reso
 
 import argparse  # noqa: E402
 import os  # noqa: E402
-from collections.abc import Iterator, Sequence  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
 
 from orchestration.common.errors import UserError, tell_mistakes  # noqa: E402
-from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED, EXIT_SECOND_DRIVER  # noqa: E402
-from orchestration.common.redaction import guard_output, reason_of  # noqa: E402
-
-if TYPE_CHECKING:
-    from orchestration.storage.store import Store
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED  # noqa: E402
+from orchestration.common.redaction import guard_output  # noqa: E402
 
 _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",
@@ -35,7 +30,7 @@ _MODES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a sweep. Returns the exit code: 0 done, 1 some tasks failed, 2 a mistake, 4 its budget is spent, 5 stopped,
+    """Run a sweep. Return the exit code: 0 done, 1 some tasks failed, 2 a mistake, 4 its budget is spent, 5 stopped,
     6 the cluster was lost, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="sweep.py", description="Plan and run a sweep.", allow_abbrev=False)
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
@@ -63,9 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.insecure_no_auth:
         overrides.append("workers.insecure_no_auth=true")
     try:
-        if options.mode in ("gc", "stop"):
-            return _tend(options.sweep, overrides, options.mode, confirmed=options.yes)
-        return _run(options.sweep, overrides, options.mode)
+        from orchestration.commands.sweep_modes import run_mode  # late, so that --help is instant
+
+        return run_mode(options.mode, options.sweep, overrides, confirmed=options.yes)
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:
@@ -73,90 +68,10 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def _run(path: Path, overrides: Sequence[str], mode: str) -> int:
-    # Imported late, so that --help is instant and planning pulls in nothing heavy.
-    from orchestration.launch.summary import print_missing, print_plan, print_searches
-    from orchestration.plan.completed import completed_records
-    from orchestration.plan.plan import make_plan
-    from orchestration.plan.progress import progress_of
-    from orchestration.search.plan_rows import published_trials, with_published_trials
-    from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
-
-    spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
-    missing = missing_inputs(spec) if mode != "status" else []
-    if missing and mode == "run":
-        raise UserError(missing)
-    store = open_store(spec.runtime.storage, writable=mode == "run")
-    with _readable(store):
-        trials = published_trials(spec, store) if spec.searches else {}
-        plan = make_plan(with_published_trials(spec, trials))
-        done = completed_records(store, plan)
-        stands = progress_of(store, plan, done)
-    if mode == "status":
-        from orchestration.commands.status import print_status
-
-        print_status(plan, done, store, stands)
-        print_searches(spec, trials)
-        return 0
-    print_plan(plan, done, store, stands)
-    print_searches(spec, trials)
-    if mode == "check":
-        from orchestration.commands.check_models import check as check_models
-
-        check_models(plan)
-    if mode != "run":
-        print_missing(missing)
-        return 0
-    from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
-    from orchestration.launch.run_sweep import run_sweep
-
-    try:
-        ensure_single_driver(store, spec.name)
-    except SecondDriverError as error:
-        print(error, file=sys.stderr)
-        return EXIT_SECOND_DRIVER
-    if spec.searches:  # their trials are asked of Optuna, which knows what came after the last publication
-        plan = make_plan(spec)
-        done = {digest: result for digest, result in done.items() if digest in plan.tasks}
-    return run_sweep(plan, done, store, stands)
-
-
-def _tend(path: Path, overrides: Sequence[str], mode: str, *, confirmed: bool) -> int:
-    """What is done to a storage root or a running driver; the file says which."""
-    from orchestration.commands.garbage import ask_on_terminal, collect_garbage
-    from orchestration.commands.stop import stop
-    from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import open_store, resolve_paths
-    from orchestration.storage.layout import PLANS
-
-    spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
-    store = open_store(spec.runtime.storage, writable=False)
-    with _readable(store):
-        store.names(PLANS)
-    if mode == "stop":
-        return stop(store, spec.name)
-    return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
-
-
-@contextmanager
-def _readable(store: Store) -> Iterator[None]:
-    """Any error of any storage library means that this root cannot be used.
-
-    Raises: UserError.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001  any storage library, any reason
-        raise UserError.of("storage.root", f"cannot read {store.root} ({reason_of(error, store.options)})") from None
-
-
 if __name__ == "__main__":
     guard_output()
     code = main(sys.argv[1:])
-    if code == EXIT_CLUSTER_LOST:  # what Ray does at exit calls what is gone, and ends the process with a signal
+    if code == EXIT_CLUSTER_LOST:  # Ray's exit handlers would call it and end the process with a signal
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

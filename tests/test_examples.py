@@ -121,7 +121,7 @@ def test_the_planning_benchmark_prints_a_row_for_each_size(tmp_path: Path) -> No
     assert all(float(both) >= float(planned) > 0.0 for _, _, planned, both, _ in rows)
 
 
-def test_the_data_benchmark_prints_a_row_for_each_place_and_leaves_out_what_is_not_installed(tmp_path: Path) -> None:
+def test_the_data_benchmark_prints_a_row_for_each_place_that_is_installed(tmp_path: Path) -> None:
     size = ["--shards", "2", "--shard-samples", "8", "--batch", "8", "--rounds", "1", "--epochs", "1", "--steps", "1"]
     speed = ["--step-milliseconds", "1", "--latency-milliseconds", "0", "--loaders", "latent store"]
     done = python(str(ROOT / "benchmarks" / "data.py"), *size, *speed, cwd=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,8 @@ FORBIDDEN = {
 }
 FORBIDDEN_EVERYWHERE = {"torchvision", "timm"}
 OWNERS = {
-    "deepspeed": ("orchestration/training/",),
-    "optuna": ("orchestration/search/", "analysis/figures/importances.py"),
+    "deepspeed": ("orchestration/private/", "orchestration/training/"),
+    "optuna": ("orchestration/private/", "orchestration/search/", "analysis/figures/importances.py"),
     "mlflow": ("orchestration/tracking/", "analysis/tracking/"),
     "ray": (
         "orchestration/private/",
@@ -34,6 +35,13 @@ OWNERS = {
     ),
 }
 """The packages and modules that may import a heavy library, lazily or not."""
+PRIVATE_NAMES = re.compile(
+    r"\b(ray|deepspeed|optuna|mlflow)(\.\w+)*\._[a-z]\w*"
+    r"|\bray\.core\.generated\b"
+    r"|\b(__compatible_ops__|_hp_mapping|_hp_optimizer_states_linked|_lazy_init_hp_params_optimizer_state"
+    r"|ds_tensor|fp32_partitioned_groups_flat|single_partition_of_fp32_groups)\b"
+)
+"""Private names of libraries: their underscore modules and attributes, and DeepSpeed's undocumented ones."""
 HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux")
 
 
@@ -101,6 +109,34 @@ def test_a_heavy_library_is_imported_by_its_owner_only(library: str) -> None:
         if library in names
     }
     assert not {path for path in importers if not path.startswith(OWNERS[library])}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from ray.train.v2._internal.execution.context import get_train_context", "ray.train.v2._internal"),
+        ("ray._private.state.state.get_draining_nodes()", "ray._private"),
+        ("zero.optimizer, parameter._hp_mapping", "_hp_mapping"),
+        ("optuna.storages._heartbeat", "optuna.storages._heartbeat"),
+        ("array._private", None),
+        ("self._ray.nodes()", None),
+        ("import ray.train.torch", None),
+    ],
+)
+def test_private_names_are_recognised(source: str, expected: str | None) -> None:
+    match = PRIVATE_NAMES.search(source)
+    assert (match and match[0]) == expected
+
+
+def test_private_names_of_libraries_stand_in_one_package() -> None:
+    places = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for package in ("dfm_core", "orchestration", "analysis")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.parent != ROOT / "orchestration/private"
+        for match in PRIVATE_NAMES.finditer(path.read_text())
+    ]
+    assert places == []
 
 
 def test_diffusers_and_transformers_stay_in_their_folders() -> None:

@@ -43,7 +43,6 @@ def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
     }
     shown = {
         "orchestration/cluster/check_nodes.py",  # how far the clocks of nodes are apart, for people
-        "orchestration/control/single_driver.py",  # how old a beat is, for people
         "orchestration/control/heartbeat_writer.py",  # when a beat was written, for people
         "orchestration/tracking/mlflow_tracker.py",  # MLflow wants a time for each point; its readers go by step
     }

@@ -1,4 +1,4 @@
-"""Our cells beside the paper's: every part of a sweep joined with its own of the paper. Pure."""
+"""Our cells beside the paper's: every part of a sweep joined with the paper's part. Pure."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.kendall import RankAgreement
-from analysis.comparison.row_order import Order, agreement_of, order_of
-from analysis.comparison.setting_differences import setting_difference
+from analysis.comparison.row_order import Order, compare_order, measure_agreement
+from analysis.comparison.setting_differences import find_setting_difference
 from analysis.comparison.verdicts import OTHER_SETTING, ComparedRow, judge
 from analysis.contract.published_numbers import PublishedPart, check_published_metrics, find_published, has_published
 from analysis.plan.model import Metric, PublishedPlan, TableCounterpart
-from analysis.results.cells import Row, Section
+from analysis.results.sections import Row, Section
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of ours and the published one beside it, over the rows of a part."""
+    """One of our metrics and the published one beside it, over the rows of a part."""
 
     metric: Metric
     published_name: str
     rows: tuple[ComparedRow, ...]
     order: Order | None
-    """None if our rows do not compare, or if fewer than two have values of both that do."""
+    """None if our rows do not compare, or if fewer than two have two values that compare."""
     comparable: bool = True
-    """Whether our rows compare among each other."""
+    """True if our rows compare among each other."""
     agreement: RankAgreement | None = None
     """Kendall's tau with the paper's order; None if our rows do not compare, or fewer than three have both values."""
 
     def is_best_published(self, row: ComparedRow) -> bool:
-        """Whether the paper prints nothing better for the rows here; never if it prints only one number for them."""
+        """Return True if the paper prints nothing better for the rows here, and more than one number for them."""
         printed = {other.published.value for other in self.rows if other.published is not None}
         choose = min if self.metric.better == "lower" else max
         return row.published is not None and len(printed) > 1 and row.published.value == choose(printed)
@@ -45,27 +45,27 @@ class PartComparison:
 
     @property
     def has_published(self) -> bool:
-        """Whether the paper has a number for any of our rows."""
+        """True if the paper has a number for any of our rows."""
         return any(row.published is not None for metric in self.metrics for row in metric.rows)
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """The paper's rows that none of ours stands beside."""
+        """Return the paper's rows that we have no row for."""
         labels = [row.label for row in self.section.rows]
         joined = {*labels, *map(_grid_value, labels)}
         return tuple(row for row in self.published.rows if row not in joined)
 
 
 def compare(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[PartComparison, ...]:
-    """Every part of which the paper prints a row, beside its own; empty if the sweep has none.
+    """Compare every part of which the paper prints a row; empty if the sweep has none.
 
     Raises: UserError if the plan names a table, part, guidance or metric that the paper does not have.
     """
     if plan.published is None:
         return ()
     check_published_metrics(plan.published.table, plan.published.metrics.values())
-    found = (_compare_part(plan, plan.published, section) for section in sections)
-    return tuple(part for part in found if part is not None and part.has_published)
+    parts = (_compare_part(plan, plan.published, section) for section in sections)
+    return tuple(part for part in parts if part is not None and part.has_published)
 
 
 def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section) -> PartComparison | None:
@@ -83,8 +83,8 @@ def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section
                 for row in section.rows
             )
             comparable = section.comparability[index].comparable
-            order = order_of(rows, metric.better, one_seed=len(plan.seeds) == 1) if comparable else None
-            tau = agreement_of(rows) if comparable else None
+            order = compare_order(rows, metric.better, one_seed=len(plan.seeds) == 1) if comparable else None
+            tau = measure_agreement(rows) if comparable else None
             metrics.append(MetricComparison(metric, name, rows, order, comparable, tau))
     return PartComparison(section, published, tuple(metrics))
 
@@ -92,9 +92,9 @@ def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section
 def _compare_row(
     row: Row, index: int, metric: Metric, published: PublishedPart, published_name: str, longest: int | None
 ) -> ComparedRow:
-    """A row joined by its name, or for a point of a grid (`key=value`) by the value.
+    """Join a row by its name, or a point of a grid (`key=value`) by the value.
 
-    Args: index: of the metric in the plan. longest: steps of the part's longest training; None if the setting is
+    Args: index: index of the metric in the plan. longest: steps of the part's longest training; None if the setting is
         another than the paper's anyway.
     """
     ours = row.cells[index]
@@ -104,10 +104,10 @@ def _compare_row(
         return ComparedRow(row.label, ours, None, None)
     if longest is None:
         return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, OTHER_SETTING))
-    obstacle = setting_difference(ours, published, published_name, longest)
-    return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, obstacle), obstacle)
+    difference = find_setting_difference(ours, published, published_name, longest)
+    return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, difference), difference)
 
 
 def _grid_value(label: str) -> str:
-    """The value of a grid's point `key=value`; empty for other labels."""
+    """Return the value of a grid's point `key=value`; empty for other labels."""
     return label.partition("=")[2]

@@ -1,4 +1,4 @@
-"""All that figures are made from: a plan, what was recorded for it, and the table's sections."""
+"""Everything that report and figures are made from: a plan, its records, and what follows from both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.compare import PartComparison, compare
-from analysis.plan.model import PublishedPlan
+from analysis.contract.record_schema import ACCELERATOR_SECONDS
+from analysis.plan.model import Metric, Part, PublishedPlan
 from analysis.records.record import MISSING, Record
-from analysis.results.cells import Section, lay_out
 from analysis.results.measurements import Measurement, measure
+from analysis.results.sections import Section, make_sections
 
-Found = Mapping[str, Sequence[Measurement]]
+RowMeasurements = Mapping[str, Sequence[Measurement]]
 """Measurements that have a value, by row in the table's order; rows without any are absent."""
 
 
@@ -23,31 +24,42 @@ class JoinedSweep:
     records: Mapping[str, Record]
     measurements: tuple[Measurement, ...]
     sections: tuple[Section, ...]
-    values: Mapping[tuple[str, str], Found]
-    """By part and metric."""
-    compared: tuple[PartComparison, ...]
-    """Parts beside those of the paper; empty if the sweep stands beside no table."""
+    values: Mapping[tuple[str, str], RowMeasurements]
+    """Measurements by part and metric."""
+    comparisons: tuple[PartComparison, ...]
+    """Parts beside the paper's; empty if the sweep has no published table."""
     printed: Mapping[tuple[str, str], Mapping[str, float]]
-    """What the paper prints, by part and metric, then row; only what was measured at the same setting and alike."""
+    """The paper's numbers by part and metric, then row; only those of the same setting and protocol."""
 
     @classmethod
     def of(cls, plan: PublishedPlan, records: Mapping[str, Record]) -> JoinedSweep:
         measurements = measure(plan, records)
-        sections = lay_out(plan, measurements, records)
-        compared = compare(plan, sections)
-        return cls(plan, records, measurements, sections, _values(measurements), compared, _printed(plan, compared))
+        sections = make_sections(plan, measurements, records)
+        comparisons = compare(plan, sections)
+        printed = _printed(plan, comparisons)
+        return cls(plan, records, measurements, sections, _values(measurements), comparisons, printed)
 
     def record(self, digest: str) -> Record:
         return self.records.get(digest, MISSING)
 
-    def training_hours(self, digest: str) -> float | None:
-        """Accelerator-hours of training behind an evaluation, at constant speed; None while any is unknown.
+    def last_values(self, part: Part, metric: Metric) -> dict[str, list[Measurement]]:
+        """Return, by row, the values at the row's last evaluation, one a seed; rows without any are absent."""
+        values = {}
+        for row, measurements in self.values.get((part.name, metric.name), {}).items():
+            step = self.plan.trials_of(part.name, row)[0].evaluations[-1][0]
+            seeds = [m for m in measurements if m.step == step]
+            if seeds:
+                values[row] = seeds
+        return values
 
-        Restarts are in it: a training's time counts over all its attempts.
+    def training_hours(self, digest: str) -> float | None:
+        """Return the accelerator-hours of training behind an evaluation, at constant speed; None while any is unknown.
+
+        Restarts are included: a training's time counts over all its attempts.
         """
         seconds = 0.0
         for train, steps in self.plan.evaluations[digest].trained.items():
-            task, spent = self.plan.trainings.get(train), self.record(train).metrics.get("accelerator_seconds")
+            task, spent = self.plan.trainings.get(train), self.record(train).metrics.get(ACCELERATOR_SECONDS)
             if task is None or spent is None or self.record(train).status != "done":
                 return None
             seconds += spent * steps / task.until_step
@@ -55,20 +67,22 @@ class JoinedSweep:
 
 
 def _values(measurements: Sequence[Measurement]) -> dict[tuple[str, str], dict[str, list[Measurement]]]:
-    found: dict[tuple[str, str], dict[str, list[Measurement]]] = {}
+    values: dict[tuple[str, str], dict[str, list[Measurement]]] = {}
     for m in measurements:
         if m.value is not None:
-            found.setdefault((m.part, m.metric), {}).setdefault(m.row, []).append(m)
-    return found
+            values.setdefault((m.part, m.metric), {}).setdefault(m.row, []).append(m)
+    return values
 
 
 def _printed(plan: PublishedPlan, comparisons: Sequence[PartComparison]) -> dict[tuple[str, str], dict[str, float]]:
     if plan.published is None or not plan.published.same_setting:
         return {}
     return {
-        (compared.section.part.name, column.metric.name): {
-            row.label: row.published.value for row in column.rows if row.published is not None and not row.obstacle
+        (comparison.section.part.name, column.metric.name): {
+            row.label: row.published.value
+            for row in column.rows
+            if row.published is not None and not row.setting_difference
         }
-        for compared in comparisons
-        for column in compared.metrics
+        for comparison in comparisons
+        for column in comparison.metrics
     }

@@ -1,8 +1,8 @@
 """Kendall's tau between our order of rows and the paper's, with a bootstrap interval. Pure.
 
-The bootstrap is parametric. What a seed does to all rows alike is taken out; what is left of a row is drawn from
-Student's t, as its interval is. Drawing seeds with replacement, as one does with many, hardly ever changes the order of
-rows of three seeds. The interval holds the true tau in 95% of the cases or more; of rows that are all equal in truth,
+The bootstrap is parametric. The effect of a seed that all rows share is taken out; the rest of a row is drawn from
+Student's t, as its interval is. Drawing seeds with replacement, as is usual with many, hardly ever changes the order of
+rows of three seeds. The interval holds the true tau in 95% of the cases or more; with rows that are all equal in truth,
 so that any order is luck, in 90% (tests/analysis/comparison/test_kendall.py). The generator is an argument: the same
 numbers give the same interval, byte for byte.
 """
@@ -18,28 +18,28 @@ from analysis.results.intervals import CONFIDENCE, Basis, SeedValue, sampling_va
 
 NUM_REPLICATES = 2000
 FEWEST_ROWS = 3
-"""Of two rows tau is +1 or -1, of one it is nothing."""
+"""Fewest rows that have a tau: with two it could only be +1 or -1."""
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How far two orders of the same rows agree."""
+    """Agreement of two orders of the same rows."""
 
     tau: float
-    """Kendall's tau-b: 1 if all pairs of rows stand alike, -1 if all the other way round; ties count as neither."""
+    """Kendall's tau-b: 1 if all pairs of rows agree, -1 if all are reversed; ties count as neither."""
     num_rows: int
     low: float | None = None
     high: float | None = None
-    """95% interval; None if nothing tells how uncertain our values are."""
+    """Ends of the 95% interval; None if the uncertainty of our values is unknown."""
     basis: Basis | None = None
 
 
 def rank_agreement(
     ours: Sequence[Sequence[SeedValue]], published: Sequence[float], generator: np.random.Generator
 ) -> RankAgreement | None:
-    """Tau between means over seeds and published numbers.
+    """Return tau between means over seeds and published numbers.
 
     Args: ours: finite values of each row, [R] of [seeds]. published: [R]; ties as the paper prints them.
     Returns: None below three rows, or if one side ties all of them.
@@ -50,22 +50,22 @@ def rank_agreement(
     tau = float(kendall_tau(means, np.array(published)))
     if np.isnan(tau):
         return None
-    drawn = _drawn(ours, generator)
+    drawn = _draw_means(ours, generator)
     if drawn is None:
         return RankAgreement(tau, len(ours))
     replicates, basis = drawn
     taus = kendall_tau(replicates, np.array(published))
     outside = 100 * (1 - CONFIDENCE) / 2
-    # Tau is a step function: values that occur, the wider ones.
+    # Tau is a step function: take values that occur, the wider ones.
     low = np.nanpercentile(taus, outside, method="lower")
     high = np.nanpercentile(taus, 100 - outside, method="higher")
     return RankAgreement(tau, len(ours), float(low), float(high), basis)
 
 
-def _drawn(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) -> tuple[Array, Basis] | None:
-    """Means of rows as other seeds and samples might have given them, [B, R]; None if nothing tells.
+def _draw_means(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) -> tuple[Array, Basis] | None:
+    """Draw means of rows as other seeds and samples might have given them, [B, R]; None if their error is unknown.
 
-    The error of samples is normal, of each row for itself, and added on top.
+    The error of samples is normal, independent for each row, and added on top.
     """
     common = sorted(set.intersection(*({value.seed for value in row} for row in ours)))
     sampling = [sampling_variance(row) for row in ours]
@@ -76,14 +76,14 @@ def _drawn(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) 
     means = np.tile([np.mean([value.value for value in row]) for row in ours], (NUM_REPLICATES, 1))
     if len(common) > 1:
         by_seed = [{value.seed: value.value for value in row} for row in ours]
-        means += _student(np.array([[row[seed] for seed in common] for row in by_seed]), generator)
+        means += _draw_seed_errors(np.array([[row[seed] for seed in common] for row in by_seed]), generator)
     if whole:
         means += np.sqrt(known) * generator.standard_normal(means.shape)
     return means, "samples" if len(common) < 2 else "seeds and samples" if whole else "seeds"
 
 
-def _student(values: Array, generator: np.random.Generator) -> Array:
-    """Errors of the means of values, [R, N], of each row for itself, without what a seed does to all rows; [B, R]."""
+def _draw_seed_errors(values: Array, generator: np.random.Generator) -> Array:
+    """Draw errors of the means of values, [R, N], independent by row, without the effect that rows share; [B, R]."""
     num_rows, num_seeds = values.shape
     own = values - values.mean(axis=0, keepdims=True)
     # Taking out the mean of all rows takes 1 / R of each row's own variance with it.
@@ -92,7 +92,7 @@ def _student(values: Array, generator: np.random.Generator) -> Array:
 
 
 def kendall_tau(ours: Array, published: Array) -> Array:
-    """Tau-b of orders, [..., R], with one other, [R] (Kendall 1945); NaN where a side ties all rows. Shape [...]."""
+    """Return tau-b of orders, [..., R], with one other, [R] (Kendall 1945), [...]; NaN where a side ties all rows."""
     first, second = np.triu_indices(published.shape[0], 1)
     one, other = np.sign(ours[..., first] - ours[..., second]), np.sign(published[first] - published[second])
     untied = np.sqrt(np.abs(one).sum(-1) * np.abs(other).sum())

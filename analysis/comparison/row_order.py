@@ -1,7 +1,7 @@
-"""Whether our rows and the paper's stand in the same order. Pure.
+"""Comparison of our order of rows with the paper's. Pure.
 
 Orders are compared as Kendall does, pair of rows by pair of rows. With several seeds a pair counts only if our seeds
-resolve it: if zero is outside the 95% interval of the two rows' difference, seed by seed. Each pair stands for itself.
+resolve it: if zero is outside the 95% interval of the two rows' difference, seed by seed. Each pair is tested alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from analysis.comparison.kendall import RankAgreement, rank_agreement
 from analysis.comparison.verdicts import ComparedRow
 from analysis.results.intervals import SeedValue
-from analysis.results.significance import difference
+from analysis.results.significance import paired_difference
 
 PairVerdict = Literal["agree", "disagree", "unresolved", "tied"]
 _BOOTSTRAP_SEED = 0
@@ -25,7 +25,7 @@ _BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Order:
-    """How far our order of the rows is the paper's."""
+    """Agreement between our order of the rows and the paper's."""
 
     num_pairs: int
     """Pairs of rows that have both values and that the paper ranks; the sum of the next three."""
@@ -41,9 +41,9 @@ class Order:
     """Labels of the rows that are best in the paper, ties included."""
     best_ours: tuple[str, ...]
     best_agrees: bool
-    """Whether what is best here is best in the paper."""
+    """True if our best rows are among the paper's best."""
     best_resolved: bool
-    """Whether our best is apart from all rows that the paper ranks lower, or else from the paper's best."""
+    """True if our best is resolved from all rows that the paper ranks lower, or else from the paper's best."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class _Ranked:
     published: float
 
 
-def order_of(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *, one_seed: bool) -> Order | None:
-    """How far the rows' order by our means is the published one.
+def compare_order(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *, one_seed: bool) -> Order | None:
+    """Compare the rows' order by our means with the published one.
 
     Rows without both finite values are left out, and those whose values do not compare with the paper's.
 
-    Args: rows: of one part and metric. better: direction of both metrics. one_seed: whether the sweep has only one.
+    Args: rows: rows of one part and metric. better: direction of both metrics. one_seed: True if the sweep has one.
     Returns: None if fewer than two rows are left.
     """
     sign = 1.0 if better == "lower" else -1.0
@@ -101,15 +101,15 @@ def _verdict(first: _Ranked, second: _Ranked, *, one_seed: bool) -> PairVerdict:
 
 
 def _resolved(first: _Ranked, second: _Ranked) -> bool:
-    """Whether zero is outside the 95% interval of the rows' difference by seed; not if that rests on a single seed."""
-    found = difference(first.values, second.values)
-    if found is None or found.uncertainty is None or found.num_seeds < 2:
+    """Return True if zero is outside the 95% interval of the rows' difference by seed, over two seeds or more."""
+    difference = paired_difference(first.values, second.values)
+    if difference is None or difference.uncertainty is None or difference.num_seeds < 2:
         return False
-    return abs(found.mean) > found.uncertainty.half_width
+    return abs(difference.mean) > difference.uncertainty.half_width
 
 
-def agreement_of(rows: Sequence[ComparedRow]) -> RankAgreement | None:
-    """Tau of the rows that have both values; the same each time for the same numbers."""
+def measure_agreement(rows: Sequence[ComparedRow]) -> RankAgreement | None:
+    """Return Kendall's tau of the rows that have both values; the same numbers give the same interval."""
     ranked = [(row.ours.values, row.published.value) for row in rows if row.published is not None and row.ranked]
     generator = np.random.default_rng(_BOOTSTRAP_SEED)
     return rank_agreement([values for values, _ in ranked], [value for _, value in ranked], generator)

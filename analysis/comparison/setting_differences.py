@@ -1,4 +1,4 @@
-"""What keeps one of our values from being compared with the paper's: it was trained or measured otherwise. Pure."""
+"""Differences of training or protocol that keep our values from being compared with the paper's. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _ALIKE = 0.05
 """Share of the paper's training steps by which ours may differ: equal compute is not equal steps to the last one."""
 
 
-def setting_difference(ours: Cell, published: PublishedPart, metric: str, longest_training: int) -> str:
-    """What the paper did otherwise than a cell of ours, at any seed; empty if nothing, or if it has no number.
+def find_setting_difference(ours: Cell, published: PublishedPart, metric: str, longest_training: int) -> str:
+    """Return how the paper's setting differs from a cell's, at any seed; empty if it does not, or without a number.
 
     Args: longest_training: steps of the longest training of our part. Rows of one part are trained at equal compute,
         so that a row may rightly have fewer steps than the paper says of the part.
@@ -28,11 +28,11 @@ def setting_difference(ours: Cell, published: PublishedPart, metric: str, longes
         return "how it was measured is not known"
     if any(pair.deviations for pair in ours.protocols):
         return "it was not measured as planned"
-    found = (text for protocol in effective if protocol for text in _setting_differences(protocol, published, metric))
-    return " and ".join(dict.fromkeys(found))
+    texts = (text for protocol in effective if protocol for text in _protocol_differences(protocol, published, metric))
+    return " and ".join(dict.fromkeys(texts))
 
 
-def _setting_differences(protocol: Protocol, published: PublishedPart, metric: str) -> Iterator[str]:
+def _protocol_differences(protocol: Protocol, published: PublishedPart, metric: str) -> Iterator[str]:
     network, num_samples = published_network(metric), published.protocol.num_samples
     if network is not None and network not in protocol.network.lower():
         yield f"features of {shown(protocol.network)}, the paper's of {network}"

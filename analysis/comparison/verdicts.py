@@ -1,9 +1,9 @@
-"""Whether a cell of ours reproduces the paper's number. Pure.
+"""Verdicts: does one of our cells reproduce the paper's number? Pure.
 
 The paper prints one number without an error. It is taken as one more run of the same setting: one more seed, that
 spreads as ours do, and as many samples as ours. It is reproduced if it lies in the 95% prediction interval for such a
-run; what is outside is better or worse. With one seed of ours the spread over seeds is not known and not in the
-interval, so that "better" and "worse" may be the luck of a seed, and the reason says so.
+run; otherwise our value is better or worse. With one seed the spread over seeds is unknown and not in the interval, so
+that "better" and "worse" may be the luck of a seed, and the reason says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 from analysis.contract.published_numbers import PublishedValue
 from analysis.results.cells import Cell
-from analysis.results.intervals import Uncertainty, combined, sampling_variance, variance
+from analysis.results.intervals import Uncertainty, combine_errors, sampling_variance, variance
 
 VerdictName = Literal["reproduced", "better", "worse", "not comparable"]
 
@@ -23,13 +23,13 @@ OTHER_SETTING = "the paper's value is of another dataset, model and metric"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a cell is beside the paper's number."""
+    """The judgement of a cell beside the paper's number."""
 
     name: VerdictName
     reason: str = ""
-    """Why it does not compare, or what the interval leaves out."""
+    """Reason why it does not compare, or the error that the interval leaves out."""
     half_width: float | None = None
-    """Of the 95% prediction interval, the paper's rounding included; None if the numbers do not compare."""
+    """Half the 95% prediction interval, the paper's rounding included; None if the numbers do not compare."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,30 @@ class ComparedRow:
     published: PublishedValue | None
     """None if the paper has no such row."""
     verdict: Verdict | None
-    """None unless both values are there, or if they could not compare anyway."""
-    obstacle: str = ""
-    """Of the same setting: what the paper measured otherwise, so that the values do not compare; empty if nothing."""
+    """None without both values, unless they could not compare anyway."""
+    setting_difference: str = ""
+    """Difference that keeps values of the same declared setting from being compared; empty if there is none."""
 
     @property
     def ranked(self) -> bool:
-        """Whether it counts in the order of rows."""
-        return self.published is not None and self.ours.finite and not self.obstacle
+        """True if the row counts in the order of rows."""
+        return self.published is not None and self.ours.finite and not self.setting_difference
 
 
-def judge(ours: Cell, published: PublishedValue, better: Literal["lower", "higher"], obstacle: str) -> Verdict | None:
-    """The verdict on a cell; None as long as it has no value that could compare.
+def judge(
+    ours: Cell, published: PublishedValue, better: Literal["lower", "higher"], setting_difference: str
+) -> Verdict | None:
+    """Return the verdict on a cell; None while it has no value that could compare.
 
     Args: better: direction of the metric. obstacle: why the numbers do not compare; empty if they do.
     """
-    if obstacle:
-        return Verdict("not comparable", obstacle)
+    if setting_difference:
+        return Verdict("not comparable", setting_difference)
     if ours.mean is None:
         return None
     if not ours.finite:
         return Verdict("not comparable", f"our value is {ours.mean}")
-    uncertainty = _of_another_run(ours)
+    uncertainty = _prediction_uncertainty(ours)
     if uncertainty is None:
         return Verdict("not comparable", "the error of our value is not known")
     half_width = uncertainty.half_width + _rounding(published.printed)
@@ -73,11 +75,11 @@ def judge(ours: Cell, published: PublishedValue, better: Literal["lower", "highe
     return Verdict("better" if (difference < 0) == (better == "lower") else "worse", reason, half_width)
 
 
-def _of_another_run(ours: Cell) -> Uncertainty | None:
-    """Of the difference between our mean and one more run."""
+def _prediction_uncertainty(ours: Cell) -> Uncertainty | None:
+    """Return the uncertainty of the difference between our mean and one more run."""
     num_values = len(ours.values)
     spread, sampling = variance([value.value for value in ours.values]), sampling_variance(ours.values)
-    return combined(
+    return combine_errors(
         None if spread is None else spread * (1 + 1 / num_values),
         num_values - 1,
         None if sampling is None else 2 * sampling,
@@ -85,5 +87,5 @@ def _of_another_run(ours: Cell) -> Uncertainty | None:
 
 
 def _rounding(printed: str) -> float:
-    """Half a unit of the last digit of a number as it is printed."""
+    """Return half a unit of the last digit of a number as it is printed."""
     return 0.5 * math.pow(10, -len(printed.partition(".")[2]))

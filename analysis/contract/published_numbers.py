@@ -1,4 +1,4 @@
-"""What the paper prints: every number of its tables, from published.yaml.
+"""All numbers that the tables of the paper print, from published.yaml.
 
 The text of arXiv v1 is the specification, so its values come first. The camera-ready text fills in what v1 does not
 print; where it corrects v1 (Table 1f, 256-512-1024) the value stays v1's and carries the correction beside it.
@@ -35,6 +35,10 @@ _FILE = Path(__file__).parent / "published.yaml"
 _NO_GUIDANCE = 1.0
 
 
+class UnknownPublishedError(UserError):
+    """The paper has no such table, part, guidance or metric; the message names those that it has."""
+
+
 @dataclass(frozen=True)
 class PublishedValue:
     """One number of the paper."""
@@ -43,7 +47,7 @@ class PublishedValue:
     """As the paper prints it, trailing zeros included."""
     source: Source
     correction: str | None = None
-    """What the camera-ready text prints in its place, if anything else."""
+    """Value that the camera-ready text prints in its place, if it is another."""
 
     @property
     def value(self) -> float:
@@ -52,7 +56,7 @@ class PublishedValue:
 
 @dataclass(frozen=True)
 class PublishedProtocol:
-    """What the paper says of how a part was trained and measured; None or empty where it says nothing."""
+    """Training and measurement of a part, as the paper describes them; None or empty where it says nothing."""
 
     data: str
     resolution: int
@@ -60,7 +64,7 @@ class PublishedProtocol:
     backbone: str
     training_steps: int | None
     num_samples: int | None
-    """Of every metric of the part."""
+    """Number of samples of every metric of the part."""
     sampling: str
     page: int | None
     section: str
@@ -74,7 +78,7 @@ class PublishedProtocol:
 
     @property
     def place(self) -> str:
-        """Where the paper prints the part: "page 6, section 4.2"; empty if the text at hand has no pages."""
+        """Place of the part in the paper, "page 6, section 4.2"; empty if the text at hand has no pages."""
         page = [] if self.page is None else [f"page {self.page}"]
         return ", ".join([*page, *([f"section {self.section}"] if self.section else [])])
 
@@ -99,18 +103,18 @@ class PublishedPart:
 
 
 def published_network(metric: str) -> str | None:
-    """What the name of a published metric's feature network holds; None for what is no metric of samples."""
+    """Return what the name of a published metric's feature network holds; None if it is no metric of samples."""
     return _NETWORKS.get(_NUM_SAMPLES.sub("", metric))
 
 
 def published_better(metric: str) -> Literal["lower", "higher"]:
-    """Direction of a published metric."""
+    """Return the direction of a published metric."""
     return "higher" if _NUM_SAMPLES.sub("", metric) in _HIGHER else "lower"
 
 
 @cache
 def published_parts() -> tuple[PublishedPart, ...]:
-    """Everything that the paper prints, in its order."""
+    """Return all parts that the paper prints, in its order."""
     blocks = yaml.load(_FILE.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506  it yields only text, as printed
     parts: dict[tuple[str, str, float | None], PublishedPart] = {}
     for part in map(_parse_block, blocks):
@@ -140,7 +144,7 @@ def _parse_protocol(block: Mapping[str, Any]) -> PublishedProtocol:
 
 
 def _with_later(first: PublishedPart, later: PublishedPart) -> PublishedPart:
-    """A part with what a later text adds; of two numbers for one cell the first stays, the other is its correction."""
+    """Return a part with what a later text adds; of two numbers for a cell the later one is a correction."""
     values = dict(first.values)
     for key, value in later.values.items():
         earlier = values.get(key)
@@ -153,51 +157,51 @@ def _other(earlier: PublishedValue, later: PublishedValue) -> str | None:
 
 
 def find_published(table: str, part: str, guidance: float | None = None) -> PublishedPart:
-    """A part of a published table.
+    """Return a part of a published table.
 
     Args: table, part: as published.yaml names them. guidance: its weight; None: the only one that is printed, or 1.
-    Raises: UserError if the paper has no such table, part or guidance, naming what it has.
+    Raises: UnknownPublishedError if the paper has no such table, part or guidance.
     """
     in_table = _parts_of(table)
-    in_part = [found for found in in_table if found.part == part]
+    in_part = [one for one in in_table if one.part == part]
     if not in_part:
-        raise _unknown(f"part of {table}", part, (found.part for found in in_table))
+        raise _unknown(f"part of {table}", part, (one.part for one in in_table))
     if guidance is None and len(in_part) == 1:
         return in_part[0]
     weight = _NO_GUIDANCE if guidance is None else guidance
-    chosen = [found for found in in_part if found.guidance == weight]
+    chosen = [one for one in in_part if one.guidance == weight]
     if not chosen:
-        weights = (f"{found.guidance:g}" for found in in_part if found.guidance is not None)
+        weights = (f"{one.guidance:g}" for one in in_part if one.guidance is not None)
         raise _unknown(f"guidance of {table} {part}", guidance, weights)
     return chosen[0]
 
 
 def has_published(table: str, part: str) -> bool:
-    """Whether a published table has a part of this name.
+    """Return whether a published table has a part of this name.
 
-    Raises: UserError if the paper has no such table.
+    Raises: UnknownPublishedError if the paper has no such table.
     """
-    return part in {found.part for found in _parts_of(table)}
+    return part in {one.part for one in _parts_of(table)}
 
 
 def _parts_of(table: str) -> list[PublishedPart]:
     parts = published_parts()
-    found = [part for part in parts if part.table == table]
-    if not found:
+    in_table = [part for part in parts if part.table == table]
+    if not in_table:
         raise _unknown("table", table, (part.table for part in parts))
-    return found
+    return in_table
 
 
 def check_published_metrics(table: str, metrics: Iterable[str]) -> None:
-    """Raises: UserError if the paper prints one of `metrics` nowhere in a table, naming those it prints."""
-    known = [metric for found in _parts_of(table) for metric in found.metrics]
+    """Raise UnknownPublishedError if the paper prints one of `metrics` nowhere in a table."""
+    known = [metric for part in _parts_of(table) for metric in part.metrics]
     for metric in metrics:
         if metric not in known:
             raise _unknown(f"metric of {table}", metric, known)
 
 
-def _unknown(what: str, given: object, known: Iterable[str]) -> UserError:
+def _unknown(what: str, given: object, known: Iterable[str]) -> UnknownPublishedError:
     names: Sequence[str] = list(dict.fromkeys(known))
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.6) if isinstance(given, str) else []
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return UserError(f"published: {given!r} is not a {what}{hint}; known: {', '.join(names)}")
+    return UnknownPublishedError(f"published: {given!r} is not a {what}{hint}; known: {', '.join(names)}")

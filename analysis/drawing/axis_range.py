@@ -1,4 +1,4 @@
-"""How far an axis reaches: over all values, and over intervals as long as they leave the values readable.
+"""Range of an axis: all values, and intervals as long as they leave the values readable.
 
 With two seeds a t-interval is nine times as wide as the seeds spread; one such row must not flatten all others.
 """
@@ -12,15 +12,15 @@ from analysis.drawing.chart import Panel
 
 _MARGIN = 0.05
 _BEYOND = 0.5
-"""How far intervals may reach beyond the values on each side, as a share of their range."""
+"""Longest reach of intervals beyond the values on each side, as a share of the values' range."""
 
 
 def y_range(panel: Panel) -> tuple[float, float] | None:
-    """Ends of the y axis; None if they are left to the drawing, since values are all alike, or none is finite.
+    """Return the ends of the y axis; None, which leaves them to matplotlib, if values are all alike or none is finite.
 
-    All values and the floor are inside, and on each side half of the intervals in full.
+    All values and that of real images are inside, and on each side half of the intervals in full.
     """
-    known = [y for line in panel.lines for y in line.y] + ([] if panel.floor is None else [panel.floor])
+    known = [y for line in panel.lines for y in line.y] + ([] if panel.real_images is None else [panel.real_images])
     values = [scaled for y in known if (scaled := _scaled(y, log=panel.log_y)) is not None]
     low, high = min(values, default=0.0), max(values, default=0.0)
     if low == high:
@@ -34,14 +34,14 @@ def y_range(panel: Panel) -> tuple[float, float] | None:
 
 
 def _scaled(value: float, *, log: bool) -> float | None:
-    """A value on its axis; None if it is not finite there."""
+    """Return a value on its axis; None if it is not finite there."""
     if log:
         return math.log10(value) if 0 < value < math.inf else None
     return value if math.isfinite(value) else None
 
 
 def _intervals(panel: Panel, sign: int) -> Iterator[tuple[float, float]]:
-    """Each value that has an interval, and where this ends on one side; a logarithmic axis never shows zero."""
+    """Yield each value that has an interval, and its end on one side; a logarithmic axis never shows zero."""
     for line in (line for line in panel.lines if not line.faint):
         for y, width in zip(line.y, line.half_widths, strict=False):
             value, tip = (_scaled(number, log=panel.log_y) for number in (y, y + sign * width))
@@ -54,6 +54,6 @@ def _tips(panel: Panel, sign: int) -> list[float]:
 
 
 def _median(panel: Panel, sign: int) -> float:
-    """Of the lengths of intervals that end on the axis; 0 without any."""
+    """Return the median length of the intervals that end on the axis; 0 without any."""
     lengths = sorted(abs(tip - value) for value, tip in _intervals(panel, sign) if math.isfinite(tip))
     return lengths[len(lengths) // 2] if lengths else 0.0

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.ticker import FuncFormatter
 
 from analysis.drawing.chart import BarPanel
-from analysis.drawing.lines import axis_unit, literal, on_lines
+from analysis.drawing.lines import axis_unit, escape_dollars, wrap_label
 from analysis.drawing.theme import Theme, color_of
 
 _BAR_INCHES, _AXIS_INCHES = 0.33, 0.75
@@ -15,12 +15,12 @@ _LABEL_CHARACTERS, _AXIS_CHARACTERS = 34, 100
 
 
 def bars_height(panel: BarPanel) -> float:
-    """Inches."""
+    """Return the height of a panel in inches."""
     return _AXIS_INCHES + _BAR_INCHES * len(panel.bars)
 
 
 def draw_bars(axes: Any, panel: BarPanel, theme: Theme) -> None:
-    """Draws a panel; what a bar means stands at its end, so that nothing depends on its colour."""
+    """Draw a panel; each bar has its text at its end, so that nothing depends on its colour."""
     largest = max((bar.value for bar in panel.bars), default=1.0) or 1.0
     for place, bar in enumerate(panel.bars):
         color = color_of(theme, bar.color)
@@ -34,13 +34,13 @@ def draw_bars(axes: Any, panel: BarPanel, theme: Theme) -> None:
             hatch="////" if is_open else None,
         )
         arrow = {"exact": "", "at least": "→ ", "at most": "← "}[bar.end]
-        text = literal(f"{arrow}{bar.text}")
+        text = escape_dollars(f"{arrow}{bar.text}")
         axes.text(bar.value + 0.012 * largest, place, text, va="center", fontsize="small", in_layout=False)
-    axes.set_yticks(range(len(panel.bars)), [on_lines(bar.label, _LABEL_CHARACTERS) for bar in panel.bars])
+    axes.set_yticks(range(len(panel.bars)), [wrap_label(bar.label, _LABEL_CHARACTERS) for bar in panel.bars])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.42 * largest)  # room for the texts at their ends
     size, unit = axis_unit(largest)
-    axes.set_xlabel(on_lines(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
+    axes.set_xlabel(wrap_label(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
     axes.set_facecolor("none")
     axes.grid(axis="x", color=theme.faint, linewidth=0.6, alpha=0.7)

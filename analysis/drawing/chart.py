@@ -1,9 +1,7 @@
-"""What a figure shows, as plain data, and the same as CSV. Nothing here knows how it is drawn."""
+"""A figure as plain data, and as CSV. Nothing here depends on how it is drawn."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,11 +10,13 @@ from typing import Literal
 
 import numpy as np
 
+from analysis.text.csv_text import csv_text
+
 _LOG_SCALE_FROM_RATIO = 20.0
 LineStyle = Literal["line", "points", "published", "level", "guide"]
-"""Joined points; single points; what the paper prints; a horizontal line at one y, for all x; a thin line."""
+"""Joined points; single points; the paper's number; a horizontal line at one y, for all x; a thin line."""
 Over = Literal["seeds", "seeds and samples", "samples", "pictures"]
-"""What an interval is over: drawn as a band, or as error bars if it is over samples."""
+"""Source of an interval: drawn as a band, or as error bars if it is over samples."""
 BarEnd = Literal["exact", "at least", "at most"]
 
 
@@ -28,7 +28,7 @@ class Line:
     x: tuple[float, ...]
     y: tuple[float, ...]
     half_widths: tuple[float, ...] = ()
-    """Of the 95% interval at each point, 0 where there is none; empty if there are none."""
+    """Half-widths of the 95% interval at each point, 0 where there is none; empty if there are none."""
     color: int = 0
     """Number of colour, marker and dashes, the same for the same thing in all panels of a chart."""
     style: LineStyle = "line"
@@ -44,12 +44,12 @@ class Panel:
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
-    floor: float | None = None
-    """What real images score: a dashed line."""
+    real_images: float | None = None
+    """Score of real images: a dashed line."""
     log_x: bool = False
     log_y: bool = False
     x_names: tuple[str, ...] = ()
-    """What stands at x = 0, 1, ...; empty if x is a number."""
+    """Names at x = 0, 1, ...; empty if x is a number."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Bar:
     label: str
     value: float
     text: str
-    """What is written at its end."""
+    """Text at its end."""
     end: BarEnd = "exact"
     color: int = 0
 
@@ -74,7 +74,7 @@ class BarPanel:
 
 @dataclass(frozen=True)
 class ImagePanel:
-    """Pictures in rows and columns, all of one size."""
+    """Images in rows and columns, all of one size."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -94,13 +94,13 @@ class Chart:
     """File name without its ending; unique in a report."""
     title: str
     about: str
-    """What it shows, in words: the alternative text."""
+    """Alternative text: its content in words."""
     panels: tuple[AnyPanel, ...]
     markers: bool = True
     caption: str = ""
-    """Why its lines do not compare; empty if they do."""
+    """Reason why its lines do not compare; empty if they do."""
     note: str = ""
-    """What else has to be known, e.g. that it does not show all; empty if nothing."""
+    """Other remarks, e.g. that it does not show all; empty if none."""
     columns: int = 2
     """Most panels in a row."""
 
@@ -112,14 +112,14 @@ class Group:
     title: str
     charts: tuple[Chart, ...]
     folded: bool = False
-    """Whether the page opens them on request only."""
+    """True if the page opens them on request only."""
 
 
 CSV_COLUMNS = ("panel", "x_label", "series", "x", "y", "half_width", "what")
 
 
 def chart_rows(chart: Chart) -> Iterator[tuple[str, ...]]:
-    """The data behind a chart at full precision, a line a point, as CSV_COLUMNS; none for pictures."""
+    """Yield the data behind a chart at full precision, a line a point, as CSV_COLUMNS; none for images."""
     for panel in chart.panels:
         if isinstance(panel, Panel):
             yield from _panel_rows(panel)
@@ -135,25 +135,21 @@ def _panel_rows(panel: Panel) -> Iterator[tuple[str, ...]]:
             name = "" if math.isnan(x) else panel.x_names[int(x)] if panel.x_names else repr(x)
             what = "published" if line.style == "published" else over if width else ""
             yield panel.y_label, panel.x_label, line.label, name, repr(y), repr(width) if width else "", what
-    if panel.floor is not None:
-        yield panel.y_label, panel.x_label, "real images", "", repr(panel.floor), "", "floor"
+    if panel.real_images is not None:
+        yield panel.y_label, panel.x_label, "real images", "", repr(panel.real_images), "", "floor"
 
 
 def chart_csv(chart: Chart) -> str:
-    """`chart_rows` with a header."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(chart_rows(chart))
-    return buffer.getvalue()
+    """Write `chart_rows` with a header."""
+    return csv_text(CSV_COLUMNS, (dict(zip(CSV_COLUMNS, row, strict=True)) for row in chart_rows(chart)))
 
 
 def slug(text: str) -> str:
-    """A name that is safe in paths and URLs."""
+    """Turn a text into a name that is safe in paths and URLs."""
     return re.sub(r"[^A-Za-z0-9_.=]+", "-", text).strip("-.")[:60] or "x"
 
 
 def wants_log(values: Sequence[float]) -> bool:
-    """Whether values, [N], are spread so far that only a logarithmic axis shows them all."""
+    """Return True if values, [N], are spread so far that only a logarithmic axis shows them all."""
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= _LOG_SCALE_FROM_RATIO

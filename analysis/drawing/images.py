@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, as one raster with names beside it."""
+"""Images in rows and columns, as one raster with names beside it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from analysis.drawing.chart import ImagePanel
-from analysis.drawing.lines import legend_label, literal
+from analysis.drawing.lines import escape_dollars, shorten_label
 from analysis.drawing.theme import Theme
 
 _GAP = 0.03
-"""Between pictures, as a share of their width."""
+"""Gap between images, as a share of their width."""
 _LINE_INCHES, _EDGE_INCHES = 0.17, 0.1
-_WIDEST_NAME, _LARGEST_PICTURE_INCHES = 24, 1.1
+_WIDEST_NAME, _LARGEST_IMAGE_INCHES = 24, 1.1
 
 
-def image_figure(panel: ImagePanel, caption: str, theme: Theme, width_inches: float) -> Figure:
-    """Names on the left and above, every pixel as a square of one colour."""
-    names = ["\n".join(textwrap.wrap(legend_label(name), _WIDEST_NAME)) for name in panel.rows]
+def draw_images(panel: ImagePanel, caption: str, theme: Theme, width_inches: float) -> Figure:
+    """Draw images with names on the left and above, every pixel as a square of one colour."""
+    names = ["\n".join(textwrap.wrap(shorten_label(name), _WIDEST_NAME)) for name in panel.rows]
     left = max(_inches(line) for name in names for line in [*name.splitlines(), ""]) + 2 * _EDGE_INCHES
-    above = [legend_label(name) for name in panel.columns]
-    notes = textwrap.wrap(literal(caption), 120)
+    above = [shorten_label(name) for name in panel.columns]
+    notes = textwrap.wrap(escape_dollars(caption), 120)
     top = _LINE_INCHES * (len(notes) + any(above)) + _EDGE_INCHES
-    canvas = mosaic(panel)
+    canvas = make_mosaic(panel)
     rows, columns, height, width, _ = panel.pixels.shape
-    wide = min(width_inches - left - _EDGE_INCHES, _LARGEST_PICTURE_INCHES * columns)
+    wide = min(width_inches - left - _EDGE_INCHES, _LARGEST_IMAGE_INCHES * columns)
     high = wide * canvas.shape[0] / canvas.shape[1]
     full_width, full_height = left + wide + _EDGE_INCHES, top + high + _EDGE_INCHES
     figure = Figure(figsize=(full_width, full_height))
@@ -46,8 +46,8 @@ def image_figure(panel: ImagePanel, caption: str, theme: Theme, width_inches: fl
     return figure
 
 
-def mosaic(panel: ImagePanel) -> np.ndarray:
-    """All pictures with gaps between them, [H, W, 4] uint8; gaps are transparent."""
+def make_mosaic(panel: ImagePanel) -> np.ndarray:
+    """Join all images with gaps between them, [H, W, 4] uint8; gaps are transparent."""
     rows, columns, height, width, _ = panel.pixels.shape
     gap = _gap(width)
     canvas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), dtype=np.uint8)
@@ -60,7 +60,7 @@ def mosaic(panel: ImagePanel) -> np.ndarray:
 
 
 def _inches(line: str) -> float:
-    """Width of a line of text in the font of charts."""
+    """Return the width of a line of text in the font of charts."""
     points, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(), False)
     return float(points) / 72
 

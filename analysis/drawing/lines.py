@@ -17,8 +17,8 @@ from analysis.text.numbers import scientific, superscript
 
 _LONGEST_LABEL, _LONGEST_Y_LABEL, _AXIS_CHARACTERS, _MOST_LEVEL_CHARACTERS = 64, 32, 38, 24
 _ENTRIES = {"published": 500_000, "guide": 1_000_000}
-"""Where the legend has what is no row."""
-_FLOOR_ENTRY = 2_000_000
+"""Offsets in the legend's order of entries that are no row."""
+_REAL_IMAGES_ENTRY = 2_000_000
 _FROM_SCIENTIFIC = 1e5
 _MOST_TICKS = 7
 _BAND_OPACITY = 0.15
@@ -27,7 +27,7 @@ Entries = dict[int, tuple[Any, str]]
 
 
 def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_label: bool = True) -> Entries:
-    """Draws a panel; returns the legend's entries by the number of their colour, the floor last."""
+    """Draw a panel; return the legend's entries by the number of their colour, real images last."""
     entries: Entries = {}
     _draw_faint(axes, [line for line in panel.lines if line.faint], theme)
     num_bands = sum(bool(line.half_widths) and not line.faint for line in panel.lines)
@@ -36,13 +36,13 @@ def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_l
         handle = _draw_line(axes, line, theme, markers=markers, opacity=opacity)
         if line.label:
             place = line.color + _ENTRIES.get(line.style, 0)
-            entries[place] = handle, legend_label(line.label)
-    if panel.floor is not None and math.isfinite(panel.floor):
-        floor = axes.axhline(panel.floor, color=theme.ink, linestyle=(0, (4, 3)), linewidth=1.1)
-        entries[_FLOOR_ENTRY] = floor, "real images"
+            entries[place] = handle, shorten_label(line.label)
+    if panel.real_images is not None and math.isfinite(panel.real_images):
+        handle = axes.axhline(panel.real_images, color=theme.ink, linestyle=(0, (4, 3)), linewidth=1.1)
+        entries[_REAL_IMAGES_ENTRY] = handle, "real images"
     _scale(axes, panel)
     if with_y_label:
-        axes.set_ylabel(legend_label(panel.y_label, _LONGEST_Y_LABEL))
+        axes.set_ylabel(shorten_label(panel.y_label, _LONGEST_Y_LABEL))
     axes.set_facecolor("none")
     axes.grid(color=theme.faint, linewidth=0.6, alpha=0.7)
     axes.spines[["top", "right"]].set_visible(False)
@@ -52,11 +52,11 @@ def draw_lines(axes: Any, panel: Panel, theme: Theme, *, markers: bool, with_y_l
 
 
 def _draw_faint(axes: Any, lines: Sequence[Line], theme: Theme) -> None:
-    """All lines without a name at once: hundreds of single ones would take seconds."""
+    """Draw all lines without a name at once: hundreds of single ones would take seconds."""
     for joined in (True, False):
-        found = [line for line in lines if (line.style == "line") is joined]
-        x = np.concatenate([np.array([*line.x, math.nan]) for line in found]) if found else np.array([])
-        y = np.concatenate([np.array([*line.y, math.nan]) for line in found]) if found else np.array([])
+        alike = [line for line in lines if (line.style == "line") is joined]
+        x = np.array([value for line in alike for value in (*line.x, math.nan)])
+        y = np.array([value for line in alike for value in (*line.y, math.nan)])
         if joined:
             axes.plot(x, y, color=theme.context, linewidth=0.8, zorder=1.5)
         else:
@@ -95,13 +95,13 @@ def _draw_line(axes: Any, line: Line, theme: Theme, *, markers: bool, opacity: f
 
 
 def _scale(axes: Any, panel: Panel) -> None:
-    """The axes' scales and the numbers on them."""
+    """Set the axes' scales and the numbers on them."""
     xs = [x for line in panel.lines for x in line.x if math.isfinite(x)]
     size, unit = axis_unit(max(map(abs, xs), default=1.0))
-    axes.set_xlabel(on_lines(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
+    axes.set_xlabel(wrap_label(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
     if panel.x_names:
         turned = 20 if sum(map(len, panel.x_names)) > _MOST_LEVEL_CHARACTERS else 0
-        axes.set_xticks(range(len(panel.x_names)), [literal(name) for name in panel.x_names], rotation=turned)
+        axes.set_xticks(range(len(panel.x_names)), [escape_dollars(name) for name in panel.x_names], rotation=turned)
         axes.set_xlim(-0.5, len(panel.x_names) - 0.5)
     else:
         if panel.log_x:
@@ -126,27 +126,27 @@ def _logarithmic(axes: Any, which: str) -> None:
 
 
 def axis_unit(largest: float) -> tuple[float, str]:
-    """What an axis is divided by, and how its label says so: 6.4e12 reads as 6.4, "(10¹²)"."""
+    """Return the divisor of an axis, and its text for the label: 6.4e12 reads as 6.4, "(10¹²)"."""
     exponent = 3 * math.floor(math.log10(largest) / 3) if largest >= 1e4 else 0
     return (10.0**exponent, f" (10{superscript(exponent)})") if exponent else (1.0, "")
 
 
 def _plain(value: float) -> str:
-    """A number on a logarithmic axis."""
+    """Format a number on a logarithmic axis."""
     return f"{value:g}" if value < _FROM_SCIENTIFIC else scientific(value).replace(".00", "")
 
 
-def legend_label(label: str, most: int = _LONGEST_LABEL) -> str:
-    """A label on one line, shortened to a number of characters if need be."""
+def shorten_label(label: str, most: int = _LONGEST_LABEL) -> str:
+    """Put a label on one line, shortened to a number of characters if need be."""
     short = " ".join(label.split())
-    return literal(short if len(short) <= most else f"{short[: most - 1]}…")
+    return escape_dollars(short if len(short) <= most else f"{short[: most - 1]}…")
 
 
-def on_lines(label: str, most: int) -> str:
-    """A label on two lines at most, of about so many characters."""
-    return "\n".join(textwrap.wrap(legend_label(label, 2 * most - 4), most))
+def wrap_label(label: str, most: int) -> str:
+    """Wrap a label into two lines at most, of about `most` characters each."""
+    return "\n".join(textwrap.wrap(shorten_label(label, 2 * most - 4), most))
 
 
-def literal(text: str) -> str:
-    """Text in which a dollar sign does not begin mathematics."""
+def escape_dollars(text: str) -> str:
+    """Escape dollar signs, which would begin mathematics."""
     return text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Charts as SVG and PNG. Only this folder's draw* modules draw; nothing in them decides what is shown."""
+"""Charts as SVG and PNG files, and the identity of a drawing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from analysis.drawing.bars import bars_height, draw_bars
 from analysis.drawing.chart import BarPanel, Chart, ImagePanel, Panel
-from analysis.drawing.images import image_figure
-from analysis.drawing.lines import Entries, draw_lines, literal
+from analysis.drawing.images import draw_images
+from analysis.drawing.lines import Entries, draw_lines, escape_dollars
 from analysis.drawing.theme import LIGHT, Theme
 
 _WIDTH_INCHES = 9.2
@@ -26,7 +26,8 @@ _PANEL_INCHES = {1: 3.5, 2: 2.75, 3: 2.6}
 _PNG_DPI = 150
 _LEGEND_CHARACTERS = 125
 _CAPTION_CHARACTERS = 120
-_SOURCES = tuple(sorted(Path(__file__).parent.glob("*.py")))
+SOURCES = tuple(sorted(Path(__file__).parent.glob("*.py")))
+"""Modules that decide how a chart is drawn: a changed one makes all earlier drawings stale."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Drawing:
 
 
 def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
-    """A chart as image files; the same bytes for the same chart."""
+    """Draw a chart as image files; the same chart gives the same bytes."""
     settings = {
         "svg.hashsalt": chart.name,
         "font.family": "DejaVu Sans",
@@ -57,10 +58,10 @@ def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
         if engine is not None:
             engine.execute(figure)
             figure.set_layout_engine("none")  # or each format would lay it out anew
-        return Drawing(_saved(figure, "svg", theme), _saved(figure, "png", theme))
+        return Drawing(_save(figure, "svg", theme), _save(figure, "png", theme))
 
 
-def _saved(figure: Figure, file_format: Literal["png", "svg"], theme: Theme) -> bytes:
+def _save(figure: Figure, file_format: Literal["png", "svg"], theme: Theme) -> bytes:
     metadata = {"Date": None, "Creator": None} if file_format == "svg" else {"Software": None}
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file_format, dpi=_PNG_DPI, metadata=metadata, facecolor=theme.background)
@@ -68,9 +69,9 @@ def _saved(figure: Figure, file_format: Literal["png", "svg"], theme: Theme) -> 
 
 
 def drawing_id(chart: Chart) -> str:
-    """What the drawing of a chart depends on, as a digest: the chart, this code and the library."""
+    """Return the digest of everything that a drawing depends on: the chart, this package and matplotlib."""
     digest = hashlib.sha256(mpl.__version__.encode())
-    for path in _SOURCES:
+    for path in SOURCES:
         digest.update(path.read_bytes())
     digest.update(repr(chart).encode())  # arrays only in part, so these in full:
     for panel in chart.panels:
@@ -80,16 +81,16 @@ def drawing_id(chart: Chart) -> str:
 
 
 def _figure(chart: Chart, theme: Theme) -> Figure:
-    pictures = [panel for panel in chart.panels if isinstance(panel, ImagePanel)]
-    if pictures:
-        assert len(chart.panels) == 1, "pictures fill a chart of their own"
-        return image_figure(pictures[0], f"{chart.caption} {chart.note}".strip(), theme, _WIDTH_INCHES)
-    return _plotted([panel for panel in chart.panels if not isinstance(panel, ImagePanel)], chart, theme)
+    image_panels = [panel for panel in chart.panels if isinstance(panel, ImagePanel)]
+    if image_panels:
+        assert len(chart.panels) == 1, "images fill a chart of their own"
+        return draw_images(image_panels[0], f"{chart.caption} {chart.note}".strip(), theme, _WIDTH_INCHES)
+    return _plot([panel for panel in chart.panels if not isinstance(panel, ImagePanel)], chart, theme)
 
 
-def _plotted(panels: list[Panel | BarPanel], chart: Chart, theme: Theme) -> Figure:
+def _plot(panels: list[Panel | BarPanel], chart: Chart, theme: Theme) -> Figure:
     columns = min(chart.columns, len(panels))
-    caption = textwrap.wrap(literal(f"{chart.caption} {chart.note}".strip()), _CAPTION_CHARACTERS)
+    caption = textwrap.wrap(escape_dollars(f"{chart.caption} {chart.note}".strip()), _CAPTION_CHARACTERS)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [max(_height(panel, columns) for panel in row) for row in rows]
     figure = Figure(layout="constrained")
@@ -116,7 +117,7 @@ def _height(panel: Panel | BarPanel, columns: int) -> float:
 
 
 def _legend(figure: Figure, entries: Entries) -> float:
-    """Writes the legend; returns its height in inches."""
+    """Draw the legend; return its height in inches."""
     if not entries:
         return 0.0
     handles, labels = zip(*(entries[key] for key in sorted(entries)), strict=True)

@@ -14,7 +14,7 @@ class Theme:
     ink: str
     faint: str
     context: str
-    """Of lines that are shown without a name."""
+    """Colour of lines that are shown without a name."""
     background: str
     palette: tuple[str, ...]
 
@@ -40,7 +40,7 @@ DARK = Theme(
 
 MARKERS = "osD^vPX"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-"""Their number shares no divisor with that of the colours."""
+"""Dashes; their number shares no divisor with that of the colours."""
 
 
 def color_of(theme: Theme, number: int) -> str:
@@ -48,17 +48,17 @@ def color_of(theme: Theme, number: int) -> str:
 
 
 def marker_of(number: int) -> str:
-    """Differs from those of the same colour until all have been used: 49 pairs."""
+    """Return a marker that differs from those of the same colour until all have been used: 49 pairs."""
     return MARKERS[(number + number // len(MARKERS)) % len(MARKERS)]
 
 
 def dashes_of(number: int) -> Any:
-    """Differs from those of the same colour until all have been used: 28 pairs."""
+    """Return dashes that differ from those of the same colour until all have been used: 28 pairs."""
     return DASHES[number % len(DASHES)]
 
 
-def recolored(svg: bytes, before: Theme, after: Theme) -> bytes:
-    """A drawing of one theme as it is in another; drawing it again would take ten times as long."""
+def recolor(svg: bytes, before: Theme, after: Theme) -> bytes:
+    """Replace the colours of one theme by those of another; drawing again would take ten times as long."""
     colors = dict(zip(before.colors, after.colors, strict=True))
     pattern = re.compile("|".join(colors))
     return pattern.sub(lambda match: colors[match[0]], svg.decode()).encode()

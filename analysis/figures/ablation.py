@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.series import spread_of
-from analysis.figures.settings_axes import Axis, axis_title, varying
+from analysis.figures.series import group_by_part, summarize_points
+from analysis.figures.settings_axes import Axis, axis_title, find_varying_settings
 from analysis.plan.model import Metric, Part
 from analysis.results.comparability import rows_comparability
 from analysis.results.measurements import Measurement
@@ -18,21 +18,21 @@ _FEWEST_VALUES = 3
 _MOST_SERIES = 10
 
 
-def collect_ablations(evidence: JoinedSweep) -> tuple[Group, ...]:
-    """For each part a chart per setting that takes three values or more, with a panel per metric.
+def collect_ablations(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
+    """Make, for each part, a chart per setting that takes three values or more, with a panel per metric.
 
     A line joins rows that agree in all else; it needs two. Searches are left out: no two of their trials agree.
     """
-    groups = []
-    for number, part in enumerate(evidence.plan.parts, 1):
-        axes, others = varying(part.settings) if part.search is None else ((), {})
-        charts = [_ablation(evidence, part, number, axis, axes, others) for axis in axes]
-        groups.append(Group(part.title, tuple(chart for chart in charts if chart)))
-    return tuple(group for group in groups if group.charts)
+    return group_by_part(joined_sweep.plan, lambda part, number: _charts(joined_sweep, part, number))
+
+
+def _charts(joined_sweep: JoinedSweep, part: Part, number: int) -> list[Chart | None]:
+    axes, others = find_varying_settings(part.settings) if part.search is None else ((), {})
+    return [_ablation(joined_sweep, part, number, axis, axes, others) for axis in axes]
 
 
 def _ablation(
-    evidence: JoinedSweep,
+    joined_sweep: JoinedSweep,
     part: Part,
     number: int,
     axis: Axis,
@@ -44,15 +44,15 @@ def _ablation(
     series = _series(part, axis, axes, others)
     panels, captions = [], dict[str, None]()
     best = []
-    for metric in evidence.plan.metrics:
-        rows = _last(evidence, part, metric)
+    for metric in joined_sweep.plan.metrics:
+        rows = joined_sweep.last_values(part, metric)
         lines = tuple(_lines(series, axis, rows))
         if not any(line.style == "line" for line in lines):
             continue
-        found = [m for seeds in rows.values() for m in seeds]
-        log_y = wants_log([m.value for m in found if m.value is not None])
+        shown = [m for seeds in rows.values() for m in seeds]
+        log_y = wants_log([m.value for m in shown if m.value is not None])
         panels.append(Panel(axis.title, metric.title, lines, log_y=log_y))
-        captions[chart_caption(rows_comparability(metric, found))] = None
+        captions[chart_caption(rows_comparability(metric, shown))] = None
         best.append(f"{metric.title} is best at {_best(lines, metric)}")
     if not panels:
         return None
@@ -69,21 +69,10 @@ def _ablation(
     )
 
 
-def _last(evidence: JoinedSweep, part: Part, metric: Metric) -> dict[str, list[Measurement]]:
-    """By row the values at its last evaluation, one a seed."""
-    found = {}
-    for row, points in evidence.values.get((part.name, metric.name), {}).items():
-        step = evidence.plan.trials_of(part.name, row)[0].evaluations[-1][0]
-        seeds = [m for m in points if m.step == step]
-        if seeds:
-            found[row] = seeds
-    return found
-
-
 def _series(
     part: Part, axis: Axis, axes: Sequence[Axis], others: Mapping[str, Mapping[str, str]]
 ) -> dict[str, list[str]]:
-    """Rows of each line in the order of its x, by what they agree in; rows that are off the axis have a level each."""
+    """Group rows into lines, in the order of x, by the settings that they share; a row off the axis is alone."""
     series: dict[str, list[str]] = {}
     for row in part.rows:
         if row not in axis.values:
@@ -101,15 +90,15 @@ def _lines(
 ) -> Iterator[Line]:
     long = [(label, names) for label, names in series.items() if len(names) > 1 or names[0] not in axis.values]
     for color, (label, names) in enumerate(long[:_MOST_SERIES]):
-        there = [name for name in names if name in rows]
-        if not there:
+        measured = [name for name in names if name in rows]
+        if not measured:
             continue
-        spread = spread_of([rows[name] for name in there])
+        summary = summarize_points([rows[name] for name in measured])
         if names[0] not in axis.values:
-            yield Line(label, (math.nan,), spread.means, color=color, style="level")
-        elif len(there) > 1:
-            xs = tuple(axis.values[name] for name in there)
-            yield Line(label, xs, spread.means, spread.half_widths, color, over=spread.over)
+            yield Line(label, (math.nan,), summary.means, color=color, style="level")
+        elif len(measured) > 1:
+            xs = tuple(axis.values[name] for name in measured)
+            yield Line(label, xs, summary.means, summary.half_widths, color, over=summary.over)
 
 
 def _best(lines: Sequence[Line], metric: Metric) -> str:

@@ -9,12 +9,12 @@ from itertools import count
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, ImagePanel, chart_csv, chart_rows
 from analysis.drawing.render import Drawing, draw, drawing_id
-from analysis.drawing.theme import DARK, LIGHT, recolored
+from analysis.drawing.theme import DARK, LIGHT, recolor
 from analysis.figures.registry import FIGURES
 
 _MOST_ROWS_ON_PAGE = 60
-Known = Callable[[str, str], Drawing | None]
-"""Name of a figure and what its drawing depends on -> the drawing, if it was made before."""
+FindDrawing = Callable[[str, str], Drawing | None]
+"""Function from a figure's name and drawing id to the drawing of a previous report, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Figure:
     dark: bytes
     """SVG."""
     drawing: Drawing
-    """As files, its caption in it."""
+    """Drawing as files, with its caption in it."""
     identity: str
     rows: tuple[tuple[str, ...], ...]
-    """The data behind it, if the page can show them all; else the CSV has them."""
+    """Data behind it, if the page can show them all; else only the CSV has them."""
     num_rows: int
 
     @property
     def has_data(self) -> bool:
-        """Whether there is a CSV; pictures have none."""
+        """True if there is a CSV; images have none."""
         return not any(isinstance(panel, ImagePanel) for panel in self.chart.panels)
 
 
@@ -63,34 +63,34 @@ class Gallery:
         return tuple(figure for group in self.groups for figure in group.figures)
 
 
-def make_galleries(evidence: JoinedSweep, known: Known) -> tuple[Gallery, ...]:
-    """Every kind that has figures, or something to say without them; figures are numbered through."""
+def make_galleries(joined_sweep: JoinedSweep, find_drawing: FindDrawing) -> tuple[Gallery, ...]:
+    """Make the gallery of every kind that has figures, or a text for their absence; figures are numbered through."""
     numbers = count(1)
     galleries = []
     for kind_id, kind in FIGURES.items():
         groups = tuple(
             FigureGroup(
-                group.title, tuple(_figure(chart, next(numbers), known) for chart in group.charts), group.folded
+                group.title, tuple(_figure(chart, next(numbers), find_drawing) for chart in group.charts), group.folded
             )
-            for group in kind.collect(evidence)
+            for group in kind.collect(joined_sweep)
         )
         if any(group.figures for group in groups) or kind.empty:
             galleries.append(Gallery(kind_id, kind.heading, kind.about, kind.empty, groups))
     return tuple(galleries)
 
 
-def _figure(chart: Chart, number: int, known: Known) -> Figure:
+def _figure(chart: Chart, number: int, find_drawing: FindDrawing) -> Figure:
     identity = drawing_id(chart)
-    drawing = known(chart.name, identity) or draw(chart)
-    # The page says caption and note beside the picture, a file has to carry it.
+    drawing = find_drawing(chart.name, identity) or draw(chart)
+    # The page has caption and note beside the image, a file has to carry them.
     shown = draw(replace(chart, caption="", note="")).svg if chart.caption or chart.note else drawing.svg
     rows = tuple(chart_rows(chart))
     on_page = rows if len(rows) <= _MOST_ROWS_ON_PAGE else ()
-    return Figure(number, chart, shown, recolored(shown, LIGHT, DARK), drawing, identity, on_page, len(rows))
+    return Figure(number, chart, shown, recolor(shown, LIGHT, DARK), drawing, identity, on_page, len(rows))
 
 
 def figure_files(galleries: tuple[Gallery, ...]) -> dict[str, bytes]:
-    """SVG, PNG and the data of each figure, by path."""
+    """Return SVG, PNG and the data of each figure, by path."""
     files: dict[str, bytes] = {}
     for figure in (figure for gallery in galleries for figure in gallery.figures):
         path = f"figures/{figure.chart.name}"
@@ -101,5 +101,5 @@ def figure_files(galleries: tuple[Gallery, ...]) -> dict[str, bytes]:
 
 
 def drawing_ids(galleries: tuple[Gallery, ...]) -> Mapping[str, str]:
-    """Name of each figure -> what its drawing depends on."""
+    """Return the drawing id of each figure by name."""
     return {figure.chart.name: figure.identity for gallery in galleries for figure in gallery.figures}

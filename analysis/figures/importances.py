@@ -1,4 +1,4 @@
-"""How much each key of a search matters to an objective, by Optuna's fANOVA. Only this module here imports optuna."""
+"""Importance of each key of a search for an objective, by Optuna's fANOVA. Only this module here imports optuna."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 _SEED = 0
 _MOST_TRIALS = 400  # beyond, the forest takes seconds and shows no more
 FEWEST_TRIALS = 8
-"""With fewer the forest that fANOVA fits says nothing."""
+"""Fewest trials: the forest that fANOVA fits to fewer says nothing."""
 
 
-def importances(settings: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
-    """Share of the variance of an objective that each key explains alone or with others, the largest first.
+def compute_importances(settings: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    """Compute the share of an objective's variance that each key explains alone or with others, the largest first.
 
     Keys that some trial lacks are left out, as are those that never vary. fANOVA (Hutter et al., 2014) fits a random
     forest, here with a fixed seed, and averages over the range that was tried; a key that a sampler moved little looks
-    unimportant. Of more than 400 trials an even choice is read.
+    unimportant. Above 400 trials an even choice is read.
 
-    Args: settings: by key, one per trial, [N]. values: finite, [N].
+    Args: settings: values by key, one mapping per trial, [N]. values: finite, [N].
     Returns: shares that sum to 1; empty for fewer than 8 trials, for a single value, and where nothing varies.
     """
     size = -(-len(values) // _MOST_TRIALS) or 1
@@ -46,12 +46,12 @@ def importances(settings: Sequence[Mapping[str, Any]], values: Sequence[float]) 
         )
         for index, value in enumerate(values)
     )
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=_SEED))
-    return {key: float(share) for key, share in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))}
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=_SEED))
+    return {key: float(share) for key, share in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))}
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as they are, all else as text."""
+    """Return numbers unchanged, all else as JSON text."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if is_number else json.dumps(value)
 

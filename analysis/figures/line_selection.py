@@ -1,4 +1,4 @@
-"""Which of many lines a chart shows in colour, which in grey, and which not at all."""
+"""Selection of lines: of many, a chart shows some in colour, some in grey, and leaves out the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis.drawing.chart import Line
 
 MOST_NAMED = 12
 MOST_GREY = 150
-"""More would be one grey patch."""
+"""Most grey lines: more would be one grey patch."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class LineSelection:
     named: frozenset[str]
     grey: frozenset[str]
     note: str
-    """What is said of the others; empty if all have a name."""
+    """Remark on the other lines; empty if all have a name."""
 
     def shown(self, lines: Iterable[Line]) -> tuple[Line, ...]:
-        """The lines that are shown, those without a name faint."""
-        kept = (line for line in lines if line.label in self.named or line.label in self.grey)
-        return tuple(replace(line, faint=line.label not in self.named) for line in kept)
+        """Return the lines that are shown, those without a name faint."""
+        selected = (line for line in lines if line.label in self.named | self.grey)
+        return tuple(replace(line, faint=line.label not in self.named) for line in selected)
 
 
 def select_lines(last_values: Sequence[tuple[str, float]], better: str) -> LineSelection:
-    """Of more than twelve lines those of the best last values have colour and name, an even choice of the rest is grey.
+    """Give the twelve lines of the best last values colour and name; an even choice of the rest is grey.
 
     Args: last_values: label and last value of each line, in the table's order. better: lower or higher.
     """

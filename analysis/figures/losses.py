@@ -1,4 +1,4 @@
-"""The training losses: of all stages together, of each, and over the timesteps of each."""
+"""Training losses: all stages together, each stage, and each over its timesteps."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from analysis.results.cells import mean
 
 _MOST_POINTS = 400
 _BIN = re.compile(r"(loss_stage_\d+)_t(\d+)of(\d+)")
-"""Curve of a stage's loss over samples whose timestep is in one of equal bins of [0, 1]."""
+"""Name of a stage's loss over samples whose timestep is in one of equal bins of [0, 1]."""
 
 
-def collect_losses(evidence: JoinedSweep) -> tuple[Group, ...]:
-    """Losses against training steps, and those of the last quarter of each training against the timestep."""
-    labels = evidence.plan.training_labels()
-    curves = {labels[digest]: evidence.record(digest).curves for digest in evidence.plan.trainings}
+def collect_losses(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
+    """Make charts of losses against training steps and, for the last quarter of each training, against timesteps."""
+    labels = joined_sweep.plan.training_labels()
+    curves = {labels[digest]: joined_sweep.record(digest).curves for digest in joined_sweep.plan.trainings}
     charts = (_over_steps(curves), _over_timesteps(curves))
     return (Group("", tuple(chart for chart in charts if chart)),)
 
 
 def _over_steps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
-    names = sorted({name for found in curves.values() for name, curve in found.items() if curve})
+    names = sorted({name for losses in curves.values() for name, curve in losses.items() if curve})
     whole = [name for name in names if not _BIN.fullmatch(name)]
     if not whole:
         return None
-    crowd = select_lines(
-        [(label, found[whole[0]][-1][1]) for label, found in curves.items() if found.get(whole[0])], "lower"
+    selection = select_lines(
+        [(label, losses[whole[0]][-1][1]) for label, losses in curves.items() if losses.get(whole[0])], "lower"
     )
     panels = []
     for name in whole:
         lines = [
-            _line(label, found[name], color)
-            for color, (label, found) in enumerate(curves.items())
-            if found.get(name) and label in crowd.named | crowd.grey
+            _line(label, losses[name], color)
+            for color, (label, losses) in enumerate(curves.items())
+            if losses.get(name) and label in selection.named | selection.grey
         ]
-        panels.append(Panel("training steps", name.replace("_", " "), crowd.shown(lines)))
-    return _chart("training-loss", "Training loss", "Training losses against training steps", panels, crowd)
+        panels.append(Panel("training steps", name.replace("_", " "), selection.shown(lines)))
+    return _chart("training-loss", "Training loss", "Training losses against training steps", panels, selection)
 
 
 def _line(label: str, curve: Curve, color: int) -> Line:
@@ -51,18 +51,18 @@ def _line(label: str, curve: Curve, color: int) -> Line:
 
 
 def thin(curve: Curve) -> Curve:
-    """At most 400 points: the mean of neighbours, at the step of the last of them."""
+    """Thin a curve to at most 400 points: the mean of neighbours, at the step of the last of them."""
     size = math.ceil(len(curve) / _MOST_POINTS)
     groups = [curve[start : start + size] for start in range(0, len(curve), max(size, 1))]
     return tuple((group[-1][0], mean([value for _, value in group])) for group in groups)
 
 
 def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
-    """A panel for each stage; a bin that no sample of the last quarter fell into is left out."""
+    """Make a panel for each stage; a bin that no sample of the last quarter fell into is left out."""
     stages: dict[str, list[Line]] = {}
-    for color, (label, found) in enumerate(curves.items()):
+    for color, (label, losses) in enumerate(curves.items()):
         points: dict[str, list[tuple[float, float]]] = {}
-        for name, curve in found.items():
+        for name, curve in losses.items():
             match = _BIN.fullmatch(name)
             value = _at_the_end(curve) if match else None
             if match and value is not None:
@@ -71,13 +71,13 @@ def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
             xs, ys = zip(*sorted(pairs), strict=True)
             stages.setdefault(stage, []).append(Line(label, xs, ys, color=color))
     lasts = {line.label: line.y[-1] for lines in reversed(stages.values()) for line in lines}
-    crowd = select_lines(list(lasts.items()), "lower")
+    selection = select_lines(list(lasts.items()), "lower")
     panels = [
-        Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), crowd.shown(lines))
+        Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), selection.shown(lines))
         for stage, lines in sorted(stages.items())
     ]
     about = "Training losses against the timestep, means over the last quarter of each training"
-    chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels, crowd)
+    chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels, selection)
     return replace(chart, markers=True) if chart else None
 
 
@@ -87,11 +87,11 @@ def _at_the_end(curve: Curve) -> float | None:
     return mean(values) if values else None
 
 
-def _chart(name: str, title: str, about: str, panels: Sequence[Panel], crowd: LineSelection) -> Chart | None:
+def _chart(name: str, title: str, about: str, panels: Sequence[Panel], selection: LineSelection) -> Chart | None:
     if not panels:
         return None
     log_y = wants_log([y for panel in panels for line in panel.lines for y in line.y])
     drawn = tuple(replace(panel, log_y=log_y) for panel in panels)
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in drawn[0].lines if not line.faint)
-    text = f"{about}. Last values of the {drawn[0].y_label}: {last}.{crowd.note and f' {crowd.note}'}"
-    return Chart(name, title, text, drawn, markers=False, note=crowd.note, columns=3)
+    text = f"{about}. Last values of the {drawn[0].y_label}: {last}.{selection.note and f' {selection.note}'}"
+    return Chart(name, title, text, drawn, markers=False, note=selection.note, columns=3)

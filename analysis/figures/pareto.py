@@ -1,4 +1,4 @@
-"""Quality against what a sample costs: the rows of a part, and those that nothing cheaper or as cheap beats."""
+"""Quality against the cost of a sample: the rows of a part, and those that no row of at most their cost beats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
-from analysis.figures.series import one_of_each_part, spread_of
+from analysis.figures.series import group_by_part, summarize_points
 from analysis.plan.model import Metric, Part
 from analysis.results.comparability import rows_comparability
 from analysis.results.measurements import Measurement
@@ -16,21 +16,21 @@ from analysis.text.caveats import chart_caption
 _MOST_NAMED = 7
 
 
-def collect_pareto(evidence: JoinedSweep) -> tuple[Group, ...]:
-    """For each part whose rows differ in network evaluations an image a chart with a panel per metric."""
-    return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number))
+def collect_pareto(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
+    """Make a chart with a panel per metric for each part whose rows differ in network evaluations an image."""
+    return group_by_part(joined_sweep.plan, lambda part, number: [_chart(joined_sweep, part, number)])
 
 
-def _chart(evidence: JoinedSweep, part: Part, number: int) -> Chart | None:
+def _chart(joined_sweep: JoinedSweep, part: Part, number: int) -> Chart | None:
     panels, captions = [], dict[str, None]()
     fronts = []
-    for metric in evidence.plan.metrics:
-        points = _points(evidence, part, metric)
+    for metric in joined_sweep.plan.metrics:
+        points = _points(joined_sweep, part, metric)
         if len({cost for _, cost, _ in points}) < 2:
             continue
         panels.append(_panel(metric, points))
-        found = [m for _, _, seeds in points for m in seeds]
-        captions[chart_caption(rows_comparability(metric, found))] = None
+        shown = [m for _, _, seeds in points for m in seeds]
+        captions[chart_caption(rows_comparability(metric, shown))] = None
         front = panels[-1].lines[0]
         pairs = (f"{y:.4g} at {x:g}" for x, y in zip(front.x, front.y, strict=True))
         fronts.append(f"{metric.title}, best at its cost: {', '.join(pairs)}")
@@ -43,40 +43,40 @@ def _chart(evidence: JoinedSweep, part: Part, number: int) -> Chart | None:
 
 
 Point = tuple[str, int, Sequence[Measurement]]
-"""Row, network evaluations an image, values at its last evaluation."""
+"""Row, network evaluations an image, finite values at its last evaluation."""
 
 
-def _points(evidence: JoinedSweep, part: Part, metric: Metric) -> list[Point]:
+def _points(joined_sweep: JoinedSweep, part: Part, metric: Metric) -> list[Point]:
     points: list[Point] = []
-    for row, found in evidence.values.get((part.name, metric.name), {}).items():
-        step, digest = evidence.plan.trials_of(part.name, row)[0].evaluations[-1]
-        seeds = [m for m in found if m.step == step and m.value is not None and math.isfinite(m.value)]
+    for row, values in joined_sweep.last_values(part, metric).items():
+        digest = joined_sweep.plan.trials_of(part.name, row)[0].evaluations[-1][1]
+        seeds = [m for m in values if m.value is not None and math.isfinite(m.value)]
         if seeds:
-            points.append((row, evidence.plan.evaluations[digest].num_evaluations, seeds))
+            points.append((row, joined_sweep.plan.evaluations[digest].num_evaluations, seeds))
     return points
 
 
 def _panel(metric: Metric, points: Sequence[Point]) -> Panel:
-    """The front first; of many points only those on it have colour and name."""
-    spread = spread_of([seeds for _, _, seeds in points])
+    """Make a panel with the front first; of many points only those on it have colour and name."""
+    summary = summarize_points([seeds for _, _, seeds in points])
     costs = [float(cost) for _, cost, _ in points]
-    front = pareto_front(costs, spread.means, lower=metric.better == "lower")
+    front = pareto_front(costs, summary.means, lower=metric.better == "lower")
     named = front[:_MOST_NAMED] if len(points) > _MOST_NAMED else range(len(points))
-    corners = tuple(costs[i] for i in front), tuple(spread.means[i] for i in front)
+    corners = tuple(costs[i] for i in front), tuple(summary.means[i] for i in front)
     lines = [Line("best at its cost", *corners, style="guide")]
     for index, (row, _, _) in enumerate(points):
-        width = (spread.half_widths[index],) if spread.half_widths else ()
-        place = (costs[index],), (spread.means[index],)
+        width = (summary.half_widths[index],) if summary.half_widths else ()
+        place = (costs[index],), (summary.means[index],)
         faint = index not in named
-        lines.append(Line(row, *place, width, index, "points", over=spread.over, faint=faint))
+        lines.append(Line(row, *place, width, index, "points", over=summary.over, faint=faint))
     axis = "network evaluations / image"
-    return Panel(axis, metric.title, tuple(lines), log_x=wants_log(costs), log_y=wants_log(spread.means))
+    return Panel(axis, metric.title, tuple(lines), log_x=wants_log(costs), log_y=wants_log(summary.means))
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float], *, lower: bool) -> list[int]:
-    """Indices of the points that no other one of at most their cost beats or equals, by rising cost.
+    """Return the indices of the points that no other one of at most their cost beats or equals, by rising cost.
 
-    Args: costs: [N]. values: finite, [N]. lower: whether less is better.
+    Args: costs: [N]. values: finite, [N]. lower: True if less is better.
     """
     sign = 1.0 if lower else -1.0
     front: list[int] = []

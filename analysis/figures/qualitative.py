@@ -9,102 +9,98 @@ import numpy as np
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, ImagePanel, slug
 from analysis.plan.model import Part, Trial
+from analysis.plan.row_selection import MOST_ROWS, choose_evenly, first_trials, left_out_note, select_alike
 from analysis.records.grid_images import GridImages, cut_grid
 
 _COLUMNS = 8
-_MOST_ROWS, _MOST_ALONG = 8, 12
+_MOST_ALONG = 12
 _MOST_SIDE = 128
-"""Pixels; larger pictures are shown smaller, by averages over blocks."""
+"""Largest side in pixels; larger images are shrunk by averages over blocks."""
 _FIXED = (
     "A column is one sample index: the same class and the same random draw. Scales of different shape cannot have the "
     "same noise."
 )
 
 
-def collect_qualitative(evidence: JoinedSweep) -> tuple[Group, ...]:
-    """For each part its rows at their last evaluations, beside real images; then each row over its training."""
+def collect_qualitative(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
+    """Chart each part's rows at their last evaluations, beside real images; then each row over its training."""
     across, along = list[Group](), list[Group]()
     seen: set[str] = set()
-    for number, part in enumerate(evidence.plan.parts, 1):
-        firsts = [trial for row in part.rows for trial in evidence.plan.trials_of(part.name, row)[:1]]
-        chart = _across(evidence, part, number, firsts)
+    for number, part in enumerate(joined_sweep.plan.parts, 1):
+        firsts = first_trials(joined_sweep.plan, part)
+        chart = _across(joined_sweep, part, number, firsts)
         across += [Group(part.title, (chart,))] if chart else []
         fresh = {trial.evaluations[-1][1]: trial for trial in firsts if trial.evaluations[-1][1] not in seen}
         seen |= fresh.keys()
-        charts = [found for trial in [*fresh.values()][:_MOST_ALONG] if (found := _along(evidence, number, trial))]
-        along += [Group(f"{part.title}, over training", tuple(charts), folded=True)] if charts else []
+        charts = [_along(joined_sweep, number, trial) for trial in [*fresh.values()][:_MOST_ALONG]]
+        group = Group(f"{part.title}, over training", tuple(chart for chart in charts if chart), folded=True)
+        along += [group] if group.charts else []
     return (*across, *along)
 
 
-def _across(evidence: JoinedSweep, part: Part, number: int, trials: Sequence[Trial]) -> Chart | None:
-    """Rows whose samples are of one draw and size: of many an even choice, of a search the best."""
-    found: dict[str, GridImages] = {}
-    kind: tuple[str, tuple[int, ...]] | None = None
-    size = 1 if part.search else -(-len(trials) // _MOST_ROWS) or 1
-    for trial in trials[::size]:
-        if len(found) == _MOST_ROWS:
-            break
-        _, digest = trial.evaluations[-1]
-        pictures = images_of(evidence, digest)
-        if pictures is None:
-            continue
-        own = evidence.plan.evaluations[digest].noise, pictures.pixels.shape[1:]
-        kind = kind or own
-        if own == kind:
-            found[trial.row] = pictures
-    about = f"{part.title}: samples of each row after its training"
-    left_out = len(trials) - len(found)
-    more = f" {left_out} of {len(trials)} rows are not shown." if left_out else ""
-    return _chart(f"samples-{number}-{slug(part.name)}", "Across rows", about, found, more, real_grid_images(evidence))
+def _across(joined_sweep: JoinedSweep, part: Part, number: int, trials: Sequence[Trial]) -> Chart | None:
+    """Chart rows whose samples are of one draw and size: of many an even choice, of a search the best."""
+    rows = select_alike(
+        choose_evenly(part, trials),
+        lambda digest: cut_sample_images(joined_sweep, digest),
+        lambda digest, images: (joined_sweep.plan.evaluations[digest].noise, images.pixels.shape[1:]),
+    )
+    name, about = f"samples-{number}-{slug(part.name)}", f"{part.title}: samples of each row after its training"
+    real = cut_real_images(joined_sweep)
+    return _chart(name, "Across rows", about, rows, left_out_note(trials, rows), real)
 
 
-def _along(evidence: JoinedSweep, number: int, trial: Trial) -> Chart | None:
-    found = {}
-    for step, digest in trial.evaluations[-_MOST_ROWS:]:
-        pictures = images_of(evidence, digest)
-        if pictures is not None:
-            found[f"after {step:,} steps"] = pictures
-    if len(found) < 2:
+def _along(joined_sweep: JoinedSweep, number: int, trial: Trial) -> Chart | None:
+    rows = {}
+    for step, digest in trial.evaluations[-MOST_ROWS:]:
+        images = cut_sample_images(joined_sweep, digest)
+        if images is not None:
+            rows[f"after {step:,} steps"] = images
+    if len(rows) < 2:
         return None
     name = f"training-{number}-{slug(trial.part)}-{slug(trial.row)}-{trial.evaluations[-1][1][:8]}"
-    return _chart(name, trial.row, f"{trial.row}: samples over its training", found, "", None)
+    return _chart(name, trial.row, f"{trial.row}: samples over its training", rows, "", None)
 
 
-def images_of(evidence: JoinedSweep, digest: str) -> GridImages | None:
-    """The first samples of an evaluation, as its run has them; None while there are none."""
-    image, task = evidence.record(digest).image, evidence.plan.evaluations[digest]
-    sides = {evidence.plan.trainings[train].resolution for train in task.trained if train in evidence.plan.trainings}
+def cut_sample_images(joined_sweep: JoinedSweep, digest: str) -> GridImages | None:
+    """Cut the first samples of an evaluation out of its grid; None while there is none."""
+    image, task = joined_sweep.record(digest).image, joined_sweep.plan.evaluations[digest]
+    sides = {
+        joined_sweep.plan.trainings[train].resolution for train in task.trained if train in joined_sweep.plan.trainings
+    }
     return None if image is None else cut_grid(image, sides.pop() if len(sides) == 1 else None)
 
 
-def real_grid_images(evidence: JoinedSweep) -> GridImages | None:
-    """The first real images, if the sweep has one set of them."""
-    grids = {image for digest in evidence.plan.references if (image := evidence.record(digest).image) is not None}
-    sides = {task.resolution for task in evidence.plan.trainings.values()}
+def cut_real_images(joined_sweep: JoinedSweep) -> GridImages | None:
+    """Cut the first real images out of their grid, if the sweep has one set of them."""
+    grids = {
+        image for digest in joined_sweep.plan.references if (image := joined_sweep.record(digest).image) is not None
+    }
+    sides = {task.resolution for task in joined_sweep.plan.trainings.values()}
     return cut_grid(grids.pop(), sides.pop() if len(sides) == 1 else None) if len(grids) == 1 else None
 
 
 def _chart(
-    name: str, title: str, about: str, found: dict[str, GridImages], more: str, real: GridImages | None
+    name: str, title: str, about: str, rows: dict[str, GridImages], note: str, real: GridImages | None
 ) -> Chart | None:
-    if not found:
+    if not rows:
         return None
-    first = next(iter(found.values()))
+    first = next(iter(rows.values()))
     shape = first.pixels.shape[1:]
-    same = {row: pictures for row, pictures in found.items() if pictures.pixels.shape[1:] == shape}
-    columns = min(_COLUMNS, *(len(pictures.pixels) for pictures in same.values()))
-    rows = {row: pictures.pixels[:columns] for row, pictures in same.items()}
+    same = {row: images for row, images in rows.items() if images.pixels.shape[1:] == shape}
+    columns = min(_COLUMNS, *(len(images.pixels) for images in same.values()))
+    pixels = {row: images.pixels[:columns] for row, images in same.items()}
     if real is not None and real.pixels.shape[1:] == shape and len(real.pixels) >= columns:
-        rows["real images"] = real.pixels[:columns]
-    panel = ImagePanel(tuple(rows), first.labels[:columns], shown_smaller(np.stack(list(rows.values()))))
+        pixels["real images"] = real.pixels[:columns]
+    panel = ImagePanel(tuple(pixels), first.labels[:columns], shrink_images(np.stack(list(pixels.values()))))
     classes = ", ".join(dict.fromkeys(filter(None, first.labels[:columns])))
-    of = f" Classes: {classes}." if classes else ""
-    text = f"{about}: {', '.join(rows)}.{of} {_FIXED}{more}"
-    return Chart(name, title, text, (panel,), note=more.strip(), columns=1)
+    listed = f" Classes: {classes}." if classes else ""
+    text = f"{about}: {', '.join(pixels)}.{listed} {_FIXED}{note and f' {note}'}"
+    return Chart(name, title, text, (panel,), note=note, columns=1)
 
 
-def shown_smaller(pixels: np.ndarray) -> np.ndarray:
-    """Pictures, [R, N, H, W, 3] uint8, with sides of at most 128, by a whole factor; what is left of it is cut off."""
+def shrink_images(pixels: np.ndarray) -> np.ndarray:
+    """Shrink images, [R, N, H, W, 3] uint8, to sides of at most 128, by a whole factor; the remainder is cut off."""
     rows, columns, height, width, _ = pixels.shape
     factor = -(-max(height, width) // _MOST_SIDE)
     high, wide = height // factor, width // factor

@@ -1,4 +1,4 @@
-"""The kinds of figures, in the order of the page. Adding one is a module with a collector, and a line here."""
+"""The kinds of figures, in the order of the page. To add one, write a module with a collector, and a line here."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from analysis.figures.pareto import collect_pareto
 from analysis.figures.qualitative import collect_qualitative
 from analysis.figures.search import collect_search
 from analysis.figures.spectrum import collect_spectra
-from analysis.figures.video_strips import collect_strips
+from analysis.figures.video_frames import collect_clip_frames
 
 
 @dataclass(frozen=True)
 class FigureKind:
-    """One kind: its heading on the page, how it is read, and what collects it."""
+    """One kind: its heading on the page, its explanation, and its collector."""
 
     heading: str
     about: str
-    """How it is made and what it assumes."""
+    """Explanation of how it is made and what it assumes."""
     collect: Callable[[JoinedSweep], tuple[Group, ...]]
     empty: str = ""
-    """What the page says while there is nothing to show; empty: the section is left out."""
+    """Text of the page while there is nothing to show; empty: the section is left out."""
 
 
 _INTERVALS = (
@@ -94,7 +94,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "Videos",
         "Frames of a clip in a row; all rows have the same class and the same random draw. Whole grids in motion are "
         "GIFs beside this page, in samples/.",
-        collect_strips,
+        collect_clip_frames,
     ),
 }
-"""By the id of the section."""
+"""Kinds by the id of their section."""

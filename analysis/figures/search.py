@@ -1,4 +1,4 @@
-"""What a search found: best value against trials, importance of each key, and the objective along each key."""
+"""Results of a search: best value against trials, importance of each key, and the objective along each key."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from collections.abc import Iterator, Sequence
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Bar, BarPanel, Chart, Group, Line, Panel, slug, wants_log
+from analysis.figures.series import group_by_part
 from analysis.figures.settings_axes import axis_title
 from analysis.plan.model import PublishedPlan, Search, SearchedTrial
 
 _FEWEST_TRIALS = 2
 
 
-def collect_search(evidence: JoinedSweep) -> tuple[Group, ...]:
-    """For each search its history, the importances of its keys, and slices through its space."""
-    groups = []
-    for number, part in enumerate(evidence.plan.parts, 1):
-        charts = list(_charts(evidence.plan, part.search, f"{number}-{slug(part.name)}")) if part.search else []
-        if charts:
-            groups.append(Group(part.title, tuple(charts)))
-    return tuple(groups)
+def collect_search(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
+    """Make charts of each search: its history, the importances of its keys, and slices through its space."""
+    plan = joined_sweep.plan
+    return group_by_part(plan, lambda part, number: _charts(plan, part.search, f"{number}-{slug(part.name)}"))
 
 
-def _charts(plan: PublishedPlan, search: Search, name: str) -> Iterator[Chart]:
+def _charts(plan: PublishedPlan, search: Search | None, name: str) -> Iterator[Chart]:
+    if search is None:
+        return
     titles = {metric.name: metric.title for metric in plan.metrics}
     objectives = [(titles.get(key, key.replace("_", " ")), way == "minimize") for key, way in search.objectives.items()]
     complete = [t for t in search.trials if t.state == "complete" and len(t.values) == len(objectives)]
@@ -49,7 +48,7 @@ def _charts(plan: PublishedPlan, search: Search, name: str) -> Iterator[Chart]:
 
 
 def _history(trials: Sequence[SearchedTrial], index: int, title: str, *, lower: bool) -> Panel:
-    """The value of each trial, and the best of the feasible ones so far."""
+    """Make a panel with the value of each trial, and the best of the feasible ones so far."""
     ordered = sorted(trials, key=lambda trial: trial.number)
     values = [trial.values[index] for trial in ordered]
     best, so_far = math.inf if lower else -math.inf, []
@@ -62,29 +61,28 @@ def _history(trials: Sequence[SearchedTrial], index: int, title: str, *, lower: 
 
 
 def _importance(trials: Sequence[SearchedTrial], index: int, title: str) -> BarPanel | None:
-    from analysis.figures.importances import importances  # Optuna takes a second to load, and few sweeps search
+    from analysis.figures.importances import compute_importances  # Optuna loads for a second, and few sweeps search
 
-    shares = importances([trial.settings for trial in trials], [trial.values[index] for trial in trials])
+    shares = compute_importances([trial.settings for trial in trials], [trial.values[index] for trial in trials])
     bars = tuple(Bar(axis_title(key), share, f"{share:.0%}") for key, share in shares.items())
     return BarPanel(f"share of the variance of {title}", bars) if bars else None
 
 
 def _slices(trials: Sequence[SearchedTrial], index: int, title: str, best: frozenset[str]) -> Iterator[Panel]:
-    """A panel per key that varies; trials that lack it are left out of it."""
+    """Make a panel per key that varies; trials that lack it are left out of it."""
     log_y = wants_log([trial.values[index] for trial in trials])
     for key in dict.fromkeys(key for trial in trials for key in trial.settings):
-        there = [trial for trial in trials if key in trial.settings]
-        given = [trial.settings[key] for trial in there]
+        having = [trial for trial in trials if key in trial.settings]
+        given = [trial.settings[key] for trial in having]
         if len({json.dumps(value) for value in given}) < 2:
             continue
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in given)
         names = () if numeric else tuple(sorted({_name(value) for value in given}))
         xs = [float(value) if numeric else float(names.index(_name(value))) for value in given]
-        marked = [trial.row in best for trial in there]
         lines = [
             Line(label, tuple(x for x, _ in points), tuple(y for _, y in points), color=color, style="points")
             for color, label, chosen in ((0, "a trial", False), (1, "best", True))
-            if (points := [(x, t.values[index]) for x, t, m in zip(xs, there, marked, strict=True) if m is chosen])
+            if (points := [(x, t.values[index]) for x, t in zip(xs, having, strict=True) if (t.row in best) is chosen])
         ]
         log_x = numeric and wants_log(xs)
         yield Panel(axis_title(key), title, tuple(lines), log_x=log_x, log_y=log_y, x_names=names)

@@ -14,27 +14,29 @@ class Axis:
     """One number that differs between rows."""
 
     key: str
-    """Dotted, e.g. sampling.tau; entries of lists as sampling.steps[0]."""
+    """Dotted key, e.g. sampling.tau; entries of lists as sampling.steps[0]."""
     title: str
     values: Mapping[str, float]
-    """By row, of the rows that have it."""
+    """Number by row, for the rows that have it."""
 
     @property
     def num_values(self) -> int:
         return len(set(self.values.values()))
 
 
-def varying(settings: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Axis, ...], Mapping[str, Mapping[str, str]]]:
-    """What varies over rows.
+def find_varying_settings(
+    settings: Mapping[str, Mapping[str, Any]],
+) -> tuple[tuple[Axis, ...], Mapping[str, Mapping[str, str]]]:
+    """Find the settings that vary over rows.
 
     Args: settings: row -> key -> value.
-    Returns: the axes, in the order of the keys; then by row what varies and is no number, as text.
+    Returns: the axes, in the order of the keys; then by row the settings that vary and are no number, as text.
     """
     keys = dict.fromkeys(key for row in settings.values() for key in row)
     axes: list[Axis] = []
     others: dict[str, dict[str, str]] = {row: {} for row in settings}
     for key in keys:
-        values = {row: found.get(key) for row, found in settings.items()}
+        values = {row: row_settings.get(key) for row, row_settings in settings.items()}
         if len({repr(value) for value in values.values()}) < 2:
             continue
         numeric = _numeric_axes(key, {row: value for row, value in values.items() if value is not None})
@@ -67,6 +69,6 @@ def _is_number(value: Any) -> bool:
 
 
 def axis_title(key: str) -> str:
-    """sampling.steps as "sampling steps", training.first_stage_probability as "first stage probability"."""
+    """Format sampling.steps as "sampling steps", training.first_stage_probability as "first stage probability"."""
     section, _, name = key.rpartition(".")
     return f"{section} {name}".replace("_", " ") if name in {"steps", "seed"} and section else name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Radially averaged power of samples against real images: at which frequencies a model lacks or adds detail."""
+"""Radially averaged power of samples against real images: the frequencies at which a model lacks or adds detail."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug
-from analysis.figures.qualitative import images_of, real_grid_images
-from analysis.figures.series import one_of_each_part
+from analysis.figures.qualitative import cut_real_images, cut_sample_images
+from analysis.figures.series import group_by_part
 from analysis.plan.model import Part
 from analysis.results.intervals import t_quantile
 
@@ -18,7 +18,7 @@ _REAL = "real images"
 
 
 def radial_power(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Power of each image over rings of equal spatial frequency, DC left out.
+    """Return the power of each image over rings of equal spatial frequency, DC left out.
 
     The mean over channels of |FFT|^2 / (H W), averaged over rings of width one cycle an image, up to the Nyquist
     frequency of the shorter side; white noise of variance v has power v in all rings.
@@ -32,49 +32,44 @@ def radial_power(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scale = min(height, width)
     radius = np.hypot(vertical[:, None] / height, horizontal[None] / width) * scale
     rings = np.rint(radius).astype(int)
-    kept = np.arange(1, scale // 2 + 1)
-    return kept.astype(np.float64), np.stack([power[:, rings == ring].mean(axis=1) for ring in kept], axis=1)
+    frequencies = np.arange(1, scale // 2 + 1)
+    means = np.stack([power[:, rings == ring].mean(axis=1) for ring in frequencies], axis=1)
+    return frequencies.astype(np.float64), means
 
 
-def collect_spectra(evidence: JoinedSweep) -> tuple[Group, ...]:
-    """For each part whose samples and real images are there a chart: power, and its ratio to that of real images."""
-    real = real_grid_images(evidence)
+def collect_spectra(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
+    """Make a chart of power, and its ratio to that of real images, for each part that has samples of their size."""
+    real = cut_real_images(joined_sweep)
     if real is None:
         return ()
-    return one_of_each_part(evidence.plan, lambda part, number: _chart(evidence, part, number, real.pixels))
+    return group_by_part(joined_sweep.plan, lambda part, number: [_chart(joined_sweep, part, number, real.pixels)])
 
 
-def _chart(evidence: JoinedSweep, part: Part, number: int, real: np.ndarray) -> Chart | None:
-    """The first rows of a part, whose last samples are as large as the real images."""
+def _chart(joined_sweep: JoinedSweep, part: Part, number: int, real: np.ndarray) -> Chart | None:
+    """Make the chart of a part's first rows whose last samples are as large as the real images."""
     spectra: dict[tuple[str, int], np.ndarray] = {}
     for color, row in enumerate(part.rows):
         if len(spectra) == _MOST_LINES:
             break
-        pictures = images_of(evidence, evidence.plan.trials_of(part.name, row)[0].evaluations[-1][1])
-        if pictures is not None and pictures.pixels.shape[1:] == real.shape[1:]:
-            spectra[row, color] = pictures.pixels
+        images = cut_sample_images(joined_sweep, joined_sweep.plan.trials_of(part.name, row)[0].evaluations[-1][1])
+        if images is not None and images.pixels.shape[1:] == real.shape[1:]:
+            spectra[row, color] = images.pixels
     if not spectra or min(real.shape[1:3]) < 4:
         return None
     frequencies, of_real = radial_power(real)
     xs = tuple(map(float, frequencies))
     power, ratio = [_line(_REAL, len(part.rows), xs, of_real)], []
     for (row, color), pixels in spectra.items():
-        _, found = radial_power(pixels)
-        power.append(_line(row, color, xs, found))
-        quotient = found.mean(axis=0) / np.maximum(of_real.mean(axis=0), 1e-12)
+        _, of_row = radial_power(pixels)
+        power.append(_line(row, color, xs, of_row))
+        quotient = of_row.mean(axis=0) / np.maximum(of_real.mean(axis=0), 1e-12)
         ratio.append(Line(row, xs, tuple(map(float, quotient)), color=color))
     counts = sorted({len(pixels) for pixels in (real, *spectra.values())})
     axis = "spatial frequency (cycles / image)"
     one = Line("", (math.nan,), (1.0,), style="level")
     panels = (
         Panel(axis, "power", tuple(power), log_x=True, log_y=True),
-        Panel(
-            axis,
-            "power / that of real images",
-            (*ratio, one),
-            log_x=True,
-            log_y=True,
-        ),
+        Panel(axis, "power / that of real images", (*ratio, one), log_x=True, log_y=True),
     )
     highs = "; ".join(f"{line.label} {line.y[-1]:.2f}" for line in ratio)
     about = (
@@ -85,7 +80,7 @@ def _chart(evidence: JoinedSweep, part: Part, number: int, real: np.ndarray) -> 
 
 
 def _line(label: str, color: int, xs: tuple[float, ...], power: np.ndarray) -> Line:
-    """Mean over images, [N, K] to [K], with its 95% interval."""
+    """Average over images, [N, K] to [K], with its 95% interval."""
     count = len(power)
     errors = power.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else np.zeros(power.shape[1])
     widths = tuple(float(t_quantile(count - 1) * error) for error in errors) if count > 1 else ()

@@ -1,4 +1,4 @@
-"""What a published plan says, as plain values; `plan_file` reads it."""
+"""A published plan as plain values; `read` parses it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from analysis.contract.plan_schema import TaskKind
 from analysis.plan.protocol import Protocol
-
-TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a reader has to know of a metric."""
+    """A metric as a reader has to know it."""
 
     name: str
     title: str
@@ -66,7 +65,7 @@ class Search:
     num_trials: int
     """Wanted."""
     states: Mapping[str, int]
-    """What became of the proposals, and of how many."""
+    """Number of proposals by what became of them."""
     best: tuple[str, ...]
     """Labels of the best trials; with two objectives of the Pareto front."""
     trials: tuple[SearchedTrial, ...] = ()
@@ -147,7 +146,7 @@ class EvaluateTask:
     trained: Mapping[str, int] = field(default_factory=dict)
     """Digests of the trainings behind it -> how many of their steps."""
     noise: str = ""
-    """What its samples' noise and classes are drawn by; samples of one index are of the same draw where it is equal."""
+    """Key of the draw of noise and classes; samples of one index are of the same draw where it is equal."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ class PublishedPlan:
     equal_compute: bool = True
     """False if the sweep allows rows of unequal training compute in one part."""
     command: str = ""
-    """What submits it again."""
+    """Command that submits it again."""
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
     encodings: Mapping[str, NamedTask] = field(default_factory=dict)

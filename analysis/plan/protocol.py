@@ -23,9 +23,9 @@ FIELDS = (
     "settings",
 )
 MEANT_TO_DIFFER = frozenset({"guidance", "ema_decay"})
-"""What the rows of a table may differ in and still be compared."""
+"""Fields in which the rows of a table may differ and still be compared."""
 FREE_FOR_REAL_IMAGES = MEANT_TO_DIFFER | {"label_sampling"}
-"""What means nothing for images that no model made."""
+"""Fields that mean nothing for images that no model made."""
 
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 _DIGEST_SHOWN = 12
@@ -72,7 +72,7 @@ class ProtocolPair:
 
     @property
     def effective(self) -> Protocol | None:
-        """What is known to have been done, or else what was planned."""
+        """The recorded protocol, or else the planned one."""
         return self.recorded or self.planned
 
     @property

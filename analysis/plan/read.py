@@ -9,6 +9,17 @@ from typing import Any
 
 import fsspec
 
+from analysis.contract.plan_schema import (
+    PLAN_FORMAT,
+    PartEntry,
+    PlanDocument,
+    PlanFormatError,
+    TableEntry,
+    TaskEntry,
+    TaskKind,
+    TrialEntry,
+    parse_plan_document,
+)
 from analysis.errors import UserError
 from analysis.plan.model import (
     EvaluateTask,
@@ -21,15 +32,12 @@ from analysis.plan.model import (
     Search,
     SearchedTrial,
     TableCounterpart,
-    TaskKind,
     TrainTask,
     Trial,
 )
 from analysis.plan.protocol import Protocol, parse_protocol
 from analysis.plan.settings import resolved_settings
 from analysis.plan.sweep_file import SWEEP_NAME
-
-PLAN_FORMAT = 2
 
 
 def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None = None) -> PublishedPlan:
@@ -57,20 +65,19 @@ def parse_plan(text: str, where: str = "plan") -> PublishedPlan:
     Raises: UserError naming `where` if the text is not a plan of this format.
     """
     try:
-        document = json.loads(text)
-        if document["format"] != PLAN_FORMAT:
-            raise UserError(
-                f"{where}: plan format {document['format']!r}, this analysis reads format {PLAN_FORMAT}; "
-                "submit the sweep again with this version, or analyse it with the version that wrote it"
-            )
-        return _parse_document(document)
+        return _parse_document(parse_plan_document(text))
+    except PlanFormatError as error:
+        raise UserError(
+            f"{where}: plan format {error.given!r}, this analysis reads format {PLAN_FORMAT}; "
+            "submit the sweep again with this version, or analyse it with the version that wrote it"
+        ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"lacks key {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{where}: not a sweep's plan ({detail}); submit the sweep again to publish it anew") from error
 
 
-def _parse_document(document: Mapping[str, Any]) -> PublishedPlan:
-    tasks: Mapping[str, Mapping[str, Any]] = document["tasks"]
+def _parse_document(document: PlanDocument) -> PublishedPlan:
+    tasks = document["tasks"]
     if not SWEEP_NAME.fullmatch(document["sweep"]):
         raise ValueError(f"{document['sweep'][:80]!r} is not a sweep's name")
     floors = {key: _parse_floor(key, task) for key, task in _of_kind(tasks, "floor")}
@@ -101,21 +108,19 @@ def _parse_document(document: Mapping[str, Any]) -> PublishedPlan:
     )
 
 
-def _of_kind(tasks: Mapping[str, Mapping[str, Any]], kind: TaskKind) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _of_kind(tasks: Mapping[str, TaskEntry], kind: TaskKind) -> Iterator[tuple[str, TaskEntry]]:
     return ((digest, task) for digest, task in tasks.items() if task["kind"] == kind)
 
 
-def _named(tasks: Mapping[str, Mapping[str, Any]], kind: TaskKind) -> dict[str, NamedTask]:
+def _named(tasks: Mapping[str, TaskEntry], kind: TaskKind) -> dict[str, NamedTask]:
     return {digest: NamedTask(digest, task["title"]) for digest, task in _of_kind(tasks, kind)}
 
 
-def _parse_counterpart(entry: Mapping[str, Any] | None) -> TableCounterpart | None:
+def _parse_counterpart(entry: TableEntry | None) -> TableCounterpart | None:
     return None if entry is None else TableCounterpart(entry["table"], dict(entry["metrics"]), entry["same_setting"])
 
 
-def _parse_part(
-    part: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]
-) -> Part:
+def _parse_part(part: PartEntry, trials: Sequence[TrialEntry], tasks: Mapping[str, TaskEntry]) -> Part:
     entry = part.get("published")
     counterpart = None if entry is None else PartCounterpart(entry["part"], entry["guidance"])
     search = _parse_search(part["search"]) if "search" in part else None
@@ -139,12 +144,12 @@ def _parse_search(entry: Mapping[str, Any]) -> Search:
     return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]), trials)
 
 
-def _parse_trial(trial: Mapping[str, Any]) -> Trial:
+def _parse_trial(trial: TrialEntry) -> Trial:
     evaluations = sorted((int(entry["step"]), str(entry["digest"])) for entry in trial["evaluations"])
     return Trial(trial["part"], trial["row"], trial["seed"], trial["train"], tuple(evaluations))
 
 
-def _parse_training(digest: str, task: Mapping[str, Any]) -> TrainTask:
+def _parse_training(digest: str, task: TaskEntry) -> TrainTask:
     resolution = task.get("payload", {}).get("data", {}).get("resolution")
     return TrainTask(
         digest,
@@ -158,7 +163,7 @@ def _parse_training(digest: str, task: Mapping[str, Any]) -> TrainTask:
     )
 
 
-def _parse_evaluation(digest: str, task: Mapping[str, Any], floors: Mapping[str, FloorTask]) -> EvaluateTask:
+def _parse_evaluation(digest: str, task: TaskEntry, floors: Mapping[str, FloorTask]) -> EvaluateTask:
     payload = task.get("payload", {})
     evaluation = payload.get("evaluation", {})
     measured = evaluation.get("metrics")
@@ -183,9 +188,9 @@ def _parse_evaluation(digest: str, task: Mapping[str, Any], floors: Mapping[str,
     )
 
 
-def _parse_floor(digest: str, task: Mapping[str, Any]) -> FloorTask:
+def _parse_floor(digest: str, task: TaskEntry) -> FloorTask:
     return FloorTask(digest, task["title"], _parse_protocols(task))
 
 
-def _parse_protocols(task: Mapping[str, Any]) -> dict[str, Protocol]:
+def _parse_protocols(task: TaskEntry) -> dict[str, Protocol]:
     return {metric: parse_protocol(entry) for metric, entry in task["protocols"].items()}

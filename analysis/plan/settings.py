@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.contract.plan_schema import PartEntry, TaskEntry, TrialEntry
+
 
 def resolved_settings(
-    part: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]
+    part: PartEntry, trials: Sequence[TrialEntry], tasks: Mapping[str, TaskEntry]
 ) -> dict[str, dict[str, Any]]:
     """By row the value of each key that any row sets: what the row sets, or else what its tasks were given.
 
@@ -17,7 +19,7 @@ def resolved_settings(
     """
     own = {row["label"]: dict(row.get("settings", {})) for row in part["rows"]}
     keys = dict.fromkeys(key for settings in own.values() for key in settings)
-    first: dict[str, Mapping[str, Any]] = {}
+    first: dict[str, TrialEntry] = {}
     for trial in trials:
         if trial["part"] == part["name"]:
             first.setdefault(trial["row"], trial)
@@ -28,13 +30,13 @@ def resolved_settings(
     return resolved
 
 
-def _default(key: str, trial: Mapping[str, Any] | None, tasks: Mapping[str, Mapping[str, Any]]) -> Any:
-    """What a trial's tasks were given under a dotted key; None if neither says."""
+def _default(key: str, trial: TrialEntry | None, tasks: Mapping[str, TaskEntry]) -> Any:
+    """Return the value of a dotted key in a trial's tasks; None if neither has it."""
     if trial is None:
         return None
     digests = [trial["train"], *(entry["digest"] for entry in trial["evaluations"][-1:])]
-    for task in (tasks.get(digest, {}) for digest in digests):
-        value: Any = task.get("payload", {})
+    for digest in digests:
+        value: Any = tasks[digest].get("payload", {}) if digest in tasks else {}
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if value is not None:

@@ -20,7 +20,7 @@ ROOT_VARIABLE = "DFM_STORAGE_ROOT"
 
 @dataclass(frozen=True)
 class SweepFile:
-    """What the analysis needs of a sweep's YAML; everything else it reads in the published plan."""
+    """The part of a sweep's YAML that analysis needs; everything else is in the published plan."""
 
     name: str
     storage_root: str | None

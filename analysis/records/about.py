@@ -12,18 +12,18 @@ from analysis.plan.protocol import Protocol, parse_protocol
 
 @dataclass(frozen=True)
 class About:
-    """What a run says of its measurements."""
+    """A run's own notes on its measurements."""
 
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Metric -> what a reader has to know to judge its number."""
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     """Metric -> how it was really measured."""
     problems: tuple[str, ...] = ()
-    """What could not be read, and so counts as not said."""
+    """Entries that could not be read, and so count as absent."""
 
 
 def parse_about(data: bytes) -> About:
-    """What an about.json says; of a broken one what can be read, and what cannot."""
+    """Parse an about.json; keep the sound entries of a broken one and name the others."""
     document = json_object(data)
     if document is None:
         return About(problems=("about.json is not a JSON object; it is left out",))

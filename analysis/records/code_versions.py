@@ -1,4 +1,4 @@
-"""Which versions of the code the numbers come from, where that is more than one. Pure."""
+"""The versions of the code that the numbers come from, if they are more than one. Pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _MOST_NAMED = 3
 
 
 def versions_note(plan: PublishedPlan, records: Mapping[str, Record]) -> str:
-    """Says which tasks came from which version; empty if all that say so came from one.
+    """Return which tasks came from which version; empty if all that say so came from one.
 
     A digest covers the version of the numerics, so numbers of one plan may stand together whatever commit made them;
     whether they should is the reader's to say, who is told.
     """
     titles = {digest: task.title for digest, task in plan.evaluations.items()} | plan.training_labels()
-    found: dict[str, list[str]] = {}
+    users: dict[str, list[str]] = {}
     for digest, title in titles.items():
         record = records.get(digest)
         version = _version(record.provenance) if record is not None and record.status == "done" else ""
         if version:
-            found.setdefault(version, []).append(title)
-    if len(found) < 2:
+            users.setdefault(version, []).append(title)
+    if len(users) < 2:
         return ""
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    ordered = sorted(users.items(), key=lambda item: (-len(item[1]), item[0]))
     texts = [f"{version} ({_listed(names)})" for version, names in ordered]
-    return f"The numbers come from {len(found)} versions of the code, all of the same numerics: {'; '.join(texts)}."
+    return f"The numbers come from {len(users)} versions of the code, all of the same numerics: {'; '.join(texts)}."
 
 
 def _version(provenance: Mapping[str, object]) -> str:

@@ -1,23 +1,30 @@
-"""Reads what MLflow holds for a plan: from the database where that is proven equal, else over the public API, and of
-runs that ended and were read before nothing again."""
+"""Joins the records of a plan with its runs in MLflow.
+
+A task with a complete record has its numbers, curves and pictures from there; MLflow adds the run, its state and the
+version of the code. Other tasks are read from their runs alone.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from analysis.plan.model import PublishedPlan, TaskKind
+from analysis.contract.plan_schema import TaskKind
+from analysis.plan.model import PublishedPlan
 from analysis.records.about import About, json_object, parse_about
 from analysis.records.choose_run import (
+    absent_note,
     candidates,
     curve_notes,
     deleted_notes,
+    disagreement_note,
     duplicate_note,
     impostor_note,
+    metrics_of,
     status_notes,
     status_of,
     strangers_note,
@@ -25,47 +32,44 @@ from analysis.records.choose_run import (
 from analysis.records.code_versions import versions_note
 from analysis.records.record import MEASURING, Record, is_loss
 from analysis.records.sample_images import image_names, images_in
-from analysis.tracking import mlflow_api as server
-from analysis.tracking import mlflow_database as database
 from analysis.tracking.address import check_reachable, run_url, unreachable
-from analysis.tracking.cache import CacheSession, ReadingCache, cache_folder
-from analysis.tracking.cached_histories import CachedSource
-from analysis.tracking.cached_runs import keep_runs, runs_of_server
+from analysis.tracking.cache import CacheSession
+from analysis.tracking.cached_run_data import RunData
+from analysis.tracking.cached_runs import cache_runs, cached_and_changed_runs
 from analysis.tracking.changed_runs import RefusedError
-from analysis.tracking.history import Points
-from analysis.tracking.run import History, Run, RunSource
+from analysis.tracking.history import MetricHistory
+from analysis.tracking.mlflow_api import FAILURES, TrackingClient
+from analysis.tracking.run import HistoryRequest, Run
 
 _FAILURE_TAG, _WARNING_TAG = "failure", "warning"
 _PROVENANCE, _ABOUT, _TASK = "provenance.json", "about.json", "task.json"
-_COST_PREFIX = "work/"
-"""Before the names of costs, so that the compare view comes to them last."""
-_SAMPLE = 20
-"""Newest runs that the API is asked for, beside which what the database says is laid."""
+_NO_RECORDS: Mapping[str, Record] = MappingProxyType({})
 _LOG = logging.getLogger("analysis")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read for a plan."""
+    """The records of a plan, and the runs of its experiment."""
 
     records: dict[str, Record]
     """By digest; a digest nothing was recorded for is absent."""
     notes: tuple[str, ...] = ()
-    """What a reader has to know of the experiment as a whole."""
+    """Facts about the experiment as a whole that a reader has to know."""
     runs: tuple[Run, ...] = ()
     """All runs of the experiment, deleted ones too."""
     experiment_id: str = ""
     """MLflow's; "" if there is no such experiment."""
 
     def url_of(self, plan: PublishedPlan, run: Run) -> str:
-        """The page of a run; "" if MLflow is a database and not a server."""
+        """Return the page of a run; "" if MLflow is a database and not a server."""
         return run_url(plan.tracking_uri, self.experiment_id, run.run_id)
 
 
-def read(plan: PublishedPlan, *, with_params: bool = False) -> Reading:
-    """What MLflow holds for a plan now.
+def read(plan: PublishedPlan, stored: Mapping[str, Record] = _NO_RECORDS, *, with_params: bool = False) -> Reading:
+    """Return what MLflow and the records in the storage root hold for a plan now.
 
-    Args: with_params: whether the runs have theirs; the records do not need them.
+    Args: stored: the records, see `read_record_files`. with_params: whether the runs have theirs, for which all runs
+        are asked again.
 
     Raises: TrackingUnreachableError if the tracking server or database cannot be reached: at once or within 10 seconds
         if that is so from the start, within MLflow's tries of a call, a minute and a half, if it stops answering
@@ -73,161 +77,142 @@ def read(plan: PublishedPlan, *, with_params: bool = False) -> Reading:
     """
     check_reachable(plan.tracking_uri)
     try:
-        api = server.Server(plan.tracking_uri)
-        found = api.experiment(plan.experiment)
-        if found is None:
-            return Reading({}, (f"The tracking server has no experiment {plan.experiment!r}: nothing is recorded.",))
-        folder = cache_folder()
-        kept = CacheSession(ReadingCache(folder, plan.tracking_uri, f"{found.id} {found.created}") if folder else None)
-        source, runs = _source(api, plan.tracking_uri, found.id, kept, with_params)
-        records = _records(plan, CachedSource(source, api, kept), runs, found.id)
-        kept.save({run.run_id for run in runs})
-        notes = [strangers_note(plan, runs), versions_note(plan, records)]
-        if found.deleted:
-            notes.append(
-                f"The experiment {plan.experiment!r} was deleted in MLflow; what it holds is read all the same."
-            )
-        return Reading(records, tuple(filter(None, notes)), tuple(runs), found.id)
-    except server.FAILURES as error:
+        client = TrackingClient(plan.tracking_uri)
+        experiment = client.experiment(plan.experiment)
+        if experiment is None:
+            what = "every number is that of the task's record" if stored else "nothing is recorded"
+            return Reading(dict(stored), (f"The tracking server has no experiment {plan.experiment!r}: {what}.",))
+        cache = CacheSession.open(plan.tracking_uri, f"{experiment.id} {experiment.created}")
+        runs = client.runs(experiment.id) if with_params else _runs(client, experiment.id, cache)
+        records = _Join(plan, stored, RunData(client, cache), experiment.id).records(runs)
+        cache.save({run.run_id for run in runs})
+    except FAILURES as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         if isinstance(error, ImportError):
             reason = f"its driver is not installed ({reason}; for Postgres: pip install 'psycopg[binary]')"
         raise unreachable(plan.tracking_uri, reason) from error
+    notes = [strangers_note(plan, runs), versions_note(plan, records), absent_note(records, runs)]
+    if experiment.deleted:
+        notes.append(f"The experiment {plan.experiment!r} was deleted in MLflow; what it holds is read all the same.")
+    return Reading(records, tuple(filter(None, notes)), tuple(runs), experiment.id)
 
 
-def _source(
-    api: server.Server, uri: str, experiment_id: str, kept: CacheSession, with_params: bool
-) -> tuple[RunSource, list[Run]]:
-    """The database, if it is of a kind that is proven and says what the API says; else the API."""
-    if urlsplit(uri).scheme.split("+")[0] not in database.PROVEN:
-        return api, _over_api(api, experiment_id, kept, with_params)
-    try:
-        direct = database.Database(uri)
-        runs = direct.runs(experiment_id, with_params=with_params)
-        if _agree(api, direct, experiment_id, {run.run_id: run for run in runs}):
-            return direct, runs
-        reason = "its tables say something else than the API"
-    except database.FAILURES as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    _LOG.warning("the tracking database is read through MLflow's API, which takes longer: %s", reason)
-    return api, api.runs(experiment_id, with_params=with_params)
-
-
-def _over_api(api: server.Server, experiment_id: str, kept: CacheSession, with_params: bool) -> list[Run]:
-    """All runs; those that were read before and did not change are not sent, if the server can be asked so."""
+def _runs(client: TrackingClient, experiment_id: str, cache: CacheSession) -> list[Run]:
+    """Return all runs; those that were read before and did not change are not sent, if the server can be asked so."""
     runs = None
     try:
-        runs = None if with_params else runs_of_server(api, experiment_id, kept)
+        runs = cached_and_changed_runs(client, experiment_id, cache)
     except RefusedError as error:
         _LOG.warning("all runs are read, which takes longer: the server refuses to search for changed ones (%s)", error)
     if runs is None:
-        runs = api.runs(experiment_id, with_params=with_params)
-        keep_runs(kept, runs)
+        runs = client.runs(experiment_id)
+        cache_runs(cache, runs)
     return runs
 
 
-def _agree(api: server.Server, direct: RunSource, experiment_id: str, runs: Mapping[str, Run]) -> bool:
-    """Whether the newest runs, and the last history among them, are the same; those that run may change meanwhile."""
-    sample = [run for run in api.newest_runs(experiment_id, _SAMPLE) if run.ended]
-    sample = [run for run in sample if run.run_id not in runs or runs[run.run_id].ended]
-    if any(repr(_comparable(run)) != repr(_comparable(runs.get(run.run_id))) for run in sample):
-        return False
-    histories = [History(run, key) for run in sample for key in run.metrics if is_loss(key)][:1]
-    both = (dict(source.histories(histories)) for source in (api, direct))
-    first, second = ([points.to_bytes() for points in found.values()] for found in both)
-    return first == second
+@dataclass(frozen=True)
+class _Join:
+    """The records of a plan's tasks, each from its file where that is complete, and from its run."""
 
+    plan: PublishedPlan
+    stored: Mapping[str, Record]
+    data: RunData
+    experiment_id: str
 
-def _comparable(run: Run | None) -> Any:
-    """A run in an order of its own; NaN equals NaN in its text."""
-    if run is None:
-        return None
-    maps = sorted(run.tags.items()), sorted(run.metrics.items())
-    return run.run_id, run.name, run.status, run.start_time, run.end_time, run.artifact_uri, maps
+    def records(self, runs: Sequence[Run]) -> dict[str, Record]:
+        """Return records by digest."""
+        complete = {digest: record for digest, record in self.stored.items() if record.status == "done"}
+        chosen, notes = self._choose(candidates(self.plan, runs, complete), complete)
+        requests = [
+            HistoryRequest(run, key)
+            for digest, (run, _) in chosen.items()
+            if self.plan.kinds[digest] == "train" and digest not in complete
+            for key in sorted(run.metrics)
+            if is_loss(key)
+        ]
+        curves: dict[str, dict[str, MetricHistory]] = {}
+        for request, history in self.data.histories(requests):
+            curves.setdefault(request.run.run_id, {})[request.key] = history
+        records = {**self.stored}
+        for digest, (run, files) in chosen.items():
+            record = complete.get(digest) or self._from_run(run, files, curves.get(run.run_id, {}))
+            records[digest] = self._with_run(record, run, files)
+        for digest, note in deleted_notes(runs, complete).items():
+            if digest in self.plan.kinds and digest not in chosen:
+                notes.setdefault(digest, []).append(note)
+        for digest, texts in notes.items():
+            if texts:
+                record = records.get(digest, Record("missing"))
+                records[digest] = replace(record, notes=(*texts, *record.notes))
+        return dict(sorted(records.items()))
 
+    def _choose(
+        self, claims: dict[str, list[Run]], complete: Mapping[str, Record]
+    ) -> tuple[dict[str, tuple[Run, Mapping[str, bytes]]], dict[str, list[str]]]:
+        """Return the run that speaks for each digest with its files, and notes; a run that did something else speaks
+        for none."""
+        chosen: dict[str, tuple[Run, Mapping[str, bytes]]] = {}
+        notes: dict[str, list[str]] = {digest: [] for digest in claims}
+        left, pictures = dict(claims), image_names(self.plan)
+        while left:
+            first = {digest: runs[0] for digest, runs in left.items()}
+            disagreements = {
+                digest: disagreement_note(run, complete[digest]) if digest in complete else ""
+                for digest, run in first.items()
+            }
+            wanted = {
+                digest: _wanted(self.plan.kinds[digest], pictures.get(digest, ()))
+                if digest not in complete
+                else frozenset({_PROVENANCE, _TASK} if disagreements[digest] else {_PROVENANCE})
+                for digest in first
+            }
+            requests = [(first[digest], names) for digest, names in wanted.items()]
+            files = {run.run_id: found for run, found in self.data.files(requests)}
+            again: dict[str, list[Run]] = {}
+            for digest, run in first.items():
+                others = left[digest][1:]
+                did = json_object(files[run.run_id].get(_TASK, b""))
+                if did is not None and did != self.plan.payloads.get(digest, did):
+                    notes[digest].append(impostor_note(run))
+                    again |= {digest: others} if others else {}
+                    continue
+                chosen[digest] = run, files[run.run_id]
+                notes[digest].extend(status_notes(run, self.plan.kinds[digest]))
+                notes[digest].extend(filter(None, [duplicate_note(self.plan, run, others), disagreements[digest]]))
+            left = again
+        return dict(sorted(chosen.items())), notes
 
-def _records(plan: PublishedPlan, known: CachedSource, runs: list[Run], experiment_id: str) -> dict[str, Record]:
-    kinds = plan.kinds
-    believed, notes = _believed(plan, known, candidates(plan, runs))
-    histories = [
-        History(run, key)
-        for digest, (run, _) in believed.items()
-        if kinds[digest] == "train"
-        for key in sorted(run.metrics)
-        if is_loss(key)
-    ]
-    curves: dict[str, dict[str, Points]] = {}
-    for history, points in known.histories(histories):
-        curves.setdefault(history.run.run_id, {})[history.key] = points
-    records = {
-        digest: _record(plan, run, files, curves.get(run.run_id, {}), tuple(notes[digest]), experiment_id)
-        for digest, (run, files) in believed.items()
-    }
-    for digest, note in deleted_notes(runs).items():
-        if digest in kinds and digest not in records:
-            records[digest] = Record("missing", notes=(*notes.get(digest, ()), note))
-    return {**records, **{d: Record("missing", notes=tuple(n)) for d, n in notes.items() if n and d not in records}}
+    def _from_run(self, run: Run, files: Mapping[str, bytes], curves: Mapping[str, MetricHistory]) -> Record:
+        """Return what a run says of a task; of a record that could not be read, its note."""
+        pictures, stored = images_in(self.plan.kinds[run.digest], files), self.stored.get(run.digest)
+        return Record(
+            status=status_of(run),
+            metrics=metrics_of(run),
+            curves=dict(sorted(curves.items())),
+            image=pictures.image,
+            strips=pictures.strips,
+            moving=pictures.moving,
+            about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),
+            notes=(*curve_notes(curves), *(stored.notes if stored is not None and not stored.path else ())),
+        )
 
-
-_Believed = dict[str, tuple[Run, Mapping[str, bytes]]]
-
-
-def _believed(
-    plan: PublishedPlan, known: CachedSource, found: dict[str, list[Run]]
-) -> tuple[_Believed, dict[str, list[str]]]:
-    """The run that speaks for each digest with its files, and notes; a run that did something else speaks for none."""
-    kinds, believed = plan.kinds, _Believed()
-    notes: dict[str, list[str]] = {digest: [] for digest in found}
-    left, pictures = dict(found), image_names(plan)
-    while left:
-        first = {digest: runs[0] for digest, runs in left.items()}
-        wanted = [(run, _wanted(kinds[digest], pictures.get(digest, ()))) for digest, run in first.items()]
-        files = {run.run_id: files for run, files in known.files(wanted)}
-        again: dict[str, list[Run]] = {}
-        for digest, run in first.items():
-            did = json_object(files[run.run_id].get(_TASK, b""))
-            if did is not None and did != plan.payloads.get(digest, did):
-                notes[digest].append(impostor_note(run))
-                again |= {digest: left[digest][1:]} if left[digest][1:] else {}
-                continue
-            believed[digest] = run, files[run.run_id]
-            notes[digest].extend(status_notes(run, kinds[digest]))
-            notes[digest].extend(filter(None, [duplicate_note(plan, run, left[digest][1:])]))
-        left = again
-    return dict(sorted(believed.items())), notes
+    def _with_run(self, record: Record, run: Run, files: Mapping[str, bytes]) -> Record:
+        return replace(
+            record,
+            provenance=_parsed(files.get(_PROVENANCE, b"{}")),
+            failure=run.tags.get(_FAILURE_TAG) or None,
+            warning=run.tags.get(_WARNING_TAG) or None,
+            run_id=run.run_id,
+            url=run_url(self.plan.tracking_uri, self.experiment_id, run.run_id),
+        )
 
 
 def _wanted(kind: TaskKind, pictures: Sequence[str]) -> frozenset[str]:
+    """Return the names of the artifacts of a run that alone speaks for its task."""
     return frozenset({_PROVENANCE, _TASK, *pictures, *((_ABOUT,) if kind in MEASURING else ())})
-
-
-def _record(
-    plan: PublishedPlan,
-    run: Run,
-    files: Mapping[str, bytes],
-    curves: Mapping[str, Points],
-    notes: tuple[str, ...],
-    experiment_id: str,
-) -> Record:
-    pictures = images_in(plan.kinds[run.digest], files)
-    return Record(
-        status=status_of(run),
-        metrics={key.removeprefix(_COST_PREFIX): value for key, value in sorted(run.metrics.items())},
-        curves=dict(sorted(curves.items())),
-        image=pictures.image,
-        strips=pictures.strips,
-        moving=pictures.moving,
-        about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),
-        provenance=_parsed(files.get(_PROVENANCE, b"{}")),
-        failure=run.tags.get(_FAILURE_TAG) or None,
-        warning=run.tags.get(_WARNING_TAG) or None,
-        run_id=run.run_id,
-        url=run_url(plan.tracking_uri, experiment_id, run.run_id),
-        notes=(*notes, *curve_notes(curves)),
-    )
 
 
 @lru_cache(maxsize=256)
 def _parsed(provenance: bytes) -> Mapping[str, Any]:
-    """Thousands of runs say the same of where they ran."""
+    """Return a provenance file's content, which thousands of runs share."""
     return json_object(provenance) or {}

@@ -14,7 +14,7 @@ from PIL import Image
 _KEY = "dfm.grid"
 _USUAL_COLUMNS, _USUAL_CAPTION = 10, 14
 _LARGEST_PIXELS = 64_000_000
-"""Of a grid; a file that claims more is no grid of ours, and is not decoded."""
+"""Most pixels of a grid; a file that claims more is none of ours and is not decoded."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def cut_grid(png: bytes, resolution: int | None = None) -> GridImages | None:
 
 
 def grid_text(png: bytes) -> str | None:
-    """What a grid says of itself; None if it says nothing, or is no picture."""
+    """Return the text inside a grid's PNG; None if it has none, or is no picture."""
     try:
         text = getattr(Image.open(io.BytesIO(png)), "text", {}).get(_KEY)
     except (OSError, ValueError, Image.DecompressionBombError):
@@ -63,7 +63,7 @@ class _Layout:
     factor: int
     labels: tuple[str, ...]
     strips: bool = False
-    """Whether a label is of a row."""
+    """True if each row has a label, False if each image has."""
 
 
 def _layout(text: str | None, width: int, height: int, resolution: int | None) -> _Layout:

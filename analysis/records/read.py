@@ -1,44 +1,74 @@
-"""What a sweep found: out of MLflow, or where that is away out of the records in the storage root, which is said."""
+"""Reads the records of a sweep: from the storage root and MLflow, or from the one of them that can be reached."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from analysis.errors import TrackingUnreachableError
+from analysis.errors import TrackingUnreachableError, UserError
 from analysis.plan.model import PublishedPlan
-from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.from_storage import read_record_files
 from analysis.records.record import Record
+from analysis.records.stored_files import StorageRoot
+
+if TYPE_CHECKING:
+    from analysis.records.from_mlflow import Reading
 
 
 @dataclass(frozen=True)
 class RecordSet:
-    """What a report is made of."""
+    """The records that a report is made of."""
 
     records: dict[str, Record]
     """By digest."""
     notes: tuple[str, ...] = ()
-    """What a reader has to know of the experiment as a whole."""
+    """Facts about the experiment as a whole that a reader has to know."""
     alarm: str = ""
-    """What stands above everything: where the numbers come from, if that is not MLflow."""
+    """Text above everything: where the numbers come from, if MLflow is away."""
 
 
 def read_records(plan: PublishedPlan, storage: StorageRoot | None) -> RecordSet:
-    """What MLflow holds for a plan, else what the records say.
+    """Return the records of a plan; without MLflow those of the storage root alone.
 
-    Args: storage: where the records lie; None if they are not to be asked.
+    Args: storage: the place of the records; None if they are not to be read.
 
     Raises: UserError if neither can be read, or MLflow cannot and no task has a record.
     """
+    stored, problem = _read_stored(plan, storage)
+    try:
+        reading = _join(plan, stored, problem, with_params=False)
+    except TrackingUnreachableError as error:
+        if problem is not None:
+            raise problem from error
+        if storage is None or not stored:
+            raise
+        return RecordSet(stored, alarm=_alarm(error, storage))
+    return RecordSet(reading.records, reading.notes)
+
+
+def read_with_runs(plan: PublishedPlan, storage: StorageRoot | None) -> Reading:
+    """Return the records of a plan and all runs of its experiment, with their params.
+
+    Raises: UserError if the tracking server cannot be reached.
+    """
+    return _join(plan, *_read_stored(plan, storage), with_params=True)
+
+
+def _read_stored(plan: PublishedPlan, storage: StorageRoot | None) -> tuple[dict[str, Record], UserError | None]:
+    """Return the records in the storage root, or why it cannot be read."""
+    try:
+        return ({} if storage is None else read_record_files(plan, storage)), None
+    except UserError as error:
+        return {}, error
+
+
+def _join(plan: PublishedPlan, stored: dict[str, Record], problem: UserError | None, *, with_params: bool) -> Reading:
     from analysis.records.from_mlflow import read  # which imports MLflow
 
-    try:
-        reading = read(plan)
-    except TrackingUnreachableError as error:
-        records = read_record_files(plan, storage) if storage is not None else {}
-        if storage is None or not records:
-            raise
-        return RecordSet(records, alarm=_alarm(error, storage))
-    return RecordSet(reading.records, reading.notes)
+    reading = read(plan, stored, with_params=with_params)
+    if problem is None:
+        return reading
+    return replace(reading, notes=(*reading.notes, f"{problem}. Every number is MLflow's."))
 
 
 def _alarm(error: TrackingUnreachableError, storage: StorageRoot) -> str:

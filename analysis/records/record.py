@@ -1,4 +1,4 @@
-"""What MLflow holds for a plan's digests, as plain data."""
+"""The record of a task, as plain data."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from analysis.plan.model import TaskKind
+from analysis.contract.plan_schema import TaskKind
 from analysis.records.about import About
 
 MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
-"""Tasks that say how they measured."""
+"""Kinds of tasks that say how they measured."""
 Status = Literal["done", "running", "failed", "missing"]
 Curve = Sequence[tuple[int, float]]
-"""(step, value) of the newest attempt at each step, by step; `points.Points` where it was read."""
+"""(step, value) of the newest attempt at each step, by step; a `MetricHistory` where it was read."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One task's run: the done one, or else the newest."""
+    """One task: its complete record, else its done run, else its newest."""
 
     status: Status
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -28,26 +28,27 @@ class Record:
     image: bytes | None = None
     """PNG of the sample grid, or of real images."""
     strips: bytes | None = None
-    """Of videos: PNG with the frames of some in rows; of last evaluations and real videos."""
+    """Frames of some videos in rows, as PNG; of last evaluations and of real videos."""
     moving: bytes | None = None
-    """Of videos: the grid as an animated GIF; of the same."""
+    """Grid of the same videos as an animated GIF."""
     about: About = field(default_factory=About)
-    """What the evaluator says of the metrics, evaluations and floors only."""
+    """Notes and protocols of the metrics, evaluations and floors only."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     warning: str | None = None
     run_id: str = ""
     """MLflow's; "" if there is none."""
     url: str = ""
-    """Of the run's page; "" if MLflow is a database and not a server."""
+    """Address of the run's page; "" if MLflow is a database and not a server."""
     path: str = ""
-    """Of the record's file under the storage root; "" if it was not read there but in MLflow."""
+    """Path of the record's file under the storage root; "" if the numbers are MLflow's."""
     notes: tuple[str, ...] = ()
-    """What is not as the launcher leaves it: duplicates, deleted runs, tags changed by hand, values that are none."""
+    """Facts that are not as the launcher leaves them: duplicates, deleted runs, tags changed by hand, values that are
+    none, differences between record and run."""
 
     @property
     def source(self) -> str:
-        """Where its numbers are: the run's page, else its id, else the record's file; "" if there is none."""
+        """Place of its numbers: the run's page, else its id, else the record's file; "" if there is none."""
         return self.url or self.run_id or self.path
 
 
@@ -55,5 +56,5 @@ MISSING = Record("missing")
 
 
 def is_loss(key: str) -> bool:
-    """Whether a metric of a training is a loss, whose history is read."""
+    """Return whether a metric of a training is a loss, whose history is read."""
     return key == "loss" or key.startswith("loss_")

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from analysis.plan.model import PublishedPlan, TaskKind
+from analysis.contract.plan_schema import TaskKind
+from analysis.plan.model import PublishedPlan
 
 _STEMS: Mapping[TaskKind, str] = {"evaluate": "samples", "reference": "real"}
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
 class ImageFiles(NamedTuple):
-    """What there is to look at of an evaluation, or of real images; None what there is not, or is no such file."""
+    """Images of an evaluation, or of real images; None where there is none, or no such file."""
 
     image: bytes | None
     """PNG of the grid; of videos it has the middle frames."""
     strips: bytes | None
-    """Of videos: PNG with the frames of a few in rows, see `figures.strips`."""
+    """Frames of a few videos in rows, as PNG; see `figures.video_frames`."""
     moving: bytes | None
-    """Of videos: the grid as an animated GIF."""
+    """Grid of videos as an animated GIF."""
 
 
 def image_names(plan: PublishedPlan) -> dict[str, tuple[str, ...]]:

@@ -1,9 +1,7 @@
-"""Every cell of a part with all that is known of it, beside the paper's number, as CSV at full precision. Pure."""
+"""Every cell of a part with all its statistics, beside the paper's number, as CSV at full precision. Pure."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,9 +9,11 @@ from typing import Any
 from analysis.comparison.compare import MetricComparison, PartComparison
 from analysis.contract.published_numbers import PublishedPart, published_parts
 from analysis.plan.model import Metric
-from analysis.results.cells import Cell, Section
+from analysis.results.cells import Cell
 from analysis.results.intervals import sampling_variance, variance
+from analysis.results.sections import Section
 from analysis.results.significance import Separation
+from analysis.text.csv_text import csv_text
 
 Line = Mapping[str, Any]
 
@@ -32,30 +32,22 @@ NOT_OURS = "not in the sweep"
 
 
 def cell_csv(section: Section, compared: PartComparison | None) -> str:
-    """A part, a line for each row and metric; rows that only the paper has come last."""
-    return _text(CELL_COLUMNS, [*_own_lines(section, compared), *(_paper_lines(compared) if compared else ())])
+    """Write a part, a line for each row and metric; rows that only the paper has come last."""
+    return csv_text(CELL_COLUMNS, [*_own_lines(section, compared), *(_paper_lines(compared) if compared else ())])
 
 
 def published_csv() -> str:
-    """All numbers of the paper, with how they were measured."""
+    """Write all numbers of the paper, with their protocols."""
     parts = (_published_lines(part) for part in published_parts())
-    return _text(PAPER_COLUMNS, [line for lines in parts for line in lines])
-
-
-def _text(columns: tuple[str, ...], lines: list[Line]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return buffer.getvalue()
+    return csv_text(PAPER_COLUMNS, [line for lines in parts for line in lines])
 
 
 def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Line]:
-    beside = {found.metric.name: found for found in compared.metrics} if compared else {}
-    from_best = [_differences(found) for found in section.separations]
+    beside = {column.metric.name: column for column in compared.metrics} if compared else {}
+    from_best = [_differences(separation) for separation in section.separations]
     for place, row in enumerate(section.rows):
-        for index, found in enumerate(section.comparability):
-            cell, metric = row.cells[index], found.metric
+        for index, comparability in enumerate(section.comparability):
+            cell, metric = row.cells[index], comparability.metric
             if cell.status == "not planned":
                 continue
             yield {
@@ -89,25 +81,25 @@ def _cell_line(metric: Metric, cell: Cell) -> Line:
     }
 
 
-def _differences(found: Separation | None) -> dict[str, Line]:
-    """Of each row that was compared with the best one."""
+def _differences(separation: Separation | None) -> dict[str, Line]:
+    """Return the columns of each row that was compared with the best one."""
     return {
         difference.row: {
             "difference_from_best": difference.mean,
             "holm_p": difference.adjusted_p,
             "separable_from_best": "yes" if difference.separable else "no",
         }
-        for difference in (found.differences if found else ())
+        for difference in (separation.differences if separation else ())
     }
 
 
-def _beside_line(found: MetricComparison, place: int) -> Line:
-    row, tau = found.rows[place], found.agreement
+def _beside_line(column: MetricComparison, place: int) -> Line:
+    row, tau = column.rows[place], column.agreement
     line: dict[str, Any] = {}
     if tau is not None:
         line |= {"kendall_tau": tau.tau, "kendall_rows": tau.num_rows, "kendall_low": tau.low, "kendall_high": tau.high}
     if row.published is not None:
-        line |= {"paper": row.published.printed, "paper_metric": found.published_name}
+        line |= {"paper": row.published.printed, "paper_metric": column.published_name}
     if row.verdict is not None:
         line |= {
             "verdict": row.verdict.name,
@@ -118,17 +110,17 @@ def _beside_line(found: MetricComparison, place: int) -> Line:
 
 
 def _paper_lines(compared: PartComparison) -> Iterator[Line]:
-    """What the paper prints of rows that are not ours."""
+    """Yield the paper's numbers of rows that are not ours."""
     for row in compared.lacking:
-        for found in compared.metrics:
+        for column in compared.metrics:
             yield {
                 "part": compared.section.part.name,
                 "row": row,
-                "metric": found.metric.name,
-                "better": found.metric.better,
+                "metric": column.metric.name,
+                "better": column.metric.better,
                 "status": NOT_OURS,
-                "paper": compared.published.values[row, found.published_name].printed,
-                "paper_metric": found.published_name,
+                "paper": compared.published.values[row, column.published_name].printed,
+                "paper_metric": column.published_name,
             }
 
 

@@ -16,23 +16,23 @@ _OURS = "ours"
 
 
 def latex_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
-    """The whole table, one part below the other."""
+    """Render the whole table, one part below the other."""
     width = len(tables[0].header) if tables else 1
     lines = [_comment(plan.title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
     if tables:
         lines.append(_ampersands(map(escape_latex, tables[0].header)))
     for table in tables:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
-        lines += [_across(width, rf"\textbf{{{escape_latex(flag)}}}") for flag in table.flags]
+        lines += [_across(width, rf"\textbf{{{escape_latex(caveat)}}}") for caveat in table.caveats]
         lines += _rows(table.rows, table.runs)
     notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), SEPARATION_LEGEND]
     return "\n".join([*lines, *_ending(width, notes)])
 
 
 def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
-    """One part beside the paper: for each metric ours, the paper's and, where values compare, the verdict.
+    """Render one part beside the paper: for each metric ours, the paper's and, where values compare, the verdict.
 
-    Args: comparison: what the part is of, for the notes that hold for all its parts.
+    Args: comparison: comparison that the part belongs to, for the notes that hold for all its parts.
     """
     width, group = len(table.header), table.num_columns
     starts = range(1, width, group)
@@ -50,7 +50,7 @@ def _comment(text: str) -> str:
 
 
 def _rows(rows: Iterable[Sequence[TextCell]], runs: Iterable[Sequence[RunLink]]) -> Iterator[str]:
-    """Rows, each under a comment that says where its numbers come from."""
+    """Render rows, each under a comment with the runs that its numbers come from."""
     for row, links in zip(rows, runs, strict=True):
         if links:
             yield f"% {' '.join(link.url or link.label for link in links)}"
@@ -92,7 +92,7 @@ _LATEX = {
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is; pdfTeX knows no signs beyond Latin letters, so those in use are commands."""
+    """Escape a text so that LaTeX prints it as it is; pdfTeX knows only Latin letters, so other signs are commands."""
     text = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
     text = _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_ON_THE_LINE)}}}", text)
     return _LOWERED.sub(lambda match: rf"\textsubscript{{{match[0].translate(_ON_THE_LINE)}}}", text)

@@ -1,4 +1,4 @@
-"""Where a long label may go on in the next line: between its words and after its separators, never inside a number."""
+"""Line breaks of long labels: between words and after separators, never inside a number."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _SEPARATOR = r"(?<=[_/=;|])(?=\w)|(?<=[,:.])(?<!\d[,:.])(?=\w)|(?<=[,:.])(?=[^\W
 _BREAK = re.compile(rf"{_SEPARATOR}|(?<=\s)(?=\S)")
 
 
-def pieces(text: str) -> list[str]:
-    """A text in parts that stay whole; joined they are the text."""
+def split_label(text: str) -> list[str]:
+    """Split a text into pieces that stay whole; joined they are the text."""
     return _BREAK.split(text)
 
 
 def breakable(text: str) -> Markup:
-    """A text for HTML, with places to break besides its spaces."""
+    """Escape a text for HTML, with places to break besides its spaces."""
     return Markup("<wbr>").join(map(escape, re.split(_SEPARATOR, text)))
 
 
-def wrapped(text: str, width: int) -> Iterator[str]:
-    """A text in lines of at most `width` characters; a part that is longer has a line of its own."""
+def wrap_text(text: str, width: int) -> Iterator[str]:
+    """Wrap a text into lines of at most `width` characters; a longer piece has a line of its own."""
     line = ""
-    for piece in pieces(text):
+    for piece in split_label(text):
         if line and len(line) + len(piece.rstrip()) > width:
             yield line.rstrip()
             line = ""

@@ -1,4 +1,4 @@
-"""The table as Markdown and as LaTeX, the comparison as Markdown; every label escaped."""
+"""Table and comparison as GitHub-flavoured Markdown; every label is escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis.contract.published_numbers import PublishedPart, published_better
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
-from analysis.text.comparison_text import ComparisonTable, TextComparison, metric_title, part_title, protocol_text
+from analysis.text.comparison_text import ComparisonTable, TextComparison
+from analysis.text.published_text import metric_title, part_title, protocol_text
 from analysis.text.significance_text import SEPARATION_LEGEND
 from analysis.text.text_tables import NOTHING, TextCell, TextTable, arrow, uncertainty_legend
 
@@ -17,7 +18,7 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
 def markdown_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
-    """The table as GitHub-flavoured Markdown."""
+    """Render the table."""
     lines = [f"# {escape_markdown(plan.title)}", ""]
     for table in tables:
         lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table)]
@@ -25,9 +26,9 @@ def markdown_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
 
 
 def _markdown_part(table: TextTable) -> Iterator[str]:
-    """Flags, rows and notes of a part."""
-    for flag in table.flags:
-        yield from (f"**{escape_markdown(flag)}**", "")
+    """Render caveats, rows and notes of a part."""
+    for caveat in table.caveats:
+        yield from (f"**{escape_markdown(caveat)}**", "")
     yield from (*_results(table), "")
     for note in table.notes:
         yield from (f"- {escape_markdown(note)}", "")
@@ -40,7 +41,7 @@ def _markdown_legend(plan: PublishedPlan) -> Iterator[str]:
 
 
 def markdown_comparison(comparison: TextComparison) -> str:
-    """The sweep beside the paper as GitHub-flavoured Markdown."""
+    """Render the sweep beside the paper."""
     lines = [f"# {escape_markdown(comparison.title)}", "", *_markdown_notes(comparison)]
     for table in comparison.tables:
         lines += ["", f"## {escape_markdown(table.title)}", "", *_markdown_beside(table)]
@@ -52,15 +53,15 @@ def _markdown_notes(comparison: TextComparison) -> Iterator[str]:
 
 
 def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
-    """What of the paper it is, rows and notes of a part."""
+    """Render a part beside the paper: the paper's part, rows and notes."""
     yield from (escape_markdown(table.beside), "", *_results(table), "")
     yield from (f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes))
 
 
 def markdown_of_part(plan: PublishedPlan, table: TextTable, comparison: TextComparison | None) -> str:
-    """One part as a page of its own: ours, then beside the paper.
+    """Render one part as a page of its own: ours, then beside the paper.
 
-    Args: comparison: of this part alone; None if the paper has no such part.
+    Args: comparison: comparison of this part alone; None if the paper has no such part.
     """
     lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_legend(plan)]
     for beside in comparison.tables if comparison else ():
@@ -70,7 +71,7 @@ def markdown_of_part(plan: PublishedPlan, table: TextTable, comparison: TextComp
 
 
 def markdown_published(parts: Sequence[PublishedPart]) -> str:
-    """Numbers of the paper, with how they were measured."""
+    """Render the paper's numbers, with their protocols."""
     lines = ["# What the paper prints", ""]
     for part in parts:
         lines += [f"## {escape_markdown(part_title(part))}", "", escape_markdown(protocol_text(part)), ""]
@@ -89,7 +90,7 @@ def _printed(part: PublishedPart, row: str, metric: str) -> TextCell:
 
 
 def _results(table: TextTable | ComparisonTable) -> Iterator[str]:
-    """Rows, in the last column the runs that their numbers come from, if there are any."""
+    """Render rows; the last column has the runs that their numbers come from, if there are any."""
     rows = [[*map(_decorated, row)] for row in table.rows]
     if not any(table.runs):
         return _markdown_rows(table.header, rows)
@@ -99,7 +100,7 @@ def _results(table: TextTable | ComparisonTable) -> Iterator[str]:
 
 
 def _links(runs: Sequence[RunLink]) -> str:
-    """A link to each run, or where it has no page, what it is found by."""
+    """Render a link to each run, or its digest where it has no page."""
     return " ".join(f"[`{run.label}`]({run.url})" if run.url else f"`{run.label}`" for run in runs) or NOTHING
 
 
@@ -118,6 +119,6 @@ def _decorated(cell: TextCell) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in a table cell too."""
+    """Escape a text so that Markdown shows it as it is, in a table cell too."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN_SPECIAL.sub(r"\\\1", text)

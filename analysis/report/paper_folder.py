@@ -1,18 +1,17 @@
-"""The folder of tables for a paper: each part as Markdown, CSV and LaTeX, the paper's numbers, what is what. Pure."""
+"""The folder of tables for a paper: each part as Markdown, CSV and LaTeX, the paper's numbers, a guide. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from analysis.comparison.compare import PartComparison
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.contract.published_numbers import published_parts
 from analysis.drawing.chart import slug
 from analysis.plan.model import PublishedPlan
 from analysis.report.cell_csv import cell_csv, published_csv
 from analysis.report.latex import latex_comparison, latex_table
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
-from analysis.results.cells import Section
 from analysis.text.comparison_text import TextComparison
 from analysis.text.text_tables import TextTable
 
@@ -20,28 +19,24 @@ FOLDER = "tables"
 
 
 def paper_files(
-    plan: PublishedPlan,
-    sections: Sequence[Section],
-    tables: Sequence[TextTable],
-    compared: Sequence[PartComparison],
-    comparison: TextComparison | None,
+    joined_sweep: JoinedSweep, tables: Sequence[TextTable], comparison: TextComparison | None
 ) -> dict[str, bytes]:
-    """Files by path; the same bytes for the same numbers.
+    """Render the files by path; the same numbers give the same bytes.
 
-    Args: tables: one per section. compared, comparison: the parts that the paper has, as data and in words, in the
-        same order.
+    Args: tables: one per section. comparison: the sweep's comparisons in words, in the same order.
     """
+    plan, comparisons = joined_sweep.plan, joined_sweep.comparisons
     files: dict[str, str] = {}
     guide = [*_guide(plan)]
-    beside = {part.section.part.name: index for index, part in enumerate(compared)} if comparison else {}
-    for number, (section, table) in enumerate(zip(sections, tables, strict=True), 1):
+    beside = {part.section.part.name: index for index, part in enumerate(comparisons)} if comparison else {}
+    for number, (section, table) in enumerate(zip(joined_sweep.sections, tables, strict=True), 1):
         name, index = f"{number:02d}-{slug(section.part.name)}", beside.get(section.part.name)
         alone = None
         if comparison is not None and index is not None:
             alone = replace(comparison, tables=comparison.tables[index : index + 1])
             files[f"{name}-beside-paper.tex"] = latex_comparison(alone.tables[0], alone)
         files[f"{name}.md"] = markdown_of_part(plan, table, alone)
-        files[f"{name}.csv"] = cell_csv(section, None if index is None else compared[index])
+        files[f"{name}.csv"] = cell_csv(section, None if index is None else comparisons[index])
         files[f"{name}.tex"] = latex_table(plan, [table])
         guide.append(f"| {escape_markdown(section.part.title)} | {', '.join(_links(files, name))} |")
     files["published.md"] = markdown_published(published_parts())

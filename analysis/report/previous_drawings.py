@@ -1,4 +1,4 @@
-"""Pictures of an earlier report in the same folder, to be used again where their figures did not change."""
+"""Drawings of a previous report in the same folder, to be used again for figures that did not change."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from analysis.drawing.render import Drawing
-from analysis.report.write_files import written_before
+from analysis.report.write_files import read_manifest
 
 DRAWINGS = "figures/drawings.json"
-"""What each drawing of a report depends on, by the name of its figure."""
+"""File of the drawing ids of a report, by the name of the figure."""
 
 
 @dataclass(frozen=True)
 class PreviousDrawings:
-    """The figures of an earlier report; empty if there is none, or none that can be read."""
+    """The drawings of a previous report; empty if there is none, or none that can be read."""
 
-    drawings: Mapping[str, str] = field(default_factory=dict)
-    """Name of a figure -> what its drawing depends on."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """Drawing id by the name of the figure."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Sha256 by path inside the folder."""
     filesystem: AbstractFileSystem | None = None
     root: str = ""
 
     def drawing(self, name: str, identity: str) -> Drawing | None:
-        """The pictures of a figure, if they are there, whole, and of the same chart."""
-        if self.drawings.get(name) != identity:
+        """Return the drawing of a figure, if its files are there, whole, and of the same id."""
+        if self.ids.get(name) != identity:
             return None
         svg, png = (self.read(f"figures/{name}.{ending}") for ending in ("svg", "png"))
         return None if svg is None or png is None else Drawing(svg, png)
 
     def read(self, path: str) -> bytes | None:
-        """A file as the report wrote it; None if it is gone or changed since."""
+        """Read a file as the report wrote it; None if it is gone or changed since."""
         if self.filesystem is None:
             return None
         try:
@@ -48,17 +48,17 @@ class PreviousDrawings:
 
 
 def read_previous(output: str, storage_options: Mapping[str, Any] | None = None) -> PreviousDrawings:
-    """The figures in a folder or at an fsspec URL; what cannot be read counts as none, and is drawn."""
+    """Read the drawings in a folder or at an fsspec URL; one that cannot be read is drawn again."""
     try:
         filesystem, root = url_to_fs(output, **(storage_options or {}))
-        earlier = PreviousDrawings({}, written_before(filesystem, root), filesystem, root)
-        # One that a report which was cut off did not come to may be of other pictures.
-        drawings = json.loads(earlier.read(DRAWINGS) or b"{}")
-        return replace(earlier, drawings={**drawings})
+        previous = PreviousDrawings({}, read_manifest(filesystem, root), filesystem, root)
+        # Read with its checksum: a list that an interrupted report did not rewrite may be of other drawings.
+        ids = json.loads(previous.read(DRAWINGS) or b"{}")
+        return replace(previous, ids={**ids})
     except Exception:  # noqa: BLE001  each backend raises its own family; writing the report will tell what is wrong
         return PreviousDrawings()
 
 
-def drawings_file(drawings: Mapping[str, str]) -> bytes:
-    """What the next report reads."""
-    return json.dumps(dict(drawings), indent=1, sort_keys=True).encode() + b"\n"
+def encode_drawings(ids: Mapping[str, str]) -> bytes:
+    """Encode the drawing ids for the next report."""
+    return json.dumps(dict(ids), indent=1, sort_keys=True).encode() + b"\n"

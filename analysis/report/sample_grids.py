@@ -1,4 +1,4 @@
-"""The sample grids: which there are, what each shows, and the name of its file. Pure."""
+"""The sample grids of a report: content, title and file name of each. Pure."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ class SampleGrid:
     """One grid of images and everything that made it."""
 
     path: str
-    """Inside the report's folder."""
+    """Path inside the report's folder."""
     title: str
     about: str
     step: int | None
     """None for real images."""
     last: bool
-    """Of some row's last evaluation."""
+    """True if some row's last evaluation made it."""
     image: bytes
-    """PNG; of videos their middle frames."""
+    """PNG; the middle frames of videos."""
     moving: bytes | None = None
-    """Of videos: the same in motion, an animated GIF."""
+    """Animated GIF of the same videos; None for images."""
 
     @property
     def moving_path(self) -> str:
-        """Of the GIF, inside the report's folder."""
+        """Return the path of the GIF, inside the report's folder."""
         return f"{self.path.removesuffix('.png')}.gif"
 
 
-def collect_samples(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[SampleGrid, ...]:
-    """Real images, then each grid once, in the order of the table, a row's last step first."""
+def collect_sample_grids(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[SampleGrid, ...]:
+    """Collect real images, then each grid once, in the order of the table, a row's last step first."""
     grids = []
     for digest, task in plan.references.items():
         record = records.get(digest, MISSING)

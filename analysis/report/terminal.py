@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analysis.report.line_breaks import wrapped
+from analysis.report.line_breaks import wrap_text
 from analysis.text.comparison_text import TextComparison
 from analysis.text.text_tables import TextCell
 
 _LABEL_WIDTH = 40
 
 
-def terminal_text(comparison: TextComparison) -> str:
-    """The comparison for a terminal: aligned columns, a star at the best of each."""
+def format_for_terminal(comparison: TextComparison) -> str:
+    """Format the comparison with aligned columns and a star at the best of each."""
     lines = [_one_line(comparison.title), *comparison.notes]
     for table in comparison.tables:
         header = [f"{title}  " for title in table.header]
@@ -27,8 +27,8 @@ def _starred(cell: TextCell) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left and wrapped, the others to the right."""
-    labels = [list(wrapped(first, _LABEL_WIDTH)) for first, *_ in rows]
+    """Align the first column to the left and wrap it, the others to the right."""
+    labels = [list(wrap_text(first, _LABEL_WIDTH)) for first, *_ in rows]
     width = max(len(line) for lines in labels for line in lines)
     widths = [max(map(len, column)) for column in zip(*(others for _, *others in rows), strict=True)]
     for (first, *more), (_, *others) in zip(labels, rows, strict=True):

@@ -1,7 +1,7 @@
-"""A report's files into a folder or an fsspec URL; report.html comes last and never stands there half.
+"""Writing of a report's files to a folder or an fsspec URL; report.html comes last and is never half-written.
 
-`files.json` lists what was written, with checksums. What an earlier report wrote and this one does not have is removed;
-anything else, and what somebody has changed since, is left alone.
+`files.json` lists the files written, with checksums. Files of a previous report that this one does not have are
+removed, unless somebody has changed them; other files stay.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ MANIFEST = "files.json"
 
 
 def write_files(files: Mapping[str, bytes], output: str, storage_options: Mapping[str, Any] | None = None) -> None:
-    """Write files, by path inside `output`, in their order; remove those of an earlier report that are not among them.
+    """Write files, by path inside `output`, in their order; remove those of a previous report that are not among them.
 
     Raises: UserError if `output` cannot be written.
     """
     try:
         filesystem, root = url_to_fs(output, **(storage_options or {}))
-        earlier = written_before(filesystem, root)
+        previous = read_manifest(filesystem, root)
         listed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        # Both lists while files are replaced: a report that is cut off leaves nothing that nobody knows of.
-        _write({MANIFEST: _manifest({**earlier, **listed}), **files}, filesystem, root)
-        for name in earlier.keys() - listed.keys():
-            _remove(filesystem, root, name, earlier[name])
-        if earlier.keys() - listed.keys():
+        # Both lists while files are replaced: an interrupted report leaves no file that is not listed.
+        _write({MANIFEST: _manifest({**previous, **listed}), **files}, filesystem, root)
+        for name in previous.keys() - listed.keys():
+            _remove(filesystem, root, name, previous[name])
+        if previous.keys() - listed.keys():
             _write({MANIFEST: _manifest(listed)}, filesystem, root)
     except Exception as error:  # each fsspec backend raises its own family
         why = error or type(error).__name__
@@ -46,8 +46,8 @@ def _manifest(listed: Mapping[str, str]) -> bytes:
     return f"{json.dumps({'sha256': dict(sorted(listed.items()))}, indent=1)}\n".encode()
 
 
-def written_before(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
-    """What an earlier report wrote, name -> sha256; empty if there is no list of it, or one that nobody can read."""
+def read_manifest(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
+    """Read the sha256 of a previous report's files by name; empty if there is no readable list."""
     try:
         entries = json.loads(filesystem.cat_file(f"{root}/{MANIFEST}"))["sha256"].items()
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
@@ -56,7 +56,7 @@ def written_before(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a path leads into the folder; a list that somebody edited could name anything."""
+    """Return True if a path leads into the folder; an edited list could name anything."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
@@ -78,7 +78,7 @@ def _remove(filesystem: AbstractFileSystem, root: str, name: str, checksum: str)
 
 
 def _folders(root: Path, name: str) -> Iterator[Path]:
-    """Folders of a file inside the root, innermost first."""
+    """Return the folders of a file inside the root, innermost first."""
     return (root / parent for parent in PurePosixPath(name).parents if parent.parts)
 
 
@@ -91,7 +91,7 @@ def _write(files: Mapping[str, bytes], filesystem: AbstractFileSystem, root: str
 
 
 def _replace_local(files: Mapping[str, bytes], root: Path) -> None:
-    """All of it beside the target first, so that what is then moved is complete."""
+    """Write all files beside the target first, so that only complete files are moved."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as scratch:
         for name, data in files.items():

@@ -1,4 +1,4 @@
-"""Whether numbers of one metric may be compared: only if they were measured alike, and as the plan says. Pure."""
+"""Comparability of numbers of one metric: they must be measured alike, and as the plan says. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.plan.protocol import FREE_FOR_REAL_IMAGES, MEANT_TO_DIFFER, Protoc
 from analysis.results.measurements import Measurement
 
 Labelled = tuple[str, ProtocolPair]
-"""Whose number it is, and how it was measured."""
+"""A number's row label, and its protocol."""
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,24 @@ class FieldDifference:
 
 @dataclass(frozen=True)
 class Deviation:
-    """A field of the protocol in which numbers were measured otherwise than planned."""
+    """A field of the protocol in which measurements deviate from the plan."""
 
     name: str
     recorded: Any
     planned: Any
     labels: tuple[str, ...]
-    """Whose numbers, in the table's order."""
+    """Labels of the numbers, in the table's order."""
 
 
 @dataclass(frozen=True)
 class Comparability:
-    """What speaks against comparing some numbers of one metric; nothing if all is empty."""
+    """Reasons against comparing some numbers of one metric; none if all is empty."""
 
     metric: Metric
     differences: tuple[FieldDifference, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     unknown: tuple[str, ...] = ()
-    """Labels of which neither plan nor record says how they were measured."""
+    """Labels whose protocol neither plan nor record says."""
 
     @property
     def comparable(self) -> bool:
@@ -52,18 +52,18 @@ class Comparability:
 def compare_protocols(
     metric: Metric, numbers: Iterable[Labelled], meant_to_differ: Collection[str] = MEANT_TO_DIFFER
 ) -> Comparability:
-    """Whether numbers of one metric were measured alike, and as planned.
+    """Compare the protocols of numbers of one metric with each other, and with the plan's.
 
     Args: numbers: in the table's order. meant_to_differ: fields that may differ between numbers that are compared.
     """
-    found = list(numbers)
-    known = [(label, pair.effective) for label, pair in found if pair.effective is not None]
+    labelled = list(numbers)
+    known = [(label, pair.effective) for label, pair in labelled if pair.effective is not None]
     names = dict.fromkeys(name for _, protocol in known for name in known[0][1].differences(protocol))
     return Comparability(
         metric,
         tuple(_difference(name, known) for name in names if name not in meant_to_differ),
-        tuple(_deviations(found)),
-        tuple(dict.fromkeys(label for label, pair in found if pair.effective is None)),
+        tuple(_deviations(labelled)),
+        tuple(dict.fromkeys(label for label, pair in labelled if pair.effective is None)),
     )
 
 
@@ -73,13 +73,13 @@ def _difference(name: str, numbers: Iterable[tuple[str, Protocol]]) -> FieldDiff
 
 
 def _deviations(numbers: Iterable[Labelled]) -> Iterator[Deviation]:
-    found = (((name, *values), label) for label, pair in numbers for name, values in pair.deviations.items())
-    for (name, recorded, planned), labels in _grouped(found):
+    deviations = (((name, *values), label) for label, pair in numbers for name, values in pair.deviations.items())
+    for (name, recorded, planned), labels in _grouped(deviations):
         yield Deviation(name, recorded, planned, labels)
 
 
 def _grouped(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, tuple[str, ...]]]:
-    """Each value, which may be unhashable, with all its labels once, in the order in which they come."""
+    """Group labels by value, which may be unhashable; each label once, in the given order."""
     groups: list[tuple[Any, list[str]]] = []
     for value, label in pairs:
         labels = next((labels for known, labels in groups if known == value), None)
@@ -91,16 +91,18 @@ def _grouped(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, tuple[str, ...
 
 
 def rows_comparability(metric: Metric, measurements: Iterable[Measurement]) -> Comparability:
-    """Whether the rows' numbers by a metric compare; metrics that a row leaves out are no numbers."""
+    """Compare the protocols of the rows' numbers by a metric; rows without the metric are left out."""
     planned = (m for m in measurements if m.metric == metric.name and m.status != "not planned")
     return compare_protocols(metric, ((m.row, m.protocols) for m in planned))
 
 
-def floor_comparability(metric: Metric, floor: Labelled, measurements: Iterable[Measurement]) -> Comparability:
-    """Whether what real images score was measured as the rows were; empty if these differ among themselves."""
-    found = [m for m in measurements if m.metric == metric.name and m.status != "not planned"]
-    if rows_comparability(metric, found).differences:
+def real_images_comparability(
+    metric: Metric, real_images: Labelled, measurements: Iterable[Measurement]
+) -> Comparability:
+    """Compare the protocol of real images with the rows'; empty if the rows differ among themselves."""
+    planned = [m for m in measurements if m.metric == metric.name and m.status != "not planned"]
+    if rows_comparability(metric, planned).differences:
         return Comparability(metric)
-    rows = [(m.row, m.protocols) for m in found]
-    differences = compare_protocols(metric, [floor, *rows], FREE_FOR_REAL_IMAGES).differences
-    return Comparability(metric, differences, unknown=compare_protocols(metric, [floor]).unknown)
+    rows = [(m.row, m.protocols) for m in planned]
+    differences = compare_protocols(metric, [real_images, *rows], FREE_FOR_REAL_IMAGES).differences
+    return Comparability(metric, differences, unknown=compare_protocols(metric, [real_images]).unknown)

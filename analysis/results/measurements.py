@@ -1,4 +1,4 @@
-"""The join of a plan with its records: every planned measurement, and what became of it. Pure."""
+"""The join of a plan with its records: every planned measurement, and its status. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.contract.record_schema import standard_error_of
 from analysis.plan.model import PublishedPlan, Trial
 from analysis.plan.protocol import Protocol, ProtocolPair
 from analysis.records.record import MISSING, Record
@@ -27,20 +28,20 @@ class Measurement:
     value: float | None
     """None unless the status is done."""
     standard_error: float | None
-    """Of the value, over samples; None if the record has no sound one."""
+    """Standard error of the value over samples; None if the record has no sound one."""
     status: CellStatus
     protocols: ProtocolPair
     digest: str
     source: str
-    """The page of its run, else the run's id, else the record's file; "" if there is none."""
+    """Page of its run, else the run's id, else the record's file; "" if there is none."""
     training_flops: int
     training_images: int
 
 
 def measure(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Measurement, ...]:
-    """All planned measurements in the plan's order, whatever became of them."""
+    """Return all planned measurements in the plan's order, whatever their status."""
     trials = (trial for part in plan.parts for row in part.rows for trial in plan.trials_of(part.name, row))
-    return tuple(found for trial in trials for found in _measure_trial(plan, trial, records))
+    return tuple(measurement for trial in trials for measurement in _measure_trial(plan, trial, records))
 
 
 def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Record]) -> Iterator[Measurement]:
@@ -71,13 +72,13 @@ def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Reco
 
 
 def protocols_of(planned: Mapping[str, Protocol], record: Record, metric: str) -> ProtocolPair:
-    """How a metric was to be measured and, once it is, how it was."""
+    """Return a metric's planned protocol and, once it is measured, the recorded one."""
     recorded = record.about.protocols.get(metric) if record.status == "done" else None
     return ProtocolPair(planned.get(metric), recorded)
 
 
 def standard_error(record: Record, metric: str) -> float | None:
-    """What the record gives as the standard error of a metric, if it can be one and the value has one."""
+    """Return a metric's standard error by the record; None if it is not sound, or the value is not finite."""
     error, value = logged_standard_error(record, metric), record.metrics.get(metric)
     if error is None or value is None or not math.isfinite(value):
         return None
@@ -85,10 +86,10 @@ def standard_error(record: Record, metric: str) -> float | None:
 
 
 def logged_standard_error(record: Record, metric: str) -> float | None:
-    """The number that a record logs as the standard error of a metric, sound or not."""
-    return record.metrics.get(f"{metric}_standard_error")
+    """Return the number that a record logs as the standard error of a metric, sound or not."""
+    return record.metrics.get(standard_error_of(metric))
 
 
 def is_standard_error(number: float) -> bool:
-    """Whether a number can be a standard error: finite and not negative."""
+    """Return True if a number can be a standard error: finite and not negative."""
     return math.isfinite(number) and number >= 0

@@ -1,4 +1,4 @@
-"""Names of what real images score, so that no two settings look alike. Pure."""
+"""Titles of measurements of real images, so that no two settings look alike. Pure."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _MOST_ROWS = 3
 
 
 def real_image_titles(
-    floors: Mapping[str, FloorTask], rows: Mapping[str, Sequence[str]] | None = None
+    tasks: Mapping[str, FloorTask], rows: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, str]:
-    """Digest -> title; where titles are alike, with what tells the floors apart.
+    """Return the title of each task by digest; titles that are alike get an addition that tells them apart.
 
-    That is what differs in how they are measured, or else the rows that they are read beside, or else the digest.
+    The addition is the fields in which the protocols differ, else the rows beside the task, else its digest.
 
-    Args: rows: labels of the rows beside each floor, by its digest; None if nobody asks for them.
+    Args: rows: labels of the rows beside each task, by its digest; None to leave them out.
     """
     alike: dict[str, list[FloorTask]] = defaultdict(list)
-    for task in floors.values():
+    for task in tasks.values():
         alike[task.title].append(task)
     marks = {
-        task.digest: mark for tasks in alike.values() for task, mark in zip(tasks, _marks(tasks, rows), strict=True)
+        task.digest: mark for group in alike.values() for task, mark in zip(group, _marks(group, rows), strict=True)
     }
-    return {digest: "; ".join(filter(None, [task.title, marks[digest]])) for digest, task in floors.items()}
+    return {digest: "; ".join(filter(None, [task.title, marks[digest]])) for digest, task in tasks.items()}
 
 
 def _marks(tasks: Sequence[FloorTask], rows: Mapping[str, Sequence[str]] | None) -> list[str]:
-    """What tells floors of one title apart; empty for a single one."""
+    """Return the text that tells each task of one title apart; empty for a single task."""
     if len(tasks) == 1:
         return [""]
     marks = [", ".join(texts) for texts in _differences(tasks)]
@@ -49,7 +49,7 @@ def _beside(rows: Sequence[str]) -> str:
 
 
 def _differences(tasks: Sequence[FloorTask]) -> list[list[str]]:
-    """Of each task what it measures and its values of all fields in which the tasks differ."""
+    """Return, for each task, its values of all fields in which the tasks differ."""
     texts: list[list[str]] = [[] for _ in tasks]
     for name, values in _compared(tasks):
         if any(value != values[0] for value in values):
@@ -60,7 +60,7 @@ def _differences(tasks: Sequence[FloorTask]) -> list[list[str]]:
 
 
 def _compared(tasks: Sequence[FloorTask]) -> Iterator[tuple[str, list[object]]]:
-    """Everything that may differ, with each task's value; fields of metrics that all of them have."""
+    """Yield everything that may differ, with each task's value; fields only of metrics that all of them have."""
     yield "metrics", [" ".join(task.protocols) for task in tasks]
     for metric, protocol in tasks[0].protocols.items():
         if all(metric in task.protocols for task in tasks):
@@ -70,7 +70,7 @@ def _compared(tasks: Sequence[FloorTask]) -> Iterator[tuple[str, list[object]]]:
 
 
 def _shown(values: Sequence[object]) -> list[str]:
-    """Values for people, short, but in full where unequal ones would look alike."""
+    """Return values for people: short, but in full where unequal ones would look alike."""
     distinct: list[object] = []
     for value in values:
         if value not in distinct:

@@ -1,4 +1,4 @@
-"""Where the numbers of a row come from: a link to each run, or what it is found by. Pure."""
+"""Sources of a row's numbers: a link to each run, or its id. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import quote
 from analysis.records.record import MISSING, Record
 
 _DIGITS = 12
-_OF_AN_ADDRESS = ":/#?&=%+,;@~!*'[]"
-_OF_A_DIGEST = " @._-"
-"""Beside letters and digits; a plan that somebody wrote by hand could have any."""
+_SAFE_IN_URL = ":/#?&=%+,;@~!*'[]"
+_SAFE_IN_DIGEST = " @._-"
+"""Characters allowed beside letters and digits; a plan written by hand could have any."""
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,21 @@ class RunLink:
     """A run, or a record, that numbers come from."""
 
     digest: str
-    """Of its task."""
+    """Digest of its task."""
     url: str
-    """Its page; "" where MLflow is a database, or away."""
+    """Page of the run; "" where MLflow is a database, or away."""
     source: str
-    """Its page, else its id, else the record's file."""
+    """Page of the run, else its id, else the record's file."""
 
     @property
     def label(self) -> str:
-        """The beginning of the digest, which is the tag `dfm.digest` of the run."""
-        return "".join(sign if sign.isalnum() or sign in _OF_A_DIGEST else "?" for sign in self.digest[:_DIGITS])
+        """Return the beginning of the digest, which is the tag `dfm.digest` of the run."""
+        return "".join(sign if sign.isalnum() or sign in _SAFE_IN_DIGEST else "?" for sign in self.digest[:_DIGITS])
 
 
-def run_links(digests: Iterable[str], records: Mapping[str, Record]) -> tuple[RunLink, ...]:
-    """A link for each task that was recorded, in the given order."""
-    found = ((digest, records.get(digest, MISSING)) for digest in digests)
+def link_runs(digests: Iterable[str], records: Mapping[str, Record]) -> tuple[RunLink, ...]:
+    """Return a link for each task that was recorded, in the given order."""
+    pairs = ((digest, records.get(digest, MISSING)) for digest in digests)
     return tuple(
-        RunLink(digest, quote(record.url, _OF_AN_ADDRESS), record.source) for digest, record in found if record.source
+        RunLink(digest, quote(record.url, _SAFE_IN_URL), record.source) for digest, record in pairs if record.source
     )

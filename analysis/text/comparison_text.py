@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,11 @@ from analysis.comparison.compare import MetricComparison, PartComparison
 from analysis.comparison.verdicts import ComparedRow
 from analysis.contract.published_numbers import PublishedPart, PublishedValue, published_better
 from analysis.plan.model import PublishedPlan, TableCounterpart
-from analysis.results.cells import Section
 from analysis.results.run_links import RunLink
-from analysis.text.caveats import section_flags
+from analysis.results.sections import Section
+from analysis.text.caveats import section_caveats
 from analysis.text.order_text import order_verdict
+from analysis.text.published_text import metric_title, part_title, protocol_text, table_title
 from analysis.text.text_tables import (
     NOTHING,
     TextCell,
@@ -42,43 +42,43 @@ _SEVERAL_SEEDS = (
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """One part of ours beside one of the paper, in plain text; the first column holds labels."""
+    """One of our parts beside one of the paper's, in plain text; the first column holds labels."""
 
     title: str
     beside: str
-    """Which numbers of the paper these are, and of what setting."""
+    """The paper's part, and its setting."""
     header: tuple[str, ...]
     rows: tuple[tuple[TextCell, ...], ...]
     num_columns: int
-    """Of each metric: ours, the paper's and, where values compare, the verdict."""
+    """Columns of each metric: ours, the paper's and, where values compare, the verdict."""
     orders: tuple[str, ...]
-    """Whether the order agrees, a sentence for each metric."""
+    """Agreement of the order, a sentence for each metric."""
     notes: tuple[str, ...]
     runs: tuple[tuple[RunLink, ...], ...] = ()
-    """Where our numbers of each row come from."""
+    """Sources of our numbers of each row."""
 
 
 @dataclass(frozen=True)
 class TextComparison:
-    """A sweep beside the table it stands for."""
+    """A sweep beside the published table that it reproduces."""
 
     title: str
     notes: tuple[str, ...]
-    """What holds for all parts."""
+    """Sentences that hold for all parts."""
     tables: tuple[ComparisonTable, ...]
 
 
-def text_comparison(
+def make_text_comparison(
     plan: PublishedPlan, sections: Sequence[Section], comparisons: Sequence[PartComparison]
 ) -> TextComparison | None:
-    """The comparisons in plain text; None if there are none."""
+    """Return the comparisons in plain text; None if there are none."""
     if plan.published is None or not comparisons:
         return None
     decimals = dict(zip([metric.name for metric in plan.metrics], metric_decimals(plan, sections), strict=True))
     tables = tuple(_table(plan, plan.published, part, decimals) for part in comparisons)
     notes = [_SAME_SETTING if plan.published.same_setting else _OTHER_SETTING]
     notes += [_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS, uncertainty_legend(plan)]
-    title = f"{plan.title}, beside the paper's {_table_title(plan.published.table)}"
+    title = f"{plan.title}, beside the paper's {table_title(plan.published.table)}"
     return TextComparison(title, tuple(notes), tables)
 
 
@@ -129,7 +129,7 @@ def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:
 
 
 def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
-    yield from section_flags(part.section, unequal_compute_allowed=not equal_compute, with_floors=False)
+    yield from section_caveats(part.section, unequal_compute_allowed=not equal_compute, with_real_images=False)
     alone = [row.label for index, row in enumerate(part.section.rows) if not _is_published(part, index)]
     if alone:
         yield f"Not in the paper, and in no order here: {', '.join(alone)}."
@@ -145,7 +145,7 @@ def _part_notes(part: PartComparison, *, equal_compute: bool) -> Iterator[str]:
 
 
 def _is_published(part: PartComparison, index: int) -> bool:
-    """Whether the paper has a number for a row by any of the metrics."""
+    """Return True if the paper has a number for a row by any of the metrics."""
     return any(metric.rows[index].published is not None for metric in part.metrics)
 
 
@@ -155,29 +155,3 @@ def _change(metric: MetricComparison, value: PublishedValue) -> str:
 
 def _beside(published: PublishedPart) -> str:
     return f"Paper: {part_title(published)}: {protocol_text(published)}"
-
-
-def part_title(published: PublishedPart) -> str:
-    """ "Table 2, imagenet_512, guidance 1.5, page 8, section 4.4"."""
-    named = [_table_title(published.table), published.part]
-    named += [] if published.guidance is None else [f"guidance {published.guidance:g}"]
-    return ", ".join(filter(None, [*named, published.protocol.place]))
-
-
-def protocol_text(published: PublishedPart) -> str:
-    """How a part of the paper was trained and measured, in a sentence."""
-    protocol = published.protocol
-    measured = [] if protocol.num_samples is None else [f"{protocol.num_samples:,} samples"]
-    sampled = ", ".join(filter(None, [*measured, protocol.sampling]))
-    return f"{'; '.join(filter(None, [protocol.setting, protocol.remark, sampled]))}."
-
-
-def _table_title(name: str) -> str:
-    """table2 as "Table 2"; tables without a number as "table of decompositions"."""
-    numbered = re.fullmatch(r"table(\d+)", name)
-    return f"Table {numbered[1]}" if numbered else f"table of {name}"
-
-
-def metric_title(name: str) -> str:
-    """A published metric for people: fid_50k as "FID 50K"."""
-    return name.replace("_", " ").upper()

@@ -1,4 +1,4 @@
-"""What the sweep cost and where it ran: compute ledger, provenance. Pure."""
+"""Costs of the sweep, and the machines and code that it ran with. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.contract.record_schema import ACCELERATOR_SECONDS, IMAGES_PER_SECOND, NETWORK_EVALUATIONS, SECONDS
 from analysis.plan.model import EvaluateTask, PublishedPlan
 from analysis.records.record import MISSING, Record
 from analysis.text.numbers import scientific
@@ -32,21 +33,21 @@ class LedgerTable:
 
 @dataclass(frozen=True)
 class ProvenanceGroup:
-    """What the runs say of where they ran; an empty name for what stands at the top of the file."""
+    """Provenance by the runs' own files, one nested object; the name is empty for entries at the top of the file."""
 
     name: str
     entries: tuple[tuple[str, str], ...]
 
 
 def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
-    """Every training once: what was planned, and how long it took."""
+    """List every training once, with its planned costs and the time that it took."""
     labels = plan.training_labels()
     rows, times, busy = [], [], []
     for digest, task in plan.trainings.items():
         record = records.get(digest, MISSING)
-        times.append(record.metrics.get("seconds"))
-        busy.append(record.metrics.get("accelerator_seconds"))
-        reached = max((step for curve in record.curves.values() for step, _ in curve), default=0)
+        times.append(record.metrics.get(SECONDS))
+        busy.append(record.metrics.get(ACCELERATOR_SECONDS))
+        reached = max((curve[-1][0] for curve in record.curves.values() if curve), default=0)
         steps = f"{task.until_step:,}" if record.status == "done" else f"{reached:,} of {task.until_step:,}"
         costs = f"{task.num_parameters:,}", f"{task.num_images:,}", scientific(task.flops)
         rows.append((labels[digest], record.status, steps, *costs, duration(times[-1]), duration(busy[-1])))
@@ -59,13 +60,13 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Ledge
 
 
 def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
-    """Every evaluation once."""
+    """List every evaluation once."""
     rows, busy, flops = [], [], []
     for digest, task in plan.evaluations.items():
         record = records.get(digest, MISSING)
-        busy.append(record.metrics.get("accelerator_seconds"))
+        busy.append(record.metrics.get(ACCELERATOR_SECONDS))
         flops.append(task.sampling_flops * _share_made(task, record))
-        speed = record.metrics.get("images_per_second")
+        speed = record.metrics.get(IMAGES_PER_SECOND)
         costs = f"{task.num_samples:,}", f"{task.num_evaluations:,}", scientific(flops[-1])
         took = duration(busy[-1]), NOTHING if speed is None else f"{speed:.3g}"
         rows.append((task.title, record.status, *costs, *took))
@@ -78,14 +79,15 @@ def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Led
 
 
 def _runs(digests: Mapping[str, object], records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:
-    found = (records.get(digest, MISSING) for digest in digests)
-    return tuple((record.run_id, record.url) for record in found)
+    return tuple((record.run_id, record.url) for record in (records.get(digest, MISSING) for digest in digests))
 
 
 def _share_made(task: EvaluateTask, record: Record) -> float:
-    """Of the network evaluations that an evaluation alone would take, those that were made for it: steps in common with
-    others count in equal shares, samples that were there already not at all."""
-    alone, made = task.num_samples * task.num_evaluations, record.metrics.get("network_evaluations")
+    """Return the share of an evaluation's network evaluations that were made for it.
+
+    Steps in common with others count in equal shares, samples that existed already not at all.
+    """
+    alone, made = task.num_samples * task.num_evaluations, record.metrics.get(NETWORK_EVALUATIONS)
     return 1.0 if made is None or not math.isfinite(made) or not alone else made / alone
 
 
@@ -100,7 +102,7 @@ def _total(times: Sequence[float | None]) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """12.3 s, 4 min 05 s, 3 h 20 min."""
+    """Format seconds as 12.3 s, 4 min 05 s, 3 h 20 min."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds < 60:
@@ -109,8 +111,8 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {round(seconds) % 60:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
-    """What all runs' provenance files say, each entry once; a group for each nested object."""
+def merge_provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
+    """Merge all runs' provenance files, each entry once; a group for each nested object."""
     groups: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for digest in sorted(records):
         for key, value in records[digest].provenance.items():
@@ -126,7 +128,7 @@ def provenance(records: Mapping[str, Record]) -> tuple[ProvenanceGroup, ...]:
 
 
 def _plain(value: Any) -> str:
-    """A value as one short line; long ones, such as a diff, are only named."""
+    """Format a value as one short line; long ones, such as a diff, are only named."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     if len(text) > _LONGEST_VALUE or "\n" in text.strip():
         return f"{len(text.splitlines()):,} lines, {len(text):,} characters; kept in MLflow"
@@ -134,7 +136,7 @@ def _plain(value: Any) -> str:
 
 
 def _values(counts: Counter[str]) -> str:
-    """The value, or where runs differ the commonest ones with the number of runs that say so."""
+    """Return the value or, where runs differ, the commonest ones with their numbers of runs."""
     if len(counts) == 1:
         return next(iter(counts))
     commonest = sorted(counts, key=lambda value: (-counts[value], value))

@@ -1,4 +1,4 @@
-"""What a reader has to be told: failures, gaps, numbers that are not as they should be, the runs' own notes. Pure."""
+"""Notes for the reader: failures, gaps, unsound numbers, the runs' own notes. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.contract.record_schema import NUM_LEFT_OUT
 from analysis.plan.model import EvaluateTask, NamedTask, PublishedPlan
 from analysis.plan.protocol import Protocol, shown_apart
 from analysis.records.record import MISSING, Record
@@ -16,14 +17,14 @@ from analysis.results.real_image_titles import real_image_titles
 
 @dataclass(frozen=True)
 class Note:
-    """Something a reader must know: what it is about, and what happened."""
+    """A subject, and what a reader must know of it."""
 
     about: str
     message: str
 
 
-def failures(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Note, ...]:
-    """Tasks that failed, with the message they left."""
+def list_failures(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Note, ...]:
+    """List the tasks that failed, with the message they left."""
     return tuple(
         Note(title, record.failure or "failed without a message")
         for digest, title in _titles(plan).items()
@@ -31,21 +32,21 @@ def failures(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[Note, 
     )
 
 
-def warnings(
+def list_warnings(
     plan: PublishedPlan, records: Mapping[str, Record], measurements: Sequence[Measurement]
 ) -> tuple[Note, ...]:
-    """Gaps, unsound numbers, measurements other than planned, earlier failures, and what runs say of themselves."""
+    """List gaps, unsound numbers, deviations from the plan, failures of earlier attempts, and the runs' own notes."""
     return (
         *_gaps(measurements),
-        *(note for digest, title in _titles(plan).items() for note in _of_run(title, records.get(digest, MISSING))),
-        *_of_numbers(plan, records),
-        *_own_notes(plan, records),
+        *(note for digest, title in _titles(plan).items() for note in _run_notes(title, records.get(digest, MISSING))),
+        *_number_notes(plan, records),
+        *_metric_notes(plan, records),
         *_left_out(plan, records),
     )
 
 
 def _titles(plan: PublishedPlan) -> dict[str, str]:
-    """Digest of every task -> its kind and title."""
+    """Return the kind and title of every task by digest."""
     named: Mapping[str, Mapping[str, NamedTask | EvaluateTask]] = {
         "pyramid": plan.pyramids,
         "encoding": plan.encodings,
@@ -69,7 +70,7 @@ def _gaps(measurements: Sequence[Measurement]) -> Iterator[Note]:
             yield Note(f"{m.part} / {m.row} @ {m.step}", f"{m.metric} is {m.value}; it is never best.")
 
 
-def _of_run(title: str, record: Record) -> Iterator[Note]:
+def _run_notes(title: str, record: Record) -> Iterator[Note]:
     if record.warning:
         yield Note(title, record.warning)
     if record.failure and record.status != "failed":
@@ -80,8 +81,8 @@ def _of_run(title: str, record: Record) -> Iterator[Note]:
         yield Note(title, f"{problem}.")
 
 
-def _of_numbers(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
-    """Standard errors that are none, and numbers that were measured otherwise than planned."""
+def _number_notes(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
+    """Note standard errors that are unsound, and numbers that were not measured as planned."""
     titles = _titles(plan)
     for digest, planned in _planned_protocols(plan).items():
         record = records.get(digest, MISSING)
@@ -100,15 +101,15 @@ def _planned_protocols(plan: PublishedPlan) -> dict[str, Mapping[str, Protocol]]
 
 
 def _left_out(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
-    """Datasets of which a part could not be encoded."""
+    """Note datasets with samples that could not be encoded."""
     for digest, task in plan.encodings.items():
         record = records.get(digest, MISSING)
-        if count := int(record.metrics.get("num_left_out", 0)):
+        if count := int(record.metrics.get(NUM_LEFT_OUT, 0)):
             yield Note(f"encoding {task.title}", f"{count} samples could not be read and were left out.")
 
 
-def _own_notes(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
-    """What the evaluator says of its numbers, each note once with all rows that it concerns."""
+def _metric_notes(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
+    """Yield the evaluator's notes on its numbers, each once with all rows that it concerns."""
     concerned: dict[tuple[str, str], dict[str, None]] = {}
     rows = dict.fromkeys(f"{trial.part} / {trial.row}" for trial in plan.trials)
     users = [(digest, f"{trial.part} / {trial.row}") for trial in plan.trials for _, digest in trial.evaluations]

@@ -1,4 +1,4 @@
-"""Numbers as readers want them: decimals that their size supports, powers of ten as superscripts."""
+"""Numbers for readers: decimals that their size supports, powers of ten as superscripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST_DECIMALS = 3
 
 
 def decimals_for(largest: float) -> int:
-    """Decimals that give the largest of some numbers four digits, and numbers near one no more than three decimals."""
+    """Return the decimals that give the largest of some numbers four digits, at most three for numbers near one."""
     if largest <= 0:
         return _MOST_DECIMALS
     wanted = _SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest))
@@ -18,7 +18,7 @@ def decimals_for(largest: float) -> int:
 
 
 def scientific(value: float) -> str:
-    """6380000000000 as 6.38 × 10¹²."""
+    """Format 6380000000000 as 6.38 × 10¹²."""
     if not value:
         return "0"
     mantissa, exponent = f"{value:.2e}".split("e")
@@ -26,5 +26,5 @@ def scientific(value: float) -> str:
 
 
 def superscript(number: int) -> str:
-    """12 as ¹²."""
+    """Format 12 as ¹²."""
     return str(number).translate(_SUPERSCRIPTS)

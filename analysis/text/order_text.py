@@ -1,4 +1,4 @@
-"""Whether the order of rows agrees with the paper's, in sentences. Pure."""
+"""Sentences on the agreement of our order of rows with the paper's. Pure."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from analysis.text.caveats import some_of
 _NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
 
 
-def order_verdict(found: MetricComparison, *, one_seed: bool) -> str:
-    """Whether the order agrees, and which values do not compare with the paper's, and why."""
-    named = _not_comparable(found)
-    if named and all(row.obstacle for row in found.rows if row.published is not None):
+def order_verdict(metric: MetricComparison, *, one_seed: bool) -> str:
+    """Say if the order agrees, and which values do not compare with the paper's, and why."""
+    named = _not_comparable(metric)
+    if named and all(row.setting_difference for row in metric.rows if row.published is not None):
         return f"not comparable: {'; '.join(named)}."
-    if not found.comparable:
+    if not metric.comparable:
         sentence = "no order to compare, since our own rows do not compare by it."
     else:
-        sentence = order_sentence(found.order, one_seed=one_seed)
-        sentence += f" {tau_sentence(found)}" if found.order else ""
+        sentence = order_sentence(metric.order, one_seed=one_seed)
+        sentence += f" {tau_sentence(metric)}" if metric.order else ""
     return f"{sentence} Not comparable: {'; '.join(named)}." if named else sentence
 
 
-def _not_comparable(found: MetricComparison) -> list[str]:
-    """Why values of ours do not compare with the paper's of the same setting, with the rows they are of."""
+def _not_comparable(metric: MetricComparison) -> list[str]:
+    """Return the reasons why our values do not compare with the paper's of the same setting, with their rows."""
     reasons: dict[str, list[str]] = {}
-    for row in found.rows:
+    for row in metric.rows:
         if row.verdict is not None and row.verdict.name == "not comparable" and row.verdict.reason != OTHER_SETTING:
             reasons.setdefault(row.verdict.reason, []).append(row.label)
-    num_published = sum(row.published is not None for row in found.rows)
+    num_published = sum(row.published is not None for row in metric.rows)
     return [why if len(rows) == num_published else f"{why} ({some_of(rows)})" for why, rows in reasons.items()]
 
 
-def tau_sentence(found: MetricComparison) -> str:
-    """ "Kendall's tau 0.67 (n = 4 rows; 95% interval -0.33 to 1.00, of seeds and samples)."."""
-    tau = found.agreement
+def tau_sentence(metric: MetricComparison) -> str:
+    """Write "Kendall's tau 0.67 (n = 4 rows; 95% interval -0.33 to 1.00, of seeds and samples)."."""
+    tau = metric.agreement
     if tau is None:
         return _NO_TAU
     known = tau.low is not None and tau.high is not None
@@ -44,7 +44,7 @@ def tau_sentence(found: MetricComparison) -> str:
 
 
 def order_sentence(order: Order | None, *, one_seed: bool) -> str:
-    """ "4 of 6 pairs agree, 1 disagrees, 1 is not resolved by our seeds ...; the best agrees (dfm)."."""
+    """Write "4 of 6 pairs agree, 1 disagrees, 1 is not resolved by our seeds ...; the best agrees (dfm)."."""
     if order is None:
         return "no order to compare, since fewer than two rows have both values."
     if not order.num_pairs:

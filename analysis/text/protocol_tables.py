@@ -1,4 +1,4 @@
-"""The protocols behind a report's numbers, and how samples were drawn, as tables of plain text. Pure."""
+"""The plan, the protocols behind the numbers, and the sampling settings, as tables of plain text. Pure."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class PlainTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def protocol_table(
+def make_protocol_table(
     plan: PublishedPlan, measurements: Sequence[Measurement], records: Mapping[str, Record]
 ) -> PlainTable:
-    """Every distinct protocol once, with all its guidance weights in one line, in the order of the metrics."""
+    """List every distinct protocol once, with all its guidance weights in one line, in the order of the metrics."""
     lines: dict[tuple[str, str], list[tuple[str, Protocol]]] = {}
-    for metric, whose, protocol in _used(plan, measurements, records):
+    for metric, subject, protocol in _used_protocols(plan, measurements, records):
         others = {name: value for name, value in protocol.values.items() if name != _MERGED}
-        lines.setdefault((metric, json.dumps(others, sort_keys=True)), []).append((whose, protocol))
+        lines.setdefault((metric, json.dumps(others, sort_keys=True)), []).append((subject, protocol))
     titles = {metric.name: metric.title for metric in plan.metrics}
-    return PlainTable(_HEADER, tuple(_line(titles[metric], found) for (metric, _), found in lines.items()))
+    return PlainTable(_HEADER, tuple(_line(titles[metric], merged) for (metric, _), merged in lines.items()))
 
 
-def _used(
+def _used_protocols(
     plan: PublishedPlan, measurements: Sequence[Measurement], records: Mapping[str, Record]
 ) -> Iterator[tuple[str, str, Protocol]]:
-    """(metric, "samples" or "real images", protocol) of every number that is planned or there."""
+    """Yield (metric, "samples" or "real images", protocol) of every number that is planned or measured."""
     for metric in plan.metrics:
         for m in measurements:
             if m.metric == metric.name and m.status != "not planned" and m.protocols.effective:
@@ -58,21 +58,21 @@ def _used(
                 yield metric.name, "real images", protocol
 
 
-def _line(title: str, found: Sequence[tuple[str, Protocol]]) -> tuple[str, ...]:
-    """One line of protocols that differ in guidance alone."""
-    first = found[0][1].values
+def _line(title: str, merged: Sequence[tuple[str, Protocol]]) -> tuple[str, ...]:
+    """Return the line of protocols that differ in guidance alone."""
+    first = merged[0][1].values
     others = [f"{name}={shown(value)}" for name, value in first.items() if name not in FIELDS]
     cells = {name: shown(first[name]) for name in _COLUMNS}
     cells["settings"] = ", ".join([cells["settings"], *others])
-    weights = sorted({protocol.guidance for _, protocol in found})
-    whose = sorted({whose for whose, _ in found}, reverse=True)
-    ids = dict.fromkeys(protocol.id for _, protocol in found)
-    label = title if whose == ["samples"] else f"{title} of {' and '.join(whose)}"
+    weights = sorted({protocol.guidance for _, protocol in merged})
+    subjects = sorted({subject for subject, _ in merged}, reverse=True)
+    ids = dict.fromkeys(protocol.id for _, protocol in merged)
+    label = title if subjects == ["samples"] else f"{title} of {' and '.join(subjects)}"
     return (label, *cells.values(), ", ".join(map(shown, weights)), ", ".join(ids))
 
 
-def sampling_table(plan: PublishedPlan) -> PlainTable:
-    """How the rows' samples were drawn at their last evaluations: a line for each way."""
+def make_sampling_table(plan: PublishedPlan) -> PlainTable:
+    """List the sampling settings of the rows' last evaluations, each distinct one once."""
     lines: dict[str, tuple[Mapping[str, Any], dict[str, None]]] = {}
     for trial in plan.trials:
         settings = plan.evaluations[trial.evaluations[-1][1]].sampling
@@ -94,8 +94,8 @@ _MOST_ROWS = 100
 _HEADER_PLAN_TABLE = ("part / row", "settings", "seeds", "trained for", "evaluated after steps")
 
 
-def plan_table(plan: PublishedPlan) -> PlainTable:
-    """All rows of all parts; of a part with more than 100 the first, and how many more there are."""
+def make_plan_table(plan: PublishedPlan) -> PlainTable:
+    """List all rows of all parts; of a part with more than 100 the first, and how many more there are."""
     rows = []
     for part in plan.parts:
         rows += [_row(plan, part, label) for label in part.rows[:_MOST_ROWS]]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from analysis.plan.model import Metric, PublishedPlan
-from analysis.results.cells import Cell, Section
+from analysis.results.cells import Cell
 from analysis.results.measurements import Measurement
 from analysis.results.run_links import RunLink
-from analysis.text.caveats import section_flags
+from analysis.results.sections import Section
+from analysis.text.caveats import section_caveats
+from analysis.text.csv_text import csv_text
 from analysis.text.numbers import decimals_for, scientific
 from analysis.text.significance_text import separation_notes
 
@@ -23,7 +23,7 @@ _ARROWS = {"lower": "↓", "higher": "↑"}
 
 @dataclass(frozen=True)
 class TextCell:
-    """What a cell says, in plain text."""
+    """A cell in plain text."""
 
     text: str
     best: bool = False
@@ -37,18 +37,18 @@ class TextTable:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[TextCell, ...], ...]
-    num_floors: int
-    """How many of the last rows are real images."""
-    flags: tuple[str, ...] = ()
-    """What a reader must know before comparing the rows, a sentence each."""
+    num_real_images: int
+    """Number of the last rows that are real images."""
+    caveats: tuple[str, ...] = ()
+    """Sentences that a reader must know before comparing the rows."""
     runs: tuple[tuple[RunLink, ...], ...] = ()
-    """Where the numbers of each row come from."""
+    """Sources of the numbers of each row."""
     notes: tuple[str, ...] = ()
-    """Which rows are not separable from the best, a sentence each."""
+    """Sentences on the rows that are not separable from the best."""
 
 
-def text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[TextTable, ...]:
-    """The sections in plain text, with the same decimals for a metric throughout."""
+def make_text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[TextTable, ...]:
+    """Return the sections in plain text, with the same decimals for a metric throughout."""
     decimals = metric_decimals(plan, sections)
     header = ("", *map(column_title, plan.metrics), "training steps", "training FLOPs", "network evaluations / image")
     tables = []
@@ -63,33 +63,35 @@ def text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[TextT
             )
             for row in section.rows
         ]
-        floors = [
+        real_images = [
             (
-                TextCell(floor.label),
-                *(cell_text(cell, places) for cell, places in zip(floor.values, decimals, strict=True)),
+                TextCell(row.label),
+                *(cell_text(cell, places) for cell, places in zip(row.values, decimals, strict=True)),
                 *[TextCell(NOTHING)] * 3,
             )
-            for floor in section.floors
+            for row in section.real_images
         ]
-        flags = section_flags(section, unequal_compute_allowed=not plan.equal_compute)
+        caveats = section_caveats(section, unequal_compute_allowed=not plan.equal_compute)
         notes = separation_notes(section)
-        runs = (*(row.runs for row in section.rows), *(floor.runs for floor in section.floors))
-        tables.append(TextTable(section.part.title, header, (*rows, *floors), len(floors), flags, runs, notes))
+        runs = (*(row.runs for row in section.rows), *(row.runs for row in section.real_images))
+        tables.append(
+            TextTable(section.part.title, header, (*rows, *real_images), len(real_images), caveats, runs, notes)
+        )
     return tuple(tables)
 
 
 def column_title(metric: Metric) -> str:
-    """A metric with an arrow towards the better."""
+    """Return a metric's title with an arrow towards the better."""
     return f"{metric.title} {arrow(metric.better)}"
 
 
 def arrow(better: Literal["lower", "higher"]) -> str:
-    """The arrow towards the better."""
+    """Return the arrow towards the better."""
     return _ARROWS[better]
 
 
 def uncertainty_legend(plan: PublishedPlan) -> str:
-    """What ± means in the tables of a sweep."""
+    """Say what ± means in the tables of a sweep."""
     if len(plan.seeds) > 1:
         return (
             "±: 95% interval of the mean over n seeds, of their spread and the error of finite samples; "
@@ -99,7 +101,7 @@ def uncertainty_legend(plan: PublishedPlan) -> str:
 
 
 def metric_decimals(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[int, ...]:
-    """Decimals of each metric of the plan, the same in all sections."""
+    """Return the decimals of each metric of the plan, the same in all sections."""
     return tuple(_decimals(sections, index) for index in range(len(plan.metrics)))
 
 
@@ -111,7 +113,7 @@ def _decimals(sections: Sequence[Section], index: int) -> int:
 
 
 def cell_text(cell: Cell, decimals: int) -> TextCell:
-    """`mean ± half-width`, with several seeds `(n=...)`, or what became of the cell."""
+    """Format a cell as `mean ± half-width`, with several seeds `(n=...)`, or as its status."""
     if cell.mean is None:
         return TextCell(NOTHING if cell.status == "not planned" else cell.status, status=cell.status)
     text = f"{cell.mean:.{decimals}f}"
@@ -126,7 +128,7 @@ def cell_text(cell: Cell, decimals: int) -> TextCell:
 
 
 def _spread_text(spread: float, decimals: int) -> str:
-    """A spread at the decimals of its value; one that would round to nothing is no zero."""
+    """Format a spread at the decimals of its value; one that would round to zero as "<" the smallest."""
     text = f"{spread:.{decimals}f}"
     return f"<{10.0**-decimals:.{decimals}f}" if spread > 0 and not float(text) else text
 
@@ -138,15 +140,9 @@ _CSV_COLUMNS = (
 
 
 def csv_table(measurements: Iterable[Measurement]) -> str:
-    """Every planned measurement but those of metrics that a row leaves out, one a line, at full precision.
+    """Write every planned measurement, one a line, at full precision; metrics that a row leaves out are not planned.
 
-    The column protocol holds the id of how it was measured, or while it is not, of how it will be.
+    The column protocol holds the id of the recorded protocol or, before the measurement, of the planned one.
     """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for m in measurements:
-        protocol = m.protocols.effective
-        if m.status != "not planned":
-            writer.writerow({**vars(m), "protocol": protocol.id if protocol else None})
-    return buffer.getvalue()
+    planned = ((m, m.protocols.effective) for m in measurements if m.status != "not planned")
+    return csv_text(_CSV_COLUMNS, ({**vars(m), "protocol": protocol and protocol.id} for m, protocol in planned))

@@ -1,4 +1,4 @@
-"""What was read of runs that ended, kept in the user's cache directory until such a run changes."""
+"""A file in the user's cache directory that holds what was read of runs and records until these change."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 FOLDER_VARIABLE = "DFM_ANALYSIS_CACHE"
 """Another folder, or "off"."""
+WORTH_CACHING = 200
+"""Fewer items make no cache: they are read again in no time."""
+_LOG = logging.getLogger("analysis")
 _FORMAT = "dfm analysis, format 1"
 _TABLES = """
 CREATE TABLE about (format TEXT NOT NULL, experiment TEXT NOT NULL);
@@ -23,20 +26,21 @@ CREATE TABLE items (run TEXT, name TEXT, state TEXT NOT NULL, checksum INTEGER N
 
 
 class Item(NamedTuple):
-    """Something that was read of a run, while the run was in a state."""
+    """Something that was read of a run or task, while it was in a state."""
 
     run: str
+    """Id of the run, or digest of the task."""
     name: str
     state: str
     data: bytes
 
 
 class UnusableCacheError(Exception):
-    """Damaged, or not ours. Says what it is."""
+    """The cache is damaged or not ours; the message says which."""
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Where caches are kept; None if they are turned off or there is no such place."""
+    """Return the folder of caches; None if they are turned off or there is no such place."""
     named = environment.get(FOLDER_VARIABLE)
     if named == "off":
         return None
@@ -47,14 +51,14 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 class ReadingCache:
-    """The cache of one experiment, a file that anybody may remove at any time."""
+    """The cache of one experiment, or of a sweep's records: a file that anybody may remove at any time."""
 
-    def __init__(self, folder: Path, uri: str, experiment_id: str) -> None:
-        self._identity = hashlib.sha256(f"{uri}\n{experiment_id}".encode()).hexdigest()
+    def __init__(self, folder: Path, uri: str, name: str) -> None:
+        self._identity = hashlib.sha256(f"{uri}\n{name}".encode()).hexdigest()
         self.path = folder / f"{self._identity[:24]}.db"
 
     def items(self) -> Iterator[Item]:
-        """Everything that is kept. Raises: UnusableCacheError, OSError."""
+        """Yield everything. Raises: UnusableCacheError, OSError."""
         if not self.path.exists():
             return
         try:
@@ -70,14 +74,14 @@ class ReadingCache:
             raise UnusableCacheError(f"damaged ({error})") from error
 
     def remove(self) -> None:
-        """Throw it away. Raises: OSError."""
+        """Remove the file. Raises: OSError."""
         for path in (self.path, *(self.path.with_name(self.path.name + end) for end in ("-journal", "-wal", "-shm"))):
             path.unlink(missing_ok=True)
 
     def add(self, items: Iterable[Item], runs: Iterable[str]) -> None:
-        """Keep what was read; items of other runs than `runs`, which are all that the experiment has, go.
+        """Write items; those of other runs than `runs`, which are all that the experiment has, are removed.
 
-        Raises: OSError, sqlite3.Error; the cache is as it was then.
+        Raises: OSError, sqlite3.Error; the cache is then unchanged.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self.path, timeout=5)) as database, database:
@@ -86,27 +90,33 @@ class ReadingCache:
                 database.execute("INSERT INTO about VALUES (?, ?)", (_FORMAT, self._identity))
             rows = ((item.run, item.name, item.state, _checksum(item), item.data) for item in items)
             database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?)", rows)
-            kept = set(runs)
+            existing = set(runs)
             held = [run for (run,) in database.execute("SELECT DISTINCT run FROM items")]
-            database.executemany("DELETE FROM items WHERE run = ?", [(run,) for run in held if run not in kept])
+            database.executemany("DELETE FROM items WHERE run = ?", [(run,) for run in held if run not in existing])
 
 
 def _checksum(item: Item) -> int:
     return zlib.crc32(item.data, zlib.crc32(f"{item.run}\n{item.name}\n{item.state}".encode()))
 
 
-_WORTH_KEEPING = 200
-"""Of fewer things that were read no cache is made: reading them again is no wait."""
-_LOG = logging.getLogger("analysis")
-
-
 class CacheSession:
-    """The cache of an experiment as it is at the beginning of a reading; what is added is there for the next one."""
+    """A cache as it was at the beginning of a reading; what is added is there for the next one."""
 
     def __init__(self, cache: ReadingCache | None) -> None:
         self._cache = cache
         self._items = self._load()
         self._fresh: list[Item] = []
+
+    @classmethod
+    def open(cls, uri: str, name: str) -> CacheSession:
+        """Open the user's cache of a name at an address, or none if caches are turned off."""
+        folder = cache_folder()
+        return cls(ReadingCache(folder, uri, name) if folder else None)
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether additions are there for the next reading."""
+        return self._cache is not None
 
     def _load(self) -> dict[tuple[str, str], Item]:
         if self._cache is None:
@@ -126,22 +136,22 @@ class CacheSession:
         return {}
 
     def find(self, run_id: str, name: str, state: str) -> bytes | None:
-        """What was kept of a run, if it was then in this state."""
+        """Return the data of an item, if its run was then in this state."""
         item = self._items.get((run_id, name))
         return item.data if item is not None and item.state == state else None
 
     def of_name(self, name: str) -> Iterator[Item]:
-        """What was kept under a name, of each run."""
+        """Yield the item of each run that has one of this name."""
         return (item for item in self._items.values() if item.name == name)
 
     def add(self, item: Item) -> None:
-        """Keep something, once the reading is saved."""
+        """Add an item, written when the reading is saved."""
         if self._cache is not None:
             self._fresh.append(item)
 
     def save(self, runs: Collection[str]) -> None:
-        """Write what was added; what is kept of other runs than these, all that the experiment has, goes."""
-        if self._cache is None or (len(self._fresh) < _WORTH_KEEPING and not self._items):
+        """Write what was added; items of other runs than these, which are all that there are, are removed."""
+        if self._cache is None or (len(self._fresh) < WORTH_CACHING and not self._items):
             return
         held = {run for run, _ in self._items}
         if not self._fresh and held <= set(runs):

@@ -1,13 +1,13 @@
-"""The runs of a server, of which only those are sent that are not as they were read before.
+"""The runs of an experiment that may have changed since they were read last.
 
-MLflow does not say when a run was changed, and sends a run whole or not at all, which is 3 ms of the server's time. So
-it is asked questions whose answer is empty if nothing changed. They cut all runs into groups: deleted; not finished;
-finished, but not tagged as done, or without digest or kind: all of these are sent. The others, settled runs, are cut by
+MLflow does not say when a run was changed, and sends a run whole or not at all, which takes it 1 to 3 ms. So it is
+asked questions whose answer is empty if nothing changed. They cut all runs into groups: deleted; not finished;
+finished, but not tagged as done, or without digest or kind: all of these are sent. The others, final runs, are cut by
 kind and end into tiles of a thousand, and those of a tile are sent that were not in it before. So every new run is
 found, whatever the clocks of the machines say, and every run whose state or kind changed, or that was deleted.
 
-No question finds a digest that was replaced by another, or a run that was removed for good. For these the settled runs
-that were not sent for longest are sent again, at each reading, and if one differs, everything is.
+No question finds a digest that was replaced by another, or a run that was removed for good. To find these, each reading
+sends again the final runs that were not sent for longest, and if one differs, everything is read again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from typing import Protocol, get_args
 
-from analysis.plan.model import TaskKind
+from analysis.contract.plan_schema import TaskKind
 from analysis.tracking.run import DIGEST_TAG, KIND_TAG, STATUS_TAG, Run
 
 _TILE = 1000
-"""Settled runs that a question excludes: their ids are its text."""
+"""Final runs that a question excludes: their ids are its text."""
 _CONFIRMED = 500
-"""Settled runs that are sent again at each reading."""
+"""Final runs that are sent again at each reading."""
 _QUESTIONS_AT_ONCE = 4
 _KINDS: tuple[str, ...] = get_args(TaskKind)
 _FINISHED = "attributes.status = 'FINISHED'"
@@ -35,53 +35,53 @@ class RefusedError(Exception):
     """A server does not know the search language, or not this far."""
 
 
-class ServerQuestions(Protocol):
-    """A tracking server, as far as it is asked here."""
+class RunSearch(Protocol):
+    """The search of a tracking server or database."""
 
     def search(self, experiment_id: str, condition: str, *, deleted: bool = False) -> list[Run]:
-        """The runs for which a condition in MLflow's search language holds, all if it is empty.
+        """Return the runs for which a condition in MLflow's search language holds, all if it is empty.
 
-        Args: deleted: of those in MLflow's bin, else of those that are not.
+        Args: deleted: search MLflow's bin alone, else everything but it.
 
         Raises: RefusedError.
         """
         ...
 
 
-def is_settled(run: Run) -> bool:
-    """Whether nothing is expected to change in a run any more."""
+def is_final(run: Run) -> bool:
+    """Return whether nothing is expected to change in a run any more."""
     done = run.status == "FINISHED" and run.end_time is not None and run.tags.get(STATUS_TAG) == "done"
     return done and not run.deleted and DIGEST_TAG in run.tags and run.tags.get(KIND_TAG) in _KINDS
 
 
-def changed_runs(server: ServerQuestions, experiment_id: str, settled: Sequence[Run]) -> list[Run] | None:
-    """Every run of an experiment that may be another than it was when it was read last.
+def changed_runs(api: RunSearch, experiment_id: str, final: Sequence[Run]) -> list[Run] | None:
+    """Return every run of an experiment that may be another than it was when it was read last.
 
-    Args: settled: all runs that were settled then, those first that were not sent for longest.
-    Returns: runs that changed or are new, all that are not settled, and the first settled ones, which are as they were;
+    Args: final: all runs that were final then, those first that were not sent for longest.
+    Returns: runs that changed or are new, all that are not final, and the first final ones, which are as they were;
         None if one of these is not.
     """
-    first = {run.run_id: run.digest for run in settled[:_CONFIRMED]}
-    confirmed = server.search(experiment_id, f"attributes.run_id IN ({_listed(first)})") if first else []
-    deleted = server.search(experiment_id, "", deleted=True)
+    first = {run.run_id: run.digest for run in final[:_CONFIRMED]}
+    confirmed = api.search(experiment_id, f"attributes.run_id IN ({_listed(first)})") if first else []
+    deleted = api.search(experiment_id, "", deleted=True)
     left = set(first) - {run.run_id for run in deleted}
-    found = {run.run_id: run.digest for run in confirmed}
-    if any(found.get(run_id) != first[run_id] for run_id in left):
+    digests = {run.run_id: run.digest for run in confirmed}
+    if any(digests.get(run_id) != first[run_id] for run_id in left):
         return None
     kinds: dict[str, list[Run]] = {}
-    for run in settled:
+    for run in final:
         kinds.setdefault(run.tags[KIND_TAG], []).append(run)
     # In the order in which a run goes through them: one that moves on meanwhile is sent twice, the later one counts.
-    others = [server.search(experiment_id, condition) for condition in _unsettled(kinds)]
+    others = [api.search(experiment_id, condition) for condition in _not_final(kinds)]
     tiles = (condition for kind, runs in kinds.items() for condition in _tiles(kind, runs))
     with ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as pool:
-        new = list(pool.map(lambda condition: server.search(experiment_id, condition), tiles))
+        new = list(pool.map(lambda condition: api.search(experiment_id, condition), tiles))
     runs = chain(confirmed, deleted, *others, *new)
     return list({run.run_id: run for run in runs}.values())
 
 
-def _unsettled(kinds: Iterable[str]) -> Iterator[str]:
-    """Conditions of which every run meets one that is not deleted and not settled, or of a kind that was not there."""
+def _not_final(kinds: Iterable[str]) -> Iterator[str]:
+    """Yield conditions of which each run meets one that is not deleted and not final, or of a kind new to the cache."""
     yield "attributes.status != 'FINISHED'"
     for tag, values in ((STATUS_TAG, ("done",)), (KIND_TAG, kinds)):
         yield f"{_FINISHED} AND tags.`{tag}` IS NULL"
@@ -90,7 +90,7 @@ def _unsettled(kinds: Iterable[str]) -> Iterator[str]:
 
 
 def _tiles(kind: str, runs: Iterable[Run]) -> Iterator[str]:
-    """Conditions of which every settled run of a kind meets one, unless it met the same one when it was read last."""
+    """Yield conditions of which every final run of a kind meets one, unless it met that one when it was read last."""
     ends = sorted((run.end_time or 0, run.run_id) for run in runs)
     borders = sorted({end for end, _ in ends[_TILE::_TILE]})
     for begin, end in pairwise((-math.inf, *borders, math.inf)):

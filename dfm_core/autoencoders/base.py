@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dfm_core.autoencoders.cards import AutoencoderCard
+from dfm_core.catalog.autoencoders import AutoencoderCard
 from dfm_core.seeding import normal
 
 MEAN, STD = "mean", "std"
@@ -25,7 +25,7 @@ class Posterior:
     """Same shape; None: there is no spread."""
 
     def stored(self) -> dict[str, Tensor]:
-        """What is kept of it: mean and standard deviation in bf16; without a spread the mean in fp16."""
+        """Return the tensors to store: mean and standard deviation in bf16; without a spread the mean in fp16."""
         if self.std is None:
             return {MEAN: self.mean.to(torch.float16)}
         return {MEAN: self.mean.to(torch.bfloat16), STD: self.std.to(torch.bfloat16)}
@@ -39,7 +39,7 @@ class Autoencoder(Protocol):
 
     @property
     def identity(self) -> str:
-        """Of kind, settings and weights; part of the digest of everything that is encoded."""
+        """Digest of kind, settings and weights; part of the digest of everything that is encoded."""
 
     @property
     def scale(self) -> float:
@@ -58,15 +58,15 @@ class Autoencoder(Protocol):
         """Args: latents: as `encode` gives them. Returns: pixels, about [-1, 1]."""
 
 
-def draw(kept: Mapping[str, Tensor], seed: int, indices: Sequence[int]) -> Tensor:
-    """A latent out of what was kept of a posterior, drawn anew whenever its sample is.
+def draw(stored: Mapping[str, Tensor], seed: int, indices: Sequence[int]) -> Tensor:
+    """Draw a latent from its stored posterior, anew whenever its sample is drawn.
 
-    Args: kept: `Posterior.stored`. indices: global sample indices, [B]. Returns: float32, shape of the mean.
+    Args: stored: `Posterior.stored`. indices: global sample indices, [B]. Returns: float32, shape of the mean.
     """
-    mean = kept[MEAN].float()
-    if STD not in kept:
+    mean = stored[MEAN].float()
+    if STD not in stored:
         return mean
-    return mean + kept[STD].float() * normal(seed, "posterior", indices, tuple(mean.shape[1:])).to(mean.device)
+    return mean + stored[STD].float() * normal(seed, "posterior", indices, tuple(mean.shape[1:])).to(mean.device)
 
 
 def check_pixels_fit(card: AutoencoderCard, pixels: Tensor) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dfm_core.autoencoders.base import Posterior, check_pixels_fit
-from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, card_from_settings
 from dfm_core.autoencoders.files import load_weights, read_config
 from dfm_core.autoencoders.identity import identity_of
+from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard, card_from_settings
 
 _COLOURS = 3
 
@@ -63,7 +63,7 @@ def load_cogvideox(folder: Path) -> DiffusersAutoencoder:
 
 
 def load_kl(folder: Path) -> DiffusersAutoencoder:
-    """An `AutoencoderKL` of any size, such as a small one that was trained here. Raises: ValueError."""
+    """Return an `AutoencoderKL` of any size, such as a small one that was trained here. Raises: ValueError."""
     from diffusers import AutoencoderKL
 
     return _loaded(ANY_KL, AutoencoderKL, folder)

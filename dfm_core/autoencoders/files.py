@@ -15,7 +15,7 @@ from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 
 
 def read_config(folder: Path, class_name: str) -> Mapping[str, Any]:
-    """The settings of a network of this class.
+    """Return the settings of a network of this class.
 
     Raises: ValueError if there are none, or they are another class's.
     """

@@ -1,4 +1,4 @@
-"""Which autoencoder a folder holds. Needs no torch: planning asks it."""
+"""Identity of the autoencoder that a folder holds. Needs no torch: planning reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
 
 def identity_of(kind: str, folder: Path) -> str:
-    """Of kind, settings and weights, whatever the folder is called."""
+    """Return the identity of kind, settings and weights; the folder's name does not enter it."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         with (folder / name).open("rb") as file:

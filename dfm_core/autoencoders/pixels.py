@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dfm_core.autoencoders.base import Posterior, check_pixels_fit
-from dfm_core.autoencoders.cards import AUTOENCODERS
+from dfm_core.catalog.autoencoders import AUTOENCODERS
 
 
 class Pixels:

@@ -1,4 +1,4 @@
-"""How each autoencoder is loaded."""
+"""Loaders of autoencoders, by name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.autoencoders.cards import AUTOENCODER_KINDS
 from dfm_core.autoencoders.diffusers_vae import load_cogvideox, load_flux, load_kl
 from dfm_core.autoencoders.pixels import Pixels
+from dfm_core.catalog.autoencoders import AUTOENCODER_KINDS
 
 LOADERS: dict[str, Callable[[Path], Autoencoder]] = {
     "pixels": lambda _: Pixels(),
@@ -16,7 +16,7 @@ LOADERS: dict[str, Callable[[Path], Autoencoder]] = {
     "cogvideox": load_cogvideox,
     "kl": load_kl,
 }
-"""Name -> what makes it from a folder with its files."""
+"""Name -> loader that reads a folder with its files."""
 assert set(LOADERS) == set(AUTOENCODER_KINDS), "every autoencoder has a card and a loader"
 
 

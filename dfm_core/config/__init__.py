@@ -1,20 +1,20 @@
 """Everything that can change a number, as frozen dataclasses with ranges and defaults; needs no torch.
 
 Begin with `experiment.ExperimentConfig`: its sections are in `data`, `model`, `training` and `evaluation`, their
-allowed values in `choices`. `rules` says what does not fit together, for one experiment at a time; `plain` turns
-configs into JSON and back. Of this project it may import the
-light tables `data.catalog` and `metrics.catalog` alone.
+allowed values in `choices`. `rules.broken_rules` names settings that do not fit together, with `paradigm_rules` and
+`evaluation_rules`; `dataset_card` describes the data of a config; `plain` turns configs into JSON and back. May import
+`catalog` alone.
 """
 
 from __future__ import annotations
 
+from dfm_core.catalog.metrics import MetricName
 from dfm_core.config.choices import (
     Backbone,
     ConditionTokens,
     DecayRate,
     DecompositionName,
     Domain,
-    MetricName,
     ModelSize,
     NonNegativeInt,
     Paradigm,
@@ -34,7 +34,13 @@ from dfm_core.config.choices import (
 )
 from dfm_core.config.data import DataConfig
 from dfm_core.config.evaluation import EvaluationConfig, SamplingConfig
-from dfm_core.config.experiment import NUMERICS_VERSION, ExperimentConfig, expert_config, stage_columns
+from dfm_core.config.experiment import (
+    NUMERICS_CHANGED_IN,
+    NUMERICS_VERSION,
+    ExperimentConfig,
+    expert_config,
+    stage_columns,
+)
 from dfm_core.config.model import (
     DECOMPOSITION_SETTINGS,
     MODEL_SIZES,
@@ -49,6 +55,7 @@ from dfm_core.config.training import ExpertsConfig, PyramidalFlowConfig, Trainin
 __all__ = [
     "DECOMPOSITION_SETTINGS",
     "MODEL_SIZES",
+    "NUMERICS_CHANGED_IN",
     "NUMERICS_VERSION",
     "Backbone",
     "ConditionTokens",

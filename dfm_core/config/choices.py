@@ -24,29 +24,6 @@ Precision = Literal["fp32", "bf16"]
 LabelSampling = Literal["uniform", "balanced"]
 ConditionTokens = Literal["added", "joined"]
 SampledWeights = Literal["ema", "raw"]
-MetricName = Literal[
-    "fd_lite0_block10",
-    "fd_lite0_head",
-    "fd_lite0_changes",
-    "label_accuracy",
-    "class_score",
-    "kd_lite0",
-    "precision_lite0",
-    "recall_lite0",
-    "density_lite0",
-    "coverage_lite0",
-    "fid",
-    "kid",
-    "inception_score",
-    "fdd",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "frame_fid",
-    "fvd",
-    "clip_similarity",
-]
 Probability = Annotated[float, Interval(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Interval(gt=0, le=10**9)]
 DecayRate = Annotated[float, Interval(ge=0.0, lt=1.0)]

@@ -8,44 +8,44 @@ from typing import Annotated
 from annotated_types import Ge, Interval
 
 MADE = ":made:"
-"""In the identity of an autoencoder that is made here: between its kind and the digest of its making."""
+"""Separator of kind and recipe digest in the identity of an autoencoder that this project trains."""
 _MAX_SIDE = 8192
 
 
 @dataclass(frozen=True)
 class DataDescription:
-    """What a dataset's listing and an autoencoder's settings told: all that planning has to know beside the config."""
+    """Facts from a dataset's listing and an autoencoder's settings: all that planning needs beside the config."""
 
     fingerprint: str
-    """Of the dataset's names, sizes and labels; of an embedded one, of its file."""
+    """Digest of the dataset's names, sizes and labels; of an embedded one, of its file."""
     encoder: str
-    """Identity of the autoencoder with its weights; of one that is made here see `MADE`."""
+    """Identity of the autoencoder with its weights; see `MADE` for one that this project trains."""
     class_names: tuple[str, ...]
     num_samples: int
-    """Of the training part, flips not counted, as far as it is known before its files are read."""
+    """Size of the training part, flips not counted, as far as it is known before its files are read."""
     num_reference: int
     """Real images that samples are measured against."""
     reference_fingerprint: str
     resolution: int
     """Side of a latent, in positions."""
     channels: int
-    """Of a latent."""
+    """Channels of a latent."""
     latent_frames: int | None = None
     """None: images."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images or videos, and how their scales are normalised."""
+    """The images or videos, and the normalisation of their scales."""
 
     dataset: str = "fashion_mnist"
-    """A name in `dfm_core.data.catalog.DATASETS`, or one under the sweep's `datasets:`."""
+    """A name in `dfm_core.catalog.datasets.DATASETS`, or one under the sweep's `datasets:`."""
     autoencoder: str = ""
     """A name under the sweep's `autoencoders:` whose latents are trained on; empty: pixels."""
     side: Annotated[int, Interval(ge=0, le=_MAX_SIDE)] = 0
-    """Of a dataset under `datasets:`: side in pixels that its files are cropped to."""
+    """Side in pixels that files are cropped to, for a dataset under `datasets:`."""
     frames: Annotated[int, Interval(ge=0, le=10_000)] = 0
-    """Of a dataset of clips: frames taken of each; 0: the files are images."""
+    """Frames taken of each clip; 0: the files are images."""
     stride: Annotated[int, Interval(ge=1, le=1000)] = 1
     """Between the frames that are taken of a clip."""
     mirrored: bool = False

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from annotated_types import Gt, Interval, Le, Len
 
+from dfm_core.catalog.metrics import MetricName
 from dfm_core.config.choices import (
     LabelSampling,
-    MetricName,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -21,7 +21,7 @@ from dfm_core.config.choices import (
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a snapshot is turned into images."""
+    """Settings with which a snapshot is turned into images."""
 
     steps: Annotated[tuple[Annotated[int, Interval(gt=0, le=10_000)], ...], Len(1, 6)] = (30, 10)
     """Solver steps of each stage."""
@@ -43,7 +43,7 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured on a snapshot."""
+    """Metrics of a snapshot and their settings."""
 
     at_steps: tuple[PositiveInt, ...] = ()
     """Training steps whose snapshots are evaluated; empty means the last step only."""

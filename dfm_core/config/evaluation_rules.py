@@ -1,21 +1,21 @@
-"""What metrics need of the data and of each other's settings: (key, message) of each rule broken. Needs no torch."""
+"""Rules of metrics about the data and about their settings: (key, message) of each broken rule. Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dfm_core.catalog.datasets import DatasetCard
+from dfm_core.catalog.metrics import METRICS, settings_of
 from dfm_core.config import ExperimentConfig
+from dfm_core.config.dataset_card import find_card, pixels_card_of
 from dfm_core.config.paradigm_rules import Rule
-from dfm_core.data.cards import find_card, pixels_card_of
-from dfm_core.data.catalog import DatasetCard
-from dfm_core.metrics.catalog import METRICS, settings_of
 
-KEPT_REFERENCE_IMAGES = 10_000
+MAX_REFERENCE_FEATURES = 10_000
 """Real images, at most, whose single features a reference keeps, for the statistics that compare pair by pair."""
 
 
 def evaluation_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """What the evaluation cannot work with."""
+    """Yield the rules of the evaluation that the config breaks."""
     evaluation, card = config.evaluation, find_card(config.data)
     if evaluation.bootstrap_replicates == 1:
         yield "evaluation.bootstrap_replicates", "1 has no spread: give 0, or 2 and more"
@@ -38,20 +38,20 @@ def _metric_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Ru
 
 
 def _known_frames(config: ExperimentConfig, card: DatasetCard) -> int | None:
-    """Frames of a video as it is measured; None for images, and for latents of which nobody said how they were made."""
+    """Frames of a video as it is measured; None for images, and for latents of unknown origin."""
     if card.path is None and config.data.described is None:
         return None
     return pixels_card_of(config.data).frames
 
 
 def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Iterator[Rule]:
-    """Settings that the asked metrics read and that do not fit the number of images."""
+    """Yield settings that the asked metrics read and that do not fit the number of images."""
     evaluation = config.evaluation
     read = settings_of(evaluation.metrics)
     samples = evaluation.num_samples
-    real = KEPT_REFERENCE_IMAGES
+    real = MAX_REFERENCE_FEATURES
     if card is not None:  # training images take the samples' place in the floor
-        real = min(card.num_reference_images, card.num_train_images, KEPT_REFERENCE_IMAGES)
+        real = min(card.num_reference_images, card.num_train_images, MAX_REFERENCE_FEATURES)
     if "inception_splits" in read and evaluation.inception_splits > min(samples, real):
         message = f"{evaluation.inception_splits} splits of {min(samples, real)} samples are empty"
         yield "evaluation.inception_splits", message + _asking(config, "inception_splits")
@@ -68,6 +68,6 @@ def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Ite
 
 
 def _asking(config: ExperimentConfig, key: str) -> str:
-    """Which metrics read a setting: the mistake may be theirs to be asked for."""
+    """Name the metrics that read a setting: asking for them may be the mistake."""
     metrics = dict.fromkeys(config.evaluation.metrics)
     return f" (read by {', '.join(name for name in metrics if key in settings_of([name]))})"

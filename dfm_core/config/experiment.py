@@ -26,7 +26,21 @@ from dfm_core.config.model import DecompositionConfig, ModelConfig
 from dfm_core.config.training import CascadeConfig, ExpertsConfig, PyramidalFlowConfig, TrainingConfig
 
 NUMERICS_VERSION = 2
-"""Raised whenever the same config would give other numbers; part of every digest."""
+"""Raised whenever the same config would give other numbers, of whatever kind of work (docs/numerics.md)."""
+NUMERICS_CHANGED_IN = {
+    "encode": 2,
+    "finetune_autoencoder": 2,
+    "pyramid": 2,
+    "train": 2,
+    "generated": 2,
+    "real": 2,
+    "reference": 2,
+    "probe": 2,
+    "floor": 2,
+    "evaluate": 2,
+    "images": 2,
+}
+"""Kind of work -> the `NUMERICS_VERSION` that changed its numbers last; part of its digests."""
 
 _MAX_COLUMNS = 10_000
 
@@ -89,7 +103,7 @@ class ExperimentConfig:
 
 
 def expert_config(config: ExperimentConfig, stage: int) -> ExperimentConfig:
-    """The config of the training of one stage's network, for `experts.steps` of it if they are given."""
+    """Return the config of the training of one stage's network, for `experts.steps` of it if they are given."""
     shares = tuple(float(other == stage) for other in range(config.num_stages))
     steps = config.experts.steps[stage] if config.experts.steps else config.training.steps
     training = replace(config.training, stage_probabilities=shares, steps=steps)

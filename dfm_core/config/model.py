@@ -27,7 +27,7 @@ from dfm_core.config.choices import (
 
 @dataclass(frozen=True)
 class PyramidFitConfig:
-    """How the learned pyramid is fitted, by a task of its own, before anything is trained on its scales."""
+    """Fit of the learned pyramid, a task of its own before any training on its scales."""
 
     width: PositiveInt = 32
     """Channels of its hidden convolutions."""
@@ -98,7 +98,7 @@ class ModelConfig:
     backbone: Backbone = "dit"
     """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own."""
     specialization: Specialization = "none"
-    """Which weights have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
+    """Weights that have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
     lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
     """Rank of a low-rank addition per stage to every linear map of the blocks; 0 is none."""
     lora_alpha: Factor = 16.0

@@ -1,4 +1,4 @@
-"""What each paradigm needs of the other settings: (key, message) of each rule broken. Needs no torch."""
+"""Rules of each paradigm about other settings: (key, message) of each broken rule. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SHARE_TOLERANCE = 1e-6
 
 
 def sum_to_one(shares: Sequence[float]) -> bool:
-    """Whether shares are of one whole."""
+    """Return True if shares add up to one whole."""
     return abs(sum(shares) - 1.0) <= _SHARE_TOLERANCE
 
 
 def paradigm_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """What the paradigm cannot work with."""
+    """Yield the rules of the paradigm that the config breaks."""
     if config.paradigm == "flow_matching":
         yield from _flow_matching_problems(config)
     elif config.paradigm == "cascaded":
@@ -37,7 +37,7 @@ def _flow_matching_problems(config: ExperimentConfig) -> Iterator[Rule]:
 
 
 def _level_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """Of the paradigms that generate an image at growing resolutions."""
+    """Yield the broken rules of paradigms that generate an image at growing resolutions."""
     name = config.decomposition.name
     if name != "levels":
         yield "decomposition.name", f"{config.paradigm} generates the image at each resolution: levels, not {name}"

@@ -11,7 +11,7 @@ Config = TypeVar("Config")
 
 
 def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
-    """The inverse of `as_plain` for a config dataclass. Checks names and choices, not ranges.
+    """Return the inverse of `as_plain` for a config dataclass. Checks names and choices, not ranges.
 
     Raises: ValueError naming keys that the dataclass does not have, or a choice that it does not offer; TypeError.
     """

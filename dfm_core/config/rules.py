@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import fields
 from itertools import pairwise
 
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.metrics import METRICS
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
+from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
 from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one
-from dfm_core.data.cards import find_card
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.catalog import METRICS
 
 
 def broken_rules(config: ExperimentConfig) -> list[Rule]:
-    """All broken rules, the data's first."""
+    """Return all broken rules, the data's first."""
     return [
         *(("decomposition.resolutions", message) for message in _resolution_problems(config)),
         *_decomposition_problems(config.decomposition),
@@ -31,7 +31,7 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
 
 
 def _latents_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    """What works on embedded images alone."""
+    """Yield the settings that work on embedded images alone."""
     if config.data.described is None:
         return
     if config.decomposition.name == "learned":
@@ -65,7 +65,7 @@ def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
 
 
 def _decomposition_problems(decomposition: DecompositionConfig) -> Iterator[Rule]:
-    """Settings that the named decomposition does not read, and blocks that do not fit."""
+    """Yield settings that the named decomposition does not read, and blocks that do not fit."""
     name, resolutions = decomposition.name, decomposition.resolutions
     default = DecompositionConfig()
     always = ("name", "resolutions", *DECOMPOSITION_SETTINGS[name])

@@ -83,7 +83,7 @@ class ExpertsConfig:
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """How the second network of a cascade reads the first one's output (numerics 7, A10)."""
+    """Input of a cascade's second network: the first one's output (numerics 7, A10)."""
 
     condition_tokens: ConditionTokens = "added"
     """`added`: position by position, as if channels were concatenated; `joined`: as more tokens of the sequence."""

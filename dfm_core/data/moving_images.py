@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfm_core.data.catalog import Motion
+from dfm_core.catalog.datasets import Motion
 from dfm_core.seeding import sample_generator
 
 _SEED = 0
 
 
 def moving_clips(images: np.ndarray, motion: Motion, frames: int, canvas: int, split: str) -> np.ndarray:
-    """One clip of each image. Clip i depends on its image, its motion on (split, i) alone.
+    """Return one clip of each image. Clip i depends on its image, its motion on (split, i) alone.
 
     Args: images: uint8, [N, H, H]. frames: of a clip. canvas: side of the frames, at least `motion.side`.
         split: the clips of two splits move differently.

@@ -22,6 +22,6 @@ def check_pixels(images: Tensor) -> None:
 
 
 def unsound_samples(images: Tensor) -> list[int]:
-    """Positions in the batch of samples, [B, ...], that hold NaN or infinite values."""
+    """Return positions in the batch of samples, [B, ...], that hold NaN or infinite values."""
     positions: list[int] = (~images.flatten(1).isfinite().all(dim=1)).nonzero().flatten().tolist()
     return positions

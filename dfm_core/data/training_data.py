@@ -1,4 +1,4 @@
-"""What a training reads its samples from."""
+"""The protocol of the samples that a training reads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class TrainingData(Protocol):
-    """Samples by global index: which they are depends on (seed, index) alone."""
+    """Samples by global index; each depends on (seed, index) alone."""
 
     def batches(self, seed: int, wanted: Iterable[range]) -> Iterator[tuple[Tensor, Tensor]]:
         """Samples as the model sees them, [B, C, (T,) H, W] float32, and classes, [B] int64, for each range of global
         sample indices. May read ahead; closing the iterator ends that."""
 
     def chunks(self) -> Iterator[Tensor]:
-        """The samples from which statistics are taken, some at a time, in an order of their own."""
+        """Yield the samples from which statistics are taken, some at a time, in an order of their own."""

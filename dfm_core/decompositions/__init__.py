@@ -1,4 +1,8 @@
-"""Decompositions by name. Adding one: a file here and a line in `DECOMPOSITIONS`."""
+"""Decompositions by name. Adding one: a file here and a line in `DECOMPOSITIONS`.
+
+Begin with `base.Decomposition`, the contract, and `laplacian`, the paper's. `learned` is fitted to data. May import
+`config`, `data` and `seeding`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from dfm_core.decompositions.wavelet import WaveletPyramid
 __all__ = ["DECOMPOSITIONS", "Decomposition", "build_decomposition"]
 
 Weights = Mapping[str, Tensor] | None
-"""Of a decomposition that is fitted to data; None for all others."""
+"""Weights of a decomposition that is fitted to data; None for all others."""
 
 
 def _cosine(config: DecompositionConfig, _: Weights) -> Decomposition:
@@ -39,7 +43,7 @@ DECOMPOSITIONS: dict[DecompositionName, Callable[[DecompositionConfig, Weights],
 
 
 def build_decomposition(config: DecompositionConfig, weights: Weights = None) -> Decomposition:
-    """The decomposition that a config names.
+    """Return the decomposition that a config names.
 
     Args: weights: of the learned pyramid, from `fit_pyramid`; the others have none.
     Raises: ValueError if its resolutions do not suit it, or its weights are missing.

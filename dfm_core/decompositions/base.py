@@ -1,4 +1,4 @@
-"""What a decomposition is: a pair of maps between an image and its scales (DFM, section 3.2; numerics 2)."""
+"""The contract of a decomposition: a pair of maps between an image and its scales (DFM, section 3.2; numerics 2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Decomposition(Protocol):
         """Side of each scale, coarsest first."""
 
     def analyze(self, data: Tensor) -> list[Tensor]:
-        """The scales of images or videos, coarsest first.
+        """Return the scales of images or videos, coarsest first.
 
         Args: data: [B, C, H, W] or [B, C, T, H, W] with H = W = resolutions[-1].
         Returns: scale s is [B, C_s, r_s, r_s] or [B, C_s, T, r_s, r_s], with the side and channels that
@@ -34,10 +34,10 @@ class Decomposition(Protocol):
         """
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
-        """The data of which `scales` are the scales; the inverse of `analyze`."""
+        """Return the data of which `scales` are the scales; the inverse of `analyze`."""
 
     def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
-        """The data seen by the first `num_scales` scales, at the side of the last of them, [B, C, (T,) r, r]."""
+        """Return the data seen by the first `num_scales` scales, at the side of the last of them, [B, C, (T,) r, r]."""
 
 
 class FramewiseDecomposition(ABC):
@@ -82,11 +82,11 @@ class PyramidDecomposition(FramewiseDecomposition):
 
     @abstractmethod
     def down(self, image: Tensor, side: int) -> Tensor:
-        """The level below: [B, C, r_s, r_s] -> [B, C, side, side], an image with the same mean."""
+        """Return the level below: [B, C, r_s, r_s] -> [B, C, side, side], an image with the same mean."""
 
     @abstractmethod
     def up(self, image: Tensor, side: int) -> Tensor:
-        """What a level tells of the one above: [B, C, r_s, r_s] -> [B, C, side, side]."""
+        """Predict the level above from a level: [B, C, r_s, r_s] -> [B, C, side, side]."""
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """D_1 to D_S, the last the images themselves."""
@@ -140,5 +140,5 @@ def fold_frames(data: Tensor, side: int | None = None, name: str = "") -> tuple[
 
 
 def unfold_frames(images: Tensor, frames: int | None) -> Tensor:
-    """The inverse of `fold_frames`."""
+    """Return the inverse of `fold_frames`."""
     return images if frames is None else images.reshape(-1, frames, *images.shape[1:]).transpose(1, 2)

@@ -19,7 +19,7 @@ from dfm_core.decompositions.projection import ProjectionPyramid
 
 @cache
 def cosine_matrix(length: int) -> np.ndarray:
-    """The orthonormal DCT-II, [frequency, position] float64."""
+    """Return the orthonormal DCT-II, [frequency, position] float64."""
     matrix: np.ndarray = dct(np.eye(length), norm="ortho", axis=0)
     return matrix
 

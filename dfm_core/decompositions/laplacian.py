@@ -12,7 +12,7 @@ from dfm_core.decompositions.base import PyramidDecomposition
 
 
 def downsample(image: Tensor, side: int) -> Tensor:
-    """Mean over square cells: [B, C, H, W] -> [B, C, side, side]; H must be a multiple of side."""
+    """Return the mean over square cells: [B, C, H, W] -> [B, C, side, side]; H must be a multiple of side."""
     return avg_pool2d(image, image.shape[-1] // side)
 
 

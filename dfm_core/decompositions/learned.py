@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfm_core.config import DecompositionConfig, PyramidFitConfig
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.sample_order import dataset_rows
 from dfm_core.decompositions.base import PyramidDecomposition, check_halvings, fold_frames
 from dfm_core.decompositions.laplacian import downsample, upsample
 from dfm_core.seeding import sample_generator
@@ -73,7 +73,7 @@ def _apply(network: nn.Module, image: Tensor) -> Tensor:
 
 
 def load_pyramid(config: DecompositionConfig, weights: Mapping[str, Tensor] | None) -> LearnedPyramid:
-    """The pyramid with the weights of `fit_pyramid`, whose width and channels it takes from them.
+    """Return the pyramid with the weights of `fit_pyramid`, whose width and channels it takes from them.
 
     Raises: ValueError if there are none, or they were fitted for other resolutions.
     """
@@ -99,7 +99,7 @@ def fit_pyramid(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Tensor]:
-    """Weights that make the details small and leave each level near the mean over cells of the one above.
+    """Return weights that make the details small and leave each level near the mean over cells of the one above.
 
     The loss is the sum over s > 1 of mean(X^s ^2) + coarse_weight mean((D_{s-1} - mean over cells of D_s)^2). Bitwise
     repeatable on a CPU with the same number of threads.
@@ -128,7 +128,7 @@ def fit_pyramid(
 
 
 def initial_pyramid(config: DecompositionConfig, channels: int, seed: int = 0) -> dict[str, Tensor]:
-    """The weights before the first step of `fit_pyramid`: the Laplacian pyramid with `doubling`."""
+    """Return the weights before the first step of `fit_pyramid`: the Laplacian pyramid with `doubling`."""
     return _weights(_initial_networks(config, channels, seed))
 
 
@@ -154,7 +154,7 @@ def _batches(images: Tensor | Iterable[Tensor], fit: PyramidFitConfig, seed: int
 
 
 def _lower_sides(resolutions: Sequence[int]) -> list[int]:
-    """The lower side of every halving, finest first.
+    """Return the lower side of every halving, finest first.
 
     Raises: ValueError if the resolutions are no halvings, or there is none to learn.
     """
@@ -166,7 +166,7 @@ def _lower_sides(resolutions: Sequence[int]) -> list[int]:
 
 
 def _empty_networks(resolutions: Sequence[int], channels: int, width: int) -> nn.ModuleDict:
-    """The networks without memory: torch would otherwise fill them from its global generator."""
+    """Return the networks without memory: torch would otherwise fill them from its global generator."""
     with torch.device("meta"):
         down = {f"down_{side}": Halving(channels, width) for side in _lower_sides(resolutions)}
         up = {f"up_{side}": Doubling(channels, width) for side in _lower_sides(resolutions)}

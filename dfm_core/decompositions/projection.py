@@ -25,7 +25,7 @@ class ProjectionPyramid(PyramidDecomposition):
 
     @abstractmethod
     def basis(self, coarse: int, fine: int) -> np.ndarray:
-        """A, [coarse, fine] float64, for neighbouring resolutions; cached, so not to be written to."""
+        """Return A, [coarse, fine] float64, for neighbouring resolutions; cached, so not to be written to."""
 
     def down(self, image: Tensor, side: int) -> Tensor:
         fine = image.shape[-1]

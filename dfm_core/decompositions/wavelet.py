@@ -15,7 +15,7 @@ from dfm_core.decompositions.projection import ProjectionPyramid
 
 @cache
 def low_pass(family: WaveletFamily, coarse: int, fine: int) -> np.ndarray:
-    """The low-pass half of the transform of a circular signal, once per halving: [coarse, fine] float64.
+    """Return the low-pass half of the transform of a circular signal, once per halving: [coarse, fine] float64.
 
     Its rows are orthonormal. Periodization is the one mode that halves the length and stays orthonormal.
     """

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def block_mean(x: Tensor) -> Tensor:
-    """Mean over blocks: [..., 2 h, 2 w] -> [..., h, w]."""
+    """Return the mean over blocks: [..., 2 h, 2 w] -> [..., h, w]."""
     *lead, height, width = x.shape
     return x.reshape(*lead, height // 2, 2, width // 2, 2).mean(dim=(-3, -1))
 

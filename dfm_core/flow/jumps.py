@@ -37,7 +37,7 @@ class PyramidStage:
 
 
 def pyramid_stages(num_stages: int, gamma: float) -> tuple[PyramidStage, ...]:
-    """The stages, coarsest first (numerics 8.1).
+    """Return the stages, coarsest first (numerics 8.1).
 
     Args: gamma: strength of the block noise, in (0, 1/3].
     Raises: ValueError if gamma is out of range: beyond 1/3 no noise has such a covariance.

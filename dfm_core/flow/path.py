@@ -13,7 +13,7 @@ def expand_like(t: Tensor, x: Tensor) -> Tensor:
 
 
 def interpolate(noise: Tensor, data: Tensor, t: Tensor) -> Tensor:
-    """Point on the straight path from noise to data (DFM, Eq. 3).
+    """Return the point on the straight path from noise to data (DFM, Eq. 3).
 
     Args: noise: standard normal, [B, ...]. data: clean scale, same shape. t: timesteps in [0, 1], [B]; 0 is noise.
     Returns: t * data + (1 - t) * noise, [B, ...].

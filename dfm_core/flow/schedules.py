@@ -29,11 +29,11 @@ class StageSchedule:
         return len(self.num_active)
 
     def moving(self, n: int) -> range:
-        """The scales that move in step n."""
+        """Return the scales that move in step n."""
         return range(self.first_moving, self.num_active[n])
 
     def ends_stage(self, n: int) -> bool:
-        """Whether another scale starts to move after step n, or none is left to."""
+        """Return True if another scale starts to move after step n, or none is left to."""
         return n + 1 == self.num_steps or self.num_active[n + 1] > self.num_active[n]
 
 
@@ -43,7 +43,7 @@ def shifted(u: float, shift: float) -> float:
 
 
 def stage_schedule(steps: Sequence[int], tau: Sequence[float], time_shift: float = 1.0) -> StageSchedule:
-    """The schedule of S stages (numerics 4.1).
+    """Return the schedule of S stages (numerics 4.1).
 
     Scale s rests at 0 until its stage begins at C_{s-1}, rises straight to tau_s at C_s, and from there in one
     straight line to 1 at the last step (numerics A7: it is not re-scaled at later switches). A shift moves the grid
@@ -82,7 +82,7 @@ def stage_schedule(steps: Sequence[int], tau: Sequence[float], time_shift: float
 
 
 def tied_schedule(num_steps: int, num_stages: int, time_shift: float = 1.0) -> StageSchedule:
-    """All scales together on one grid, none waiting (the paper's "tied" ablation, Table 1b)."""
+    """Return all scales together on one grid, none waiting (the paper's "tied" ablation, Table 1b)."""
     clocks = [0.0, *_clocks(0, num_steps, time_shift)]
     times = tuple((clock / num_steps,) * num_stages for clock in clocks)
     return StageSchedule(times=times, num_active=(num_stages,) * num_steps)
@@ -91,7 +91,7 @@ def tied_schedule(num_steps: int, num_stages: int, time_shift: float = 1.0) -> S
 def single_stage_schedule(
     grid: Sequence[float], stage: int, num_stages: int, condition: float | None = None
 ) -> StageSchedule:
-    """One scale alone, from 0 to 1 along a grid; what was generated before it rests.
+    """Return one scale alone, from 0 to 1 along a grid; what was generated before it rests.
 
     Args: grid: timesteps of the scale, from 0 to 1. condition: timestep at which the scale before it is held as a
         condition; None: it is not looked at.
@@ -105,18 +105,18 @@ def single_stage_schedule(
 
 
 def linear_grid(num_steps: int, time_shift: float = 1.0) -> tuple[float, ...]:
-    """Timesteps of one stage alone: 0, ..., 1, evenly or shifted towards the noise."""
+    """Return timesteps of one stage alone: 0, ..., 1, evenly or shifted towards the noise."""
     return (0.0, *(clock / num_steps for clock in _clocks(0, num_steps, time_shift)))
 
 
 def _clocks(begin: int, count: int, time_shift: float) -> Iterator[float]:
-    """Where a stage's grid points lie on the linear clock of steps; its last is exactly its end."""
+    """Yield a stage's grid points on the linear clock of steps; its last is exactly its end."""
     for k in range(1, count + 1):
         yield begin + (k if time_shift == 1.0 or k == count else count * shifted(k / count, time_shift))
 
 
 def sampling_legs(config: ExperimentConfig, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
-    """The schedules that a paradigm follows one after the other to make an image."""
+    """Return the schedules that a paradigm follows one after the other to make an image."""
     stages = config.num_stages
     if config.paradigm == "cascaded":
         linear = [linear_grid(count, sampling.time_shift) for count in sampling.steps]
@@ -130,7 +130,7 @@ def sampling_legs(config: ExperimentConfig, sampling: SamplingConfig) -> tuple[S
 
 
 def guided_scales(times: Sequence[float], moving: range, sampling: SamplingConfig) -> tuple[int, ...]:
-    """The moving scales that guidance steers at these timesteps, each by its own (numerics 4.3)."""
+    """Return the moving scales that guidance steers at these timesteps, each by its own (numerics 4.3)."""
     if sampling.guidance == 1.0:
         return ()
     first, last = sampling.guidance_interval
@@ -138,7 +138,7 @@ def guided_scales(times: Sequence[float], moving: range, sampling: SamplingConfi
 
 
 def ends_at_data(after: Sequence[float], moving: range) -> bool:
-    """Whether the scale being generated is clean after a step: no noise is left there to tell a velocity from."""
+    """Return True if the generated scale is clean after a step: without noise it has no velocity."""
     return after[moving[-1]] == 1.0
 
 

@@ -20,7 +20,7 @@ StepRule = Callable[[VelocityField, list[Tensor], Times, Times, range], tuple[li
 
 @dataclass(frozen=True)
 class SolverStep:
-    """What a watcher sees after a step."""
+    """State of a solver after a step, for its watcher."""
 
     n: int
     """Steps done, 1..N."""
@@ -58,7 +58,7 @@ def euler_step(
 def heun_step(
     field: VelocityField, state: list[Tensor], before: Times, after: Times, moving: range
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The mean of the velocities at both ends of Euler's step; order 2.
+    """Return the mean of the velocities at both ends of Euler's step; order 2.
 
     A step that ends at data is Euler's, as in EDM's sampler: the velocity at t = 1 cannot know the noise that is left
     of directions in which the data does not vary, and the mean would keep half of it. The order stays 2.

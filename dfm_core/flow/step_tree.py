@@ -31,8 +31,8 @@ class Step:
     guidance: float
     """The guidance weight; 1 where no scale is guided, since it is not read there."""
     condition_noise: float | None
-    """What a cascade adds to its condition before the leg. The condition's timestep alone would not do: 1 - noise is
-    rounded."""
+    """Noise that a cascade adds to its condition before the leg. The condition's timestep alone would not do: 1 - noise
+    is rounded."""
 
     @property
     def num_evaluations(self) -> int:
@@ -49,7 +49,7 @@ class StepTree:
     """
 
     samplings: tuple[SamplingConfig, ...]
-    """Of each point, [P]."""
+    """Sampling settings of each point, [P]."""
     steps: tuple[Step, ...]
     """The unique steps, each after the one that it follows."""
     paths: tuple[tuple[tuple[int, ...], ...], ...]
@@ -57,11 +57,11 @@ class StepTree:
     order: tuple[int, ...]
     """The points in the order to sample them in, [P]: depth first, and the branch with the fewest points first."""
     num_shared: tuple[tuple[int, ...], ...]
-    """How many of a leg's first steps the points before it in `order` have made, [P][leg]: it branches off there."""
+    """First steps of each leg that points before it in `order` have made, [P][leg]: it branches off there."""
 
     @classmethod
     def of(cls, config: ExperimentConfig, samplings: Sequence[SamplingConfig]) -> StepTree:
-        """The tree of samplings of one snapshot with the same seed, labels and sample indices.
+        """Return the tree of samplings of one snapshot with the same seed, labels and sample indices.
 
         Args: config: of the snapshot; its own sampling is not read. samplings: valid ones for it.
         """
@@ -93,7 +93,7 @@ class StepTree:
 
 
 def _steps(config: ExperimentConfig, sampling: SamplingConfig) -> Iterator[Iterator[Step]]:
-    """The steps of every leg."""
+    """Yield the steps of every leg."""
     for leg, schedule in enumerate(sampling_legs(config, sampling)):
         noise = sampling.condition_noise if config.paradigm == "cascaded" and leg > 0 else None
         yield _steps_of_leg(leg, schedule, sampling, noise)
@@ -110,7 +110,7 @@ def _steps_of_leg(
 
 
 def _depth_first(paths: Sequence[Sequence[Sequence[int]]]) -> tuple[int, ...]:
-    """The points branch after branch.
+    """Return the points branch after branch.
 
     A state waits where paths part until the last branch starts from it. The branch with the most points comes last:
     all others have at most half of the points, so no more than log2 P such states ever wait at once.

@@ -30,7 +30,7 @@ def logit_normal(normal: Tensor, location: float, scale: float) -> Tensor:
 
 
 def assemble_timesteps(stage: Tensor, normals: Tensor, config: ExperimentConfig) -> TimestepDraw:
-    """Timesteps from the active stages and one standard normal per scale (numerics 3.1).
+    """Return timesteps from the active stages and one standard normal per scale (numerics 3.1).
 
     Args: stage: [B] int64 in [0, S). normals: [B, S] float64.
     """
@@ -48,7 +48,7 @@ def assemble_timesteps(stage: Tensor, normals: Tensor, config: ExperimentConfig)
 
 
 def draw_timesteps(config: ExperimentConfig, indices: Sequence[int]) -> TimestepDraw:
-    """The stages and timesteps of the training samples with these global indices."""
+    """Return the stages and timesteps of the training samples with these global indices."""
     if config.training.stage_draw == "batch":  # one key for all samples of a step, so one stage
         keys: Sequence[int] = [index // config.training.batch_size for index in indices]
     else:

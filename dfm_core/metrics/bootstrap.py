@@ -16,7 +16,7 @@ Statistic = Callable[[Tensor], dict[str, Tensor]]
 
 
 def resampling_counts(num_samples: int, num_replicates: int, seed: int) -> Tensor:
-    """How often each sample is in each replicate, [N, R] float64; columns sum to N and depend on (seed, r, N)."""
+    """Count each sample in each replicate, [N, R] float64; columns sum to N and depend on (seed, r, N)."""
     columns = [
         np.bincount(
             sample_generator(seed, "bootstrap", replicate).integers(num_samples, size=num_samples),
@@ -30,7 +30,7 @@ def resampling_counts(num_samples: int, num_replicates: int, seed: int) -> Tenso
 def standard_errors(
     statistic: Statistic, num_samples: int, num_replicates: int = 200, seed: int = 0, rows_per_sample: int = 1
 ) -> dict[str, float]:
-    """Standard deviation of each score over replicates (R - 1).
+    """Return the standard deviation of each score over replicates (R - 1).
 
     Args: num_samples: what is drawn anew: images, or whole videos. rows_per_sample: feature rows that belong to one of
         them, side by side, such as the frames of a video.

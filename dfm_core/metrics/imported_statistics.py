@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle, require_shape
 from dfm_core.metrics.scores.moments import Array, GaussianStatistics
 
 _METRIC_NAMES: dict[FeatureNetworkName, str] = {"inception": "fid", "dinov2": "fd_dinov2"}
-"""Under which EDM2's files hold the statistics of a network's features."""
+"""Names under which EDM2's files hold the statistics of a network's features."""
 _MEAN, _COVARIANCE = "mu", "sigma"
 _ROUNDING = 1e-6
-"""Of the largest value: how far a published covariance may be from a symmetric, positive semi-definite one. Some were
-computed or written in float32."""
+"""Distance, as a share of the largest value, that a published covariance may have from a symmetric, positive
+semi-definite one. Some were computed or written in float32."""
 
 
 def read_statistics(content: bytes, file_name: str, network: FeatureNetworkName, width: int) -> GaussianStatistics:
-    """Mean and covariance of a file: an npz with `mu` and `sigma`, or a pickle.
+    """Return the mean and covariance of a file: an npz with `mu` and `sigma`, or a pickle.
 
     A pickle holds {"mu": array, "sigma": array}, or such a dictionary for each metric: {"fid": {...}, ...}. None of it
     is executed. No format tells how many images are behind it.
@@ -52,7 +52,7 @@ def _read(content: bytes, network: FeatureNetworkName, shapes: dict[str, tuple[i
 
 
 def _of_network(content: object, network: FeatureNetworkName) -> dict[Any, Any]:
-    """The dictionary with `mu` and `sigma`."""
+    """Return the dictionary with `mu` and `sigma`."""
     held = content if isinstance(content, dict) else {}
     metric = _METRIC_NAMES.get(network)
     if _MEAN in held or metric is None:
@@ -68,7 +68,7 @@ def _keys(held: dict[Any, Any]) -> str:
 
 
 def _checked_covariance(arrays: dict[str, Array]) -> Array:
-    """The covariance, exactly symmetric, if the arrays can be statistics at all."""
+    """Return the covariance, exactly symmetric, if the arrays can be statistics at all."""
     for name, array in arrays.items():
         if bad := array.size - np.isfinite(array).sum():
             raise ValueError(f"{bad} of {array.size} numbers of {name} are not finite")

@@ -22,7 +22,7 @@ from dfm_core.metrics.scores.moments import Array
 _NPY_HEADER_BYTES = 10_000
 """numpy's own limit for a header."""
 _MOST_STEPS = 10_000
-"""Of a pickle's program; two arrays in a dictionary take about 50."""
+"""Longest program of a pickle; two arrays in a dictionary take about 50 steps."""
 _HEADER_READERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -30,7 +30,7 @@ _HEADER_READERS: dict[tuple[int, int], Callable[..., Any]] = {
 
 
 def read_npz(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """The arrays of these names as float64; what else is in the file is not touched.
+    """Return the arrays of these names as float64; other content of the file is not touched.
 
     No more is decompressed than arrays of these shapes hold, whatever the file declares.
 
@@ -78,7 +78,7 @@ def _array(shape: tuple[int, ...], dtype: np.dtype[Any], data: bytes | bytearray
 
 
 def read_pickle(content: bytes) -> object:
-    """What a pickle of dictionaries, lists, numbers, strings and arrays holds; arrays as `PickledArray`.
+    """Return the content of a pickle of dictionaries, lists, numbers, strings and arrays; arrays as `PickledArray`.
 
     Raises: pickle.UnpicklingError with the name of what it would call; ValueError, EOFError and the like if it is
     damaged.
@@ -128,7 +128,7 @@ class _PickledDtype:
 
 
 class _StandIn(NamedTuple):
-    """What a pickle gets for a name. A tuple, since a pickle can set attributes of what it names."""
+    """Stand-in for a name in a pickle. A tuple, since a pickle can set attributes of the objects that it names."""
 
     make: Callable[..., object]
 
@@ -164,14 +164,14 @@ def _scalar(dtype: object, data: object) -> PickledArray:
 
 
 def _from_buffer(data: object, dtype: object, shape: object, order: object) -> PickledArray:
-    """Of pickle protocol 5."""
+    """Rebuild an array of pickle protocol 5."""
     array = PickledArray()
     array.value = _described(shape, dtype, data, order == "F")
     return array
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Encode bytes as protocol 2 writes them."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"it encodes to {encoding!r}")
     return text.encode("latin-1")

@@ -1,4 +1,4 @@
-"""What has to be equal for two numbers to be comparable. Needs no torch."""
+"""Protocols of measured numbers; two numbers are comparable if theirs are equal. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from dfm_core.catalog.metrics import METRICS, STATISTICS, MetricName
+from dfm_core.config import EvaluationConfig
+
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a number was measured; plain values, so that `asdict` is its record and `Protocol(**record)` reads it."""
+    """Conditions of a measurement; plain values, so that `asdict` is its record and `Protocol(**record)` reads it."""
 
     metric: str
     network: str
@@ -23,7 +26,7 @@ class Protocol:
     """Identity of the reference set, or of the label probe: its digest. Empty for metrics that read neither."""
     guidance: float
     ema_decay: float
-    """Of the weights that were sampled; 0 is the weights themselves."""
+    """Decay of the averaged weights that were sampled; 0 is the weights themselves."""
     label_sampling: str
     settings: str = ""
     """The metric's own: splits, subsets, neighbours."""
@@ -55,7 +58,7 @@ class Difference:
 
     value: float
     standard_error: float | None
-    """Of independent samples; None if one of the two has none."""
+    """Standard error for independent samples; None if one of the two has none."""
     across: tuple[str, ...]
     """Fields of the protocol that differ between the two."""
 
@@ -65,7 +68,7 @@ class ProtocolMismatchError(ValueError):
 
 
 def compare(first: Measurement, second: Measurement, across: Collection[str] = ()) -> Difference:
-    """The difference of two numbers of one protocol.
+    """Return the difference of two numbers of one protocol.
 
     Args: across: fields of the protocol that are meant to differ, such as the guidance of two rows of a table.
     Raises: ProtocolMismatchError with every other field that differs; ValueError for a field that no protocol has.
@@ -84,3 +87,9 @@ def _joint_error(first: Measurement, second: Measurement) -> float | None:
     if first.standard_error is None or second.standard_error is None:
         return None
     return float((first.standard_error**2 + second.standard_error**2) ** 0.5)
+
+
+def settings_text(metric: MetricName, evaluation: EvaluationConfig) -> str:
+    """Return a metric's own settings for its protocol, e.g. "inception_splits=10"."""
+    keys = STATISTICS[METRICS[metric].statistic].settings
+    return ", ".join(f"{key}={getattr(evaluation, key)}" for key in keys)

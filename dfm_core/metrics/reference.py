@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.config.evaluation_rules import KEPT_REFERENCE_IMAGES
+from dfm_core.config.evaluation_rules import MAX_REFERENCE_FEATURES
 from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
-from dfm_core.metrics.scores.kept_features import KeptFeatures
 from dfm_core.metrics.scores.moments import GaussianLike, GaussianStatistics, Moments
 from dfm_core.seeding import permutation
 
@@ -22,14 +22,14 @@ _MOMENTS, _FEATURES, _MEAN, _COVARIANCE = "moments", "features", "mean", "covari
 
 @dataclass(frozen=True)
 class Reference:
-    """What samples are compared with, by name of the network's output."""
+    """Statistics of real samples, by name of the network's output."""
 
     moments: Mapping[str, GaussianLike]
     features: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of some images, [M, D], or [M, frames, D]; empty if only moments are known."""
+    """Features of some images, [M, D], or [M, frames, D]; empty if only moments are known."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """For an npz file; `from_arrays` reads it back exactly."""
+        """Return the arrays of an npz file; `from_arrays` reads them back exactly."""
         arrays: dict[str, np.ndarray] = {}
         for name, moments in self.moments.items():
             if isinstance(moments, Moments):
@@ -58,54 +58,55 @@ class Reference:
 
 @dataclass(frozen=True)
 class ReferenceAccumulator:
-    """A reference in the making, behind the verbs of all accumulators."""
+    """Moments and features of real images so far; merges as all accumulators do."""
 
     moments: Mapping[str, FrechetAccumulator]
-    kept: Mapping[str, KeptFeatures]
+    features: Mapping[str, FeatureStore]
     num_images: int
-    """That will come in all; it decides which of them are kept."""
+    """Images to expect in all; it decides which of them are stored."""
 
     @classmethod
     def empty(cls, widths: Mapping[str, int], num_images: int, device: torch.device | str) -> ReferenceAccumulator:
         """Args: widths: of a row, by output."""
         return cls(
             {name: FrechetAccumulator.empty(width, device) for name, width in widths.items()},
-            {name: KeptFeatures.empty() for name in widths},
+            {name: FeatureStore.empty() for name in widths},
             num_images,
         )
 
     def update(self, batches: Mapping[str, Batch]) -> ReferenceAccumulator:
-        """With some images more; one batch for each output."""
+        """Add some images, one batch for each output."""
         moments = {name: known.update(batches[name]) for name, known in self.moments.items()}
-        kept = {name: known.update(_rows(batches[name], self.num_images)) for name, known in self.kept.items()}
-        return ReferenceAccumulator(moments, kept, self.num_images)
+        features = {name: known.update(_rows(batches[name], self.num_images)) for name, known in self.features.items()}
+        return ReferenceAccumulator(moments, features, self.num_images)
 
     def merge(self, other: ReferenceAccumulator) -> ReferenceAccumulator:
         assert self.num_images == other.num_images, f"{self.num_images} and {other.num_images} images do not merge"
         moments = {name: known.merge(other.moments[name]) for name, known in self.moments.items()}
-        kept = {name: known.merge(other.kept[name]) for name, known in self.kept.items()}
-        return ReferenceAccumulator(moments, kept, self.num_images)
+        features = {name: known.merge(other.features[name]) for name, known in self.features.items()}
+        return ReferenceAccumulator(moments, features, self.num_images)
 
     def to(self, device: torch.device | str) -> ReferenceAccumulator:
         moments = {name: known.to(device) for name, known in self.moments.items()}
-        return ReferenceAccumulator(moments, {name: k.to(device) for name, k in self.kept.items()}, self.num_images)
+        features = {name: known.to(device) for name, known in self.features.items()}
+        return ReferenceAccumulator(moments, features, self.num_images)
 
     def compute(self) -> Reference:
         """Raises: ValueError if fewer than two images came, or one came twice."""
         if min(known.count for known in self.moments.values()) < 2:
             raise ValueError("statistics of real images need two images")
-        features = {name: kept.ordered() for name, kept in self.kept.items()}
+        features = {name: stored.ordered() for name, stored in self.features.items()}
         return Reference({name: known.moments for name, known in self.moments.items()}, features)
 
 
 @lru_cache(maxsize=4)
-def kept_rows(num_images: int) -> np.ndarray:
+def stored_rows(num_images: int) -> np.ndarray:
     """The images whose features are kept, ascending: a random choice, the same for everybody, since data is often
     sorted by class."""
-    return np.sort(permutation(0, "kept_reference_features", 0, num_images)[:KEPT_REFERENCE_IMAGES])
+    return np.sort(permutation(0, "kept_reference_features", 0, num_images)[:MAX_REFERENCE_FEATURES])
 
 
 def _rows(batch: Batch, num_images: int) -> Batch:
-    """The part of a batch that is kept."""
-    chosen = torch.from_numpy(np.isin(batch.indices.cpu().numpy(), kept_rows(num_images)))
+    """Return the part of a batch that is kept."""
+    chosen = torch.from_numpy(np.isin(batch.indices.cpu().numpy(), stored_rows(num_images)))
     return Batch(batch.indices[chosen], batch.features[chosen.to(batch.features.device)])

@@ -1,6 +1,6 @@
-"""How each statistic of `catalog.STATISTICS` is computed: accumulators made empty from the same sizes, and resampling.
+"""The computation of each statistic of `catalog.metrics.STATISTICS`: accumulators and resampling.
 
-A new one is a file, a card there and a line here.
+All empty accumulators are created from the same sizes. A new one is a file, a card there and a line here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.catalog import STATISTICS, StatisticName
+from dfm_core.catalog.metrics import STATISTICS, StatisticName
 from dfm_core.metrics.scores.accumulator import Accumulator
 from dfm_core.metrics.scores.frechet import weighted_frechet_distances
 from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
@@ -24,17 +24,17 @@ from dfm_core.metrics.scores.neighbours import NeighbourAccumulator, weighted_ne
 
 @dataclass(frozen=True)
 class Sizes:
-    """What accumulators have to know before the first sample."""
+    """Sizes and settings that accumulators need before the first sample."""
 
     width: int
-    """Of the features, or number of classes of the logits."""
+    """Dimension of the features, or number of classes of the logits."""
     num_samples: int
-    """That will come in all."""
+    """Samples to expect in all."""
     device: torch.device | str = "cpu"
     num_splits: int = 10
-    """Of the inception score."""
+    """Splits of the inception score."""
     num_subsets: int = 100
-    """Of KID, each of `subset_size` samples."""
+    """Subsets of KID, each of `subset_size` samples."""
     subset_size: int = 1000
     num_neighbours: int = 5
     seed: int = 0
@@ -52,7 +52,7 @@ ACCUMULATORS: dict[StatisticName, Callable[[Sizes], Accumulator[Any]]] = {
     "clip_similarity": lambda sizes: MeanScoreAccumulator.empty("clip_similarity", sizes.device),
     "label_accuracy": lambda sizes: MeanScoreAccumulator.empty("label_accuracy", sizes.device),
 }
-KEEPS_FEATURES = frozenset(name for name, card in STATISTICS.items() if card.reads == "features")
+STORES_FEATURES = frozenset(name for name, card in STATISTICS.items() if card.reads == "features")
 """Accumulators whose memory grows with the number of samples."""
 
 Resampler = Callable[[Tensor, Any, Sizes, Tensor], dict[str, Tensor]]
@@ -73,5 +73,5 @@ RESAMPLERS: dict[StatisticName, Resampler] = {
         features, reference, sizes.num_neighbours, counts
     ),
 }
-"""For the bootstrap; the statistics that are not here have a standard error in closed form."""
+"""Resamplers of the bootstrap; statistics without one have a standard error in closed form."""
 assert set(ACCUMULATORS) == set(STATISTICS), "every statistic has an accumulator"

@@ -15,29 +15,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FeatureNetworkName
+from dfm_core.catalog.metrics import METRICS, STATISTICS, Output, StatisticName, output_width
 from dfm_core.config import EvaluationConfig, MetricName
 from dfm_core.metrics.bootstrap import standard_errors
-from dfm_core.metrics.catalog import METRICS, STATISTICS, Output, StatisticName, output_width
-from dfm_core.metrics.features.cards import FeatureNetworkName
 from dfm_core.metrics.reference import Reference
-from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, RESAMPLERS, Sizes
+from dfm_core.metrics.registry import ACCUMULATORS, RESAMPLERS, STORES_FEATURES, Sizes
 from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.feature_store import FeatureStore
 
 Key = tuple[Output, StatisticName]
 Partial = Mapping[Key, Accumulator[Any]]
-"""What the streaming statistics have seen of some samples."""
+"""State of the streaming statistics over some samples."""
 
 
 @dataclass(frozen=True)
 class MetricSuite:
-    """What is measured, and the sizes that follow from it."""
+    """The metrics of an evaluation, and the sizes that follow from them."""
 
     metrics: tuple[MetricName, ...]
     evaluation: EvaluationConfig
     num_samples: int
     num_classes: int
-    """Of the data, for the outputs of the label probe."""
+    """Classes of the data, for the outputs of the label probe."""
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -47,19 +47,19 @@ class MetricSuite:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """What is to be known of every sample."""
+        """Outputs that every sample needs."""
         return tuple(dict.fromkeys(output for output, _ in self.keys))
 
     @property
-    def kept_outputs(self) -> tuple[Output, ...]:
+    def stored_outputs(self) -> tuple[Output, ...]:
         """Outputs of which `compute` needs the features of all samples."""
         resamples = self.evaluation.bootstrap_replicates > 0
-        kept = (
+        outputs = (
             output
             for output, statistic in self.keys
-            if statistic in KEEPS_FEATURES or (resamples and statistic in RESAMPLERS)
+            if statistic in STORES_FEATURES or (resamples and statistic in RESAMPLERS)
         )
-        return tuple(dict.fromkeys(kept))
+        return tuple(dict.fromkeys(outputs))
 
     def sizes(self, output: Output, device: torch.device | str = "cpu") -> Sizes:
         evaluation = self.evaluation
@@ -75,13 +75,13 @@ class MetricSuite:
         )
 
     def empty(self, device: torch.device | str = "cpu") -> Partial:
-        """Of the statistics that stream, nothing seen yet."""
+        """Return the state of the streaming statistics before the first sample."""
         return {
-            key: ACCUMULATORS[key[1]](self.sizes(key[0], device)) for key in self.keys if key[1] not in KEEPS_FEATURES
+            key: ACCUMULATORS[key[1]](self.sizes(key[0], device)) for key in self.keys if key[1] not in STORES_FEATURES
         }
 
     def update(self, partial: Partial, batches: Mapping[Output, Batch]) -> Partial:
-        """With some samples more. Raises: ValueError if a number of theirs is not finite."""
+        """Add some samples. Raises: ValueError if a number of theirs is not finite."""
         return {key: accumulator.update(batches[key[0]]) for key, accumulator in partial.items()}
 
     def merge(self, first: Partial, second: Partial) -> Partial:
@@ -91,15 +91,15 @@ class MetricSuite:
     def compute(
         self,
         partial: Partial,
-        kept: Mapping[Output, KeptFeatures],
+        kept: Mapping[Output, FeatureStore],
         references: Mapping[FeatureNetworkName, Reference],
     ) -> dict[MetricName, Score]:
-        """All metrics, with standard errors if `bootstrap_replicates` asks for them.
+        """Return all metrics, with standard errors if `bootstrap_replicates` asks for them.
 
-        Args: partial: of all samples. kept: features of all samples, of `kept_outputs`. references: by network.
+        Args: partial: of all samples. kept: features of all samples, of `stored_outputs`. references: by network.
         Raises: ValueError if samples are too few, came twice, or a reference lacks what a statistic reads.
         """
-        features = {output: kept[output].ordered() for output in self.kept_outputs}
+        features = {output: kept[output].ordered() for output in self.stored_outputs}
         found: dict[Key, dict[str, Score]] = {}
         for output, statistic in self.keys:
             reference = _read(references, output, statistic)
@@ -140,7 +140,7 @@ class MetricSuite:
 
 
 def _honest(score: Score) -> Score:
-    """A score whose resamplings all agree, such as a share of 0, without the error of 0 that they give."""
+    """Drop the error of 0 of a score whose resamplings all agree, such as a share of 0."""
     if score.standard_error != 0.0:
         return score
     note = "every resampling of the samples gives this number, so its standard error is not known"
@@ -148,7 +148,7 @@ def _honest(score: Score) -> Score:
 
 
 def _read(references: Mapping[FeatureNetworkName, Reference], output: Output, statistic: StatisticName) -> Any:
-    """What a statistic compares the samples with."""
+    """Return the reference that a statistic compares the samples with."""
     reads = STATISTICS[statistic].reads
     if not reads:
         return None

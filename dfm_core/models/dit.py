@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import patch_values
 from dfm_core.config import ExperimentConfig, ModelSizeSpec
-from dfm_core.data.catalog import DataShape
 from dfm_core.models.blocks import Block, Head
 from dfm_core.models.embeddings import TimestepEmbedder, sincos_positions
 from dfm_core.models.initialization import initialize
@@ -64,7 +64,7 @@ class DiT(nn.Module):
         initialize(self, generator)
 
     def forward(self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor) -> list[Tensor]:
-        """One output per scale.
+        """Return one output per scale.
 
         Args: scales: scale s is [B, C_s, r_s, r_s], or [B, C_s, T, r_s, r_s]. t: timesteps in [0, 1], [B, S]. labels:
             class indices, [B] int64; num_classes is the null class. stage: active stage, [B] int64.
@@ -89,7 +89,7 @@ class DiT(nn.Module):
     def _run_stages(
         self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor, counts: Sequence[int]
     ) -> list[Tensor]:
-        """Stage after stage, each as it is wired; a stage that no sample has runs on none, for ZeRO's sake."""
+        """Run stage after stage, each as it is wired; a stage that no sample has runs on none, for ZeRO's sake."""
         parts = zip(*(torch.split(x, list(counts)) for x in (*scales, t, labels, stage)), strict=True)
         outputs: list[list[Tensor]] = []
         for active, (*own, times, classes, stages) in enumerate(parts):
@@ -106,7 +106,7 @@ class DiT(nn.Module):
         groups: Groups | None,
         wired: StageWiring,
     ) -> list[Tensor]:
-        """The transformer as a stage is wired."""
+        """Return the transformer as a stage is wired."""
         grid = self.token_sides[wired.grid]
         x, rotation = self._tokens(scales, wired, groups)
         condition = self.label_table(labels, stage)
@@ -162,7 +162,7 @@ def _by_number(numbers: Sequence[int], make: Callable[[int], nn.Module]) -> nn.M
 
 
 def _stage_counts(stage: Tensor, num_stages: int) -> list[int]:
-    """Samples of each stage. On the meta device, where nothing is known, as if stages were equally common."""
+    """Return samples of each stage. On the meta device, where nothing is known, as if stages were equally common."""
     if stage.is_meta:
         share, rest = divmod(len(stage), num_stages)
         return [share + (active < rest) for active in range(num_stages)]

@@ -21,7 +21,7 @@ class StageExperts(nn.Module):
         assert len(experts) == len(self.scale_shapes), f"{len(experts)} experts for {len(self.scale_shapes)} stages"
 
     def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
-        """As `VelocityModel.forward`."""
+        """Run the stage's expert; arguments and result are those of `VelocityModel.forward`."""
         stage = mask.sum(dim=1).long() - 1
         velocities = [torch.empty_like(scale, dtype=torch.float32) for scale in scales]
         for active in sorted(set(stage.tolist())):

@@ -1,4 +1,4 @@
-"""What a network takes over from the one that it starts from: a stage's expert all of it, a cascade's most."""
+"""Weights that a network takes over from the one that it starts from: an expert all, a cascade's network most."""
 
 from __future__ import annotations
 

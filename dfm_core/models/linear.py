@@ -121,23 +121,23 @@ class LinearFactory:
 
     @property
     def needs_groups(self) -> bool:
-        """Whether any map has weights per stage."""
+        """True if any map has weights per stage."""
         return self.specialization != "none" or self.lora_rank > 0
 
     def __call__(self, kind: LinearKind, inputs: int, outputs: int) -> nn.Linear:
-        """A map outside the blocks, or one that LoRA leaves alone."""
+        """Return a map outside the blocks, or one that LoRA leaves alone."""
         if self.specialization in (kind, "full"):
             return SpecializedLinear(inputs, outputs, self.num_stages)
         return Linear(inputs, outputs)
 
     def in_block(self, kind: LinearKind, inputs: int, outputs: int) -> nn.Linear:
-        """A map inside a block, which LoRA adapts."""
+        """Return a map inside a block, which LoRA adapts."""
         if self.lora_rank:
             return LoraLinear(inputs, outputs, self.num_stages, self.lora_rank, self.lora_alpha)
         return self(kind, inputs, outputs)
 
     def embedding(self, num_rows: int, width: int) -> Embedding | SpecializedEmbedding:
-        """A table of the conditioning."""
+        """Return a table of the conditioning."""
         if self.specialization in ("conditioning", "full"):
             return SpecializedEmbedding(num_rows, width, self.num_stages)
         return Embedding(num_rows, width)

@@ -49,7 +49,7 @@ def spread_tokens(tokens: Tensor, side: int, finer: int) -> Tensor:
 
 
 def gather_tokens(tokens: Tensor, side: int, coarser: int) -> Tensor:
-    """Mean over the cells that a coarser token covers: [B, T side side, D] -> [B, T coarser coarser, D]."""
+    """Return the mean over the cells that a coarser token covers: [B, T side side, D] -> [B, T coarser coarser, D]."""
     if side == coarser:
         return tokens
     ratio, (batch, total, width) = side // coarser, tokens.shape

@@ -22,7 +22,7 @@ class PreconditioningFactors:
 
 
 def preconditioning_factors(t: Tensor, data_std: Tensor, kind: Preconditioning) -> PreconditioningFactors:
-    """The factors that give the network unit-variance inputs and targets.
+    """Return the factors that give the network unit-variance inputs and targets.
 
     With k = t^2 d^2 + (1-t)^2: c_in = 1/sqrt(k), c_skip = (t d^2 - (1-t))/k, c_out = d/sqrt(k). `no_skip` keeps c_in,
     sets c_skip = 0 and c_out = sqrt(1 + d^2), the standard deviation of the velocity.
@@ -47,7 +47,7 @@ def pyramid_ends(stages: Sequence[PyramidStage]) -> Tensor:
 
 
 def pyramidal_factors(t: Tensor, data_std: Tensor, stage_ends: Tensor, kind: Preconditioning) -> PreconditioningFactors:
-    """The same for Pyramidal Flow, whose inputs and targets mix two levels (numerics 8.3).
+    """Return the factors for Pyramidal Flow, whose inputs and targets mix two levels (numerics 8.3).
 
     With progress p, the state is z = N n + U up(coarser) + D level, where N = (1 - p) S + p e, U = (1 - p)(1 - S) and
     D = p (1 - e), and the target is v = dz/dp. The upsampled coarser level is

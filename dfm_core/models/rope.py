@@ -39,7 +39,7 @@ def apply_rope(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 def axis_widths(head_width: int, num_axes: int) -> tuple[int, ...]:
-    """How a head is shared out: halves for (row, column); about thirds for (frame, row, column), 16 + 24 + 24 of 64."""
+    """Divide a head among axes: halves for (row, column); about thirds for (frame, row, column), 16 + 24 + 24 of 64."""
     if num_axes == 2:
         return (head_width // 2, head_width // 2)
     spatial = max(8 * round(head_width / 24), 2)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import MODEL_SIZES, ExperimentConfig
-from dfm_core.data.catalog import DataShape
 from dfm_core.flow.jumps import pyramid_stages
 from dfm_core.flow.path import expand_like
 from dfm_core.models.dit import DiT
@@ -57,7 +57,7 @@ class VelocityModel(nn.Module):
         return preconditioning_factors(t, self.data_std, self.preconditioning)
 
     def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
-        """Velocities of all scales; those that the active stage does not predict mean nothing.
+        """Return velocities of all scales; those that the active stage does not predict mean nothing.
 
         Args: scales: noisy scales, scale s is [B, *scale_shapes[s]]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active
             scales. labels: [B] int64.
@@ -78,6 +78,6 @@ class VelocityModel(nn.Module):
 
 
 def scale_shapes(config: ExperimentConfig, shape: DataShape) -> tuple[tuple[int, ...], ...]:
-    """Shape of each scale of one sample, coarsest first: (C, r, r), or (C, T, r, r) for videos."""
+    """Return the shape of each scale of one sample, coarsest first: (C, r, r), or (C, T, r, r) for videos."""
     channels, sides = config.decomposition.channels(shape.channels), config.decomposition.sides
     return tuple(shape.of_scale(count, side) for count, side in zip(channels, sides, strict=True))

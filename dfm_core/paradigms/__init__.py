@@ -1,4 +1,9 @@
-"""Paradigms by name. Adding one: a file here and a line in `PARADIGMS`."""
+"""Paradigms by name: how a model is trained and sampled. Adding one: a file here and a line in `PARADIGMS`.
+
+Begin with `base` (the contract) and `dfm`, the method; `flow_matching`, `cascaded` and `pyramidal_flow` are the
+baselines. `sampling` holds what all share from noise to images, `shared_steps` and `sampling_points` sample several
+settings at once. May import `config`, `wiring`, `flow`, `data`, `decompositions` and `seeding`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +40,7 @@ PARADIGMS: dict[ParadigmName, Callable[[ExperimentConfig, Decomposition, tuple[f
 
 
 def build_paradigm(config: ExperimentConfig, decomposition: Decomposition, scale_std: tuple[float, ...]) -> Paradigm:
-    """The paradigm that a config names.
+    """Return the paradigm that a config names.
 
     Args: decomposition: that the config names, with its weights if it has any. scale_std: standard deviation of each
         scale on the training data, [S]; used only if data.standardize.

@@ -13,7 +13,7 @@ from dfm_core.paradigms.shared_steps import PointSteps
 
 
 class VelocityPredictor(Protocol):
-    """What a paradigm asks of a model: a `VelocityModel`, experts, or a formula in a test."""
+    """The model as a paradigm calls it: a `VelocityModel`, experts, or a formula in a test."""
 
     null_class: int
     scale_shapes: tuple[tuple[int, ...], ...]
@@ -60,7 +60,7 @@ class SampleResult:
 
 @dataclass(frozen=True)
 class SampleProgress:
-    """What a watcher sees of sampling, after every solver step."""
+    """Progress of sampling, which a watcher receives after every solver step."""
 
     step: int
     """Steps done, 1..num_steps."""
@@ -81,7 +81,7 @@ class Paradigm(Protocol):
     """A way to train and sample a velocity model."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
-        """The training loss; its random draws depend on (seed, global sample index) alone."""
+        """Return the training loss; its random draws depend on (seed, global sample index) alone."""
 
     def sample(
         self,
@@ -93,7 +93,7 @@ class Paradigm(Protocol):
         watcher: SampleWatcher | None = None,
         shared: PointSteps | None = None,
     ) -> SampleResult:
-        """Images of the given classes.
+        """Return images of the given classes.
 
         Args: labels: [B] int64. indices: global sample index of each image, which keys its noise. seed: of the noise.
             watcher: called after every solver step. shared: the steps that this sampling has in common with others of

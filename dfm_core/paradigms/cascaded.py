@@ -8,30 +8,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.config import ExperimentConfig
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.path import velocity
-from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.solvers import SolverStep
 from dfm_core.flow.timesteps import logit_normal
-from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
+from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
-from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal_scalars
 from dfm_core.wiring import network
 
 
 @dataclass(frozen=True)
-class Cascaded:
+class Cascaded(LegwiseParadigm):
     """Flow matching on each level, given the level below with a little noise (paper, appendix B)."""
 
     config: ExperimentConfig
     decomposition: Decomposition
     level_std: tuple[float, ...]
-    """What each level is divided by before noising; ones unless the data is standardised."""
+    """Divisor of each level before noising; ones unless the data is standardised."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - v)^2) on the level of the network's stage.
@@ -58,32 +56,22 @@ class Cascaded:
         by_time = binned(errors[:, None] * own, own.expand(len(batch.indices), -1), t)
         return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices), by_time)
 
-    def sample(
-        self,
-        model: VelocityPredictor,
-        labels: Tensor,
-        indices: Sequence[int],
-        seed: int,
-        sampling: SamplingConfig,
-        watcher: SampleWatcher | None = None,
-        shared: PointSteps | None = None,
-    ) -> SampleResult:
+    def generate(self, sampler: Sampler) -> Tensor:
         """Level after level; each finished level gets fresh noise before the next network reads it."""
-        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
-        state = walk.follow(walk.start(), 0, self._preview)
+        noise_share = sampler.sampling.condition_noise
+        state = sampler.follow(sampler.start(), 0, self._preview)
         for stage in range(1, len(state)):
-            fresh = walk.noise(f"condition_noise/{stage - 1}", stage - 1)
-            kept = 1.0 - sampling.condition_noise
-            state[stage - 1] = kept * state[stage - 1] + sampling.condition_noise * fresh
-            state = walk.follow(state, stage, self._preview)
-        return walk.result(self.synthesize(state))
+            fresh = sampler.noise(f"condition_noise/{stage - 1}", stage - 1)
+            state[stage - 1] = (1.0 - noise_share) * state[stage - 1] + noise_share * fresh
+            state = sampler.follow(state, stage, self._preview)
+        return self.synthesize(state)
 
     def analyze(self, images: Tensor) -> list[Tensor]:
-        """The levels as the networks see them, coarsest first."""
+        """Return the levels as the networks see them, coarsest first."""
         return [x / std for x, std in zip(self.decomposition.analyze(images), self.level_std, strict=True)]
 
     def synthesize(self, levels: Sequence[Tensor]) -> Tensor:
-        """The last of the given levels as images."""
+        """Return the last of the given levels as images."""
         return levels[-1] * self.level_std[len(levels) - 1]
 
     def _preview(self, step: SolverStep) -> Tensor:

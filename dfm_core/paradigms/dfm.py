@@ -8,27 +8,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.config import ExperimentConfig
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.path import velocity
-from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.timesteps import draw_timesteps
-from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
+from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
-from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 
 
 @dataclass(frozen=True)
-class DecomposableFlowMatching:
+class DecomposableFlowMatching(LegwiseParadigm):
     """Flow matching on every scale of a decomposition, in one model."""
 
     config: ExperimentConfig
     decomposition: Decomposition
     scale_std: tuple[float, ...]
-    """What each scale is divided by before noising; ones unless the data is standardised."""
+    """Divisor of each scale before noising; ones unless the data is standardised."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E sum_s M_s mean((v_hat^s - v^s)^2) (DFM, Eq. 4; mean per scale: numerics A4)."""
@@ -51,23 +49,11 @@ class DecomposableFlowMatching:
         by_time = binned(errors, counted, t)
         return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), counted.sum(dim=0), by_time)
 
-    def sample(
-        self,
-        model: VelocityPredictor,
-        labels: Tensor,
-        indices: Sequence[int],
-        seed: int,
-        sampling: SamplingConfig,
-        watcher: SampleWatcher | None = None,
-        shared: PointSteps | None = None,
-    ) -> SampleResult:
-        legs = sampling_legs(self.config, sampling)
-        walk = Walk(model, labels, indices, seed, sampling, legs, watcher, shared)
-        scales = walk.follow(walk.start(), 0, lambda step: self.synthesize(step.estimate()))
-        return walk.result(self.synthesize(scales))
+    def generate(self, sampler: Sampler) -> Tensor:
+        return self.synthesize(sampler.follow(sampler.start(), 0, lambda step: self.synthesize(step.estimate())))
 
     def analyze(self, images: Tensor) -> list[Tensor]:
-        """Scales as the model sees them, coarsest first."""
+        """Return scales as the model sees them, coarsest first."""
         return [x / std for x, std in zip(self.decomposition.analyze(images), self.scale_std, strict=True)]
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:

@@ -14,23 +14,22 @@ from torch import Tensor
 
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.path import interpolate, velocity
-from dfm_core.flow.schedules import stage_schedule
+from dfm_core.flow.schedules import StageSchedule, stage_schedule
 from dfm_core.flow.timesteps import logit_normal
-from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
+from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, normal_scalars
 
 
 @dataclass(frozen=True)
-class FlowMatching:
+class FlowMatching(LegwiseParadigm):
     """Flow matching with logit-normal timesteps (numerics A17)."""
 
     config: ExperimentConfig
     image_std: float
-    """What images are divided by before noising; 1 unless the data is standardised."""
+    """Divisor of images before noising; 1 unless the data is standardised."""
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - v)^2)."""
@@ -46,19 +45,11 @@ class FlowMatching:
         by_time = binned(errors[:, None], ones, t[:, None])
         return LossResult(errors.mean(), errors.detach().sum()[None], ones.sum(dim=0), by_time)
 
-    def sample(
-        self,
-        model: VelocityPredictor,
-        labels: Tensor,
-        indices: Sequence[int],
-        seed: int,
-        sampling: SamplingConfig,
-        watcher: SampleWatcher | None = None,
-        shared: PointSteps | None = None,
-    ) -> SampleResult:
-        legs = [stage_schedule(sampling.steps, (), sampling.time_shift)]
-        walk = Walk(model, labels, indices, seed, sampling, legs, watcher, shared)
-        return walk.result(self._image(walk.follow(walk.start(), 0, lambda step: self._image(step.estimate()))))
+    def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
+        return (stage_schedule(sampling.steps, (), sampling.time_shift),)
+
+    def generate(self, sampler: Sampler) -> Tensor:
+        return self._image(sampler.follow(sampler.start(), 0, lambda step: self._image(step.estimate())))
 
     def _image(self, scales: Sequence[Tensor]) -> Tensor:
         (image,) = scales

@@ -22,7 +22,7 @@ class Noised:
 
 
 def add_noise(scales: Sequence[Tensor], t: Tensor, seed: int, indices: Sequence[int]) -> Noised:
-    """Points on the straight paths.
+    """Return points on the straight paths.
 
     Args: scales: X_1, scale s is [B, ...]. t: [B, S] in [0, 1]. indices: global sample index of each row.
     """

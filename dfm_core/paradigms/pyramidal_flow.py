@@ -8,29 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, SamplingConfig, stage_columns
+from dfm_core.config import ExperimentConfig, stage_columns
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.block_noise import block_mean, block_noise, repeat_blocks
 from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages
 from dfm_core.flow.path import expand_like
-from dfm_core.flow.schedules import sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times
-from dfm_core.paradigms.base import Batch, LossResult, SampleResult, SampleWatcher, VelocityPredictor
-from dfm_core.paradigms.following import Walk
+from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, uniform
 
 
 @dataclass(frozen=True)
-class PyramidalFlow:
+class PyramidalFlow(LegwiseParadigm):
     """A stage runs from the upsampled, noised end of the one before to its own level, with less noise."""
 
     config: ExperimentConfig
     decomposition: Decomposition
     image_std: float
-    """What all levels are divided by before noising; 1 unless the data is standardised."""
+    """Divisor of all levels before noising; 1 unless the data is standardised."""
 
     @property
     def stages(self) -> tuple[PyramidStage, ...]:
@@ -39,7 +37,7 @@ class PyramidalFlow:
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - (end - start))^2) over the samples of all stages (numerics 8.2).
 
-        Which samples train a stage follows from their place in the batch; progress is uniform, in whole ticks.
+        A sample's place in the batch gives the stage that it trains; progress is uniform, in whole ticks.
         """
         training, seed, device = self.config.training, self.config.seed, batch.images.device
         levels = [level / self.image_std for level in self.decomposition.analyze(batch.images)]
@@ -71,19 +69,9 @@ class PyramidalFlow:
         by_time = binned(errors, own, progress[:, None].expand_as(own))
         return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0), by_time)
 
-    def sample(
-        self,
-        model: VelocityPredictor,
-        labels: Tensor,
-        indices: Sequence[int],
-        seed: int,
-        sampling: SamplingConfig,
-        watcher: SampleWatcher | None = None,
-        shared: PointSteps | None = None,
-    ) -> SampleResult:
-        """Stage after stage, with a jump between them (numerics 8.3)."""
-        walk = Walk(model, labels, indices, seed, sampling, sampling_legs(self.config, sampling), watcher, shared)
-        gamma, state = self.config.pyramidal_flow.gamma, walk.start()
+    def generate(self, sampler: Sampler) -> Tensor:
+        """Generate stage after stage, with a jump between them (numerics 8.3)."""
+        gamma, state = self.config.pyramidal_flow.gamma, sampler.start()
         for q, wired in enumerate(self.stages):
             if q > 0:
                 noise = block_noise(state[q], gamma)
@@ -95,12 +83,12 @@ class PyramidalFlow:
             def preview(step: SolverStep, wired: PyramidStage = wired) -> Tensor:
                 return self.image_std * clean_estimate(wired, step)
 
-            state = walk.follow(state, q, preview, network_times)
-        return walk.result(self.image_std * state[-1])
+            state = sampler.follow(state, q, preview, network_times)
+        return self.image_std * state[-1]
 
 
 def sample_stages(config: ExperimentConfig, indices: Sequence[int]) -> Tensor:
-    """The stage that each training sample is used for, [B] int64.
+    """Return the stage that each training sample is used for, [B] int64.
 
     The batch is dealt out in columns, as many as make all shares whole, so that every batch, and nearly every part of
     one, has the shares exactly (numerics 8.2).
@@ -122,7 +110,7 @@ def noise_pyramid(noise: Tensor, num_levels: int) -> list[Tensor]:
 
 
 def stage_ends(stage: PyramidStage, level: Tensor, coarser: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a sample's stage starts and ends (numerics 8.2).
+    """Return the start and the end of a sample's stage (numerics 8.2).
 
     Args: level: the clean level, [B, C, (T,) r, r]. coarser: the one below; None in the first stage, which starts as
         noise. noise: of the level, same shape.
@@ -134,7 +122,7 @@ def stage_ends(stage: PyramidStage, level: Tensor, coarser: Tensor | None, noise
 
 
 def clean_estimate(stage: PyramidStage, step: SolverStep) -> Tensor:
-    """The clean level that a stage is heading for, from its state and its last velocity (numerics 8.3).
+    """Return the clean level that a stage is heading for, from its state and its last velocity (numerics 8.3).
 
     Both ends of the stage follow from them. In what differs inside blocks the start is noise alone; in the blocks'
     means both ends mix the same noise and the same image.

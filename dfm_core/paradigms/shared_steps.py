@@ -15,8 +15,8 @@ from dfm_core.flow.step_tree import StepTree
 
 
 @dataclass(frozen=True)
-class KeptState:
-    """Where a later point goes on."""
+class SavedState:
+    """State from which a later point continues."""
 
     num_steps: int
     """Steps made of the leg that the state lies in; all of them at its end."""
@@ -39,7 +39,7 @@ class SharedSteps:
         """Calls of the network made so far, over all points; `tree.num_calls` in the end."""
         self.num_evaluations = 0
         """Network evaluations per image of each point made so far; `tree.num_evaluations` in the end."""
-        self._states: dict[int, KeptState] = {}
+        self._states: dict[int, SavedState] = {}
         self._uses_to_come = Counter(
             path[num_steps - 1]
             for point, counts in enumerate(tree.num_shared)
@@ -54,7 +54,7 @@ class SharedSteps:
         return len(self._states)
 
     def points(self) -> Iterator[PointSteps]:
-        """Every point once, in the order in which they must be sampled.
+        """Yield every point once, in the order in which they must be sampled.
 
         Raises: AssertionError on a second pass: the states of the first are gone.
         """
@@ -63,8 +63,8 @@ class SharedSteps:
         for point in self.tree.order:
             yield PointSteps(self, point)
 
-    def take(self, node: int) -> KeptState:
-        """The state after a step of the tree, which an earlier point has made.
+    def take(self, node: int) -> SavedState:
+        """Return the state after a step of the tree, which an earlier point has made.
 
         Raises: AssertionError if it is not there.
         """
@@ -72,7 +72,7 @@ class SharedSteps:
         self._uses_to_come[node] -= 1
         return self._states[node] if self._uses_to_come[node] > 0 else self._states.pop(node)
 
-    def offer(self, node: int, state: KeptState) -> None:
+    def offer(self, node: int, state: SavedState) -> None:
         """Keeps the state after a step of the tree if a later point starts from it."""
         if self._uses_to_come[node] > 0:
             self._states[node] = state
@@ -91,19 +91,19 @@ class PointSteps:
         return self.shared.tree.samplings[self.index]
 
     def follows(self, sampling: SamplingConfig, legs: Sequence[StageSchedule]) -> bool:
-        """Whether the point's path in the tree goes along these legs."""
+        """Return True if the point's path in the tree goes along these legs."""
         tree = self.shared.tree
         path = [[(tree.steps[node].before, tree.steps[node].after) for node in leg] for leg in tree.paths[self.index]]
         return self.sampling == sampling and path == [list(pairwise(leg.times)) for leg in legs]
 
-    def resume(self, leg: int) -> KeptState | None:
-        """The last state in a leg that an earlier point has made; None: the leg is made from its start."""
+    def resume(self, leg: int) -> SavedState | None:
+        """Return the last state in a leg that an earlier point has made; None: the leg is made from its start."""
         num_steps = self.shared.tree.num_shared[self.index][leg]
         return self.shared.take(self._node(leg, num_steps)) if num_steps > 0 else None
 
     def passed(self, leg: int, num_steps: int, scales: Sequence[Tensor], num_evaluations: int) -> None:
-        """Offers the state after some steps of a leg to later points; arguments as the fields of `KeptState`."""
-        self.shared.offer(self._node(leg, num_steps), KeptState(num_steps, tuple(scales), num_evaluations))
+        """Offers the state after some steps of a leg to later points; arguments as the fields of `SavedState`."""
+        self.shared.offer(self._node(leg, num_steps), SavedState(num_steps, tuple(scales), num_evaluations))
 
     def finish(self, num_calls: int, num_evaluations: int) -> None:
         """Adds what the network was really asked for this point."""

@@ -1,4 +1,4 @@
-"""Where in time a loss comes from: sums over samples whose timestep is in one of equal bins of [0, 1]."""
+"""Losses by time: sums over samples whose timestep is in one of equal bins of [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NUM_BINS = 8
 
 
 def binned(losses: Tensor, counted: Tensor, t: Tensor) -> Tensor:
-    """Sums by stage and bin; no gradient, and no random draw.
+    """Return sums by stage and bin; no gradient, and no random draw.
 
     Args: losses: of each sample and stage, [B, S]. counted: 1 where a stage counts, else 0, [B, S]. t: timesteps in
         [0, 1], 0 is noise, [B, S]; 1 is in the last bin.

@@ -14,5 +14,5 @@ _BIN = re.compile(r"loss_stage_\d+_t\d+of\d+")
 
 
 def has_timesteps(row: CurveRow) -> bool:
-    """Whether a row says the losses by timestep."""
+    """Return True if a row has the losses by timestep."""
     return any(map(_BIN.fullmatch, row))

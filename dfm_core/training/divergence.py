@@ -1,4 +1,4 @@
-"""When a training has gone wrong for good, and when a step of it is only left out."""
+"""Divergence: conditions that end a training, and those that only skip a step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RUNAWAY = 1000.0
 
 
 class TrainingDivergedError(Exception):
-    """Going on, or beginning again, would end the same way."""
+    """The training diverged: to resume or restart it would end the same way."""
 
 
 class NotFiniteError(TrainingDivergedError):
@@ -34,7 +34,7 @@ class Skips:
         self._since_row = already
 
     def is_skipped(self, norm: float, step: int, samples: range) -> bool:
-        """Whether step number `step`, on these global sample indices, was left out.
+        """Return True if step number `step`, on these global sample indices, was skipped.
 
         Args: norm: of the gradient over all workers, before clipping.
         Raises: NotFiniteError if it is one too many.
@@ -52,7 +52,7 @@ class Skips:
         return True
 
     def taken(self) -> dict[str, float]:
-        """What the next row of the curve says of steps that were left out since the row before; nothing if none was."""
+        """Return the entry of the next row of the curve about steps skipped since the row before; empty if none was."""
         skipped, self._since_row = self._since_row, 0
         return {"skipped_steps": float(skipped)} if skipped else {}
 

@@ -1,4 +1,4 @@
-"""What the training loop needs of whatever holds the weights (plain torch, DeepSpeed)."""
+"""The contract of the engines that hold the weights for the training loop (plain torch, DeepSpeed)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Model_co = TypeVar("Model_co", bound=nn.Module, default=nn.Module, covariant=Tru
 
 
 class OptimizerSettings(Protocol):
-    """What an engine reads of a training's config; see `dfm_core.config.TrainingConfig` for the meanings."""
+    """Settings that an engine reads of a training's config; `dfm_core.config.TrainingConfig` documents them."""
 
     @property
     def batch_size(self) -> int: ...
@@ -64,7 +64,7 @@ class TrainingEngine(Protocol[Model_co]):
 
     @property
     def model(self) -> Model_co:
-        """What the loss calls."""
+        """Model that the loss calls."""
 
     @property
     def num_steps(self) -> int:
@@ -84,7 +84,7 @@ class TrainingEngine(Protocol[Model_co]):
         """Continues from `state`, reached after `num_steps` steps that changed the weights."""
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
+        """Return the mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
 
     def barrier(self) -> None:
         """Returns when every worker has called it."""

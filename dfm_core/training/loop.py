@@ -13,20 +13,20 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, LossResult, Paradigm
+from dfm_core.training.batch_reader import batches_ahead
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.reading import batches_ahead
 from dfm_core.training.steps import LoopPlan, Observer, run_steps
 
 
 @dataclass
 class _Window:
-    """What happened in the steps since the last row of the curve, those left out that were skipped."""
+    """Sums over the steps since the last row of the curve, without skipped ones."""
 
     totals: list[torch.Tensor] = field(default_factory=list)
     timestep_shape: tuple[int, ...] = (2, 0, 0)
     of_step: list[torch.Tensor] = field(default_factory=list)
-    """Of the micro-batches of the step that is made."""
+    """Sums of the micro-batches of the current step."""
 
     def end_step(self, *, skipped: bool) -> None:
         """All micro-batches were added."""
@@ -56,7 +56,7 @@ class _Window:
 
 
 def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
-    """Mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
+    """Return the mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
     losses, counts = sums
     stages, bins = losses.shape
     return {
@@ -114,6 +114,6 @@ def train(
 
 
 def make_batch(config: ExperimentConfig, dataset: TrainingData, indices: range, device: torch.device) -> Batch:
-    """The training images of these global sample indices."""
+    """Return the training images of these global sample indices."""
     ((images, labels),) = dataset.batches(config.seed, [indices])
     return Batch(images.to(device), labels.to(device), indices)

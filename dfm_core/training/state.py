@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain, from_plain
+from dfm_core.catalog.datasets import DataShape
+from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig, as_plain, from_plain
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.catalog import DataShape
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms.standardization import scale_divisors
@@ -49,15 +49,8 @@ def state_shard(engine: TrainingEngine) -> dict[str, Tensor]:
     return kept
 
 
-def write_state_shard(engine: TrainingEngine, directory: Path) -> Path:
-    """Writes this worker's share of the state. Collective. Returns the file written."""
-    path = directory / shard_name(engine.rank, engine.world_size)
-    save_file(state_shard(engine), path)
-    return path
-
-
 def read_state(shards: Iterable[Path]) -> State:
-    """The whole state from all shards of a checkpoint, whatever the number of workers that wrote them."""
+    """Return the whole state from all shards of a checkpoint, whatever the number of workers that wrote them."""
     state: dict[StateKind, dict[str, Tensor]] = {kind: {} for kind in STATE_KINDS}
     for path in sorted(shards):
         for key, tensor in load_file(path).items():
@@ -69,7 +62,7 @@ def read_state(shards: Iterable[Path]) -> State:
 
 @dataclass(frozen=True)
 class SnapshotCard:
-    """What is needed beside the weights to sample from a snapshot."""
+    """Data beside the weights that sampling from a snapshot needs."""
 
     step: int
     shape: DataShape
@@ -79,12 +72,12 @@ class SnapshotCard:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What sampling needs: config, averaged weights, statistics and decomposition."""
+    """A loaded snapshot for sampling: config, averaged weights, statistics and decomposition."""
 
     config: ExperimentConfig
     card: SnapshotCard
     model: VelocityModel
-    """In evaluation mode."""
+    """Model in evaluation mode."""
     decomposition: Decomposition
     pyramid: Mapping[str, Tensor] | None = None
     """Weights of the learned decomposition, if the config names it."""
@@ -123,11 +116,11 @@ def write_snapshot_files(
     directory: Path,
     pyramid: Mapping[str, Tensor] | None,
 ) -> list[Path]:
-    """A snapshot's files: safetensors and JSON, in a directory that is made if needed. Returns them."""
+    """Write a snapshot's files, safetensors and JSON, in a directory that is made if needed; return them."""
     directory.mkdir(parents=True, exist_ok=True)
     weights_path, card_path = directory / SNAPSHOT_WEIGHTS, directory / SNAPSHOT_CARD
     save_file(dict(weights), weights_path)
-    document = {"numerics": NUMERICS_VERSION, "config": as_plain(config), "card": as_plain(card)}
+    document = {"numerics": NUMERICS_CHANGED_IN["train"], "config": as_plain(config), "card": as_plain(card)}
     card_path.write_text(json.dumps(document, indent=1, sort_keys=True))
     if pyramid is None:
         return [weights_path, card_path]
@@ -136,7 +129,7 @@ def write_snapshot_files(
 
 
 def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
-    """A velocity model with initial weights that depend on the config's seed alone.
+    """Return a velocity model with initial weights that depend on the config's seed alone.
 
     Args: scale_std: standard deviation of each scale on the training data.
     """
@@ -150,7 +143,7 @@ def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[flo
 
 
 def load_snapshot(directory: Path | str) -> Snapshot:
-    """A snapshot from its files alone, on the CPU.
+    """Return a snapshot from its files alone, on the CPU.
 
     Raises: FileNotFoundError if a file is missing; ValueError if one is damaged or another version wrote it.
     """
@@ -182,8 +175,8 @@ def _require(directory: Path, *names: str) -> None:
 def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:
     """Raises: ValueError, TypeError or KeyError if the card cannot be of a snapshot that this version wrote."""
     document = json.loads((directory / SNAPSHOT_CARD).read_text())
-    if document["numerics"] != NUMERICS_VERSION:
-        raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_VERSION}")
+    if document["numerics"] != NUMERICS_CHANGED_IN["train"]:
+        raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_CHANGED_IN['train']}")
     config, card = from_plain(ExperimentConfig, document["config"]), from_plain(SnapshotCard, document["card"])
     # The dataset need not be known here.
     broken = broken_rules(replace(config, data=replace(config.data, dataset="", described=None)))

@@ -1,4 +1,4 @@
-"""Step after step, whatever is learned: a pure function of (settings, work, step), whatever the number of workers."""
+"""The steps of any training: a pure function of (settings, work, step) for every number of workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfm_core.training.engine import OptimizerSettings, TrainingEngine, learning
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """When the loop does what; nothing here changes a weight."""
+    """Timing of the loop's actions; nothing here changes a weight."""
 
     until_step: int
     micro_batch_size: int
@@ -51,17 +51,17 @@ class _Nobody:
 
 
 class Work(Protocol):
-    """What is learned, on one worker."""
+    """The loss of a training and its rows of the curve, on one worker."""
 
     def loss(self, samples: range) -> Tensor:
-        """Mean loss of these global sample indices, kept until it is known what became of their step."""
+        """Return the mean loss of these global sample indices, held until the result of their step is known."""
 
     def stepped(self, *, skipped: bool) -> None:
         """The step of the losses since the last call is done. Its losses are for the next row of the curve, unless it
         was skipped."""
 
     def row(self, *, is_saved: bool) -> CurveRow:
-        """Means over the steps since the row before, and over all workers: `loss` first. Collective.
+        """Return means over the steps since the row before, and over all workers: `loss` first. Collective.
 
         Args: is_saved: a checkpoint or snapshot is saved at this step.
         """
@@ -70,7 +70,7 @@ class Work(Protocol):
 def micro_batches(
     settings: OptimizerSettings, engine: TrainingEngine[Any], plan: LoopPlan, step: int
 ) -> Iterator[range]:
-    """Global sample indices of a worker's forward passes in a step."""
+    """Yield global sample indices of a worker's forward passes in a step."""
     per_worker = settings.batch_size // engine.world_size
     num_micro = per_worker // plan.micro_batch_size
     assert num_micro * plan.micro_batch_size * engine.world_size == settings.batch_size, (
@@ -97,7 +97,7 @@ def run_steps(
     Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
     over workers and micro-batches. A step whose gradients are not finite changes nothing; its losses are in no row.
 
-    Args: observer: is told of progress, points of the curve and moments to save; None: nobody is. start_step: steps
+    Args: observer: receives progress, points of the curve and moments to save; None: no observer. start_step: steps
         that the engine's state already has, the last of which `save` was called for. curve: the rows that belong to
         them; None: they are not known.
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.

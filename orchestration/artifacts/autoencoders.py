@@ -1,4 +1,4 @@
-"""Autoencoders that tasks made: written to the store, and read from it."""
+"""Autoencoders that tasks trained: written to the store, and read from it."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dfm_core.autoencoder_training.finetuning import in_colour
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
-from dfm_core.autoencoders.finetuning import in_colour
-from dfm_core.autoencoders.making import LatentScale, random_autoencoder, unit_scale, write_autoencoder
+from dfm_core.autoencoders.initialization import LatentScale, random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import TrainingEngine
-from orchestration.config.runtime import RuntimeConfig, StorageConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, made_identity, recipe_digest
 from orchestration.data.user_files import autoencoder_folder, open_place
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
 
 _PREFIX = "network."
-"""Of the names of weights in `FinetuningLoss`."""
+"""Prefix of the names of weights in `FinetuningLoss`."""
 _BATCH = 64
 _MOST_BATCHES = 16
-"""Samples from which the scale of new latents is measured: 1024, or all of fewer."""
+"""Batches from which the scale of new latents is measured: 1024 samples, or all of fewer."""
 
 
 def read_made_autoencoder(store: Store, digest: str, kind: str) -> DiffusersAutoencoder:
-    """What a task made, on the CPU; its identity is `made_identity`.
+    """Return the autoencoder that a task trained, on the CPU; its identity is `made_identity`.
 
     Raises: FileNotFoundError if it is not there; DamagedArtifactError, after which the next submission makes it anew.
     """
     directory = TaskPaths(digest).autoencoder
     try:
         with store.fetched(directory) as files:
-            loaded = _of_diffusers(load_autoencoder(kind, files[0].parent))
+            autoencoder = _of_diffusers(load_autoencoder(kind, files[0].parent))
     except DamagedArtifactError as damage:
         store.remove(f"{directory}/{MANIFEST}")
         store.remove(TaskPaths(digest).result)
         raise DamagedArtifactError(f"{damage}; submit again to make it anew") from None
-    loaded.identity = made_identity(kind, digest)
-    return loaded
+    autoencoder.identity = made_identity(kind, digest)
+    return autoencoder
 
 
 def read_initial(initial: InitialAutoencoder, seed: int, store: Store, storage: StorageConfig) -> DiffusersAutoencoder:
-    """Where a training begins, on the CPU.
+    """Return the autoencoder from which a training begins, on the CPU.
 
     Args: seed: of random weights. storage: the sweep's; a place of its protocol is read with its options.
     Raises: as `read_made_autoencoder` and `load_autoencoder`; ValueError if the files have changed.
@@ -63,7 +64,7 @@ def read_initial(initial: InitialAutoencoder, seed: int, store: Store, storage: 
 
 
 def load_of_data(data: DataConfig, runtime: RuntimeConfig, store: Store, device: torch.device) -> Autoencoder:
-    """The autoencoder that a data section names, on the device; pixels where it names none.
+    """Return the autoencoder that a data section names, on the device; pixels where it names none.
 
     Raises: as `read_made_autoencoder` and `load_autoencoder`.
     """
@@ -86,18 +87,18 @@ def write_made_autoencoder(
     *,
     scaled: bool,
 ) -> list[Path]:
-    """Writes the average of the weights; worker 0 writes, all call. Returns the files written here.
+    """Write the average of the weights; worker 0 writes, all call. Returns the files written here.
 
     Args: read_initial: an autoencoder with the settings of the trained one. scaled: with latents of mean 0 and standard
         deviation 1 on the first samples of the data; else scale and shift stay.
     """
-    kept = {name.removeprefix(_PREFIX): weight.clone() for name, weight in engine.tensors("ema") if engine.rank == 0}
+    weights = {name.removeprefix(_PREFIX): weight.clone() for name, weight in engine.tensors("ema") if engine.rank == 0}
     if engine.rank != 0:
         return []
-    made = read_initial()
-    made.network.load_state_dict(kept)
-    scale = _measured_scale(made, data, engine.device) if scaled else None
-    return write_autoencoder(made, kept, folder, scale)
+    trained = read_initial()
+    trained.network.load_state_dict(weights)
+    scale = _measured_scale(trained, data, engine.device) if scaled else None
+    return write_autoencoder(trained, weights, folder, scale)
 
 
 def _measured_scale(autoencoder: DiffusersAutoencoder, data: TrainingData, device: torch.device) -> LatentScale:
@@ -106,12 +107,12 @@ def _measured_scale(autoencoder: DiffusersAutoencoder, data: TrainingData, devic
 
 
 def _first_batches(data: TrainingData) -> list[Tensor]:
-    found: list[Tensor] = []
+    batches: list[Tensor] = []
     for chunk in data.chunks():
-        found += torch.split(in_colour(chunk), _BATCH)
-        if len(found) >= _MOST_BATCHES:
+        batches += torch.split(in_colour(chunk), _BATCH)
+        if len(batches) >= _MOST_BATCHES:
             break
-    return found[:_MOST_BATCHES]
+    return batches[:_MOST_BATCHES]
 
 
 def _given(kind: str, place: str, storage: StorageConfig) -> DiffusersAutoencoder:

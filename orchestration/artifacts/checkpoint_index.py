@@ -1,4 +1,4 @@
-"""Which checkpoints of a training the store holds; needs no torch."""
+"""The checkpoints of a training that the store holds; needs no torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from orchestration.storage.layout import TaskPaths, step_of
 from orchestration.storage.store import Store
 
 
+def listed_steps(store: Store, digest: str) -> list[int]:
+    """Return the steps of all checkpoint directories of a training, published or not; ascending."""
+    steps = (step_of(name) for name in store.names(TaskPaths(digest).checkpoints))
+    return sorted(step for step in steps if step is not None)
+
+
 def newest_checkpoint(store: Store, digest: str) -> CheckpointProgress | None:
-    """None if the training has no checkpoint."""
+    """Return the newest published checkpoint of a training; None if it has none."""
     paths = TaskPaths(digest)
-    steps = [step for name in store.names(paths.checkpoints) if (step := step_of(name)) is not None]
-    for step in sorted(steps, reverse=True):
+    for step in reversed(listed_steps(store, digest)):
         manifest = store.manifest(paths.checkpoint(step))
         if manifest is not None:
             about = manifest["about"]

@@ -1,4 +1,4 @@
-"""Checkpoints and snapshots of a training in the store: which there are, sound ones read, snapshots published."""
+"""Checkpoints and snapshots of a training in the store: listed, read if they are sound, published."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import State, TrainingEngine
 from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
+from orchestration.artifacts.checkpoint_index import listed_steps
 from orchestration.storage.disk_space import require_disk_space
-from orchestration.storage.layout import TaskPaths, step_of
+from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What a training has cost so far, over all attempts that led to this state."""
+    """Cost of a training so far, over all attempts that led to this state."""
 
     seconds: float = 0.0
     """Wall time."""
@@ -42,13 +43,13 @@ class ResumePoint:
     step: int
     curve: tuple[CurveRow, ...]
     state: State
-    spent: TrainingCost
+    cost: TrainingCost
     num_steps: int
-    """That changed the weights: fewer than `step` where gradients were not finite."""
+    """Steps that changed the weights: fewer than `step` if gradients were not finite."""
 
 
 class TrainingArtifacts:
-    """What one training leaves in the store."""
+    """The artifacts of one training in the store."""
 
     def __init__(self, store: Store, digest: str) -> None:
         self.store, self.paths = store, TaskPaths(digest)
@@ -60,7 +61,7 @@ class TrainingArtifacts:
         card: SnapshotCard,
         pyramid: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """Publishes the averaged weights, unless that was done before. Collective."""
+        """Publish the averaged weights, unless they are published already. Collective."""
         self.publish_once(
             engine,
             self.paths.snapshot(card.step),
@@ -68,11 +69,11 @@ class TrainingArtifacts:
         )
 
     def save_raw_weights(self, engine: TrainingEngine, step: int) -> None:
-        """Publishes the weights as the optimiser has them, unless that was done before. Collective."""
+        """Publish the weights as the optimiser has them, unless they are published already. Collective."""
         self.publish_once(engine, self.paths.raw_weights(step), lambda scratch: write_raw_weights(engine, scratch))
 
     def publish_once(self, engine: TrainingEngine, directory: str, write: Callable[[Path], list[Path]]) -> None:
-        """Publishes what `write` puts into a folder, unless that was done before. Collective.
+        """Publish the files that `write` puts into a folder, unless that was done before. Collective.
 
         Args: write: called on every worker; returns the files that this worker wrote, worker 0 all.
         """
@@ -90,27 +91,27 @@ class TrainingArtifacts:
         engine.barrier()
 
     def checkpoint_steps(self) -> list[int]:
-        """Steps of all published checkpoints, ascending."""
-        steps = [step_of(name) for name in self.store.names(self.paths.checkpoints)]
-        return sorted(s for s in steps if s is not None and self.store.manifest(self.paths.checkpoint(s)) is not None)
+        """Return the steps of all published checkpoints, ascending."""
+        steps = listed_steps(self.store, self.paths.digest)
+        return [step for step in steps if self.store.manifest(self.paths.checkpoint(step)) is not None]
 
     def superseded(self, newest: int, keep: int) -> list[str]:
-        """Directories of checkpoints up to the newest step that need not stay: all but the last `keep` published ones.
+        """Return the checkpoint directories up to the newest step that may go: all but the last `keep` published ones.
 
         Those after the newest stay: a training that went back for an early snapshot will want them.
         """
-        there = [step for step in map(step_of, self.store.names(self.paths.checkpoints)) if step is not None]
-        kept = [step for step in self.checkpoint_steps() if step <= newest][-keep:]
-        return [self.paths.checkpoint(step) for step in sorted(there) if step <= newest and step not in kept]
+        staying = [step for step in self.checkpoint_steps() if step <= newest][-keep:]
+        steps = listed_steps(self.store, self.paths.digest)
+        return [self.paths.checkpoint(step) for step in steps if step <= newest and step not in staying]
 
-    def missing_snapshots(self, wanted: Sequence[int], raw: Sequence[int] = ()) -> list[int]:
-        """Steps of wanted snapshots, and of wanted raw weights, that are not published; ascending."""
-        directories = [(step, self.paths.snapshot(step)) for step in wanted]
+    def missing_snapshots(self, snapshots: Sequence[int], raw: Sequence[int] = ()) -> list[int]:
+        """Return the steps whose snapshot or raw weights are asked for and not published; ascending."""
+        directories = [(step, self.paths.snapshot(step)) for step in snapshots]
         directories += [(step, self.paths.raw_weights(step)) for step in raw]
         return sorted({step for step, directory in directories if self.store.manifest(directory) is None})
 
     def newest_sound_step(self, at_most: int) -> int:
-        """The newest checkpoint up to a step whose files are all intact; 0 if there is none."""
+        """Return the step of the newest checkpoint up to a step whose files are all intact; 0 if there is none."""
         for step in reversed([step for step in self.checkpoint_steps() if step <= at_most]):
             try:
                 with self.store.fetched(self.paths.checkpoint(step)):
@@ -120,12 +121,12 @@ class TrainingArtifacts:
         return 0
 
     def load_checkpoint(self, step: int) -> ResumePoint:
-        """Raises: FileNotFoundError, DamagedArtifactError."""
+        """Read and verify a checkpoint. Raises: FileNotFoundError, DamagedArtifactError."""
         directory = self.paths.checkpoint(step)
         manifest: Mapping[str, Any] | None = self.store.manifest(directory)
         with self.store.fetched(directory) as files:
             state = read_state(files)
         assert manifest is not None, f"{directory} lost its manifest while it was read"
         about = manifest["about"]
-        spent, num_steps = TrainingCost(**about.get("spent", {})), int(about.get("num_steps", step))
-        return ResumePoint(step, tuple(about["curve"]), state, spent, num_steps)
+        cost, num_steps = TrainingCost(**about.get("spent", {})), int(about.get("num_steps", step))
+        return ResumePoint(step, tuple(about["curve"]), state, cost, num_steps)

@@ -1,4 +1,4 @@
-"""Features of samples in the store, group by group: written as they are made, so that a killed evaluation goes on.
+"""Features of samples in the store, group by group: written as they are made, so that a killed evaluation resumes.
 
 A group is a fixed range of sample indices. Its file's name ends in the start of its sha256: one listing tells which
 groups there are, and a file that does not hold what its name says is removed and made anew.
@@ -17,12 +17,12 @@ from torch import Tensor
 from orchestration.storage.store import Store
 
 GROUP_IMAGES = 250
-"""Samples of one piece of work. Fixed: groups are found again by it, whatever the number of evaluators."""
+"""Samples of a group. Fixed, so that groups are found again whatever the number of evaluators."""
 _FILE = re.compile(r"(\d{9})-(\d{9})-([0-9a-f]{16})\.safetensors")
 
 
 class LostFeaturesError(Exception):
-    """A group of features is not in the store as it was written; whoever begins anew makes it again."""
+    """A group of features is not in the store as it was written; a restart of the task makes it again."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,7 +38,7 @@ class Group:
 
 
 def groups_of(num_samples: int) -> list[Group]:
-    """All groups of so many samples; the last may be shorter."""
+    """Return all groups of so many samples; the last may be shorter."""
     return [Group(begin, min(begin + GROUP_IMAGES, num_samples)) for begin in range(0, num_samples, GROUP_IMAGES)]
 
 
@@ -49,44 +49,44 @@ class GroupFiles:
     store: Store
     directory: str
 
-    def found(self) -> dict[Group, str]:
-        """The groups that are there, with their files."""
+    def stored(self) -> dict[Group, str]:
+        """Return the groups that are there, with the names of their files."""
         named = ((name, _FILE.fullmatch(name)) for name in self.store.names(self.directory))
         return {Group(int(match[1]), int(match[2])): name for name, match in named if match}
 
     def write(self, group: Group, tensors: Mapping[str, Tensor]) -> None:
-        """A group's tensors, each with a row per sample; whole or not at all."""
+        """Write a group's tensors, each with a row per sample; whole or not at all."""
         assert all(len(tensor) == group.num_samples for tensor in tensors.values()), f"{group} has another length"
         content = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         name = f"{group.begin:09d}-{group.end:09d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         self.store.write(f"{self.directory}/{name}", content)
 
     def read(self, groups: Sequence[Group]) -> Iterator[tuple[Group, dict[str, Tensor]]]:
-        """The tensors of groups, in order.
+        """Yield the tensors of groups, in order.
 
         Raises: LostFeaturesError if one is not there, or not what was written, after which it is gone: it can be made
         anew.
         """
-        found = self.found()
+        names = self.stored()
         for number, group in enumerate(groups):
-            content = self._content(group, found)
+            content = self._content(group, names)
             if content is None:
                 for later in groups[number + 1 :]:  # all that is lost is made anew at once
-                    self._content(later, found)
+                    self._content(later, names)
                 place = f"{self.store.uri(self.directory)}: samples {group.begin} to {group.end}"
                 raise LostFeaturesError(f"{place} are not there as they were written; they are made anew")
             yield group, safetensors.torch.load(content)
 
-    def _content(self, group: Group, found: Mapping[Group, str]) -> bytes | None:
-        """A group's file; None if it is not there, or was damaged and is gone now."""
-        if group not in found:
+    def _content(self, group: Group, names: Mapping[Group, str]) -> bytes | None:
+        """Return a group's file; None if it is missing, or was damaged and is removed now."""
+        if group not in names:
             return None
-        path = f"{self.directory}/{found[group]}"
+        path = f"{self.directory}/{names[group]}"
         try:
             content = self.store.read(path)
         except FileNotFoundError:  # somebody else has removed it since the listing
             return None
-        if hashlib.sha256(content).hexdigest()[:16] in found[group]:
+        if hashlib.sha256(content).hexdigest()[:16] in names[group]:
             return content
         self.store.remove(path)
         return None

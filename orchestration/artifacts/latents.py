@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dfm_core.data.latents.dataset import LatentDataset
+from dfm_core.data.latents.latent_dataset import LatentDataset
 from dfm_core.data.latents.manifest import MANIFEST, LatentManifest, read_manifest
 from dfm_core.data.latents.shard_cache import ShardCache
 from orchestration.config.workers import WorkersConfig
@@ -30,12 +30,15 @@ class StoreShards:
 
 
 def latent_cache(workers: WorkersConfig) -> ShardCache:
-    """This machine's, which all its processes share."""
+    """Return this machine's cache of latents, which all its processes share."""
     return ShardCache(default_cache_directory() / "latents", int(workers.latent_cache_gb * 1e9))
 
 
 def open_latents(store: Store, directory: str, cache: ShardCache) -> LatentDataset:
-    """Raises: FileNotFoundError if no store was published there; DamagedLatentsError; what `Store` does."""
+    """Open a published store of latents.
+
+    Raises: FileNotFoundError if no store was published there; DamagedLatentsError; the errors of `Store`.
+    """
     place = store.uri(directory)
     try:
         content = store.read(f"{directory}/{MANIFEST}")
@@ -45,9 +48,9 @@ def open_latents(store: Store, directory: str, cache: ShardCache) -> LatentDatas
 
 
 def publish_latents(store: Store, directory: str, manifest: LatentManifest) -> None:
-    """Makes a store of latents visible whose shards are all in place.
+    """Make a store of latents visible, whose shards are all in place.
 
-    Raises: FileNotFoundError naming shards that are not.
+    Raises: FileNotFoundError naming missing shards.
     """
     there = set(store.names(directory))
     if missing := [shard.name for shard in manifest.shards if shard.name not in there]:

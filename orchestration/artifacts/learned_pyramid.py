@@ -1,4 +1,4 @@
-"""The weights of a learned decomposition: made once by a task, read by every training on its scales."""
+"""The weights of a learned decomposition: fitted once by a task, read by every training on its scales."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions.learned import fit_pyramid
 from orchestration.artifacts.task_record import TaskRecord, checksum, read_checked, write_record
 from orchestration.storage.layout import TaskPaths
@@ -19,7 +19,7 @@ _FILE = "pyramid.safetensors"
 
 
 def make_pyramid(store: Store, digest: str, config: ExperimentConfig, progress: Callable[[int], None]) -> None:
-    """Fits the learned decomposition of a config to its training images and publishes the weights with their record.
+    """Fit the learned decomposition of a config to its training images and publish the weights with their record.
 
     Args: progress: called with the steps done.
     """
@@ -32,7 +32,7 @@ def make_pyramid(store: Store, digest: str, config: ExperimentConfig, progress: 
 
 
 def read_pyramid(store: Store, digest: str) -> Mapping[str, Tensor]:
-    """The weights that `make_pyramid` published.
+    """Return the weights that `make_pyramid` published.
 
     Raises: DamagedArtifactError, after which the next submission makes them anew.
     """

@@ -1,4 +1,4 @@
-"""Where a number came from: source tree, commit, uncommitted changes, packages, hardware."""
+"""The provenance of a number: source tree, commit, uncommitted changes, packages, hardware."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GIT_SECONDS = 30
 
 
 def source_digest(root: Path = ROOT) -> str:
-    """sha256 over the names and contents of the project's source files."""
+    """Return the sha256 over the names and contents of the project's source files."""
     digest = hashlib.sha256()
     for path in _source_files(root):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
@@ -33,17 +33,17 @@ def source_digest(root: Path = ROOT) -> str:
 
 
 def _source_files(root: Path) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for name in _SOURCES:
         place = root / name
-        found.extend([place] if place.is_file() else (p for p in place.rglob("*") if p.suffix in _SUFFIXES))
-    return sorted(found)
+        files.extend([place] if place.is_file() else (p for p in place.rglob("*") if p.suffix in _SUFFIXES))
+    return sorted(files)
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints, or None where there is no repository or no git."""
+    """Return the output of git, or None without a repository or git."""
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(root), *arguments],
             capture_output=True,
             text=True,
@@ -53,11 +53,11 @@ def _git(root: Path, *arguments: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return completed.stdout if completed.returncode == 0 else None
 
 
 def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
-    """The source's identity; where git can be asked, its answer is kept in the store under the source's digest.
+    """Return the source's identity; the answer of git is recorded in the store under the source's digest.
 
     A Ray job runs in a copy without .git. Submitting from a checkout that recorded itself before (as `make demo` and
     every direct run do) lets the job find commit and diff by the digest of the files it runs.
@@ -66,8 +66,8 @@ def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     if commit is None:
         if store.exists(source_record(digest)):
-            found: dict[str, Any] = json.loads(store.read(source_record(digest)))
-            return found
+            recorded: dict[str, Any] = json.loads(store.read(source_record(digest)))
+            return recorded
         return {"source_digest": digest, "git_commit": "unknown: no git here", "uncommitted_diff": ""}
     diff = without_secrets(_git(root, "diff", "HEAD") or "", store.options)
     record = {
@@ -80,7 +80,7 @@ def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Packages and hardware of this host."""
+    """Return packages and hardware of this host."""
     packages = {}
     for name in _PACKAGES:
         try:

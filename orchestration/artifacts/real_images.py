@@ -1,4 +1,4 @@
-"""Real images or videos as 8-bit pixels, by index: embedded ones, or those that an `encode` task kept."""
+"""Real images or videos as 8-bit pixels, by index: embedded ones, or those that an `encode` task stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfm_core.autoencoders.base import MEAN
 from dfm_core.config import DataConfig
-from dfm_core.data.datasets import load_dataset, to_pixels
+from dfm_core.data.image_dataset import load_dataset, to_pixels
 from dfm_core.data.latents.shard_cache import ShardCache
 from orchestration.artifacts.latents import open_latents
 from orchestration.data.identity import pixels_digest
@@ -28,9 +28,9 @@ class RealSamples:
 
 
 def open_real(data: DataConfig, split: str, store: Store, cache: ShardCache) -> RealSamples:
-    """Args: split: "train" or "reference"; of the user's files only the reference is kept.
+    """Open a split of a dataset, "train" or "reference"; of the user's files only the reference is kept as pixels.
 
-    Raises: FileNotFoundError, DamagedLatentsError if what was kept is not there.
+    Raises: FileNotFoundError, DamagedLatentsError if the pixels of the user's files are not there.
     """
     digest = pixels_digest(data)
     if not digest:
@@ -39,10 +39,10 @@ def open_real(data: DataConfig, split: str, store: Store, cache: ShardCache) -> 
             len(images), lambda rows: (images.pixels[rows.start : rows.stop], images.labels[rows.start : rows.stop])
         )
     assert split == "reference", "of the user's files only the reference is kept as pixels"
-    kept = open_latents(store, TaskPaths(digest).latents, cache)
+    pixels = open_latents(store, TaskPaths(digest).latents, cache)
 
     def read(rows: range) -> tuple[Tensor, Tensor]:
-        batch = kept.read(rows)
+        batch = pixels.read(rows)
         return to_pixels(batch.tensors[MEAN].to(torch.float32)), batch.labels
 
-    return RealSamples(len(kept), read)
+    return RealSamples(len(pixels), read)

@@ -23,7 +23,7 @@ Artifact = TypeVar("Artifact")
 
 @dataclass(frozen=True)
 class Sampler:
-    """What sampling needs of a training."""
+    """The parts of a training that sampling needs."""
 
     model: VelocityModel | StageExperts
     decomposition: Decomposition
@@ -31,30 +31,30 @@ class Sampler:
 
 
 class SnapshotLoader:
-    """Keeps the last sampler loaded: evaluations of one snapshot come one after the other."""
+    """Loads samplers, and keeps the last: evaluations of one snapshot come one after the other."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self._store, self._device = store, device
         self._key: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
 
-    def load(self, wanted: tuple[SnapshotRef, ...], weights: SampledWeights = "ema") -> Sampler:
-        """The model of a snapshot, or the experts of one for each stage, on the device.
+    def load(self, references: tuple[SnapshotRef, ...], weights: SampledWeights = "ema") -> Sampler:
+        """Return the model of a snapshot, or the experts of one for each stage, on the device.
 
         Raises: FileNotFoundError; DamagedArtifactError, after which the next submission makes the snapshot anew.
         """
-        if self._sampler is None or self._key != (wanted, weights):
-            snapshots = [read_snapshot(self._store, reference, weights) for reference in wanted]
+        if self._sampler is None or self._key != (references, weights):
+            snapshots = [read_snapshot(self._store, reference, weights) for reference in references]
             models = [snapshot.model for snapshot in snapshots]
             model = models[0] if len(models) == 1 else StageExperts(models)
             first = snapshots[0]
             self._sampler = Sampler(model.to(self._device), first.decomposition, first.card.scale_std)
-            self._key = (wanted, weights)
+            self._key = (references, weights)
         return self._sampler
 
 
 def read_snapshot(store: Store, reference: SnapshotRef, weights: SampledWeights = "ema") -> Snapshot:
-    """One snapshot, on the CPU. Raises as `SnapshotLoader.load`."""
+    """Return one snapshot, on the CPU. Raises: as `SnapshotLoader.load`."""
     train, step = reference
     snapshot = _read(store, TaskPaths(train).snapshot(step), load_snapshot)
     if weights == "raw":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from dfm_core.training.curve import CurveRow
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.safe_names import safe_name
@@ -18,7 +19,7 @@ from orchestration.storage.store import DamagedArtifactError, Store
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What a task found."""
+    """The result of a task."""
 
     digest: str
     kind: str
@@ -34,12 +35,12 @@ class TaskRecord:
 
 
 def write_record(store: Store, result: TaskRecord) -> None:
-    """Publishes the record; its files must be in place."""
+    """Publish the record; its files must be in place."""
     store.write(TaskPaths(result.digest).result, json.dumps(vars(result), sort_keys=True).encode())
 
 
 def read_record(store: Store, digest: str) -> TaskRecord | None:
-    """The record of a task, or None if it is not done (an unreadable record counts as not done)."""
+    """Return the record of a task, or None if it is not done; an unreadable record counts as not done."""
     path = TaskPaths(digest).result
     try:
         data = json.loads(store.read(path))
@@ -50,12 +51,12 @@ def read_record(store: Store, digest: str) -> TaskRecord | None:
 
 
 def checksum(name: str, content: bytes) -> dict[str, str]:
-    """What a record's `about` says of a file beside it that other tasks read."""
+    """Return the entry of a record's `about` for a file beside it that other tasks read."""
     return {_checksum_key(name): hashlib.sha256(content).hexdigest()}
 
 
 def read_checked(store: Store, digest: str, name: str) -> bytes:
-    """A file beside a task's record whose `checksum` the record keeps.
+    """Return a file beside a task's record, verified by the checksum in the record.
 
     Raises: DamagedArtifactError if it is not the file of the record, after which the next submission makes it anew.
     """
@@ -74,11 +75,11 @@ def _checksum_key(name: str) -> str:
     return f"{Path(name).stem}_sha256"
 
 
-COST_METRIC = "accelerator_seconds"
-"""The name under which records and checkpoints say what they cost, over all attempts that led to them."""
+COST_METRIC = ACCELERATOR_SECONDS
+"""Name under which records and checkpoints say what they cost, over all attempts that led to them."""
 
 
 def cost_in(spent: Any) -> float:
-    """What a record or a checkpoint says; nothing if it says none, as the first versions did."""
+    """Return the cost in a record's or checkpoint's metrics; 0 without one, as in the first versions."""
     value = spent.get(COST_METRIC) if isinstance(spent, Mapping) else None
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0

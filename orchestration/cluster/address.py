@@ -1,4 +1,4 @@
-"""How this process reaches Ray: an own cluster, a joined one, or one behind the Ray client."""
+"""The way in which this process reaches Ray: an own cluster, a joined one, or one behind the Ray client."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from orchestration.config.ray_job import JOB_VARIABLE
 
 
 def starts_its_own() -> bool:
-    """Whether this process has its own cluster, on this machine, instead of joining one."""
+    """Return whether this process has its own cluster, on this machine, instead of joining one."""
     return JOB_VARIABLE not in os.environ and os.environ.get("RAY_ADDRESS", "") in ("", "local")
 
 
 def through_client() -> bool:
-    """Whether this process reaches its cluster through a Ray Client, which sees less of it."""
+    """Return whether this process reaches its cluster through a Ray Client, which sees less of it."""
     return os.environ.get("RAY_ADDRESS", "").startswith(CLIENT_SCHEME)

@@ -1,14 +1,14 @@
-"""No Ray without authentication: whoever reaches its ports could run any code, as its user, on every node.
+"""Authentication of Ray: without it, anybody who reaches its ports could run any code, as its user, on every node.
 
-What counts is what the cluster does: it is called as a stranger would, without a token, and has to refuse.
+The behaviour of the cluster counts: it is called without a token, as a stranger would, and has to refuse.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import grpc
-import ray
 
 from orchestration.cluster.token_file import (
     MODE_VARIABLE,
@@ -19,16 +19,19 @@ from orchestration.cluster.token_file import (
     token_file,
 )
 from orchestration.common.errors import UserError
+from orchestration.private.ray import reread_environment
 
 INSECURE_OPTION = "--insecure-no-auth"
 _CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 CLIENT_SCHEME = "ray://"
 _ANSWER_SECONDS = 15.0
+_TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
+"""Variables that name the files, as Ray documents them."""
 
 
 def use_tokens(*, may_make_one: bool) -> None:
-    """This process, and what it starts, sends a token with every call to Ray, and demands one.
+    """Make this process, and what it starts, send a token with every call to Ray, and demand one.
 
     Args: may_make_one: for a cluster that starts here; a token made now is none that a running cluster knows.
     Raises: UserError if the environment turns authentication off, or if there is no token to send.
@@ -50,18 +53,19 @@ def use_tokens(*, may_make_one: bool) -> None:
 
 
 def use_no_tokens() -> None:
-    """For a cluster that starts here without authentication, as was asked for."""
+    """Turn authentication off for a cluster that starts here, as the user asked."""
     _set_mode("disabled")
 
 
 def _set_mode(mode: str) -> None:
     os.environ[MODE_VARIABLE] = mode
-    ray._config.initialize("")  # noqa: SLF001  Ray has read the environment when it was imported
+    reread_environment()
 
 
 def refuse_open_cluster(address: str) -> None:
-    """Args: address: host:port of the cluster's control service, or ray://host:port.
+    """Check that a cluster refuses calls without a token.
 
+    Args: address: host:port of the cluster's control service, or ray://host:port.
     Raises: UserError if it takes a call without a token, or does not answer.
     """
     if not is_refused(address):
@@ -73,14 +77,14 @@ def refuse_open_cluster(address: str) -> None:
 
 
 def refuse_wrong_token(address: str) -> None:
-    """Ray would try for half a minute, and tell it a line a second. Raises: UserError if our token is not its own."""
+    """Check our token at once: Ray would retry for half a minute. Raises: UserError if the cluster does not take it."""
     if is_refused(address, read_token(os.environ)):
         place = TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else token_file(os.environ)
         raise UserError.of(f"Ray at {address}", f"does not take the token in {place}: it is of another cluster")
 
 
 def is_refused(address: str, token: str = "") -> bool:
-    """Whether a call with this token, or with none, is refused as unauthenticated.
+    """Return whether a call with this token, or with none, is refused as unauthenticated.
 
     Raises: UserError if nobody answers there.
     """
@@ -99,7 +103,7 @@ def is_refused(address: str, token: str = "") -> bool:
 def _channel(address: str) -> grpc.Channel:
     if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
         return grpc.insecure_channel(address)
-    from ray._common.tls_utils import load_certs_from_env
-
-    chain, key, authority = load_certs_from_env()
+    if missing := [name for name in _TLS_FILES if name not in os.environ]:
+        raise UserError.of("RAY_USE_TLS=1", f"needs {' and '.join(missing)}")
+    chain, key, authority = (Path(os.environ[name]).read_bytes() for name in _TLS_FILES)
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, chain))

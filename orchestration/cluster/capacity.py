@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import ray
 
 from orchestration.cluster.address import through_client
 from orchestration.config.workers import WorkersConfig
+from orchestration.private.ray import draining_nodes
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the cluster has."""
+    """CPUs, GPUs and nodes of a cluster."""
 
     num_cpus: int
     num_gpus: float
@@ -23,7 +23,7 @@ class Capacity:
         return f"{self.num_nodes} node(s), {self.num_cpus} CPUs, {self.num_gpus:g} GPUs"
 
     def concurrent_trainings(self, workers: WorkersConfig) -> int:
-        """Trainings that fit at the same time, beside the evaluators if one training leaves room for these."""
+        """Return how many trainings fit at the same time, beside evaluators if one training leaves room for these."""
         cpus, gpus = self.num_cpus, self.num_gpus
         if self.fits_both(workers):
             cpus -= workers.num_evaluators * workers.cpus_per_worker
@@ -32,28 +32,20 @@ class Capacity:
         return min(fitting, int(gpus // workers.num_workers)) if workers.use_gpu else fitting
 
     def num_evaluators(self, workers: WorkersConfig) -> int:
-        """As many as are wanted and fit; an evaluator that never starts would hold its share of the work for ever."""
+        """Return how many are wanted and fit; one that never starts would hold its share of the work for ever."""
         return max(1, min(workers.num_evaluators, self.num_cpus // workers.cpus_per_worker))
 
     def fits_both(self, workers: WorkersConfig) -> bool:
-        """Whether evaluators can stay while a training runs."""
+        """Return whether evaluators can stay while a training runs."""
         cpus = (workers.num_workers + workers.num_evaluators) * workers.cpus_per_worker
         gpus = workers.num_workers * workers.use_gpu + workers.num_evaluators * workers.gpus_per_evaluator
         return self.num_cpus >= cpus and self.num_gpus >= gpus
 
 
 def capacity_now() -> Capacity:
-    """Of the nodes that are alive and stay: nothing begins on one that is to be taken away."""
-    going = _draining_nodes()
+    """Return the capacity of the nodes that are alive and stay: nothing begins on one that is to be taken away."""
+    going = () if through_client() else draining_nodes()  # a Ray Client cannot ask
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
     return Capacity(
         int(sum(node.get("CPU", 0.0) for node in nodes)), sum(node.get("GPU", 0.0) for node in nodes), len(nodes)
     )
-
-
-def _draining_nodes() -> Collection[str]:
-    """Ray has no public way to ask; a Ray Client has none at all."""
-    if through_client():
-        return ()
-    nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()  # noqa: SLF001
-    return nodes

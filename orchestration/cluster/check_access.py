@@ -1,4 +1,4 @@
-"""Who is let in: Ray's services and the tracking server, called as a stranger would."""
+"""Checks of access: Ray's services and the tracking server are called as a stranger would."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _START_WITH_TOKEN = "start the cluster with RAY_AUTH_MODE=token (docs/running.md
 
 
 def ray_rows(control_address: str, dashboard: str, num_nodes: int) -> Iterator[CheckResult]:
-    """Args: control_address: host:port. dashboard: host:port, "" if there is none."""
+    """Check Ray and the token. Args: control_address: host:port. dashboard: host:port, "" if there is none."""
     refused = is_refused(control_address)
     found = "refuses calls without the token" if refused else "takes calls from anybody who reaches it"
     yield CheckResult(
@@ -58,7 +58,7 @@ def _token_row() -> CheckResult:
 
 
 def tracking_rows(uri: str) -> Iterator[CheckResult]:
-    """Of a server; a database is asked as its owner alone. The address of no server gives no row."""
+    """Check version and access of a tracking server; other addresses give no row, since a database has an owner."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return
@@ -82,7 +82,7 @@ def tracking_rows(uri: str) -> Iterator[CheckResult]:
 
 
 def _status_for_a_stranger(url: str) -> int | None:
-    """HTTP status of a call without credentials; None if nobody answers."""
+    """Return the HTTP status of a call without credentials; None if nobody answers."""
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310  an address that is checked before
             return int(answer.status)

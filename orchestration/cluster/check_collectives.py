@@ -1,4 +1,4 @@
-"""How fast workers add up what they have: an all-reduce as a training does it, on actors as its workers are placed."""
+"""The check of collectives: an all-reduce as a training does it, on actors placed as its workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JOIN_SECONDS = 90
 
 @dataclass(frozen=True)
 class Collective:
-    """An all-reduce over the workers of a cluster."""
+    """The result of an all-reduce over the workers of a cluster."""
 
     num_workers: int
     backend: str
@@ -36,13 +36,13 @@ class Worker:
     """One worker of the process group."""
 
     def address(self) -> str:
-        """Where the others find this worker."""
+        """Return the address at which the others find this worker."""
         with socket.socket() as listener:
             listener.bind(("", 0))
             return f"tcp://{ray.util.get_node_ip_address()}:{listener.getsockname()[1]}"
 
     def all_reduce(self, address: str, rank: int, num_workers: int, num_bytes: int, backend: str) -> float:
-        """Seconds of the fastest of some rounds. Raises: whatever torch raises; ValueError for a wrong sum."""
+        """Return the seconds of the fastest of some rounds. Raises: errors of torch; ValueError for a wrong sum."""
         os.environ.setdefault("NCCL_DEBUG", "WARN")
         limit = dt.timedelta(seconds=_JOIN_SECONDS)
         dist.init_process_group(backend, address, world_size=num_workers, rank=rank, timeout=limit)
@@ -67,7 +67,7 @@ def _round(tensor: torch.Tensor, rank: int, num_workers: int) -> float:
 
 
 def measure(num_workers: int, *, use_gpu: bool, num_bytes: int, wait_seconds: float) -> Collective:
-    """An all-reduce over so many workers, spread over the nodes; a problem instead if it does not come about.
+    """Measure an all-reduce over workers spread over the nodes; return a problem instead if it does not come about.
 
     Args: wait_seconds: for resources, in which an autoscaling cluster can start its nodes.
     """

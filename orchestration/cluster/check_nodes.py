@@ -1,4 +1,4 @@
-"""What a node of a cluster says of itself, and whether it reaches the storage: an actor on each, see `doctor`."""
+"""The probe of a node: an actor on each reports versions, GPUs, clock and disk, and tries the storage."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestration.artifacts.provenance import source_digest
 from orchestration.common.redaction import reason_of
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
 
 PROBE_BYTES = 4_000_000
-"""What each node writes into the storage, reads back and removes."""
+"""Size of the file that each node writes into the storage, reads back and removes."""
 _PACKAGES = ("ray", "torch", "deepspeed", "mlflow", "numpy", "fsspec", "s3fs")
 _PINGS = 9
 _STORAGE_SECONDS = 20.0
@@ -31,7 +31,7 @@ _GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--f
 
 @dataclass(frozen=True)
 class NodeReport:
-    """Of one node."""
+    """The report of one node."""
 
     name: str
     """Its address and host name, for people."""
@@ -40,29 +40,29 @@ class NodeReport:
     gpus: tuple[str, ...] = ()
     """One entry a GPU: model, memory, driver."""
     ray_gpus: float = 0.0
-    """What Ray gives out."""
+    """Number of GPUs that Ray gives out."""
     free_bytes: int = 0
-    """On the disk of temporary files, to which checkpoints are written before they are uploaded."""
+    """Free space for temporary files; checkpoints are written there before they are uploaded."""
     clock_seconds: float = 0.0
-    """Ahead of the driver's clock."""
+    """Seconds that the node's clock is ahead of the driver's."""
     clock_error_seconds: float = 0.0
-    """The true difference is within this of it."""
+    """Greatest error of `clock_seconds`."""
     storage_problem: str = ""
     storage_seconds: float = 0.0
-    """Of `PROBE_BYTES` there and back."""
+    """Duration of writing and reading `PROBE_BYTES`."""
     problem: str = ""
-    """Why nothing of this is known."""
+    """Reason why nothing of this is known."""
 
 
 class NodeProbe:
-    """Runs on the node."""
+    """An actor that runs on the node."""
 
     def now(self) -> float:
-        """The node's clock, in seconds since 1970."""
+        """Return the node's clock, in seconds since 1970."""
         return time.time()
 
     def about(self) -> dict[str, Any]:
-        """The fields of a report that need nobody else."""
+        """Return the fields of a report that need nobody else."""
         return {
             "versions": _versions(),
             "gpus": _gpus(),
@@ -73,7 +73,7 @@ class NodeProbe:
         return socket.gethostname()
 
     def storage(self, storage: StorageConfig, marker: str, expected: bytes) -> tuple[str, float]:
-        """(problem or "", seconds) of a round trip, and of reading what the driver wrote.
+        """Return (problem or "", seconds) of a round trip; also reads the file that the driver wrote.
 
         Args: marker: a file that the driver wrote: a root that every node has for itself does not hold it.
         """
@@ -82,22 +82,22 @@ class NodeProbe:
         try:
             store = Store(storage.root, storage.options, storage.retry_policy.at_most(_STORAGE_SECONDS))
             store.write(place, content)
-            found = store.read(place)
+            content_read = store.read(place)
             store.remove(place)
             seconds = time.monotonic() - begin
-            if found != content:
+            if content_read != content:
                 return "does not give back what was written", seconds
             if store.read(marker) != expected:
                 return "holds another content of the driver's file", seconds
         except FileNotFoundError:
             return "does not hold what the driver wrote: it is not the same place on every node", 0.0
-        except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean that this node has no storage
+        except Exception as error:  # noqa: BLE001  any storage library, any reason: any means that this node has no storage
             return reason_of(error, storage.options), 0.0
         return "", seconds
 
 
 def start_probes(nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """A probe on each living node, by node id. Args: nodes: as `ray.nodes()` gives them."""
+    """Start a probe on each living node, by node id. Args: nodes: as `ray.nodes()` gives them."""
     actor = ray.remote(NodeProbe)
     return {
         node["NodeID"]: actor.options(
@@ -109,7 +109,7 @@ def start_probes(nodes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def clock_difference(probe: Any) -> tuple[float, float]:
-    """(seconds that the node's clock is ahead, how far off that may be), from the fastest of some calls."""
+    """Return (seconds that the node's clock is ahead, greatest error of that), from the fastest of some calls."""
     best = (0.0, float("inf"))
     for _ in range(_PINGS):
         begin, then = time.monotonic(), time.time()
@@ -121,13 +121,13 @@ def clock_difference(probe: Any) -> tuple[float, float]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "this project": source_digest()[:12]}
+    versions = {"python": platform.python_version(), "this project": source_digest()[:12]}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def _gpus() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a cluster's checks found, in rows for people: each says what to do. Pure."""
+"""The rows of `doctor`: the result of each check of a cluster, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ LEAST_BYTES_PER_SECOND: Mapping[str, float] = {"nccl": 1e9, "gloo": 5e7}
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check."""
+    """The result of one check."""
 
     check: str
     where: str
     state: State
     found: str
     advice: str = ""
-    """What to do; empty where nothing is to be done."""
+    """Instruction for the user; empty where nothing is to be done."""
 
 
 def node_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
-    """Everything about the nodes by themselves and beside each other."""
+    """Judge the nodes by themselves and against each other."""
     yield from (
         CheckResult(
             "node", report.name, "FAILED", report.problem, "look at that node's Ray logs, or take it out of the cluster"
@@ -74,7 +74,7 @@ def _gpu_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
     for report in reports:
         if len(report.gpus) != report.ray_gpus:
             found = f"{len(report.gpus)} there, {report.ray_gpus:g} given out by Ray"
-            advice = "start Ray there with --num-gpus as many as there are, or mend the driver (nvidia-smi)"
+            advice = "start Ray there with --num-gpus as many as there are, or fix the driver (nvidia-smi)"
             yield CheckResult("GPUs", report.name, "FAILED", found, advice)
     kinds = sorted({gpu for report in reports for gpu in report.gpus})
     total = sum(len(report.gpus) for report in reports)
@@ -115,17 +115,17 @@ def _disk_row(report: NodeReport) -> CheckResult:
     return CheckResult("disk", report.name, "ok", found)
 
 
-def collective_row(found: Collective) -> CheckResult:
-    """Of the workers' network."""
-    where = f"{found.num_workers} workers, {found.backend}"
-    if found.problem:
+def collective_row(collective: Collective) -> CheckResult:
+    """Judge the workers' network."""
+    where = f"{collective.num_workers} workers, {collective.backend}"
+    if collective.problem:
         advice = "open all ports between the nodes, and name the interface: NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME"
-        return CheckResult("collectives", where, "FAILED", found.problem, advice)
-    if found.num_workers == 1:
+        return CheckResult("collectives", where, "FAILED", collective.problem, advice)
+    if collective.num_workers == 1:
         return CheckResult("collectives", where, "ok", "one worker has nobody to wait for")
-    rate = f"all-reduce of {found.num_bytes / 1e6:.0f} MB: {found.bytes_per_second / 1e9:.2f} GB/s"
-    if found.bytes_per_second < LEAST_BYTES_PER_SECOND[found.backend]:
-        least = LEAST_BYTES_PER_SECOND[found.backend] / 1e9
+    rate = f"all-reduce of {collective.num_bytes / 1e6:.0f} MB: {collective.bytes_per_second / 1e9:.2f} GB/s"
+    if collective.bytes_per_second < LEAST_BYTES_PER_SECOND[collective.backend]:
+        least = LEAST_BYTES_PER_SECOND[collective.backend] / 1e9
         advice = f"less than {least:g} GB/s: trainings will wait for it. Is it the fast interface (NCCL_SOCKET_IFNAME)?"
         return CheckResult("collectives", where, "FAILED", rate, advice)
     return CheckResult("collectives", where, "ok", rate)
@@ -133,7 +133,7 @@ def collective_row(found: Collective) -> CheckResult:
 
 @dataclass
 class Redaction:
-    """Names of this cluster and what stands for them; equal names get equal words."""
+    """Names of this cluster and the words that replace them; equal names get equal words."""
 
     enabled: bool
     words: dict[str, str] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Redaction:
             self.words.setdefault(name, f"<{word}>")
 
     def of(self, text: str) -> str:
-        """The text without secrets, and, where it is wanted, without names."""
+        """Return the text without secrets and, if enabled, without names."""
         if self.enabled:
             for name in sorted(self.words, key=len, reverse=True):
                 text = text.replace(name, self.words[name])
@@ -151,7 +151,7 @@ class Redaction:
 
 
 def print_rows(rows: Sequence[CheckResult], redaction: Redaction) -> None:
-    """The table, and what it comes to."""
+    """Print the table and the number of failures."""
     table = Table("check", "where", "", "found", "what to do", box=SIMPLE)
     for row in rows:
         table.add_row(row.check, *map(redaction.of, (row.where, row.state, row.found, row.advice)))

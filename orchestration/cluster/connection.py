@@ -1,4 +1,4 @@
-"""The Ray cluster: joined where there is one, started where there is none; checked before anything is spent."""
+"""The connection to Ray: joins a cluster where there is one, else starts one; checks it before anything is spent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from threading import Event
 from typing import Any
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from orchestration.cluster.address import starts_its_own, through_client
@@ -25,17 +24,18 @@ from orchestration.common.errors import UserError
 from orchestration.common.project import ROOT
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
+from orchestration.private.ray import listen_on_loopback
 
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
-"""After so long without a head Ray aborts this process, after 60 s if nothing is said: too soon for a report."""
+"""Time without a head after which Ray aborts this process; its default of 60 s is too soon for a report."""
 _LEAST_CPUS = 2
-"""A cluster on this machine has at least as many, so that the quickstart's two workers fit on one core too."""
+"""Least number on a cluster of this machine, so that the quickstart's two workers fit on one core too."""
 
 
 @contextmanager
-def cluster(workers: WorkersConfig, lost: Event | None = None) -> Iterator[Capacity]:
-    """A connection to Ray for the length of a `with` block, see `connection`.
+def cluster(workers: WorkersConfig, cluster_lost: Event | None = None) -> Iterator[Capacity]:
+    """Connect to Ray for the length of a `with` block, see `connection`; yield the capacity.
 
     Raises: UserError as `connection`, and if the cluster is too small for one training.
     """
@@ -44,19 +44,19 @@ def cluster(workers: WorkersConfig, lost: Event | None = None) -> Iterator[Capac
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")  # a notice may come a few seconds before the end
     # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
-    with connection(insecure=workers.insecure_no_auth, lost=lost):
+    with connection(insecure=workers.insecure_no_auth, cluster_lost=cluster_lost):
         capacity = capacity_now()
         _check_capacity(capacity, workers)
         yield capacity
 
 
 @contextmanager
-def connection(*, insecure: bool, lost: Event | None = None) -> Iterator[str]:
-    """In a submitted job: the job's cluster. With RAY_ADDRESS set: that cluster. Otherwise a cluster on this machine,
-    which listens on loopback alone and ends with the block.
+def connection(*, insecure: bool, cluster_lost: Event | None = None) -> Iterator[str]:
+    """Connect to the job's cluster in a submitted job, to that of RAY_ADDRESS if it is set, otherwise to a new cluster
+    on this machine, which listens on loopback alone and ends with the block.
 
-    Args: lost: is set when a cluster that was joined is gone. Then Ray is not asked to leave it, which ends the process
-        with a signal while its threads wait for answers: whoever set it ends the process by `os._exit`.
+    Args: cluster_lost: once set, make no Ray calls: leaving a lost cluster would end the process with a signal while
+        its threads wait for answers. The caller that set it ends the process by `os._exit`.
     Yields: host:port of the dashboard, which has the jobs API; "" if there is none.
     Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`.
     """
@@ -72,7 +72,7 @@ def connection(*, insecure: bool, lost: Event | None = None) -> Iterator[str]:
             refuse_open_cluster(ray.get_runtime_context().gcs_address)
         yield str(context.dashboard_url or "")
     finally:
-        if starts_its_own() or lost is None or not lost.is_set():
+        if starts_its_own() or cluster_lost is None or not cluster_lost.is_set():
             ray.shutdown()
 
 
@@ -92,9 +92,8 @@ def _join(address: str, *, insecure: bool) -> Any:
 
 def _start_here(*, insecure: bool) -> Any:
     use_no_tokens() if insecure else use_tokens(may_make_one=True)
-    # Ray listens on every interface, whatever address it is given, unless it takes this for a laptop.
-    os.environ[LOOPBACK_VARIABLE] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[LOOPBACK_VARIABLE] = "0"  # the processes that Ray starts read it
+    listen_on_loopback()
     return ray.init(
         address="local",
         num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
@@ -104,18 +103,18 @@ def _start_here(*, insecure: bool) -> Any:
     )
 
 
-def _check_capacity(found: Capacity, workers: WorkersConfig) -> None:
-    if found.concurrent_trainings(workers) < 1:
+def _check_capacity(capacity: Capacity, workers: WorkersConfig) -> None:
+    if capacity.concurrent_trainings(workers) < 1:
         unit = "GPU" if workers.use_gpu else "CPU"
         raise UserError.of(
             "workers.num_workers",
             f"{workers.num_workers} workers with {workers.cpus_per_worker} CPU(s)"
-            f"{' and a GPU' if workers.use_gpu else ''} each do not fit: the cluster has {found.num_cpus} CPUs and "
-            f"{found.num_gpus:g} GPUs. Lower workers.num_workers or add {unit} nodes",
+            f"{' and a GPU' if workers.use_gpu else ''} each do not fit: the cluster has {capacity.num_cpus} CPUs and "
+            f"{capacity.num_gpus:g} GPUs. Lower workers.num_workers or add {unit} nodes",
         )
-    if workers.gpus_per_evaluator * workers.num_evaluators > found.num_gpus:
+    if workers.gpus_per_evaluator * workers.num_evaluators > capacity.num_gpus:
         raise UserError.of(
             "workers.gpus_per_evaluator",
             f"{workers.num_evaluators} evaluators with {workers.gpus_per_evaluator} GPU each do not fit: "
-            f"the cluster has {found.num_gpus:g} GPUs",
+            f"the cluster has {capacity.num_gpus:g} GPUs",
         )

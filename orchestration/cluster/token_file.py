@@ -16,20 +16,20 @@ TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
 PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"
 MODE_VARIABLE = "RAY_AUTH_MODE"
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""At 0, on any system, a Ray that starts listens on loopback alone, and no other machine can join it."""
+"""Variable that, at 0 and on any system, makes a Ray that starts listen on loopback alone: no machine can join it."""
 _OWNER_ONLY = 0o600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NUM_BYTES = 32
 
 
 def token_file(environment: Mapping[str, str]) -> Path:
-    """Where Ray reads the token from, if it is not in the environment itself."""
+    """Return the file from which Ray reads the token, if it is not in the environment itself."""
     given = environment.get(PATH_VARIABLE)
     return Path(given).expanduser() if given else Path.home() / ".ray" / "auth_token"
 
 
 def read_token(environment: Mapping[str, str]) -> str:
-    """The token that Ray would send; "" if there is none."""
+    """Return the token that Ray would send; "" if there is none."""
     given = environment.get(TOKEN_VARIABLE, "")
     if given:
         return given
@@ -40,7 +40,7 @@ def read_token(environment: Mapping[str, str]) -> str:
 
 
 def ensure_token(environment: Mapping[str, str]) -> None:
-    """Makes a token where there is none, and takes from others the right to read one that is there.
+    """Make a token where there is none, and take from others the right to read one that is there.
 
     Raises: UserError if the file cannot be made, or stays readable to others.
     """
@@ -57,7 +57,7 @@ def ensure_token(environment: Mapping[str, str]) -> None:
 
 
 def write_token(path: Path) -> None:
-    """A fresh token. Of two that start at once one wins, whole, and both use it.
+    """Write a fresh token. Of two processes that start at once one wins, whole, and both use its token.
 
     Raises: OSError.
     """
@@ -73,6 +73,6 @@ def write_token(path: Path) -> None:
 
 
 def keep_to_owner(path: Path) -> None:
-    """Mode 0600, where Ray itself leaves 0644. Raises: OSError."""
+    """Set mode 0600, where Ray itself leaves 0644. Raises: OSError."""
     if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
         path.chmod(_OWNER_ONLY)

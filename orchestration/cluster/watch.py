@@ -1,7 +1,7 @@
-"""Whether the cluster is still there, and how large it is by now: looked at all the time, from a thread of its own.
+"""The watch of the cluster: a thread that looks every second whether it is still there, and how large it is.
 
 Without its node's raylet, or without the head, a driver can only wait: for actors that nobody starts, for answers that
-nobody sends. What is in the store is all that matters, so it ends soon and says why, and the same command goes on.
+nobody sends. All results are in the store, so it ends soon and says why, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from orchestration.control.outcome import EarlyExit
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS, _ANSWER_SECONDS = 1.0, 2.0
 RAYLET_SECONDS = 3.0
-"""A raylet that refuses connections for so long is gone: nothing starts it again for this driver."""
+"""Time of refused connections after which a raylet is gone: nothing starts it again for this driver."""
 HEAD_SECONDS = 40.0
-"""A head may come back, where its state is kept outside."""
+"""The same for a head, which may come back where its state is kept outside."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A process of Ray that this driver cannot be without."""
+    """A process of Ray without which this driver cannot go on."""
 
     name: str
     host: str
     port: int
-    patience_seconds: float
+    limit_seconds: float
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether it accepts connections."""
         try:
             with socket.create_connection((self.host, self.port), timeout=_ANSWER_SECONDS):
                 return True
@@ -47,7 +47,7 @@ class Place:
 
 
 class ClusterWatch:
-    """Looks from `with` on."""
+    """Looks every second for the length of a `with` block."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class ClusterWatch:
         look: Callable[[], Capacity] = capacity_now,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
-        """Args: first: the capacity, as it was found. look: finds it again."""
+        """Args: first: the capacity at the start. look: returns the capacity now."""
         self._places, self._capacity, self._look, self._look_seconds = places, first, look, look_seconds
         self._lost: EarlyExit | None = None
-        self._over = threading.Event()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cluster-watch", daemon=True)
 
     def __enter__(self) -> ClusterWatch:
@@ -67,26 +67,26 @@ class ClusterWatch:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._over.set()
-        self._thread.join(timeout=10 * self._look_seconds)  # it asks Ray, which may be ended next
+        self._closing.set()
+        self._thread.join(timeout=10 * self._look_seconds)  # it calls Ray, which may be shut down next
 
     @property
     def capacity(self) -> Capacity:
-        """As it was last seen."""
+        """The capacity as it was last seen."""
         return self._capacity
 
     @property
     def lost(self) -> EarlyExit | None:
-        """Why this driver has to end; None as long as all is well."""
+        """Reason why this driver has to end; None as long as all is well."""
         return self._lost
 
     def _run(self) -> None:
         answered = dict.fromkeys(self._places, time.monotonic())
-        while not self._over.wait(self._look_seconds):
+        while not self._closing.wait(self._look_seconds):
             there = [place for place in self._places if place.answers()]
             answered |= dict.fromkeys(there, time.monotonic())
             for place, last in answered.items():
-                if time.monotonic() - last > place.patience_seconds:
+                if time.monotonic() - last > place.limit_seconds:
                     self._lost = _lost(place)
                     return
             if len(there) == len(self._places):
@@ -95,28 +95,28 @@ class ClusterWatch:
     def _measure(self) -> None:
         try:
             self._capacity = self._look()
-        except Exception as error:  # noqa: BLE001  whatever Ray says while a head goes: the next look tells
+        except Exception as error:  # noqa: BLE001  any error while a head goes: the next look tells
             _LOG.debug("the cluster's size could not be asked for: %s", error)
 
 
 def _lost(place: Place) -> EarlyExit:
     return EarlyExit(
         EXIT_CLUSTER_LOST,
-        f"{place.name} at {place.host}:{place.port} is gone: it has answered nothing for {place.patience_seconds:g} s",
+        f"{place.name} at {place.host}:{place.port} is gone: it has answered nothing for {place.limit_seconds:g} s",
         "with a cluster that runs, the same command goes on from the last checkpoints",
         cluster_is_lost=True,
     )
 
 
 def places_of_this_driver() -> list[Place]:
-    """The head and this node's raylet; nothing through a Ray Client, which has neither."""
+    """Return the head and this node's raylet; nothing through a Ray Client, which has neither."""
     if through_client():
         return []
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     # Nobody starts the head of a driver's own cluster again.
-    patience = RAYLET_SECONDS if starts_its_own() else HEAD_SECONDS
-    head = Place("the head (Ray's gcs_server)", host.strip("[]"), int(port), patience)
+    limit_seconds = RAYLET_SECONDS if starts_its_own() else HEAD_SECONDS
+    head = Place("the head (Ray's gcs_server)", host.strip("[]"), int(port), limit_seconds)
     (node,) = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
     where = node["NodeManagerAddress"], int(node["NodeManagerPort"])
     return [head, Place("the raylet of this driver's node", *where, RAYLET_SECONDS)]

@@ -1,7 +1,7 @@
-"""`--check`: every training of a sweep built on the meta device, run forward and back, and weighed. Needs no GPU.
+"""`--check`: builds every training of a sweep on the meta device, runs it forward and back, and prints its memory.
 
 On the meta device tensors have shapes and no memory: a full-scale model is built, its loss computed and differentiated
-in a second. What does not fit together fails here and not on a cluster.
+in a second. Mistakes in shapes show here and not on a cluster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel
@@ -25,7 +25,7 @@ from dfm_core.paradigms import Batch, build_paradigm
 from orchestration.common.console import make_console
 from orchestration.config.workers import WorkersConfig
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import Task, TrainTask
 
 _GIB = 2**30
 _FP32 = 4
@@ -38,35 +38,35 @@ _BF16 = 2
 
 @dataclass(frozen=True)
 class TrainingFootprint:
-    """What one training would need of each worker."""
+    """Memory and compute that one training needs of each worker."""
 
     num_parameters: int
     flops_per_step: int
     state_bytes: int
     """Weights, gradients, moments and average that one worker holds at the ZeRO stage."""
     activation_bytes: int
-    """What the backward pass of one micro-batch keeps."""
+    """Activations kept for the backward pass of one micro-batch."""
 
 
 def check(plan: Plan) -> None:
-    """Builds and weighs every training of a plan; prints a table.
+    """Build and measure every training of a plan; print a table.
 
-    Raises: whatever building or running a model raises: a mistake of ours that the config's rules should have found.
+    Raises: any error of building or running a model: a mistake of ours that the config's rules should have found.
     """
     workers, console = plan.spec.runtime.workers, make_console()
     table = Table(title=f"{plan.spec.name}: every training on the meta device", title_justify="left", box=SIMPLE)
     table.add_column("training", overflow="fold")
     for name in ("parameters", "FLOPs a step", "FLOPs in all", "state GiB", "activations GiB"):
         table.add_column(name, justify="right")
-    for task in plan.of_kind("train"):
-        weighed = footprint_of(task.config, workers)
+    for task in plan.of_kind(TrainTask):
+        footprint = footprint_of(task.config, workers)
         table.add_row(
             _name(plan, task),
-            f"{weighed.num_parameters:,}",
-            f"{weighed.flops_per_step:.4g}",
+            f"{footprint.num_parameters:,}",
+            f"{footprint.flops_per_step:.4g}",
             f"{task.flops:.4g}",
-            f"{weighed.state_bytes / _GIB:.2f}",
-            f"{weighed.activation_bytes / _GIB:.2f}",
+            f"{footprint.state_bytes / _GIB:.2f}",
+            f"{footprint.activation_bytes / _GIB:.2f}",
         )
     console.print(table)
     console.print(
@@ -77,9 +77,9 @@ def check(plan: Plan) -> None:
 
 
 def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFootprint:
-    """One training, run forward and back on the meta device with a worker's micro-batch."""
+    """Run one training forward and back on the meta device with a worker's micro-batch."""
     shape = card_of(config.data).shape
-    micro = workers.micro_batch_size or config.training.batch_size // workers.num_workers
+    micro = workers.micro_batch(config.training.batch_size)
     weights = initial_pyramid(config.decomposition, shape.channels) if config.decomposition.name == "learned" else None
     ones = (1.0,) * config.num_stages
     with torch.device("meta"):
@@ -109,7 +109,7 @@ def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFo
 
 
 def state_bytes(num_parameters: int, workers: WorkersConfig) -> int:
-    """fp32 weights and gradients, two moments and the average, sharded as the ZeRO stage says."""
+    """Return the bytes of fp32 weights and gradients, two moments and the average, sharded as the ZeRO stage says."""
     size, shards = num_parameters * _FP32, workers.num_workers
     weights = size // shards if workers.zero_stage == 3 else size
     gradients = size // shards if workers.zero_stage >= 2 else size
@@ -118,7 +118,7 @@ def state_bytes(num_parameters: int, workers: WorkersConfig) -> int:
 
 @contextmanager
 def saved_bytes(model: VelocityModel) -> Iterator[list[int]]:
-    """Bytes of every tensor that autograd keeps for the backward pass, weights left out, each storage once."""
+    """Collect the bytes of each storage that autograd keeps for the backward pass, weights left out."""
     seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  the storage's identity
     sizes: list[int] = []
     kept: list[Tensor] = []  # meta tensors cost nothing, and an identity must not be given away twice

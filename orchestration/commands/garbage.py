@@ -1,4 +1,4 @@
-"""`--gc`: says what no published plan needs, and removes it if that is confirmed."""
+"""`--gc`: prints which artifacts no published plan needs, and removes them if that is confirmed."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from orchestration.storage.store import MANIFEST, Store
 
 _MAX_SHOWN = 5
 _LOOK_SECONDS = 5.0
-"""How often plans are read again while artifacts are removed."""
+"""Interval at which plans are read again while artifacts are removed."""
 
 
 def collect_garbage(
     store: Store, *, confirmed: bool, say: Callable[[str], None] = print, ask: Callable[[], bool] | None = None
 ) -> int:
-    """Returns the exit code. Args: confirmed: remove without asking. ask: for a confirmation; None: nobody is there.
+    """Return the exit code. Args: confirmed: remove without asking. ask: asks for confirmation; None: nobody is there.
 
     Raises: UserError if a plan or a heartbeat cannot be read.
     """
     roots = read_roots(store)
-    found = find_unreferenced(store, roots)
+    leftovers = find_unreferenced(store, roots)
     names = ", ".join(plan.sweep for plan in roots.plans) or "none"
     say(f"Storage: {store.root}; published plans: {names}.")
     for sweep in sorted(roots.live):
         say(f"A driver runs {sweep} now: nothing of it is touched.")
-    if not found:
+    if not leftovers:
         say("Nothing is left over.")
         return 0
-    say(_report(found))
+    say(_report(leftovers))
     if not confirmed and (ask is None or not ask()):
         say("Nothing was removed; --gc --yes removes it.")
         return 0
     again = read_roots(store)  # confirming takes its time, and a sweep may have been submitted meanwhile
     still = {leftover.path for leftover in find_unreferenced(store, again)}
-    return _remove_all(store, [leftover for leftover in found if leftover.path in still], again.fingerprint, say)
+    return _remove_all(store, [leftover for leftover in leftovers if leftover.path in still], again.fingerprint, say)
 
 
 def ask_on_terminal() -> bool:
-    """Whether the person at the terminal wants it; nobody there wants nothing."""
+    """Return whether the person at the terminal confirms; False without a terminal."""
     return sys.stdin.isatty() and input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def remove_artifact(store: Store, path: str) -> None:
-    """What says that an artifact is whole goes first: cut off in the middle, no half of it is ever read."""
+    """Remove an artifact, its manifests and record first: cut off in the middle, no half of it is ever read."""
     inner = [name for name in store.names(path) if name.startswith(("step-", "raw-"))]
     marks = [f"{path}/{MANIFEST}", *(f"{path}/{name}/{MANIFEST}" for name in inner)]
     record = TaskPaths(path.rsplit("/", 1)[-1]).result
@@ -74,12 +74,12 @@ def _remove_all(store: Store, leftovers: Sequence[Unreferenced], fingerprint: st
     return 0
 
 
-def _report(found: Sequence[Unreferenced]) -> str:
-    lines = [f"No published plan needs {_count(len(found))}, {_size(sum(one.num_bytes for one in found))}:"]
-    for kind in sorted({one.kind for one in found}):
-        own = [one.num_bytes for one in found if one.kind == kind]
+def _report(leftovers: Sequence[Unreferenced]) -> str:
+    lines = [f"No published plan needs {_count(len(leftovers))}, {_size(sum(one.num_bytes for one in leftovers))}:"]
+    for kind in sorted({one.kind for one in leftovers}):
+        own = [one.num_bytes for one in leftovers if one.kind == kind]
         lines.append(f"  {kind}: {len(own)}, {_size(sum(own))}")
-    largest = sorted(found, key=lambda one: one.num_bytes, reverse=True)[:_MAX_SHOWN]
+    largest = sorted(leftovers, key=lambda one: one.num_bytes, reverse=True)[:_MAX_SHOWN]
     lines += ["Largest:", *(f"  {one.path}: {_size(one.num_bytes)}" for one in largest)]
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
-"""What the published plans under a storage root need of it; everything else there is left over.
+"""The artifacts that the published plans under a storage root need; everything else there is left over.
 
-All published plans are the roots, of whatever sweep: a digest that no plan names is read by nobody. No clock has a say.
+The roots are all published plans, of any sweep: a digest that no plan names is read by nobody. No clock has a say.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.artifacts.task_record import read_record
+from orchestration.plan.completed import finished_record
 from orchestration.plan.published import PublishedPlan, PublishedTask, UnreadablePlanError, checked_digest
 from orchestration.storage.layout import FeaturePaths, TaskPaths
 from orchestration.storage.store import Store
@@ -18,7 +18,7 @@ from orchestration.storage.store import Store
 
 @dataclass
 class _Training:
-    """What all plans together want of one training."""
+    """The union of what all plans want of one training."""
 
     until_step: int = 0
     snapshot_steps: set[int] = field(default_factory=set)
@@ -34,15 +34,15 @@ class Needed:
     artifacts: frozenset[str]
     """Directories of snapshots and raw weights."""
     finished: frozenset[str]
-    """Trainings of which every plan has what it wants."""
+    """Trainings that have what every plan wants of them."""
     sources: frozenset[str]
-    """Digests of samples."""
+    """Digests of sources of samples."""
     features: frozenset[str]
     """Directories of features."""
 
 
 def needed_by(plans: Iterable[PublishedPlan], store: Store) -> Needed:
-    """Asks the store which trainings are finished.
+    """Return the union of what plans need; asks the store which trainings are finished.
 
     Raises: UnreadablePlanError if a plan does not say what its tasks read.
     """
@@ -72,14 +72,18 @@ def needed_by(plans: Iterable[PublishedPlan], store: Store) -> Needed:
     return Needed(
         tasks=frozenset(tasks | trainings.keys()),
         artifacts=frozenset[str]().union(*artifacts.values()),
-        finished=frozenset(d for d, training in trainings.items() if _is_finished(store, d, training, artifacts[d])),
+        finished=frozenset(
+            digest
+            for digest, training in trainings.items()
+            if finished_record(store, digest, training.until_step, artifacts[digest]) is not None
+        ),
         sources=frozenset(sources),
         features=frozenset(features),
     )
 
 
 def _read_snapshots(task: PublishedTask) -> Iterator[tuple[str, int, bool]]:
-    """(training, step, raw weights too) of what a task reads: an evaluation's snapshots, a chain's initial one.
+    """Yield (training, step, raw weights too) of each snapshot read: an evaluation's, a chain's initial one.
 
     Raises: UnreadablePlanError if its payload says nothing of the kind.
     """
@@ -99,10 +103,3 @@ def _artifacts(digest: str, training: _Training) -> Iterator[str]:
     paths = TaskPaths(digest)
     yield from map(paths.snapshot, training.snapshot_steps)
     yield from map(paths.raw_weights, training.raw_steps)
-
-
-def _is_finished(store: Store, digest: str, training: _Training, artifacts: Iterable[str]) -> bool:
-    record = read_record(store, digest)
-    if record is None or record.step < training.until_step:
-        return False
-    return all(store.manifest(directory) is not None for directory in artifacts)

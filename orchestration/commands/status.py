@@ -1,4 +1,4 @@
-"""`--status`: how far a sweep is, from plan, records, checkpoints and the driver's heartbeat. Needs no Ray."""
+"""`--status`: the progress of a sweep, from plan, records, checkpoints and the driver's heartbeat. Needs no Ray."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import clock, make_console
 from orchestration.control.budget_meter import hours
-from orchestration.control.heartbeat import DamagedHeartbeatError, Driver, Heartbeat, TaskProgress, find_driver
+from orchestration.control.heartbeat import Heartbeat, TaskProgress, find_driver
 from orchestration.launch.summary import spent_text
-from orchestration.launch.task_table import status_table, unit_of
+from orchestration.launch.task_table import status_table
 from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
@@ -24,49 +24,45 @@ from orchestration.tasks.task import Task
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """All that `--status` says."""
+    """Everything that `--status` prints."""
 
     driver: str
     states: Mapping[str, str]
-    """By digest; what is not in it is to do."""
+    """States by digest; tasks that are not in it are to do."""
     counts: Mapping[str, int]
-    """Tasks by "done", "running", "failed", "to do", "not needed"."""
+    """Number of tasks by "done", "running", "failed", "to do", "not needed"."""
     restarts: Mapping[str, int]
-    """By title."""
+    """Number of restarts by title."""
     best: tuple[BestRow, ...]
     accelerator_seconds: float
     left: Estimate
 
 
-def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> SweepStatus:
-    """Asks the store; takes seconds where it has to watch whether a driver is still there."""
-    try:
-        driver: Driver = find_driver(store, plan.spec.name)
-        said = str(driver)
-    except DamagedHeartbeatError as error:
-        driver, said = Driver("none"), f"Whether a driver is running is not known: {error}."
+def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress) -> SweepStatus:
+    """Ask the store; takes seconds where the last beat does not look fresh and is watched."""
+    driver = find_driver(store, plan.spec.name)
     beat = driver.heartbeat
     running = {one.digest: one for one in beat.running} if beat is not None and driver.state == "running" else {}
     failed = beat.failed if beat is not None else {}
     wanted = {task.digest for task in tasks_to_run(plan, done)}
     states, counts = {}, Counter({"done": 0, "running": 0, "failed": 0, "to do": 0})
     for digest, task in plan.tasks.items():
-        kind, states[digest] = _state(task, digest in done, running.get(digest), failed.get(digest), stands)
+        kind, states[digest] = _state(task, digest in done, running.get(digest), failed.get(digest), progress)
         counts[kind if kind != "to do" or digest in wanted else "not needed"] += 1
     return SweepStatus(
-        driver=said,
+        driver=str(driver),
         states=states,
         counts=counts,
         restarts=_restarts(plan, beat),
         best=tuple(best_rows(plan, done)),
-        accelerator_seconds=stands.spent,
-        left=estimate_from(store, plan, done, stands),
+        accelerator_seconds=progress.spent,
+        left=estimate_from(store, plan, done, progress),
     )
 
 
-def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> None:
-    """The status in a table and some lines."""
-    console, status = make_console(), sweep_status(plan, done, store, stands)
+def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress) -> None:
+    """Print the status as a table and some lines."""
+    console, status = make_console(), sweep_status(plan, done, store, progress)
     console.print(status_table(plan, status.states))
     console.print(status.driver, markup=False)
     if changes := changes_text(plan, store):
@@ -87,29 +83,29 @@ def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: 
 
 
 def _state(
-    task: Task, is_done: bool, running: TaskProgress | None, failure: str | None, stands: Progress
+    task: Task, is_done: bool, running: TaskProgress | None, failure: str | None, progress: Progress
 ) -> tuple[str, str]:
-    """(kind of state, state in words)."""
+    """Return (kind of state, state in words)."""
     if is_done:
         return "done", "done"
     if running is not None:
         return "running", _progress(task, running)
     if failure is not None:
         return "failed", f"FAILED: {failure}"
-    if task.digest in stands.steps:
-        return "to do", f"to do, {stands.steps[task.digest]}/{task.until_step} steps are made"
+    if task.digest in progress.steps:
+        return "to do", f"to do, {progress.steps[task.digest]}/{task.total_units} steps are made"
     return "to do", "to do"
 
 
 def _progress(task: Task, running: TaskProgress) -> str:
-    unit = unit_of(task)
-    text = f"running: {running.done}/{running.total} {unit}"
+    text = f"running: {running.done}/{running.total} {task.unit}"
     if running.rate > 0:
-        text += f", {running.rate:.1f} {unit}/s, ETA {clock(max(running.total - running.done, 0) / running.rate)}"
+        text += f", {running.rate:.1f} {task.unit}/s, ETA {clock(max(running.total - running.done, 0) / running.rate)}"
     return text
 
 
 def _restarts(plan: Plan, beat: Heartbeat | None) -> dict[str, int]:
-    found = beat.restarts if beat is not None else {}
-    named = {digest: f"{task.kind} {task.title}" for digest, task in plan.tasks.items()}
-    return {named.get(key, key): count for key, count in found.items()}
+    if beat is None:
+        return {}
+    titles = {digest: f"{task.kind} {task.title}" for digest, task in plan.tasks.items()}
+    return {titles.get(key, key): count for key, count in beat.restarts.items()}

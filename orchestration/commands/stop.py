@@ -1,4 +1,4 @@
-"""`--stop`: asks the driver of a sweep, on whatever machine, to stop, and says what came of it."""
+"""`--stop`: asks the driver of a sweep, on any machine, to stop, and prints the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestration.control.stop_request import StopRequest, ask_to_stop, withdra
 from orchestration.storage.store import Store
 
 ANSWER_SECONDS = 30.0
-"""A driver looks every few seconds."""
+"""Longer than the few seconds between a driver's looks."""
 END_SECONDS = 180.0
 """Longer than a driver gives its trainings to write a checkpoint."""
 _POLL_SECONDS = 0.5
@@ -26,16 +26,15 @@ def stop(
     answer_seconds: float = ANSWER_SECONDS,
     end_seconds: float = END_SECONDS,
 ) -> int:
-    """Waits for the driver's answer, then for its end. Returns the exit code: 0 unless the driver did not answer.
+    """Ask, then wait for the answer and for the end. Return the exit code: 0 unless the driver did not answer.
 
-    The request does not outlive this call unless the driver has taken it up, which then removes it at its end.
+    The request does not outlive this call unless the driver has taken it up, which removes it at its end.
 
     Raises: UserError if the heartbeat cannot be read.
     """
-    try:
-        driver = find_driver(store, sweep)
-    except DamagedHeartbeatError as error:
-        raise UserError.of("--stop", f"{error}: which driver to ask is not known") from None
+    driver = find_driver(store, sweep)
+    if driver.state == "unknown":
+        raise UserError.of("--stop", f"{driver.problem}: which driver to ask is not known")
     if driver.state != "running" or driver.heartbeat is None:
         say(f"{driver} There is nothing to stop.")
         return 0
@@ -55,7 +54,7 @@ def _ask(
     say(f"Asking driver {driver.heartbeat.pid} on {driver.heartbeat.host} to stop ...")
     ask_to_stop(store, sweep, request)
 
-    def of_this_driver() -> Heartbeat | None:
+    def last_beat() -> Heartbeat | None:
         beat = read_heartbeat(store, sweep)
         return beat if beat is not None and beat.driver == request.driver else None
 
@@ -65,27 +64,27 @@ def _ask(
     def has_ended(beat: Heartbeat | None) -> bool:
         return beat is None or beat.phase == "ended"
 
-    if not _waited(lambda: has_answered(of_this_driver()), answer_seconds):
+    if not _waited(lambda: has_answered(last_beat()), answer_seconds):
         withdraw(store, sweep, request)
         say(
             f"{name} did not answer within {answer_seconds:g} s; the request is withdrawn. It may be gone, or too "
             "busy: see --status."
         )
         return EXIT_TASKS_FAILED
-    if not has_ended(of_this_driver()):
+    if not has_ended(last_beat()):
         say("It stops: nothing new starts, trainings write a checkpoint.")
-    if not _waited(lambda: has_ended(of_this_driver()), end_seconds):
+    if not _waited(lambda: has_ended(last_beat()), end_seconds):
         say(f"{name} is still stopping after {end_seconds:g} s; --status says when it has ended.")
         return 0
     withdraw(store, sweep, request)
-    last = of_this_driver()
+    last = last_beat()
     outcome = f" ({last.outcome})" if last is not None else ""
     say(f"{name} has ended{outcome}. Submitting the sweep again goes on from there.")
     return 0
 
 
 def _waited(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether it came true in time; a beat that cannot be read just now counts as no news."""
+    """Return whether the condition came true in time; a beat that cannot be read now counts as no answer."""
     deadline = time.monotonic() + seconds
     while True:
         try:

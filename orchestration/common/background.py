@@ -1,4 +1,4 @@
-"""Work in a thread of its own that nobody has to wait for: a daemon, so that it holds no process back from ending."""
+"""Calls in a daemon thread: nobody has to wait for them, and they keep no process from ending."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Answer = TypeVar("Answer")
 
 
 def in_background(name: str, call: Callable[[], Answer]) -> Future[Answer]:
-    """What `call` returns or raises, in the future. It cannot be cancelled, and may come when nobody waits any more."""
+    """Return the future of a call. It cannot be cancelled, and may be answered when nobody waits any more."""
     answer: Future[Answer] = Future()
     answer.set_running_or_notify_cancel()
 
     def work() -> None:
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001  whatever it is, whoever waits raises it
+        except Exception as error:  # noqa: BLE001  raised in the thread that waits for the answer
             answer.set_exception(error)
         else:
             answer.set_result(result)

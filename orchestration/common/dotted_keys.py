@@ -7,7 +7,7 @@ from typing import Any
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as (dotted key, value)."""
+    """Yield (dotted key, value) of nested mappings."""
     for key, value in data.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -16,7 +16,7 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """data["a"]["b"] = value for "a.b"; a scalar in the way is replaced."""
+    """Set data["a"]["b"] to the value for "a.b"; a scalar in the way is replaced."""
     *parents, last = dotted.split(".")
     for parent in parents:
         child = data.get(parent)

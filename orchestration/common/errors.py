@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestration.common.exit_codes import EXIT_USER_ERROR
@@ -18,14 +18,14 @@ class Problem:
     """file: key, or the name of what was given."""
     message: str
     whose: str = ""
-    """Of what it is a mistake, where several things share a place, e.g. a row; see `merge_duplicates`."""
+    """Owner of the mistake where several share a place, e.g. a row; see `merge_duplicates`."""
 
     def __str__(self) -> str:
         return f"{self.where}{f' ({self.whose})' if self.whose else ''}: {self.message}"
 
 
 def merge_duplicates(problems: Iterable[Problem]) -> list[Problem]:
-    """The same problems, with one that several rows have in common told once for all of them."""
+    """Return the same problems, with one that several rows share reported once for all of them."""
     owners: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
         owners.setdefault((problem.where, problem.message), []).append(problem.whose)
@@ -38,7 +38,7 @@ def merge_duplicates(problems: Iterable[Problem]) -> list[Problem]:
 
 
 class UserError(Exception):
-    """One or more mistakes that only the user can mend."""
+    """One or more mistakes that only the user can fix."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
@@ -51,7 +51,7 @@ class UserError(Exception):
 
 
 def tell_mistakes(error: UserError) -> int:
-    """Prints what the user has to mend. Returns the exit code."""
+    """Print the mistakes that the user has to fix. Return the exit code."""
     count = len(error.problems)
     print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
     for problem in error.problems:
@@ -60,6 +60,15 @@ def tell_mistakes(error: UserError) -> int:
 
 
 def nearest(name: object, known: Sequence[str]) -> str:
-    """ "; did you mean 'x'?" if a known name is close, else nothing."""
+    """Return "; did you mean 'x'?" if a known name is close, else nothing."""
     matches = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def known_names(name: object, known: Collection[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known one, and all of them."""
+    return f"{nearest(name, list(known)) or ';'} known: {', '.join(known) or 'none'}"
+
+
+def unknown_key(key: object, known: Sequence[str]) -> str:
+    return f"unknown key{nearest(key, known)}; known here: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Text without secrets: in messages, records and all that a process prints, its traceback included."""
+"""Text without secrets, for messages, records and all that a process prints, tracebacks included."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SHOWN_OPTIONS = ("endpoint_url", "region_name")
 _SECRET_NAMES = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|passphrase|token|credentials?|api_?key|access_key)$")
 _SECRET_ENDING = re.compile(r"(?i)(?:password|secret|_key)$")
 _SHORTEST_SECRET = 4  # characters; a shorter one would blank half of every message
-_SHORTEST_GUESSED = 8  # of what only a variable's name calls a secret: X_KEY=true is none
+_SHORTEST_GUESSED = 8  # characters of a value that is secret by its variable's name alone: X_KEY=true is none
 _MAX_REASON = 300
 _BLANK = "***"
 
 
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
-    """Values of the variables that are secrets by their names, such as AWS_SECRET_ACCESS_KEY, PGPASSWORD, HF_TOKEN."""
+    """Return the values of variables that are secrets by name, such as AWS_SECRET_ACCESS_KEY, PGPASSWORD, HF_TOKEN."""
     return [
         value
         for name, value in environment.items()
@@ -28,7 +28,7 @@ def secrets_of(environment: Mapping[str, str]) -> list[str]:
 
 
 def blanked(text: str, secrets: Iterable[str]) -> str:
-    """The text without these secrets, as they are and as a URL has them."""
+    """Return the text without these secrets, as they are and as a URL has them."""
     for secret in sorted(secrets, key=len, reverse=True):
         for form in (secret, quote(secret, safe="")):
             text = text.replace(form, _BLANK)
@@ -36,7 +36,7 @@ def blanked(text: str, secrets: Iterable[str]) -> str:
 
 
 def without_secrets(text: str, options: Mapping[str, str] | None = None) -> str:
-    """The text without the secrets of the environment and of a file system's options.
+    """Return the text without the secrets of the environment and of a file system's options.
 
     Args: options: their values are secrets, but for endpoint and region.
     """
@@ -45,25 +45,25 @@ def without_secrets(text: str, options: Mapping[str, str] | None = None) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """Text with the URLs in it such as can be shown: without user and password, and without a query, which may sign."""
+    """Return the text with its URLs stripped of user, password and query, which may hold a signature."""
     text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
     return re.sub(r"(://[^?\s'\"]*)\?[^\s'\"]+", r"\1?***", text)
 
 
 def shown(text: str, options: Mapping[str, str] | None = None) -> str:
-    """A message that can be told and kept: `without_secrets` and `without_credentials`."""
+    """Return a message that can be printed and stored: `without_secrets` and `without_credentials`."""
     return without_credentials(without_secrets(text, options))
 
 
 def reason_of(error: BaseException, options: Mapping[str, str] | None = None) -> str:
-    """What went wrong, in one line that can be shown. Args: options: see `shown`."""
+    """Return an error as one line that can be shown. Args: options: see `shown`."""
     return shown(f"{type(error).__name__}: {' '.join(str(error).split())}", options)[:_MAX_REASON]
 
 
 def credentials_in(url: str) -> str:
-    """What of credentials a URL holds, e.g. "a password"; "" if nothing.
+    """Return the kind of credential that a URL holds, e.g. "a password"; "" if none.
 
-    A user name is none, but before a web server, where tokens stand in its place.
+    A user name is none, except in a web server's URL, where tokens stand in its place.
     """
     try:
         parts = urlsplit(url)
@@ -100,9 +100,9 @@ class _Redacting:
 
 
 def guard_output() -> None:
-    """From here on this process prints no secret of its environment, in a traceback or a library's message either.
+    """Blank the environment's secrets in all that this process prints from here on, tracebacks included.
 
-    For programs, before anything else is imported: loggers keep the stream that they find.
+    Programs call it before anything else is imported: loggers keep the stream that they find.
     """
     secrets = secrets_of(os.environ)
     sys.stdout = _Redacting(sys.stdout, secrets)

@@ -10,9 +10,10 @@ def is_url(path: str) -> bool:
 
 
 def parts_of_url(url: str, otherwise: str) -> SplitResult:
-    """Args: otherwise: what it should be.
+    """Return the parts of a URL.
 
-    Raises: ValueError, worded to follow what was given, for what is no URL or holds a password.
+    Args: otherwise: says what it should be; the message for a text that is no URL.
+    Raises: ValueError, worded to follow what was given, if it is no URL or holds a password.
     """
     try:
         parts = urlsplit(url)

@@ -1,6 +1,6 @@
-"""Plain data into config dataclasses, with every mistake found at once.
+"""Plain data into config dataclasses, with every mistake reported at once.
 
-pydantic checks types and ranges from the annotations; unknown keys are found here, where the nearest known key can be
+pydantic checks types and ranges from the annotations; unknown keys are checked here, where the nearest known key can be
 named.
 """
 
@@ -8,59 +8,39 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from orchestration.common.errors import Problem, nearest
+from orchestration.common.config_types import compound_fields, field_types, keys_at, type_of_key
+from orchestration.common.errors import Problem, nearest, unknown_key
 from orchestration.common.redaction import without_credentials
 
 Config = TypeVar("Config")
 _MAX_SHOWN = 80
 Locate = Callable[[str], str]
-"""Dotted key -> where the user wrote it."""
+"""Dotted key -> the place where the user wrote it."""
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
-_FIELD_TYPES: dict[type[Any], Mapping[str, Any]] = {}
-_Form = Literal["section", "sections", "tuple"]
-_FORMS: dict[type[Any], Mapping[str, tuple[Any, _Form]]] = {}
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """pydantic's validator of a config dataclass; built once for each."""
+    """Return pydantic's validator of a config dataclass, built once for each."""
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
 
 
-def field_types(kind: type[Any]) -> Mapping[str, Any]:
-    """Name and type of every field of a config dataclass; worked out once for each."""
-    if kind not in _FIELD_TYPES:
-        hints = get_type_hints(kind, include_extras=False)
-        _FIELD_TYPES[kind] = {f.name: hints[f.name] for f in fields(kind)}
-    return _FIELD_TYPES[kind]
+class Validated(NamedTuple, Generic[Config]):
+    """A config, or None and the mistakes in it."""
 
-
-def all_keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of a config dataclass, sections included."""
-    for name, hint in field_types(kind).items():
-        yield f"{prefix}{name}"
-        if is_dataclass(hint):
-            assert isinstance(hint, type)
-            yield from all_keys(hint, f"{prefix}{name}.")
-
-
-@dataclass(frozen=True)
-class Validated:
-    """A config, or what is wrong with it."""
-
-    config: Any
+    config: Config | None
     problems: tuple[Problem, ...]
 
 
-def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated:
-    """Builds `kind` from nested plain data; `config` is None if there are problems."""
+def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated[Config]:
+    """Build `kind` from nested plain data; `config` is None if there are problems."""
     problems = [*_unknown_keys(kind, data, "", locate), *_non_finite(data, "", locate)]
     shaped = _tuples_from_scalars(kind, data)
     try:
@@ -73,36 +53,23 @@ def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Val
 
 
 def revive(kind: type[Config], data: Mapping[str, Any]) -> Config:
-    """A config that `as_plain` made plain for a journey between processes."""
-    checked = validate(kind, data, str)
-    assert checked.config is not None, f"a {kind.__name__} did not survive its journey: {checked.problems}"
-    config: Config = checked.config
+    """Return the config that `as_plain` made plain to send it to another process."""
+    config, problems = validate(kind, data, str)
+    assert config is not None, f"a {kind.__name__} cannot be read back: {problems}"
     return config
 
 
 def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate) -> Iterator[Problem]:
-    """Of a config dataclass, and of those in it, also as values of a mapping, whose own keys are free."""
+    """Yield unknown keys of a config dataclass and of those in it, also as values of a mapping with free keys."""
     if not isinstance(data, Mapping):
         return
     for key, value in data.items():
-        dotted, inner = f"{prefix}{key}", _type_of_key(hint, key)
+        dotted, inner = f"{prefix}{key}", type_of_key(hint, key)
         if inner is not None:
             yield from _unknown_keys(inner, value, f"{dotted}.", locate)
         elif is_dataclass(hint):
             known = list(field_types(hint))  # type: ignore[arg-type]  # a type hint is a type, not an instance
-            yield Problem(locate(dotted), f"unknown key{nearest(key, known)}; known here: {', '.join(known)}")
-
-
-def _type_of_key(hint: Any, key: str) -> Any:
-    """The type under a key of a dataclass or of a mapping; None if it has no such key."""
-    if is_dataclass(hint):
-        return _section(field_types(hint).get(key))  # type: ignore[arg-type]  # as above
-    return get_args(hint)[1] if get_origin(hint) is dict else None
-
-
-def _section(hint: Any) -> Any:
-    """A dataclass that may be left out as the dataclass; any other type as it is."""
-    return next((part for part in get_args(hint) if is_dataclass(part)), hint) if type(None) in get_args(hint) else hint
+            yield Problem(locate(dotted), unknown_key(key, known))
 
 
 def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
@@ -114,10 +81,10 @@ def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:
 
 
 def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """`tau: 0.7` may stand for `tau: [0.7]`."""
-    shaped, forms = dict(data), _forms(kind)
+    """Return the data with lists where a single value stands for a tuple: `tau: 0.7` for `tau: [0.7]`."""
+    shaped, compound = dict(data), compound_fields(kind)
     for name, value in data.items():
-        hint, form = forms.get(name, (Any, None))
+        hint, form = compound.get(name, (Any, None))
         if form == "sections" and isinstance(value, Mapping):
             shaped[name] = {
                 key: _tuples_from_scalars(hint, own) if isinstance(own, Mapping) else own for key, own in value.items()
@@ -129,38 +96,13 @@ def _tuples_from_scalars(kind: type[Any], data: Mapping[str, Any]) -> dict[str, 
     return shaped
 
 
-def _forms(kind: type[Any]) -> Mapping[str, tuple[Any, _Form]]:
-    """The fields of a config dataclass that hold more than one value: (its type, or that of its sections, form)."""
-    if kind not in _FORMS:
-        _FORMS[kind] = dict(_find_forms(kind))
-    return _FORMS[kind]
-
-
-def _find_forms(kind: type[Any]) -> Iterator[tuple[str, tuple[Any, _Form]]]:
-    for name, given in field_types(kind).items():
-        hint = _section(given)
-        if get_origin(hint) is dict and is_dataclass(get_args(hint)[1]):
-            yield name, (get_args(hint)[1], "sections")
-        elif is_dataclass(hint):
-            yield name, (hint, "section")
-        elif get_origin(hint) is tuple:
-            yield name, (hint, "tuple")
-
-
-def _keys_at(hint: Any, path: Sequence[str | int]) -> list[str]:
-    """Keys of the config dataclass at a place in another one; empty if there is none."""
-    for part in path:
-        hint = _type_of_key(hint, str(part))
-    return list(field_types(hint)) if is_dataclass(hint) else []  # type: ignore[arg-type]  # as above
-
-
 def _is_misspelt(detail: Any) -> bool:
-    """Whether a key is missing because it is misspelt, which its unknown key tells already."""
+    """Return whether a key is missing because it is misspelt: the unknown key is reported already."""
     return detail["type"] == "missing" and bool(nearest(detail["loc"][-1], list(detail["input"])))
 
 
 def _missing(key: str, given: Mapping[str, Any], locate: Locate) -> Problem:
-    """Told where something beside it was written: what was not written has no place."""
+    """Return the problem at the place of a key beside it: a key that was not written has none."""
     parent, dot, name = key.rpartition(".")
     for beside in given:
         return Problem(locate(f"{parent}{dot}{beside}"), f"is given without {name}; both are needed")
@@ -168,12 +110,12 @@ def _missing(key: str, given: Mapping[str, Any], locate: Locate) -> Problem:
 
 
 def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
-    """One pydantic error in our words: what was given, what is allowed."""
+    """Return a pydantic error in our words: the given value, and what is allowed."""
     key = ".".join(part for part in map(str, detail["loc"]) if not part.startswith(("tuple[", "constrained-")))
     given = detail["input"]
     if detail["type"] == "missing":
         return _missing(key, given, locate)
-    if detail["type"] == "dataclass_type" and (keys := _keys_at(kind, detail["loc"])):
+    if detail["type"] == "dataclass_type" and (keys := keys_at(kind, detail["loc"])):
         return Problem(locate(key), f"{shown(given)} should be a mapping with {', '.join(keys)}")
     if detail["type"] == "literal_error":
         expected = str(detail["ctx"]["expected"])
@@ -188,6 +130,6 @@ def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
 
 
 def shown(value: Any) -> str:
-    """A value as the user gave it, cut to what fits a line."""
+    """Return a value as the user gave it, cut to fit a line."""
     text = without_credentials(repr(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

@@ -1,4 +1,4 @@
-"""YAML that cannot harm whoever reads it: looked at before anything is built from it."""
+"""Limits of YAML that keep a hostile file from harming its reader, checked before anything is built from it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check_yaml(text: str) -> None:
-    """Raises: ValueError for a tag, an alias within itself, too much depth, or too many values; YAMLError for what is
-    no YAML."""
-    sizes: dict[str, int] = {}  # of what an anchor names, expanded
+    """Raise ValueError for a tag, an alias in itself, too much depth or too many values; YAMLError if it is no YAML."""
+    sizes: dict[str, int] = {}  # anchor -> size of its node, aliases expanded
     open_nodes: list[tuple[str | None, int]] = []  # (anchor, size so far)
     for event in yaml.parse(text, Loader=_LOADER):
         size = _size(event, sizes)
@@ -45,7 +44,7 @@ def check_yaml(text: str) -> None:
 
 
 def _size(event: Event, sizes: dict[str, int]) -> int:
-    """Values that a node itself is. Raises: ValueError for a tag, or an alias of what is not complete before it."""
+    """Return the number of values that a node itself is. Raises: ValueError for a tag or a premature alias."""
     if isinstance(event, AliasEvent):
         if event.anchor not in sizes:
             raise ValueError(f"the alias *{event.anchor} is not of anything complete before it{_line(event)}")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.urls import is_url
+from orchestration.config.files import FileConfig, FileTable
 from orchestration.config.ray_job import JOB_VARIABLE
-from orchestration.config.runtime import FileConfig, Files, RuntimeConfig
+from orchestration.config.runtime import RuntimeConfig
 
 
 def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], directory: Path) -> RuntimeConfig:
-    """The same config with absolute local paths; relative ones are taken from `directory`, `~` is the user's home.
+    """Return the config with absolute local paths; relative ones start at `directory`, `~` is the user's home.
 
     Inside a Ray job the working directory is a copy that is thrown away, so relative paths are refused there.
 
@@ -37,13 +38,14 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
     def absolute(key: str, file: FileConfig) -> FileConfig:
         return replace(file, path=absolute_place(key, file.path))
 
-    def all_absolute(section: str, groups: Files) -> dict[str, dict[str, FileConfig]]:
+    def absolute_table(section: str, table: FileTable) -> dict[str, dict[str, FileConfig]]:
         return {
             group: {name: absolute(f"{section}.{group}.{name}.path", file) for name, file in files.items()}
-            for group, files in groups.items()
+            for group, files in table.items()
         }
 
-    networks, references = all_absolute("networks", config.networks), all_absolute("references", config.references)
+    networks = absolute_table("networks", config.networks)
+    references = absolute_table("references", config.references)
     datasets = {
         name: replace(
             own,

@@ -1,4 +1,4 @@
-"""The sections `datasets:` and `autoencoders:` of a sweep: where files lie. What is made of them is in `data:`."""
+"""The sections `datasets:` and `autoencoders:` of a sweep: places of files. Their use is said in `data:`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Interval
 from pydantic import AfterValidator
 
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.config import DataConfig
 from orchestration.common.urls import is_url, parts_of_url
 
@@ -33,7 +34,7 @@ Layout = Literal["class_folders", "list", "image_shards"]
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Files of the user's, which are encoded before anything is trained on them."""
+    """The user's files, encoded before anything is trained on them."""
 
     files: Place
     layout: Layout = "class_folders"
@@ -41,8 +42,8 @@ class DatasetConfig:
     list_file: str = "list.csv"
     """list: name of the CSV with the columns path and label, under the files' place."""
     class_list: str = ""
-    """Name of a text file with a class a line, in the order of the labels, under the files' place; image_shards need
-    it, for the others it is what must be there."""
+    """Name of a text file with a class a line, in the order of the labels, under the files' place. image_shards need
+    it; for the others it lists the classes that must be there."""
     reference: Place | None = None
     """Real images or clips that samples are measured against, in the same layout; default: the training files."""
     num_samples: Annotated[int, Gt(0)] | None = None
@@ -50,33 +51,33 @@ class DatasetConfig:
     num_reference: Annotated[int, Gt(0)] | None = None
     """image_shards: samples in the reference files."""
     max_bad_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.0
-    """Of the training samples, that may be left out if they cannot be read; of the reference none."""
+    """Share of unreadable training samples that may be left out; of the reference none may."""
 
     def place(self, *, reference: bool) -> str:
-        """Of the training or the reference files."""
+        """Return the place of the training or the reference files."""
         return (self.reference or self.files) if reference else self.files
 
 
 @dataclass(frozen=True)
 class AutoencoderTrainingConfig:
-    """How an autoencoder is trained here, before anything is encoded (paper, 4.1 and appendix D)."""
+    """Training of an autoencoder here, before anything is encoded (paper, 4.1 and appendix D)."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    """Whose training images it sees, as pixels: dataset, side, frames, stride, mirrored."""
+    """Training images, seen as pixels: dataset, side, frames, stride, mirrored."""
     start: str = ""
     """Name of the autoencoder whose weights it starts from; empty: random weights."""
     architecture: KlArchitecture | None = None
-    """With random weights: of the network."""
+    """Network of an autoencoder that starts from random weights."""
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """An autoencoder's `config.json` and safetensors, as diffusers saves them, or how one is made."""
+    """An autoencoder: its `config.json` and safetensors, as diffusers saves them, or its training."""
 
     kind: Literal["flux", "cogvideox", "kl"]
     """`flux`: AutoencoderKL with 16 channels and 1/8 of each side; `cogvideox`: AutoencoderKLCogVideoX; `kl`:
     AutoencoderKL of any shape."""
     files: Place | None = None
     made: AutoencoderTrainingConfig | None = None
-    """In the place of files."""
+    """The training that makes it, if no files are given."""

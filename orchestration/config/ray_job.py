@@ -1,4 +1,4 @@
-"""Whether this process runs inside a Ray job."""
+"""The mark of a process inside a Ray job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the storage is, and whether it can be used: asked before anything is spent."""
+"""The place of the storage, and a check that it can be used, before anything is spent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
 
 _WAIT_SECONDS = 15.0
@@ -17,9 +17,9 @@ ROOT_VARIABLE = "DFM_STORAGE_ROOT"
 
 
 def check_usable(config: StorageConfig, *, writable: bool) -> None:
-    """Asks for a file or, where the storage is to be written, writes one, reads it back and removes it.
+    """Ask for a file or, if the storage is to be written, write one, read it back and remove it.
 
-    Somebody waits for the answer, so a storage that is away is told sooner here than in the middle of a sweep.
+    The user waits for the answer, so an unreachable storage is reported sooner here than in the middle of a sweep.
 
     Raises: UserError if the storage cannot be used.
     """
@@ -30,29 +30,29 @@ def check_usable(config: StorageConfig, *, writable: bool) -> None:
             store.exists(place)
             return
         store.write(place, content)
-        found = store.read(place)
+        read_back = store.read(place)
         store.remove(place)
     except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean "cannot be used"
         what = "write to" if writable else "read"
         reason = reason_of(error, config.options)
         raise UserError.of("storage.root", f"cannot {what} {config.root} ({reason})") from None
-    if found != content:
+    if read_back != content:
         raise UserError.of("storage.root", f"{config.root} does not give back what was written")
 
 
 def resolve_root(configured: str, default: str, environment: Mapping[str, str], working_directory: Path) -> str:
-    """The absolute storage root: the config's, unless it says nothing else and the environment names one.
+    """Return the absolute storage root: the environment's if the config has the default one, else the config's.
 
     Inside a Ray job the working directory is a copy that is thrown away, so a relative root is refused there.
 
     Raises: UserError for a relative root inside a Ray job, and for one that holds credentials.
     """
     root = environment.get(ROOT_VARIABLE, configured) if configured == default else configured
-    if found := credentials_in(root):
+    if credentials := credentials_in(root):
         raise UserError.of(
             "storage.root",
-            f"holds {found}, which would be published with the plan; give it where the storage's client looks, e.g. "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            f"holds {credentials}, which would be published with the plan; give it where the storage's client looks, "
+            "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
     protocol, separator, rest = root.partition("://")
     if separator and not (protocol and rest.strip("/")):

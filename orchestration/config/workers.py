@@ -12,7 +12,7 @@ ZeroStage = Literal[1, 2, 3]
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """How trainings and evaluations are laid out on the cluster."""
+    """The layout of trainings and evaluations on the cluster."""
 
     num_workers: Annotated[int, Gt(0)] = 2
     """Ray Train workers of one training."""
@@ -43,19 +43,33 @@ class WorkersConfig:
     keep_samples: bool = False
     """Keep all samples in the store, beside the first ones of the grid."""
     max_failures: Annotated[int, Ge(0)] = 3
-    """How often a training is restarted from its last checkpoint, or an evaluator's call made again, after one died."""
+    """Times that a dead training restarts from its last checkpoint, or that a dead evaluator's call is repeated."""
     latent_cache_gb: Annotated[float, Gt(0.0)] = 100.0
-    """Of each machine's disk, for shards of latents that are not on its own file system."""
+    """GB of each machine's disk for shards of latents that are not on its own file system."""
     hung_after_seconds: Annotated[float, Gt(0.0)] = 60.0
-    """A training whose step takes longer than this, and longer than ten times its median step, hangs: where it does is
-    written into the store, and its workers are replaced."""
+    """A training whose step takes longer than this, and longer than ten times its median step, hangs: its workers'
+    stacks are written into the store, and the workers are replaced."""
     wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
-    """After this long without free resources a task fails and names what is missing."""
+    """Time without free resources after which a task fails and names the missing ones."""
     assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
     """Sustained FLOP/s of one worker, for the plan's estimate of hours where no finished training was measured."""
     max_accelerator_hours: Annotated[float, Gt(0.0)] | None = None
-    """Of the whole sweep, earlier submissions included: when they are spent, it stops at checkpoints and ends."""
+    """Budget of the whole sweep, earlier submissions included: once it is spent, the sweep ends at checkpoints."""
     max_accelerator_hours_per_training: Annotated[float, Gt(0.0)] | None = None
-    """A training that has spent them fails at a checkpoint; the others go on."""
+    """Budget of each training: once it is spent, the training fails at a checkpoint; the others go on."""
     insecure_no_auth: bool = False
-    """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of whoever runs it."""
+    """Use a Ray that takes calls without a token. Only on the command line: a file would ask it of all its users."""
+
+    def batch_problem(self, batch_size: int) -> tuple[str, str] | None:
+        """Return (key, message) if a batch does not divide evenly over workers and micro-batches."""
+        share, rest = divmod(batch_size, self.num_workers)
+        if rest:
+            return "training.batch_size", f"{batch_size} is not divisible by workers.num_workers = {self.num_workers}"
+        if self.micro_batch_size and share % self.micro_batch_size:
+            message = f"{self.micro_batch_size} does not divide {share}, a worker's share of the batch"
+            return "workers.micro_batch_size", message
+        return None
+
+    def micro_batch(self, batch_size: int) -> int:
+        """Return the samples of a worker's forward pass."""
+        return self.micro_batch_size or batch_size // self.num_workers

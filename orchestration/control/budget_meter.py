@@ -1,4 +1,4 @@
-"""The accelerator-seconds of a sweep while it runs: what its tasks had cost before, and what runs now."""
+"""The meter of a sweep's accelerator-seconds: the cost of its tasks before this launch, and of those that run now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 
 class BudgetMeter:
-    """Counts workers times wall time of whatever runs; a task that ends counts with what its record says.
+    """Counts workers times wall time of running tasks; an ended task counts with the cost in its record.
 
     A training's workers are counted from its launch on, Ray's start included. The evaluators are counted while they
     have something to measure, in equal shares for the tasks that they measure.
@@ -35,7 +35,7 @@ class BudgetMeter:
         self._last = clock()
 
     def tick(self, trainings: Collection[str], measured: Collection[str], num_evaluators: int) -> None:
-        """Counts the time since the last tick for what runs."""
+        """Count the time since the last tick for the tasks that run."""
         now = self._clock()
         seconds, self._last = now - self._last, now
         for digest in trainings:
@@ -44,12 +44,12 @@ class BudgetMeter:
             self._running[digest] += seconds * num_evaluators / len(measured)
 
     def ended(self, digest: str, recorded: float | None) -> None:
-        """A task runs no more. Args: recorded: its cost over all attempts; None: it left no record."""
+        """Close the account of a task. Args: recorded: its cost over all attempts; None: it left no record."""
         running = self._running.pop(digest, 0.0)
         self._ended[digest] = self._ended.get(digest, 0.0) + running if recorded is None else recorded
 
     def of(self, digest: str) -> float:
-        """Accelerator-seconds of one task."""
+        """Return the accelerator-seconds of one task."""
         return self._ended.get(digest, 0.0) + self._running.get(digest, 0.0)
 
     @property
@@ -63,18 +63,18 @@ class BudgetMeter:
 
     @property
     def is_spent(self) -> bool:
-        """Whether the sweep's limit is reached."""
+        """True once the sweep's limit is reached."""
         limit = self._workers.max_accelerator_hours
         return limit is not None and self.spent >= limit * HOUR
 
     def exhausted(self, digest: str) -> str:
-        """Why a training cannot even be started, or ""."""
+        """Return why a training cannot even be started, or ""."""
         limit = self._workers.max_accelerator_hours_per_training
         return over_limit(self.of(digest), limit) if limit is not None and self.of(digest) >= limit * HOUR else ""
 
 
 def over_limit(seconds: float, limit_hours: float) -> str:
-    """What a training is told that has spent its share."""
+    """Return the reason for a training that has spent its share."""
     return (
         f"it has spent {hours(seconds)} of its {limit_hours:g} accelerator-hours "
         "(workers.max_accelerator_hours_per_training); its checkpoint is kept: submit again with a higher limit"
@@ -82,5 +82,5 @@ def over_limit(seconds: float, limit_hours: float) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Accelerator-hours for people: "0.0312", "12.3"."""
+    """Return accelerator-hours for people: "0.0312", "12.3"."""
     return f"{seconds / HOUR:.3g}"

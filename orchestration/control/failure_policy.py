@@ -1,7 +1,7 @@
-"""What is done about an error: one table for trainings, evaluations and the sweep.
+"""The failure policy: one table that says what to do about an error, for trainings, evaluations and the sweep.
 
 Errors come from other processes, wrapped by Ray and Ray Train, and some of their classes exist only where a library is
-loaded; so they are known by name. What the table does not know may pass on other workers, and is tried again.
+loaded; so the table knows them by name. An error that is not in it may pass on other workers, and is retried.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from orchestration.common.exit_codes import EXIT_TASKS_FAILED
 from orchestration.control.outcome import EarlyExit
 
 Remedy = Literal["retry here", "retry elsewhere", "stop the trial", "stop the sweep"]
-"""`retry here`: the process is sound, and the work is begun anew. `retry elsewhere`: on new processes. `stop the
-trial`: trying again would end the same way. `stop the sweep`: so would all others, see `FirstMistakes`."""
+"""`retry here`: the process is sound, and begins the work anew. `retry elsewhere`: on new processes. `stop the trial`:
+a retry would end the same way. `stop the sweep`: so would all others, see `FirstMistakes`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class FailureKind:
     remedy: Remedy
     advice: str = ""
     counts: bool = True
-    """Against `workers.max_failures`."""
+    """Counts against `workers.max_failures`."""
+
+    @property
+    def is_retried(self) -> bool:
+        return self.remedy in ("retry here", "retry elsewhere")
 
 
 PREEMPTED = FailureKind("preempted", "retry elsewhere", counts=False)
@@ -73,12 +77,12 @@ _TABLE: tuple[tuple[str, str, FailureKind], ...] = (
         MISTAKE,
     ),
 )
-"""(names of the error's class, what its text holds, kind); of several that fit, the first counts."""
+"""(pattern of the class name, pattern in the text, kind); of several rows that fit, the first counts."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An error, judged."""
+    """A classified error."""
 
     kind: FailureKind
     error: str
@@ -91,64 +95,64 @@ class Failure:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Judges an error by the first row that fits it, or anything that it wraps."""
+    """Classify an error by the first row that fits it, or an error that it wraps."""
     wrapped = list(_wrapped(error))
     for names, text, kind in _TABLE:
-        for found in wrapped:
-            if re.fullmatch(names, type(found).__name__) and re.search(text, f"{type(found).__module__} {found}"):
-                return Failure(kind, line_of(found))
+        for cause in wrapped:
+            if re.fullmatch(names, type(cause).__name__) and re.search(text, f"{type(cause).__module__} {cause}"):
+                return Failure(kind, line_of(cause))
     return Failure(UNKNOWN, line_of(wrapped[-1]))
 
 
 def line_of(error: BaseException) -> str:
-    """Its class and the last line of its text; the traceback is in Ray's logs."""
+    """Return its class and the last line of its text; the traceback is in Ray's logs."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 
 
 def _wrapped(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those in it, outermost first: causes, and the attributes in which Ray keeps them."""
+    """Yield the error and those in it, outermost first: causes, and the attributes in which Ray keeps them."""
     waiting, seen = [error], set[int]()
     while waiting:
-        found = waiting.pop(0)
-        if id(found) in seen:
+        current = waiting.pop(0)
+        if id(current) in seen:
             continue
-        seen.add(id(found))
-        yield found
+        seen.add(id(current))
+        yield current
         names = ("__cause__", "cause", "controller_failure", "health_check_failure", "_base_exc")
-        inner: list[object] = [getattr(found, name, None) for name in names]
-        failures = getattr(found, "worker_failures", None)
+        inner: list[object] = [getattr(current, name, None) for name in names]
+        failures = getattr(current, "worker_failures", None)
         inner += failures.values() if isinstance(failures, Mapping) else ()
         waiting += [one for one in inner if isinstance(one, BaseException)]
 
 
 class FirstMistakes:
-    """Whether a sweep should end, since the others of its trainings would fail too: the user's mistake was found in a
-    worker, or the first ones all failed by the same."""
+    """Decides that a sweep ends, since its other trainings would fail too: a worker met a mistake of the user, or the
+    first trainings all failed by the same mistake."""
 
     NUM_SAME = 3
 
     def __init__(self) -> None:
-        self._found: list[str] = []
-        self._over = False
-        """Whether a training went otherwise: from then on a mistake is one of its trial alone."""
+        self._mistakes: list[str] = []
+        self._one_differs = False
+        """Set once a training went otherwise: from then on a mistake concerns its trial alone."""
         self._reason = ""
 
     def ended(self, failure: Failure | None) -> None:
-        """A training has; None: without an error."""
+        """Count a training that ended; None: without an error."""
         if failure is not None and failure.kind.remedy == "stop the sweep":
             self._reason = failure.error
         elif failure is None or failure.kind is not MISTAKE:
-            self._over = True
+            self._one_differs = True
         else:
-            self._found.append(re.sub(r"\d+", "#", failure.error))
+            self._mistakes.append(re.sub(r"\d+", "#", failure.error))
 
     @property
-    def ending(self) -> EarlyExit | None:
-        """Why the sweep is to end; None if it is not."""
-        first = self._found[: self.NUM_SAME]
-        if not self._over and len(first) == self.NUM_SAME and len(set(first)) == 1:
+    def early_exit(self) -> EarlyExit | None:
+        """Reason to end the sweep; None if there is none."""
+        first = self._mistakes[: self.NUM_SAME]
+        if not self._one_differs and len(first) == self.NUM_SAME and len(set(first)) == 1:
             self._reason = f"the first {self.NUM_SAME} trainings failed by the same mistake ({first[0]})"
         if not self._reason:
             return None
-        return EarlyExit(EXIT_TASKS_FAILED, self._reason, "mend it; then the same command goes on from here")
+        return EarlyExit(EXIT_TASKS_FAILED, self._reason, "fix it, then rerun the same command")

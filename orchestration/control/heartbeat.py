@@ -1,12 +1,14 @@
-"""What a driver says of itself in the store, every few seconds, and how a reader judges whether it is still there.
+"""The heartbeat that a driver writes into the store every few seconds, and the test whether the driver is alive.
 
 Clocks of two machines can differ by an hour. So only a beat that looks fresh is believed at once; any other is watched
-for a while: a driver that is there writes the next one.
+for a while: a driver that is alive writes the next one.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ FRESH_SECONDS = 60.0
 """An older beat means that its driver is gone, unless it is seen to go on."""
 WATCH_SECONDS = 4 * BEAT_SECONDS
 _AHEAD_SECONDS = 5.0
-"""So much may another machine's clock be ahead before its beats are watched."""
+"""Another machine's clock may be ahead by this much before its beats are watched."""
 
 Phase = Literal["starting", "running", "stopping", "ended"]
 
@@ -33,13 +35,13 @@ class DamagedHeartbeatError(Exception):
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """A task that runs."""
+    """A running task."""
 
     digest: str
     done: int
     total: int
     rate: float
-    """Units a second; 0: not known yet."""
+    """Units per second; 0: not known yet."""
 
 
 @dataclass(frozen=True)
@@ -47,38 +49,42 @@ class Heartbeat:
     """One beat."""
 
     driver: str
-    """Of this launch alone; a stop request names it."""
+    """Name of this launch alone; a stop request names it."""
     host: str
     pid: int
     beat: int
-    """Counts up by one with each."""
+    """Serial number."""
     written_at: float
     """Seconds since 1970 by the driver's clock, which can be wrong."""
     phase: Phase
     running: tuple[TaskProgress, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
-    """Why, by digest, in this launch."""
+    """Reasons of this launch's failures, by digest."""
     restarts: Mapping[str, int] = field(default_factory=dict)
-    """How often workers were started again, by digest of their training; "evaluators": of those."""
+    """Number of restarts of workers, by digest of their training; "evaluators": of those."""
     accelerator_seconds: float = 0.0
-    """Of the sweep, earlier launches included."""
+    """Cost of the sweep, earlier launches included."""
     outcome: str = ""
-    """How the launch ended."""
+    """Description of how the launch ended."""
     stop_request: str = ""
-    """The request by which it was asked to stop; "": it was not."""
+    """The request by which it was asked to stop; "": none."""
     format: Literal[1] = 1
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What a reader finds of a sweep's driver."""
+    """A sweep's last driver, as a reader of its heartbeat sees it."""
 
-    state: Literal["none", "running", "ended", "gone"]
+    state: Literal["none", "running", "ended", "gone", "unknown"]
     heartbeat: Heartbeat | None = None
     age_seconds: float = 0.0
-    """Of the beat, by the reader's clock."""
+    """Age of the beat by the reader's clock."""
+    problem: str = ""
+    """Reason why the state is unknown."""
 
     def __str__(self) -> str:
+        if self.state == "unknown":
+            return f"Whether a driver is running is not known: {self.problem}."
         if self.heartbeat is None:
             return "No driver has run this sweep here."
         name = f"driver {self.heartbeat.pid} on {self.heartbeat.host}"
@@ -98,7 +104,7 @@ def write_heartbeat(store: Store, sweep: str, heartbeat: Heartbeat) -> None:
 
 
 def read_heartbeat(store: Store, sweep: str) -> Heartbeat | None:
-    """The last beat of a sweep's last driver; None if none ever ran.
+    """Return the last beat of a sweep's last driver; None if none ever ran.
 
     Raises: DamagedHeartbeatError.
     """
@@ -124,39 +130,59 @@ def find_driver(
     *,
     wall_clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
+    trust_fresh: bool = True,
 ) -> Driver:
-    """Whether a driver runs the sweep now. Takes `WATCH_SECONDS` where the last beat does not look fresh.
+    """Return whether a driver runs the sweep now. Takes `WATCH_SECONDS` where the last beat does not look fresh.
 
-    Raises: DamagedHeartbeatError.
+    Args: trust_fresh: if not, a fresh beat is watched too, unless the process is known to be gone: to be sure of a
+        driver that was killed a moment ago.
     """
-    first = read_heartbeat(store, sweep)
-    if first is None:
-        return Driver("none")
-    age = wall_clock() - first.written_at
-    if first.phase == "ended":
-        return Driver("ended", first, age)
-    if -_AHEAD_SECONDS <= age <= FRESH_SECONDS:
-        return Driver("running", first, age)
-    now = next_beat(store, sweep, first, sleep=sleep)
-    if now is None:
+    try:
+        first = read_heartbeat(store, sweep)
+        if first is None:
+            return Driver("none")
+        age = wall_clock() - first.written_at
+        if first.phase == "ended":
+            return Driver("ended", first, age)
+        if not trust_fresh and _process_is_gone(first):
+            return Driver("gone", first, age)
+        if trust_fresh and -_AHEAD_SECONDS <= age <= FRESH_SECONDS:
+            return Driver("running", first, age)
+        beat = _next_beat(store, sweep, first, sleep)
+    except DamagedHeartbeatError as error:
+        return Driver("unknown", problem=str(error))
+    if beat is None:
         return Driver("gone", first, wall_clock() - first.written_at)
-    return Driver("ended" if now.phase == "ended" else "running", now, wall_clock() - now.written_at)
+    return Driver("ended" if beat.phase == "ended" else "running", beat, wall_clock() - beat.written_at)
 
 
-def next_beat(
-    store: Store, sweep: str, last: Heartbeat, *, sleep: Callable[[float], None] = time.sleep
-) -> Heartbeat | None:
-    """The beat after this one; None if none comes for `WATCH_SECONDS`. Raises: DamagedHeartbeatError."""
+def _next_beat(store: Store, sweep: str, last: Heartbeat, sleep: Callable[[float], None]) -> Heartbeat | None:
+    """Return the beat after this one; None if none comes for `WATCH_SECONDS`. Raises: DamagedHeartbeatError."""
     for _ in range(round(WATCH_SECONDS / BEAT_SECONDS)):
         sleep(BEAT_SECONDS)
-        now = read_heartbeat(store, sweep)
-        if now is not None and (now.driver, now.beat) != (last.driver, last.beat):
-            return now
+        beat = read_heartbeat(store, sweep)
+        if beat is not None and (beat.driver, beat.beat) != (last.driver, last.beat):
+            return beat
     return None
 
 
+def _process_is_gone(last: Heartbeat) -> bool:
+    """Return True if its process was on this machine and is no more: then nobody has to wait for its next beat."""
+    if last.host != socket.gethostname():
+        return False
+    if last.pid == os.getpid():
+        return True  # an earlier launch of this process, or a reused number
+    try:
+        os.kill(last.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's process
+        return False
+    return False
+
+
 def _age(seconds: float) -> str:
-    """For people; a clock that disagrees is named, not corrected."""
+    """Return an age for people; a clock that disagrees is named, not corrected."""
     if seconds < -_AHEAD_SECONDS:
         return f"{-seconds:,.0f} s in the future by this machine's clock (the two clocks disagree)"
     ago = f"{max(seconds, 0.0):,.0f} s ago"

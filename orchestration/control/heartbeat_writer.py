@@ -1,4 +1,4 @@
-"""The driver's side of `--status` and `--stop`: writes heartbeats from a thread of its own and looks for requests."""
+"""The writer of a driver's heartbeat: a thread of its own, which also looks for `--stop` and for another driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DriverState:
-    """What the launch knows of itself at a moment."""
+    """The state of a launch at one moment, as its heartbeat tells it."""
 
     running: tuple[TaskProgress, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -36,47 +36,47 @@ class DriverState:
 
 
 class HeartbeatWriter:
-    """Beats from `start` to `close`. No fault of the store ends the launch: what is missed is freshness."""
+    """Writes a beat every few seconds from `start` to `close`. A fault of the store does not end the launch."""
 
     def __init__(
-        self, store: Store, sweep: str, vitals: Callable[[], DriverState], beat_seconds: float = BEAT_SECONDS
+        self, store: Store, sweep: str, state: Callable[[], DriverState], beat_seconds: float = BEAT_SECONDS
     ) -> None:
-        """Args: vitals: is called from the thread."""
+        """Args: state: is called from the thread."""
         self.driver = uuid.uuid4().hex
         self.phase: Phase = "starting"
-        self._store, self._sweep, self._vitals, self._beat_seconds = store, sweep, vitals, beat_seconds
+        self._store, self._sweep, self._state, self._beat_seconds = store, sweep, state, beat_seconds
         self._request: StopRequest | None = None
         self._lease: Lease | None = None
         self._beat = 0
-        self._over = threading.Event()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._is_failing = False
         self.gave_way_to = ""
-        """Another driver that has taken this sweep, if one has: then this one writes no more of it."""
+        """Another driver that has taken this sweep: from then on this one writes nothing of it."""
 
     @property
     def stop_requested(self) -> bool:
-        """Whether somebody wants this driver, and no other, to stop."""
+        """True once somebody asked this driver to stop."""
         return self._request is not None
 
     def start(self) -> None:
-        """Takes the sweep, from whoever had it. Raises: what the store raises; without the right nothing is begun."""
+        """Take the sweep from its last driver. Raises: what the store raises; without the lease nothing begins."""
         self._lease = take_lease(self._store, self._sweep, self.driver)
         if self._lease is None:
             self.gave_way_to = "that took the sweep in the same moment"
         self._thread.start()
 
     def close(self, outcome: str) -> None:
-        """The last beat says how it ended; a request to stop is answered by that, and does not stay."""
-        self._over.set()
+        """Write the last beat, which says how the launch ended; it answers a request to stop, which is removed."""
+        self._closing.set()
         self._thread.join(timeout=10 * self._beat_seconds)
         self.phase = "ended"
         self._once(outcome)
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self._closing.is_set():
             self._once("")
-            self._over.wait(self._beat_seconds)
+            self._closing.wait(self._beat_seconds)
 
     def _once(self, outcome: str) -> None:
         try:
@@ -88,7 +88,7 @@ class HeartbeatWriter:
             if self._lease is not None and (above := lease_above(self._store, self._sweep, self._lease.epoch)):
                 self.gave_way_to = str(above)
             if self.gave_way_to:
-                return  # the place is the other's
+                return  # the file is the other's
             write_heartbeat(self._store, self._sweep, self._now(outcome))
             if self.phase == "ended" and self._request is not None:
                 withdraw(self._store, self._sweep, self._request)
@@ -99,7 +99,7 @@ class HeartbeatWriter:
             self._is_failing = True
 
     def _now(self, outcome: str) -> Heartbeat:
-        vitals = self._vitals()
+        state = self._state()
         self._beat += 1
         return Heartbeat(
             driver=self.driver,
@@ -108,10 +108,10 @@ class HeartbeatWriter:
             beat=self._beat,
             written_at=time.time(),
             phase=self.phase,
-            running=vitals.running,
-            failed=vitals.failed,
-            restarts=vitals.restarts,
-            accelerator_seconds=vitals.accelerator_seconds,
+            running=state.running,
+            failed=state.failed,
+            restarts=state.restarts,
+            accelerator_seconds=state.accelerator_seconds,
             outcome=outcome,
             stop_request="" if self._request is None else self._request.request,
         )

@@ -1,8 +1,8 @@
-"""Which driver may write of a sweep: the one with the highest epoch. A fencing token, which no clock can confuse.
+"""The lease of a sweep: the driver with the highest epoch may write. A fencing token, which no clock can confuse.
 
 Every driver takes the next epoch by creating a file that must not be there yet, which of two at once only one can. A
-driver that was out of reach for a while, or frozen, finds an epoch above its own and leaves the sweep to that driver,
-whatever it believed of itself. The files stay: an epoch whose file was removed could be taken again.
+driver that was out of reach for a while, or frozen, finds an epoch above its own and leaves the sweep to that driver.
+The files stay: an epoch whose file was removed could be taken again.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ class Lease:
 
 
 def take_lease(store: Store, sweep: str, driver: str) -> Lease | None:
-    """The next epoch; None if another driver took it in this moment."""
+    """Take the next epoch; return None if another driver took it in this moment."""
     lease = Lease(max(_epochs(store, sweep), default=0) + 1, driver, socket.gethostname(), os.getpid())
     created = store.create(lease_file(sweep, lease.epoch), json.dumps(vars(lease), sort_keys=True).encode())
     return lease if created else None
 
 
 def lease_above(store: Store, sweep: str, epoch: int) -> Lease | None:
-    """The lease that ended this one; None if it is still held."""
+    """Return the lease that ended this one; None if it is still held."""
     if not store.exists(lease_file(sweep, epoch + 1)):
         return None  # nobody can take an epoch without the one before it
-    above = max((found for found in _epochs(store, sweep) if found > epoch), default=epoch + 1)
+    above = max((other for other in _epochs(store, sweep) if other > epoch), default=epoch + 1)
     try:
         return Lease(**json.loads(store.read(lease_file(sweep, above))))
-    except (FileNotFoundError, ValueError, TypeError):  # whoever it is, the right is gone
+    except (FileNotFoundError, ValueError, TypeError):  # whoever holds it, this one is over
         return Lease(above, "", "a machine that cannot be read", 0)
 
 
 def _epochs(store: Store, sweep: str) -> list[int]:
     names = store.names(lease_directory(sweep))
-    return [int(found[1]) for name in names if (found := re.fullmatch(r"epoch-(\d{9})\.json", name))]
+    return [int(match[1]) for name in names if (match := re.fullmatch(r"epoch-(\d{9})\.json", name))]

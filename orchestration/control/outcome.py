@@ -1,4 +1,4 @@
-"""How a launch ended: what is done, what failed, and why it ended before its plan was done, if it did."""
+"""The outcome of a launch: what is done, what failed, and why it ended before its plan was done, if it did."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class EarlyExit:
     reason: str
     how_to_go_on: str
     cluster_is_lost: bool = False
-    """Then nothing that runs can be asked to stop, or waited for."""
+    """If set, nothing that runs can be asked to stop, or waited for."""
 
 
 @dataclass
 class Outcome:
-    """What became of a plan's tasks."""
+    """The tasks of a plan that are done, failed or were stopped."""
 
     done: dict[str, TaskRecord]
     failed: dict[str, str] = field(default_factory=dict)
-    """Why, by digest; tasks whose inputs failed are among them."""
-    ending: EarlyExit | None = None
-    """Why it ended before all was done; None if it did not."""
+    """Reasons by digest; tasks whose inputs failed are among them."""
+    early_exit: EarlyExit | None = None
+    """Set if the launch ended before all was done."""
     stopped: dict[str, str] = field(default_factory=dict)
-    """What became of the tasks that ran then, by digest."""
+    """Description of each task that was running at an early exit, by digest."""
 
     @property
     def states(self) -> dict[str, str]:
-        """By digest, for people."""
+        """States for people, by digest."""
         failed = {digest: f"FAILED: {why}" for digest, why in self.failed.items()}
         return dict.fromkeys(self.done, "done") | self.stopped | failed
 
@@ -54,5 +54,5 @@ def stop_requested() -> EarlyExit:
 
 
 def _higher(spent: float, limit_hours: float) -> float:
-    """Twice what is spent, in two digits."""
+    """Return twice what is spent, in two digits."""
     return float(f"{2 * max(spent / HOUR, limit_hours):.2g}")

@@ -1,4 +1,4 @@
-"""SIGTERM, as schedulers and `ray job stop` send it: the first asks for an end at checkpoints, the second for now."""
+"""SIGTERM, as schedulers and `ray job stop` send it: the first asks to end at checkpoints, the second at once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from orchestration.control.outcome import EarlyExit
 
 @contextmanager
 def termination() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether the process was asked to end, for the length of a `with` block.
+    """Yield a function that returns whether the process was asked to end, for the length of a `with` block.
 
-    A second signal raises SystemExit with the same code. Outside the main thread Python takes no signals: then nobody
-    asks.
+    A second signal raises SystemExit with the same code. Outside the main thread Python handles no signals, and
+    the function returns False.
     """
     asked = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The wish that a driver stops, left in the store. It names one driver: whoever submits next has another name."""
+"""The request that a driver stops, left in the store. It names one driver: the next submission has another name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StopRequest:
-    """One wish."""
+    """A request to one driver."""
 
     driver: str
-    """Of the launch that is to stop; see `Heartbeat.driver`."""
+    """Name of the launch that is to stop; see `Heartbeat.driver`."""
     request: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """The driver repeats it in its heartbeat: that is its answer."""
+    """Name of this request; the driver repeats it in its heartbeat as an answer."""
 
 
 def ask_to_stop(store: Store, sweep: str, request: StopRequest) -> None:
@@ -28,7 +28,7 @@ def ask_to_stop(store: Store, sweep: str, request: StopRequest) -> None:
 
 
 def read_stop_request(store: Store, sweep: str) -> StopRequest | None:
-    """None if there is none, or none that can be read: who asked is not answered, and says so."""
+    """Return the request; None if there is none that can be read: then `--stop` says that nobody answered."""
     try:
         data = json.loads(store.read(stop_file(sweep)))
         return StopRequest(str(data["driver"]), str(data["request"]))
@@ -40,6 +40,6 @@ def read_stop_request(store: Store, sweep: str) -> StopRequest | None:
 
 
 def withdraw(store: Store, sweep: str, request: StopRequest) -> None:
-    """Removes a request, unless another one has taken its place."""
+    """Remove a request, unless another one has taken its place."""
     if read_stop_request(store, sweep) == request:
         store.remove(stop_file(sweep))

@@ -1,4 +1,4 @@
-"""What decides an autoencoder that is trained here, as its digest sees it. Needs no torch: planning reads it."""
+"""Recipes of autoencoders that are trained here, as their digests see them. Needs no torch: planning reads them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dfm_core.autoencoders.cards import ANY_KL, AutoencoderCard
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
-from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoders.architecture import KlArchitecture
+from dfm_core.catalog.autoencoders import ANY_KL, AutoencoderCard
+from dfm_core.config import NUMERICS_CHANGED_IN, DataConfig, as_plain
 from dfm_core.config.data import MADE
 from orchestration.common.digests import digest_of
+from orchestration.common.payloads import without_neutral
 from orchestration.data.identity import real_identity, training_identity
 
 _REGULARIZATION = ("scale_factors", "downscaling", "equivariance_weight")
@@ -19,18 +21,18 @@ _REGULARIZATION = ("scale_factors", "downscaling", "equivariance_weight")
 
 @dataclass(frozen=True)
 class InitialAutoencoder:
-    """What the training starts from: the user's files, what another task made, or random weights."""
+    """The start of a training: the user's files, the result of another task, or random weights."""
 
     kind: str
-    """One of `AUTOENCODER_KINDS`, and the kind of what is made."""
+    """One of `AUTOENCODER_KINDS`; also the kind of the result."""
     identity: str = ""
-    """Of settings and weights; "": random."""
+    """Identity of settings and weights; "": random."""
     files: str = ""
     """Place of the user's files."""
     made_by: str = ""
-    """Digest of the task that made it."""
+    """Digest of the task that makes it."""
     architecture: KlArchitecture | None = None
-    """With random weights."""
+    """Network with random weights."""
 
     def __post_init__(self) -> None:
         given = [bool(self.files), bool(self.made_by), self.architecture is not None]
@@ -43,18 +45,20 @@ class InitialAutoencoder:
 
 
 def made_identity(kind: str, digest: str) -> str:
-    """Identity of the autoencoder that a task makes, known before it is made."""
+    """Return the identity of the autoencoder that a task makes, known before it is made."""
     return f"{kind}{MADE}{digest}"
 
 
 def recipe_digest(encoder: str) -> str:
-    """Digest of the task that makes an autoencoder of this identity; "": none does."""
+    """Return the digest of the task that makes an autoencoder of this identity; "": none does."""
     return encoder.partition(MADE)[2]
 
 
 def finetune_payload(config: FinetuningConfig, initial: InitialAutoencoder, data: DataConfig) -> dict[str, Any]:
-    """Args: data: whose pixels it is trained on; names no autoencoder. The settings of a regularization that is not
-    there are left out."""
+    """Return all that decides the autoencoder; settings of an unused regularization are left out.
+
+    Args: data: the pixels that it is trained on; names no autoencoder.
+    """
     assert not data.autoencoder, "an autoencoder is trained on pixels"
     plain: dict[str, Any] = as_plain(config)
     if not config.scale_equivariance:
@@ -63,25 +67,25 @@ def finetune_payload(config: FinetuningConfig, initial: InitialAutoencoder, data
     start = {"autoencoder": initial.identity} if architecture is None else {"architecture": architecture.settings}
     return {
         "kind": "finetune_autoencoder",
-        "finetuning": plain,
+        "finetuning": without_neutral("finetuning", plain),
         "initial": {"kind": initial.kind, **start},
         "data": training_identity(data),
         "measured_on": real_identity(data),
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["finetune_autoencoder"],
     }
 
 
 @dataclass(frozen=True)
 class AutoencoderRecipe:
-    """One autoencoder that is made here."""
+    """One autoencoder that is trained here."""
 
     name: str
-    """In the sweep."""
+    """Its name in the sweep."""
     card: AutoencoderCard
     training: FinetuningConfig
     initial: InitialAutoencoder
     data: DataConfig
-    """Whose pixels it is trained on, described."""
+    """The described data that it is trained on, as pixels."""
 
     @cached_property
     def payload(self) -> dict[str, Any]:
@@ -93,9 +97,9 @@ class AutoencoderRecipe:
 
     @property
     def identity(self) -> str:
-        """Of the autoencoder, known before it is made."""
+        """Identity of the autoencoder, known before it is made."""
         return made_identity(self.initial.kind, self.digest)
 
 
 AutoencoderRecipes = Mapping[str, AutoencoderRecipe]
-"""By the identity of what is made."""
+"""Recipes by the identity of their autoencoder."""

@@ -1,15 +1,16 @@
-"""What has to be known of the user's data before a sweep can be planned: asked of files once for each reading of it."""
+"""Description of data sections: all that a plan has to know of the user's files, asked of them once a sweep."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dfm_core.autoencoders.cards import AutoencoderCard
+from dfm_core.catalog.autoencoders import AutoencoderCard
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config.data import DataConfig, DataDescription
-from dfm_core.data.catalog import DATASETS
-from orchestration.common.errors import nearest
+from orchestration.common.errors import known_names
 from orchestration.common.redaction import reason_of
+from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
@@ -22,11 +23,10 @@ AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
 
 
-@dataclass(frozen=True)
-class _Described:
-    """Of a data section, or what is wrong with it."""
+class _Described(NamedTuple):
+    """The description of a data section, or None and the mistakes in it."""
 
-    found: DataDescription | None
+    description: DataDescription | None
     problems: tuple[KeyProblem, ...] = ()
 
 
@@ -35,50 +35,49 @@ class DatasetInspector:
     """Describes data sections with the files that a sweep names."""
 
     runtime: RuntimeConfig | None
-    """None: it holds mistakes; nothing is looked at then."""
+    """None: it holds mistakes, and no file is opened."""
+    recipes: dict[str, AutoencoderRecipe] = field(default_factory=dict)
+    """Autoencoders that have to be trained, by identity, as far as a data section named them."""
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
     _listed: dict[tuple[str, bool, bool], RawDataset] = field(default_factory=dict)
     _known_autoencoders: AutoencoderInspector | None = None
-    makings: dict[str, AutoencoderRecipe] = field(default_factory=dict)
-    """Autoencoders that have to be made, by identity, as far as a data section named them."""
 
-    def described(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
-        """The section with what was found of it; as it was, where nothing has to be."""
+    def describe(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
+        """Return the section with its description; unchanged if it needs none."""
         if self.runtime is None or (not data.autoencoder and data.dataset not in self.runtime.datasets):
-            return data, tuple(_of_embedded(data))
+            return data, tuple(_user_settings_of_embedded(data))
         key = replace(data, standardize=False, window_shards=1, mirrored=False, described=None)
         if key not in self._known:
-            self._known[key] = self._look(self.runtime, data)
-        known = self._known[key]
-        return replace(data, described=known.found), known.problems
+            self._known[key] = self._inspect(self.runtime, data)
+        description, problems = self._known[key]
+        return replace(data, described=description), problems
 
-    def _look(self, runtime: RuntimeConfig, data: DataConfig) -> _Described:
-        problems = [*_unknown_names(runtime, data)]
+    def _inspect(self, runtime: RuntimeConfig, data: DataConfig) -> _Described:
+        problems = _unknown_names(runtime, data)
         if data.dataset in runtime.datasets and not data.side:
             problems.append(("data.side", f"is needed: the side in pixels that {data.dataset}'s files are cropped to"))
         if data.dataset not in runtime.datasets:
-            problems += _of_embedded(data)
+            problems += _user_settings_of_embedded(data)
         if problems:
             return _Described(None, tuple(problems))
+        key = f"autoencoders.{data.autoencoder}"
         try:
             encoder = self._autoencoders(runtime).encoder(data.autoencoder)
-        except Exception as error:  # noqa: BLE001  any storage library, any file: the user is told where and why
-            key = f"autoencoders.{data.autoencoder}"
-            return _Described(None, ((key, f"cannot be used: {_told(error, runtime)}"),))
-        try:
-            found = _embedded(data, encoder) if data.dataset in DATASETS else self._files(runtime, data, encoder)
-            return _Described(found)
-        except Exception as error:  # noqa: BLE001  as above
             key = f"datasets.{data.dataset}" if data.dataset in runtime.datasets else "data.autoencoder"
-            return _Described(None, ((key, f"cannot be used: {_told(error, runtime)}"),))
+            is_embedded = data.dataset in DATASETS
+            return _Described(_embedded(data, encoder) if is_embedded else self._files(runtime, data, encoder))
+        except Exception as error:  # noqa: BLE001  any storage library, any file: the user is told where and why
+            # A library's error needs its type to make sense; ours are whole sentences.
+            reason = reason_of(error, runtime.storage.options).removeprefix("ValueError: ")
+            return _Described(None, ((key, f"cannot be used: {reason}"),))
 
     def _autoencoders(self, runtime: RuntimeConfig) -> AutoencoderInspector:
         if self._known_autoencoders is None:
-            self._known_autoencoders = AutoencoderInspector(runtime, self.described, self.makings)
+            self._known_autoencoders = AutoencoderInspector(runtime, self.describe, self.recipes)
         return self._known_autoencoders
 
     def _files(self, runtime: RuntimeConfig, data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
-        """Raises: ValueError and what the storage does."""
+        """Describe the user's files. Raises: ValueError; errors of the storage."""
         card, identity = encoder
         frames = data.frames or None
         latent_frames = card.latent_frames(frames)
@@ -89,13 +88,7 @@ class DatasetInspector:
         reference = self._raw(runtime, data, reference=True) if config.reference else training
         if reference.class_names != training.class_names:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
-        counted = config.layout != "image_shards"
-        num_samples = len(training.units) if counted else config.num_samples
-        own_reference = config.num_reference if config.reference else config.num_samples
-        num_reference = len(reference.units) if counted else own_reference
-        if num_samples is None or num_reference is None:
-            missing = "num_samples" if num_samples is None else "num_reference, as the reference is apart"
-            raise ValueError(f"shards do not tell how many samples they hold: give {missing}")
+        num_samples, num_reference = _num_samples(config, training, reference)
         return DataDescription(
             fingerprint=training.fingerprint,
             encoder=identity,
@@ -119,8 +112,19 @@ class DatasetInspector:
         return self._listed[key]
 
 
+def _num_samples(config: DatasetConfig, training: RawDataset, reference: RawDataset) -> tuple[int, int]:
+    """Return the numbers of training and reference samples. Raises: ValueError for shards that do not tell them."""
+    if config.layout != "image_shards":
+        return len(training.units), len(reference.units)
+    num_reference = config.num_reference if config.reference else config.num_samples
+    if config.num_samples is None or num_reference is None:
+        missing = "num_samples" if config.num_samples is None else "num_reference, as the reference is apart"
+        raise ValueError(f"shards do not tell how many samples they hold: give {missing}")
+    return config.num_samples, num_reference
+
+
 def _embedded(data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
-    """Raises: ValueError if no autoencoder can take it."""
+    """Describe embedded images as latents. Raises: ValueError if no autoencoder can take them."""
     embedded, (card, identity) = DATASETS[data.dataset], encoder
     if embedded.path is None:
         raise ValueError(f"{embedded.about} is not part of the repository; give its files under datasets:")
@@ -140,27 +144,20 @@ def _embedded(data: DataConfig, encoder: AutoencoderDescription) -> DataDescript
     )
 
 
-def _told(error: Exception, runtime: RuntimeConfig) -> str:
-    """In one line; the type of an error says something to the user if a library raised it."""
-    return reason_of(error, runtime.storage.options).removeprefix("ValueError: ")
-
-
 def _unknown_names(runtime: RuntimeConfig, data: DataConfig) -> list[KeyProblem]:
     problems = []
     datasets = [*(name for name, card in DATASETS.items() if card.path is not None), *runtime.datasets]
     if data.dataset not in datasets:
-        hint = nearest(data.dataset, datasets) or ";"
-        problems.append(("data.dataset", f"{data.dataset!r} is not a dataset{hint} known: {', '.join(datasets)}"))
+        message = f"{data.dataset!r} is not a dataset{known_names(data.dataset, datasets)}"
+        problems.append(("data.dataset", message))
     if data.autoencoder and data.autoencoder not in runtime.autoencoders:
-        names = list(runtime.autoencoders)
-        hint = nearest(data.autoencoder, names) or ";"
-        message = f"{data.autoencoder!r} is no autoencoder of the sweep{hint} known: {', '.join(names) or 'none'}"
-        problems.append(("data.autoencoder", message))
+        known = known_names(data.autoencoder, runtime.autoencoders)
+        problems.append(("data.autoencoder", f"{data.autoencoder!r} is no autoencoder of the sweep{known}"))
     return problems
 
 
-def _of_embedded(data: DataConfig) -> list[KeyProblem]:
-    """Settings that only the files of a dataset of the user's read."""
+def _user_settings_of_embedded(data: DataConfig) -> list[KeyProblem]:
+    """Return settings of an embedded dataset that only the user's files read."""
     default = DataConfig()
     asked = [key for key in ("side", "frames", "stride") if getattr(data, key) != getattr(default, key)]
     if data.mirrored and not data.autoencoder:

@@ -1,4 +1,4 @@
-"""Shapes and identities of the autoencoders that a sweep names, given or made, before anything is encoded."""
+"""Shapes and identities of the autoencoders that a sweep names, given or trained, before anything is encoded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dfm_core.autoencoders.cards import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
-from dfm_core.autoencoders.finetuning_config import architecture_problems, finetuning_problems
+from dfm_core.autoencoder_training.config import finetuning_problems
+from dfm_core.autoencoders.architecture import architecture_problems
+from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
 from dfm_core.config import DataConfig
-from dfm_core.data.cards import find_card, pixels_card_of
+from dfm_core.config.dataset_card import find_card, pixels_card_of
 from orchestration.common.errors import nearest
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
@@ -22,21 +23,21 @@ KeyProblem = tuple[str, str]
 
 
 class AutoencoderInspector:
-    """Each is looked at once."""
+    """Describes autoencoders, each once."""
 
     def __init__(
         self,
         runtime: RuntimeConfig,
-        described: Callable[[DataConfig], tuple[DataConfig, tuple[KeyProblem, ...]]],
-        makings: dict[str, AutoencoderRecipe],
+        describe: Callable[[DataConfig], tuple[DataConfig, tuple[KeyProblem, ...]]],
+        recipes: dict[str, AutoencoderRecipe],
     ) -> None:
-        """Args: described: describes the data that one is trained on. makings: is given those that have to be made, by
-        identity."""
-        self._runtime, self._described, self.makings = runtime, described, makings
+        """Args: describe: describes the data that one is trained on. recipes: receives, by identity, the recipes
+        of those that have to be trained."""
+        self._runtime, self._describe, self._recipes = runtime, describe, recipes
         self._known: dict[str, tuple[AutoencoderCard, str]] = {}
 
     def encoder(self, name: str) -> tuple[AutoencoderCard, str]:
-        """Shapes and identity. Raises: ValueError for what does not fit together; what the storage does."""
+        """Return shapes and identity. Raises: ValueError for settings that do not fit together; storage errors."""
         if not name:
             return AUTOENCODERS[PIXELS], PIXELS
         if name not in self._known:
@@ -47,20 +48,20 @@ class AutoencoderInspector:
         return self._known[name]
 
     def _given(self, config: AutoencoderConfig) -> tuple[AutoencoderCard, str]:
-        """Raises: ValueError and what the storage does."""
+        """Describe given files. Raises: ValueError; errors of the storage."""
         from dfm_core.autoencoders.identity import CONFIG, identity_of
         from orchestration.data.user_files import autoencoder_folder, open_place
 
         assert config.files is not None, "what is not made has files"
         with autoencoder_folder(open_place(config.files, self._runtime.storage)) as folder:
             settings = json.loads((folder / CONFIG).read_bytes())
-            card, found = autoencoder_card(config.kind, settings), card_from_settings(settings)
-            if found != card:
-                raise ValueError(f"its config.json makes other latents ({found}) than {config.kind} ({card})")
+            card, own_card = autoencoder_card(config.kind, settings), card_from_settings(settings)
+            if own_card != card:
+                raise ValueError(f"its config.json makes other latents ({own_card}) than {config.kind} ({card})")
             return card, identity_of(config.kind, folder)
 
     def _made(self, name: str) -> tuple[AutoencoderCard, str]:
-        """Raises: ValueError for what does not fit together; as `_given`."""
+        """Describe one that is trained here. Raises: ValueError for settings that do not fit together; as `_given`."""
         config = self._runtime.autoencoders[name]
         assert config.made is not None, "what has no files is made"
         made = config.made
@@ -68,21 +69,19 @@ class AutoencoderInspector:
             raise ValueError("made needs either start, an autoencoder's name, or architecture")
         if made.data.autoencoder:
             raise ValueError("made.data names an autoencoder, but an autoencoder is trained on pixels")
-        data, problems = self._described(made.data)
+        data, problems = self._describe(made.data)
         if problems or find_card(data) is None:
-            told = "; ".join(f"made.{key}: {message}" for key, message in problems)
-            raise ValueError(told or f"made.data.dataset: {data.dataset!r} is not a dataset")
+            messages = "; ".join(f"made.{key}: {message}" for key, message in problems)
+            raise ValueError(messages or f"made.data.dataset: {data.dataset!r} is not a dataset")
         card, initial = self._initial(name, made)
         pixels = pixels_card_of(data)
-        found = [*finetuning_problems(made.training, card, pixels.resolution, pixels.frames)]
-        found += architecture_problems(made.architecture) if made.architecture is not None else []
-        if found:
-            raise ValueError(
-                "; ".join(f"made: {key} {message}" if key else f"made: {message}" for key, message in found)
-            )
-        making = AutoencoderRecipe(name, card, made.training, initial, data)
-        self.makings[making.identity] = making
-        return card, making.identity
+        broken = [*finetuning_problems(made.training, card, pixels.resolution, pixels.frames)]
+        broken += architecture_problems(made.architecture) if made.architecture is not None else []
+        if broken:
+            raise ValueError("; ".join(f"made: {f'{key} ' if key else ''}{message}" for key, message in broken))
+        recipe = AutoencoderRecipe(name, card, made.training, initial, data)
+        self._recipes[recipe.identity] = recipe
+        return card, recipe.identity
 
     def _initial(self, name: str, made: AutoencoderTrainingConfig) -> tuple[AutoencoderCard, InitialAutoencoder]:
         kind = self._runtime.autoencoders[name].kind
@@ -100,6 +99,6 @@ class AutoencoderInspector:
             raise ValueError(f"made.start {made.start!r} is fine-tuned itself: start from what that starts from")
         card, identity = self.encoder(made.start)
         if before.files is None:
-            return card, InitialAutoencoder(kind, identity, made_by=self.makings[identity].digest)
+            return card, InitialAutoencoder(kind, identity, made_by=self._recipes[identity].digest)
         files = before.files if is_url(before.files) else str(Path(before.files).expanduser().absolute())
         return card, InitialAutoencoder(kind, identity, files=files)

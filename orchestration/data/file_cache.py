@@ -1,7 +1,7 @@
-"""Files that the user provides, by path or URL: found and checked at planning, kept in a cache where they are used.
+"""Files that the user provides by path or URL: checked at planning, cached on the machines that use them.
 
-A URL's file is fetched once for each machine, into `<cache>/<sha256>/<name>`, and appears there only after its checksum
-was found right. Planning fetches nothing.
+A URL's file is fetched once for each machine, into `<cache>/<sha256>/<name>`, and appears there only once its checksum
+is verified. Planning fetches nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
-from dfm_core.metrics.features.weights import GivenFile, NeededFile, file_sha256
+from dfm_core.catalog.feature_networks import FeatureNetworkName
+from dfm_core.catalog.weight_files import GivenFile, NeededFile, file_sha256
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url
-from orchestration.config.runtime import FileConfig, Files, StorageConfig
+from orchestration.config.files import FileConfig, FileTable
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.url_reader import UrlReader
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"
@@ -29,7 +30,7 @@ _MAX_NAME = 128
 
 
 def default_cache_directory() -> Path:
-    """DFM_CACHE_DIR, else a folder in the user's cache."""
+    """Return DFM_CACHE_DIR, else a folder in the user's cache."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dfm"
@@ -44,7 +45,7 @@ class FileCache:
     """The sweep's, with its root resolved: URLs of its protocol are read with its options."""
 
     def local_path(self, file: FileConfig) -> Path:
-        """A local path as it is; for a URL the cached file, fetched if need be.
+        """Return a local path as it is; for a URL the cached file, fetched if need be.
 
         Raises: UserError if the source cannot be read, gives another content, or the cache cannot be written.
         """
@@ -55,7 +56,7 @@ class FileCache:
         return self._place(file)
 
     def problem(self, file: FileConfig, needed: NeededFile) -> str | None:
-        """What stands in the way of using a file and what to do about it, or None. Fetches nothing."""
+        """Return the reason why a file cannot be used and the remedy, or None. Fetches nothing."""
         if not is_url(file.path):
             try:
                 return GivenFile(Path(file.path), file.sha256).verify(needed)
@@ -76,7 +77,7 @@ class FileCache:
         )
 
     def _place(self, file: FileConfig) -> Path:
-        """Where the cached file lies: no name, whatever the URL holds, leads out of the folder of its checksum."""
+        """Return the path of the cached file; no URL leads out of the folder of its checksum."""
         assert re.fullmatch(r"[0-9a-fA-F]{64}", file.sha256), f"{file.sha256!r} was not validated"
         name = re.sub(r"[^A-Za-z0-9._-]", "_", urlsplit(file.path).path.rsplit("/", 1)[-1])[-_MAX_NAME:].lstrip(".")
         return self.directory / file.sha256.lower() / (name or "file")
@@ -91,7 +92,7 @@ class FileCache:
         return UrlReader(file.path, self.storage.options_for(file.path))
 
     def _fetch(self, file: FileConfig) -> None:
-        """Into a partial file of its own, so that two fetches at once disturb nothing, then renamed."""
+        """Fetch into a partial file of its own, so that two fetches at once disturb nothing, then rename it."""
         partial = self.directory / f".{uuid.uuid4().hex}.partial"
         digest = hashlib.sha256()
         url, place = without_credentials(file.path), self._place(file)
@@ -116,8 +117,8 @@ class FileCache:
                 partial.unlink(missing_ok=True)
 
 
-def given_files(networks: Files, name: FeatureNetworkName, cache: FileCache) -> dict[str, GivenFile]:
-    """The files of a network for `load_feature_network`, local; fetched where a URL names them.
+def given_files(networks: FileTable, name: FeatureNetworkName, cache: FileCache) -> dict[str, GivenFile]:
+    """Return the files of a network for `load_feature_network`, local; fetched if a URL names them.
 
     Raises: UserError with every file that cannot be had.
     """

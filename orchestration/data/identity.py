@@ -1,4 +1,4 @@
-"""What the data of a task is, as its digest sees it: embedded images by their file, the user's by what encoded them."""
+"""Identity of a task's data, as its digest sees it: embedded images by their file, the user's by their encoding."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from dfm_core.config import NUMERICS_VERSION, DataConfig, as_plain
+from dfm_core.catalog.datasets import DATASETS, DataShape
+from dfm_core.catalog.weight_files import file_sha256
+from dfm_core.config import NUMERICS_CHANGED_IN, DataConfig, as_plain
 from dfm_core.config.data import DataDescription
-from dfm_core.data.catalog import DATASETS, DataShape
-from dfm_core.metrics.features.weights import file_sha256
 from orchestration.common.digests import digest_of
 
 PIXELS = "pixels"
@@ -18,85 +18,87 @@ PIXELS = "pixels"
 _SHARD_BYTES = 64_000_000
 _MOST_SHARD_SAMPLES = 1024
 _LATENT_BYTES = 4
-"""Of each value: mean and standard deviation in bf16."""
+"""Bytes of each value: mean and standard deviation in bf16."""
 _PIXEL_BYTES = 2
 _COLOURS = 3
 
 
 @cache
 def fingerprint_of(path: Path | None) -> str:
-    """A plan asks once per row; the file is read once per process. Data that is not there can be planned, not used."""
+    """Return the checksum of embedded data, read once per process; data that is absent can be planned, not used."""
     return "absent" if path is None else file_sha256(path)
 
 
 def is_embedded(data: DataConfig) -> bool:
-    """Its images are part of the repository, or named in the catalog."""
+    """Return whether its images are part of the repository, or named in the catalog."""
     return data.dataset in DATASETS
 
 
 @cache
 def latents_payload(data: DataConfig) -> dict[str, Any] | None:
-    """What decides the latents that a training reads; None: it reads embedded images."""
-    found = data.described
-    if found is None:
+    """Return all that decides the latents that a training reads; None: it reads embedded images."""
+    described = data.described
+    if described is None:
         return None
-    payload = _payload(found.fingerprint, found.encoder, data)
-    payload["samples_per_shard"] = _per_shard(latents_bytes(data, found))
+    payload = _payload(described.fingerprint, described.encoder, data)
+    payload["samples_per_shard"] = _per_shard(latents_bytes(data, described))
     return payload | {"mirrored": data.mirrored}
 
 
 @cache
 def pixels_payload(data: DataConfig) -> dict[str, Any] | None:
-    """What decides the real images that samples are measured against; None: they are embedded."""
-    found = data.described
-    if found is None or is_embedded(data):
+    """Return all that decides the real images that samples are measured against; None: they are embedded."""
+    described = data.described
+    if described is None or is_embedded(data):
         return None
     per_shard = _per_shard(pixels_bytes(data))
-    return _payload(found.reference_fingerprint, PIXELS, data) | {"samples_per_shard": per_shard, "mirrored": False}
+    return _payload(described.reference_fingerprint, PIXELS, data) | {"samples_per_shard": per_shard, "mirrored": False}
 
 
 def latents_digest(data: DataConfig) -> str:
-    """Of the task that makes the latents of a training; "" if it reads embedded images."""
+    """Return the digest of the task that makes a training's latents; "" if it reads embedded images."""
     payload = latents_payload(data)
     return digest_of(payload) if payload is not None else ""
 
 
 def pixels_digest(data: DataConfig) -> str:
-    """Of the task that keeps the real images which samples are measured against; "" if they are embedded."""
+    """Return the digest of the task that stores the real images for measuring; "" if they are embedded."""
     payload = pixels_payload(data)
     return digest_of(payload) if payload is not None else ""
 
 
 def training_identity(data: DataConfig) -> dict[str, Any]:
-    """What a training reads: the images themselves, or latents in the order that their shards allow."""
+    """Return the identity of a training's data: the images, or latents in the order that their shards allow."""
     if latents := latents_digest(data):
         return {"latents": latents, "window_shards": data.window_shards}
     return real_identity(data)
 
 
 def real_identity(data: DataConfig) -> dict[str, Any]:
-    """Name, content and shape of the real images as pixels; of the user's files the task that keeps them."""
+    """Return name, content and shape of embedded real images; for the user's files the task that stores them."""
     if pixels := pixels_digest(data):
         return {"pixels": pixels}
     card = DATASETS[data.dataset]
-    made = {} if card.motion is None else {"frames": card.frames, "motion": as_plain(card.motion)}
+    clips = {} if card.motion is None else {"frames": card.frames, "motion": as_plain(card.motion)}
     fingerprint = fingerprint_of(card.path)
-    return {"dataset": data.dataset, "fingerprint": fingerprint, "resolution": card.resolution, **made}
+    return {"dataset": data.dataset, "fingerprint": fingerprint, "resolution": card.resolution, **clips}
 
 
-def latents_bytes(data: DataConfig, found: DataDescription) -> int:
-    """What the latents of one file take, with its flip if that is wanted."""
-    values = prod(DataShape(found.channels, 1, found.latent_frames).of_scale(found.channels, found.resolution))
-    return values * (2 if data.mirrored else 1) * (_PIXEL_BYTES if found.encoder == PIXELS else _LATENT_BYTES)
+def latents_bytes(data: DataConfig, described: DataDescription) -> int:
+    """Return the size of the latents of one file, with its flip if that is wanted."""
+    values = prod(
+        DataShape(described.channels, 1, described.latent_frames).of_scale(described.channels, described.resolution)
+    )
+    return values * (2 if data.mirrored else 1) * (_PIXEL_BYTES if described.encoder == PIXELS else _LATENT_BYTES)
 
 
 def pixels_bytes(data: DataConfig) -> int:
-    """What one file of the user's takes as pixels."""
+    """Return the size of one of the user's files as pixels."""
     return _PIXEL_BYTES * _COLOURS * max(1, data.frames) * data.side**2
 
 
 def _per_shard(sample_bytes: int) -> int:
-    """Files of a dataset that become one shard, of about 64 MB."""
+    """Return the number of files that become one shard, of about 64 MB."""
     return min(_MOST_SHARD_SAMPLES, max(1, _SHARD_BYTES // sample_bytes))
 
 
@@ -108,5 +110,5 @@ def _payload(fingerprint: str, encoder: str, data: DataConfig) -> dict[str, Any]
         "side": data.side,
         "frames": data.frames,
         "stride": data.stride if data.frames else 1,
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["encode"],
     }

@@ -1,4 +1,4 @@
-"""A dataset's files, opened as the sweep names them."""
+"""Datasets and autoencoders of the user's, opened as the sweep names them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dfm_core.data.files.image_shards import open_image_shards
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
 
 
 def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, clips: bool) -> RawDataset:
-    """The training or the reference files of a dataset.
+    """Open the training or the reference files of a dataset.
 
     Args: storage: the sweep's; a place of its protocol is read with its options. clips: the files are videos.
-    Raises: ValueError, FileNotFoundError for what is not there as it is described; what `Store` does.
+    Raises: ValueError, FileNotFoundError if files are not as described; errors of `Store`.
     """
     store = open_place(config.place(reference=reference), storage)
     names = _lines(store, config.class_list) if config.class_list else None
@@ -36,7 +36,7 @@ def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, 
 
 
 def open_place(place: str, storage: StorageConfig) -> Store:
-    """A place that is only read."""
+    """Open a place that is only read."""
     return Store(place, storage.options_for(place) if is_url(place) else {}, storage.retry_policy)
 
 
@@ -56,9 +56,9 @@ def _text(store: Store, name: str) -> str:
 
 @contextmanager
 def autoencoder_folder(store: Store) -> Iterator[Path]:
-    """The folder that `load_autoencoder` reads: the root of the store itself, or a copy for the length of the block.
+    """Yield the folder that `load_autoencoder` reads: the root of the store, or a copy for the length of the block.
 
-    Raises: FileNotFoundError naming a file that is not there; what `Store` does.
+    Raises: FileNotFoundError naming a missing file; errors of `Store`.
     """
     with tempfile.TemporaryDirectory(prefix="dfm-autoencoder-") as scratch:
         for name in (CONFIG, WEIGHTS):
@@ -79,12 +79,12 @@ class StoreFiles:
         return self._store.root
 
     def listing(self) -> Listing:
-        """Raises: FileNotFoundError if there is no such place; what `Store` does."""
-        found = self._store.tree()
-        if not found:
+        """Return files and folders. Raises: FileNotFoundError if there is no such place; errors of `Store`."""
+        tree = self._store.tree()
+        if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
-        files = [DataFile(name, num_bytes) for name, num_bytes in found.items() if num_bytes is not None]
-        folders = sorted(name for name, num_bytes in found.items() if num_bytes is None)
+        files = [DataFile(name, num_bytes) for name, num_bytes in tree.items() if num_bytes is not None]
+        folders = sorted(name for name, num_bytes in tree.items() if num_bytes is None)
         return Listing(tuple(sorted(files, key=lambda file: file.name)), tuple(folders))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The ends of measuring tasks: numbers, grids and records, written to the store."""
+"""The results of measuring tasks: numbers, grids and records, written to the store."""
 
 from __future__ import annotations
 
@@ -13,92 +13,99 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.metrics import Output
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
 from dfm_core.config import MetricName
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import Output
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.imported_statistics import read_statistics
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.artifacts.task_record import TaskRecord, checksum, write_record
-from orchestration.config.runtime import FileConfig
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, write_record
+from orchestration.config.files import FileConfig
+from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
 from orchestration.evaluation.messages import Cost
 from orchestration.evaluation.partial_statistics import (
     PartialStatistics,
     output_rows,
     over_frames,
-    read_groups,
-    source_files,
     suite_of,
 )
 from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, ResourceCache
 from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
-from orchestration.storage.layout import FeaturePaths, TaskPaths
+from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import EvaluateTask, MeasuringTask, MetricTask, ProbeTask, ReferenceTask, Source, Task
 
 SAMPLES, REAL = "samples", "real"
-"""Names of grids: `.png`, and of videos, whose middle frames that shows, `.gif` and `_strips.png` beside it."""
+"""Names of grids: `.png`; for videos, of which it shows the middle frame, also `.gif` and `_strips.png`."""
 
 
 class ResultWriter:
-    """Writes what tasks found. Args of the methods: see `Evaluator.finish`."""
+    """Writes the results of tasks. Args of the methods: see `Evaluator.finish`."""
 
-    def __init__(self, store: Store, loaded: ResourceCache, device: torch.device, *, keep_features: bool) -> None:
-        self._store, self._loaded, self._device, self._keeps = store, loaded, device, keep_features
+    def __init__(self, store: Store, resources: ResourceCache, device: torch.device, *, keep_features: bool) -> None:
+        self._store, self._resources, self._device, self._keeps = store, resources, device, keep_features
 
     def finish(
-        self, task: Task, about: Mapping[str, Any], seconds: float, spent: Cost, gathered: Sequence[PartialStatistics]
+        self,
+        task: MeasuringTask,
+        about: Mapping[str, Any],
+        seconds: float,
+        cost: Cost,
+        statistics: Sequence[PartialStatistics],
     ) -> None:
-        """Publishes the task's record; then its features go, unless they are kept."""
-        if task.kind == "reference":
-            result = self._reference(task, gathered)
-        elif task.kind == "probe":
-            result = self._probe(task)
-        else:
-            result = self._measurement(task, gathered, spent)
-        metrics = {**result.metrics, "accelerator_seconds": spent.seconds}
+        """Publish the task's record, then remove its features unless they are kept."""
+        match task:
+            case ReferenceTask():
+                result = self._reference(task, statistics)
+            case ProbeTask():
+                result = self._probe(task)
+            case MetricTask():
+                result = self._measurement(task, statistics, cost)
+            case _:
+                raise TypeError(f"{task.kind} measures nothing")
+        metrics = {**result.metrics, COST_METRIC: cost.seconds}
         result = TaskRecord(
             task.digest,
             task.kind,
             metrics,
             seconds,
-            step=task.at_step,
+            step=task.step,
             files=result.files,
             about={**about, **result.about},
         )
         write_record(self._store, result)
         if not self._keeps:
             for source in task.sources:
-                self._store.remove(FeaturePaths(source.digest, task.digest).root)
+                self._store.remove(feature_paths(task, source, keeps=False).root)
 
-    def import_reference(self, task: Task, file: FileConfig) -> None:
-        """Publishes the statistics of a file as a reference."""
+    def import_reference(self, task: ReferenceTask, file: FileConfig) -> None:
+        """Publish the statistics of a file as a reference."""
         started, (network, output) = time.monotonic(), IMPORTED_OUTPUTS[task.payload["network"]]
-        content = self._loaded.content(file)
+        content = self._resources.content(file)
         width = FEATURE_NETWORKS[network].outputs[output]
         statistics = read_statistics(content, Path(file.path).name, network, width)
         about = self._write_arrays(task, REFERENCE_FILE, Reference({output: statistics}).arrays())
         about |= {"imported_sha256": file.sha256.lower()}
         seconds = time.monotonic() - started
-        metrics = {"accelerator_seconds": seconds}
+        metrics = {COST_METRIC: seconds}
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
-    def _reference(self, task: Task, gathered: Sequence[PartialStatistics]) -> TaskRecord:
-        (one,) = gathered
-        assert one.reference is not None, "a reference gathers its moments"
-        about = self._write_arrays(task, REFERENCE_FILE, one.reference.compute().arrays())
+    def _reference(self, task: ReferenceTask, statistics: Sequence[PartialStatistics]) -> TaskRecord:
+        (sums,) = statistics
+        assert sums.reference is not None, "a reference gathers its moments"
+        about = self._write_arrays(task, REFERENCE_FILE, sums.reference.compute().arrays())
         (source,) = task.sources
-        real = self._loaded.real(task.config.data, source.split)
+        real = self._resources.real(task.config.data, source.split)
         files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
-        return _found(task, {}, files, about)
+        return _result(task, {}, files, about)
 
-    def _probe(self, task: Task) -> TaskRecord:
+    def _probe(self, task: ProbeTask) -> TaskRecord:
         (source,) = task.sources
         rows, labels = [], []
         for _, tensors in self._read(task, source):
@@ -106,12 +113,12 @@ class ResultWriter:
             labels.append(tensors["lite0"]["labels"])
         num_classes = card_of(task.config.data).num_classes
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
-        return _found(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
+        return _result(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
-    def _measurement(self, task: Task, gathered: Sequence[PartialStatistics], spent: Cost) -> TaskRecord:
+    def _measurement(self, task: MetricTask, statistics: Sequence[PartialStatistics], cost: Cost) -> TaskRecord:
         scores: dict[MetricName, Score] = {}
-        for source, one in zip(task.sources, gathered, strict=True):
-            scores |= self._scores(task, source, one)
+        for source, sums in zip(task.sources, statistics, strict=True):
+            scores |= self._scores(task, source, sums)
         metrics: dict[str, float] = {}
         for name, score in sorted(scores.items()):
             metrics[name] = score.value
@@ -123,45 +130,42 @@ class ResultWriter:
             "notes": {name: list(score.notes) for name, score in sorted(scores.items()) if score.notes},
             "protocols": {name: asdict(protocol) for name, protocol in task.protocols.items()},
         }
-        if task.kind != "evaluate":
-            return _found(task, metrics, (), about)
+        if not isinstance(task, EvaluateTask):
+            return _result(task, metrics, (), about)
         (source,) = task.sources
         shown = min(GRID_IMAGES, source.num_samples)
-        grid = GroupFiles(self._store, self._paths(task, source).grid)
+        grid = GroupFiles(self._store, feature_paths(task, source, keeps=self._keeps).grid)
         ((_, tensors),) = grid.read([Group(0, shown)])
         files = self._write_grids(task, SAMPLES, tensors["pixels"], tensors["labels"])
-        cost = model_cost(task.config, card_of(task.config.data).shape)
+        model = model_cost(task.config, card_of(task.config.data).shape)
         costs = {
-            "network_evaluations": spent.network_evaluations,
+            "network_evaluations": cost.network_evaluations,
             "num_evaluations": float(num_evaluations(task.config)),
             "num_samples": float(source.num_samples),
-            "sampling_flops": float(sampling_flops(task.config, cost, source.num_samples)),
+            "sampling_flops": float(sampling_flops(task.config, model, source.num_samples)),
         }
-        if spent.images:  # by one evaluator
-            costs["images_per_second"] = spent.images / max(spent.seconds, 1e-9)
-        return _found(task, {**metrics, **costs}, files, about)
+        if cost.images:  # by one evaluator
+            costs["images_per_second"] = cost.images / max(cost.seconds, 1e-9)
+        return _result(task, {**metrics, **costs}, files, about)
 
-    def _scores(self, task: Task, source: Source, gathered: PartialStatistics) -> dict[MetricName, Score]:
+    def _scores(self, task: MetricTask, source: Source, statistics: PartialStatistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
-        kept: dict[Output, KeptFeatures] = {output: KeptFeatures.empty(self._device) for output in suite.kept_outputs}
+        kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.stored_outputs}
         if kept:
             for group, tensors in self._read(task, source):
                 indices = torch.arange(group.begin, group.end)
                 for output, features in kept.items():
-                    rows = output_rows(self._loaded, task, output, tensors)
+                    rows = output_rows(self._resources, task, output, tensors)
                     kept[output] = features.update(Batch(indices, rows))
-        references = {network: self._loaded.reference(digest) for network, digest in task.references.items()}
-        for key, accumulator in gathered.partial.items():
+        references = {network: self._resources.reference(digest) for network, digest in task.references.items()}
+        for key, accumulator in statistics.partial.items():
             frames = accumulator.count // source.num_samples
             assert accumulator.count == frames * source.num_samples > 0, f"{key}: {accumulator.count} were counted"
-        return suite.compute(gathered.partial, kept, references)
+        return suite.compute(statistics.partial, kept, references)
 
     def _read(self, task: Task, source: Source) -> Any:
         files = source_files(self._store, task, source, keeps=self._keeps)
         return read_groups(files, groups_of(source.num_samples))
-
-    def _paths(self, task: Task, source: Source) -> FeaturePaths:
-        return FeaturePaths(source.digest, "" if self._keeps else task.digest)
 
     def _write_arrays(self, task: Task, name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         buffer = io.BytesIO()
@@ -170,7 +174,7 @@ class ResultWriter:
         return checksum(name, buffer.getvalue())
 
     def _write_grids(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> tuple[str, ...]:
-        """What people look at. Returns the names of the files."""
+        """Write the grids for people. Returns the names of the files."""
         names = card_of(task.config.data).class_names
         classes = [names[int(label)] for label in labels[: len(pixels)]]
         pictures = {f"{name}.png": grid_png(pixels.numpy(), classes)}
@@ -182,5 +186,5 @@ class ResultWriter:
         return tuple(pictures)
 
 
-def _found(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskRecord:
+def _result(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskRecord:
     return TaskRecord(task.digest, task.kind, metrics, 0.0, files=files, about=about)

@@ -1,4 +1,4 @@
-"""What an evaluator has of one point's samples of a group, until it is whole and goes into the store."""
+"""Buffer of one point's samples of a group until it is whole and goes into the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from orchestration.artifacts.features import Group, GroupFiles
 from orchestration.evaluation.messages import MissingFeatures
 from orchestration.evaluation.sample_batches import SampleBatch
@@ -16,47 +16,47 @@ from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 
 Features = Callable[[FeatureNetworkName, Tensor], Mapping[str, Tensor]]
-"""(network, pixels) -> its outputs."""
+"""Function (network, pixels) -> the network's outputs."""
 
 
 class GroupWriter:
-    """Batches of one point. The grid's pixels leave at once: a family of many points would hold those of all."""
+    """Collects batches of one point. The grid's pixels are written at once: a family of many points would hold all."""
 
-    def __init__(self, store: Store, wanted: MissingFeatures, group: Group, paths: FeaturePaths) -> None:
-        self.wanted, self.unsound, self.error = wanted, list[int](), ""
+    def __init__(self, store: Store, missing: MissingFeatures, group: Group, paths: FeaturePaths) -> None:
+        self.missing, self.unsound, self.error = missing, list[int](), ""
         self._store, self._group, self._paths = store, group, paths
         self._labels: list[Tensor] = []
         self._pixels: list[Tensor] = []
-        self._outputs: dict[FeatureNetworkName, dict[str, list[Tensor]]] = {name: {} for name in wanted.networks}
-        self._grid = Group(0, min(GRID_IMAGES, group.end)) if wanted.grid else None
+        self._outputs: dict[FeatureNetworkName, dict[str, list[Tensor]]] = {name: {} for name in missing.networks}
+        self._grid = Group(0, min(GRID_IMAGES, group.end)) if missing.grid else None
 
-    def add(self, made: SampleBatch, features: Features) -> None:
-        """A batch more; after the first fault of a point, only its unsound samples are still counted."""
-        self.unsound.extend(made.unsound)
-        if made.pixels is None or self.unsound or self.error:
+    def add(self, batch: SampleBatch, features: Features) -> None:
+        """Add a batch; after the first fault of a point, only its unsound samples are still counted."""
+        self.unsound.extend(batch.unsound)
+        if batch.pixels is None or self.unsound or self.error:
             return
-        self._labels.append(made.labels)
-        if self._grid is not None or self.wanted.samples:
-            self._pixels.append(made.pixels)
-        if self._grid is not None and made.indices.stop >= self._grid.end:
+        self._labels.append(batch.labels)
+        if self._grid is not None or self.missing.samples:
+            self._pixels.append(batch.pixels)
+        if self._grid is not None and batch.indices.stop >= self._grid.end:
             self._write_pixels(self._paths.grid, self._grid)
-            self._grid, self._pixels = None, self._pixels if self.wanted.samples else []
+            self._grid, self._pixels = None, self._pixels if self.missing.samples else []
         try:
             for network, parts in self._outputs.items():
-                for name, rows in features(network, made.pixels).items():
+                for name, rows in features(network, batch.pixels).items():
                     parts.setdefault(name, []).append(rows.cpu())
         except ValueError as error:  # of this point's samples: the others of the family go on
-            self.error = f"samples {made.indices.start} to {made.indices.stop - 1}: {error}"
+            self.error = f"samples {batch.indices.start} to {batch.indices.stop - 1}: {error}"
 
     def write(self) -> None:
-        """The whole group into the store, unless something is wrong with it."""
+        """Write the whole group into the store, unless something is wrong with it."""
         if self.unsound or self.error:
             return
-        if self.wanted.samples:
+        if self.missing.samples:
             self._write_pixels(self._paths.samples, self._group)
         for network, parts in self._outputs.items():  # last: a group that has its features has everything
             outputs = {name: torch.cat(rows) for name, rows in parts.items()}
-            directory = self._paths.network(network, self.wanted.source.networks[network])
+            directory = self._paths.network(network, self.missing.source.networks[network])
             GroupFiles(self._store, directory).write(self._group, {**outputs, "labels": torch.cat(self._labels)})
 
     def _write_pixels(self, directory: str, group: Group) -> None:

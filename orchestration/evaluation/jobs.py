@@ -1,4 +1,4 @@
-"""How tasks are cut into calls of evaluators: jobs, as generators that give calls and get their results.
+"""Jobs: tasks cut into calls of evaluators, as generators that yield calls and are sent their results.
 
 A job yields the calls that can run at once and is sent their results, in order, when all are there. Large results stay
 with Ray as references, which later calls are given; only reports of groups come to the driver.
@@ -7,39 +7,47 @@ with Ray as references, which later calls are given; only reports of groups come
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from orchestration.artifacts.features import Group, GroupFiles, groups_of
+from orchestration.artifacts.features import groups_of
 from orchestration.evaluation.encoding import Shard, ShardReport
-from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext, MissingFeatures
-from orchestration.evaluation.partial_statistics import source_files
-from orchestration.evaluation.sample_grids import GRID_IMAGES
-from orchestration.storage.layout import FeaturePaths, TaskPaths
-from orchestration.tasks.task import Source, Task
+from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext
+from orchestration.evaluation.missing_work import missing_work
+from orchestration.storage.layout import TaskPaths
+from orchestration.tasks.task import (
+    EncodeTask,
+    EvaluateTask,
+    MeasuringTask,
+    ProbeTask,
+    PyramidTask,
+    ReferenceTask,
+    Source,
+    Task,
+)
 
 _LEAF_GROUPS, _MOST_LEAVES = 8, 8
-"""Groups that are summed by one call at least, and calls at most: sums of 2048 dimensions take 32 MiB each. Both follow
+"""Minimum of groups that a call sums, and maximum of such calls: sums of 2048 dimensions take 32 MiB each. Both follow
 from the number of samples alone, like the tree above them: the order of additions, and so the last bits of a sum, do
 not depend on the number of evaluators."""
-_CONCLUDED_AT_ONCE = 4
+_FINISHED_AT_ONCE = 4
 """Tasks of a family whose sums are with Ray at the same time."""
 
 
 def job_of(tasks: Sequence[Task], context: JobContext) -> Job:
-    """The job of a task, or of a family of evaluate tasks on one snapshot."""
-    (first, *_) = tasks
-    if first.kind == "pyramid":
-        return _single("fit_pyramid", first)
-    if first.kind == "encode":
-        return encode_job(first, context)
-    if not first.sources:
-        return _single("import_reference", first)
-    return _measure(list(tasks), context)
+    """Return the job of a task, or of a family of evaluate tasks on one snapshot."""
+    match tasks[0]:
+        case PyramidTask() as task:
+            return _single("fit_pyramid", task)
+        case EncodeTask() as task:
+            return encode_job(task, context)
+        case ReferenceTask(sources=()) as task:
+            return _single("import_reference", task)
+        case _:
+            return _measure([task for task in tasks if isinstance(task, MeasuringTask)], context)
 
 
 def run_job(job: Job, evaluator: Any) -> None:
-    """A job to its end on one evaluator in this process. Raises: whatever a call raises."""
+    """Run a job to its end on one evaluator in this process. Raises: the errors of its calls."""
     results: list[Any] | None = None
     while True:
         try:
@@ -54,39 +62,38 @@ def _single(method: str, task: Task) -> Job:
     yield [Call(method, (task,))]
 
 
-def _measure(tasks: list[Task], context: JobContext) -> Job:
-    """Features of every source of every task, sums over them, and the end of each task."""
+def _measure(tasks: list[MeasuringTask], context: JobContext) -> Job:
+    """Make the features of every source of every task, sum them, and finish each task."""
     reports, before = context.reports, len(context.reports)
     for position in range(len(tasks[0].sources)):
-        works = _missing_work([(task, task.sources[position]) for task in tasks], context)
-        found = yield [Call("features", (work,), key=_key(work, context)) for work in works]
-        reports.extend(zip(works, found, strict=True))
+        works = missing_work([(task, task.sources[position]) for task in tasks], context)
+        answers = yield [Call("features", (work,), key=_key(work, context)) for work in works]
+        reports.extend(zip(works, answers, strict=True))
     sound = []
     for task in tasks:
         if reason := _unsound(task, [report for _, report in reports[before:]]):
             context.failed(task, reason)
         else:
             sound.append(task)
-    for begin in range(0, len(sound), _CONCLUDED_AT_ONCE):
-        some = sound[begin : begin + _CONCLUDED_AT_ONCE]
-        yield from _together([_conclude(task, tasks, reports, context) for task in some])
+    for begin in range(0, len(sound), _FINISHED_AT_ONCE):
+        some = sound[begin : begin + _FINISHED_AT_ONCE]
+        yield from _side_by_side([_finish(task, tasks, reports, context) for task in some])
 
 
-def _conclude(
-    task: Task, family: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]], context: JobContext
+def _finish(
+    task: MeasuringTask, family: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]], context: JobContext
 ) -> Job:
-    """From the features of a task to its record."""
-    gathered = []
+    """Sum the features of a task and write its record."""
+    statistics = []
     for position, source in enumerate(task.sources):
-        if task.kind != "probe":
-            sums = yield from _sums(task, position, source)
-            gathered.append(sums)
-    about = {"sharing": _sharing(family, reports)} if task.kind == "evaluate" else {}
-    yield [Call("finish", (task, about, context.clock(), _spent(task, reports), *gathered))]
+        if not isinstance(task, ProbeTask):
+            statistics.append((yield from _sums(task, position, source)))
+    about = {"sharing": _sharing(family, reports)} if isinstance(task, EvaluateTask) else {}
+    yield [Call("finish", (task, about, context.clock(), _cost_of(task, reports), *statistics))]
 
 
-def _together(jobs: Sequence[Job]) -> Job:
-    """Several jobs side by side: what all of them can call now, at once."""
+def _side_by_side(jobs: Sequence[Job]) -> Job:
+    """Run several jobs side by side: their next calls are yielded together."""
     waiting: dict[int, list[Call] | None] = {number: next(job, None) for number, job in enumerate(jobs)}
     while going := {number: calls for number, calls in waiting.items() if calls is not None}:
         results = yield [call for calls in going.values() for call in calls]
@@ -100,9 +107,9 @@ def _together(jobs: Sequence[Job]) -> Job:
 
 
 def _key(work: GroupWork, context: JobContext) -> str:
-    """Real images can be wanted by several tasks at once, which find them in one place if features are kept; generated
-    ones by a family alone."""
-    source, networks = work.wanted[0].source, ",".join(work.wanted[0].networks)
+    """Return the key of a group of real images, which several tasks share if features are kept; "" for generated ones,
+    which belong to one family."""
+    source, networks = work.missing[0].source, ",".join(work.missing[0].networks)
     return (
         f"{source.digest}/{work.group.begin}-{work.group.end}/{networks}"
         if source.split and context.keep_features
@@ -111,7 +118,7 @@ def _key(work: GroupWork, context: JobContext) -> str:
 
 
 def _sums(task: Task, position: int, source: Source) -> Generator[list[Call], list[Any], Any]:
-    """Sums over all groups of a source: leaves of some groups each, merged pairwise."""
+    """Sum over all groups of a source: leaves of some groups each, merged pairwise."""
     groups = groups_of(source.num_samples)
     size = max(_LEAF_GROUPS, -(-len(groups) // _MOST_LEAVES))
     leaves = [groups[begin : begin + size] for begin in range(0, len(groups), size)]
@@ -124,63 +131,8 @@ def _sums(task: Task, position: int, source: Source) -> Generator[list[Call], li
     return parts[0]
 
 
-def _missing_work(points: list[tuple[Task, Source]], context: JobContext) -> list[GroupWork]:
-    """The groups in which something is missing; what is there already counts as done."""
-    known = [_Known.of(task, source, context) for task, source in points]
-    works = []
-    for group in groups_of(points[0][1].num_samples):
-        wanted = [one.wanted(group) for one in known]
-        missing = tuple(one for one in wanted if one is not None)
-        for (task, source), one in zip(points, wanted, strict=True):
-            if one is None:
-                context.reached(task, group.num_samples, f"{source.digest}/{group.begin}")
-        if missing:
-            works.append(GroupWork(group, missing))
-    return works
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is in the store of one source."""
-
-    task: Task
-    source: Source
-    groups: dict[Any, frozenset[Group]]
-    """By network."""
-    grid: frozenset[Group] | None
-    samples: frozenset[Group] | None
-    """None: not asked for."""
-
-    @classmethod
-    def of(cls, task: Task, source: Source, context: JobContext) -> _Known:
-        files = source_files(context.store, task, source, keeps=context.keep_features)
-        paths = FeaturePaths(source.digest, "" if context.keep_features else task.digest)
-        shown = task.kind == "evaluate"
-
-        def there(directory: str) -> frozenset[Group]:
-            return frozenset(GroupFiles(context.store, directory).found())
-
-        return cls(
-            task,
-            source,
-            {network: frozenset(one.found()) for network, one in files.items()},
-            there(paths.grid) if shown else None,
-            there(paths.samples) if shown and context.keep_samples else None,
-        )
-
-    def wanted(self, group: Group) -> MissingFeatures | None:
-        """What is missing in a group; None if nothing is."""
-        networks = tuple(name for name, groups in self.groups.items() if group not in groups)
-        shown = Group(0, min(GRID_IMAGES, group.end))
-        grid = group.begin == 0 and self.grid is not None and shown not in self.grid
-        samples = self.samples is not None and group not in self.samples
-        if not (networks or grid or samples):
-            return None
-        return MissingFeatures(self.task, self.source, networks, grid, samples)
-
-
-def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:
-    """Why a task cannot be finished, or ""."""
+def _unsound(task: MeasuringTask, reports: Sequence[GroupReport]) -> str:
+    """Return why a task cannot be finished; "" if it can."""
     bad = sorted(index for report in reports for index in report.unsound.get(task.digest, ()))
     if bad:
         total = sum(source.num_samples for source in task.sources)
@@ -190,28 +142,26 @@ def _unsound(task: Task, reports: Sequence[GroupReport]) -> str:
     return errors[0] if errors else ""
 
 
-def _spent(task: Task, reports: Sequence[tuple[GroupWork, GroupReport]]) -> Cost:
-    """What this attempt took; what a family did together counts in equal shares."""
-    own = [
-        (work, report) for work, report in reports if any(wanted.task.digest == task.digest for wanted in work.wanted)
-    ]
+def _cost_of(task: Task, reports: Sequence[tuple[GroupWork, GroupReport]]) -> Cost:
+    """Return the cost of this attempt; the common work of a family counts in equal shares."""
+    own = [(work, report) for work, report in reports if task.digest in {one.task.digest for one in work.missing}]
     return Cost(
-        seconds=sum(report.seconds / len(work.wanted) for work, report in own),
+        seconds=sum(report.seconds / len(work.missing) for work, report in own),
         images=sum(work.group.num_samples for work, _ in own),
-        network_evaluations=sum(report.network_evaluations / len(work.wanted) for work, report in own),
+        network_evaluations=sum(report.network_evaluations / len(work.missing) for work, report in own),
     )
 
 
 def _sharing(tasks: Sequence[Task], reports: Sequence[tuple[GroupWork, GroupReport]]) -> dict[str, int]:
-    """How many network evaluations sampling really took, for all points that were sampled together."""
+    """Return how many network evaluations sampling took for all points that were sampled together."""
     return {
         "points": len(tasks),
         "network_evaluations": sum(report.network_evaluations for _, report in reports),
     }
 
 
-def encode_job(task: Task, context: JobContext) -> Job:
-    """Its parts, then the store's manifest and the record."""
+def encode_job(task: EncodeTask, context: JobContext) -> Job:
+    """Encode the missing parts, then write the store's manifest and the record."""
     (num_parts,) = yield [Call("num_parts", (task,))]
     cards = set(context.store.names(f"{TaskPaths(task.digest).latents}/cards"))
     missing = [number for number in range(num_parts) if f"{number:05d}.json" not in cards]
@@ -221,5 +171,5 @@ def encode_job(task: Task, context: JobContext) -> Job:
     reports: list[ShardReport] = yield [
         Call("encode", (task, Shard(number, num_parts)), key=f"{task.digest}/{number}") for number in missing
     ]
-    spent = sum(report.seconds for report in reports)
-    yield [Call("finish_encoding", (task, num_parts, context.clock(), spent))]
+    accelerator_seconds = sum(report.seconds for report in reports)
+    yield [Call("finish_encoding", (task, num_parts, context.clock(), accelerator_seconds))]

@@ -1,4 +1,4 @@
-"""What evaluators are told and what they answer; plain values."""
+"""Requests to evaluators and their answers: plain values."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from orchestration.artifacts.features import Group
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import MeasuringTask, Source, Task
 
 
 @dataclass(frozen=True)
 class MissingFeatures:
-    """What is missing of one source in one group."""
+    """The features, grid and samples of one source that a group lacks."""
 
-    task: Task
+    task: MeasuringTask
     source: Source
     networks: tuple[FeatureNetworkName, ...]
     grid: bool
     samples: bool
-    """Whether the first samples, and all of them, are to be kept as they are."""
+    """True if the pixels of the first samples (`grid`), or of all, are asked for."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +29,33 @@ class GroupWork:
     """One group of samples: of real images, or of all points of a family, which are sampled together."""
 
     group: Group
-    wanted: tuple[MissingFeatures, ...]
+    missing: tuple[MissingFeatures, ...]
 
 
 @dataclass(frozen=True)
 class GroupReport:
-    """What became of a group."""
+    """Outcome of a group."""
 
     seconds: float
-    """That one evaluator was busy with it."""
+    """Time that one evaluator was busy with it."""
     network_evaluations: int = 0
-    """Of the velocity network: images times evaluations, really made for all points together; guidance counts twice."""
+    """Evaluations of the velocity network times images, for all points together; guidance counts twice."""
     unsound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Indices of samples with NaN or infinite values, by task; no features of that task's group are kept."""
     errors: Mapping[str, str] = field(default_factory=dict)
-    """Why a task's samples could not be measured, by task."""
+    """Reasons why samples could not be measured, by task."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a task's features took in this attempt; what was there already took nothing."""
+    """Cost of a task's features in this attempt; those that existed before cost nothing."""
 
     seconds: float
-    """Of evaluators."""
+    """Seconds of evaluators."""
     images: int
-    """Samples made or looked at."""
+    """Samples generated or read."""
     network_evaluations: float
-    """Of the velocity network, images times evaluations."""
+    """Evaluations of the velocity network times images."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Call:
     method: str
     arguments: tuple[Any, ...]
     large: bool = False
-    """The method answers (None, result) and the result stays with Ray: the job is sent a reference to it."""
+    """True if the method answers (None, result) and the result stays with Ray: the job is sent a reference to it."""
     key: str = ""
-    """Calls of equal keys are made once at a time; "": it has no twin."""
+    """Calls with equal keys are made once at a time; "": the call is unique."""
 
 
 Job = Generator[list[Call], list[Any], None]
@@ -76,7 +76,7 @@ Reports = list[tuple[GroupWork, GroupReport]]
 
 @dataclass(frozen=True)
 class JobContext:
-    """What jobs need of the driver."""
+    """The services of the driver that jobs need."""
 
     store: Store
     keep_features: bool
@@ -86,6 +86,6 @@ class JobContext:
     reached: Callable[[Task, int, str], None]
     """Progress: (task, units, part)."""
     failed: Callable[[Task, str], None]
-    """A task ends with this reason; the others of its family go on."""
+    """Failure: (task, reason); the others of its family go on."""
     reports: Reports = field(default_factory=list)
-    """Of all attempts at the job, which adds its own."""
+    """Reports of all attempts at the job, which adds its own."""

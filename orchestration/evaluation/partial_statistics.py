@@ -1,24 +1,24 @@
-"""Sums over groups of features: what the statistics of a task need of all samples together."""
+"""Sums over groups of features, from which the statistics of all samples follow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import CHANGES, CLASS_SCORES, Output, reference_outputs
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
+from dfm_core.catalog.metrics import CHANGES, CLASS_SCORES, Output, reference_outputs
+from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.suite import MetricSuite, Partial
-from orchestration.artifacts.features import Group, GroupFiles
+from orchestration.artifacts.features import Group
+from orchestration.evaluation.feature_files import read_groups, source_files
 from orchestration.evaluation.resource_cache import ResourceCache
-from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.task import MeasuringTask, MetricTask, ReferenceTask, Source, Task
 
 
 @dataclass(frozen=True)
@@ -27,40 +27,40 @@ class PartialStatistics:
 
     suite: MetricSuite | None
     partial: Partial
-    """Of the metrics of an evaluation or a floor; empty for the others."""
+    """Sums of the metrics of an evaluation or a floor; empty for others."""
     reference: ReferenceAccumulator | None = None
-    """Of a reference."""
+    """Sums of a reference."""
 
 
 def suite_of(task: Task, source: Source) -> MetricSuite:
-    """What is computed of a source."""
+    """Return the metrics that are computed of a source."""
     num_classes = card_of(task.config.data).num_classes
     return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes)
 
 
 def sum_groups(
     store: Store,
-    loaded: ResourceCache,
-    task: Task,
+    resources: ResourceCache,
+    task: MeasuringTask,
     position: int,
     groups: Sequence[Group],
     device: torch.device,
     *,
     keeps: bool,
 ) -> PartialStatistics:
-    """Sums over some groups of the task's source at a position.
+    """Return the sums over some groups of the task's source at a position.
 
     Raises: LostFeaturesError if a group is not in the store as it was written.
     """
     source = task.sources[position]
     files = source_files(store, task, source, keeps=keeps)
-    if task.kind == "reference":
+    if isinstance(task, ReferenceTask):
         (network,) = source.networks
         reference: ReferenceAccumulator | None = None
         for group, tensors in read_groups(files, groups):
             indices = torch.arange(group.begin, group.end)
             widths = reference_outputs(network, {name: rows.shape for name, rows in tensors[network].items()})
-            rows = {name: output_rows(loaded, task, Output(network, name), tensors) for name in widths}
+            rows = {name: output_rows(resources, task, Output(network, name), tensors) for name in widths}
             reference = reference or ReferenceAccumulator.empty(widths, source.num_samples, device)
             reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
         assert reference is not None, "no groups were to be gathered"
@@ -68,13 +68,13 @@ def sum_groups(
     suite = suite_of(task, source)
     partial = suite.empty(device)
     for group, tensors in read_groups(files, groups):
-        batches = {output: _batch(loaded, task, output, group, tensors) for output in suite.outputs}
+        batches = {output: _batch(resources, task, output, group, tensors) for output in suite.outputs}
         partial = suite.update(partial, batches)
     return PartialStatistics(suite, {key: accumulator.to("cpu") for key, accumulator in partial.items()})
 
 
 def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> PartialStatistics:
-    """Sums over both's groups."""
+    """Return the sums over the groups of both."""
     if first.reference is not None:
         assert second.reference is not None, "a reference merges with a reference"
         return PartialStatistics(None, {}, first.reference.merge(second.reference))
@@ -82,42 +82,32 @@ def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> Par
     return PartialStatistics(first.suite, first.suite.merge(first.partial, second.partial))
 
 
-def source_files(store: Store, task: Task, source: Source, *, keeps: bool) -> dict[FeatureNetworkName, GroupFiles]:
-    """Where each network's features of a source are."""
-    paths = FeaturePaths(source.digest, "" if keeps else task.digest)
-    return {name: GroupFiles(store, paths.network(name, digest)) for name, digest in source.networks.items()}
-
-
-def read_groups(
-    files: Mapping[FeatureNetworkName, GroupFiles], groups: Sequence[Group]
-) -> Iterator[tuple[Group, dict[FeatureNetworkName, dict[str, Tensor]]]]:
-    """All networks' tensors, group by group."""
-    readers = {name: one.read(groups) for name, one in files.items()}
-    for group in groups:
-        yield group, {name: next(reader)[1] for name, reader in readers.items()}
-
-
 def output_rows(
-    loaded: ResourceCache, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
+    resources: ResourceCache, task: Task, output: Output, tensors: Mapping[FeatureNetworkName, Mapping[str, Tensor]]
 ) -> Tensor:
-    """One output of a group's samples, [B, D] or [B, frames, D]; a video has one class, and so one row of scores, and a
-    change less than frames."""
+    """Return one output of a group's samples, [B, D] or [B, frames, D].
+
+    A video has one class, and so one row of scores, and one change less than frames.
+    """
     if output.name == CLASS_SCORES:
+        assert isinstance(task, MetricTask), "scores of classes are read by metrics alone"
         rows = over_frames(tensors[output.network]["block10"].double())
-        return torch.from_numpy(loaded.probe(task.probe).scores(rows.numpy()))
+        return torch.from_numpy(resources.probe(task.probe).scores(rows.numpy()))
     if output.name == CHANGES:
         return tensors[output.network]["block10"].diff(dim=1)
     return tensors[output.network][output.name]
 
 
 def over_frames(rows: Tensor) -> Tensor:
-    """A row a sample, [B, D]: of videos, [B, frames, D], the mean over frames, which a linear probe turns into the mean
-    of the frames' scores."""
+    """Return a row a sample, [B, D]: of videos, [B, frames, D], the mean over frames.
+
+    A linear probe turns it into the mean of the frames' scores.
+    """
     return rows if rows.ndim == 2 else rows.mean(dim=1)
 
 
 def _batch(
-    loaded: ResourceCache,
+    resources: ResourceCache,
     task: Task,
     output: Output,
     group: Group,
@@ -127,6 +117,6 @@ def _batch(
     if output.name == CLASS_SCORES:
         targets = labels
     elif output.network == "clip":
-        captions = loaded.captions(task.config.data, task.config.evaluation.caption)
+        captions = resources.captions(task.config.data, task.config.evaluation.caption)
         targets = captions[labels]
-    return Batch(torch.arange(group.begin, group.end), output_rows(loaded, task, output, tensors), targets)
+    return Batch(torch.arange(group.begin, group.end), output_rows(resources, task, output, tensors), targets)

@@ -1,4 +1,4 @@
-"""What an evaluator keeps in memory between tasks: feature networks, references, probes, texts of captions."""
+"""Resources that an evaluator keeps in memory between tasks: feature networks, references, probes, captions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from dfm_core.autoencoders.base import Autoencoder
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.config import DataConfig
-from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import to_pixels
-from dfm_core.metrics.catalog import Output
+from dfm_core.config.dataset_card import card_of
+from dfm_core.data.image_dataset import to_pixels
 from dfm_core.metrics.features.base import FeatureNetwork
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.reference import Reference
@@ -26,7 +25,8 @@ from orchestration.artifacts.autoencoders import load_of_data
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import read_checked
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache, given_files
 from orchestration.data.identity import PIXELS, is_embedded, pixels_digest
 from orchestration.storage.store import Store
@@ -35,7 +35,7 @@ REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
 
 
 class ResourceCache:
-    """Everything is loaded at its first use and stays: what a sweep measures with is the same in all its tasks."""
+    """Loads resources at their first use and keeps them: all tasks of a sweep measure with the same ones."""
 
     def __init__(self, store: Store, runtime: RuntimeConfig, device: torch.device, cache: FileCache) -> None:
         self._store, self._files, self._device, self._cache = store, runtime.networks, device, cache
@@ -48,14 +48,14 @@ class ResourceCache:
         self._captions: dict[tuple[str, str], Tensor] = {}
 
     def network(self, name: FeatureNetworkName) -> FeatureNetwork:
-        """Raises: ValueError with everything that is wrong with its files."""
+        """Return a feature network. Raises: ValueError with everything that is wrong with its files."""
         if name not in self._networks:
             loaded = load_feature_network(name, given_files(self._files, name, self._cache))
             self._networks[name] = loaded.to(self._device)
         return self._networks[name]
 
     def features(self, name: FeatureNetworkName, pixels: Tensor) -> dict[str, Tensor]:
-        """A network's outputs of samples, [B, D], or [B, frames, D] of videos under a network that takes images.
+        """Return a network's outputs of samples, [B, D], or [B, frames, D] of videos under a network that takes images.
 
         Args: pixels: [B, C, H, W] or [B, C, T, H, W] uint8.
         """
@@ -63,32 +63,32 @@ class ResourceCache:
         if pixels.ndim == 4 or FEATURE_NETWORKS[name].takes == "clips":
             return network(pixels)
         frames = pixels.transpose(1, 2)  # [B, T, C, H, W]
-        found = network(frames.flatten(0, 1))
-        return {output: rows.reshape(*frames.shape[:2], *rows.shape[1:]) for output, rows in found.items()}
+        outputs = network(frames.flatten(0, 1))
+        return {output: rows.reshape(*frames.shape[:2], *rows.shape[1:]) for output, rows in outputs.items()}
 
     def reference(self, digest: str) -> Reference:
-        """Raises: DamagedArtifactError, after which the next submission makes it anew."""
+        """Return a reference. Raises: DamagedArtifactError, after which the next submission makes it anew."""
         if digest not in self._references:
             self._references[digest] = Reference.from_arrays(self._arrays(digest, REFERENCE_FILE))
         return self._references[digest]
 
     def probe(self, digest: str) -> LinearProbe:
-        """Raises: as `reference`."""
+        """Return a linear probe. Raises: as `reference`."""
         if digest not in self._probes:
             arrays = self._arrays(digest, PROBE_FILE)
             self._probes[digest] = LinearProbe(**arrays)
         return self._probes[digest]
 
     def content(self, file: FileConfig) -> bytes:
-        """A file that the user names. Raises: ValueError if it is not the one of the checksum."""
+        """Return the content of a file that the user names. Raises: ValueError if its checksum is another."""
         content = self._cache.local_path(file).read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != file.sha256.lower():
-            raise ValueError(f"{file.path}: expected sha256 {file.sha256.lower()}, found {found}")
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != file.sha256.lower():
+            raise ValueError(f"{file.path}: expected sha256 {file.sha256.lower()}, found {actual}")
         return content
 
     def autoencoder(self, data: DataConfig) -> Autoencoder:
-        """Of a data section, on the device; pixels where it names none.
+        """Return the autoencoder of a data section, on the device; pixels where it names none.
 
         Raises: ValueError, FileNotFoundError if its files are not what they should be; DamagedArtifactError for one
             that was made here; what the storage does.
@@ -99,7 +99,7 @@ class ResourceCache:
         return self._autoencoders[encoder]
 
     def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
-        """What a model of such data makes into 8-bit pixels, of as many channels as the real images have."""
+        """Return the function from a model's output to 8-bit pixels, with as many channels as the real images."""
         if not data.autoencoder:
             return to_pixels
         autoencoder, grey = self.autoencoder(data), is_embedded(data)
@@ -112,14 +112,14 @@ class ResourceCache:
         return decode
 
     def real(self, data: DataConfig, split: str) -> RealSamples:
-        """The real images or videos of a split. Raises: as `open_real`."""
+        """Return the real images or videos of a split. Raises: as `open_real`."""
         key = (data.dataset, split, pixels_digest(data))
         if key not in self._real:
             self._real[key] = open_real(data, split, self._store, latent_cache(self._runtime.workers))
         return self._real[key]
 
     def captions(self, data: DataConfig, template: str) -> Tensor:
-        """CLIP's features of the captions of all classes, [K, D]."""
+        """Return CLIP's features of the captions of all classes, [K, D]."""
         dataset = data.dataset
         if (dataset, template) not in self._captions:
             clip = self.network("clip")
@@ -131,8 +131,3 @@ class ResourceCache:
     def _arrays(self, digest: str, name: str) -> dict[str, Any]:
         with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:
             return {key: archive[key] for key in archive.files}
-
-
-def network_outputs(name: FeatureNetworkName) -> tuple[Output, ...]:
-    """All outputs of a network."""
-    return tuple(Output(name, output) for output in FEATURE_NETWORKS[name].outputs)

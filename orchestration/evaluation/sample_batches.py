@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import EvaluationConfig
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from dfm_core.data.pixels import unsound_samples
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.paradigms import build_paradigm
-from dfm_core.paradigms.points import sample_points
+from dfm_core.paradigms.sampling_points import sample_points
 from dfm_core.paradigms.shared_steps import SharedSteps
 from dfm_core.seeding import sample_generator
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.real_images import RealSamples
 from orchestration.artifacts.snapshots import SnapshotLoader
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,29 @@ class SampleBatch:
     pixels: Tensor | None
     """[B, C, H, W] or [B, C, T, H, W] uint8, on the CPU; None if some samples hold NaN or infinite values."""
     unsound: tuple[int, ...] = ()
-    """Their indices."""
+    """Indices of these samples."""
     network_evaluations: int = 0
-    """Per image, made since the last batch was given; guidance counts twice."""
+    """Evaluations per image since the last batch; guidance counts twice."""
 
 
 def real_samples(real: RealSamples, group: Group, batch_size: int) -> Iterator[SampleBatch]:
-    """The real images or videos of a split."""
+    """Yield the real images or videos of a split."""
     for indices in batches(group, batch_size):
         pixels, labels = real.read(indices)
         yield SampleBatch(0, indices, labels, pixels)
 
 
 def generated_samples(
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluateTask],
     group: Group,
     batch_size: int,
     snapshots: SnapshotLoader,
     device: torch.device,
     decode: Callable[[Tensor], Tensor],
 ) -> Iterator[SampleBatch]:
-    """The samples of all points of a family: one snapshot, seed and choice of labels, several sampling settings.
+    """Yield the samples of all points of a family: one snapshot, seed and choice of labels, several sampling settings.
 
-    Args: decode: what a model makes into 8-bit pixels; finite values.
+    Args: decode: turns a model's output, finite values, into 8-bit pixels.
     """
     config = tasks[0].config
     sampler = snapshots.load(tasks[0].snapshots, config.sampling.weights)
@@ -64,22 +64,22 @@ def generated_samples(
     num_classes = card_of(config.data).num_classes
     tree = StepTree.of(config, [task.config.sampling for task in tasks])
     for indices in batches(group, batch_size):
-        labels, shared, made = sample_labels(config.evaluation, indices, num_classes), SharedSteps(tree), 0
+        labels, shared, num_before = sample_labels(config.evaluation, indices, num_classes), SharedSteps(tree), 0
         seed = config.evaluation.seed
         for point, sampled in sample_points(paradigm, sampler.model, labels.to(device), indices, seed, shared):
-            evaluations, made = shared.num_evaluations - made, shared.num_evaluations
+            evaluations, num_before = shared.num_evaluations - num_before, shared.num_evaluations
             unsound = tuple(indices[position] for position in unsound_samples(sampled.images))
             pixels = None if unsound else decode(sampled.images).cpu()
             yield SampleBatch(point, indices, labels, pixels, unsound, evaluations)
 
 
 def batches(group: Group, batch_size: int) -> Iterator[range]:
-    """A group's sample indices, some at a time."""
+    """Return a group's sample indices, some at a time."""
     return (range(begin, min(begin + batch_size, group.end)) for begin in range(group.begin, group.end, batch_size))
 
 
 def sample_labels(evaluation: EvaluationConfig, indices: Sequence[int], num_classes: int) -> Tensor:
-    """The class of each generated image, a function of its index alone, [B] int64."""
+    """Return the class of each generated image, a function of its index alone, [B] int64."""
     if evaluation.label_sampling == "balanced":
         return torch.tensor([index % num_classes for index in indices])
     draws = [sample_generator(evaluation.seed, "sample_label", index).integers(num_classes) for index in indices]

@@ -1,4 +1,4 @@
-"""Grids of samples for people: every image with the class that was asked for."""
+"""Grids of samples for people: every image with the class that it should have."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _SHOWN_SIDE = 96
 _CAPTION_HEIGHT = 14
 _FONT_SIZE = 11
 GRID_KEY = "dfm.grid"
-"""Of the PNG's text that says how to cut the grid into its pictures again; the analysis reads it."""
+"""Key of the PNG's text that says how to cut the grid into its pictures again; the analysis reads it."""
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 
 def grid_png(pixels: np.ndarray, labels: Sequence[str]) -> bytes:
-    """`image_grid` as a PNG that says where its pictures lie and of which class they are."""
+    """Return `image_grid` as a PNG whose text holds the places and classes of its pictures."""
     count = min(len(pixels), GRID_IMAGES)
     layout = grid_layout(pixels.shape[-2:], GRID_COLUMNS, labels[:count])
     return png_with_layout(image_grid(pixels, labels), layout)
 
 
 def grid_layout(side: Sequence[int], columns: int, labels: Sequence[str]) -> dict[str, Any]:
-    """Where the pictures of a grid lie. Args: side: height and width of a picture. labels: of the pictures."""
+    """Return the layout of a grid. Args: side: height and width of a picture. labels: those of the pictures."""
     height, width = side
     return {
         "columns": columns,
@@ -42,7 +42,7 @@ def grid_layout(side: Sequence[int], columns: int, labels: Sequence[str]) -> dic
 
 
 def png_with_layout(grid: Image.Image, layout: Mapping[str, Any]) -> bytes:
-    """A PNG with the layout in its text."""
+    """Return a PNG with the layout in its text."""
     text = PngInfo()
     text.add_itxt(GRID_KEY, json.dumps(layout))
     buffer = io.BytesIO()
@@ -51,25 +51,25 @@ def png_with_layout(grid: Image.Image, layout: Mapping[str, Any]) -> bytes:
 
 
 def _enlargement(width: int) -> int:
-    """The whole factor by which pictures are shown larger."""
+    """Return the whole factor by which pictures are enlarged."""
     return max(1, -(-_SHOWN_SIDE // width))
 
 
 def image_grid(pixels: np.ndarray, labels: Sequence[str]) -> Image.Image:
-    """Images side by side, ten a row, each above the name of its class.
+    """Return images side by side, ten a row, each above the name of its class.
 
     Args: pixels: [n, C, H, W], or videos [n, C, T, H, W] of which the middle frame is shown; uint8, C 1 or 3; the first
         40 are shown. labels: the class of each.
     """
     shown = pixels[:GRID_IMAGES] if pixels.ndim == 4 else pixels[:GRID_IMAGES, :, pixels.shape[2] // 2]
     assert len(labels) >= len(shown), f"{len(labels)} labels for {len(shown)} images"
-    return arranged(shown, labels, GRID_COLUMNS)
+    return arrange(shown, labels, GRID_COLUMNS)
 
 
-def arranged(pictures: np.ndarray, captions: Sequence[str], columns: int) -> Image.Image:
-    """Pictures side by side, each above its caption.
+def arrange(pictures: np.ndarray, captions: Sequence[str], columns: int) -> Image.Image:
+    """Return pictures side by side, each above its caption.
 
-    Args: pictures: [n, C, H, W] uint8, C 1 or 3. captions: of each, or more.
+    Args: pictures: [n, C, H, W] uint8, C 1 or 3. captions: one for each, or more.
     """
     height, width = pictures.shape[2:]
     factor = _enlargement(width)
@@ -87,12 +87,12 @@ def arranged(pictures: np.ndarray, captions: Sequence[str], columns: int) -> Ima
 
 
 def _picture(image: np.ndarray) -> Image.Image:
-    """[C, H, W] uint8, C 1 or 3."""
+    """Return a picture of [C, H, W] uint8, C 1 or 3."""
     return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).convert("RGB")
 
 
 def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, cut with an ellipsis to what fits."""
+    """Return the text, cut with an ellipsis if it does not fit."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:
@@ -103,11 +103,11 @@ def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Ima
 STRIP_CLIPS, STRIP_FRAMES = 8, 10
 FRAME_MILLISECONDS = 120
 _MOST_SIDE = 128
-"""Of a clip in motion; larger ones are shown smaller, by a whole factor: a GIF has every frame."""
+"""Largest side of a moving clip; larger ones are reduced by a whole factor: a GIF has every frame."""
 
 
 def moving_grid_gif(clips: np.ndarray, labels: Sequence[str]) -> bytes:
-    """The grid of all clips' frames at a time, over and over, as an animated GIF. Grey clips are shown exactly.
+    """Return the grids of all clips, frame by frame, as an endless animated GIF. Grey clips are shown exactly.
 
     Args: clips: [n, C, T, H, W] uint8, C 1 or 3; the first 40 are shown. labels: the class of each.
     """
@@ -120,7 +120,7 @@ def moving_grid_gif(clips: np.ndarray, labels: Sequence[str]) -> bytes:
 
 
 def strips_png(clips: np.ndarray, labels: Sequence[str]) -> bytes:
-    """The first clips, each a row of up to ten evenly spaced frames, the first and the last among them.
+    """Return the first clips, each a row of up to ten evenly spaced frames, the first and the last among them.
 
     Args: as `moving_grid_gif`; eight are shown.
     """
@@ -132,17 +132,17 @@ def strips_png(clips: np.ndarray, labels: Sequence[str]) -> bytes:
     captions = [label if column == 0 else "" for label in labels[: len(shown)] for column in range(columns)]
     layout = grid_layout(clips.shape[-2:], columns, labels[: len(shown)])
     layout |= {"frames": chosen, "num_frames": num_frames}
-    return png_with_layout(arranged(pictures, captions, columns), layout)
+    return png_with_layout(arrange(pictures, captions, columns), layout)
 
 
 def shown_frames(num_frames: int) -> list[int]:
-    """Which frames of a clip a strip has."""
+    """Return the frames of a clip that a strip has."""
     evenly = np.linspace(0, num_frames - 1, min(num_frames, STRIP_FRAMES)).round()
     return [int(frame) for frame in np.unique(evenly)]
 
 
 def _shrunk(clips: np.ndarray) -> np.ndarray:
-    """Clips with sides of at most 128, by means over blocks; what is left of a block is cut off."""
+    """Return clips with sides of at most 128, as means over blocks; incomplete blocks are cut off."""
     *lead, height, width = clips.shape
     factor = -(-max(height, width) // _MOST_SIDE)
     if factor == 1:

@@ -1,4 +1,4 @@
-"""What the user sees while a sweep runs: a bar a task in a terminal, a plain line now and then in a log."""
+"""The display of a running sweep: a bar a task in a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from orchestration.common.console import clock, make_console
 from orchestration.control.heartbeat import TaskProgress
-from orchestration.launch.task_table import unit_of
 from orchestration.tasks.task import Task
 
 _LINE_SECONDS = 15.0
@@ -23,7 +22,7 @@ class _Running:
     total: int
     began: float
     started: float
-    """When the first progress of this attempt was seen."""
+    """Monotonic time at which the first progress of this attempt was seen."""
     first: int | None = None
     done: int = 0
     loss: float | None = None
@@ -31,8 +30,8 @@ class _Running:
     bar: TaskID | None = None
 
     def describe(self) -> str:
-        """Progress in one line: "train dfm: 340/800 steps, 4.2 steps/s, ETA 1:50, loss 0.31"."""
-        unit = unit_of(self.task)
+        """Return the progress in one line: "train dfm: 340/800 steps, 4.2 steps/s, ETA 1:50, loss 0.31"."""
+        unit = self.task.unit
         text = f"{self.task.kind} {self.task.title}: {self.done}/{self.total} {unit}"
         rate = self.rate()
         if rate > 0:
@@ -40,7 +39,7 @@ class _Running:
         return text if self.loss is None else f"{text}, loss {self.loss:.4f}"
 
     def rate(self) -> float:
-        """Units per second since the first progress of this attempt (a resumed task starts in the middle)."""
+        """Return units per second since the first progress of this attempt (a resumed task starts in the middle)."""
         return (self.done - (self.first or 0)) / max(time.monotonic() - self.started, 1e-9)
 
 
@@ -51,7 +50,7 @@ class Display:
         self.console = console or make_console()
         self._running: dict[str, _Running] = {}
         self.restarts: Counter[str] = Counter()
-        """How often workers were started again, by digest of their training; "evaluators": of those."""
+        """Number of restarts of workers, by digest of their training; "evaluators": of those."""
         self._progress: Progress | None = None
         if self.console.is_terminal:
             columns = (
@@ -61,7 +60,6 @@ class Display:
                 TimeRemainingColumn(),
             )
             self._progress = Progress(*columns, console=self.console, transient=True)
-            self._progress.start()
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False)
@@ -69,6 +67,7 @@ class Display:
     def started(self, task: Task, total: int) -> None:
         running = self._running[task.digest] = _Running(task, total, time.monotonic(), time.monotonic())
         if self._progress:
+            self._progress.start()  # once; here, since a launch without a task shows no bars
             running.bar = self._progress.add_task(f"{task.kind} {task.title}", total=total, rate="")
         else:
             self.say(f"[{_now()}] {task.kind} {task.title}: started")
@@ -82,26 +81,26 @@ class Display:
             running.first, running.started = done, now
         running.done = done
         if self._progress and running.bar is not None:
-            rate = f"{unit_of(running.task)}, {running.rate():.1f}/s"
+            rate = f"{running.task.unit}, {running.rate():.1f}/s"
             self._progress.update(running.bar, completed=done, rate=rate)
         elif now - running.last_line > _LINE_SECONDS:
             running.last_line = now
             self.say(f"[{_now()}] {running.describe()}")
 
-    def stumbled(self, digest: str, line: str) -> None:
-        """An attempt ended with an error; Ray starts the workers again from the last checkpoint."""
+    def retried(self, digest: str, line: str) -> None:
+        """Tell of an attempt that ended with an error; Ray restarts the workers from the last checkpoint."""
         running = self._running.get(digest)
         name = f"{running.task.kind} {running.task.title}" if running else digest
         self.restarts[digest] += 1
         self.say(f"[{_now()}] {name}: attempt ended ({line.strip().splitlines()[0]}); starting again")
 
-    def evaluator_stumbled(self, line: str) -> None:
-        """An evaluator is replaced, or a call of one made again."""
+    def evaluator_retried(self, line: str) -> None:
+        """Tell of an evaluator that is replaced, or a call that is made again."""
         self.restarts["evaluators"] += 1
         self.say(line)
 
     def progress(self) -> tuple[TaskProgress, ...]:
-        """Of all tasks that run, for the heartbeat; called from another thread."""
+        """Return the progress of all running tasks, for the heartbeat; called from another thread."""
         return tuple(
             TaskProgress(digest, running.done, running.total, running.rate() if running.first is not None else 0.0)
             for digest, running in list(self._running.items())

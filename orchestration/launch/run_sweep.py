@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from orchestration.artifacts.provenance import environment, record_source
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
+from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
+from orchestration.launch.context import LaunchContext
+from orchestration.launch.progress_display import Display
 from orchestration.launch.session import run_within_budget
-from orchestration.launch.summary import ending_text
+from orchestration.launch.summary import early_exit_text
 from orchestration.plan.completed import tasks_to_run
-from orchestration.plan.estimate import estimate_from
+from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.plan_json import plan_json, shown_path
 from orchestration.plan.progress import Progress, progress_of
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 _MANY_CALLS = 100
 
 
-def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> int:
-    """Runs what is missing and writes the report. Returns the exit code.
+def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate) -> int:
+    """Run what is missing and write the report. Return the exit code.
 
+    Args: plan: without the trials of searches. estimate: of it.
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
     """
     started = time.monotonic()
@@ -50,14 +54,18 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Pro
     outcome = Outcome(dict(done))
     if searches is not None:
         searches.begin(outcome)
-        searches.advance(outcome, 1)  # what is known already needs no Ray
+        searches.advance(outcome, 1)  # completed trials need no Ray
         plan = searches.plan
     if tasks_to_run(plan, outcome.done):
-        run_within_budget(plan, outcome, store, tracker, stands, searches)
+        workers = plan.spec.runtime.workers
+        meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
+        grow = searches.advance if searches is not None else None
+        run_within_budget(LaunchContext(plan, store, outcome, tracker, Display(), meter, grow), estimate)
     else:
         print("Everything is done already; nothing is computed.")
-    if outcome.ending is not None and outcome.ending.exit_code == EXIT_SECOND_DRIVER:
-        print(f"{outcome.ending.reason}: {outcome.ending.how_to_go_on}.")  # MLflow and the report are the other's
+    early_exit = outcome.early_exit
+    if early_exit is not None and early_exit.exit_code == EXIT_SECOND_DRIVER:
+        print(f"{early_exit.reason}: {early_exit.how_to_go_on}.")  # MLflow and the report are the other's
         return EXIT_SECOND_DRIVER
     if searches is not None:
         plan = searches.plan
@@ -67,12 +75,12 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Pro
         print(_registered(plan, outcome, uri, store))
     print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
     print(f"Compare runs: {_ui_command(uri)}")
-    if outcome.ending is not None:
+    if early_exit is not None:
         left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
-        print(ending_text(outcome.ending, left))
+        print(early_exit_text(early_exit, left))
     print(f"Took {time.monotonic() - started:.0f} s.")
-    if outcome.ending is not None:
-        return outcome.ending.exit_code
+    if early_exit is not None:
+        return early_exit.exit_code
     return EXIT_TASKS_FAILED if outcome.failed or (searches is not None and searches.problems) else 0
 
 
@@ -85,7 +93,7 @@ def _tell_the_rest(tracker: TrackingQueue) -> None:
 
 
 def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskRecord]) -> None:
-    """What MLflow lacks of the tasks that are done."""
+    """Tell MLflow what it lacks of the tasks that are done."""
     for digest, result in done.items():
         task = plan.tasks[digest]
         if tracker.is_complete(digest):
@@ -95,13 +103,13 @@ def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskRecord]) -> No
 
 
 def _registered(plan: Plan, outcome: Outcome, uri: str, store: Store) -> str:
-    from orchestration.tracking.model_registry import ModelRegistry  # which needs torch
+    from orchestration.tracking.model_registry import ModelRegistry  # needs torch
 
     return "\n".join(["Registered models:", *ModelRegistry(uri, store).register(plan, outcome.done)])
 
 
 class _Published:
-    """The plan as it was published last."""
+    """Publishes plans, and holds the text of the last one."""
 
     def __init__(self, store: Store, tracking_uri: str) -> None:
         self._store, self._tracking_uri = store, tracking_uri
@@ -115,17 +123,17 @@ class _Published:
 def _searches(plan: Plan, store: Store, tracker: TrackingQueue, published: _Published) -> Searches | None:
     if not plan.spec.searches:
         return None
-    from orchestration.search.searches import open_searches  # Optuna is for those who search
+    from orchestration.search.searches import open_searches  # needs Optuna
 
-    return open_searches(plan.spec, store, tracker, published.publish, os.environ)
+    return open_searches(plan, store, tracker, published.publish, os.environ)
 
 
 def _report(document: str, sweep: str, path: str, store: Store) -> str:
-    """Writes the report. Returns the line that says where it is, or why there is none."""
+    """Write the report. Return the line that says where it is, or why there is none."""
     # The analysis pulls in matplotlib, which nothing before needs.
     from analysis.errors import UserError
     from analysis.plan.read import parse_plan
-    from analysis.records.from_storage import StorageRoot
+    from analysis.records.stored_files import StorageRoot
     from analysis.report.build import write_report
 
     try:

@@ -6,22 +6,54 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from orchestration.control.outcome import EarlyExit
+from orchestration.launch.context import LaunchContext
+from orchestration.launch.running_tasks import RunningTasks
+
 GRACE_SECONDS = 120.0
-"""For trainings to reach their next point of the curve and write a checkpoint; the others go on from their last."""
+"""Time for trainings to reach their next point of the curve and write a checkpoint; others resume from their last."""
 _POLL_SECONDS = 0.3
 
 
-def shut_down(
-    board: Any, running: Callable[[], int], look: Callable[[], None], grace_seconds: float = GRACE_SECONDS
-) -> bool:
-    """Asks trainings to stop and waits for them.
+def end_early(
+    early_exit: EarlyExit,
+    context: LaunchContext,
+    running: RunningTasks,
+    progress_board: Any,
+    collect: Callable[[], None],
+) -> None:
+    """Stop everything that runs where it can resume.
 
-    Args: running: how many trainings run. look: reads their news and takes those that ended.
-    Returns: whether all ended in time.
+    Args: collect: reads the progress board and takes the trainings that ended.
     """
+    context.outcome.early_exit = early_exit
+    if early_exit.cluster_is_lost:  # nobody is there who could be asked to stop, or be waited for
+        running.groups.abandon()
+        for task in (*running.trainings.values(), *running.measured.values()):
+            context.mark_stopped(task, "stopped, goes on from what it last wrote")
+        return
+    context.display.say(f"Stopping: {early_exit.reason}; trainings write a checkpoint.")
+    if running.pool:
+        running.pool.abandon()
+    for task in running.measured.values():
+        context.mark_stopped(task, "stopped")
+    running.measured.clear()
+    shut_down(progress_board, lambda: len(running.trainings), collect)
+    for task in running.trainings.values():
+        context.mark_stopped(task, "stopped, goes on from its last checkpoint")
+    running.groups.close_idle()
+
+
+def shut_down(
+    progress_board: Any,
+    num_running: Callable[[], int],
+    collect: Callable[[], None],
+    grace_seconds: float = GRACE_SECONDS,
+) -> bool:
+    """Ask trainings to stop and wait for them. Return whether all ended in time."""
     deadline = time.monotonic() + grace_seconds
-    while running() and time.monotonic() < deadline:
-        board.stop.remote()  # again and again: a board that started anew has forgotten it
-        look()
+    while num_running() and time.monotonic() < deadline:
+        progress_board.stop.remote()  # again and again: a board that was restarted has forgotten it
+        collect()
         time.sleep(_POLL_SECONDS)
-    return not running()
+    return not num_running()

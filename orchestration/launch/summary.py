@@ -10,23 +10,25 @@ from orchestration.common.errors import Problem
 from orchestration.control.budget_meter import hours
 from orchestration.control.outcome import EarlyExit
 from orchestration.launch.task_table import status_table
-from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
-from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
+from orchestration.tasks.task import EvaluateTask, TrainTask
 
 
-def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Progress) -> None:
-    """Tasks, sharing, what an edit changed, FLOPs, estimated hours and bytes."""
+def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, left: Estimate) -> None:
+    """Print tasks, sharing, what an edit changed, FLOPs, estimated hours and bytes.
+
+    Args: left: estimate of what is to do.
+    """
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
-    todo = tasks_to_run(plan, done)
-    trainings, evaluations = plan.of_kind("train"), plan.of_kind("evaluate")
+    trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
     cells = sum(len(trial.evaluations) for trial in plan.trials)
     console.print(
         f"{len(plan.trials)} trials share {len(trainings)} trainings; "
@@ -35,24 +37,24 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, stands: Pr
     )
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
-    console.print(f"{len(plan.tasks) - len(todo)} tasks are done or not needed, {len(todo)} to do.")
-    if todo:
-        console.print(str(estimate_from(store, plan, done, stands)), markup=False)
-    console.print(spent_text(stands.spent, plan.spec.runtime.workers.max_accelerator_hours))
+    console.print(f"{len(plan.tasks) - left.num_tasks} tasks are done or not needed, {left.num_tasks} to do.")
+    if left.num_tasks:
+        console.print(str(left), markup=False)
+    console.print(spent_text(progress.spent, plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
 
 
 def print_searches(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> None:
-    """Of every search its space, its trials so far, and the most that those to come cost."""
+    """Print each search's space, its trials so far, and the most that those to come cost."""
     console = make_console()
     for search in spec.searches:
-        known = trials.get(search.part, ())
-        for line in (*search_text(search, known), most_flops_text(search, known)):
+        own_trials = trials.get(search.part, ())
+        for line in (*search_text(search, own_trials), most_flops_text(search, own_trials)):
             console.print(line, markup=False)
 
 
 def print_missing(problems: Sequence[Problem]) -> None:
-    """What would stop the sweep here before it starts anything."""
+    """Print what would stop the sweep here before it starts anything."""
     if problems:
         console = make_console()
         console.print("It cannot run here yet:")
@@ -61,18 +63,18 @@ def print_missing(problems: Sequence[Problem]) -> None:
 
 
 def spent_text(seconds: float, limit_hours: float | None) -> str:
-    """What the sweep's tasks have cost, and may cost."""
+    """Return what the sweep's tasks have cost, and may cost."""
     allowed = "" if limit_hours is None else f" of {limit_hours:g} (workers.max_accelerator_hours)"
     return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours."
 
 
 def cost_text(in_this_launch: float) -> str:
-    """What a launch cost."""
+    """Return the cost of a launch in words."""
     return f"This run cost {hours(in_this_launch)} accelerator-hours"
 
 
 def compared_text(estimated: Estimate, in_this_launch: float) -> str:
-    """The estimate of a launch beside what it cost."""
+    """Return the estimate of a launch beside what it cost."""
     text = cost_text(in_this_launch)
     if estimated.accelerator_seconds <= 0:
         return f"{text}."
@@ -83,10 +85,10 @@ def compared_text(estimated: Estimate, in_this_launch: float) -> str:
     )
 
 
-def ending_text(ending: EarlyExit, left: Estimate) -> str:
-    """Why a launch ended early, what is left to do, and how to go on."""
+def early_exit_text(early_exit: EarlyExit, left: Estimate) -> str:
+    """Return why a launch ended early, what is left to do, and how to resume."""
     tasks = "1 task is" if left.num_tasks == 1 else f"{left.num_tasks} tasks are"
     return (
-        f"Stopped: {ending.reason}. {tasks} left, about {hours(left.accelerator_seconds)} accelerator-hours "
-        f"{left.basis}. To go on: {ending.how_to_go_on}."
+        f"Stopped: {early_exit.reason}. {tasks} left, about {hours(left.accelerator_seconds)} accelerator-hours "
+        f"{left.basis}. To go on: {early_exit.how_to_go_on}."
     )

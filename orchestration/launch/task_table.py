@@ -1,4 +1,4 @@
-"""The table of tasks by kind and state, and the unit in which each kind of task counts."""
+"""The table of tasks by kind and state."""
 
 from __future__ import annotations
 
@@ -8,28 +8,20 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
 
 _MAX_TABLE_ROWS = 200
-_UNITS = {"train": "steps", "pyramid": "steps", "encode": "samples", "finetune_autoencoder": "steps"}
-"""What a kind of task counts; the others count images."""
 
 
 def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
-    """All tasks with their state, trainings once however many rows use them."""
+    """Return a table of all tasks with their state, trainings once however many rows use them."""
     title = f"{plan.spec.name}: {len(plan.tasks)} tasks for {len(plan.trials)} trials"
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for name in ("task", "digest", "state", "used by"):
         table.add_column(name, overflow="fold")
     for task in list(plan.tasks.values())[:_MAX_TABLE_ROWS]:
         users = plan.users(task.digest)
-        used = users[0] + (f" and {len(users) - 1} more" if len(users) > 1 else "") if users else "all"
-        table.add_row(f"{task.kind} {task.title}", task.digest[:10], statuses.get(task.digest, "to do"), used)
+        shown_users = users[0] + (f" and {len(users) - 1} more" if len(users) > 1 else "") if users else "all"
+        table.add_row(f"{task.kind} {task.title}", task.digest[:10], statuses.get(task.digest, "to do"), shown_users)
     if len(plan.tasks) > _MAX_TABLE_ROWS:
         table.add_row(f"and {len(plan.tasks) - _MAX_TABLE_ROWS} more", "", "", "")
     return table
-
-
-def unit_of(task: Task) -> str:
-    """What its progress counts."""
-    return _UNITS.get(task.kind, "images")

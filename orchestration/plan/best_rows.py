@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dfm_core.catalog.metrics import METRICS
 from dfm_core.config import MetricName
-from dfm_core.metrics.catalog import METRICS
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan
 
 
 @dataclass(frozen=True)
 class BestRow:
-    """Of the rows that are measured by now."""
+    """The best of the rows that are measured by now."""
 
     part: str
     metric: str
@@ -31,17 +31,17 @@ class BestRow:
 
 
 def best_rows(plan: Plan, done: Mapping[str, TaskRecord]) -> list[BestRow]:
-    """By part, in the plan's order, and metric. Values that are no finite numbers are left out."""
-    found: dict[tuple[str, MetricName], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Return the best rows by part, in the plan's order, and metric; values that are not finite are left out."""
+    measured: dict[tuple[str, MetricName], dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for trial in plan.trials:
         for step, digest in trial.evaluations:
             record = done.get(digest)
-            for name in plan.tasks[digest].protocols:
+            for name in plan.evaluation(digest).protocols:
                 value = math.nan if record is None else record.metrics.get(name, math.nan)
                 if math.isfinite(value):
-                    found[trial.part, name][trial.row, step].append(value)
+                    measured[trial.part, name][trial.row, step].append(value)
     best = []
-    for (part, metric), rows in found.items():
+    for (part, metric), rows in measured.items():
         sign = 1 if METRICS[metric].better == "lower" else -1
         (row, step), values = min(rows.items(), key=lambda entry: sign * sum(entry[1]) / len(entry[1]))
         best.append(BestRow(part, metric, row, step, sum(values) / len(values), len(values)))

@@ -1,56 +1,52 @@
-"""What is done already: asked of the store alone, without any heavy library.
+"""Tasks that are done already, and those that must run: read from the store alone, without any heavy library.
 
 Records are kept without their curves: what a driver holds of a task that is done must not grow with its steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, RealImagesTask, Task, TrainingTask, TrainTask
+
+_SHOWN_IN_TABLES = (TrainTask, EvaluateTask, RealImagesTask)
 
 
 def completed_record(store: Store, task: Task) -> TaskRecord | None:
-    """The task's record, less its curve, if everything that the plan wants of it is there."""
-    result = read_record(store, task.digest)
-    if result is None:
+    """Return the task's record, less its curve, if everything that the plan wants of it is there."""
+    until_step = task.until_step if isinstance(task, TrainingTask) else 0
+    record = finished_record(store, task.digest, until_step, task.artifacts)
+    if record is None or any(not store.exists(TaskPaths(task.digest).result_file(name)) for name in record.files):
         return None
-    if task.kind == "train":
-        paths = TaskPaths(task.digest)
-        if result.step < task.until_step:
-            return None
-        wanted = [*map(paths.snapshot, task.snapshot_steps), *map(paths.raw_weights, task.raw_steps)]
-        if any(store.manifest(directory) is None for directory in wanted):
-            return None
-    if task.kind == "finetune_autoencoder" and store.manifest(TaskPaths(task.digest).autoencoder) is None:
-        return None
-    if any(not store.exists(TaskPaths(task.digest).result_file(name)) for name in result.files):
-        return None
-    return replace(result, curve=())
+    return replace(record, curve=())
 
 
-def demand_of(task: Task) -> tuple[object, ...]:
-    """What a plan wants of a task that can be more than before although its digest is the same."""
-    return task.until_step, task.snapshot_steps, task.raw_steps
+def finished_record(store: Store, digest: str, until_step: int, artifacts: Iterable[str]) -> TaskRecord | None:
+    """Return a task's record if it reaches a step and all of the task's artifacts are published."""
+    record = read_record(store, digest)
+    if record is None or record.step < until_step or any(store.manifest(place) is None for place in artifacts):
+        return None
+    return record
 
 
 def completed_records(store: Store, plan: Plan) -> dict[str, TaskRecord]:
-    """Records of all finished tasks by digest, see `completed_record`."""
-    found = {digest: completed_record(store, task) for digest, task in plan.tasks.items()}
-    return {digest: result for digest, result in found.items() if result is not None}
+    """Return the records of all finished tasks by digest, see `completed_record`."""
+    records = {digest: completed_record(store, task) for digest, task in plan.tasks.items()}
+    return {digest: record for digest, record in records.items() if record is not None}
 
 
 def tasks_to_run(plan: Plan, done: dict[str, TaskRecord]) -> list[Task]:
-    """Tasks that must run: what is unfinished and shown in tables, and what it reads, as far as it is unfinished."""
+    """Return unfinished tasks that tables show, and the unfinished ones that these read."""
     wanted: set[str] = set()
-    asked = [task.digest for kind in ("train", "evaluate", "floor") for task in plan.of_kind(kind)]
-    while asked:
-        digest = asked.pop()
+    pending = [digest for digest, task in plan.tasks.items() if isinstance(task, _SHOWN_IN_TABLES)]
+    while pending:
+        digest = pending.pop()
         if digest not in done and digest not in wanted:
             wanted.add(digest)
-            asked.extend(plan.tasks[digest].inputs)
+            pending.extend(plan.tasks[digest].inputs)
     return [task for digest, task in plan.tasks.items() if digest in wanted]

@@ -1,4 +1,4 @@
-"""What an edit of a sweep adds, keeps and no longer needs, against the plan that was published last."""
+"""Tasks that an edit of a sweep adds, keeps and drops, against the plan that was published last."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import PublishedPlan, UnreadablePlanError, read_published
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 
 _MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
 class PlanChanges:
-    """By digest, with kind and title."""
+    """Tasks by digest, with kind and title."""
 
     added: Mapping[str, tuple[str, str]]
     kept: frozenset[str]
     dropped: Mapping[str, tuple[str, str]]
     longer: Mapping[str, tuple[int, int]]
-    """Kept trainings that go to another step: (before, now)."""
+    """Last steps, (before, now), of kept trainings where they differ."""
 
     @property
     def is_empty(self) -> bool:
@@ -39,9 +40,10 @@ class PlanChanges:
 
 
 def plan_changes(plan: Plan, before: PublishedPlan) -> PlanChanges:
-    """The difference in tasks; what a task costs or is called makes none."""
+    """Return the difference in tasks; what a task costs or is called makes none."""
     old, new = before.tasks, plan.tasks
-    steps = {digest: (old[digest].until_step, task.until_step) for digest, task in new.items() if digest in old}
+    trainings = [task for task in plan.of_kind(TrainTask) if task.digest in old]
+    steps = {task.digest: (old[task.digest].until_step, task.until_step) for task in trainings}
     return PlanChanges(
         added={digest: (task.kind, task.title) for digest, task in new.items() if digest not in old},
         kept=frozenset(old.keys() & new.keys()),
@@ -51,7 +53,7 @@ def plan_changes(plan: Plan, before: PublishedPlan) -> PlanChanges:
 
 
 def changes_text(plan: Plan, store: Store) -> str:
-    """What changed since the sweep was submitted last, in a line; "" if it never was."""
+    """Return what changed since the sweep was submitted last, in a line; "" if it never was."""
     try:
         before = read_published(store, plan.spec.name)
     except UnreadablePlanError as error:
@@ -60,7 +62,7 @@ def changes_text(plan: Plan, store: Store) -> str:
 
 
 def _named(tasks: Iterable[tuple[str, str]]) -> str:
-    """ "2 tasks (evaluate DFM @ 20, evaluate DFM @ 60)"."""
+    """Return text such as "2 tasks (evaluate DFM @ 20, evaluate DFM @ 60)"."""
     listed = list(tasks)
     if not listed:
         return "nothing"

@@ -1,4 +1,4 @@
-"""What is still to do in a plan will cost: FLOPs from formulas, hours from measured or assumed speed."""
+"""Estimated cost of what a plan has still to run: FLOPs from formulas, hours from measured or assumed speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
 from orchestration.plan.throughput import Speed, measured_speeds
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 
 _EVALUATION_OVERHEAD = 1.3
 """Measured on the quickstart: feature extraction and merging beside the sampling's own FLOPs."""
@@ -21,7 +21,7 @@ _EVALUATION_OVERHEAD = 1.3
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of the tasks that are to do."""
+    """Cost of the tasks that are to do."""
 
     num_tasks: int
     training_flops: float
@@ -29,7 +29,7 @@ class Estimate:
     num_bytes: int
     accelerator_seconds: float
     basis: str
-    """Where the speed comes from, for people."""
+    """Origin of the speed, for people."""
 
     def __str__(self) -> str:
         return (
@@ -42,21 +42,24 @@ class Estimate:
 def estimate(
     plan: Plan, done: dict[str, TaskRecord], steps: Mapping[str, int], speeds: Mapping[str, Speed]
 ) -> Estimate:
-    """Args: steps: of unfinished trainings that are made already. speeds: measured, by model size."""
+    """Return what the unfinished tasks cost.
+
+    Args: steps: of unfinished trainings that are made already. speeds: measured, by model size.
+    """
     assumed = plan.spec.runtime.workers.assumed_flops_per_worker
     todo = tasks_to_run(plan, done)
     training, sampling, seconds = 0.0, 0.0, 0.0
 
     def speed(task: Task) -> float:
-        found = speeds.get(task.config.model.size)
-        return assumed if found is None else found.flops_per_worker
+        measured = speeds.get(task.config.model.size)
+        return assumed if measured is None else measured.flops_per_worker
 
     for task in todo:
-        if task.kind == "train":
+        if isinstance(task, TrainTask):
             flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
             training += flops
             seconds += flops / speed(task)
-    for family in group_into_families([task for task in todo if task.kind == "evaluate"]):
+    for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):
         flops = family_flops(family)
         sampling += flops
         seconds += _EVALUATION_OVERHEAD * flops / speed(family[0])
@@ -64,15 +67,15 @@ def estimate(
     return Estimate(len(todo), training, sampling, num_bytes, seconds, _basis(todo, speeds, assumed))
 
 
-def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], stands: Progress) -> Estimate:
-    """With the speed of the finished trainings under the storage root, where there are some of the same model size."""
+def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], progress: Progress) -> Estimate:
+    """Return the estimate at the speed of the storage root's finished trainings of the same model size, if any."""
     speeds = measured_speeds(store, plan, done, _sizes(tasks_to_run(plan, done)))
-    return estimate(plan, done, stands.steps, speeds)
+    return estimate(plan, done, progress.steps, speeds)
 
 
 def _sizes(todo: Sequence[Task]) -> list[str]:
-    """Of the models that are trained or sampled."""
-    return sorted({str(task.config.model.size) for task in todo if task.kind in ("train", "evaluate")})
+    """Return the sizes of the models that are trained or sampled."""
+    return sorted({str(task.config.model.size) for task in todo if isinstance(task, (TrainTask, EvaluateTask))})
 
 
 def _basis(todo: Sequence[Task], speeds: Mapping[str, Speed], assumed: float) -> str:

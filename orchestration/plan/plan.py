@@ -1,7 +1,7 @@
-"""A sweep into the tasks it needs: a pure function, published as JSON before anything runs.
+"""The plan of a sweep, made of its spec by a pure function and published as JSON before anything runs.
 
-The JSON is the contract with the analysis: a table cell is a digest in it, and its number is whatever MLflow holds for
-that digest.
+The JSON is the contract with the analysis: a table cell is a digest in it, and its number is that of the digest's
+record.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.spec.load import SweepSpec
@@ -18,12 +18,13 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
-from orchestration.tasks.task import Task
+from orchestration.tasks.metric_task import MeasurementInputs
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import pyramid_task, train_task
 from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain
 
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
+_Task = TypeVar("_Task", bound=Task)
 
 
 @dataclass(frozen=True)
@@ -49,60 +50,69 @@ class Plan:
     used_by: dict[str, list[str]]
     """ "part / row" of every trial that needs a task, in the sweep's order; references serve all and are not in it."""
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By part: what is published of its search, see `search_plan`."""
+    """By part: the published form of its search, see `orchestration.search.plan_rows`."""
 
-    def of_kind(self, kind: str) -> list[Task]:
-        return [task for task in self.tasks.values() if task.kind == kind]
+    def of_kind(self, kind: type[_Task]) -> list[_Task]:
+        """Return all tasks of a class, in the plan's order."""
+        return [task for task in self.tasks.values() if isinstance(task, kind)]
+
+    def evaluation(self, digest: str) -> EvaluateTask:
+        """Return the evaluation of a digest that a trial names."""
+        task = self.tasks[digest]
+        assert isinstance(task, EvaluateTask), f"{task.kind} {task.title} is no evaluation"
+        return task
 
     def training_of(self, task: Task) -> Task | None:
-        """The training that an evaluation measures; None for experts, which have several, and for other tasks."""
-        return self.tasks[task.snapshots[0][0]] if task.kind == "evaluate" and len(task.snapshots) == 1 else None
+        """Return the training that an evaluation measures; None for experts, which have several, and other tasks."""
+        if not isinstance(task, EvaluateTask) or len(task.snapshots) != 1:
+            return None
+        return self.tasks[task.snapshots[0][0]]
 
     def users(self, digest: str) -> list[str]:
-        """ "part / row" of every trial that needs a task, in the sweep's order."""
+        """Return "part / row" of every trial that needs a task, in the sweep's order."""
         return self.used_by.get(digest, [])
 
 
 def make_plan(spec: SweepSpec) -> Plan:
-    """The plan of a sweep: trials that differ only in sampling share their training, equal rows share everything."""
+    """Return the plan of a sweep: trials that differ only in sampling share their training, equal rows everything."""
     trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
     inputs: dict[str, Task] = {}
-    evaluations: dict[str, Task] = {}
-    known: dict[object, MeasurementInputs] = {}
+    evaluations: dict[str, EvaluateTask] = {}
+    measurement_inputs: dict[object, MeasurementInputs] = {}
     files = MeasurementFiles(spec.runtime.networks, spec.runtime.references)
     trials = []
     for part, row, config in _cells(spec):
         if (latents := latents_task(config)) is not None and latents.digest not in inputs:
-            inputs |= {task.digest: task for task in (*autoencoder_tasks(config, spec.makings), latents)}
+            inputs |= {task.digest: task for task in (*autoencoder_tasks(config, spec.recipes), latents)}
         chain = training_chain(config)
         for link in chain:
             trainings[link.digest].append((_training_title(row, link), link))
         if config.decomposition.name == "learned":
             pyramid = pyramid_task(config)
             inputs.setdefault(pyramid.digest, pyramid)
-        held_against = (config.data, config.evaluation)
-        if held_against not in known:  # thousands of rows share them
-            known[held_against] = MeasurementInputs.of(config, files)
+        key = (config.data, config.evaluation)
+        if key not in measurement_inputs:  # thousands of rows share them
+            measurement_inputs[key] = MeasurementInputs.of(config, files)
             real = pixels_task(config)
-            if real is not None and any(real.digest in task.inputs for task in known[held_against].tasks):
+            if real is not None and any(real.digest in task.inputs for task in measurement_inputs[key].tasks):
                 inputs[real.digest] = real
-            inputs |= {task.digest: inputs.get(task.digest, task) for task in known[held_against].tasks}
+            inputs |= {task.digest: inputs.get(task.digest, task) for task in measurement_inputs[key].tasks}
         ids = []
         for step in config.evaluation_steps:
             snapshots, title = snapshots_at(config, chain, step), f"{row.label} @ {step}"
-            task = evaluate_task(config, title, step, snapshots, known[held_against])
+            task = evaluate_task(config, title, step, snapshots, measurement_inputs[key])
             evaluations.setdefault(task.digest, task)
             ids.append((step, task.digest))
         trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
     raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
     shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
-    tasks = {**inputs, **shared, **evaluations}
+    tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
     assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
-    return Plan(spec, tasks, tuple(trials), _used_by(trials, tasks))
+    return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
 
 
-def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> Task:
-    """One training that serves all who want something of it."""
+def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> TrainTask:
+    """Return one training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
@@ -110,11 +120,11 @@ def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[Snapshot
     return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps)
 
 
-def _used_by(trials: list[Trial], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
-        own = {*trial.trains, *(digest for _, digest in trial.evaluations), *(tasks[d].pyramid for d in trial.trains)}
-        own |= {tasks[d].latents for d in trial.trains}
+        own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
+        own |= {digest for train in trial.trains for digest in (trainings[train].pyramid, trainings[train].latents)}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
@@ -133,12 +143,12 @@ def _is_shown(key: str) -> bool:
 
 
 def _own_decomposition(config: ExperimentConfig) -> str:
-    """The decomposition that goes without saying."""
+    """Return the decomposition that titles leave out."""
     return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
 
 
 def _training_title(row: RowSpec, link: ChainedTraining) -> str:
-    """The row's settings that concern the training, for people."""
+    """Return the row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
     stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
     own = [

@@ -8,27 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, TaskEntry
+from dfm_core.catalog.metrics import METRICS
 from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config import as_plain
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import METRICS
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
 from orchestration.plan.plan import Plan
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.published_table import PublishedPart
+from orchestration.spec.rows import PartSpec
 from orchestration.tasks.measurement import sampling_payload
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, FinetuneAutoencoderTask, MeasuringTask, MetricTask, Task, TrainTask
 
-PLAN_FORMAT = 2
 _STORAGE_OVERRIDES = ("storage.options", "storage.root", "storage=")
 
 
 def plan_json(plan: Plan, tracking_uri: str) -> str:
-    """The published form of a plan; the same text for the same sweep and tracking server."""
+    """Return the published form of a plan; the same text for the same sweep and tracking server."""
     spec = plan.spec
-    used = {name for task in plan.of_kind("evaluate") for name in task.config.evaluation.metrics}
-    document = {
+    used = {name for task in plan.of_kind(EvaluateTask) for name in task.config.evaluation.metrics}
+    document: PlanDocument = {
         "format": PLAN_FORMAT,
         "sweep": spec.name,
         "title": spec.title,
@@ -45,16 +46,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
             for card in METRICS.values()
             if card.name in used
         ],
-        "parts": [
-            {
-                "name": part.name,
-                "title": part.title,
-                "published": None if spec.published is None else as_plain(part.published or PublishedPart()),
-                "rows": [{"label": row.label, "settings": dict(row.settings)} for row in part.rows],
-                **({"search": plan.searches[part.name]} if part.name in plan.searches else {}),
-            }
-            for part in spec.parts
-        ],
+        "parts": [_part_entry(plan, part) for part in spec.parts],
         "trials": [
             {
                 "part": trial.part,
@@ -70,8 +62,20 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
     return _text(document)
 
 
-def _text(document: Mapping[str, Any]) -> str:
-    """JSON with a line for each task, trial, and other entry: json writes indented text at a tenth of its speed."""
+def _part_entry(plan: Plan, part: PartSpec) -> PartEntry:
+    entry: PartEntry = {
+        "name": part.name,
+        "title": part.title,
+        "published": None if plan.spec.published is None else as_plain(part.published or PublishedPart()),
+        "rows": [{"label": row.label, "settings": dict(row.settings)} for row in part.rows],
+    }
+    if part.name in plan.searches:
+        entry["search"] = plan.searches[part.name]
+    return entry
+
+
+def _text(document: PlanDocument) -> str:
+    """Return JSON with a line for each task, trial, and other entry: json is ten times slower with indents."""
 
     def line(value: Any) -> str:
         return json.dumps(value, sort_keys=True, allow_nan=False)
@@ -84,16 +88,16 @@ def _text(document: Mapping[str, Any]) -> str:
 
 
 def shown_path(path: str) -> str:
-    """A sweep file's name for people: relative to the project if it lies in it, wherever the user called from."""
+    """Return a sweep file's name for people: relative to the project if it lies in it, from any directory."""
     resolved = Path(path).resolve()
     return resolved.relative_to(ROOT).as_posix() if resolved.is_relative_to(ROOT) else resolved.name
 
 
 def submit_command(spec: SweepSpec) -> str:
-    """The command that submits a sweep again from anywhere, the same however it was submitted.
+    """Return the command that submits a sweep again from anywhere, the same however it was submitted.
 
-    Overrides are as they were given. The storage root stands in it wherever it came from, once it is absolute; options
-    of the storage, which may be secret, and credentials in URLs do not.
+    Overrides are as they were given. An absolute storage root is in it wherever it came from; options of the storage,
+    which may be secret, and credentials in URLs are not.
     """
     resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
     path = shown_path(spec.path) if resolved.is_relative_to(ROOT) else str(resolved)
@@ -103,52 +107,59 @@ def submit_command(spec: SweepSpec) -> str:
     return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])
 
 
-def task_json(task: Task, tasks: Mapping[str, Task]) -> dict[str, Any]:
-    card = card_of(task.config.data)
-    cost = model_cost(task.config, card.shape)
-    details: dict[str, Any] = {}
-    if task.kind == "finetune_autoencoder":
-        details = {"until_step": task.until_step}
-    elif task.kind == "train":
-        details = {
-            "until_step": task.until_step,
-            "snapshot_steps": list(task.snapshot_steps),
-            "batch_size": task.config.training.batch_size,
-            "flops_per_step": training_flops(task.config, cost, 1),
-            "num_parameters": cost.num_parameters,
-            "paradigm": task.config.paradigm,
-        }
-    elif task.kind == "evaluate":
-        spent = _steps_spent(task, tasks)
-        details = {
-            "step": task.at_step,
-            "train": task.snapshots[-1][0],
-            "trained": spent,
-            "floor": task.floor or None,
-            "sampling": sampling_payload(task.config),
-            "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
-            "training_images": sum(spent.values()) * task.config.training.batch_size,
-            "num_evaluations": num_evaluations(task.config),
-            "num_samples": task.config.evaluation.num_samples,
-            "sampling_flops": task.flops,
-        }
-    if task.protocols:
-        details["protocols"] = {name: vars(protocol) for name, protocol in task.protocols.items()}
-    sources = [{"digest": source.digest, "networks": as_plain(source.networks)} for source in task.sources]
-    common = {"kind": task.kind, "title": task.title, "inputs": list(task.inputs), "payload": task.payload}
-    return {**common, "sources": sources, **details}
+def task_json(task: Task, tasks: Mapping[str, Task]) -> TaskEntry:
+    """Return the published form of a task."""
+    sources = task.sources if isinstance(task, MeasuringTask) else ()
+    entry: TaskEntry = {
+        "kind": task.kind,
+        "title": task.title,
+        "inputs": list(task.inputs),
+        "payload": task.payload,
+        "sources": [{"digest": source.digest, "networks": as_plain(source.networks)} for source in sources],
+    }
+    if isinstance(task, MetricTask) and task.protocols:
+        entry["protocols"] = {name: vars(protocol) for name, protocol in task.protocols.items()}
+    match task:
+        case FinetuneAutoencoderTask():
+            entry["until_step"] = task.until_step
+        case TrainTask():
+            cost = model_cost(task.config, card_of(task.config.data).shape)
+            entry |= {
+                "until_step": task.until_step,
+                "snapshot_steps": list(task.snapshot_steps),
+                "batch_size": task.config.training.batch_size,
+                "flops_per_step": training_flops(task.config, cost, 1),
+                "num_parameters": cost.num_parameters,
+                "paradigm": task.config.paradigm,
+            }
+        case EvaluateTask():
+            spent = _steps_spent(task, tasks)
+            entry |= {
+                "step": task.at_step,
+                "train": task.snapshots[-1][0],
+                "trained": spent,
+                "floor": task.real_images or None,
+                "sampling": sampling_payload(task.config),
+                "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
+                "training_images": sum(spent.values()) * task.config.training.batch_size,
+                "num_evaluations": num_evaluations(task.config),
+                "num_samples": task.config.evaluation.num_samples,
+                "sampling_flops": task.flops,
+            }
+    return entry
 
 
-def _steps_spent(task: Task, tasks: Mapping[str, Task]) -> dict[str, int]:
-    """Training steps behind an evaluation, by training: to its snapshots, and to those that another started from."""
+def _steps_spent(task: EvaluateTask, tasks: Mapping[str, Task]) -> dict[str, int]:
+    """Return the training steps behind an evaluation, by training: to its snapshots, and to those they started from."""
     spent = dict(task.snapshots)
     for train, _ in task.snapshots:
-        start = tasks[train].initial
-        if start is not None:
-            spent[start[0]] = max(spent.get(start[0], 0), start[1])
+        training = tasks[train]
+        if isinstance(training, TrainTask) and training.initial is not None:
+            digest, step = training.initial
+            spent[digest] = max(spent.get(digest, 0), step)
     return spent
 
 
 def _flops_until(task: Task, step: int) -> int:
-    """Training FLOPs up to a step of a training."""
+    """Return the training FLOPs up to a step of a training."""
     return training_flops(task.config, model_cost(task.config, card_of(task.config.data).shape), step)

@@ -1,4 +1,4 @@
-"""What the tasks of a sweep have cost so far: asked of the store alone, without any heavy library."""
+"""Cost of the tasks of a sweep so far: read from the store alone, without any heavy library."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbea
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import CHECKPOINTS, RESULTS
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the tasks of a plan are."""
+    """Cost so far and steps made of the tasks of a plan."""
 
     seconds: Mapping[str, float]
     """Accelerator-seconds behind each task, whichever sweep spent them; tasks that cost nothing are left out."""
@@ -34,9 +35,9 @@ class Progress:
 
 
 def progress_of(store: Store, plan: Plan, done: Mapping[str, TaskRecord]) -> Progress:
-    """Asks records, checkpoints and the last driver's heartbeat.
+    """Return the progress by records, checkpoints and the last driver's heartbeat.
 
-    An unfinished training cost what its newest checkpoint says; what came after it, the heartbeat alone knows.
+    An unfinished training costs what its newest checkpoint says; the heartbeat alone counts what came after it.
     """
     seconds: dict[str, float] = {}
     steps: dict[str, int] = {}
@@ -45,19 +46,21 @@ def progress_of(store: Store, plan: Plan, done: Mapping[str, TaskRecord]) -> Pro
     for digest, task in plan.tasks.items():
         record = done.get(digest) or (read_record(store, digest) if digest in recorded else None)
         cost = cost_in(record.metrics) if record is not None else 0.0
-        unfinished = task.kind == "train" and digest not in done and digest in checkpointed
-        if unfinished and (newest := newest_checkpoint(store, digest)) is not None:
-            cost = max(cost, newest.accelerator_seconds)
-            steps[digest] = min(newest.step, task.until_step)
+        if isinstance(task, TrainTask) and digest not in done and digest in checkpointed:
+            newest = newest_checkpoint(store, digest)
+            if newest is not None:
+                cost = max(cost, newest.accelerator_seconds)
+                steps[digest] = min(newest.step, task.until_step)
         if cost > 0:
             seconds[digest] = cost
     return Progress(seconds, steps, _counted(store, plan.spec.name))
 
 
 def _counted(store: Store, sweep: str) -> float:
+    """Return the accelerator-seconds that the sweep's last driver had counted; 0 if its heartbeat is damaged."""
     try:
-        beat = read_heartbeat(store, sweep)
+        heartbeat = read_heartbeat(store, sweep)
     except DamagedHeartbeatError as error:
         _LOG.warning("%s; what was spent without a record is not counted", error)
         return 0.0
-    return 0.0 if beat is None else beat.accelerator_seconds
+    return 0.0 if heartbeat is None else heartbeat.accelerator_seconds

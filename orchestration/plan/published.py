@@ -1,14 +1,14 @@
-"""The plans that were published under a storage root, as far as other sweeps, and later versions of one, ask them."""
+"""The plans that were published under a storage root, as other sweeps and later versions of one read them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any
 
-from orchestration.plan.plan_json import PLAN_FORMAT
+from analysis.contract.plan_schema import PLAN_FORMAT, PlanFormatError, SourceEntry, TaskEntry, parse_plan_document
 from orchestration.storage.layout import PLANS, plan_file
 from orchestration.storage.store import Store
 
@@ -31,20 +31,20 @@ class PublishedSource:
 
 @dataclass(frozen=True)
 class PublishedTask:
-    """What a plan says of a task."""
+    """A task as its plan describes it."""
 
     kind: str
     title: str
     payload: Mapping[str, Any]
     until_step: int
-    """train: last step wanted; 0 for others."""
+    """Last step of a `train` task; 0 for others."""
     snapshot_steps: tuple[int, ...]
     sources: tuple[PublishedSource, ...] | None
     """None: the plan was published before plans said so."""
 
     @property
     def model_size(self) -> str:
-        """Of a training; "" if the payload says none."""
+        """Model size of a training; "" if the payload says none."""
         model = self.payload.get("model")
         return str(model.get("size", "")) if isinstance(model, Mapping) else ""
 
@@ -58,42 +58,41 @@ class PublishedPlan:
 
 
 def published_sweeps(store: Store) -> list[str]:
-    """Names of all sweeps that have a plan under the root."""
+    """Return the names of all sweeps that have a plan under the root."""
     names = store.names(PLANS)
     return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and not name.startswith(".")]
 
 
 def read_published(store: Store, sweep: str) -> PublishedPlan | None:
-    """The published plan of a sweep; None if it was never submitted.
+    """Return the published plan of a sweep; None if it was never submitted.
 
     Raises: UnreadablePlanError.
     """
     place = plan_file(sweep)
     try:
-        document = json.loads(store.read(place))
+        document = parse_plan_document(store.read(place))
+        return PublishedPlan(sweep, {checked_digest(digest): _task(task) for digest, task in document["tasks"].items()})
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except PlanFormatError as error:
+        raise UnreadablePlanError(
+            f"{store.uri(place)} has plan format {error.given!r}, this version knows {PLAN_FORMAT}"
+        ) from None
+    except (JSONDecodeError, UnicodeDecodeError) as error:
         raise UnreadablePlanError(f"{store.uri(place)} is damaged ({error})") from None
-    try:
-        if document["format"] != PLAN_FORMAT:
-            raise UnreadablePlanError(
-                f"{store.uri(place)} has plan format {document['format']!r}, this version knows {PLAN_FORMAT}"
-            )
-        return PublishedPlan(sweep, {checked_digest(digest): _task(task) for digest, task in document["tasks"].items()})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UnreadablePlanError(f"{store.uri(place)} is not a sweep's plan ({reason})") from None
 
 
 def checked_digest(text: Any) -> str:
-    """A digest as it can be part of a path. Raises: ValueError: a plan that was tampered with leads nowhere."""
+    """Return a digest that can be part of a path. Raises: ValueError: a plan that was tampered with leads nowhere."""
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
         raise ValueError(f"{text!r} is no digest")
     return text
 
 
-def _task(task: Mapping[str, Any]) -> PublishedTask:
+def _task(task: TaskEntry) -> PublishedTask:
     """Raises: KeyError, TypeError, ValueError, AttributeError if it is no task."""
     is_training = task["kind"] == "train"
     sources = task.get("sources")
@@ -107,6 +106,6 @@ def _task(task: Mapping[str, Any]) -> PublishedTask:
     )
 
 
-def _source(source: Mapping[str, Any]) -> PublishedSource:
+def _source(source: SourceEntry) -> PublishedSource:
     networks = {checked_digest(name): checked_digest(digest) for name, digest in source["networks"].items()}
     return PublishedSource(checked_digest(source["digest"]), networks)

@@ -1,4 +1,4 @@
-"""How fast this storage root's finished trainings were: measured FLOP/s of a worker, by model size."""
+"""Speed of the storage root's finished trainings: measured FLOP/s of a worker, by model size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_re
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import UnreadablePlanError, published_sweeps, read_published
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the trainings of one model size, in mean over their accelerator time."""
+    """Mean speed of the trainings of one model size over their accelerator time."""
 
     flops_per_worker: float
     """FLOP/s."""
@@ -24,13 +25,15 @@ class Speed:
 def measured_speeds(
     store: Store, plan: Plan, done: Mapping[str, TaskRecord], sizes: Collection[str]
 ) -> dict[str, Speed]:
-    """Speeds of finished trainings of any sweep under the root, on the kind of device that the plan's workers use.
+    """Return speeds of finished trainings of any sweep under the root, on the kind of device of the plan's workers.
 
     Args: done: the plan's own records, which are not read again. sizes: of models; others are not looked for.
     """
     flops: dict[str, float] = defaultdict(float)
     seconds: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
+    if not sizes:
+        return {}
     for digest, size in _trainings(store, plan, sizes):
         record = done.get(digest) or read_record(store, digest)
         if record is None or _on_gpu(record) != plan.spec.runtime.workers.use_gpu:
@@ -44,8 +47,8 @@ def measured_speeds(
 
 
 def _trainings(store: Store, plan: Plan, sizes: Collection[str]) -> Iterator[tuple[str, str]]:
-    """(digest, model size) of the trainings of all plans, each once."""
-    known = {task.digest: str(task.config.model.size) for task in plan.of_kind("train")}
+    """Yield (digest, model size) of the trainings of all plans, each once."""
+    known = {task.digest: str(task.config.model.size) for task in plan.of_kind(TrainTask)}
     for sweep in published_sweeps(store):
         try:
             published = read_published(store, sweep)

@@ -1,5 +1,5 @@
-"""The private interfaces of Ray, DeepSpeed and Optuna that cannot be avoided, one module a library.
+"""The private interfaces of Ray and DeepSpeed that cannot be avoided, one module a library; Optuna needs none.
 
-Each function names the version it was seen in and the public interface that would replace it; a test fails when one
-changes. The libraries are imported lazily. Imports `common` alone.
+Each function names the version it was seen in and why no public interface does; a test in tests/orchestration/private
+fails when one changes. The libraries are imported lazily. Begin with ray.py. Imports `common` alone.
 """

@@ -1,4 +1,4 @@
-"""The trials of searches in a plan: as rows, and what the published plan says of them."""
+"""The trials of searches in a plan: as rows of a sweep, and as JSON in the published plan."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from orchestration.storage.store import Store
 
 
 def with_trials(spec: SweepSpec, rows: Mapping[str, Sequence[RowSpec]]) -> SweepSpec:
-    """A sweep whose parts have rows of trials, by part, after their own."""
+    """Return the sweep with rows of trials, by part, after the parts' own rows."""
     parts = (replace(part, rows=(*part.rows, *rows.get(part.name, ()))) for part in spec.parts)
     return replace(spec, parts=tuple(parts))
 
 
 def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[str, Any]:
-    """What the published plan says of a search."""
+    """Return the published plan's entry for a search."""
     config = part.spec.config
     front = pareto_front(list(trials), part.spec.directions)
     return {
@@ -49,17 +49,17 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
 
 
 def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTrial]]:
-    """The trials of each search, by part, as they were published last; empty where there are none of this search.
+    """Return the trials of each search, by part, as they were published last; empty if none are of this search.
 
-    For those who only look: nothing of Optuna is needed, and nothing is created.
+    For reading alone: needs no Optuna, and creates nothing.
     """
     try:
         document = json.loads(store.read(plan_file(spec.name)))
-        found = {part["name"]: part.get("search") for part in document["parts"]}
+        published = {part["name"]: part.get("search") for part in document["parts"]}
         return {
-            search.part: [_trial(entry, search) for entry in found[search.part]["trials"]]
+            search.part: [_trial(entry, search) for entry in published[search.part]["trials"]]
             for search in spec.searches
-            if (found.get(search.part) or {}).get("digest") == search.digest
+            if (published.get(search.part) or {}).get("digest") == search.digest
         }
     except FileNotFoundError:
         return {}
@@ -68,7 +68,7 @@ def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTria
 
 
 def with_published_trials(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> SweepSpec:
-    """The sweep with the rows of trials that were published."""
+    """Return the sweep with the rows of published trials."""
     rows = {}
     for search in spec.searches:
         resolved = [search.row(trial)[0] for trial in search.ranked(list(trials.get(search.part, ())))]

@@ -1,8 +1,7 @@
-"""Searches under way: what ended is told, what is proposed becomes rows, and the published plan grows with it.
+"""Searches under way: ended trials are told to the studies, proposals become rows, and the published plan grows.
 
 The launcher runs the tasks of a trial as those of any row; so a proposal whose digests are known costs nothing, equal
-proposals are one computation, and a killed search goes on where it was. There is nothing here that a record or a study
-does not hold: whoever starts again asks them.
+proposals are one computation, and a killed search goes on where it was: records and studies hold its whole state.
 """
 
 from __future__ import annotations
@@ -10,36 +9,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
-from orchestration.plan.completed import completed_record, demand_of
+from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan, make_plan
-from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError, search_storage
+from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
 from orchestration.search.single_level import SingleLevelSearch
+from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, search_storage
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.two_level import TwoLevelSearch
-from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task
+from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
-
-
-class TrialTracker(Protocol):
-    """What a search tells the tracking server."""
-
-    def is_complete(self, digest: str) -> bool: ...
-
-    def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None: ...
-
-    def tag(self, digest: str, tags: Mapping[str, str]) -> None: ...
 
 
 class Searches:
@@ -47,29 +37,29 @@ class Searches:
 
     def __init__(
         self,
-        spec: SweepSpec,
+        plan: Plan,
         searches: Sequence[SingleLevelSearch[PartSearch] | TwoLevelSearch],
         store: Store,
-        tracker: TrialTracker,
+        tracker: TaskTracker,
         publish: Callable[[Plan], None],
         say: Callable[[str], None] = print,
     ) -> None:
-        """Args: searches: of the spec. publish: is given every plan, its rows in the order of the table."""
-        self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
+        """Args: plan: of the sweep without trials. publish: is given every plan, its rows in the order of the table."""
+        self._spec, self._store, self._tracker, self._publish, self._say = plan.spec, store, tracker, publish, say
         self._searches = searches
         self._unavailable = ""
-        self.plan = self._make_plan()
+        self.plan = self._make_plan() if any(search.rows for search in searches) else plan
 
     @property
     def problems(self) -> list[str]:
-        """Why searches ended before they had all their trials."""
-        ended = [f"{found.part.part}: {found.problem}" for found in self._searches if found.problem]
+        """Reasons why searches ended before they had all their trials."""
+        ended = [f"{search.part.part}: {search.problem}" for search in self._searches if search.problem]
         return [*ended, *([self._unavailable] if self._unavailable else [])]
 
     def advance(self, outcome: Outcome, num_slots: int) -> Plan | None:
-        """Tells what ended, and proposes until `num_slots` trials run that are not known already.
+        """Tell the studies what ended, and propose until `num_slots` trials run that have no record yet.
 
-        Returns: the plan if it changed; `outcome.done` then holds what is known of its new tasks.
+        Returns: the plan if it changed; `outcome.done` then holds the records of its new tasks.
         """
         changed = False
         try:
@@ -86,33 +76,33 @@ class Searches:
         return self.plan if changed else None
 
     def trials(self) -> dict[str, list[SearchTrial]]:
-        """By part, as they stand."""
+        """Return the trials by part, as they are now."""
         return {search.part.part: list(search.trials.values()) for search in self._searches}
 
     def texts(self) -> Iterator[str]:
-        """Every search as it stands, line by line; what ended one too early last."""
+        """Yield the state of every search, line by line; problems last."""
         for search in self._searches:
             yield from search_text(search.part, list(search.trials.values()))
         yield from (f"The search is not finished: {problem}" for problem in self.problems)
 
     def begin(self, outcome: Outcome) -> None:
-        """What is known of the trials that were proposed before; publishes the plan."""
+        """Add the records of trials that were proposed before to the outcome; publish the plan."""
         for digest, task in self.plan.tasks.items():
             if digest not in outcome.done and (result := completed_record(self._store, task)) is not None:
-                self._found(task, result, outcome)
-        self._publish(self._shown())
+                self._add_record(task, result, outcome)
+        self._publish(self._published_plan())
 
     def _hear(self, outcome: Outcome) -> bool:
-        """Tells studies what became of trials. Returns whether anything did."""
-        heard = False
+        """Tell the studies of trials that changed. Return whether any did."""
+        has_changed = False
         for search in self._searches:
             for trial in search.running:
                 tasks = TrialTasks.of(self.plan, search.part.part, trial.label)
                 now = search.hear(trial, tasks, outcome)
-                heard = heard or now is not None
+                has_changed = has_changed or now is not None
                 if now is not None and now.state != "running":
                     self._ended(search.part, now, tasks)
-        return heard
+        return has_changed
 
     def _ended(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
         values = ", ".join(f"{value:.6g}" for value in trial.values)
@@ -122,30 +112,30 @@ class Searches:
     def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
         tags = {"dfm.search": part.part, "dfm.trial": trial.name or str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
-            if part.trains or self.plan.tasks[digest].kind == "evaluate":
+            if part.trains or isinstance(self.plan.tasks[digest], EvaluateTask):
                 self._tracker.tag(digest, tags)
 
     def _propose(self, num_slots: int) -> bool:
-        """At most one trial. Returns whether there is one."""
+        """Propose at most one trial. Return whether there is one."""
         if sum(len(search.running) for search in self._searches) >= num_slots:
             return False
         return any(search.propose() for search in self._searches)
 
     def _grow(self, outcome: Outcome) -> None:
-        """The plan with what was proposed or goes on; what is known of it is found in the store."""
+        """Make the plan with the trials that were proposed or go on; add the records of its tasks to the outcome."""
         before, self.plan = self.plan, self._make_plan()
         for digest, task in self.plan.tasks.items():
             old = before.tasks.get(digest)
-            if old is not None and demand_of(old) == demand_of(task):
+            if old is not None and old.demand == task.demand:
                 continue
             result = completed_record(self._store, task)
             if result is None:
                 outcome.done.pop(digest, None)  # a training that goes on
             else:
-                self._found(task, result, outcome)
-        self._publish(self._shown())
+                self._add_record(task, result, outcome)
+        self._publish(self._published_plan())
 
-    def _found(self, task: Task, result: TaskRecord, outcome: Outcome) -> None:
+    def _add_record(self, task: Task, result: TaskRecord, outcome: Outcome) -> None:
         outcome.done[task.digest] = result
         if not self._tracker.is_complete(task.digest):
             self._tracker.complete(task, result, self.plan.training_of(task))
@@ -154,26 +144,27 @@ class Searches:
         rows = {search.part.part: list(search.rows.values()) for search in self._searches}
         return make_plan(with_trials(self._spec, rows))
 
-    def _shown(self) -> Plan:
-        """The plan as it is published: trials best first, and what became of them."""
-        found = {s.part.part: published_search(s.part, list(s.trials.values())) for s in self._searches}
+    def _published_plan(self) -> Plan:
+        """Return the plan as it is published: trials best first, with their results."""
+        entries = {s.part.part: published_search(s.part, list(s.trials.values())) for s in self._searches}
         order = {search.part.part: search.ranked for search in self._searches}
-        return replace(self.plan, spec=with_trials(self._spec, order), searches=found)
+        return replace(self.plan, spec=with_trials(self._spec, order), searches=entries)
 
 
 def open_searches(
-    spec: SweepSpec,
+    plan: Plan,
     store: Store,
-    tracker: TrialTracker,
+    tracker: TaskTracker,
     publish: Callable[[Plan], None],
     environment: Mapping[str, str],
     say: Callable[[str], None] = print,
 ) -> Searches:
-    """The searches of a sweep, each with its trials.
+    """Open the searches of a sweep, each with its trials.
 
+    Args: plan: of the sweep without trials.
     Raises: UserError if their storage cannot be used.
     """
-    database = StudyDatabase(search_storage(spec.runtime.search_storage, store, environment))
+    database = StudyDatabase(search_storage(plan.spec.runtime.search_storage, store, environment))
 
     def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
         return Study(database, digest, search, about)
@@ -182,6 +173,6 @@ def open_searches(
         TwoLevelSearch(part, open_study)
         if part.spec.inner is not None
         else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
-        for part in spec.searches
+        for part in plan.spec.searches
     ]
-    return Searches(spec, searches, store, tracker, publish, say)
+    return Searches(plan, searches, store, tracker, publish, say)

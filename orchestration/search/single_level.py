@@ -1,4 +1,4 @@
-"""One search under way: its trials as its study knows them, what is asked of it, and what it is told."""
+"""A search in one level: its trials and rows, and the exchange with its study."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
 
 MOST_REFUSED = 200
-"""Proposals that break a rule, one after the other, after which a search ends: its space is not what it should be."""
+"""Number of refused proposals in a row after which a search ends: its space is not what it should be."""
 
 
 class Rows(Protocol):
-    """What makes rows of proposals: a part, or the inner level of its search."""
+    """Maker of rows from proposals: a part, or the inner level of its search."""
 
     @property
     def spec(self) -> SearchSpec: ...
@@ -36,19 +36,19 @@ Part = TypeVar("Part", bound=Rows)
 
 
 class SingleLevelSearch(Generic[Part]):
-    """The search of a part."""
+    """The search of a part, or of an inner level."""
 
     def __init__(self, part: Part, study: Study) -> None:
         """Raises: StudyUnavailableError."""
         self.part, self.study = part, study
         self.trials: dict[int, SearchTrial] = {}
         self.rows: dict[int, RowSpec] = {}
-        """Of all trials that have one."""
+        """Rows of all trials that have one, by number."""
         self.problem = ""
-        """Why it ended before it had all its trials."""
+        """Reason why it ended before it had all its trials."""
         for trial in study.trials():
-            problems = self._keep(trial)
-            if problems and trial.state == "running":  # the rules, or the workers, are others by now
+            problems = self._store(trial)
+            if problems and trial.state == "running":  # the rules, or the workers, have changed
                 self._refuse(trial, problems)
 
     @property
@@ -62,10 +62,10 @@ class SingleLevelSearch(Generic[Part]):
         return [self.rows[trial.number] for trial in ranked if trial.number in self.rows]
 
     def propose(self) -> bool:
-        """Asks for a trial that breaks no rule. Returns whether there is one. Raises: StudyUnavailableError."""
+        """Ask for a trial that breaks no rule. Return whether there is one. Raises: StudyUnavailableError."""
         while self.wants_more:
             trial = self.study.ask()
-            problems = self._keep(trial)
+            problems = self._store(trial)
             if not problems:
                 return True
             self._refuse(trial, problems)
@@ -73,10 +73,10 @@ class SingleLevelSearch(Generic[Part]):
         return False
 
     def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
-        """A running trial as it is by now; None if nothing became of it yet. Raises: StudyUnavailableError."""
+        """Return a running trial as it is by now; None if nothing has changed. Raises: StudyUnavailableError."""
         heard = self._heard(trial, tasks, outcome)
         if heard is not None:
-            self._keep(heard)
+            self._store(heard)
         return heard
 
     def _heard(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
@@ -85,10 +85,10 @@ class SingleLevelSearch(Generic[Part]):
             self.study.fail(number, reason)
             return replace(trial, state="failed", reason=reason)
         rung, names = self.part.next_rung(trial), list(config.objectives)
-        found = tasks.values([*names, *config.constraints], outcome.done)
-        if found is None:
+        measured = tasks.values([*names, *config.constraints], outcome.done)
+        if measured is None:
             return None
-        values, limited = found[: len(names)], found[len(names) :]
+        values, limited = measured[: len(names)], measured[len(names) :]
         wrong = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
         if wrong:  # Optuna would leave a trial of NaN running for ever, and count it against its neighbours
             reason = f"{', '.join(wrong)} is no finite number"
@@ -113,8 +113,8 @@ class SingleLevelSearch(Generic[Part]):
     def wants_more(self) -> bool:
         return not self.problem and lacks_trials(self.part.spec, self.study, self.trials.values())
 
-    def _keep(self, trial: SearchTrial) -> list[str]:
-        """Takes note of a trial as it stands now. Returns why it can be no row, if it cannot."""
+    def _store(self, trial: SearchTrial) -> list[str]:
+        """Store a trial as it is now. Return why it can be no row, if it cannot."""
         self.trials[trial.number] = trial
         if trial.state == "refused":
             return []
@@ -126,17 +126,17 @@ class SingleLevelSearch(Generic[Part]):
     def _refuse(self, trial: SearchTrial, problems: Sequence[str]) -> None:
         reason = "; ".join(problems)
         self.study.fail(trial.number, reason, "refused")
-        self._keep(replace(trial, state="refused", reason=reason))
+        self._store(replace(trial, state="refused", reason=reason))
 
 
 def lacks_trials(spec: SearchSpec, study: Study, trials: Collection[SearchTrial]) -> bool:
-    """Whether a search wants more trials, and its space has more; refused ones do not count."""
+    """Return whether a search wants more trials and its space has more; refused ones do not count."""
     counted = sum(trial.state != "refused" for trial in trials)
     return counted < spec.config.num_trials and len(trials) < study.most_trials
 
 
 def only_refused(trials: Sequence[SearchTrial]) -> str:
-    """Why a search ends: so many proposals in a row broke a rule; "" if they did not."""
+    """Return why a search ends: so many proposals in a row broke a rule; "" if they did not."""
     last = trials[-MOST_REFUSED:]
     if len(last) < MOST_REFUSED or any(trial.state != "refused" for trial in last):
         return ""

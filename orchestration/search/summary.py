@@ -1,4 +1,4 @@
-"""Searches in words: what is searched, how far it is, what was best, and the most it can cost."""
+"""Searches in words: the space, the progress, the best trials, and an upper bound of the cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_CORNERS = 512
 
 
 def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[str]:
-    """A search as it stands, line by line."""
+    """Yield the state of a search, line by line."""
     config = search.spec.config
     wanted = " and ".join(f"{direction} {name}" for name, direction in config.objectives.items())
     limits = "".join(f", {name} {limit}" for name, limit in config.constraints.items())
@@ -46,7 +46,7 @@ def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
 
 
 def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
-    """An upper bound of what the trials that are still to be proposed cost."""
+    """Return an upper bound of the cost of the trials that are still to be proposed."""
     left = search.spec.num_wanted - sum(trial.state != "refused" for trial in trials)
     if left <= 0:
         return "  All its trials are proposed."
@@ -54,7 +54,7 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
     costs = [cost for cost in (_flops(search, corner) for corner in corners) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
-    seeds = len(search.common.seeds)
+    seeds = len(search.context.seeds)
     training, sampling = (seeds * left * max(values) for values in zip(*costs, strict=True))
     of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
     trained = training * -(-left // of_a_training) // left if search.trains else training // left
@@ -63,20 +63,20 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
 
 
 def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], bool]:
-    """Settings at the ends of all ranges and at all choices, and whether these are all of them."""
-    found: dict[str, dict[str, object]] = {}
+    """Return settings at the ends of all ranges and at all choices, and whether these are all of them."""
+    by_text: dict[str, dict[str, object]] = {}
     corners = itertools.product(*(parameter.ends for parameter in parameters))
     for values in itertools.islice(corners, _MOST_CORNERS):
         settings: Mapping[str, object] = {}
         for parameter, value in zip(parameters, values, strict=True):
             if parameter.is_read(settings):
                 settings = {**settings, parameter.key: value}
-        found[str(settings)] = dict(settings)
-    return list(found.values()), math.prod(len(p.ends) for p in parameters) <= _MOST_CORNERS
+        by_text[str(settings)] = dict(settings)
+    return list(by_text.values()), math.prod(len(p.ends) for p in parameters) <= _MOST_CORNERS
 
 
 def _flops(search: PartSearch, settings: Mapping[str, object]) -> tuple[int, int] | None:
-    """(training, sampling) of one seed; None if the settings break a rule."""
+    """Return FLOPs of (training, sampling) of one seed; None if the settings break a rule."""
     row, _ = search.row(SearchTrial(0, settings, "complete"))
     if row is None:
         return None

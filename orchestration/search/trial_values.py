@@ -1,4 +1,4 @@
-"""What the records of a trial's tasks say of its objectives. Pure."""
+"""The values of a trial's objectives, from the records of its tasks. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestration.spec.search_rows import sampling_costs
 from orchestration.spec.search_section import COSTS, SearchConfig
 
 _NO_VALUE = 1e300
-"""A violation that no other is greater than, and that every database takes."""
+"""Largest violation: no other is greater, and every database stores it."""
 
 
 @dataclass(frozen=True)
@@ -28,39 +28,43 @@ class TrialTasks:
 
     @property
     def digests(self) -> list[str]:
-        """Trainings and evaluations, each once."""
-        found = [digest for cell in self.cells for digest in (*cell.trains, *(d for _, d in cell.evaluations))]
-        return list(dict.fromkeys(found))
+        """Digests of its trainings and evaluations, each once."""
+        digests = [digest for cell in self.cells for digest in (*cell.trains, *(d for _, d in cell.evaluations))]
+        return list(dict.fromkeys(digests))
 
     def failure(self, failed: Mapping[str, str]) -> str:
-        """Why it can have no value; "" if nothing of it failed. An evaluation whose snapshot was there may be done
-        although its training failed later."""
+        """Return why it can have no value; "" if nothing of it failed.
+
+        An evaluation whose snapshot was there may be done although its training failed later.
+        """
         return next(
             (f"{self.plan.tasks[digest].title}: {failed[digest]}" for digest in self.digests if digest in failed), ""
         )
 
     def values(self, names: Sequence[str], done: Mapping[str, TaskRecord]) -> list[float] | None:
-        """Mean over the seeds at the last step that the plan wants by now; None while a seed is not measured, NaN for
-        what is not a finite number."""
+        """Return means over the seeds at the last step that the plan wants by now, NaN for those that are not finite.
+
+        None while a seed is not measured.
+        """
         records = []
         for cell in self.cells:
             digest = cell.evaluations[-1][1]
             if digest not in done:
                 return None
             records.append((self.plan.tasks[digest].config, done[digest]))
-        found = []
+        means = []
         for name in names:
             if name in COSTS:
                 numbers = [float(sampling_costs(config)[name]) for config, _ in records]
             else:
                 numbers = [record.metrics.get(name, math.nan) for _, record in records]
             mean = math.fsum(numbers) / len(numbers) if all(map(math.isfinite, numbers)) else math.nan
-            found.append(mean)
-        return found
+            means.append(mean)
+        return means
 
 
 def violations(config: SearchConfig, limited: Sequence[float]) -> dict[str, float]:
-    """By how much values, in the order of the constraints, break them; NaN counts as breaking them."""
+    """Return the excess of each value over its constraint, in the order of the constraints; NaN breaks every one."""
     return {
         name: _NO_VALUE if math.isnan(value) else limit.excess(value)
         for (name, limit), value in zip(config.constraints.items(), limited, strict=True)

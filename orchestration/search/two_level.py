@@ -1,7 +1,7 @@
-"""A search in two levels: settings of the training outside, those of the sampling inside, on every snapshot.
+"""A search in two levels: outside the settings of the training, inside those of the sampling, on every snapshot.
 
 A trial of the outer study is one training; an inner study, of its own and named after it, proposes how its snapshot is
-sampled. What the best of these reaches is the outer trial's value. Rows are the inner trials, with all their settings.
+sampled. The best value of these is the outer trial's. Rows are the inner trials, with all their settings.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ class InnerPart:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What makes it this search and no other, as plain data."""
+        """The identity of the search as plain data."""
         return {"whole": self.whole.about, "outer": dict(self.outer.settings), "level": "inner"}
 
     def row(self, trial: SearchTrial) -> tuple[RowSpec | None, list[Any]]:
         return self.whole.row(self.flat(trial))
 
     def next_rung(self, trial: SearchTrial) -> int | None:  # noqa: ARG002
-        """None: snapshots are compared at the end alone."""
+        """Return None: snapshots are compared at the end alone."""
         return None
 
     def ranked(self, trials: list[SearchTrial]) -> list[SearchTrial]:
         return best_first(trials, self.spec.directions)
 
     def flat(self, trial: SearchTrial) -> SearchTrial:
-        """An inner trial under a number and a name that no other of the search has, with all its settings."""
+        """Return an inner trial with all its settings, under a number and a name that are unique in the search."""
         return replace(
             trial,
             number=self.outer.number * _MOST_INNER + trial.number,
@@ -59,7 +59,7 @@ class InnerPart:
 
 
 class TwoLevelSearch:
-    """The search of a part in two levels; what `Searches` asks of a `SingleLevelSearch`."""
+    """The search of a part in two levels, with the interface of a `SingleLevelSearch`."""
 
     def __init__(self, part: PartSearch, open_study: OpenStudy) -> None:
         """Raises: UserError, StudyUnavailableError."""
@@ -70,7 +70,7 @@ class TwoLevelSearch:
         self._outer: dict[int, SearchTrial] = {}
         self._states: dict[int, SingleLevelSearch[InnerPart]] = {}
         for trial in self.study.trials():
-            self._keep(trial)
+            self._store(trial)
 
     @property
     def running(self) -> list[SearchTrial]:
@@ -85,7 +85,7 @@ class TwoLevelSearch:
 
     @property
     def rows(self) -> dict[int, RowSpec]:
-        """Of all inner trials that have one."""
+        """Rows of all inner trials that have one."""
         return {
             state.part.flat(state.trials[number]).number: row
             for state in self._states.values()
@@ -100,35 +100,35 @@ class TwoLevelSearch:
         return [rows[trial.number] for trial in ranked if trial.number in rows]
 
     def propose(self) -> bool:
-        """Asks for an inner trial: of a training that is under way, or of a new one. Raises: StudyUnavailableError."""
+        """Ask for an inner trial, of a training that is under way or of a new one. Raises: StudyUnavailableError."""
         while True:
             for number, trial in list(self._outer.items()):
                 if trial.state == "running" and self._states[number].propose():
                     return True
-                self._settle(number)
+                self._complete_outer(number)
             if not self._wants_more:
                 return False
-            self._keep(self.study.ask())
+            self._store(self.study.ask())
 
     def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
-        """A running inner trial as it is by now; None if nothing became of it yet. Raises: StudyUnavailableError."""
+        """Return a running inner trial as it is by now; None if nothing has changed. Raises: StudyUnavailableError."""
         number, inner = divmod(trial.number, _MOST_INNER)
         state = self._states[number]
-        heard = state.hear(state.trials[inner], tasks, outcome)
-        if heard is None:
+        changed = state.hear(state.trials[inner], tasks, outcome)
+        if changed is None:
             return None
-        self._settle(number)
-        return state.part.flat(heard)
+        self._complete_outer(number)
+        return state.part.flat(changed)
 
     def outer_trials(self) -> Sequence[SearchTrial]:
-        """Trainings, each with the value of its best sampling."""
+        """Return the trainings, each with the value of its best sampling."""
         return list(self._outer.values())
 
     @property
     def _wants_more(self) -> bool:
         return not self.problem and lacks_trials(self.part.spec, self.study, self._outer.values())
 
-    def _keep(self, trial: SearchTrial) -> None:
+    def _store(self, trial: SearchTrial) -> None:
         self._outer[trial.number] = trial
         if trial.state == "refused":
             return
@@ -136,8 +136,8 @@ class TwoLevelSearch:
         study = self._open(digest_of(inner.about), self._inner, inner.about)
         self._states[trial.number] = SingleLevelSearch(inner, study)
 
-    def _settle(self, number: int) -> None:
-        """Tells the outer study what a training's best sampling reached, when all of it is there."""
+    def _complete_outer(self, number: int) -> None:
+        """Tell the outer study the value of a training's best sampling, once all its samplings ended."""
         state = self._states.get(number)
         trial = self._outer[number]
         if state is None or trial.state != "running" or state.running or state.wants_more:

@@ -1,30 +1,39 @@
-"""A sweep's files read and laid over each other, with where each key was written."""
+"""A sweep's layers (base file, own file, command line) merged into one mapping that remembers each key's origin."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
+from dfm_core.config import ExperimentConfig
+from orchestration.common.config_types import all_keys, field_types
 from orchestration.common.dotted_keys import set_dotted
 from orchestration.common.errors import Problem, UserError, nearest
-from orchestration.common.yaml_limits import MAX_YAML_BYTES, check_yaml
+from orchestration.common.validation import shown
+from orchestration.common.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
+from orchestration.config.runtime import RuntimeConfig
+
+COMMAND_LINE = "command line"
+SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")
+EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
+RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
+_BASE_SECTIONS = (*EXPERIMENT_SECTIONS, *RUNTIME_SECTIONS)
+TOP_LEVEL_KEYS = (*SWEEP_KEYS, *_BASE_SECTIONS)
+_FILE_ONLY = {"base": "it is composed before the overrides", "seed": "give `seeds=[0, 1, ...]`"}
 
 
 @dataclass
 class ComposedFile:
-    """The composed file and where each key was written."""
+    """The merged settings of a sweep, and the place where each key was written."""
 
     data: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    """Dotted key -> "file: key" or "command line: key"."""
 
     def merge(self, data: Mapping[str, Any], where: str, prefix: str = "") -> None:
+        """Lay settings over those of earlier layers; `parts` is replaced as a whole."""
         for key, value in data.items():
             dotted = f"{prefix}{key}"
             if isinstance(value, Mapping) and dotted.split(".")[0] != "parts":
@@ -33,54 +42,81 @@ class ComposedFile:
                 set_dotted(self.data, dotted, value)
                 self.origin[dotted] = f"{where}: {dotted}"
 
+    def override(self, dotted: str, value: Any) -> None:
+        """Set one key from the command line."""
+        if dotted.split(".")[0] == "parts":  # a part is replaced, not merged
+            set_dotted(self.data, dotted, value)
+            self.origin["parts"] = f"{COMMAND_LINE}: {dotted}"
+            return
+        nested: dict[str, Any] = {}
+        set_dotted(nested, dotted, value)
+        self.merge(nested, COMMAND_LINE)
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return a section, empty if it is left out; a value that is no mapping is refused by the rule of its key."""
+        given = self.data.get(name)
+        return given if isinstance(given, Mapping) else {}
+
+    def sections(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the sections that were given, as they were written."""
+        return {name: self.data[name] for name in names if name in self.data}
+
     def locates(self, dotted: str) -> bool:
-        """Whether this very key was written."""
+        """Return whether this very key was written."""
         return dotted in self.origin
 
     def locate(self, dotted: str) -> str:
-        """Where the longest prefix of a key was written, with the whole key."""
+        """Return the place of a key's longest prefix that was written, with the whole key."""
         parts = dotted.split(".")
         for length in range(len(parts), 0, -1):
-            found = self.origin.get(".".join(parts[:length]))
-            if found:
-                return f"{found.split(': ')[0]}: {dotted}"
+            if origin := self.origin.get(".".join(parts[:length])):
+                return f"{origin.split(': ')[0]}: {dotted}"
         return f"{next(reversed(self.origin.values()), '').split(': ')[0]}: {dotted}"
 
+    def locate_section(self, dotted: str) -> str:
+        """Return the place of a key; a section's place is that of the first key in it."""
+        leaf = next((written for written in self.origin if written.startswith(f"{dotted}.")), dotted)
+        return f"{self.locate(leaf).split(': ')[0]}: {dotted}"
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, read safely: no tags, no duplicate keys, no interpolation, and bounded, see `check_yaml`.
 
-    Raises: UserError if there is no such file or it is not a mapping of plain data.
-    """
+def merge_base(composed: ComposedFile, base: Any, path: Path) -> tuple[Problem, ...]:
+    """Merge the base file that a sweep names, if any. Args: path: of the sweep; the base is relative to it."""
+    if base is None:
+        return ()
+    if not isinstance(base, str):
+        return (Problem(f"{path}: base", f"{base!r} must be the name of a YAML file"),)
     try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError as error:
-        raise UserError.of(f"{str(path)[:80]}...", f"cannot be read ({error.strerror})") from None
-    if is_folder:
-        raise UserError.of(str(path), "is a directory; give one YAML file, e.g. sweeps/quickstart.yaml")
-    if not is_file:
-        folder = path.parent if path.parent.is_dir() else Path()
-        hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])
-        raise UserError.of(str(path), f"no such file{hint}")
-    if path.stat().st_size > MAX_YAML_BYTES:
-        raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_YAML_BYTES}")
+        data = read_yaml(path.parent / base)
+    except UserError as error:
+        return error.problems
+    composed.merge(data, str(path.parent / base))
+    return tuple(
+        Problem(
+            f"{path.parent / base}: {key}",
+            f"a base file holds only {', '.join(_BASE_SECTIONS)}{nearest(key, _BASE_SECTIONS)}",
+        )
+        for key in data
+        if key not in _BASE_SECTIONS
+    )
+
+
+def apply_override(composed: ComposedFile, override: str) -> list[Problem]:
+    """Set the key of a `key=value` string, or return the reason why it cannot be."""
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        return [Problem(COMMAND_LINE, f"{shown(override)} is not key=value")]
+    if key in _FILE_ONLY:
+        return [Problem(COMMAND_LINE, f"{key!r} cannot be overridden: {_FILE_ONLY[key]}")]
+    if key.split(".")[0] not in TOP_LEVEL_KEYS:
+        known = [*all_keys(ExperimentConfig), *all_keys(RuntimeConfig), *SWEEP_KEYS]
+        hint = nearest(key, known) or nearest(key.split(".")[0], TOP_LEVEL_KEYS)
+        return [Problem(COMMAND_LINE, f"unknown key {shown(key)}{hint}")]
     try:
-        text = path.read_text(encoding="utf-8")
-        check_yaml(text)
-        data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
-    except (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError) as error:
-        raise UserError.of(str(path), f"not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise UserError.of(str(path), "must be a mapping of names to values")
-    found = [Problem(f"{path}: {key}", "interpolation (${...}) is not supported") for key in _interpolations(data)]
-    if found:
-        raise UserError(found)
-    return {str(key): value for key, value in data.items()}
-
-
-def _interpolations(value: Any, key: str = "") -> Iterator[str]:
-    if isinstance(value, str) and "${" in value:
-        yield key
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, child in items:
-        yield from _interpolations(child, f"{key}.{name}" if key else str(name))
+        data = parse_yaml(f"value: {text}")
+    except INVALID_YAML as error:
+        return [Problem(COMMAND_LINE, f"{shown(override)}: {invalid_yaml(error)}")]
+    assert isinstance(data, dict)
+    if "${" in text:
+        return [Problem(COMMAND_LINE, f"{shown(override)}: interpolation is not supported")]
+    composed.override(key, data["value"])
+    return []

@@ -20,7 +20,7 @@ class ComputeConfig:
 
     budget: Annotated[float, Gt(0.0)] | str | None = None
     """Training FLOPs of every row, or the label of the row whose `training.steps` set them; the steps of all other
-    rows, and of a cascade's networks, follow. Not given: every row has the steps that it says."""
+    rows, and of a cascade's networks, follow. Not given: every row keeps its own steps."""
     measure_at: Annotated[tuple[Annotated[float, Interval(gt=0.0, le=1.0)], ...], Len(0, 100)] = ()
     """Shares of the budget after which rows are measured; experts and cascades only at the end. Empty: at the end, or
     as `evaluation.at_steps` says."""
@@ -30,7 +30,7 @@ class ComputeConfig:
 
 @dataclass(frozen=True)
 class Budget:
-    """Training FLOPs that every row of a sweep uses up."""
+    """The training FLOPs that every row of a sweep uses up."""
 
     flops: float
     set_by: str | None
@@ -38,16 +38,16 @@ class Budget:
     measure_at: tuple[float, ...] = ()
 
     def problems(self, label: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """(key, message) of what a row must not say, since it follows."""
-        found = []
+        """Return (key, message) for settings that a row must not have, since they follow from the budget."""
+        problems = []
         if label != self.set_by and "training.steps" in settings:
-            found.append(("training.steps", "steps follow from compute.budget; leave them out"))
+            problems.append(("training.steps", "steps follow from compute.budget; leave them out"))
         if self.measure_at and settings.get("evaluation.at_steps"):
-            found.append(("evaluation.at_steps", "compute.measure_at says when rows are measured; leave them out"))
-        return found
+            problems.append(("evaluation.at_steps", "compute.measure_at says when rows are measured; leave them out"))
+        return problems
 
     def step_problems(self, config: ExperimentConfig) -> list[tuple[str, str]]:
-        """(key, message) if the budget gives a training of an applied config no step, or more than there can be."""
+        """Return (key, message) if the budget gives a training of an applied config no step, or too many."""
         steps = config.experts.steps or (config.training.steps,)
         if min(steps) < 1:
             return [("compute.budget", f"{self.flops:.4g} FLOPs are less than a step of every training")]
@@ -56,7 +56,7 @@ class Budget:
         return []
 
     def applied(self, config: ExperimentConfig) -> ExperimentConfig:
-        """The config with steps that use up the budget as nearly as whole ones do; explicit `experts.steps` stay."""
+        """Return the config with whole steps that use up the budget most nearly; explicit `experts.steps` stay."""
         experts = config.experts
         if experts.steps:
             return config

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.catalog import METRICS, STATISTICS, networks_of
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.metrics.features.weights import NeededFile
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.catalog.metrics import METRICS, STATISTICS, networks_of
+from dfm_core.catalog.weight_files import NeededFile
 from orchestration.common.errors import Problem, UserError
 from orchestration.config.absolute_paths import absolute_files
-from orchestration.config.runtime import Files, StorageConfig
+from orchestration.config.files import FileTable
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
 from orchestration.spec.load import SweepSpec
@@ -21,9 +22,9 @@ from orchestration.tasks.measurement import IMPORTED_OUTPUTS
 
 
 def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Path) -> SweepSpec:
-    """The same sweep with an absolute storage root and absolute files, taken from a working directory.
+    """Return the sweep with an absolute storage root and absolute files, relative ones taken from a directory.
 
-    Raises: UserError for what is relative inside a Ray job.
+    Raises: UserError for relative paths inside a Ray job.
     """
     storage = spec.runtime.storage
     root = resolve_root(storage.root, StorageConfig().root, environment, directory)
@@ -32,7 +33,7 @@ def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Pa
 
 
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
-    """Datasets, feature networks and statistics that a located sweep needs and that are missing or damaged."""
+    """Return missing or damaged datasets, feature networks and statistics of a sweep with resolved paths."""
     cache = FileCache(storage=spec.runtime.storage)
     return [*_missing_datasets(spec), *_missing_networks(spec, cache), *_missing_statistics(spec, cache)]
 
@@ -60,7 +61,7 @@ def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
 
 
 def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
-    """Imported statistics that cannot be read, or that lack what a metric compares with."""
+    """Yield imported statistics that cannot be read, or that a metric cannot be compared with."""
     uses = {(config.data.dataset, name) for config in spec.configs for name in config.evaluation.metrics}
     seen = set()
     for dataset, metric in sorted(uses):
@@ -81,7 +82,7 @@ def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
 
 
 def open_store(config: StorageConfig, *, writable: bool) -> Store:
-    """The store of a located sweep.
+    """Open the store of a sweep with resolved paths.
 
     Raises: UserError if its protocol is unknown, or it cannot be used.
     """
@@ -93,8 +94,8 @@ def open_store(config: StorageConfig, *, writable: bool) -> Store:
     return store
 
 
-def file_problems(networks: Files, names: Iterable[FeatureNetworkName], cache: FileCache) -> list[str]:
-    """Everything that stands in the way of loading feature networks, each with what to do about it. Fetches nothing."""
+def file_problems(networks: FileTable, names: Iterable[FeatureNetworkName], cache: FileCache) -> list[str]:
+    """Return all reasons why feature networks cannot be loaded, each with its remedy. Fetches nothing."""
     problems = []
     for name in names:
         card, files = FEATURE_NETWORKS[name], networks.get(name, {})

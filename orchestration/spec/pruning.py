@@ -1,7 +1,7 @@
-"""Whether a trial is trained on after a rung: our own rules, since the launcher and not a pruner runs the trainings.
+"""Rules that decide after a rung whether a trial is trained on: our own, since no pruner runs the trainings.
 
 A trial is trained to a rung, its snapshot there is evaluated, and it goes on from its own checkpoint or is pruned. This
-is decided as soon as it has a value, against those that were at the rung before it: nobody waits.
+is decided as soon as it has a value, against the trials that reached the rung before it: nobody waits.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from statistics import median
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.spec.search_section import Direction, PrunerConfig
 
 
 def rung_steps(pruner: PrunerConfig, config: ExperimentConfig) -> tuple[int, ...]:
-    """The training steps at which a trial has reached each rung."""
+    """Return the training steps at which a trial reaches each rung."""
     per_step = 1.0
     if pruner.rungs_in == "images":
         per_step = config.training.batch_size
@@ -27,7 +27,9 @@ def rung_steps(pruner: PrunerConfig, config: ExperimentConfig) -> tuple[int, ...
 
 
 def keep_training(pruner: PrunerConfig, direction: Direction, value: float, others: Sequence[float]) -> bool:
-    """Args: value: of the objective at a rung. others: of the trials that were there before.
+    """Return whether a trial is trained on.
+
+    Args: value: of the objective at a rung. others: values of the trials that were there before.
 
     `median`, after Golovin et al. (2017): no worse than their median. `asha`, after Li et al. (2020): in the best 1/eta
     of all that are there by now, itself included; but decided at once, not when a later trial makes room.

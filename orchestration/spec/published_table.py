@@ -1,4 +1,4 @@
-"""Beside which of the paper's numbers a sweep's tables stand: the sweep's `published:` keys."""
+"""The sweep's `published:` keys: the paper's numbers beside which its tables stand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from analysis.contract.published_numbers import check_published_metrics, find_published
-from analysis.errors import UserError as AnalysisError
-from dfm_core.metrics.catalog import METRICS
+from analysis.contract.published_numbers import UnknownPublishedError, check_published_metrics, find_published
+from dfm_core.catalog.metrics import METRICS
 from orchestration.common.errors import nearest
 
 
@@ -31,13 +30,13 @@ class PublishedPart:
     """A part's `published:`."""
 
     part: str | None = None
-    """The table's part; default: of the part's own name."""
+    """The table's part; default: the one of the same name."""
     guidance: Annotated[float, Ge(0.0)] | None = None
     """The guidance weight of the published values; default: 1."""
 
 
 def unknown_counterparts(table: PublishedTable, parts: Mapping[str, PublishedPart | None]) -> Iterator[tuple[str, str]]:
-    """(key, message) of everything named that the paper does not print.
+    """Yield (key, message) for every name that the paper does not print.
 
     Args: parts: `published:` of each part that has it, by the part's name.
     """
@@ -46,12 +45,12 @@ def unknown_counterparts(table: PublishedTable, parts: Mapping[str, PublishedPar
             yield "published.metrics", f"{name!r} is not a metric{nearest(name, list(METRICS))}"
     try:
         check_published_metrics(table.table, table.metrics.values())
-    except AnalysisError as error:
+    except UnknownPublishedError as error:
         yield "published", str(error).removeprefix("published: ")
         return
     for name, part in parts.items():
         if part is not None:
             try:
                 find_published(table.table, part.part or name, part.guidance)
-            except AnalysisError as error:
+            except UnknownPublishedError as error:
                 yield f"parts.{name}.published", str(error).removeprefix("published: ")

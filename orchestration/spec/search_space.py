@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dfm_core.config import ExperimentConfig
+from orchestration.common.config_types import all_keys
 from orchestration.common.errors import Problem, nearest
-from orchestration.common.validation import all_keys
 
 Kind = Literal["uniform", "log", "int", "choice"]
 _KINDS: tuple[Kind, ...] = ("uniform", "log", "int", "choice")
 _PARAMETER_KEYS = (*_KINDS, "step", "when")
 _COMPARED_BY = ("evaluation", "data.dataset", "seed")
-"""What trials are compared by, so that it has to be the same for all of them."""
+"""Keys by which trials are compared; they have to be the same for all."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Parameter:
     choices: tuple[str, ...] = ()
     """As JSON texts."""
     when: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Keys of choices, each with those at which this one is read; all of them have to hold."""
+    """Conditions under which this key is read: keys of choices, each with its values; all have to hold."""
 
     def is_read(self, chosen: Mapping[str, Any]) -> bool:
-        """Whether the values chosen for the keys before make this one matter."""
+        """Return whether the values chosen for the keys before make this one matter."""
         return all(key in chosen and json.dumps(chosen[key]) in texts for key, texts in self.when)
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """The values at the ends of what it may take; of a choice all."""
+        """Lowest and highest value; all values of a choice."""
         if self.kind == "choice":
             return tuple(map(json.loads, self.choices))
         numbers = (self.low, self.high)
@@ -62,7 +62,7 @@ class Parameter:
         return tuple(map(int, values)) if self.kind == "int" else tuple(values)
 
     def __str__(self) -> str:
-        """For people: "training.learning_rate: log 0.0001 to 0.01"."""
+        """Return e.g. "training.learning_rate: log 0.0001 to 0.01"."""
         if self.kind == "choice":
             text = f"one of {', '.join(self.choices)}"
         else:
@@ -73,23 +73,23 @@ class Parameter:
 
 
 def read_space(space: Mapping[str, Any], where: str) -> tuple[tuple[Parameter, ...], list[Problem]]:
-    """The parameters that are sound, and what is wrong with the others. `where`: the place of the space."""
+    """Return the sound parameters, and the mistakes in the others. Args: where: the place of the space."""
     parameters: dict[str, Parameter] = {}
     problems: list[Problem] = []
     for key, given in space.items():
-        found = [*_key_problems(str(key)), *_form_problems(given)]
-        if not found:
-            found = list(_range_problems(given))
-        if not found:
-            found = list(_when_problems(given.get("when") or {}, parameters, [str(other) for other in space]))
-        problems.extend(Problem(f"{where}.{key}", message) for message in found)
-        if not found:
+        messages = [*_key_problems(str(key)), *_form_problems(given)]
+        if not messages:
+            messages = list(_range_problems(given))
+        if not messages:
+            messages = list(_when_problems(given.get("when") or {}, parameters, [str(other) for other in space]))
+        problems.extend(Problem(f"{where}.{key}", message) for message in messages)
+        if not messages:
             parameters[str(key)] = _parameter(str(key), given, parameters)
     return tuple(parameters.values()), problems
 
 
 def grid_points(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
-    """All points of a space whose values can be counted, each once: keys that are not read at a point are left out."""
+    """Return all points of a countable space, each once; keys that are not read at a point are left out."""
     points: dict[str, dict[str, Any]] = {}
     for chosen in itertools.product(*(parameter.points or () for parameter in parameters)):
         point: dict[str, Any] = {}
@@ -176,7 +176,7 @@ def _when_problems(when: Any, before: Mapping[str, Parameter], keys: Sequence[st
 
 
 def _texts(values: Any, parameter: Parameter) -> tuple[str, ...]:
-    """The values of a condition: one, or a list of several, unless that list is itself a choice."""
+    """Return the values of a condition: one, or a list of several, unless that list is itself a choice."""
     whole = json.dumps(values)
     if whole in parameter.choices or not isinstance(values, list):
         return (whole,)
@@ -184,7 +184,7 @@ def _texts(values: Any, parameter: Parameter) -> tuple[str, ...]:
 
 
 def _parameter(key: str, given: Mapping[str, Any], before: Mapping[str, Parameter]) -> Parameter:
-    """Of a form that was checked."""
+    """Build a parameter from settings that were checked."""
     kind = next(kind for kind in _KINDS if kind in given)
     conditions = (given.get("when") or {}).items()
     when = tuple((str(other), _texts(values, before[str(other)])) for other, values in conditions)

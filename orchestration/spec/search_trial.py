@@ -1,4 +1,4 @@
-"""The trials of a search as they are kept: what was proposed, and what became of it."""
+"""The trials of a search as they are stored: proposals with their state and values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SearchTrial:
     """One proposal."""
 
     number: int
-    """For people; the same when it is tried again."""
+    """Shown to people; the same when it is tried again."""
     settings: Mapping[str, Any]
     """Value of each key that is read, by dotted key."""
     state: TrialState = "running"
@@ -26,10 +26,10 @@ class SearchTrial:
     at_rungs: Mapping[int, float] = field(default_factory=dict)
     """Number of a rung, from 0 -> value of the objective there."""
     violations: tuple[float, ...] = ()
-    """By how much it breaks each constraint, 0 or less if it does not; of a complete trial."""
+    """Excess over each constraint, 0 or less if it is met; of a complete trial."""
     reason: str = ""
     name: str = ""
-    """For people, where it is not the number: "3.2" is the third sampling of the fourth training."""
+    """Shown instead of the number: "3.2" is the third sampling of the fourth training."""
 
     @property
     def is_feasible(self) -> bool:
@@ -37,7 +37,7 @@ class SearchTrial:
 
     @property
     def label(self) -> str:
-        """Of its row."""
+        """Label of its row."""
         settings = ", ".join(f"{_name(key)}={_short(value)}" for key, value in self.settings.items())
         return f"trial {self.name or self.number}: {settings}"
 
@@ -53,8 +53,11 @@ def _short(value: Any) -> str:
 
 
 def best_first(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[SearchTrial]:
-    """Complete and feasible trials, the best first (those of the Pareto front by their first objective), then the
-    infeasible, those that run, were pruned, have no value, failed; refused ones have no row and are left out."""
+    """Return the trials that have a row, the best first.
+
+    Complete and feasible ones come first (a Pareto front by its first objective), then the infeasible, those
+    that run, were pruned, have no value, failed. Refused ones have no row.
+    """
     front = {trial.number for trial in pareto_front(trials, directions)}
 
     def rank(trial: SearchTrial) -> tuple[Any, ...]:
@@ -68,15 +71,15 @@ def best_first(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[S
 
 
 def pareto_front(trials: list[SearchTrial], directions: tuple[str, ...]) -> list[SearchTrial]:
-    """The complete and feasible trials that none is better than in one objective and as good as in the others; with
-    one objective the best, ties included."""
+    """Return the complete and feasible trials that none dominates: better in one objective, as good in the others. With
+    one objective these are the best, ties included."""
     sound = [trial for trial in trials if trial.state == "complete" and trial.is_feasible]
     costs = {trial.number: _costs(trial, directions) for trial in sound}
     return [trial for trial in sound if not any(_dominates(own, costs[trial.number]) for own in costs.values())]
 
 
 def _costs(trial: SearchTrial, directions: tuple[str, ...]) -> tuple[float, ...]:
-    """The values with the sign at which lower is better."""
+    """Return the values with the sign at which lower is better."""
     return tuple(v if way == "minimize" else -v for v, way in zip(trial.values, directions, strict=True))
 
 

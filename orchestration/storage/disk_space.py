@@ -1,4 +1,4 @@
-"""A full disk, said as such: before a file is written where that can be known, and instead of what libraries say."""
+"""Full disks: detected before a file is written where possible, and told apart from other errors of libraries."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from safetensors import SafetensorError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_TEXT = re.compile(r"No space left|Disk quota exceeded|File too large|os error (28|122|27)\b")
-"""safetensors says it in words alone."""
+"""Messages of safetensors, which gives no errno."""
 
 
 class DiskFullError(Exception):
-    """What is to be written does not fit; nothing of it stays."""
+    """The bytes to write do not fit; none of them stay."""
 
 
 @contextmanager
 def require_disk_space(what: str, num_bytes: int, *places: Path) -> Iterator[None]:
-    """For the length of a `with` block that writes so many bytes into each of these directories.
+    """Guard a `with` block that writes so many bytes into each of these directories.
 
     Raises: DiskFullError at once if one has less room, or when the disk turns out to be full.
     """
     for place in places:
-        _look(what, num_bytes, place)
+        _check(what, num_bytes, place)
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -36,13 +36,13 @@ def require_disk_space(what: str, num_bytes: int, *places: Path) -> Iterator[Non
         raise DiskFullError(f"{what} does not fit: {_free(places)} ({error})") from None
 
 
-def _look(what: str, num_bytes: int, place: Path) -> None:
+def _check(what: str, num_bytes: int, place: Path) -> None:
     if shutil.disk_usage(_above(place)).free < num_bytes:
         raise DiskFullError(f"{what} needs {_mb(num_bytes)}; {_free((place,))}")
 
 
 def _above(place: Path) -> Path:
-    """The first directory on the way up that is there already."""
+    """Return the nearest directory at or above `place` that exists."""
     return next(directory for directory in (place, *place.parents) if directory.is_dir())
 
 

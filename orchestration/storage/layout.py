@@ -1,4 +1,4 @@
-"""Where everything lies under the storage root: all paths in one place."""
+"""The layout of the storage root: all its paths."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LATENTS = "latents"
 STATUS = "status"
 LEASES = "leases"
 FAULTS = "faults"
-"""What was done on purpose, and where workers were that hung."""
+"""Records of injected faults, and stacks of workers that hung."""
 TRAIN_RUNS = "ray-train"
-"""What Ray Train writes of its own, while it runs."""
+"""Files that Ray Train itself writes while it runs."""
 
 
 class TaskPaths(NamedTuple):
@@ -41,7 +41,7 @@ class TaskPaths(NamedTuple):
         return f"{LATENTS}/{self.digest}"
 
     def shard_card(self, number: int) -> str:
-        """What is known of a shard; written after it, so that an encoding goes on where it was cut off."""
+        """Description of a shard; written after it, so that an encoding resumes where it was cut off."""
         return f"{LATENTS}/{self.digest}/cards/{number:05d}.json"
 
     @property
@@ -69,12 +69,12 @@ class TaskPaths(NamedTuple):
 
 
 class FeaturePaths(NamedTuple):
-    """Where features of samples are kept; see `orchestration.artifacts.features`."""
+    """The directories of a source's features; see `orchestration.artifacts.features`."""
 
     source: str
-    """Digest of what the samples are."""
+    """Digest of the samples' identity."""
     owner: str = ""
-    """Digest of the task that alone reads them and removes them at its end; "": they stay, for whoever needs them."""
+    """Digest of the only task that reads them, and removes them at its end; "": they stay and are shared."""
 
     @property
     def root(self) -> str:
@@ -91,7 +91,7 @@ class FeaturePaths(NamedTuple):
 
     @property
     def samples(self) -> str:
-        """All samples, where they were asked for."""
+        """All samples, if they were asked for."""
         return f"{self.root}/samples"
 
 
@@ -100,22 +100,17 @@ def plan_file(sweep: str) -> str:
 
 
 def heartbeat_file(sweep: str) -> str:
-    """What the driver that runs the sweep says of it, every few seconds."""
+    """Status of a running sweep, written by its driver every few seconds."""
     return f"{STATUS}/{sweep}.json"
 
 
 def stop_file(sweep: str) -> str:
-    """The wish that this driver stops; it names the driver, so that no other takes it for its own."""
+    """Request that a driver stops; it names the driver, so that no other obeys it."""
     return f"{STATUS}/{sweep}.stop"
 
 
-def fault_record(name: str) -> str:
-    """That a fault on purpose has happened."""
-    return f"{FAULTS}/{name.replace(':', '-')}.json"
-
-
 def stacks_file(digest: str, attempt: str, rank: int) -> str:
-    """Where the threads of a worker were when its training hung."""
+    """Stacks of a worker's threads when its training hung."""
     return f"{FAULTS}/{digest}/{attempt}-rank-{rank:05d}.txt"
 
 
@@ -125,7 +120,7 @@ def lease_directory(sweep: str) -> str:
 
 
 def lease_file(sweep: str, epoch: int) -> str:
-    """Who took this epoch; see `orchestration.control.lease`."""
+    """Owner of an epoch; see `orchestration.control.lease`."""
     return f"{lease_directory(sweep)}/epoch-{epoch:09d}.json"
 
 
@@ -139,7 +134,7 @@ def source_record(source_digest: str) -> str:
 
 
 def step_of(name: str) -> int | None:
-    """The step of a checkpoint's or snapshot's directory name."""
+    """Return the step in a checkpoint's or snapshot's directory name; None for other names."""
     prefix, _, digits = name.partition("-")
     return int(digits) if prefix == "step" and digits.isdigit() else None
 

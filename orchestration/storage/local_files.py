@@ -1,4 +1,4 @@
-"""Files in a directory that this machine sees: every one whole or not at all."""
+"""Files in a directory of this machine, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LocalFiles:
         with _replacing(Path(path)) as partial:
             shutil.copyfile(local, partial)
 
-    def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:  # noqa: ARG002  what is here need not be copied
+    def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:  # noqa: ARG002  a local file need not be copied
         return Path(path)
 
     def names(self, path: str) -> list[str]:
@@ -57,8 +57,8 @@ class LocalFiles:
 
     def entries(self, path: str) -> list[tuple[str, int | None]]:
         try:
-            with os.scandir(path) as found:
-                return sorted((own.name, None if own.is_dir() else _num_bytes(own)) for own in found)
+            with os.scandir(path) as entries:
+                return sorted((entry.name, None if entry.is_dir() else _num_bytes(entry)) for entry in entries)
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -73,7 +73,7 @@ class LocalFiles:
 
 
 def _num_bytes(entry: os.DirEntry[str]) -> int:
-    """0 for a link that leads nowhere: whoever opens it is told."""
+    """Return the size; 0 for a dangling link, which fails when it is opened."""
     try:
         return entry.stat().st_size
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def _num_bytes(entry: os.DirEntry[str]) -> int:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A partial file beside `path`, which takes its place, written through to the disk, when the block ends well."""
+    """Give a partial file that replaces `path`, synced to the disk, when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:

@@ -1,4 +1,4 @@
-"""Files behind an fsspec URL: each call with a deadline, and made again while the storage is away."""
+"""Files behind an fsspec URL: each call has a deadline and is retried while the storage is away."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
-from orchestration.storage.retry import NoAnswerError, RetryPolicy
+from orchestration.storage.retry import RetryPolicy, answer_within
 
 
 class RemoteFiles:
-    """`Files` of an fsspec file system that must keep no listings: what others write is to be seen at once."""
+    """`Files` of an fsspec file system that must not cache listings: files of other processes must be seen at once."""
 
     def __init__(self, fs: Any, retry_policy: RetryPolicy, options: Mapping[str, str]) -> None:
         self._fs, self._retry_policy, self._options = fs, retry_policy, options
@@ -52,19 +52,19 @@ class RemoteFiles:
 
     def names(self, path: str) -> list[str]:
         try:
-            found: list[str] = self._ask("ls", path, False)
+            paths: list[str] = self._ask("ls", path, False)
         except FileNotFoundError:
             return []
         here = path.strip("/")  # some stores list an empty object that stands for the directory itself
-        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in found if entry.strip("/") != here)
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in paths if entry.strip("/") != here)
 
     def entries(self, path: str) -> list[tuple[str, int | None]]:
         try:
-            found: list[dict[str, Any]] = self._ask("ls", path, True)
+            listing: list[dict[str, Any]] = self._ask("ls", path, True)
         except FileNotFoundError:
             return []
         here, entries = path.strip("/"), []
-        for entry in found:
+        for entry in listing:
             place = entry["name"].rstrip("/")
             if place.strip("/") != here:
                 entries.append((place.rsplit("/", 1)[-1], None if entry["type"] == "directory" else int(entry["size"])))
@@ -75,7 +75,10 @@ class RemoteFiles:
             self._ask("rm", path, True)
 
     def _ask(self, method: str, *arguments: Any, place: str = "", num_bytes: int = 0, exclusive: bool = False) -> Any:
-        """Raises: as `Patience.ask`; FileNotFoundError and PermissionError name the place."""
+        """Make a call under the retry policy.
+
+        Raises: as `RetryPolicy.call`; FileNotFoundError and PermissionError name the place.
+        """
         place = self._fs.unstrip_protocol(place or arguments[0])
         try:
             return self._retry_policy.call(
@@ -90,19 +93,13 @@ class RemoteFiles:
             raise PermissionError(f"{place}: {reason_of(error, self._options)}") from None
 
     def _once(self, seconds: float, method: str, *arguments: Any, exclusive: bool) -> Any:
-        """One call. A call that is late is cancelled where the file system can do that, and left alone where not.
+        """Make one call; a late one is cancelled if the file system can do that, else left alone.
 
-        Args: exclusive: it raises FileExistsError where the file is there."""
+        Args: exclusive: the call raises FileExistsError where the file is there."""
         more = {"mode": "create"} if exclusive else {}
         if self._fs.async_impl:
             work = getattr(self._fs, f"_{method}")(*arguments, **more)
             answer: Any = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
         else:
             answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments, **more))
-        try:
-            return answer.result(seconds)
-        except TimeoutError:
-            if answer.done():
-                raise
-            answer.cancel()
-            raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
+        return answer_within(answer, seconds)

@@ -1,9 +1,9 @@
-"""How long a remote storage may fail or say nothing before a task does.
+"""The retry policy of calls to a remote storage.
 
-A storage that is overloaded, restarted or cut off comes back; a training that it took down does not come back for
-free. So each call has a deadline of its own (clients have been seen to wait for ever, whatever their time-outs say),
-and is made again, with growing and jittered pauses, until it is answered or patience ends. What waiting cannot mend,
-a file that is not there or a permission that is missing, is told at once.
+A storage that is overloaded, restarted or cut off comes back; a training that it took down costs work. So each call has
+a deadline of its own (clients have been seen to wait for ever, whatever their time-outs say), and is retried with
+growing and jittered pauses until it succeeds or `retry_seconds` are over. Errors that waiting cannot fix, such as a
+missing file or permission, are raised at once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestration.common.redaction import reason_of
 
 SLOWEST_BYTES_PER_SECOND = 1_000_000
-"""A transfer may take a second more for each so many bytes."""
+"""Slowest accepted transfer: the deadline grows by a second for each so many bytes."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 30.0
 _LASTING: tuple[type[Exception], ...] = (
     FileNotFoundError,
@@ -34,9 +35,9 @@ _LASTING: tuple[type[Exception], ...] = (
     ValueError,
 )
 _LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
-"""botocore's, which have no base class to tell them by, and whose import planning need not pay for."""
+"""Errors of botocore by name: they share no base class, and importing it would slow planning down."""
 _LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Of the local disk that a download goes to."""
+"""Errors of the local disk that a download goes to."""
 _LOG = logging.getLogger(__name__)
 _JITTER = random.Random()  # noqa: S311  spreads the tries of many workers; no secret, and no number of a result
 
@@ -44,26 +45,40 @@ Answer = TypeVar("Answer")
 
 
 class StorageUnavailableError(Exception):
-    """A remote storage did not do what was asked for as long as we were ready to wait."""
+    """A remote storage failed for longer than the retry policy allows."""
 
 
 class NoAnswerError(Exception):
     """A call was not answered before its deadline."""
 
 
+def answer_within(answer: Future[Answer], seconds: float) -> Answer:
+    """Return the answer of a call that runs elsewhere, and cancel the call if it is late.
+
+    Raises: NoAnswerError if it is late; what the call raises.
+    """
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        if answer.done():
+            raise
+        answer.cancel()
+        raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long calls to a remote storage may take; see `StorageConfig`."""
+    """Limits of calls to a remote storage; see `StorageConfig`."""
 
     call_seconds: float = 60.0
     retry_seconds: float = 600.0
 
     def at_most(self, seconds: float) -> RetryPolicy:
-        """No longer than this: for looking whether a storage is there at all, while somebody waits."""
+        """Return a policy of at most so many seconds, to check whether a storage is there while somebody waits."""
         return RetryPolicy(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
 
     def longest_seconds(self, num_bytes: int) -> float:
-        """How long `ask` takes at most with a call that moves so many bytes."""
+        """Return the longest time that `call` takes for so many bytes."""
         return self.retry_seconds + self._deadline_seconds(num_bytes)
 
     def _deadline_seconds(self, num_bytes: int) -> float:
@@ -72,25 +87,25 @@ class RetryPolicy:
     def call(
         self, call: Callable[[float], Answer], place: str, options: Mapping[str, str], num_bytes: int = 0
     ) -> Answer:
-        """The answer of `call`, which is given the seconds it may take, at its first success.
+        """Return the answer of `call`, which is passed its deadline in seconds, at its first success.
 
-        Args: place: what is asked for, for messages. options: see `reason_of`. num_bytes: that the call moves.
-        Raises: StorageUnavailableError when patience ends; at once what the call raises if that would stay so.
+        Args: place: URL of the file, for messages. options: see `reason_of`. num_bytes: size of the transfer.
+        Raises: StorageUnavailableError after `retry_seconds`; an error that waiting cannot fix, at once.
         """
         deadline = self._deadline_seconds(num_bytes)
         began = time.monotonic()
         for num_tries in itertools.count(1):
             try:
                 return call(deadline)
-            except Exception as error:  # any storage library, any reason: told apart by `_lasts`
-                if _lasts(error):
+            except Exception as error:  # any storage library, any reason: told apart by `_is_lasting`
+                if _is_lasting(error):
                     raise
                 passed = time.monotonic() - began
                 reason = reason_of(error, options)
                 if passed >= self.retry_seconds:
                     tries = f"{num_tries} tries in {passed:.0f} s"
                     raise StorageUnavailableError(f"{place}: the storage cannot be used ({tries}): {reason}") from None
-                # Never beyond the end: what comes back in time is found by the last try.
+                # Never beyond the end: the last try finds a storage that came back in time.
                 pause = min(_pause_seconds(num_tries), self.retry_seconds - passed)
             _LOG.warning("%s: %s; trying again in %.1f s", place, reason, pause)
             time.sleep(pause)
@@ -102,7 +117,7 @@ def _pause_seconds(num_tries: int) -> float:
     return longest * _JITTER.uniform(0.5, 1.0)
 
 
-def _lasts(error: Exception) -> bool:
+def _is_lasting(error: Exception) -> bool:
     if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES:
         return True
     return isinstance(error, OSError) and error.errno in _LASTING_ERRNO

@@ -1,4 +1,4 @@
-"""Names that come from data (manifests, records, plans) as parts of paths: none leads out of where it is put."""
+"""Names that come from data (manifests, records, plans) as parts of paths: none leads out of its directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _MAX_BYTES = 255  # of a file's name on common file systems
 
 
 def safe_name(name: object) -> str:
-    """The name of one file or directory, right below where it is put. Raises: ValueError for anything else."""
+    """Return the name if it names one file or directory without a path. Raises: ValueError for anything else."""
     if (
         not isinstance(name, str)
         or name in ("", ".", "..")
@@ -18,7 +18,7 @@ def safe_name(name: object) -> str:
 
 
 def safe_join(root: str, relative: str) -> str:
-    """A path below a root, with forward slashes; "" is the root. Raises: ValueError if it is absolute or leaves it."""
+    """Return a path below a root; "" is the root. Raises: ValueError if `relative` is absolute or leaves the root."""
     if relative == "":
         return root
     try:

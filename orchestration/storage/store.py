@@ -1,4 +1,4 @@
-"""One seam for files: any fsspec URL, artifacts published whole or not at all, checksums on every read.
+"""One interface for files: any fsspec URL, artifacts published whole or not at all, checksums on every read.
 
 An artifact is a directory whose `manifest.json`, written last, lists its files with size and sha256. Without a
 manifest the directory does not exist for a reader; a file that differs from its manifest is never used.
@@ -47,36 +47,36 @@ class FileEntry:
 
 
 class Files(Protocol):
-    """What a store needs of the place where its files lie; paths are the place's own."""
+    """The file operations that a store needs; paths are the file system's own."""
 
     def exists(self, path: str) -> bool: ...
 
     def read(self, path: str) -> bytes:
-        """Raises: FileNotFoundError."""
+        """Read a file. Raises: FileNotFoundError."""
 
     def write(self, path: str, content: bytes) -> None:
-        """A file whole or not at all."""
+        """Write a file whole or not at all."""
 
     def create(self, path: str, content: bytes) -> bool:
-        """As `write`, unless the file is there: then False. Of several that try at once one does it."""
+        """Write a file unless it exists, then return False. Of several concurrent writers one succeeds."""
 
     def put(self, local: Path, path: str) -> None:
-        """A local file's content, whole or not at all."""
+        """Copy a local file in, whole or not at all."""
 
     def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:
-        """A file of about so many bytes as a local one: where it lies if that is local, else under `scratch`.
+        """Return a local copy of a file of about so many bytes: itself if it is local, else a copy under `scratch`.
 
         Raises: FileNotFoundError.
         """
 
     def names(self, path: str) -> list[str]:
-        """Names of what lies directly in a directory, sorted; empty if there is none."""
+        """Return the names directly in a directory, sorted; empty if there is none."""
 
     def entries(self, path: str) -> list[tuple[str, int | None]]:
-        """Name and size of what lies directly in a directory, sorted; of a directory the size is None."""
+        """Return name and size of the entries of a directory, sorted; the size of a directory is None."""
 
     def remove(self, path: str) -> None:
-        """Removes a file or a directory with everything in it; nothing if it is gone already."""
+        """Remove a file or a directory with everything in it; nothing if it is gone already."""
 
 
 class Store:
@@ -89,28 +89,28 @@ class Store:
     def __init__(
         self, root: str, options: Mapping[str, str] | None = None, retry_policy: RetryPolicy | None = None
     ) -> None:
-        """root: an absolute directory or an fsspec URL; see `resolve_root`. options: passed to fsspec."""
+        """Args: root: an absolute directory or an fsspec URL; see `resolve_root`. options: passed to fsspec."""
         self.root = root.rstrip("/")
         self.options = dict(options or {})
         self.retry_policy = retry_policy or RetryPolicy()
-        # Without its cache of listings: what other processes write must be seen.
+        # Without its cache of listings: files of other processes must be seen.
         self._fs, self._base = fsspec.core.url_to_fs(self.root, use_listings_cache=False, **self.options)
         self.is_local = isinstance(self._fs, FsspecLocalFileSystem)
         self._files: Files = LocalFiles() if self.is_local else RemoteFiles(self._fs, self.retry_policy, self.options)
 
     def path(self, relative: str) -> str:
-        """The file system's own path. Raises: ValueError if it is not below the root."""
+        """Return the file system's own path. Raises: ValueError if it is not below the root."""
         return safe_join(self._base, relative)
 
     def local_directories(self) -> tuple[Path, ...]:
-        """Where what is written takes disk space of this machine: the root, or nothing."""
+        """Return the directories of this machine whose disk space writing takes: the root, or none if it is remote."""
         return (Path(self._base),) if self.is_local else ()
 
     def uri(self, relative: str) -> str:
         return f"{self.root}/{relative}"
 
     def pyarrow_filesystem(self) -> Any:
-        """The same file system for libraries that speak pyarrow (Ray Train), endpoint and credentials included."""
+        """Return the file system for libraries that speak pyarrow (Ray Train), endpoint and credentials included."""
         from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
         return LocalFileSystem() if self.is_local else PyFileSystem(FSSpecHandler(self._fs))
@@ -119,15 +119,15 @@ class Store:
         return self._files.exists(self.path(relative))
 
     def read(self, relative: str) -> bytes:
-        """Raises: FileNotFoundError."""
+        """Read a file. Raises: FileNotFoundError."""
         return self._files.read(self.path(relative))
 
     def write(self, relative: str, content: bytes) -> None:
-        """Writes a file whole or not at all."""
+        """Write a file whole or not at all."""
         self._files.write(self.path(relative), content)
 
     def create(self, relative: str, content: bytes) -> bool:
-        """Writes a file unless it is there, which of several writers at once only one can. Returns whether it did.
+        """Write a file unless it exists, and return whether it was written; of concurrent writers one succeeds.
 
         On S3 that is a conditional PUT, which servers know since 2024; on a storage without any such call it is a look
         before the write.
@@ -135,36 +135,36 @@ class Store:
         return self._files.create(self.path(relative), content)
 
     def put(self, local: Path, relative: str) -> None:
-        """Copies a local file in, whole or not at all."""
+        """Copy a local file in, whole or not at all."""
         self._files.put(local, self.path(relative))
 
     def fetch(self, relative: str, scratch: Path, num_bytes: int) -> Path:
-        """A file of about so many bytes as a local one, see `Files.fetch`; not verified. Raises: FileNotFoundError."""
+        """Return a local copy of a file, not verified; see `Files.fetch`. Raises: FileNotFoundError."""
         return self._files.fetch(self.path(relative), scratch, num_bytes)
 
     def names(self, relative: str) -> list[str]:
-        """Names of what lies directly in a directory, sorted; empty if there is none."""
+        """Return the names directly in a directory, sorted; empty if there is none."""
         return self._files.names(self.path(relative))
 
     def tree(self) -> dict[str, int | None]:
-        """Every file and directory under the root, with forward slashes: sizes, or None of a directory.
+        """Return every file and directory under the root by path, with sizes; None for a directory.
 
         Raises: RecursionError for directories without end, as links can make them.
         """
-        found: dict[str, int | None] = {}
+        sizes: dict[str, int | None] = {}
         waiting = [""]
         while waiting:
             directory = waiting.pop()
             if directory.count("/") > _DEEPEST:
                 raise RecursionError(f"{self.uri(directory)}: more than {_DEEPEST} directories deep")
             for name, num_bytes in self._files.entries(f"{self._base}/{directory}".rstrip("/")):
-                found[f"{directory}{name}"] = num_bytes
+                sizes[f"{directory}{name}"] = num_bytes
                 if num_bytes is None:
                     waiting.append(f"{directory}{name}/")
-        return found
+        return sizes
 
     def num_bytes(self, relative: str) -> int:
-        """Of a file, or of all files in a directory; 0 if there is none."""
+        """Return the size of a file, or of all files in a directory; 0 if there is none."""
         self._fs.invalidate_cache()
         try:
             return int(self._fs.du(self.path(relative), total=True))
@@ -172,22 +172,22 @@ class Store:
             return 0
 
     def remove(self, relative: str) -> None:
-        """Removes a file or a directory with everything in it; nothing if it is gone already."""
+        """Remove a file or a directory with everything in it; nothing if it is gone already."""
         self._files.remove(self.path(relative))
 
     def publish(self, directory: str, entries: Sequence[FileEntry], about: Mapping[str, Any] | None = None) -> None:
-        """Makes an artifact visible: its files are in place, the manifest is written last."""
+        """Make an artifact visible, whose files are in place, by writing its manifest."""
         document: dict[str, Any] = {"files": [vars(entry) for entry in entries], "about": dict(about or {})}
         document["sha256"] = _digest_of(document)
         self.write(f"{directory}/{MANIFEST}", json.dumps(document, indent=1, sort_keys=True).encode())
 
     def remove_artifact(self, directory: str) -> None:
-        """As `remove`, and the artifact is gone before its first file: a removal cut off leaves nothing damaged."""
+        """Remove an artifact, its manifest first: a removal that is cut off leaves no damaged artifact."""
         self.remove(f"{directory}/{MANIFEST}")
         self.remove(directory)
 
     def manifest(self, directory: str) -> Mapping[str, Any] | None:
-        """An artifact's manifest, or None if it is not published or its manifest cannot be read."""
+        """Return an artifact's manifest, or None if it is not published or its manifest cannot be read."""
         try:
             document = json.loads(self.read(f"{directory}/{MANIFEST}"))
             expected = document.pop("sha256", None)  # release 0.1.0 wrote none
@@ -200,7 +200,7 @@ class Store:
 
     @contextmanager
     def fetched(self, directory: str) -> Iterator[list[Path]]:
-        """The verified files of an artifact, local for the length of a `with` block.
+        """Give the verified files of an artifact as local ones for a `with` block.
 
         Raises: FileNotFoundError if it is not published; DamagedArtifactError if a file is missing or has changed.
         """
@@ -217,14 +217,14 @@ class Store:
             raise DamagedArtifactError(f"{self.uri(directory)}: its manifest leads elsewhere ({error})") from None
         try:
             path = self._files.fetch(self.path(f"{directory}/{name}"), scratch, entry.num_bytes)
-            found = FileEntry.of(path)
+            actual = FileEntry.of(path)
         except FileNotFoundError:
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is missing") from None
-        if found != FileEntry(name, entry.num_bytes, entry.sha256):
+        if actual != FileEntry(name, entry.num_bytes, entry.sha256):
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
         return path
 
 
 def _digest_of(manifest: Mapping[str, Any]) -> str:
-    """Of what a manifest says itself, which no other file vouches for."""
+    """Return the digest of a manifest's own content, which no other file vouches for."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What lies at a URL, read in one go. Every failure becomes a message without traceback and without credentials."""
+"""Streaming reads of a URL. Every failure becomes a message without traceback and without credentials."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import fsspec
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import reason_of, without_credentials
+from orchestration.storage.retry import NoAnswerError, answer_within
 
 ANSWER_WITHIN_SECONDS = 60.0
-"""For every single call: a server that takes a request and never answers would hold its caller for ever."""
+"""Deadline of every single call: a server that takes a request and never answers would hold its caller for ever."""
 
 Answer = TypeVar("Answer")
 
@@ -28,7 +29,7 @@ class UrlReader:
     options: Mapping[str, str]
 
     def chunks(self, num_bytes: int) -> Generator[bytes, None, None]:
-        """The content, a piece at a time. Raises: UserError."""
+        """Yield the content, a piece at a time. Raises: UserError."""
         file = self._ask(self._open)
         try:
             while chunk := self._ask(lambda: bytes(file.read(num_bytes))):
@@ -50,16 +51,14 @@ class UrlReader:
         return system.open(path, "rb", **how)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
-        answer = in_background("url-call", call)
         try:
-            return answer.result(ANSWER_WITHIN_SECONDS)
+            return answer_within(in_background("url-call", call), ANSWER_WITHIN_SECONDS)
         except Exception as error:  # noqa: BLE001  any backend, any reason: all mean that it cannot be read
-            late = isinstance(error, TimeoutError) and not answer.done()
-            reason = f"no answer within {ANSWER_WITHIN_SECONDS:g} s" if late else self._reason(error)
+            reason = str(error) if isinstance(error, NoAnswerError) else self._reason(error)
             raise UserError.of(without_credentials(self.url), f"cannot be read ({reason})") from None
 
     def _reason(self, error: Exception) -> str:
-        """fsspec calls much a missing file (http: every refusal); what it stands for is the cause."""
+        """Return the reason of an error: its cause, since fsspec reports every refusal of http as a missing file."""
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError):
             return "there is no such file"

@@ -1,4 +1,4 @@
-"""The tasks that make latents out of files, and keep real images as pixels."""
+"""Builders of the tasks that make latents out of files, keep real images as pixels, and train autoencoders."""
 
 from __future__ import annotations
 
@@ -8,74 +8,65 @@ from dfm_core.config import ExperimentConfig
 from orchestration.common.digests import digest_of
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, AutoencoderRecipes, recipe_digest
 from orchestration.data.identity import PIXELS, latents_bytes, latents_payload, pixels_bytes, pixels_payload
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EncodeTask, FinetuneAutoencoderTask, Task
 
 _AUTOENCODER_BYTES = 350_000_000
-"""Of FLUX's; smaller ones take less."""
+"""Size of FLUX's autoencoder; smaller ones take less."""
 
 
-def latents_task(config: ExperimentConfig) -> Task | None:
-    """The latents that the trainings of a config read; None: they read embedded images."""
+def latents_task(config: ExperimentConfig) -> EncodeTask | None:
+    """Return the task that makes the latents that the trainings of a config read; None: they read embedded images."""
     data, payload = config.data, latents_payload(config.data)
     if payload is None:
         return None
     assert data.described is not None, "what is encoded was described"
     num_samples = data.described.num_samples
     title = f"{data.dataset}, {num_samples:,} samples as {data.autoencoder or PIXELS}"
-    return _task(config, payload, title, num_samples, num_samples * latents_bytes(data, data.described))
+    return _encode_task(config, payload, title, num_samples, latents_bytes(data, data.described))
 
 
-def pixels_task(config: ExperimentConfig) -> Task | None:
-    """The real images that samples of a config are measured against; None: they are embedded."""
+def pixels_task(config: ExperimentConfig) -> EncodeTask | None:
+    """Return the task that keeps the real images that samples are measured against; None: they are embedded."""
     data, payload = config.data, pixels_payload(config.data)
     if payload is None:
         return None
     assert data.described is not None, "what is encoded was described"
     num_samples = data.described.num_reference
     title = f"{data.dataset}, {num_samples:,} real samples"
-    return _task(config, payload, title, num_samples, num_samples * pixels_bytes(data))
+    return _encode_task(config, payload, title, num_samples, pixels_bytes(data))
 
 
-def _task(config: ExperimentConfig, payload: dict[str, object], title: str, num_samples: int, num_bytes: int) -> Task:
-    return Task(
-        "encode",
-        digest_of(payload),
-        title,
-        dict(payload),
-        tuple(filter(None, [recipe_digest(str(payload["encoder"]))])),
-        config,
-        flops=0,
-        num_bytes=num_bytes,
-        num_samples=num_samples,
-    )
+def _encode_task(
+    config: ExperimentConfig, payload: dict[str, object], title: str, num_samples: int, bytes_per_sample: int
+) -> EncodeTask:
+    inputs = tuple(filter(None, [recipe_digest(str(payload["encoder"]))]))
+    num_bytes = num_samples * bytes_per_sample
+    return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, num_samples)
 
 
-def autoencoder_tasks(config: ExperimentConfig, makings: AutoencoderRecipes) -> list[Task]:
-    """What has to be made before the data of a config can be encoded, inputs before their readers."""
+def autoencoder_tasks(config: ExperimentConfig, recipes: AutoencoderRecipes) -> list[Task]:
+    """Return all that has to be made before the data of a config can be encoded, inputs before their readers."""
     described = config.data.described
-    making = makings.get(described.encoder) if described is not None else None
-    return [] if making is None else _tasks_of_recipe(making, makings)
+    recipe = recipes.get(described.encoder) if described is not None else None
+    return [] if recipe is None else _recipe_tasks(recipe, recipes)
 
 
-def _tasks_of_recipe(making: AutoencoderRecipe, makings: AutoencoderRecipes) -> list[Task]:
-    before = makings.get(making.initial.identity)
-    config = replace(ExperimentConfig(), data=making.data)
+def _recipe_tasks(recipe: AutoencoderRecipe, recipes: AutoencoderRecipes) -> list[Task]:
+    before = recipes.get(recipe.initial.identity)
+    config = replace(ExperimentConfig(), data=recipe.data)
     files = [task for task in (latents_task(config), pixels_task(config)) if task is not None]
-    inputs = [*files, *(_tasks_of_recipe(before, makings) if before is not None else [])]
+    inputs = [*files, *(_recipe_tasks(before, recipes) if before is not None else [])]
     needed = [task.digest for task in files] + ([before.digest] if before is not None else [])
-    training = making.training
-    how = "random weights" if making.initial.architecture is not None else "fine-tuned"
-    regular = ", scale-equivariant" if training.scale_equivariance else ""
-    task = Task(
-        "finetune_autoencoder",
-        making.digest,
-        f"{making.name}, {how}{regular}",
-        making.payload,
+    how = "random weights" if recipe.initial.architecture is not None else "fine-tuned"
+    regular = ", scale-equivariant" if recipe.training.scale_equivariance else ""
+    task = FinetuneAutoencoderTask(
+        recipe.digest,
+        f"{recipe.name}, {how}{regular}",
+        recipe.payload,
         tuple(needed),
         config,
-        flops=0,
         num_bytes=_AUTOENCODER_BYTES,
-        until_step=training.steps,
-        making=making,
+        until_step=recipe.training.steps,
+        recipe=recipe,
     )
     return [*inputs, task]

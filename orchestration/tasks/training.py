@@ -1,4 +1,4 @@
-"""The tasks that train: their payloads, digests and sizes."""
+"""Builders of the tasks that train: payloads, digests and sizes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import (
     DECOMPOSITION_SETTINGS,
     MODEL_SIZES,
-    NUMERICS_VERSION,
+    NUMERICS_CHANGED_IN,
     ExperimentConfig,
     as_plain,
 )
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
+from orchestration.common.payloads import without_neutral
 from orchestration.data.identity import latents_digest, training_identity
 from orchestration.storage.layout import SnapshotRef
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import PyramidTask, TrainTask
 
 _STATES_PER_PARAMETER = 4
 """Weight, two moments and the average, each fp32."""
@@ -34,35 +35,35 @@ DRAW_SETTINGS = (
 
 
 def decomposition_payload(config: ExperimentConfig) -> dict[str, Any]:
-    """The decomposition's name, resolutions and the settings that it reads."""
+    """Return the decomposition's name, resolutions and the settings that it reads."""
     plain = as_plain(config.decomposition)
     read = ("name", "resolutions", *DECOMPOSITION_SETTINGS[config.decomposition.name])
-    return {key: plain[key] for key in read}
+    return without_neutral("decomposition", {key: plain[key] for key in read})
 
 
 def _model_payload(config: ExperimentConfig) -> dict[str, Any]:
     plain: dict[str, Any] = as_plain(config.model)
     if not config.model.lora_rank:
         del plain["lora_alpha"]
-    return plain
+    return without_neutral("model", plain)
 
 
-def pyramid_task(config: ExperimentConfig) -> Task:
-    """The weights of the learned decomposition, fitted to the training images."""
+def pyramid_task(config: ExperimentConfig) -> PyramidTask:
+    """Return the task that fits the learned decomposition to the training images."""
     fit = config.decomposition.fit
     payload = {
         "kind": "pyramid",
         "data": training_identity(config.data),
         "decomposition": decomposition_payload(config),
         "seed": config.seed,
-        "numerics": NUMERICS_VERSION,
+        "numerics": NUMERICS_CHANGED_IN["pyramid"],
     }
     title = f"learned pyramid on {config.data.dataset}, {fit.steps} steps, seed={config.seed}"
-    return Task("pyramid", digest_of(payload), title, payload, (), config, flops=0, num_bytes=1_000_000)
+    return PyramidTask(digest_of(payload), title, payload, (), config, num_bytes=1_000_000)
 
 
 def draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
-    """The settings of stages and timesteps that a training reads."""
+    """Return the names of the settings of stages and timesteps that a training reads."""
     own, previous = ("location", "scale"), ("previous_location", "previous_scale")
     if config.paradigm == "pyramidal_flow":
         return ("stage_probabilities",)
@@ -77,7 +78,7 @@ def draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
-    """What decides a training's trajectory.
+    """Return all that decides a training's trajectory.
 
     `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. So are
     the settings of draws that the paradigm does not make.
@@ -89,9 +90,9 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
     training = {key: value for key, value in training.items() if key not in DRAW_SETTINGS or key in read}
     inputs: dict[str, Any] = {}
     if config.paradigm == "cascaded" and config.own_stages != (0,):
-        inputs["cascade"] = as_plain(config.cascade)
+        inputs["cascade"] = without_neutral("cascade", as_plain(config.cascade))
     if config.paradigm == "pyramidal_flow":
-        inputs["pyramidal_flow"] = as_plain(config.pyramidal_flow)
+        inputs["pyramidal_flow"] = without_neutral("pyramidal_flow", as_plain(config.pyramidal_flow))
     if config.decomposition.name == "learned":
         inputs["pyramid"] = pyramid_task(config).digest
     if initial is not None:
@@ -104,8 +105,8 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         "data": {**training_identity(config.data), "standardize": config.data.standardize},
         "decomposition": decomposition_payload(config),
         "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
-        "training": training,
-        "numerics": NUMERICS_VERSION,
+        "training": without_neutral("training", training),
+        "numerics": NUMERICS_CHANGED_IN["train"],
     }
 
 
@@ -116,23 +117,22 @@ def train_task(
     snapshot_steps: tuple[int, ...],
     initial: SnapshotRef | None = None,
     raw_steps: tuple[int, ...] = (),
-) -> Task:
-    """One trajectory, at least up to `until_step`."""
+) -> TrainTask:
+    """Return the task of one trajectory, at least up to `until_step`."""
     payload = train_payload(config, initial)
     inputs = (latents_digest(config.data), payload.get("pyramid"), initial[0] if initial else None)
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     per_state = cost.num_parameters * _BYTES_PER_VALUE
-    return Task(
-        "train",
+    return TrainTask(
         digest_of(payload),
         title,
         payload,
         tuple(digest for digest in inputs if digest),
         config,
-        flops=training_flops(config, cost, until_step),
         num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps) + len(raw_steps)),
         until_step=until_step,
+        flops=training_flops(config, cost, until_step),
         snapshot_steps=snapshot_steps,
         initial=initial,
         raw_steps=raw_steps,

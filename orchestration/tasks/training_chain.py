@@ -1,4 +1,4 @@
-"""The trainings behind one config: one, or a chain of networks of which each starts from the one before."""
+"""Trainings behind one config: one, or a chain of networks of which each starts from the one before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig, expert_config
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from orchestration.common.digests import digest_of
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.training import train_payload
@@ -14,7 +14,7 @@ from orchestration.tasks.training import train_payload
 
 @dataclass(frozen=True)
 class ChainedTraining:
-    """One training of a chain, and what is needed of it."""
+    """One training of a chain, with the steps that the config needs of it."""
 
     digest: str
     config: ExperimentConfig
@@ -26,12 +26,12 @@ class ChainedTraining:
 
 
 def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
-    """The configs of the trainings of a config, in order."""
+    """Return the configs of the trainings of a config, in order."""
     return tuple(expert_config(config, stage) for stage in range(len(config.experts.steps))) or (config,)
 
 
 def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
-    """The trainings of a config, each after the one it starts from."""
+    """Return the trainings of a config, each after the one it starts from."""
     if not config.experts.steps:
         digest = digest_of(train_payload(config))
         return (ChainedTraining(digest, config, None, config.training.steps, config.evaluation_steps),)
@@ -50,24 +50,24 @@ def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
 
 
 def snapshots_at(config: ExperimentConfig, chain: tuple[ChainedTraining, ...], step: int) -> tuple[SnapshotRef, ...]:
-    """What is sampled at an evaluation step: the training's snapshot, or each expert's last."""
+    """Return the snapshots that are sampled at an evaluation step: the training's, or each expert's last."""
     if not config.experts.steps:
         return ((chain[0].digest, step),)
     return tuple((link.digest, steps) for link, steps in zip(chain, config.experts.steps, strict=True))
 
 
 def flops_per_step(config: ExperimentConfig) -> int:
-    """Training FLOPs of one step of one training."""
+    """Return the training FLOPs of one step of one training."""
     return training_flops(config, model_cost(config, card_of(config.data).shape), 1)
 
 
 def whole_flops(config: ExperimentConfig) -> int:
-    """Training FLOPs of a config's trainings to their ends."""
+    """Return the training FLOPs of a config's trainings to their ends."""
     return sum(link.until_step * flops_per_step(link.config) for link in training_chain(config))
 
 
 def spent_flops(config: ExperimentConfig) -> int:
-    """Training FLOPs behind the last evaluation of a config, of all its trainings."""
+    """Return the training FLOPs behind the last evaluation of a config, of all its trainings."""
     if config.experts.steps:  # measured at their ends only
         return whole_flops(config)
     return config.evaluation_steps[-1] * flops_per_step(config)

@@ -1,4 +1,4 @@
-"""MLflow is told in a thread of its own, in order, so that nothing waits for a server that is slow or away."""
+"""A tracker in a thread of its own, so that nothing waits for a server that is slow or away; calls keep their order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrackingQueue:
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self._completing: set[str] = set()
         self._error: BaseException | None = None
-        # A daemon: what a driver that is stopped has not told, the next submission fills in from the records.
+        # A daemon: the next submission fills in from the records what a stopped driver did not log.
         threading.Thread(target=self._work, name="tracking", daemon=True).start()
 
     @property
@@ -28,7 +28,7 @@ class TrackingQueue:
         return self._tracker.num_failed_calls
 
     def is_complete(self, digest: str) -> bool:
-        """Whether the tracker holds the finished task, or will when it has heard everything."""
+        """Return whether the tracker holds the finished task, or will when all calls are made."""
         return digest in self._completing or self._tracker.is_complete(digest)
 
     def describe(self, task: Task) -> None:
@@ -53,11 +53,11 @@ class TrackingQueue:
 
     @property
     def num_waiting(self) -> int:
-        """Calls that were not made yet, about."""
+        """Number of calls that were not made yet, about."""
         return self._calls.qsize()
 
     def flush(self) -> None:
-        """Returns when everything was told. Raises: what a call raised, which a tracker never should."""
+        """Return when all calls were made. Raises: what a call raised, which a tracker never should."""
         self._calls.join()
         if self._error is not None:
             raise self._error
@@ -72,7 +72,7 @@ class TrackingQueue:
             call = self._calls.get()
             try:
                 call()
-            except BaseException as error:  # noqa: BLE001  a mistake of ours: raised where the next call is made
+            except BaseException as error:  # noqa: BLE001  our own mistake: raised at the next call
                 self._error = self._error or error
             finally:
                 self._calls.task_done()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.contract.record_schema import COST_PREFIX, standard_error_of
 from dfm_core.config import SamplingConfig
 from dfm_core.training.curve import CurveRow, has_timesteps
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import MetricTask, Task
 
-COST_PREFIX = "work/"
-"""Before the names of what a task cost, so that by the alphabet its results come first; analysis takes it off."""
-MOST_POINTS = 1000
-"""Of a history: the UI crawls beyond. The record in the store has all."""
+MAX_POINTS = 1000
+"""Points of a history: the UI crawls beyond. The record in the store has all."""
 
 
 def sampling_name(sampling: SamplingConfig) -> str:
-    """A sampling setting in a metric's name, e.g. "steps 30-10 tau 0.7 guidance 1.5"; what is as usual goes unsaid."""
+    """Return a sampling setting as part of a metric's name, e.g. "steps 30-10 tau 0.7"; without defaults."""
     parts = [f"steps {'-'.join(map(str, sampling.steps))}"]
     if sampling.tau:
         parts.append(f"tau {'-'.join(f'{tau:g}' for tau in sampling.tau)}")
@@ -30,22 +29,23 @@ def sampling_name(sampling: SamplingConfig) -> str:
 
 
 def shown_name(name: str, task: Task) -> str:
-    """A metric's name in MLflow: as it is if it is a result, behind those if it is a cost."""
-    quality = any(name == metric or name == f"{metric}_standard_error" for metric in task.protocols)
+    """Return a metric's name in MLflow: unchanged for a result, with a prefix for a cost."""
+    metrics = task.protocols if isinstance(task, MetricTask) else {}
+    quality = any(name in (metric, standard_error_of(metric)) for metric in metrics)
     return name if quality else f"{COST_PREFIX}{name}"
 
 
 def thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:
-    """Rows after the last one that was logged: the first of every thousandth of the training, those that also have the
-    losses by timestep, which are few, and the very last.
+    """Return the rows to log after the last one that was: the first of every thousandth of the training, the few that
+    also have the losses by timestep, and the very last.
 
-    Where a run was cut off, and in how many pieces its rows come, changes nothing.
+    The result does not depend on where a run was cut off, or in how many pieces its rows come.
     """
-    width = max(1, -(-until // MOST_POINTS))
-    kept, before = [], logged
+    width = max(1, -(-until // MAX_POINTS))
+    rows_to_log, before = [], logged
     for row in rows:
         step = int(row["step"])
         if step > before and (step // width > before // width or step == until or has_timesteps(row)):
-            kept.append(row)
+            rows_to_log.append(row)
             before = step
-    return kept
+    return rows_to_log

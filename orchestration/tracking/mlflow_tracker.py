@@ -1,24 +1,27 @@
-"""MLflow; the only file here that imports it. One experiment per sweep, one run per task, found by its digest.
+"""The tracker that writes to MLflow: one experiment a sweep, one run a task, found by its digest.
 
-The store's records are the truth and MLflow is filled from them, so an outage costs nothing but freshness: calls are
-never made from inside a training, failures are counted and shown, and the next submission fills what is missing.
+The store's records are the truth and MLflow is filled from them, so an outage costs nothing but freshness: no
+call is made from inside a training, failures are counted and shown, and the next submission fills in what is missing.
 
-What a run shows is laid out for the stock compare view, see `compared`: few params, quality before cost, and histories
-of at most a thousand points.
+A run is laid out for the stock compare view, see `run_params`: few params, quality before cost, and histories of at
+most a thousand points.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from analysis.contract.record_schema import COST_PREFIX, SECONDS
 from dfm_core.config import as_plain
 from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord, read_record
@@ -26,30 +29,14 @@ from orchestration.common.errors import UserError
 from orchestration.common.redaction import reason_of
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import TRAININGS, Task
-from orchestration.tracking.metric_names import COST_PREFIX, sampling_name, shown_name, thinned
+from orchestration.tasks.task import MetricTask, Task, TrainingTask
+from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, STATUS, KnownRun, known_runs, open_experiment
+from orchestration.tracking.metric_names import sampling_name, shown_name, thinned
 from orchestration.tracking.run_params import run_params
-from orchestration.tracking.uri import artifact_location
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-
-DIGEST, KIND, STATUS, FAILURE = "dfm.digest", "dfm.kind", "dfm.status", "failure"
 _MAX_BATCH = 900
 _MAX_PARAM_CHARACTERS = 6000
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass
-class _KnownRun:
-    run_id: str
-    status: str
-    last_curve_step: int
-    params: frozenset[str] = frozenset()
 
 
 class Tracker:
@@ -63,9 +50,9 @@ class Tracker:
         provenance: Mapping[str, Any],
         varying: Collection[str] = frozenset({"seed"}),
     ) -> None:
-        """Opens or creates the experiment.
+        """Open or create the experiment.
 
-        Args: varying: keys that become params, see `compared.varying_settings`.
+        Args: varying: keys that become params, see `run_params.varying_settings`.
         Raises: UserError if the server or database cannot be used.
         """
         logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -76,76 +63,51 @@ class Tracker:
         self._varying = frozenset(varying)
         try:
             self._client = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(experiment)
-            if found is not None and found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            if found is None:
-                location = artifact_location(uri, store)
-                self._experiment = self._client.create_experiment(experiment, artifact_location=location)
-            else:
-                self._experiment = found.experiment_id
-            self._runs = self._known_runs()
+            self._experiment = open_experiment(self._client, experiment, uri, store)
+            self._runs = known_runs(self._client, self._experiment)
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
             raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason_of(error)})") from None
 
-    def _known_runs(self) -> dict[str, _KnownRun]:
-        runs: dict[str, _KnownRun] = {}
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
-            for run in page:
-                digest = run.data.tags.get(DIGEST)
-                if digest and runs.get(digest, _KnownRun("", "", 0)).status != "done":
-                    status, params = run.data.tags.get(STATUS, ""), frozenset(run.data.params)
-                    runs[digest] = _KnownRun(run.info.run_id, status, self._last_step(run), params)
-            token = page.token
-            if not token:
-                return runs
-
-    def _last_step(self, run: Run) -> int:
-        if run.data.tags.get(KIND) != "train" or "loss" not in run.data.metrics:
-            return 0
-        return max(int(point.step) for point in self._client.get_metric_history(run.info.run_id, "loss"))
-
     def is_complete(self, digest: str) -> bool:
-        """Whether MLflow holds the finished task."""
+        """Return whether MLflow holds the finished task."""
         known = self._runs.get(digest)
         return known is not None and known.status == "done"
 
     def describe(self, task: Task) -> None:
-        """Params that a finished run lacks, since more varies in the sweep than did; nothing if it has all."""
+        """Add the params that a finished run lacks because more settings vary in the sweep than before."""
         known = self._runs.get(task.digest)
         if known is not None:
             self._safely(lambda: self._describe(known, task))
 
     def begin(self, task: Task) -> None:
-        """A run for the task: the one of an earlier attempt if there is one."""
+        """Start a run for the task: that of an earlier attempt if there is one."""
         self._safely(lambda: self._begin(task))
 
     def curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
-        """New points of a training curve; points that MLflow has already are left out."""
+        """Add new points of a training curve; points that MLflow has already are left out."""
         self._safely(lambda: self._curve(task, rows))
 
     def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
-        """Everything that a finished task found, whatever was logged before; the curve of a training from its record.
+        """Log all of a finished task, whatever was logged before; the curve of a training comes from its record.
 
-        Args: training: that an evaluation measures: its numbers become points of convergence curves in that run, which
-            grow while it trains.
+        Args: training: task that an evaluation measures: its numbers become points of convergence curves in that run,
+            which grow while it trains.
         """
         if training is not None:
             self._safely(lambda: self._converged(training, task, result))
         self._safely(lambda: self._complete(task, result))
 
     def tag(self, digest: str, tags: Mapping[str, str]) -> None:
-        """Tags on a task's run, if it has one here; a task of several trials keeps those of the last."""
+        """Set tags on a task's run, if it has one here; a task of several trials keeps those of the last."""
         known = self._runs.get(digest)
         if known is not None:
-            found = [RunTag(key, value) for key, value in tags.items()]
-            self._safely(lambda: self._client.log_batch(known.run_id, tags=found))
+            run_tags = [RunTag(key, value) for key, value in tags.items()]
+            self._safely(lambda: self._client.log_batch(known.run_id, tags=run_tags))
 
     def fail(self, task: Task, message: str) -> None:
+        """Mark a task's run as failed."""
         self._safely(lambda: self._fail(task, message))
 
     def _safely(self, call: Callable[[], object]) -> None:
@@ -155,7 +117,7 @@ class Tracker:
             self.num_failed_calls += 1
             _LOG.warning("MLflow did not take a record (%s); submit again to fill it in", reason_of(error))
 
-    def _begin(self, task: Task) -> _KnownRun:
+    def _begin(self, task: Task) -> KnownRun:
         known = self._runs.get(task.digest)
         if known is None:
             known = self._runs[task.digest] = self._create(task)
@@ -166,7 +128,7 @@ class Tracker:
         known.status = "running"
         return known
 
-    def _create(self, task: Task) -> _KnownRun:
+    def _create(self, task: Task) -> KnownRun:
         tags = {KIND: task.kind, STATUS: "running", "git_commit": self._provenance["source"]["git_commit"]}
         run_id = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}").info.run_id
         self._client.log_dict(run_id, task.payload, "task.json")
@@ -175,9 +137,9 @@ class Tracker:
         params = run_params(task, self._varying)
         # In one call, tags after params: a run that was cut off before has no digest and is never found.
         self._client.log_batch(run_id, params=_as_params(params), tags=[RunTag(DIGEST, task.digest)])
-        return _KnownRun(run_id, "running", 0, frozenset(params))
+        return KnownRun(run_id, "running", 0, frozenset(params))
 
-    def _describe(self, known: _KnownRun, task: Task) -> None:
+    def _describe(self, known: KnownRun, task: Task) -> None:
         params = {key: text for key, text in run_params(task, self._varying).items() if key not in known.params}
         if params:
             self._client.log_batch(known.run_id, params=_as_params(params))
@@ -191,7 +153,7 @@ class Tracker:
 
     def _curve(self, task: Task, rows: Sequence[CurveRow]) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
-        fresh = thinned(rows, known.last_curve_step, task.until_step)
+        fresh = thinned(rows, known.last_curve_step, task.total_units)
         now = int(time.time() * 1000)
         points = [
             Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
@@ -208,7 +170,7 @@ class Tracker:
     def _complete(self, task: Task, result: TaskRecord) -> None:
         known = self._runs.get(task.digest) or self._begin(task)
         self._describe(known, task)
-        if task.kind in TRAININGS:
+        if isinstance(task, TrainingTask):
             self._curve(task, self._recorded_curve(task))
         for name in result.files:
             with tempfile.TemporaryDirectory() as scratch:
@@ -220,7 +182,7 @@ class Tracker:
         self._client.set_terminated(known.run_id, status="FINISHED")
         now = int(time.time() * 1000)
         metrics = [Metric(shown_name(name, task), value, now, result.step) for name, value in result.metrics.items()]
-        metrics.append(Metric(shown_name("seconds", task), result.seconds, now, 0))
+        metrics.append(Metric(shown_name(SECONDS, task), result.seconds, now, 0))
         metrics.sort(key=lambda metric: metric.key.startswith(COST_PREFIX))  # the UI also draws what was logged first
         # In one call, tags after metrics: a run that says it is done has everything.
         tags = [RunTag(FAILURE, ""), RunTag(STATUS, "done")]
@@ -229,7 +191,7 @@ class Tracker:
 
     def _converged(self, training: Task, task: Task, result: TaskRecord) -> None:
         known = self._runs.get(training.digest)
-        if known is None:  # trained by another sweep, in another experiment
+        if known is None or not isinstance(task, MetricTask):  # trained by another sweep, in another experiment
             return
         now, setting = int(time.time() * 1000), sampling_name(task.config.sampling)
         points = [

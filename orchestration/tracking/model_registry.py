@@ -19,9 +19,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
+from dfm_core.catalog.metrics import METRICS
 from dfm_core.config import MetricName, as_plain
-from dfm_core.data.cards import card_of
-from dfm_core.metrics.catalog import METRICS
+from dfm_core.config.dataset_card import card_of
 from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.project import ROOT
@@ -29,14 +29,14 @@ from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask
 
 ALIAS = "best"
 _EVALUATION = "dfm.evaluation"
 _CODE = Path(__file__).with_name("registered_model.py")
 _NOT_IN_NAMES = re.compile(r"[^\w .()=,+-]+")
 _NEEDS = ["torch", "safetensors", "numpy", "scipy", "pillow", "pydantic", "annotated-types", "tqdm", "pywavelets"]
-"""Of dfm_core, whose source travels with the model."""
+"""Dependencies of dfm_core, whose source travels with the model."""
 
 
 class ModelRegistry:
@@ -47,9 +47,9 @@ class ModelRegistry:
         self._store = store
 
     def register(self, plan: Plan, done: Mapping[str, TaskRecord]) -> list[str]:
-        """A version for the best snapshot of each part by the sweep's first metric, unless it is registered already.
+        """Register the best snapshot of each part by the sweep's first metric, unless it is registered already.
 
-        Returns: a line for each part, for people; nothing that goes wrong is raised.
+        Returns: a line for each part, for people; failures are in it, and none is raised.
         """
         lines = []
         for best in _by_first_metric(plan, done):
@@ -82,15 +82,15 @@ class ModelRegistry:
         return f"{name}: version {version.version} is {best.row} @ {best.step}, {best.metric} {best.value:.6g}"
 
     def _registered(self, name: str) -> str | None:
-        """Digest of the evaluation whose snapshot is the best so far."""
+        """Return the digest of the evaluation whose snapshot is registered as the best."""
         try:
-            found: str | None = self._client.get_model_version_by_alias(name, ALIAS).tags.get(_EVALUATION)
+            digest: str | None = self._client.get_model_version_by_alias(name, ALIAS).tags.get(_EVALUATION)
         except MlflowException:  # no such model, or no such alias
             return None
-        return found
+        return digest
 
-    def _save(self, task: Task, scratch: Path) -> None:
-        """Snapshot and sampling settings of an evaluation as MLflow's model in scratch/model."""
+    def _save(self, task: EvaluateTask, scratch: Path) -> None:
+        """Write snapshot and sampling settings of an evaluation as MLflow's model into scratch/model."""
         snapshot = scratch / "snapshot"
         snapshot.mkdir()
         train, step = task.snapshots[0]
@@ -117,18 +117,18 @@ class ModelRegistry:
 
 
 def _by_first_metric(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[BestRow]:
-    used = {name for task in plan.of_kind("evaluate") for name in task.protocols}
+    used = {name for task in plan.of_kind(EvaluateTask) for name in task.protocols}
     first: MetricName | None = next((name for name in METRICS if name in used), None)
     return (best for best in best_rows(plan, done) if best.metric == first)
 
 
-def _evaluation(plan: Plan, best: BestRow) -> Task:
-    """Of the row's first seed."""
+def _evaluation(plan: Plan, best: BestRow) -> EvaluateTask:
+    """Return the evaluation of the row's first seed."""
     trials = (trial for trial in plan.trials if (trial.part, trial.row) == (best.part, best.row))
-    return plan.tasks[dict(next(trials).evaluations)[best.step]]
+    return plan.evaluation(dict(next(trials).evaluations)[best.step])
 
 
-def _signature(task: Task) -> ModelSignature:
+def _signature(task: EvaluateTask) -> ModelSignature:
     card = card_of(task.config.data)
     sides = card.shape.of_scale(card.shape.channels, card.resolution)
     return ModelSignature(

@@ -1,4 +1,4 @@
-"""What MLflow runs when it loads a registered snapshot: a script kept beside safetensors and JSON, and no pickle."""
+"""The script that MLflow runs when it loads a registered snapshot: it lies beside safetensors and JSON, not pickle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SnapshotModel(PythonModel):  # type: ignore[misc]
         self._pipeline.set_progress_bar_config(disable=True)
 
     def predict(self, context: Any, model_input: np.ndarray, params: Mapping[str, Any] | None = None) -> np.ndarray:  # noqa: ARG002
-        """Samples.
+        """Return samples.
 
         Args: model_input: class of each image, [B] int64. params: seed: of the noise; image i depends on it and on i.
         Returns: [B, C, (T,) H, W] float32 in [-1, 1].

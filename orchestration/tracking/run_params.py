@@ -1,4 +1,4 @@
-"""What MLflow's runs are compared by: the settings that vary in a sweep, under short flat names. Pure.
+"""The params of MLflow's runs: the settings that vary in a sweep, under short flat names. Pure.
 
 The stock compare view draws the first params and the first metric by the alphabet against each other, and lists all. So
 a run's params are few: what varies, if its task reads it; the whole config is its config.json.
@@ -13,22 +13,22 @@ from typing import Any
 from dfm_core.config import ExperimentConfig, as_plain
 from orchestration.common.dotted_keys import flatten
 from orchestration.plan.plan import Plan
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import DRAW_SETTINGS, draw_settings
 
 _OWN_NAMES = {"training.first_stage_probability": "p0t", "decomposition.name": "decomposition"}
-"""As the paper calls it, where our word is long and everybody says theirs; and where the last word says too little."""
+"""Names of keys whose last word says too little, or for which the paper has a shorter one."""
 _AFTER_TRAINING = ("sampling.", "evaluation.")
 _READ_AS = {"first_stage_probability": "stage_probabilities"}
-"""Settings of training that stand for others."""
+"""Settings of training that are read under another name."""
 _GROWS = frozenset({"training.steps", "evaluation.at_steps"})
-"""A run outlives them: a sweep that asks for more trains it further. A param of MLflow can't change."""
+"""Keys whose value may grow: a sweep that asks for more trains a run further, and a param of MLflow can't change."""
 
 
 def varying_settings(plan: Plan) -> frozenset[str]:
-    """Keys that differ between the evaluations of a plan, or that a search proposes; the seed is always one."""
+    """Return the keys that differ between a plan's evaluations or that a search proposes; the seed is always one."""
     seen: dict[str, set[str]] = {}
-    for task in plan.of_kind("evaluate"):
+    for task in plan.of_kind(EvaluateTask):
         for key, value in flatten(as_plain(task.config)):
             if not key.startswith("data.described"):  # follows from what is given
                 seen.setdefault(key, set()).add(repr(value))
@@ -37,26 +37,26 @@ def varying_settings(plan: Plan) -> frozenset[str]:
 
 
 def run_params(task: Task, varying: Collection[str]) -> dict[str, str]:
-    """A run's params: of what varies that which its task reads, by its short name; and an evaluation's step."""
-    if task.kind not in {"train", "evaluate"}:
+    """Return a run's params: the varying settings that its task reads, by short name, and an evaluation's step."""
+    if not isinstance(task, TrainTask | EvaluateTask):
         return {}
     config = dict(flatten(as_plain(task.config)))
-    found = {short_name(key): _text(config[key]) for key in varying if key in config and _reads(task, key)}
-    steps = {"step": str(task.at_step)} if task.kind == "evaluate" else {}
-    return {name: text for name, text in {**found, **steps}.items() if text}
+    settings = {short_name(key): _text(config[key]) for key in varying if key in config and _reads(task, key)}
+    steps = {"step": str(task.at_step)} if isinstance(task, EvaluateTask) else {}
+    return {name: text for name, text in {**settings, **steps}.items() if text}
 
 
 def _reads(task: Task, key: str) -> bool:
-    """Whether a setting means anything to a task: a baseline has a first-stage probability that it never uses."""
+    """Return whether a task reads a setting: a baseline has a first-stage probability that it never uses."""
     if key.startswith(_AFTER_TRAINING):
-        return task.kind == "evaluate"
+        return isinstance(task, EvaluateTask)
     section, _, name = key.rpartition(".")
     name = _READ_AS.get(name, name)
     return section != "training" or name not in DRAW_SETTINGS or name in draw_settings(task.config)
 
 
 def short_name(key: str) -> str:
-    """The last word of a dotted key, with the one before it if several keys end alike."""
+    """Return the last word of a dotted key, with the one before it if several keys end alike."""
     if key in _OWN_NAMES:
         return _OWN_NAMES[key]
     words = key.split(".")
@@ -67,7 +67,7 @@ _ENDINGS = Counter(key.rpartition(".")[2] for key, _ in flatten(as_plain(Experim
 
 
 def _text(value: Any) -> str:
-    """A number as a number, which MLflow draws on an axis; several as 9-3; "" for nothing."""
+    """Return a number as a number, which MLflow draws on an axis; several as 9-3; "" for nothing."""
     if isinstance(value, list | tuple):
         return "-".join(map(_text, value))
     if isinstance(value, bool):

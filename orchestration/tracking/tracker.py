@@ -1,4 +1,4 @@
-"""The tracking protocol: what a launch tells of its tasks."""
+"""The tracking protocol: the calls by which a launch reports its tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestration.tasks.task import Task
 
 
 class TaskTracker(Protocol):
-    """What is told of tasks; see `orchestration.tracking.mlflow_tracker`."""
+    """A tracker of tasks; see `orchestration.tracking.mlflow_tracker`."""
 
     @property
     def num_failed_calls(self) -> int: ...

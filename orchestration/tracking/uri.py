@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
-
-from mlflow import MlflowClient
 
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
@@ -16,11 +15,16 @@ from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import DATABASE, MLFLOW_ARTIFACTS
 from orchestration.storage.store import Store
 
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow import MlflowClient
+
 
 def resolve_uri(
     configured: str | None, store: Store, environment: Mapping[str, str], *, insecure_http: bool = False
 ) -> str:
-    """The tracking URI: the config's, else MLFLOW_TRACKING_URI, else sqlite under a local storage root.
+    """Return the tracking URI: the config's, else MLFLOW_TRACKING_URI, else sqlite under a local storage root.
 
     Raises: UserError if it holds credentials (it is published with the plan), if it is a server on another machine over
         http and that was not asked for, or if there is none for a remote root.
@@ -29,10 +33,10 @@ def resolve_uri(
     if uri:
         if JOB_VARIABLE in environment and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
             raise UserError.of("tracking.uri", f"{uri!r} is relative: inside a Ray job it would be thrown away")
-        if found := credentials_in(uri):
+        if credentials := credentials_in(uri):
             raise UserError.of(
                 "tracking.uri",
-                f"holds {found}, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
+                f"holds {credentials}, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, a database's in its own client settings",
             )
         host = urlsplit(uri).hostname or ""
@@ -56,7 +60,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def ask_server(uri: str) -> float | None:
-    """Seconds that a server or database takes for an answer; None for a database file that is not there yet.
+    """Return the seconds that a server or database takes for an answer; None for a database file that is not there yet.
 
     Raises: UserError if it cannot be used.
     """
@@ -71,8 +75,8 @@ def ask_server(uri: str) -> float | None:
 
 
 def artifact_location(uri: str, store: Store) -> str | None:
-    """Where artifacts go that no server takes: under a local root, else beside the database file, not into whatever the
-    working directory is.
+    """Return the place of artifacts that no server takes: under a local root, else beside the database file, never the
+    working directory. None: a server takes them.
 
     Raises: UserError if there is no such place.
     """

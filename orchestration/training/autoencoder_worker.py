@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoder_training.finetuning import FinetuningLoss, finetune, in_colour
+from dfm_core.autoencoder_training.measures import measure_autoencoder
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
-from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune, in_colour
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig
-from dfm_core.autoencoders.measures import measure_autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
@@ -24,7 +24,7 @@ from orchestration.artifacts.autoencoders import read_initial, read_made_autoenc
 from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
-from orchestration.artifacts.task_record import TaskRecord, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder
@@ -33,7 +33,6 @@ from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
 from orchestration.training.train_request import FinetuneRequest
 from orchestration.training.worker_setup import (
     agreed_reason,
-    micro_batch_size,
     open_training_data,
     start_engine,
     worker_device,
@@ -41,9 +40,10 @@ from orchestration.training.worker_setup import (
 
 
 def finetune_autoencoder(request: FinetuneRequest, workers: WorkersConfig) -> None:
-    """Trains, publishes the autoencoder and the task's record, on every worker of a group. Collective.
+    """Train, and publish the autoencoder and the task's record, on every worker of a group. Collective.
 
-    What cannot be read is told to the board: starting again would read the same. The process group is there.
+    Inputs that cannot be read are reported to the progress board: a restart would read the same. The process group
+    must exist.
     """
     _Finetuning(request, workers).run()
 
@@ -60,30 +60,29 @@ class _Finetuning:
 
     def run(self) -> None:
         request, config = self.request, self.config
-        found, reason = self._inputs()
-        if agreed_reason(request.digest, request.at.board, reason) or found is None:
+        inputs, reason = self._read_inputs()
+        if agreed_reason(request.digest, request.at.progress_board, reason) or inputs is None:
             return
-        dataset, real, autoencoder = found
+        dataset, real, autoencoder = inputs
         model = FinetuningLoss(autoencoder, config)
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
         engine = start_engine(model, config, self.workers, worker_device())
         artifacts = TrainingArtifacts(self.store, request.digest)
-        order = RunSettings(request.digest, config.steps, request.at.board)
-        run = CheckpointedRun(
-            order, self.workers, artifacts, engine, _Made(self, artifacts, engine, dataset), self.started
-        )
+        settings = RunSettings(request.digest, config.steps, request.at.progress_board)
+        publisher = _AutoencoderPublisher(self, artifacts, engine, dataset)
+        run = CheckpointedRun(settings, self.workers, artifacts, engine, publisher, self.started)
 
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, micro_batch_size(config, self.workers))
+        rows = run.run(loop, self.workers.micro_batch(config.batch_size))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows, real)
         engine.close()
 
-    def _inputs(self) -> tuple[tuple[TrainingData, RealSamples, DiffusersAutoencoder] | None, str]:
-        """Or why they cannot be read."""
+    def _read_inputs(self) -> tuple[tuple[TrainingData, RealSamples, DiffusersAutoencoder] | None, str]:
+        """Return the inputs, or None and why they cannot be read."""
         dataset, reason = open_training_data(self.data, self.request.latents, self.store, self.workers)
         if dataset is None:
             return None, reason
@@ -100,26 +99,26 @@ class _Finetuning:
 
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow], real: RealSamples) -> None:
         device, digest = run.engine.device, self.request.digest
-        made = read_made_autoencoder(self.store, digest, self.initial.kind)
-        metrics = measured_effect(made, real, device)
+        trained = read_made_autoencoder(self.store, digest, self.initial.kind)
+        metrics = measured_effect(trained, real, device)
         if self.initial.architecture is None:
             metrics |= {
                 f"before_{name}": own for name, own in measured_effect(self.read_initial(), real, device).items()
             }
-        spent = run.spent()
+        cost = run.cost()
         metrics |= {
-            "accelerator_seconds": spent.accelerator_seconds,
+            COST_METRIC: cost.accelerator_seconds,
             "training_images": float(self.config.steps * self.config.batch_size),
-            "num_parameters": float(sum(p.numel() for p in made.network.parameters())),
+            "num_parameters": float(sum(p.numel() for p in trained.network.parameters())),
         }
-        about = {"kind": self.initial.kind, "scale": made.scale, "shift": made.shift, **run.about()}
+        about = {"kind": self.initial.kind, "scale": trained.scale, "shift": trained.shift, **run.about()}
         write_record(
             self.store,
             TaskRecord(
                 digest=digest,
                 kind="finetune_autoencoder",
                 metrics=metrics,
-                seconds=spent.seconds,
+                seconds=cost.seconds,
                 step=self.config.steps,
                 curve=tuple(rows),
                 about=about,
@@ -127,8 +126,8 @@ class _Finetuning:
         )
 
 
-class _Made:
-    """`Publisher`: the autoencoder, after the last step."""
+class _AutoencoderPublisher:
+    """The `Publisher` of the autoencoder, after the last step."""
 
     def __init__(
         self, worker: _Finetuning, artifacts: TrainingArtifacts, engine: TrainingEngine, data: TrainingData
@@ -156,15 +155,15 @@ class _Made:
 
 
 MEASURED_FACTORS = (2, 3, 4)
-"""By which latents are made smaller when the effect is measured, whatever was trained; those that divide their side."""
+"""Factors by which latents are made smaller when the effect is measured; those that divide their side are used."""
 MEASURED_SAMPLES = 2000
 """Held-out real samples, or all of fewer."""
 _BATCH_PIXELS, _MOST_BATCH = 2**21, 50
-"""Of samples that are measured at once: 32 images of side 256, one clip of 17 frames of side 512."""
+"""Limits of a batch that is measured at once: 32 images of side 256, one clip of 17 frames of side 512."""
 
 
 def measured_effect(autoencoder: DiffusersAutoencoder, real: RealSamples, device: torch.device) -> dict[str, float]:
-    """`measure_autoencoder` on held-out samples; the autoencoder is moved to the device."""
+    """Return `measure_autoencoder` of held-out samples; the autoencoder is moved to the device."""
     autoencoder.network.to(device).eval()
     side = autoencoder.card.latent_side(real.read(range(1))[0].shape[-1])
     factors = [factor for factor in MEASURED_FACTORS if side % factor == 0]

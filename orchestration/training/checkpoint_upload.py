@@ -1,9 +1,9 @@
-"""Checkpoints leave a worker beside the training: a step waits only while the state is copied to the host.
+"""Uploads of checkpoints in the background: a step waits only while the state is copied to the host.
 
 In the store every worker's shard comes first, then its receipt (size and sha256). When the receipts of all workers are
-there, worker 0 writes the manifest, and only after that removes what it supersedes. So a kill at any moment leaves the
-checkpoint before or the new one. Shards and receipts carry the name of the attempt that wrote them: what a killed
-attempt left is never taken for this one's, and what is published is never written over.
+there, worker 0 writes the manifest, and only then removes superseded checkpoints. So a kill at any moment leaves the
+previous checkpoint or the new one. Shards and receipts carry the name of the attempt that wrote them: those of a killed
+attempt are never taken for this one's, and nothing published is overwritten.
 """
 
 from __future__ import annotations
@@ -29,41 +29,40 @@ from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import MANIFEST, FileEntry
 
-_FIRST_LOOK_SECONDS, _RAREST_LOOK_SECONDS = 0.02, 1.0
+_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 1.0
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CheckpointCard:
-    """What a checkpoint says beside the state."""
+    """The metadata of a checkpoint."""
 
     step: int
     curve: Sequence[CurveRow] = ()
     scale_std: Sequence[float] = ()
-    """Of the training data, for whoever opens the checkpoint."""
-    spent: TrainingCost = field(default_factory=TrainingCost)
-    """Up to here."""
+    """Standard deviations of the training data's scales, for readers of the checkpoint."""
+    cost: TrainingCost = field(default_factory=TrainingCost)
+    """Cost up to this step."""
 
 
 class CheckpointUploads:
-    """The checkpoints of one worker; at most one is on its way."""
+    """Uploads one worker's checkpoints; at most one upload is under way."""
 
     def __init__(self, artifacts: TrainingArtifacts, engine: TrainingEngine, attempt: str, keep: int) -> None:
-        """Args: attempt: a name that all workers of this attempt share, and no other attempt has. keep: how many
-        checkpoints stay."""
+        """Args: attempt: unique name of this attempt, shared by its workers. keep: number of checkpoints that stay."""
         self._artifacts, self._engine, self._attempt, self._keep = artifacts, engine, attempt, keep
         self._store = artifacts.store
         self._rank, self._world_size = engine.rank, engine.world_size
-        self._on_its_way: Future[None] | None = None
+        self._under_way: Future[None] | None = None
         self._step = 0
 
     def save(self, card: CheckpointCard) -> None:
-        """Copies the state to the host and returns; the rest happens beside the training. Collective.
+        """Copy the state to the host and upload it in the background. Collective.
 
-        Waits for the checkpoint before, if that is still on its way: a storage that is slower than the training must
-        hold it up, not fill the memory.
+        Waits for the previous upload if it is still under way: a storage that is slower than the training must hold it
+        up, not fill the memory.
 
-        Raises: whatever the upload of the checkpoint before raised.
+        Raises: the error of the previous upload.
         """
         self._wait(f"step {card.step}")
         tensors = state_shard(self._engine)
@@ -73,18 +72,18 @@ class CheckpointUploads:
             "world_size": self._world_size,
             "curve": list(card.curve),
             "scale_std": list(card.scale_std),
-            "spent": vars(card.spent),
+            "spent": vars(card.cost),
         }
         self._step = card.step
-        self._on_its_way = in_background(f"checkpoint-{card.step}", lambda: self._upload(card.step, tensors, about))
+        self._under_way = in_background(f"checkpoint-{card.step}", lambda: self._upload(card.step, tensors, about))
 
     def finish(self) -> None:
-        """Returns when the last checkpoint is published. Collective. Raises: whatever its upload raised."""
+        """Return when the last checkpoint is published. Collective. Raises: the error of its upload."""
         self._wait("the end")
         self._engine.barrier()
 
     def _wait(self, who: str) -> None:
-        upload, self._on_its_way = self._on_its_way, None
+        upload, self._under_way = self._under_way, None
         if upload is None:
             return
         late, began = not upload.done(), time.monotonic()
@@ -114,22 +113,22 @@ class CheckpointUploads:
         return f"receipt-{rank:05d}.{self._attempt}.json"
 
     def _receipts(self, directory: str, shard_bytes: int) -> list[FileEntry]:
-        """All workers' receipts, when they are there.
+        """Wait for all workers' receipts, and return them.
 
-        Raises: StorageUnavailableError if one does not come for longer than its worker may take to write it.
+        Raises: StorageUnavailableError if one is missing for longer than its worker may take to write it.
         """
-        wanted = [self._receipt(rank) for rank in range(self._world_size)]
-        retry_policy, pause = self._store.retry_policy, _FIRST_LOOK_SECONDS
+        receipts = [self._receipt(rank) for rank in range(self._world_size)]
+        retry_policy, pause = self._store.retry_policy, _FIRST_POLL_SECONDS
         deadline = time.monotonic() + retry_policy.longest_seconds(shard_bytes) + retry_policy.longest_seconds(0)
-        while missing := set(wanted) - set(self._store.names(directory)):
+        while missing := set(receipts) - set(self._store.names(directory)):
             if time.monotonic() > deadline:
                 raise StorageUnavailableError(f"{self._store.uri(directory)}: {', '.join(sorted(missing))} never came")
             time.sleep(pause)
-            pause = min(2 * pause, _RAREST_LOOK_SECONDS)
-        return [FileEntry(**json.loads(self._store.read(f"{directory}/{name}"))) for name in wanted]
+            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
+        return [FileEntry(**json.loads(self._store.read(f"{directory}/{name}"))) for name in receipts]
 
     def _drop_superseded(self, step: int, directory: str, entries: Sequence[FileEntry]) -> None:
-        """Receipts, what killed attempts left of this checkpoint, and older checkpoints."""
+        """Remove receipts, files of killed attempts at this checkpoint, and older checkpoints."""
         for name in set(self._store.names(directory)) - {MANIFEST, *(entry.name for entry in entries)}:
             self._store.remove(f"{directory}/{name}")
         for old in self._artifacts.superseded(step, self._keep):

@@ -1,4 +1,4 @@
-"""One worker's part in a training, of whatever: it resumes, writes checkpoints, tells the board, stops early."""
+"""One worker's run of a training of any kind: it resumes, writes checkpoints, reports progress and stops early."""
 
 from __future__ import annotations
 
@@ -22,73 +22,74 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
+from orchestration.private.ray import is_preempted
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
-from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
+from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch, end_hung
 
 _PROGRESS_SECONDS = 0.5
 Loop = Callable[[LoopPlan, Observer, int, list[CurveRow]], list[CurveRow]]
-"""Trains by a plan, from a step with its curve so far, and returns the whole curve."""
+"""Function that trains by a plan, from a step with its curve so far, and returns the whole curve."""
 
 
 class Publisher(Protocol):
-    """What a training publishes on its way, beside its checkpoints."""
+    """The artifacts that a training publishes on its way, beside its checkpoints."""
 
     @property
     def steps(self) -> frozenset[int]:
-        """After which something is published."""
+        """Steps after which something is published."""
 
     def missing(self) -> Sequence[int]:
-        """Steps of which something is not in the store; worker 0 alone asks."""
+        """Return the steps of which something is not in the store; only worker 0 asks."""
 
     def publish(self, step: int) -> None:
-        """Publishes what is wanted of a step, unless it is there; nothing is of many. Collective."""
+        """Publish the artifacts of a step that are not there yet; most steps have none. Collective."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run has to know of its training."""
+    """The settings of a run that follow from its training."""
 
     digest: str
     until_step: int
-    board: str
+    progress_board: str
     scale_std: tuple[float, ...] = ()
-    """Of the training data, for whoever opens a checkpoint."""
+    """Standard deviations of the training data's scales, for readers of a checkpoint."""
 
 
 class CheckpointedRun:
-    """The observer of a training's loop."""
+    """Observes a training's loop."""
 
     def __init__(
         self,
-        order: RunSettings,
+        settings: RunSettings,
         workers: WorkersConfig,
         artifacts: TrainingArtifacts,
         engine: TrainingEngine,
         publisher: Publisher,
         started: float,
     ) -> None:
-        """Args: started: on the monotonic clock, when this attempt began to cost."""
-        self.order, self.workers, self.artifacts = order, workers, artifacts
+        """Args: started: start of this attempt's cost on the monotonic clock."""
+        self.settings, self.workers, self.artifacts = settings, workers, artifacts
         self.engine, self.publisher, self.started = engine, publisher, started
-        self.board = find_progress_board(order.board)
+        self.progress_board = find_progress_board(settings.progress_board)
         every = workers.checkpoint_every
-        self.checkpoint_steps = {*range(every, order.until_step + 1, every), order.until_step}
-        self.spent_before = TrainingCost()
+        self.checkpoint_steps = {*range(every, settings.until_step + 1, every), settings.until_step}
+        self.cost_before = TrainingCost()
         self.last_progress = 0.0
         self.rows: list[CurveRow] = []
         """The curve so far."""
 
     def run(self, loop: Loop, micro_batch: int) -> list[CurveRow] | None:
-        """Trains to the end. Returns the curve; None if it stopped before, of which the board was told. Collective."""
+        """Train to the end. Returns the curve; None if it stopped early, as the progress board is told. Collective."""
         start, self.rows = self._resume()
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
-            self.board, self.engine, limit, lambda: self.spent().accelerator_seconds, is_noticed
+            self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, is_preempted
         )
         self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         plan = LoopPlan(
-            until_step=self.order.until_step,
+            until_step=self.settings.until_step,
             micro_batch_size=micro_batch,
             log_every=self.workers.log_every,
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
@@ -97,24 +98,24 @@ class CheckpointedRun:
             with self.watch:
                 rows = loop(plan, self, start, list(self.rows))
         except StoppedEarlyError:
-            return None  # the next submission goes on from the checkpoint
+            return None  # the next submission resumes from the checkpoint
         except TrainingDivergedError as diverged:
-            # Not a fault of the machine: starting again would end the same way, so the workers end in peace.
+            # Not a fault of the machine: a restart would end the same way, so the workers end without an error.
             if self.engine.rank == 0:
-                ray.get(self.board.failed.remote(self.order.digest, str(failure_of(diverged))))
+                ray.get(self.progress_board.failed.remote(self.settings.digest, str(failure_of(diverged))))
             self.uploads.finish()
             return None
         self.uploads.finish()
         return rows
 
-    def spent(self) -> TrainingCost:
-        """Up to now, earlier attempts included."""
-        return self.spent_before.plus(time.monotonic() - self.started, self.engine.world_size)
+    def cost(self) -> TrainingCost:
+        """Return the cost up to now, earlier attempts included."""
+        return self.cost_before.plus(time.monotonic() - self.started, self.engine.world_size)
 
     def about(self) -> dict[str, Any]:
-        """Where it ran, for the record."""
+        """Return the part of the record that says where and how it ran."""
         return {
-            "skipped_steps": self.order.until_step - self.engine.num_steps,
+            "skipped_steps": self.settings.until_step - self.engine.num_steps,
             "world_size": self.engine.world_size,
             "zero_stage": self.workers.zero_stage,
             "device": str(self.engine.device),
@@ -122,11 +123,11 @@ class CheckpointedRun:
         }
 
     def _resume(self) -> tuple[int, list[CurveRow]]:
-        """Loads the newest sound checkpoint from which all that is to be published can still be made."""
+        """Load the newest sound checkpoint from which all missing artifacts can still be made."""
         chosen: list[Any] = [None]
-        if self.engine.rank == 0:  # one looks, all do the same: what two workers see in a store can differ
+        if self.engine.rank == 0:  # one decides for all: two workers may see different things in a store
             missing = self.publisher.missing()
-            begin = self.artifacts.newest_sound_step(min([*missing, self.order.until_step]))
+            begin = self.artifacts.newest_sound_step(min([*missing, self.settings.until_step]))
             chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
         torch.distributed.broadcast_object_list(chosen, src=0)
         ((start, is_missing, attempt),) = chosen
@@ -136,49 +137,50 @@ class CheckpointedRun:
             return 0, []
         point = self.artifacts.load_checkpoint(start)
         self.engine.load(point.state, point.num_steps)
-        self.spent_before = point.spent
+        self.cost_before = point.cost
         if is_missing:
             self.publisher.publish(start)
         return start, list(point.curve)
 
     def _end_hung(self, report: str) -> None:
-        end_hung(self.artifacts.store, self.board, self.order.digest, self.attempt, self.engine.rank, report)
+        store, digest = self.artifacts.store, self.settings.digest
+        end_hung(store, self.progress_board, digest, self.attempt, self.engine.rank, report)
 
     def progress(self, step: int) -> None:
         self.watch.stepped()
         self.early_stop.look()
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()
-            self.board.reached.remote(self.order.digest, step)
+            self.progress_board.reached.remote(self.settings.digest, step)
         # Only where the curve has a point: a checkpoint in between would change the next point's mean.
-        if self.rows and step == self.rows[-1]["step"] and step < self.order.until_step:
+        if self.rows and step == self.rows[-1]["step"] and step < self.settings.until_step:
             self._stop_early(step)
 
     def _stop_early(self, step: int) -> None:
-        """Ends the training at a checkpoint if the driver wants it, or its limit is reached. Collective."""
+        """End the training at a checkpoint if the driver asks for it, or its limit is reached. Collective."""
         reason = self.early_stop.agreed()
         if not reason:
             return
         with self.watch.paused():
             if step not in self.checkpoint_steps:
                 self._save_checkpoint(step, self.rows)
-            self.uploads.finish()  # who hears that it stopped may end the cluster
+            self.uploads.finish()  # the driver may end the cluster once it knows
         if reason == "preempted":
             raise PreemptedError(f"a node is to be taken away; it goes on from step {step} on others")
         if self.engine.rank == 0 and reason == "driver":
-            ray.get(self.board.stopped.remote(self.order.digest, step))
+            ray.get(self.progress_board.stopped.remote(self.settings.digest, step))
         elif self.engine.rank == 0:
             limit = self.workers.max_accelerator_hours_per_training
             assert limit is not None, "only a limit can be reached"
-            why = f"at step {step} of {self.order.until_step}, "
-            why += over_limit(self.spent().accelerator_seconds, limit)
-            ray.get(self.board.failed.remote(self.order.digest, why))
+            why = f"at step {step} of {self.settings.until_step}, "
+            why += over_limit(self.cost().accelerator_seconds, limit)
+            ray.get(self.progress_board.failed.remote(self.settings.digest, why))
         raise StoppedEarlyError(reason)
 
     def log(self, row: CurveRow) -> None:
         self.rows.append(row)
         if self.engine.rank == 0:
-            self.board.curve.remote(self.order.digest, [row])
+            self.progress_board.curve.remote(self.settings.digest, [row])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
         with self.watch.paused():  # the storage has deadlines of its own
@@ -187,5 +189,5 @@ class CheckpointedRun:
                 self._save_checkpoint(step, curve)
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
-        # Ray Train is told of no checkpoint: its report is a barrier, and what it would know, the manifests say.
-        self.uploads.save(CheckpointCard(step, tuple(curve), self.order.scale_std, self.spent()))
+        # No checkpoint is reported to Ray Train: its report is a barrier, and the manifests hold all of it.
+        self.uploads.save(CheckpointCard(step, tuple(curve), self.settings.scale_std, self.cost()))

@@ -1,12 +1,9 @@
-"""DeepSpeed behind the `TrainingEngine` protocol; the only file that imports deepspeed.
+"""DeepSpeed behind the `TrainingEngine` protocol.
 
 Weights stay fp32 (bf16 is autocast inside the model), so every ZeRO stage holds each weight exactly once in fp32 and
 the average can be kept beside it, sharded the same way and updated without communication. State is exchanged as whole
 named tensors: a checkpoint knows nothing of ZeRO stages, partitions or world sizes, and nothing in it is a pickle.
-
-DeepSpeed offers the pieces of ZeRO-1 and 2 only through its parameters' private attributes.
 """
-# ruff: noqa: SLF001
 
 from __future__ import annotations
 
@@ -23,20 +20,17 @@ from torch import Tensor
 
 from dfm_core.training.engine import Model, OptimizerSettings, State, StateKind, build_optimizer
 from orchestration.config.workers import ZeroStage
+from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
 
 
 def _import_deepspeed(device: torch.device) -> Any:
-    """DeepSpeed, quiet and without its compiled communication op.
-
-    On a CPU DeepSpeed would compile a shared-memory op with g++ for over a minute at first use; gloo serves as well
-    at our sizes, so the op is declared incompatible, which is how DeepSpeed itself skips it.
-    """
+    """Return DeepSpeed, quiet and without its compiled communication op."""
     if device.type == "cpu":  # also on a machine that has a GPU which was not given to us
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    skip_shared_memory_op()
     return deepspeed
 
 
@@ -52,7 +46,7 @@ class DeepSpeedEngine(Generic[Model]):
         micro_batch_size: int,
         device: torch.device,
     ) -> None:
-        """model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
+        """Args: model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
         assert torch.distributed.is_initialized(), "the process group must exist before the engine"
         deepspeed = _import_deepspeed(device)
         self.rank = torch.distributed.get_rank()
@@ -80,12 +74,12 @@ class DeepSpeedEngine(Generic[Model]):
             },
         )
         self._zero_stage = zero_stage
-        self._materialise_optimizer_state(num_steps=0)
+        init_adam_state(self._engine.optimizer, zero_stage, num_steps=0)
         self._ema = {name: local.clone() for name, local in self._local_weights()}
 
     @property
     def model(self) -> Model:
-        """The DeepSpeed engine itself: calling it runs the hooks that gather ZeRO-3's weights, and it hands on the
+        """The DeepSpeed engine itself: calling it runs the hooks that gather ZeRO-3's weights, and it forwards the
         module's attributes."""
         engine: Model = self._engine
         return engine
@@ -102,7 +96,7 @@ class DeepSpeedEngine(Generic[Model]):
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
-        # Where gradients are not finite DeepSpeed leaves the step out without a word, on all workers, and says inf.
+        # If gradients are not finite, DeepSpeed skips the step silently on all workers and reports inf.
         norm = float(self._engine.get_global_grad_norm())
         if not math.isfinite(norm):
             return norm
@@ -126,7 +120,7 @@ class DeepSpeedEngine(Generic[Model]):
 
     def load(self, state: State, num_steps: int) -> None:
         self.num_steps = num_steps
-        self._materialise_optimizer_state(num_steps)
+        init_adam_state(self._engine.optimizer, self._zero_stage, num_steps)
         for name, parameter in self._parameters.items():
             self._set(parameter, state["ema"][name], None)
         self._ema = {name: local.clone() for name, local in self._local_weights()}
@@ -137,7 +131,7 @@ class DeepSpeedEngine(Generic[Model]):
             self._set_module_weight(parameter, state["weight"][name])
 
     def mean(self, values: Tensor) -> Tensor:
-        """Gathered and added in rank order, so that the result is bitwise equal on all workers."""
+        """Return the mean over workers, added in rank order, so that it is bitwise equal on all of them."""
         if self.world_size == 1:
             return values
         gathered = [torch.empty_like(values, device=self.device) for _ in range(self.world_size)]
@@ -148,54 +142,40 @@ class DeepSpeedEngine(Generic[Model]):
         torch.distributed.barrier()
 
     def close(self) -> None:
-        """Takes DeepSpeed's hooks off, so that the memory can be freed; the process group stays for the next engine."""
+        """Remove DeepSpeed's hooks, so that the memory can be freed; the process group stays for the next engine."""
         self._engine.destroy()
 
     def _local_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The fp32 piece of each weight that this worker owns, as a view; weights it owns nothing of are left out."""
+        """Yield this worker's fp32 piece of each weight as a view; weights of which it owns nothing are left out."""
         from deepspeed.utils import safe_get_local_fp32_param
 
         for name, parameter in self._parameters.items():
             if self._zero_stage == 3:
                 yield name, safe_get_local_fp32_param(parameter).detach()
-            elif parameter._hp_mapping is not None:
-                yield name, parameter._hp_mapping.get_hp_fragment().detach()
+            elif (piece := local_weight(parameter)) is not None:
+                yield name, piece
 
     @contextmanager
     def _ema_as_weights(self) -> Iterator[None]:
-        """Puts the average where the weights are, so that what gathers weights gathers it; always puts them back."""
-        kept = {name: local.clone() for name, local in self._local_weights()}
+        """Swap the average in for the weights, so that gathering weights gathers it; always swap back."""
+        weights = {name: local.clone() for name, local in self._local_weights()}
         try:
             for name, local in self._local_weights():
                 local.copy_(self._ema[name])
             yield
         finally:
             for name, local in self._local_weights():
-                local.copy_(kept[name])
-
-    def _materialise_optimizer_state(self, num_steps: int) -> None:
-        """Creates AdamW's state, which torch would make at the first step, so that it can be read and set at any."""
-        zero = self._engine.optimizer
-        stage3 = self._zero_stage == 3
-        for flat in zero.fp32_partitioned_groups_flat if stage3 else zero.single_partition_of_fp32_groups:
-            zero.optimizer.state[flat] = {
-                "step": torch.tensor(float(num_steps), device=flat.device),
-                "exp_avg": torch.zeros_like(flat, requires_grad=False),
-                "exp_avg_sq": torch.zeros_like(flat, requires_grad=False),
-            }
-        if not stage3:
-            zero._hp_optimizer_states_linked = False
-            zero._lazy_init_hp_params_optimizer_state()
+                local.copy_(weights[name])
 
     def _partition(self, parameter: Any, value: Tensor) -> Tensor:
-        """This worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""
-        length = parameter.ds_tensor.numel()
+        """Return this worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""
+        length = local_module_weight(parameter).numel()
         padded = torch.zeros(length * self.world_size, dtype=torch.float32, device=self.device)
         padded[: value.numel()] = value.flatten()
         return padded[length * self.rank : length * (self.rank + 1)]
 
     def _set(self, parameter: Any, value: Tensor, optimizer_state: str | None) -> None:
-        """Sets this worker's piece of an fp32 weight, or of one of its moments, from the whole tensor."""
+        """Set this worker's piece of an fp32 weight, or of one of its moments, from the whole tensor."""
         from deepspeed import utils
 
         if self._zero_stage == 3:
@@ -210,8 +190,9 @@ class DeepSpeedEngine(Generic[Model]):
             utils.safe_set_full_optimizer_state(parameter, value.to(self.device), optimizer_state)
 
     def _set_module_weight(self, parameter: Any, value: Tensor) -> None:
-        """Brings what the forward pass reads in line with the fp32 weight."""
+        """Set the copy that the forward pass reads to the fp32 weight."""
         if self._zero_stage == 3:
-            parameter.ds_tensor.data.copy_(self._partition(parameter, value).view_as(parameter.ds_tensor))
+            piece = local_module_weight(parameter)
+            piece.data.copy_(self._partition(parameter, value).view_as(piece))
         else:
             parameter.data.copy_(value)

@@ -1,4 +1,4 @@
-"""What the workers of a fine-tuning are told."""
+"""The requests that workers of a training receive: plain data for the way between processes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig
-from dfm_core.config import DataConfig, as_plain
-from orchestration.config.runtime import StorageConfig
+from dfm_core.config import as_plain
+from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
-from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
-from orchestration.training.fault_injection import Fault, faults_of
+from orchestration.tasks.task import FinetuneAutoencoderTask, Task, TrainTask
+from orchestration.training.step_hook import faults_in
 
 
 @dataclass(frozen=True)
 class FinetuneRequest:
-    """All that the workers of one fine-tuning are told; plain data."""
+    """A fine-tuning of an autoencoder."""
 
     digest: str
+    """That of `finetune_payload`."""
     config: dict[str, Any]
     """`FinetuningConfig`."""
     initial: dict[str, Any]
@@ -34,69 +33,54 @@ class FinetuneRequest:
     at: WorkerEnvironment
 
 
-def finetune_request(
-    digest: str,
-    config: FinetuningConfig,
-    initial: InitialAutoencoder,
-    data: DataConfig,
-    latents: str,
-    at: WorkerEnvironment,
-) -> FinetuneRequest:
-    """Args: digest: of `finetune_payload`. latents: digest of the task that keeps the pixels; "": they are embedded."""
-    return FinetuneRequest(
-        digest=digest,
-        config=as_plain(config),
-        initial=as_plain(initial),
-        data=as_plain(data),
-        latents=latents,
-        at=at,
-    )
-
-
-def request_of(task: Task, store: Store, workers: WorkersConfig, board: str) -> Request:
-    at = worker_environment(store, workers, board)
-    if task.making is None:
-        return train_request(task, at)
-    making = task.making
-    return finetune_request(
-        task.digest,
-        making.training,
-        making.initial,
-        making.data,
-        task.latents,
-        at,
-    )
+def request_of(task: Task, store: Store, workers: WorkersConfig, progress_board: str) -> Request:
+    """Return the request of a training of any kind. Args: progress_board: its name."""
+    at = worker_environment(store, workers, progress_board)
+    match task:
+        case TrainTask():
+            return train_request(task, at)
+        case FinetuneAutoencoderTask(recipe=recipe):
+            return FinetuneRequest(
+                digest=task.digest,
+                config=as_plain(recipe.training),
+                initial=as_plain(recipe.initial),
+                data=as_plain(recipe.data),
+                latents=task.latents,
+                at=at,
+            )
+        case _:
+            raise TypeError(f"{task.kind} is no training")
 
 
 @dataclass(frozen=True)
 class WorkerEnvironment:
-    """The store, the board and how they are laid out; plain data for a journey between processes."""
+    """Store, progress board and settings that all workers of a launch share."""
 
     workers: dict[str, Any]
     """`WorkersConfig`."""
     store_root: str
     store_options: dict[str, str] = field(repr=False)
     retry_policy: RetryPolicy
-    board: str
+    progress_board: str
 
     def open_store(self) -> Store:
         return Store(self.store_root, self.store_options, self.retry_policy)
 
     @property
     def storage(self) -> StorageConfig:
-        """For what opens files of users' beside the store."""
+        """Storage settings for opening users' files beside the store."""
         policy = self.retry_policy
         return StorageConfig(self.store_root, self.store_options, policy.call_seconds, policy.retry_seconds)
 
 
-def worker_environment(store: Store, workers: WorkersConfig, board: str) -> WorkerEnvironment:
-    """Args: board: its name."""
-    return WorkerEnvironment(as_plain(workers), store.root, store.options, store.retry_policy, board)
+def worker_environment(store: Store, workers: WorkersConfig, progress_board: str) -> WorkerEnvironment:
+    """Return the environment of all workers. Args: progress_board: its name."""
+    return WorkerEnvironment(as_plain(workers), store.root, store.options, store.retry_policy, progress_board)
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """All that the workers of one training are told; plain data."""
+    """A training of a model."""
 
     digest: str
     config: dict[str, Any]
@@ -107,16 +91,16 @@ class TrainRequest:
     pyramid: str
     latents: str
     at: WorkerEnvironment
-    faults: tuple[Fault, ...] = ()
-    """On purpose, see `fault_injection`."""
+    faults: str = ""
+    """Faults on purpose, see `step_hook`."""
 
 
 Request = TrainRequest | FinetuneRequest
-"""What the workers of a training of any kind are told."""
+"""A training of any kind."""
 
 
-def train_request(task: Task, at: WorkerEnvironment) -> TrainRequest:
-    """What the workers of a training are told."""
+def train_request(task: TrainTask, at: WorkerEnvironment) -> TrainRequest:
+    """Return the request of a `train` task."""
     return TrainRequest(
         digest=task.digest,
         config=as_plain(task.config),
@@ -127,5 +111,5 @@ def train_request(task: Task, at: WorkerEnvironment) -> TrainRequest:
         pyramid=task.pyramid,
         latents=task.latents,
         at=at,
-        faults=faults_of(os.environ),
+        faults=faults_in(os.environ),
     )

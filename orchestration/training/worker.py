@@ -16,12 +16,12 @@ import torch
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.cards import card_of
-from dfm_core.data.datasets import measure_scale_std
+from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.inheritance import inherit
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import train
@@ -30,7 +30,7 @@ from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.checkpoints import TrainingArtifacts
 from orchestration.artifacts.learned_pyramid import read_pyramid
 from orchestration.artifacts.snapshots import read_snapshot
-from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
 from orchestration.common.redaction import shown
 from orchestration.common.validation import revive
 from orchestration.config.workers import WorkersConfig
@@ -39,12 +39,11 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.training.autoencoder_worker import finetune_autoencoder
 from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.fault_injection import disturbed
+from orchestration.training.step_hook import with_faults
 from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
 from orchestration.training.worker_setup import (
     agreed_reason,
-    micro_batch_size,
     open_training_data,
     start_engine,
     worker_device,
@@ -52,11 +51,11 @@ from orchestration.training.worker_setup import (
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """One Ray Train worker: one training after the other, until no more come."""
-    for serial, request in trainings_of(loop_config["desk"]):
+    """Run the trainings of a work queue on one Ray Train worker, one after the other, until no more come."""
+    for serial, request in trainings_of(loop_config["work_queue"]):
         _train(request)
         if ray.train.get_context().get_world_rank() == 0:
-            finish(loop_config["desk"], serial)
+            finish(loop_config["work_queue"], serial)
 
 
 def _train(request: Request) -> None:
@@ -73,11 +72,11 @@ def _train(request: Request) -> None:
         if failure.kind is MEMORY:
             held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             raise MemoryError(f"{failure.error} (this worker held {held:.1f} GiB at most)") from None
-        if failure.kind.remedy.startswith("retry"):  # the user should see that it is tried again, and why
+        if failure.kind.is_retried:  # shown to the user
             line = shown(str(failure), request.at.store_options)
             line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
-            with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board, no word; the error itself counts
-                ray.get(find_progress_board(request.at.board).stumbled.remote(request.digest, line))
+            with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board: the error itself counts
+                ray.get(find_progress_board(request.at.progress_board).retried.remote(request.digest, line))
         raise
     gc.collect()  # DeepSpeed's objects refer to each other
     torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
@@ -96,7 +95,7 @@ class _TrainingWorker:
     def run(self) -> None:
         request, store = self.request, self.artifacts.store
         dataset, reason = open_training_data(self.config.data, request.latents, store, self.workers)
-        if agreed_reason(request.digest, request.at.board, reason) or dataset is None:
+        if agreed_reason(request.digest, request.at.progress_board, reason) or dataset is None:
             return
         pyramid = read_pyramid(store, request.pyramid) if request.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
@@ -107,9 +106,9 @@ class _TrainingWorker:
             return
         engine = start_engine(model, self.config.training, self.workers, device)
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
-        order = RunSettings(request.digest, request.until_step, request.at.board, scale_std)
-        run = CheckpointedRun(order, self.workers, self.artifacts, engine, snapshots, self.started)
-        paradigm = disturbed(
+        settings = RunSettings(request.digest, request.until_step, request.at.progress_board, scale_std)
+        run = CheckpointedRun(settings, self.workers, self.artifacts, engine, snapshots, self.started)
+        paradigm = with_faults(
             build_paradigm(self.config, decomposition, scale_std),
             request.faults,
             engine.rank,
@@ -120,27 +119,27 @@ class _TrainingWorker:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, micro_batch_size(self.config.training, self.workers))
+        rows = run.run(loop, self.workers.micro_batch(self.config.training.batch_size))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows)
         engine.close()
 
     def _initial_model(self, scale_std: tuple[float, ...]) -> VelocityModel | None:
-        """With initial weights, or those of the snapshot that the training starts from; None if any worker cannot read
-        them, of which the board is told: starting again would read the same. Collective."""
+        """Return the model with initial weights or those of a snapshot; None if any worker cannot read them, which is
+        reported to the progress board: a restart would read the same. Collective."""
         model, reason = None, ""
         try:
             model = self._with_weights(scale_std)
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
-        return None if agreed_reason(self.request.digest, self.request.at.board, reason) else model
+        return None if agreed_reason(self.request.digest, self.request.at.progress_board, reason) else model
 
     def _with_weights(self, scale_std: tuple[float, ...]) -> VelocityModel:
         model = build_model(self.config, self.shape, scale_std)
         if self.request.initial is not None:
-            before = read_snapshot(self.artifacts.store, self.request.initial)
-            inherit(model, self.config, before.model.state_dict())
+            snapshot = read_snapshot(self.artifacts.store, self.request.initial)
+            inherit(model, self.config, snapshot.model.state_dict())
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
         if self.workers.compile:
@@ -148,31 +147,31 @@ class _TrainingWorker:
         return model
 
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow]) -> None:
-        cost = model_cost(self.config, self.shape)
+        model = model_cost(self.config, self.shape)
         until = self.request.until_step
-        known = read_record(self.artifacts.store, self.request.digest)
-        if known is not None and known.step > until:
+        earlier = read_record(self.artifacts.store, self.request.digest)
+        if earlier is not None and earlier.step > until:
             return  # a longer run of this trajectory is on record; this one only filled in a snapshot
-        spent = run.spent()
+        cost = run.cost()
         result = TaskRecord(
             digest=self.request.digest,
             kind="train",
             metrics={
-                "accelerator_seconds": spent.accelerator_seconds,
-                "training_flops": float(training_flops(self.config, cost, until)),
+                COST_METRIC: cost.accelerator_seconds,
+                "training_flops": float(training_flops(self.config, model, until)),
                 "training_images": float(until * self.config.training.batch_size),
-                "num_parameters": float(cost.num_parameters),
+                "num_parameters": float(model.num_parameters),
             },
-            seconds=spent.seconds,
+            seconds=cost.seconds,
             step=until,
             curve=tuple(rows),
-            about={"scale_std": list(run.order.scale_std), **run.about()},
+            about={"scale_std": list(run.settings.scale_std), **run.about()},
         )
         write_record(self.artifacts.store, result)
 
 
 class _Snapshots:
-    """`Publisher`: averaged weights and, where they are wanted, those before averaging."""
+    """The `Publisher` of averaged weights and, if asked for, of those before averaging."""
 
     def __init__(
         self,
@@ -192,7 +191,7 @@ class _Snapshots:
         return self._worker.artifacts.missing_snapshots(self._request.snapshot_steps, self._request.raw_steps)
 
     def publish(self, step: int) -> None:
-        """Evaluations can begin on it while the training goes on."""
+        """Publish a step, on which evaluations can begin while the training goes on."""
         request, worker = self._request, self._worker
         if step in request.raw_steps:
             worker.artifacts.save_raw_weights(self._engine, step)
@@ -200,4 +199,4 @@ class _Snapshots:
             card = SnapshotCard(step, worker.shape, self._scale_std)
             worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
             if self._engine.rank == 0:
-                find_progress_board(request.at.board).published.remote(request.digest, step)
+                find_progress_board(request.at.progress_board).published.remote(request.digest, step)

@@ -1,4 +1,4 @@
-"""What every training does on a worker of Ray Train before its first step."""
+"""The setup of every training on a worker of Ray Train before its first step."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import ray.train
 import torch
 
 from dfm_core.config import DataConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
+from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
-from dfm_core.data.latents.samples import LatentSamples
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.engine import Model, OptimizerSettings
 from orchestration.artifacts.latents import latent_cache, open_latents
@@ -21,48 +21,45 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 
 
 def worker_device() -> torch.device:
-    """The accelerator of this worker, made the current one."""
+    """Return the accelerator of this worker, and make it the current one."""
     device: torch.device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
     return device
 
 
-def micro_batch_size(settings: OptimizerSettings, workers: WorkersConfig) -> int:
-    world: int = ray.train.get_context().get_world_size()
-    return workers.micro_batch_size or settings.batch_size // world
-
-
 def start_engine(
     model: Model, settings: OptimizerSettings, workers: WorkersConfig, device: torch.device
 ) -> DeepSpeedEngine[Model]:
-    """Close it after the training, but not after an error: then these processes are not used again."""
+    """Return the engine; it is closed after the training, but not after an error, which ends its processes."""
     return DeepSpeedEngine(
         model,
         settings,
         zero_stage=workers.zero_stage,
-        micro_batch_size=micro_batch_size(settings, workers),
+        micro_batch_size=workers.micro_batch(settings.batch_size),
         device=device,
     )
 
 
-def agreed_reason(digest: str, board: str, reason: str) -> str:
-    """The first reason that any worker has not to start, of which the board is told; "" if none has. Collective."""
+def agreed_reason(digest: str, progress_board: str, reason: str) -> str:
+    """Return the first reason of any worker not to start, "" for none, and report it to the board. Collective."""
     context = ray.train.get_context()
     reasons = [reason] * context.get_world_size()
     torch.distributed.all_gather_object(reasons, reason)
-    found = next(filter(None, reasons), "")
-    if found and context.get_world_rank() == 0:
-        ray.get(find_progress_board(board).failed.remote(digest, found))
-    return found
+    agreed = next(filter(None, reasons), "")
+    if agreed and context.get_world_rank() == 0:
+        ray.get(find_progress_board(progress_board).failed.remote(digest, agreed))
+    return agreed
 
 
 def open_training_data(
     data: DataConfig, latents: str, store: Store, workers: WorkersConfig
 ) -> tuple[TrainingData | None, str]:
-    """Args: latents: digest of the task that made them; "": the training reads embedded images.
+    """Open the data of a training.
 
-    Returns: the samples, or None and why they cannot be read; starting again would read the same.
+    Args: latents: digest of the task that encoded them; "": the training reads embedded images.
+
+    Returns: the samples, or None and why they cannot be read; a restart would read the same.
     """
     if not latents:
         return load_dataset(data.dataset, "train"), ""

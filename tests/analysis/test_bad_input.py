@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.plan.model import PublishedPlan
 from analysis.records.from_mlflow import read
 from analysis.report.build import render_report
@@ -28,7 +29,7 @@ DIGEST, TRAIN = evaluate_digest("DFM", 200), train_digest("DFM")
 def report(plan: PublishedPlan) -> tuple[str, str]:
     """Words of the page, and table.csv."""
     reading = read(plan)
-    files = render_report(plan, reading.records, reading.notes)
+    files = render_report(JoinedSweep.of(plan, reading.records), reading.notes)
     page = unescape(re.sub(r"<[^>]*>", " ", files["report.html"].decode()))
     return re.sub(r"\s+", " ", page), files["table.csv"].decode()
 

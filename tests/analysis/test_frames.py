@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.errors import UserError
-from analysis.frames import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, Frames, frames_of
+from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
+from analysis.frames import Frames, make_frames
 from analysis.records.from_mlflow import read
 from analysis.report.build import render_report
 from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, train_digest
@@ -25,7 +27,7 @@ VALUES = {"flow matching": 30.0, "DFM": 20.0}
 def filled(database: Database) -> Frames:
     plan = make_plan(uri=database.uri)
     database.fill(plan, VALUES)
-    return frames_of(plan)
+    return make_frames(plan)
 
 
 def dtypes(frame: pd.DataFrame) -> dict[str, str]:
@@ -47,7 +49,7 @@ def test_columns_and_dtypes_are_as_documented(filled: Frames) -> None:
 
 
 def test_an_empty_experiment_has_the_same_columns(database: Database) -> None:
-    frames = frames_of(make_plan(uri=database.uri))
+    frames = make_frames(make_plan(uri=database.uri))
     check_columns(frames)
     assert (len(frames.runs), len(frames.curves)) == (0, 0)
     assert set(frames.measurements.status) == {"missing"}
@@ -56,7 +58,7 @@ def test_an_empty_experiment_has_the_same_columns(database: Database) -> None:
 
 def test_measurements_are_those_of_the_reports_table(filled: Frames) -> None:
     reading = read(filled.plan)
-    table = render_report(filled.plan, reading.records)["table.csv"].decode()
+    table = render_report(JoinedSweep.of(filled.plan, reading.records))["table.csv"].decode()
     rows = list(csv.DictReader(io.StringIO(table)))
     assert len(rows) == len(filled.measurements)
     for row, found in zip(rows, filled.measurements.itertuples(), strict=True):
@@ -88,7 +90,7 @@ def test_trials_have_the_compute_of_their_training(filled: Frames) -> None:
 
 def test_missing_is_told_apart_from_nan(database: Database) -> None:
     database.run(evaluate_digest("DFM", 200), {"fd": math.nan})
-    frames = frames_of(make_plan(uri=database.uri))
+    frames = make_frames(make_plan(uri=database.uri))
     found = frames.measurements.query("row == 'DFM' and step == 200").set_index("metric")
     assert (found.status["fd"], found.status["accuracy"]) == ("done", "missing")
     assert found.value.isna().to_dict() == {"fd": False, "accuracy": True}
@@ -100,7 +102,7 @@ def test_runs_that_count_for_nothing_are_there_and_marked(database: Database) ->
     stranger = database.run("another digest")
     deleted = database.run(evaluate_digest("DFM", 200))
     database.client.delete_run(deleted)
-    runs = frames_of(make_plan(uri=database.uri)).runs.set_index("run_id")
+    runs = make_frames(make_plan(uri=database.uri)).runs.set_index("run_id")
     assert runs.counts.to_dict() == {counts: True, stranger: False, deleted: False}
     assert runs.deleted.to_dict() == {counts: False, stranger: False, deleted: True}
     assert runs["metric.seconds"].isna().to_dict() == {counts: False, stranger: True, deleted: True}

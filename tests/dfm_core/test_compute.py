@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops, training_flops
 from dfm_core.config import (
     MODEL_SIZES,
@@ -20,7 +21,6 @@ from dfm_core.config import (
     SamplingConfig,
     Specialization,
 )
-from dfm_core.data.catalog import DataShape
 from dfm_core.models.velocity import VelocityModel
 from tests.support.models import (
     SHAPE,

@@ -31,7 +31,10 @@ def loaded_after(statement: str) -> set[str]:
         "dfm_core.compute",
         "dfm_core.data.catalog",
         "dfm_core.metrics.catalog",
-        "dfm_core.metrics.features.weights",
+        "dfm_core.catalog.autoencoders",
+        "dfm_core.catalog.datasets",
+        "dfm_core.catalog.metrics",
+        "dfm_core.catalog.weight_files",
     ],
 )
 def test_planning_modules_import_without_torch_or_numpy(module: str) -> None:
@@ -39,7 +42,7 @@ def test_planning_modules_import_without_torch_or_numpy(module: str) -> None:
 
 
 def test_locating_the_weights_imports_neither_torch_nor_their_package() -> None:
-    statement = "from dfm_core.metrics.features.weights import LITE0_WEIGHTS\nassert LITE0_WEIGHTS.locate().is_file()"
+    statement = "from dfm_core.catalog.weight_files import LITE0_WEIGHTS\nassert LITE0_WEIGHTS.locate().is_file()"
     assert loaded_after(statement) == set()
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import dfm_core
+from dfm_core.catalog.datasets import FASHION_CLASSES, DataShape
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.data import DataDescription
-from dfm_core.data.catalog import FASHION_CLASSES, DataShape
-from dfm_core.data.datasets import to_pixels
+from dfm_core.data.image_dataset import to_pixels
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
 from dfm_core.models.velocity import VelocityModel

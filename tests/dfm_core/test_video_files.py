@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfm_core.data.catalog import DataShape
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.data.files.clips import ClipSpec, decode_clip
 from dfm_core.decompositions import build_decomposition
 from dfm_core.pipeline import DFMPipeline

@@ -58,7 +58,7 @@ def trains(node: RayNode) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("program", ["raylet", "gcs_server"])
-def test_a_driver_whose_own_raylet_or_head_is_killed_says_so_soon_and_goes_on_when_asked_again(
+def test_a_driver_whose_raylet_or_head_is_killed_reports_it_soon_and_resumes(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path, program: str
 ) -> None:
     log = tmp_path / "log"
@@ -113,7 +113,7 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_training_leaves_a_node_that_is_drained_without_losing_a_step_or_counting_a_failure(
+def test_a_training_leaves_a_drained_node_without_a_lost_step_or_counted_failure(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"

@@ -28,7 +28,7 @@ from tests.support.sweeps import (
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_sweep_that_is_told_to_end_stops_at_a_checkpoint_and_goes_on_to_the_same_table(
+def test_a_sweep_told_to_end_stops_at_a_checkpoint_and_resumes_to_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"

@@ -65,7 +65,7 @@ def test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials(with_r
 
 
 @pytest.mark.slow
-def test_pruned_trials_stop_at_their_rung_and_the_others_go_on_from_their_checkpoints(with_reference: Path) -> None:
+def test_pruned_trials_stop_at_their_rung_and_others_resume_from_checkpoints(with_reference: Path) -> None:
     space = "training.learning_rate: {log: [1.0e-4, 1.0e-2]}, training.previous_location: {uniform: [0.0, 2.0]}"
     pruner = "pruner: {kind: asha, rungs: [8], eta: 2, startup: 1}"
     search = f"{{space: {{{space}}}, objectives: {{fd_lite0_block10: minimize}}, num_trials: 3, {pruner}}}"

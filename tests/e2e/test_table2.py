@@ -62,7 +62,7 @@ def test_table_2_is_reproduced_in_small_and_set_beside_the_paper(with_reference:
 
 
 @pytest.mark.slow
-def test_a_cascade_killed_in_its_second_network_ends_with_the_table_of_an_undisturbed_one(
+def test_a_cascade_killed_in_its_second_network_gives_the_undisturbed_table(
     with_reference: Path, tmp_path: Path
 ) -> None:
     undisturbed = tmp_path / "undisturbed"

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.catalog import DATASETS
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.data.files.clips import ClipSpec, decode_clip
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.video_files import export_to_gif, export_to_video
-from tests.support.made_files import clip
+from tests.support.dataset_files import clip
 from tests.support.sweeps import python
 from tests.support.tiny_autoencoders import save_cogvideox
 

@@ -18,7 +18,7 @@ from orchestration.cluster import check_access as access_probe
 from orchestration.cluster.check_access import ray_rows, tracking_rows
 from orchestration.cluster.check_nodes import NodeProbe
 from orchestration.cluster.check_report import CheckResult, Redaction, print_rows
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.doctor import main
 from tests.orchestration.conftest import ROOT
 

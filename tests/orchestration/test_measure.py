@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfm_core.data.catalog import FASHION_CLASSES
-from dfm_core.data.datasets import load_dataset
+from dfm_core.catalog.datasets import FASHION_CLASSES
+from dfm_core.data.image_dataset import load_dataset
 from orchestration import measure
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from tests.orchestration.conftest import QUICKSTART
 from tests.support.measuring import NO_FILES, Bench, metric
 
@@ -55,7 +55,7 @@ def test_a_folder_of_real_images_scores_what_the_floor_scores(
     assert run(root, folder, "--json", str(tmp_path / "found.json")) == 0
     found = json.loads((tmp_path / "found.json").read_text())
     config = next(load_sweep(QUICKSTART, OPTIONS).configs)
-    floor = MeasurementInputs.of(config, NO_FILES).floor
+    floor = MeasurementInputs.of(config, NO_FILES).real_images
     assert floor is not None
     (expected,) = Bench(Store(str(root))).run(floor)
     assert found["values"]["fd_lite0_block10"] == pytest.approx(metric(expected, "fd_lite0_block10"), rel=1e-6)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from analysis.plan.read import parse_plan
-from dfm_core.data.catalog import DataShape
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
 from orchestration.artifacts.checkpoints import TrainingArtifacts, TrainingCost
@@ -26,8 +26,8 @@ from orchestration.plan.published import read_published
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
-from tests.support.made_up_plans import publish, tiny_plan
 from tests.support.process_group import CONFIG
+from tests.support.stored_sweeps import publish, tiny_plan
 
 ASSETS = Path(__file__).parents[1] / "assets"
 RELEASES = sorted(path.stem for path in ASSETS.glob("release-*.zip"))
@@ -78,7 +78,7 @@ def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
     artifacts = TrainingArtifacts(left, "digest")
     assert artifacts.newest_sound_step(at_most=99) == STEP
     point = artifacts.load_checkpoint(STEP)
-    assert (point.curve, point.spent, point.num_steps) == (CURVE, TrainingCost(3.0, 6.0), NUM_STEPS)
+    assert (point.curve, point.cost, point.num_steps) == (CURVE, TrainingCost(3.0, 6.0), NUM_STEPS)
     resumed = engine()
     for kind, tensors in state_of(resumed).items():
         assert point.state[kind].keys() == tensors.keys()

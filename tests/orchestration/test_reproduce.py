@@ -57,7 +57,7 @@ def test_help_is_instant(tmp_path: Path) -> None:
     assert seconds < 1
 
 
-def test_the_script_uses_the_modules_of_its_own_checkout_wherever_another_is_installed(tmp_path: Path) -> None:
+def test_the_script_uses_its_own_checkout_although_another_is_installed(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "orchestration", tmp_path / "orchestration")
     with (tmp_path / "orchestration" / "sweep.py").open("a") as module:
         module.write("\nprint('this checkout')\n")
@@ -160,7 +160,7 @@ def test_a_scale_that_a_table_does_not_have_is_named(
     assert calls == []
 
 
-def test_what_the_sweeps_lack_here_is_listed_before_the_first_one_runs_but_allows_a_dry_run(
+def test_needs_of_the_sweeps_are_listed_before_the_first_runs_but_allow_a_dry_run(
     ran: Callable[..., list[list[str]]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

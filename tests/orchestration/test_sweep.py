@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
-from tests.support.made_up_plans import ONE_ROW, finish, publish, publish_checkpoint, tiny_plan
+from tests.support.stored_sweeps import ONE_ROW, finish, publish, publish_checkpoint, tiny_plan
 
 HEAVY = ("torch", "ray", "deepspeed", "mlflow", "optuna", "pandas", "matplotlib", "scipy")
 
@@ -182,7 +183,7 @@ def test_options_that_make_no_sense_end_with_code_2(tmp_path: Path, arguments: l
 
 def test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4(tmp_path: Path) -> None:
     plan, store = tiny_plan(), Store(str(tmp_path / "runs"))
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     finish(store, train, {"accelerator_seconds": 7200.0, "training_flops": float(train.flops)}, device="cpu")
     done = sweep(str(QUICKSTART), *TINY, ONE_ROW, "--max-accelerator-hours", "1.5", cwd=tmp_path)
     assert done.returncode == 4, done.stderr

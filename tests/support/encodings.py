@@ -10,13 +10,14 @@ import torch
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.latents import latent_cache, open_latents
-from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.measuring import WORKERS, Bench
 from tests.support.models import with_values
 from tests.support.tiny_autoencoders import save_kl
@@ -60,7 +61,7 @@ def described(runtime: RuntimeConfig, **values: Any) -> ExperimentConfig:
     """Names with two underscores in the place of a dot."""
     changed = {key.replace("__", "."): value for key, value in values.items()}
     config = with_values(ExperimentConfig(), {**LATENTS, **changed})
-    data, problems = DatasetInspector(runtime).described(config.data)
+    data, problems = DatasetInspector(runtime).describe(config.data)
     assert not problems, problems
     assert data.described is not None
     side = data.described.resolution
@@ -95,7 +96,7 @@ class Counting(ShardEncoder):
 def counting_bench(store: Store, runtime: RuntimeConfig) -> tuple[Bench, Counting]:
     """An evaluator that counts the parts that it makes."""
     bench = Bench(store, runtime=runtime)
-    encoder = Counting(bench.evaluator._store, runtime, torch.device("cpu"), bench.evaluator._loaded.autoencoder)
+    encoder = Counting(bench.evaluator._store, runtime, torch.device("cpu"), bench.evaluator._resources.autoencoder)
     encoder.made = []
     bench.evaluator._encoder = encoder
     return bench, encoder

@@ -41,7 +41,7 @@ class Host:
     """Command: `ip` that sets the switch's port of this host, less `up` or `down`."""
 
     def command(self, *arguments: str) -> list[str]:
-        """That does something in this host. Its environment and folder are the caller's, the folder if absolute."""
+        """Return the command that runs a program in this host, with the caller's environment and absolute folder."""
         return [*self._enter, "env", "-C", str(Path.cwd()), *arguments]
 
     def cut_off(self) -> None:
@@ -49,7 +49,7 @@ class Host:
         _done([*self._port, "down"])
 
     def command_lines(self) -> list[str]:
-        """Of all processes that run in it."""
+        """Return the command lines of all processes that run in it."""
         own = _network_of(self.init)
         found = []
         for process in psutil.process_iter():
@@ -139,7 +139,7 @@ def _held(command: list[str]) -> Iterator[int]:
 
 
 def _has_begun(holder: int) -> bool:
-    """Whether the shell is there that comes after the namespaces: the process itself, or its child."""
+    """Return True if the shell that follows the namespaces has started: the process itself, or its child."""
     try:
         process = psutil.Process(holder)
         return any(one.name() == "bash" for one in [process, *process.children(recursive=True)])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dfm_core.config import ExperimentConfig, MetricName
-from dfm_core.data.cards import card_of
+from dfm_core.config.dataset_card import card_of
 from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.config.runtime import RuntimeConfig
@@ -23,8 +23,8 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
-from orchestration.tasks.task import Source, Task
+from orchestration.tasks.metric_task import MeasurementInputs
+from orchestration.tasks.task import MeasuringTask, RealImagesTask, Source, Task
 from tests.support.models import with_values
 
 TRAIN, STEP = "a-training-of-no-sweep", 7
@@ -102,7 +102,7 @@ class Bench:
     def prepare(self, config: ExperimentConfig, num_images: int = 500) -> None:
         """References and probe of a config, from the first images alone: the others would add time and nothing else."""
         for task in MeasurementInputs.of(config, NO_FILES).tasks:
-            if task.kind != "floor" and read_record(self.store, task.digest) is None:
+            if not isinstance(task, RealImagesTask) and read_record(self.store, task.digest) is None:
                 self.run(first_images(task, num_images))
 
 
@@ -111,7 +111,7 @@ def metric(result: TaskRecord | None, name: MetricName) -> float:
     return result.metrics[name]
 
 
-def first_images(task: Task, num_images: int) -> Task:
+def first_images(task: MeasuringTask, num_images: int) -> MeasuringTask:
     """The same task on the first images of its sources."""
     sources: tuple[Source, ...] = tuple(replace(source, num_samples=num_images) for source in task.sources)
     return replace(task, sources=sources)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import (
     DecompositionConfig,
     ExperimentConfig,
@@ -20,8 +21,7 @@ from dfm_core.config import (
     SamplingConfig,
     TrainingConfig,
 )
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import ImageDataset
+from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.experts import StageExperts
 from dfm_core.models.velocity import VelocityModel
@@ -179,7 +179,7 @@ def trainings(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
 def random_sampler(
     config: ExperimentConfig, channels: int = 1, scale_std: Sequence[float] | None = None
 ) -> VelocityModel | StageExperts:
-    """What samples a config: `random_model`, or one for each stage."""
+    """Return the sampler of a config: `random_model`, or one for each stage."""
     models = [random_model(own, channels, scale_std) for own in trainings(config)]
     return StageExperts(models) if config.experts.steps else models[0]
 

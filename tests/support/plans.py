@@ -36,7 +36,7 @@ def evaluate_digest(row: str, step: int, seed: int = 0) -> str:
 
 
 def protocol(metric: str, **changes: Any) -> dict[str, Any]:
-    """How a metric of the small plan is measured, with some fields changed."""
+    """Return the protocol of a metric of the small plan, with some fields changed."""
     return {
         "metric": metric,
         "network": "lite0 block10",
@@ -162,7 +162,7 @@ def change_protocols(document: dict[str, Any], row: str, **changes: Any) -> None
 
 
 AS_IN_TABLE_2 = {"network": "Inception-v3 pool3", "num_samples": 50_000, "guidance": 1.5}
-"""How the paper measured the part that `beside_table2` stands beside."""
+"""The paper's protocol of the part that `beside_table2` stands beside."""
 
 
 def beside_table2(

@@ -60,7 +60,7 @@ class Postgres:
         raise AssertionError(self._log.read_text())
 
     def stop(self) -> None:
-        """At once, as a machine that is lost."""
+        """Stop at once, as a machine that is lost."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(30)

@@ -16,21 +16,23 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state, write_state_shard
+from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
 from orchestration.config.workers import ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
-from orchestration.training.fault_injection import VARIABLE, disturbed, faults_of
 from orchestration.training.hang_watch import StepWatch, end_hung
+from orchestration.training.step_hook import with_faults
+from tests.support.state_shards import write_state_shard
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),
@@ -66,21 +68,21 @@ class Job:
     """On purpose, as in `DFM_FAULT`; each happens once for all jobs of a folder."""
     hung_after_seconds: float = 60.0
     num_steps: int | None = None
-    """Of the optimiser in the state to resume from; None: `start`."""
+    """Steps of the optimiser in the state to resume from; None: `start`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a job found."""
+    """Results of a job."""
 
     losses: list[float]
     """Loss of every step from the job's start; steps that were skipped are left out."""
     ema: list[float]
     """Sum and sum of squares of the averaged weights."""
     num_steps: int
-    """Of the optimiser."""
+    """Steps of the optimiser."""
     diverged: list[str]
-    """What each worker raised, if the training diverged."""
+    """Error of each worker, if the training diverged."""
 
 
 class _Saver:
@@ -160,9 +162,9 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
             num_steps = job.start if job.num_steps is None else job.num_steps
             engine.load(read_state(Path(job.resume_from).glob("state-*")), num_steps)
         plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()), 3)
-        paradigm = disturbed(
+        paradigm = with_faults(
             build_paradigm(config, build_decomposition(config.decomposition), scale_std),
-            faults_of({VARIABLE: job.faults}),
+            job.faults,
             rank,
             config.training.batch_size,
             store,

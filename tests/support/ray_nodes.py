@@ -40,7 +40,7 @@ class RayNode:
         os.kill(pid, signal.SIGKILL)
 
     def has(self, program: str) -> bool:
-        """Whether it runs there, as a child of `ray start`."""
+        """Return True if it runs there, as a child of `ray start`."""
         return bool(children_called(self.process.pid, program))
 
     def pid_of(self, program: str) -> int:
@@ -55,7 +55,7 @@ class RayCluster:
     address: str
     """host:port of its head's control service."""
     environment: dict[str, str]
-    """For whoever joins it."""
+    """Environment of processes that join it."""
     nodes: list[RayNode]
     """The head first."""
     scratch: Path

@@ -76,7 +76,7 @@ def make_bucket(endpoint: str) -> str:
 
 
 def variables(endpoint: str) -> dict[str, str]:
-    """How a user names server and credentials; a client of ours tries each request once, to see our own tries."""
+    """Return variables with server and credentials; a client of ours tries each request once, to see our own tries."""
     return {
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
+from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_records, tasks_to_run
@@ -19,9 +20,9 @@ from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from tests.orchestration.conftest import ROOT
-from tests.support.made_up_plans import finish
+from tests.support.stored_sweeps import finish
 
 METRIC = "fd_lite0_block10"
 SPACE = """
@@ -68,8 +69,20 @@ class FakeTracker:
 
     def complete(self, task: Task, result: TaskRecord, training: Task | None = None) -> None:
         assert result.digest == task.digest
-        assert training is None or training.kind == "train"
+        assert training is None or isinstance(training, TrainTask)
         self.found.append(task.digest)
+
+    @property
+    def num_failed_calls(self) -> int:
+        return 0
+
+    def describe(self, task: Task) -> None: ...
+
+    def begin(self, task: Task) -> None: ...
+
+    def curve(self, task: Task, rows: Sequence[CurveRow]) -> None: ...
+
+    def fail(self, task: Task, message: str) -> None: ...
 
     def tag(self, digest: str, tags: Mapping[str, str]) -> None:
         self.tags[digest] = dict(tags)
@@ -93,11 +106,11 @@ class Driver:
     """Kind of task -> why it fails."""
 
     def run(self) -> Searches:
-        """To the end, or until it is killed."""
+        """Run to the end, or until it is killed."""
         plan = make_plan(self.spec)
         self.outcome = Outcome(completed_records(self.store, plan))
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
-        searches = open_searches(self.spec, self.store, self.tracker, self.publish, {}, self.said.append)
+        searches = open_searches(plan, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
         while True:
             searches.advance(self.outcome, self.slots)
@@ -117,7 +130,7 @@ class Driver:
         if task.kind in self.fails:
             self.outcome.failed[task.digest] = self.fails[task.kind]
             return
-        metrics = self.score(task.config, task.at_step) if task.kind == "evaluate" else {}
+        metrics = self.score(task.config, task.at_step) if isinstance(task, EvaluateTask) else {}
         self.outcome.done[task.digest] = finish(self.store, task, metrics)
 
     def publish(self, plan: Plan) -> None:

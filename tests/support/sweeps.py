@@ -52,7 +52,7 @@ def here(*arguments: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Where:
-    """Where a driver runs: here, if nothing else is said."""
+    """Place where a driver runs; by default here."""
 
     command: Command = here
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def children_called(pid: int, program: str) -> list[int]:
-    """Of all that a process has started, directly or not."""
+    """Return matching descendants of a process, direct or not."""
     found = []
     for child in descendants(pid):
         with suppress(psutil.NoSuchProcess):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.tiny_autoencoders import save_flux
 
 

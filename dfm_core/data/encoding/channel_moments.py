@@ -12,7 +12,7 @@ from dfm_core.data.latents.manifest import ChannelStatistics
 
 @dataclass(frozen=True)
 class ChannelMoments:
-    """Of one tensor; in double precision."""
+    """Moments of one tensor; in double precision."""
 
     count: int
     """Values of each channel."""

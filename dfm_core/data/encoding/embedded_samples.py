@@ -8,10 +8,10 @@ from functools import cached_property
 
 from PIL import Image
 
-from dfm_core.data.catalog import DATASETS
-from dfm_core.data.datasets import ImageDataset, load_dataset
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.raw_samples import DataFile, RawSample
+from dfm_core.data.image_dataset import ImageDataset, load_dataset
 
 
 class EmbeddedSamples:

@@ -1,4 +1,4 @@
-"""Files into latents: some units of a dataset decoded, cropped, encoded, and what could not be, named."""
+"""Files into latents: units of a dataset are decoded, cropped and encoded; failures are listed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.data.encoding.squares import clip_square, image_square, with_mirror_images
+from dfm_core.data.encoding.square_pixels import clip_square, image_square, with_mirror_images
 from dfm_core.data.files.clips import ClipSpec
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import UnusableImageError
@@ -19,12 +19,12 @@ from dfm_core.data.files.raw_samples import DataFile, RawDataset, RawSample
 
 @dataclass(frozen=True)
 class EncodingSpec:
-    """What becomes of a file; part of the identity of its latents."""
+    """Settings with which a file becomes a latent; part of the latents' identity."""
 
     side: int
-    """In pixels."""
+    """Side in pixels."""
     frames: int | None = None
-    """Of a clip; None: images."""
+    """Frames of a clip; None: images."""
     stride: int = 1
     """Between the frames of a clip."""
     mirrored: bool = False
@@ -36,9 +36,9 @@ class EncodedUnits:
     """The latents of some units, in the order of their samples."""
 
     tensors: Mapping[str, Tensor]
-    """As `Posterior.stored`, each [n, ...], on the CPU; empty if no sample could be encoded."""
+    """Tensors of `Posterior.stored`, each [n, ...], on the CPU; empty if no sample could be encoded."""
     labels: Tensor
-    """[n] int64; with flips each label stands twice."""
+    """[n] int64; with flips each label occurs twice."""
     left_out: tuple[BadFile, ...]
     num_left_out: int
     """Samples; with flips each counts twice. Those lost with a file of many are not among them."""
@@ -82,7 +82,7 @@ def encode_units(
 def _squares(
     dataset: RawDataset, units: Sequence[DataFile], spec: EncodingSpec, bad: list[BadFile]
 ) -> Iterator[tuple[Tensor, int]]:
-    """Pixels and class of each sample that can be used; the others are added to `bad`."""
+    """Yield pixels and class of each sample that can be used; the others are added to `bad`."""
     for unit in units:
         for sample in dataset.samples(unit):
             if isinstance(sample, BadFile):

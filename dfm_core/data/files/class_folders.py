@@ -22,7 +22,7 @@ class SingleFiles:
     files: DataFiles
     units: tuple[DataFile, ...]
     labels: Mapping[str, int]
-    """By name of the file."""
+    """Classes by name of the file."""
     class_names: tuple[str, ...]
     fingerprint: str
     left_out: tuple[BadFile, ...]
@@ -44,7 +44,7 @@ class SingleFiles:
 def open_class_folders(
     files: DataFiles, extensions: Sequence[str], class_names: Sequence[str] | None = None
 ) -> SingleFiles:
-    """Every first-level folder is a class.
+    """Open a place in which every first-level folder is a class.
 
     Args: extensions: of the files that are samples; others are left alone. class_names: in the order of their labels;
         default: those found, sorted.
@@ -66,7 +66,7 @@ def open_class_folders(
 def open_list(
     files: DataFiles, listed: str, extensions: Sequence[str], class_names: Sequence[str] | None = None
 ) -> SingleFiles:
-    """The files that a CSV names, with the columns `path`, relative to the place, and `label`, a class.
+    """Return the files that a CSV names, with the columns `path`, relative to the place, and `label`, a class.
 
     Args: listed: the CSV's content. Raises: as `open_class_folders`; ValueError for a CSV of another form.
     """
@@ -102,7 +102,7 @@ def _dataset(
 
 
 def _sorted_out(samples: Sequence[DataFile], *, in_folders: bool = True) -> tuple[list[DataFile], list[BadFile]]:
-    """Files that may be samples, by name, and those that the listing alone tells not to be."""
+    """Return files that may be samples, by name, and those that the listing alone tells not to be."""
     sound: list[DataFile] = []
     bad: list[BadFile] = []
     stems: dict[str, str] = {}

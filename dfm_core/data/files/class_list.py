@@ -9,7 +9,7 @@ _MAX_SHOWN = 10
 
 
 def agreed_classes(found: Collection[str], wanted: Sequence[str] | None, place: str) -> tuple[str, ...]:
-    """Class names in the order of their labels: as wanted, or sorted if nobody cares.
+    """Class names in the order of their labels: as wanted, or sorted without a wanted order.
 
     Raises: ValueError naming every class that is on one side only, or wanted twice.
     """

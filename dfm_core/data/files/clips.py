@@ -16,12 +16,12 @@ _MAX_REASON = 120
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """Which frames are taken of a file, and how."""
+    """Selection and crop of the frames that are taken of a file."""
 
     frames: int
-    """In the clip."""
+    """Number of frames in the clip."""
     side: int
-    """Of the square that is cropped from each frame, in pixels."""
+    """Side of the square that is cropped from each frame, in pixels."""
     stride: int = 1
     """Every so many frames one is taken, from the first on."""
 
@@ -50,7 +50,7 @@ def decode_clip(content: bytes, spec: ClipSpec) -> np.ndarray:
 
 
 def _decoded(content: bytes) -> Iterator[np.ndarray]:
-    """Frames of the first video stream, each uint8, [H, W, 3]."""
+    """Yield frames of the first video stream, each uint8, [H, W, 3]."""
     import av
 
     with av.open(io.BytesIO(content), mode="r") as container:

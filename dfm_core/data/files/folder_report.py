@@ -1,4 +1,4 @@
-"""What was found in a folder of images: counts, and every file that cannot be used with its reason."""
+"""Report of a folder of images: counts, and every file that cannot be used with its reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_NAMED = 10
 
 
 def _shown(name: str) -> str:
-    """A file's name, fit for a terminal whatever it holds."""
+    """Return a file's name, fit for a terminal whatever it holds."""
     return name if name.isprintable() else ascii(name)
 
 
@@ -25,7 +25,7 @@ class BadFile:
     fault: Fault
     reason: str
     holds_many: bool = False
-    """A file of many samples: how many were lost with it nobody can tell from it."""
+    """A file of many samples: the number lost with it is unknown."""
 
     def __str__(self) -> str:
         return f"{_shown(self.file)}: {self.reason}"
@@ -33,15 +33,15 @@ class BadFile:
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What was found in a folder."""
+    """Counts and unusable files of a folder."""
 
     folder: Path | str
     """Or the URL."""
     num_used: int
     bad: tuple[BadFile, ...]
-    """By name."""
+    """Unusable files, sorted by name."""
     other_files: tuple[str, ...]
-    """Without the extension of an image, by name; nobody looked into them."""
+    """Without the extension of an image, by name; their content was not read."""
 
     @property
     def num_found(self) -> int:
@@ -53,7 +53,7 @@ class FolderReport:
         return dict(Counter(bad.fault for bad in self.bad).most_common())
 
     def __str__(self) -> str:
-        """All counts, and the first bad files by name."""
+        """Return all counts, and the first bad files by name."""
         kinds = ", ".join(f"{count} {fault}" for fault, count in self.counts.items())
         bad = f"{len(self.bad)} of {self.num_found} images cannot be used ({kinds})" if self.bad else ""
         lines = [f"{self.folder}: {bad or f'all {self.num_found} images can be used'}"]

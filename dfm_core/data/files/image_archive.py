@@ -32,7 +32,7 @@ class ImageArchive:
     labels: Tensor | None
     """[N] int64."""
     other_arrays: tuple[str, ...]
-    """What else the file holds, by name; not looked into."""
+    """Names of the other arrays in the file, which are not read."""
 
 
 def read_image_archive(path: Path, max_bytes: int = MAX_BYTES) -> ImageArchive:
@@ -77,7 +77,7 @@ def _label_fault(shape: tuple[int, ...], dtype: np.dtype) -> str:
 
 
 def _read(archive: zipfile.ZipFile, name: str, max_bytes: int, fault: Fault) -> np.ndarray:
-    """An array, read only if its header is sound and as long as the archive says."""
+    """Return an array, read only if its header is sound and as long as the archive says."""
     if f"{name}.npy" not in archive.namelist():
         raise ValueError(f"holds no {name}; it holds {', '.join(archive.namelist()) or 'nothing'}")
     info = archive.getinfo(f"{name}.npy")

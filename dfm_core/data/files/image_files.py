@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_PIXELS = 2**25
-"""Of one image; 8K video has 33 million."""
+"""Largest image that is decoded; 8K video has 33 million pixels."""
 MAX_FILE_BYTES = 2**28
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -56,7 +56,7 @@ class UnusableImageError(Exception):
 
 
 def read_image(path: Path, channels: Channels, size: Size | None = None) -> np.ndarray:
-    """The pixels of a file, as they are: no resizing, no rotation by EXIF.
+    """Return the pixels of a file, as they are: no resizing, no rotation by EXIF.
 
     Args: channels: 3 repeats grey; 1 refuses colours. size: refuses any other, before decoding.
     Returns: uint8, [H, W, C]. Raises: UnusableImageError.
@@ -67,7 +67,7 @@ def read_image(path: Path, channels: Channels, size: Size | None = None) -> np.n
 def decode_image(
     content: bytes, channels: Channels, size: Size | None = None, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """As `read_image`, of a file's content."""
+    """Decode a file's content as `read_image` does."""
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "somebody told Pillow to fill up truncated images with grey"
     if not content:
         raise UnusableImageError("empty", "is empty (0 bytes)")
@@ -107,7 +107,7 @@ def _too_large(claimed: str, max_pixels: int) -> UnusableImageError:
 
 
 def _check_header(image: Image.Image, size: Size | None, max_pixels: int) -> None:
-    """What can be refused before a pixel is decoded."""
+    """Refuse what can be refused before a pixel is decoded."""
     width, height = image.size
     if width * height > max_pixels:
         raise _too_large(f"{width} x {height},", max_pixels)

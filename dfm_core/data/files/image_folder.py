@@ -36,7 +36,7 @@ class ImageFolder:
         return len(self.files)
 
     def pixels(self, rows: Iterable[int]) -> Tensor:
-        """Selected images, [B, C, H, W] uint8.
+        """Return selected images, [B, C, H, W] uint8.
 
         Raises: ValueError naming a file that has changed since the folder was opened.
         """
@@ -51,7 +51,7 @@ class ImageFolder:
         return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
     def batches(self, num_images: int) -> Iterator[Tensor]:
-        """All images in order, [B, C, H, W] uint8, B at most `num_images`."""
+        """Yield all images in order, [B, C, H, W] uint8, B at most `num_images`."""
         for start in range(0, len(self), num_images):
             yield self.pixels(range(start, min(start + num_images, len(self))))
 
@@ -113,16 +113,16 @@ def _examine(
 
 
 def _listing(folder: Path) -> tuple[list[str], list[str], list[BadFile]]:
-    """Names of image files, of other files, and what could not be listed."""
+    """Return names of image files, of other files, and what could not be listed."""
     names: list[str] = []
     others: list[str] = []
     bad: list[BadFile] = []
 
-    def told(error: OSError) -> None:
+    def report(error: OSError) -> None:
         where = Path(error.filename).relative_to(folder).as_posix()
         bad.append(BadFile(where, "unreadable", f"cannot be listed ({error.strerror})"))
 
-    for root, folders, files in os.walk(folder, onerror=told):
+    for root, folders, files in os.walk(folder, onerror=report):
         here = Path(root).relative_to(folder)
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         bad += [BadFile((here / name).as_posix(), "unreadable", "is a link to a folder; give that") for name in links]

@@ -34,13 +34,13 @@ class ImageShards:
             yield BadFile(unit.name, "unreadable", "has gone since the dataset was listed", holds_many=True)
 
     def _class_of(self, unit: DataFile) -> int | None:
-        """Of a tar that is named as a class, as ImageNet's `n01440764.tar`."""
+        """Return the class of a tar that is named as one, as ImageNet's `n01440764.tar`."""
         stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
         return self.class_names.index(stem) if stem in self.class_names else None
 
 
 def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShards:
-    """Every tar and Parquet file in a place.
+    """Open every tar and Parquet file in a place.
 
     Args: class_names: in the order of the labels in the shards.
     Raises: ValueError if there is no shard, or no class list; what `files` does.

@@ -13,15 +13,15 @@ _ROWS = 64
 
 
 def parquet_samples(file: BinaryIO, name: str, num_classes: int) -> Iterator[RawSample | BadFile]:
-    """The images of a Parquet file in their order."""
+    """Yield the images of a Parquet file in their order."""
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     try:
         table = ParquetFile(file)
         if missing := sorted({"image", "label"} - set(table.schema_arrow.names)):
-            told = f"has no column {' and no '.join(missing)}; needed: image, label"
-            yield BadFile(name, "of another kind", told, holds_many=True)
+            reason = f"has no column {' and no '.join(missing)}; needed: image, label"
+            yield BadFile(name, "of another kind", reason, holds_many=True)
             return
         row = 0
         for batch in table.iter_batches(_ROWS, columns=["image", "label"]):
@@ -29,8 +29,8 @@ def parquet_samples(file: BinaryIO, name: str, num_classes: int) -> Iterator[Raw
                 yield _sample(f"{name}/{row}", image, label, num_classes)
                 row += 1
     except (ArrowException, OSError) as error:
-        told = f"is no Parquet file, or cut off ({' '.join(str(error).split())[:120]})"
-        yield BadFile(name, "damaged", told, holds_many=True)
+        reason = f"is no Parquet file, or cut off ({' '.join(str(error).split())[:120]})"
+        yield BadFile(name, "damaged", reason, holds_many=True)
 
 
 def _sample(name: str, image: object, label: object, num_classes: int) -> RawSample | BadFile:

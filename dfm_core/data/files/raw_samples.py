@@ -1,4 +1,4 @@
-"""What is to be encoded, before it is decoded: samples as files hold them, wherever these lie.
+"""Samples to encode, before they are decoded: as files hold them, in any place.
 
 A dataset is a list of units in an order of its own, each a file with one sample or many. Its fingerprint covers their
 names, sizes and labels, and the classes: what a listing tells, so that it is known before anything is read.
@@ -26,24 +26,24 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """All that lies in a place."""
+    """Files and folders of a place."""
 
     files: tuple[DataFile, ...]
     folders: tuple[str, ...]
-    """Where the place knows empty ones, these too."""
+    """Folders, with the empty ones where the place lists them."""
 
 
 class DataFiles(Protocol):
-    """A place where a dataset lies: a folder, or any URL."""
+    """The place of a dataset: a folder, or any URL."""
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """Name of the place, for messages."""
 
     def listing(self) -> Listing: ...
 
     def opened(self, file: DataFile) -> AbstractContextManager[BinaryIO]:
-        """A file's content, seekable. Raises: FileNotFoundError."""
+        """Return a file's content, seekable. Raises: FileNotFoundError."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RawSample:
     """One image or clip as its file holds it."""
 
     name: str
-    """Of the file, and inside it."""
+    """Name of the file, and inside it."""
     label: int
     content: bytes
 
@@ -67,14 +67,14 @@ class RawDataset(Protocol):
 
     @property
     def units(self) -> tuple[DataFile, ...]:
-        """In the order in which they are encoded."""
+        """Units in the order in which they are encoded."""
 
     @property
     def left_out(self) -> tuple[BadFile, ...]:
-        """What the listing alone told to be no sample."""
+        """Entries that the listing alone shows to be no samples."""
 
     def samples(self, unit: DataFile) -> Iterator[RawSample | BadFile]:
-        """The samples of a unit in their order, and what in it is none.
+        """Yield the samples of a unit in their order, and what in it is none.
 
         Raises: OSError as `DataFiles.opened`, other than for a file that is not there.
         """
@@ -88,7 +88,7 @@ def fingerprint_of(files: Sequence[DataFile], labels: Sequence[int], class_names
 
 
 def mixed(names: Sequence[str]) -> list[int]:
-    """An order that mixes the classes, so that each shard of latents holds many: by a hash of the name.
+    """Return an order that mixes the classes, so that each shard of latents holds many: by a hash of the name.
 
     Returns: positions in `names`.
     """

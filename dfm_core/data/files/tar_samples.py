@@ -20,7 +20,7 @@ _MAX_LABEL_BYTES = 32
 
 
 def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int | None) -> Iterator[RawSample | BadFile]:
-    """The images of a tar in their order.
+    """Yield the images of a tar in their order.
 
     Args: file: an uncompressed tar, seekable. name: for messages. class_of_all: of the tar's images, where they have
         no `key.cls`.
@@ -40,7 +40,7 @@ def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int |
 def _grouped(
     tar: tarfile.TarFile, name: str, num_classes: int, class_of_all: int | None
 ) -> Iterator[RawSample | BadFile]:
-    """Members that follow each other and share what stands before the first dot are one sample."""
+    """Members that follow each other and share the name before the first dot are one sample."""
     seen: set[str] = set()
     files = (member for member in tar if member.isfile())
     for key, members in groupby(files, key=lambda member: _split(member.name)[0]):

@@ -1,4 +1,4 @@
-"""What a store of latents says of itself: `manifest.json`, written last, so that a store without it is not there.
+"""The manifest of a store of latents: `manifest.json`, written last, so that a store without it does not exist.
 
 The document has the form of every artifact's manifest: `files`, each with size and sha256, and `about`, the rest.
 """
@@ -33,7 +33,7 @@ class TensorSpec:
     dtype: str
     """A key of `DTYPE_BYTES`."""
     shape: tuple[int, ...]
-    """Of one sample, channels first."""
+    """Shape of one sample, channels first."""
 
     @property
     def sample_bytes(self) -> int:
@@ -63,7 +63,7 @@ class LatentManifest:
     """All that is known of a store before a shard is opened."""
 
     data_fingerprint: str
-    """Of the dataset that was encoded."""
+    """Fingerprint of the dataset that was encoded."""
     encoder: str
     """Identity of the autoencoder, weights included."""
     mirrored: bool
@@ -73,11 +73,11 @@ class LatentManifest:
     class_counts: tuple[int, ...]
     """Samples of each class."""
     statistics: Mapping[str, ChannelStatistics]
-    """Of each tensor."""
+    """Statistics of each tensor, by name."""
     num_left_out: int
     """Samples of the dataset that could not be encoded, within the limit that the user set."""
     shards: tuple[ShardEntry, ...]
-    """In the order of their samples."""
+    """Shards in the order of their samples."""
 
     @property
     def num_samples(self) -> int:
@@ -104,15 +104,15 @@ class LatentManifest:
         }
 
     def document(self) -> bytes:
-        """The content of `manifest.json`."""
+        """Return the content of `manifest.json`."""
         files = [{"name": s.name, "num_bytes": s.num_bytes, "sha256": s.sha256} for s in self.shards]
         return json.dumps({"files": files, "about": self.about()}, indent=1, sort_keys=True).encode()
 
 
 def read_manifest(content: bytes, place: str) -> LatentManifest:
-    """A manifest, checked: the file may be cut off, of another kind, or written by somebody else.
+    """Return a manifest, checked: the file may be cut off, of another kind, or written by somebody else.
 
-    Args: content: of the file. place: where it lies, for messages.
+    Args: content: of the file. place: its place, for messages.
     Raises: DamagedLatentsError with what is wrong.
     """
     try:
@@ -174,7 +174,7 @@ def _dtype(value: Any) -> str:
 
 
 def _contradiction(manifest: LatentManifest, about: Mapping[str, Any]) -> str:
-    """What cannot be true of a whole store; empty if all can."""
+    """Return a contradiction in the description of a store; empty if there is none."""
     names = [shard.name for shard in manifest.shards]
     if len(set(names)) != len(names):
         return "names a shard twice"

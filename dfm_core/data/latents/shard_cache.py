@@ -35,14 +35,14 @@ class CacheFullError(Exception):
 
 
 class ShardSource(Protocol):
-    """Where the shards of a store lie."""
+    """Source of the shards of a store."""
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """Name of the place, for messages."""
 
     def local_path(self, name: str) -> Path | None:
-        """Where a shard lies if this machine sees it: it is then used in place."""
+        """Return the path of a shard that this machine can read in place, else None."""
 
     def fetch(self, name: str, scratch: Path, num_bytes: int) -> Path:
         """Copies a shard of so many bytes into `scratch`, patiently. Raises: FileNotFoundError."""
@@ -56,7 +56,7 @@ class ShardCache:
         (folder / "locks").mkdir(parents=True, exist_ok=True)
 
     def get(self, source: ShardSource, entry: ShardEntry) -> Path:
-        """A verified shard's path. It may be removed at any time after; who has opened it keeps it.
+        """Return a verified shard's path. It may be removed at any time after; who has opened it keeps it.
 
         Raises: DamagedLatentsError if it is missing or not what the manifest says; CacheFullError; what `source` does.
         """
@@ -106,7 +106,7 @@ class ShardCache:
 
     @contextmanager
     def _reserved(self, entry: ShardEntry) -> Iterator[Path]:
-        """A folder for the download, for which there is room. Its name says how much."""
+        """Return a folder for the download, for which there is room. Its name says how much."""
         scratch = self.folder / f"{entry.sha256}.{entry.num_bytes}.{uuid.uuid4().hex}{_PARTIAL}"
         while not self._reserve(scratch, entry):
             time.sleep(_WAIT_SECONDS)
@@ -133,7 +133,7 @@ class ShardCache:
         return True
 
     def _under_way(self, entry: ShardEntry) -> int:
-        """Bytes that downloads have reserved. Removes those that nobody goes on with."""
+        """Return the bytes that downloads have reserved. Removes abandoned ones."""
         total = 0
         for partial in self.folder.glob(f"*{_PARTIAL}"):
             sha256, num_bytes, _ = partial.name.split(".", 2)
@@ -158,7 +158,7 @@ class ShardCache:
 
 
 def _problem(path: Path, entry: ShardEntry) -> str:
-    """What is wrong with a file; empty if nothing is."""
+    """Return what is wrong with a file; empty if nothing is."""
     try:
         num_bytes = path.stat().st_size
     except FileNotFoundError:

@@ -13,13 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.sample_order import dataset_rows
 from dfm_core.seeding import permutation
 
 
 @dataclass(frozen=True)
 class ShardOrder:
-    """Which sample each global sample index reads."""
+    """Order of samples by global sample index."""
 
     seed: int
     shard_samples: tuple[int, ...]

@@ -38,7 +38,7 @@ _BITS: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
 """Types of the same size that numpy knows: it copies rows several times as fast as torch does."""
 _LIBC = ctypes.CDLL(None)
 _MADV_POPULATE_READ = 22
-"""Of Linux; Python has no name for it, and no way to advise on a mapping that it did not make."""
+"""Constant of Linux; Python has no name for it, and no way to advise on a mapping that it did not create."""
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor], labels: Tensor) -> ShardEntry:
@@ -105,10 +105,10 @@ def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -
 
 
 def bits_type(spec: TensorSpec) -> type[np.generic]:
-    """What numpy sees a tensor's values as."""
+    """Return the type as which numpy sees a tensor's values."""
     return _BITS[spec.dtype][1]
 
 
 def as_tensor(bits: Array, spec: TensorSpec) -> Tensor:
-    """The same memory as what it stands for."""
+    """Return the tensor that shares the memory of its bits."""
     return torch.from_numpy(bits).view(TORCH_DTYPES[spec.dtype])

@@ -1,14 +1,14 @@
-"""What a feature network is: 8-bit pixels in, named float32 vectors out."""
+"""The contract of a feature network: 8-bit pixels in, named float32 vectors out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.cards import FeatureNetworkCard
+from dfm_core.catalog.feature_networks import FeatureNetworkCard
 
 
 class FeatureNetwork(Protocol):
@@ -23,7 +23,7 @@ class FeatureNetwork(Protocol):
         """Its name, outputs and preprocessing."""
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Features of a batch.
+        """Return features of a batch.
 
         Args: pixels: images [B, C, H, W] or clips [B, C, T, H, W], as the card says, uint8, C 1 or 3, on any device.
         Returns: each output of the card, [B, dimension] float32, on the network's device.
@@ -34,8 +34,19 @@ class FeatureNetwork(Protocol):
         """Itself, moved."""
 
 
+class MovableNetwork:
+    """The module of a feature network and its device, at first the CPU."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._device = model, torch.device("cpu")
+
+    def to(self, device: torch.device) -> Self:
+        self._model, self._device = self._model.to(device), device
+        return self
+
+
 def checked_features(card: FeatureNetworkCard, features: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]:
-    """Features as float32, held against the card: a file that is another network is noticed at its first use.
+    """Return features as float32, checked against the card: a file that is another network is noticed at its first use.
 
     Raises: ValueError if a shape is not [num_samples, dimension]; or if a value is not finite, with the samples.
     """

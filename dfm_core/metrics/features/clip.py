@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkCard
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkCard
+from dfm_core.catalog.weight_files import GivenFile
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import VIT_SIDE, clip_input
 from dfm_core.metrics.features.pretrained import build_pretrained, read_tensors
-from dfm_core.metrics.features.weights import GivenFile
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 MAX_TOKENS = 77
 
 
-class ClipNetwork:
+class ClipNetwork(MovableNetwork):
     """Projected features, [B, 512] each and not normalised, of 8-bit images and of captions."""
 
     def __init__(self, model: Any, tokenizer: Any, card: FeatureNetworkCard = FEATURE_NETWORKS["clip"]) -> None:
-        self._model, self._tokenizer, self._device, self.card = model, tokenizer, torch.device("cpu"), card
+        super().__init__(model)
+        self._tokenizer, self.card = tokenizer, card
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -34,7 +35,7 @@ class ClipNetwork:
 
     @torch.no_grad()
     def text(self, captions: Sequence[str]) -> Tensor:
-        """Features of captions, [B, 512] float32, in the order given.
+        """Return features of captions, [B, 512] float32, in the order given.
 
         Raises: ValueError for captions of more than 77 tokens, start and end included: nothing is cut off.
         """
@@ -48,10 +49,6 @@ class ClipNetwork:
         features = {"image": self._model.text_projection(pooled)}
         return checked_features(self.card, features, len(captions))["image"]
 
-    def to(self, device: torch.device) -> Self:
-        self._model, self._device = self._model.to(device), device
-        return self
-
     def _padded(self, token_ids: Sequence[Sequence[int]]) -> Tensor:
         """Token ids, [B, 77]. Padding needs no mask: attention is causal, and the feature is read at the end token."""
         ids = torch.full((len(token_ids), MAX_TOKENS), self._tokenizer.pad_token_id)
@@ -61,7 +58,7 @@ class ClipNetwork:
 
 
 def vit_base_32() -> CLIPConfig:
-    """Shape of ViT-B/32; 151,277,313 parameters."""
+    """Return the shape of ViT-B/32; 151,277,313 parameters."""
     from transformers import CLIPConfig
 
     text = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
@@ -74,7 +71,7 @@ def vit_base_32() -> CLIPConfig:
 
 
 def load_clip(files: Mapping[str, GivenFile]) -> ClipNetwork:
-    """The network and its tokenizer from the user's files.
+    """Return the network and its tokenizer from the user's files.
 
     Raises: FileNotFoundError or ValueError if a file is missing, its checksum another, or it is not ViT-B/32.
     """

@@ -8,17 +8,17 @@ from: by the factor (16 + 0.1) / 37. transformers' own interpolation samples at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkCard
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkCard
+from dfm_core.catalog.weight_files import GivenFile
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import VIT_SIDE, fdd_input
 from dfm_core.metrics.features.pretrained import build_pretrained, read_tensors
-from dfm_core.metrics.features.weights import GivenFile
 
 if TYPE_CHECKING:
     from transformers import Dinov2Config
@@ -39,24 +39,21 @@ _RENAMED_IN_BLOCK = {"attn.proj": "attention.output.dense", "ls1.gamma": "layer_
 }
 
 
-class DinoV2Network:
+class DinoV2Network(MovableNetwork):
     """Class token after the last norm, [B, 1024], of 8-bit images."""
 
     def __init__(self, model: Any, card: FeatureNetworkCard = FEATURE_NETWORKS["dinov2"]) -> None:
-        self._model, self._device, self.card = model, torch.device("cpu"), card
+        super().__init__(model)
+        self.card = card
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
         tokens = self._model(fdd_input(pixels).to(self._device)).last_hidden_state
         return checked_features(self.card, {"cls": tokens[:, 0]}, len(pixels))
 
-    def to(self, device: torch.device) -> Self:
-        self._model, self._device = self._model.to(device), device
-        return self
-
 
 def vit_large(image_side: int = VIT_SIDE) -> Dinov2Config:
-    """Shape of ViT-L/14; 304,368,640 parameters at the 518 px that it was trained on."""
+    """Return the shape of ViT-L/14; 304,368,640 parameters at the 518 px that it was trained on."""
     from transformers import Dinov2Config
 
     return Dinov2Config(
@@ -70,7 +67,7 @@ def vit_large(image_side: int = VIT_SIDE) -> Dinov2Config:
 
 
 def load_dinov2(files: Mapping[str, GivenFile]) -> DinoV2Network:
-    """The network from the user's file.
+    """Return the network from the user's file.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it is not ViT-L/14.
     """
@@ -81,7 +78,7 @@ def load_dinov2(files: Mapping[str, GivenFile]) -> DinoV2Network:
 
 
 def build_dinov2(tensors: Mapping[str, Tensor], config: Dinov2Config, given: GivenFile) -> Any:
-    """The transformers model for 224 px, from tensors under either set of names.
+    """Return the transformers model for 224 px, from tensors under either set of names.
 
     Raises: ValueError if they are not those of the config.
     """
@@ -94,7 +91,7 @@ def build_dinov2(tensors: Mapping[str, Tensor], config: Dinov2Config, given: Giv
 
 
 def published_names(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the original code under the names of the transformers checkpoint."""
+    """Return tensors of the original code under the names of the transformers checkpoint."""
     renamed: dict[str, Tensor] = {}
     for name, value in original.items():
         module, _, parameter = name.rpartition(".")
@@ -109,7 +106,7 @@ def published_names(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def positions_at_224(table: Tensor) -> Tensor:
-    """The position table for 16 x 16 patches, [1, 1 + n^2, D] -> [1, 257, D]; the class token's stays."""
+    """Return the position table for 16 x 16 patches, [1, 1 + n^2, D] -> [1, 257, D]; the class token's stays."""
     side, new = round((table.shape[1] - 1) ** 0.5), VIT_SIDE // PATCH
     if side == new:
         return table

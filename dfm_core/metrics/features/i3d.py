@@ -7,40 +7,32 @@ numbers. `return_features=True` gives the 400 activations before the softmax.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import GivenFile
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import fvd_input
 from dfm_core.metrics.features.torchscript import call_torchscript, load_torchscript
-from dfm_core.metrics.features.weights import GivenFile
 
 _OPTIONS = {"rescale": False, "resize": False, "return_features": True}
 
 
-class I3DNetwork:
+class I3DNetwork(MovableNetwork):
     """Activations before the softmax, [B, 400], of 8-bit clips of 10 frames or more."""
 
     card = FEATURE_NETWORKS["i3d"]
 
-    def __init__(self, module: torch.jit.ScriptModule) -> None:
-        self._module, self._device = module, torch.device("cpu")
-
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
         clips = fvd_input(pixels.to(self._device))
-        logits = call_torchscript(self._module, clips, _OPTIONS)
+        logits = call_torchscript(self._model, clips, _OPTIONS)
         return checked_features(self.card, {"logits": logits}, len(pixels))
-
-    def to(self, device: torch.device) -> Self:
-        self._module, self._device = self._module.to(device), device
-        return self
 
 
 def load_i3d(files: Mapping[str, GivenFile]) -> I3DNetwork:
-    """The network from the user's file.
+    """Return the network from the user's file.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it does not behave like
     the file of StyleGAN-V.

@@ -9,41 +9,33 @@ against the file's own softmax.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import GivenFile
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import as_rgb_images
 from dfm_core.metrics.features.torchscript import call_torchscript, load_torchscript
-from dfm_core.metrics.features.weights import GivenFile
 
 _PROBABILITY_TOLERANCE = 1e-4
 
 
-class InceptionNetwork:
+class InceptionNetwork(MovableNetwork):
     """pool3 [B, 2048] and logits without bias [B, 1008] of 8-bit images."""
 
     card = FEATURE_NETWORKS["inception"]
 
-    def __init__(self, module: torch.jit.ScriptModule) -> None:
-        self._module, self._device = module, torch.device("cpu")
-
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
         images = as_rgb_images(pixels).to(self._device)
-        pool3 = call_torchscript(self._module, images, {"return_features": True}).float()
-        logits = pool3 @ self._module.output.weight.detach().float().T
+        pool3 = call_torchscript(self._model, images, {"return_features": True}).float()
+        logits = pool3 @ self._model.output.weight.detach().float().T
         return checked_features(self.card, {"pool3": pool3, "logits": logits}, len(pixels))
-
-    def to(self, device: torch.device) -> Self:
-        self._module, self._device = self._module.to(device), device
-        return self
 
 
 def load_inception(files: Mapping[str, GivenFile]) -> InceptionNetwork:
-    """The network from the user's file.
+    """Return the network from the user's file.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it does not behave like
     the file of StyleGAN2-ADA.

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from dfm_core.metrics.features.base import checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import LITE0_WEIGHTS, GivenFile, file_sha256
+from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import as_rgb_images
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS, GivenFile, file_sha256
 
 INPUT_SIDE = 112
 BLOCK10_WIDTH = 112
@@ -101,21 +100,14 @@ class Lite0(nn.Module):
         return Lite0Features(block10=block10, head=self.head(x).mean(dim=(2, 3)))
 
 
-class Lite0Network:
+class Lite0Network(MovableNetwork):
     """The network behind the interface of all feature networks: block10 [B, 112] and head [B, 1280]."""
 
     card = FEATURE_NETWORKS["lite0"]
 
-    def __init__(self, network: Lite0) -> None:
-        self._network, self._device = network, torch.device("cpu")
-
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        features: Lite0Features = self._network(as_rgb_images(pixels).to(self._device))
+        features: Lite0Features = self._model(as_rgb_images(pixels).to(self._device))
         return checked_features(self.card, vars(features), len(pixels))
-
-    def to(self, device: torch.device) -> Self:
-        self._network, self._device = self._network.to(device), device
-        return self
 
 
 def preprocess(pixels: Tensor) -> Tensor:
@@ -126,7 +118,7 @@ def preprocess(pixels: Tensor) -> Tensor:
 
 
 def load_lite0(path: Path | None = None) -> Lite0:
-    """The network with its ImageNet weights; `path` defaults to the installed weights package.
+    """Return the network with its ImageNet weights; `path` defaults to the installed weights package.
 
     Raises: FileNotFoundError if the weights are not there; ValueError if their sha256 is not the pinned one.
     """
@@ -139,6 +131,6 @@ def load_lite0(path: Path | None = None) -> Lite0:
 
 
 def load_lite0_network(files: Mapping[str, GivenFile]) -> Lite0Network:
-    """The network from its installed weights; it takes no files. Raises: as `load_lite0`."""
+    """Return the network from its installed weights; it takes no files. Raises: as `load_lite0`."""
     assert not files, f"Lite0 comes with its package, got files for {', '.join(files)}"
     return Lite0Network(load_lite0())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import get_args
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
+from dfm_core.catalog.weight_files import GivenFile
 from dfm_core.metrics.features.base import FeatureNetwork
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.clip import load_clip
 from dfm_core.metrics.features.dinov2 import load_dinov2
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.lite0 import load_lite0_network
-from dfm_core.metrics.features.weights import GivenFile
 
 LOADERS: dict[FeatureNetworkName, Callable[[Mapping[str, GivenFile]], FeatureNetwork]] = {
     "lite0": load_lite0_network,
@@ -25,7 +25,7 @@ assert set(LOADERS) == set(get_args(FeatureNetworkName)), "every name has a load
 
 
 def load_feature_network(name: FeatureNetworkName, files: Mapping[str, GivenFile]) -> FeatureNetwork:
-    """The network, on the CPU.
+    """Return the network, on the CPU.
 
     Args: files: role -> file, for each of the card's `files`.
     Raises: ValueError with everything that is missing or damaged, as planning reports it.

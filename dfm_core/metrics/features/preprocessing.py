@@ -1,4 +1,4 @@
-"""From 8-bit pixels to what each feature network reads. Filter, antialiasing and rounding are part of a metric.
+"""Preprocessing of 8-bit pixels for each feature network. Filter, antialiasing and rounding are part of a metric.
 
 Golden numbers of the original implementations: `fid_resize`, `fvd_preprocess`, `image_preprocessing`.
 Pillow's filters work on the CPU and round to 8 bits, which DINOv2's and CLIP's published numbers contain.
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 
 INCEPTION_SIDE = 299
 VIT_SIDE = 224
@@ -130,7 +130,7 @@ def _standardize(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
 
 
 def _tensorflow_taps(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each new pixel, the two old ones that it lies between and the weight of the second, [new] each."""
+    """Return the two old pixels around each new one and the weight of the second, [new] each."""
     position = torch.arange(new, device=device, dtype=torch.float32) * (old / new)
     first = position.floor().long().clamp(max=old - 1)
     return first, (first + 1).clamp(max=old - 1), position - first

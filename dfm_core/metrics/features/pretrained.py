@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 _UNREADABLE = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError)
-"""What the two readers raise on a file that is not theirs."""
+"""Errors that the two readers raise on a file of another format."""
 
 
 def read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
@@ -34,7 +34,7 @@ def read_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def build_pretrained(model_class: Any, config: Any, tensors: Mapping[str, Tensor], path: Path) -> Any:
-    """A transformers model in float32 for inference, from tensors under their published names.
+    """Return a transformers model in float32 for inference, from tensors under their published names.
 
     No hub is asked: configuration and weights are given. transformers would draw a missing tensor at random and drop
     one too many with a warning; here both are errors.

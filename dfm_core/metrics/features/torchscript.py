@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.features.weights import GivenFile, NeededFile
+from dfm_core.catalog.weight_files import GivenFile, NeededFile
 
 
 def load_torchscript(given: GivenFile, needed: NeededFile) -> torch.jit.ScriptModule:
-    """The module, on the CPU, for inference.
+    """Return the module, on the CPU, for inference.
 
     Raises: FileNotFoundError or ValueError if the file is missing, its checksum another, or it is no TorchScript file;
     a pickle is refused and not executed.

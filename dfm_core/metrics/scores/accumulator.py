@@ -1,4 +1,4 @@
-"""What every metric is while samples arrive: a value that batches update, that merges, and that computes scores.
+"""The contract of every metric while samples arrive: a value that batches update, that merges and computes scores.
 
 Accumulators are frozen dataclasses of tensors and numbers. They can be sent between processes (after `to("cpu")`), and
 groups of samples can be measured anywhere and merged in any order.
@@ -30,7 +30,7 @@ class Batch:
     features: Tensor
     """[B, D], or [B, frames, D] of videos; logits for the inception score."""
     targets: Tensor | None = None
-    """What was asked for: text features [B, D], or classes [B] int64."""
+    """Conditions of the samples: text features [B, D], or classes [B] int64."""
 
     def __post_init__(self) -> None:
         count = self.features.shape[0]
@@ -54,15 +54,15 @@ class Score:
 
     value: float
     notes: tuple[str, ...] = ()
-    """What a reader has to know to judge the number."""
+    """Remarks that a reader needs to judge the number."""
     spread: float | None = None
     """Population standard deviation over the splits or subsets whose mean `value` is; not a standard error."""
     standard_error: float | None = None
-    """Where a closed form gives it; `bootstrap.standard_errors` gives it for the others."""
+    """Standard error where a closed form gives it; `bootstrap.standard_errors` gives it for the others."""
 
 
 class Accumulator(Protocol[ReferenceT]):
-    """What a metric keeps of the samples.
+    """State of a metric over the samples seen so far.
 
     `merge` is associative, and commutative up to rounding. Every class makes its neutral element with a classmethod
     `empty`, whose arguments are its own (`registry.ACCUMULATORS` makes any from the same ones).
@@ -73,13 +73,13 @@ class Accumulator(Protocol[ReferenceT]):
         """Samples seen (for the Fréchet distance of videos' frames: frames)."""
 
     def update(self, batch: Batch) -> Self:
-        """With a batch more, brought to the accumulator's device; float64 from there on."""
+        """Add a batch, moved to the accumulator's device; float64 from there on."""
 
     def merge(self, other: Self) -> Self:
-        """What seeing both's samples gives."""
+        """Return the accumulator of the samples of both."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
+        """Return the accumulator on another device."""
 
     def compute(self, reference: ReferenceT, /) -> dict[str, Score]:
         """Scores by name. Raises: ValueError if too few samples came, or one came twice where that can be seen."""
@@ -94,6 +94,6 @@ def require_finite(what: str, values: Tensor, names: Tensor) -> None:
 
 
 def name_some(indices: Tensor) -> str:
-    """The first indices, and that there are more."""
+    """Name the first indices, and whether there are more."""
     named = ", ".join(str(int(index)) for index in indices[:_MOST_NAMED])
     return named + (", ..." if len(indices) > _MOST_NAMED else "")

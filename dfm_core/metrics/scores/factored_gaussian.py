@@ -15,7 +15,7 @@ class Factored:
 
     mean: Array
     trace: float
-    """Of the covariance."""
+    """Trace of the covariance."""
     factor: Array
     """F with F F^T = covariance, [D, rank]."""
     full_rank: bool
@@ -61,5 +61,5 @@ def eigen_factor(covariance: Array) -> Array:
 
 
 def rounding(width: int, largest: float) -> float:
-    """Up to which a number beside the largest of `width` counts as 0."""
+    """Return the bound up to which a number beside the largest of `width` counts as 0."""
     return float(width * np.finfo(np.float64).eps * largest)

@@ -15,9 +15,9 @@ from dfm_core.metrics.scores.factored_gaussian import Factored, cholesky_factor,
 from dfm_core.metrics.scores.moments import Array, GaussianLike, Moments
 
 _CHUNK_ROWS = 4096
-"""Of features that are brought to float64 at once."""
+"""Rows of features that are converted to float64 at once."""
 _BLOCK_COLUMNS = 512
-"""Of a covariance that are computed at once, from the diagonal downwards."""
+"""Columns of a covariance that are computed at once, from the diagonal downwards."""
 
 
 def frechet_distance(a: GaussianLike, b: GaussianLike) -> float:
@@ -26,7 +26,7 @@ def frechet_distance(a: GaussianLike, b: GaussianLike) -> float:
 
 
 def frechet(samples: GaussianLike, reference: GaussianLike) -> Score:
-    """The Fréchet distance, and what its covariances leave to be desired.
+    """Return the Fréchet distance, and notes on its covariances.
 
     With S = F F^T for both covariances, the trace of (S_a S_b)^(1/2) is the sum of the singular values of F_a^T F_b,
     since F_a^T S_b F_a is symmetric and has the eigenvalues of S_a S_b. No root of a non-symmetric matrix is taken.
@@ -38,7 +38,7 @@ def frechet(samples: GaussianLike, reference: GaussianLike) -> Score:
 
 
 def weighted_frechet_distances(features: Tensor, reference: GaussianLike, counts: Tensor) -> Tensor:
-    """The distance for every column of counts, for `bootstrap.standard_errors`.
+    """Return the distance for every column of counts, for `bootstrap.standard_errors`.
 
     Only the reference is factored: tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of F_b^T S_a F_b, the
     covariance of the rows (x_i - centre) F_b, which are projected once. A column costs one eigenvalue problem, of side
@@ -64,7 +64,7 @@ def weighted_frechet_distances(features: Tensor, reference: GaussianLike, counts
 
 
 def _project(features: Tensor, centre: Tensor, factor: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Everything that needs a pass over the features, for all replicates at once.
+    """Compute everything that needs a pass over the features, for all replicates at once.
 
     Returns: (x_i - centre) F, [N, rank]; each replicate's mean minus centre, [D, R]; trace of its covariance, [R].
     """
@@ -132,7 +132,7 @@ def _covariance(projected: Tensor, counts: Tensor, present: Tensor, mean: Tensor
 
 
 def _is_singular(features: Tensor, weights: Tensor, b: Factored) -> bool:
-    """Whether the covariance of all rows that some replicate has is singular on the range of S_b, where it counts."""
+    """Return True if the covariance of all rows of any replicate is singular on the range of S_b, where it counts."""
     rank = b.factor.shape[1]
     if not 0 < rank < len(features):
         return True
@@ -149,7 +149,7 @@ def _distance(a: Factored, b: Factored) -> float:
 
 
 def _nuclear_norm(matrix: Array) -> float:
-    """Sum of the singular values, from the eigenvalues of the smaller of the two symmetric products."""
+    """Return the sum of the singular values, from the eigenvalues of the smaller of the two symmetric products."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     eigenvalues = np.linalg.eigvalsh(wide @ wide.T)
     return float(np.sqrt(np.clip(eigenvalues, 0, None)).sum())

@@ -97,7 +97,7 @@ def splits_of_size(num_samples: int, size: int = 5000) -> tuple[int, ...]:
 
 
 def split_membership(bounds: tuple[int, ...], indices: Tensor) -> Tensor:
-    """Which split each sample is in, [splits, B] bool. Raises: ValueError for an index that no split has."""
+    """Return the membership of samples in splits, [splits, B] bool. Raises: ValueError for an index outside all."""
     outside = (indices < 0) | (indices >= bounds[-1])
     if bool(outside.any()):
         raise ValueError(f"inception score of {bounds[-1]} samples: no split has sample {int(indices[outside][0])}")

@@ -9,19 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.accumulator import Score
+from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator
 from dfm_core.seeding import sample_generator
 
 _CHUNK_ELEMENTS = 2**22
-"""Of the kernel matrix that exist at once: 32 MiB."""
+"""Elements of the kernel matrix that exist at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
-class KernelDistanceAccumulator:
-    """Keeps the features."""
+class KernelDistanceAccumulator(StoringAccumulator):
+    """All features and the settings of the scores."""
 
-    kept: KeptFeatures
     num_subsets: int
     subset_size: int
     seed: int
@@ -30,29 +29,13 @@ class KernelDistanceAccumulator:
     def empty(
         cls, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0, device: torch.device | str = "cpu"
     ) -> KernelDistanceAccumulator:
-        return cls(KeptFeatures.empty(device), num_subsets, subset_size, seed)
-
-    @property
-    def count(self) -> int:
-        return self.kept.count
-
-    def update(self, batch: Batch) -> KernelDistanceAccumulator:
-        return self._with(self.kept.update(batch))
-
-    def merge(self, other: KernelDistanceAccumulator) -> KernelDistanceAccumulator:
-        return self._with(self.kept.merge(other.kept))
-
-    def to(self, device: torch.device | str) -> KernelDistanceAccumulator:
-        return self._with(self.kept.to(device))
+        return cls(FeatureStore.empty(device), num_subsets, subset_size, seed)
 
     def compute(self, reference: Tensor, /) -> dict[str, Score]:
         """Args: reference: features, [M, D]."""
-        samples = self.kept.ordered().flatten(0, -2)
+        samples = self.store.ordered().flatten(0, -2)
         subsets = draw_subsets(self.seed, self.num_subsets, self.subset_size, len(samples), len(reference))
         return {"kernel_distance": kernel_distance(samples, reference, subsets)}
-
-    def _with(self, kept: KeptFeatures) -> KernelDistanceAccumulator:
-        return KernelDistanceAccumulator(kept, self.num_subsets, self.subset_size, self.seed)
 
 
 Subsets = list[tuple[np.ndarray, np.ndarray]]
@@ -60,7 +43,7 @@ Subsets = list[tuple[np.ndarray, np.ndarray]]
 
 
 def draw_subsets(seed: int, num_subsets: int, subset_size: int, num_samples: int, num_reference: int) -> Subsets:
-    """Rows without replacement; subset j depends on (seed, j) and the two numbers alone.
+    """Return rows without replacement; subset j depends on (seed, j) and the two numbers alone.
 
     Raises: ValueError if a set is smaller than a subset.
     """

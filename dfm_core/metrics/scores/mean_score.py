@@ -45,7 +45,7 @@ class MeanScoreAccumulator:
         return MeanScoreAccumulator(self.name, self.count, self.total.to(device), self.total_squares.to(device))
 
     def compute(self, _reference: None = None, /) -> dict[str, Score]:
-        """The mean; its standard error is sqrt(variance / N), from two samples on. There is no reference set."""
+        """Return the mean; its standard error is sqrt(variance / N), from two samples on. There is no reference set."""
         if self.count == 0:
             raise ValueError(f"{self.name}: no samples came")
         mean, error = float(self.total) / self.count, None

@@ -17,15 +17,15 @@ from dfm_core.metrics.scores.accumulator import require_finite
 Array = NDArray[np.float64]
 
 _CHUNK_ROWS = 4096
-"""Of features that are weighted at once, so that no second copy of all of them is made."""
+"""Rows of features that are weighted at once, so that no second copy of all of them is made."""
 
 
 class GaussianLike(Protocol):
-    """What a Fréchet distance reads of a set of features."""
+    """Statistics of a set of features that a Fréchet distance reads."""
 
     @property
     def count(self) -> int | None:
-        """Feature vectors behind the statistics; None where nobody wrote it down."""
+        """Feature vectors behind the statistics; None where it was not recorded."""
 
     @property
     def width(self) -> int:
@@ -73,7 +73,7 @@ class Moments:
 
     @classmethod
     def empty(cls, width: int) -> Moments:
-        """The neutral element of `merge`."""
+        """Return the neutral element of `merge`."""
         return cls(0, np.zeros(width), np.zeros((width, width)))
 
     @classmethod
@@ -132,7 +132,7 @@ class Moments:
         return symmetric
 
     def arrays(self, prefix: str) -> dict[str, Array]:
-        """For an npz file; `from_arrays` reads it back exactly."""
+        """Return the arrays of an npz file; `from_arrays` reads them back exactly."""
         return {f"{prefix}_count": np.array(self.count), f"{prefix}_total": self.total, f"{prefix}_outer": self.outer}
 
     @classmethod

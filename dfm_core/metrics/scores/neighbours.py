@@ -8,41 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
-from dfm_core.metrics.scores.kept_features import KeptFeatures
+from dfm_core.metrics.scores.accumulator import Score
+from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator
 
 NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 _CHUNK_ELEMENTS = 2**22
-"""Of the matrix of distances that exist at once: 32 MiB."""
+"""Elements of the matrix of distances that exist at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
-class NeighbourAccumulator:
-    """Keeps the features."""
+class NeighbourAccumulator(StoringAccumulator):
+    """All features and the settings of the scores."""
 
-    kept: KeptFeatures
     num_neighbours: int
 
     @classmethod
     def empty(cls, num_neighbours: int = 5, device: torch.device | str = "cpu") -> NeighbourAccumulator:
-        return cls(KeptFeatures.empty(device), num_neighbours)
-
-    @property
-    def count(self) -> int:
-        return self.kept.count
-
-    def update(self, batch: Batch) -> NeighbourAccumulator:
-        return NeighbourAccumulator(self.kept.update(batch), self.num_neighbours)
-
-    def merge(self, other: NeighbourAccumulator) -> NeighbourAccumulator:
-        return NeighbourAccumulator(self.kept.merge(other.kept), self.num_neighbours)
-
-    def to(self, device: torch.device | str) -> NeighbourAccumulator:
-        return NeighbourAccumulator(self.kept.to(device), self.num_neighbours)
+        return cls(FeatureStore.empty(device), num_neighbours)
 
     def compute(self, reference: Tensor, /) -> dict[str, Score]:
         """Args: reference: features, [M, D]."""
-        samples = self.kept.ordered().flatten(0, -2)
+        samples = self.store.ordered().flatten(0, -2)
         ones = torch.ones(len(samples), 1)
         values = weighted_neighbour_scores(samples, reference, self.num_neighbours, ones)
         return {name: Score(float(value[0])) for name, value in values.items()}
@@ -51,7 +37,7 @@ class NeighbourAccumulator:
 def weighted_neighbour_scores(
     samples: Tensor, reference: Tensor, num_neighbours: int, counts: Tensor
 ) -> dict[str, Tensor]:
-    """The four scores for every column of counts, also for `bootstrap.standard_errors`.
+    """Return the four scores for every column of counts, also for `bootstrap.standard_errors`.
 
     The ball around a feature reaches to its k-th nearest neighbour in its own set, border included. Precision: share
     of samples in some ball of the reference. Density: how many such balls hold a sample, over k. Recall: share of

@@ -26,7 +26,7 @@ class LinearProbe:
     """[K]."""
 
     def scores(self, features: Array) -> Array:
-        """Score of each class for each row of features, [B, D] -> [B, K] float64; their softmax is p(class)."""
+        """Return the score of each class for each row, [B, D] -> [B, K] float64; their softmax is p(class)."""
         logits: Array = (features - self.mean) / self.scale @ self.weight + self.bias
         return logits
 

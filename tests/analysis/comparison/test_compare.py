@@ -14,7 +14,7 @@ import pytest
 
 from analysis.comparison.compare import MetricComparison, PartComparison, compare
 from analysis.comparison.kendall import RankAgreement
-from analysis.comparison.row_order import Order, order_of
+from analysis.comparison.row_order import Order, compare_order
 from analysis.comparison.verdicts import ComparedRow
 from analysis.contract.published_numbers import PublishedValue
 from analysis.errors import UserError
@@ -23,9 +23,10 @@ from analysis.plan.protocol import parse_protocol
 from analysis.plan.read import parse_plan
 from analysis.records.about import About
 from analysis.records.record import Record
-from analysis.results.cells import Cell, lay_out
+from analysis.results.cells import Cell
 from analysis.results.intervals import SeedValue
 from analysis.results.measurements import measure
+from analysis.results.sections import make_sections
 from orchestration.plan.plan import make_plan as plan_sweep
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
@@ -57,13 +58,13 @@ def seeds(mean: float, half_width: float | None) -> tuple[SeedValue, ...]:
 
 
 def one_seed(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
-    order = order_of(rows(ours, published), "lower", one_seed=True)
+    order = compare_order(rows(ours, published), "lower", one_seed=True)
     assert order is not None
     return order
 
 
 def several_seeds(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
-    order = order_of(rows(ours, published), "lower", one_seed=False)
+    order = compare_order(rows(ours, published), "lower", one_seed=False)
     assert order is not None
     return order
 
@@ -89,13 +90,13 @@ def test_pairs_are_counted_as_kendall_does(ours: tuple[float, ...], expected: tu
 
 def test_the_order_in_which_rows_stand_does_not_matter() -> None:
     made = rows((20, 10, 40, 30), ("1.5", "2", "2", "4"))
-    orders = [order_of(shuffled, "lower", one_seed=True) for shuffled in itertools.permutations(made)]
+    orders = [compare_order(shuffled, "lower", one_seed=True) for shuffled in itertools.permutations(made)]
     assert {counts(order) for order in orders if order} == {(5, 3, 2, 0)}
 
 
 def test_where_higher_is_better_the_best_is_the_highest_and_the_pairs_are_the_same() -> None:
     made = rows((10, 30, 20), ("1", "2", "3"))
-    lower, higher = order_of(made, "lower", one_seed=True), order_of(made, "higher", one_seed=True)
+    lower, higher = compare_order(made, "lower", one_seed=True), compare_order(made, "higher", one_seed=True)
     assert lower is not None
     assert higher is not None
     assert counts(lower) == counts(higher) == (3, 2, 1, 0)
@@ -128,7 +129,7 @@ def test_a_row_that_the_paper_lacks_is_left_out() -> None:
 
 @pytest.mark.parametrize(("ours", "published"), [((1, None), "12"), ((1, 2), ("1", None)), ((), ())])
 def test_fewer_than_two_rows_have_no_order(ours: Sequence[float | None], published: Sequence[str | None]) -> None:
-    assert order_of(rows(ours, published), "lower", one_seed=True) is None
+    assert compare_order(rows(ours, published), "lower", one_seed=True) is None
 
 
 @pytest.mark.parametrize(
@@ -149,14 +150,14 @@ def test_a_difference_whose_interval_holds_zero_does_not_resolve_a_pair(
     assert counts(several_seeds((first, second), "12")) == expected
 
 
-def test_rows_that_differ_by_the_same_at_each_seed_are_resolved_however_far_seeds_spread() -> None:
+def test_rows_with_equal_differences_at_each_seed_are_resolved_however_seeds_spread() -> None:
     values = [tuple(SeedValue(seed, 100.0 * seed + own) for seed in range(3)) for own in (1.0, 2.0)]
     made = [
         ComparedRow(label, Cell("done", 101.0, values=own), PublishedValue(text, "arxiv_v1"), None)
         for label, own, text in zip("ab", values, "12", strict=True)
     ]
     made[1] = replace(made[1], ours=replace(made[1].ours, mean=102.0))
-    order = order_of(made, "lower", one_seed=False)
+    order = compare_order(made, "lower", one_seed=False)
     assert order is not None
     assert counts(order) == (1, 1, 0, 0)
 
@@ -168,7 +169,7 @@ def test_one_seed_in_common_resolves_nothing_however_small_the_error_of_samples(
         )
         for label, mean, text in (("a", 1.0, "1"), ("b", 9.0, "2"))
     ]
-    order = order_of(made, "lower", one_seed=False)
+    order = compare_order(made, "lower", one_seed=False)
     assert order is not None
     assert counts(order) == (1, 0, 0, 1)
 
@@ -224,7 +225,7 @@ def compared(plan: PublishedPlan, values: Mapping[str, float]) -> tuple[PartComp
         evaluate_digest(row, 200): Record("done", {"fd": value, "accuracy": 1 - value / 100})
         for row, value in values.items()
     }
-    return compare(plan, lay_out(plan, measure(plan, records), records))
+    return compare(plan, make_sections(plan, measure(plan, records), records))
 
 
 def test_rows_of_table_2_stand_beside_theirs() -> None:
@@ -247,7 +248,7 @@ def test_rows_of_table_2_stand_beside_theirs() -> None:
     assert all(metric.order is not None and metric.order.best_agrees for metric in part.metrics)
 
 
-def test_the_papers_best_is_the_best_of_the_rows_here_and_none_if_they_print_one_number() -> None:
+def test_the_papers_best_is_the_best_row_here_and_none_if_all_print_one_number() -> None:
     fid = MetricComparison(FD_CARD, "fid_50k", tuple(rows((None, None, 1), ("5.0", "4.0", None))), None)
     assert [fid.is_best_published(row) for row in fid.rows] == [False, True, False]
     same = MetricComparison(FD_CARD, "fid_50k", tuple(rows((1, 2), ("4.0", "4.00"))), None)
@@ -262,7 +263,7 @@ def test_a_verdict_stands_only_on_numbers_of_the_same_setting() -> None:
     }
     plan = beside_table2(same_setting=True)
     records = {evaluate_digest("dfm", 200): Record("done", {"fd": 3.9, "fd_standard_error": 0.1})}
-    (same,) = compare(plan, lay_out(plan, measure(plan, records), records))
+    (same,) = compare(plan, make_sections(plan, measure(plan, records), records))
     names = [row.verdict.name if row.verdict else None for row in same.metrics[0].rows]
     assert names == [None, None, None, "better", None]
 
@@ -275,12 +276,12 @@ def test_tau_is_that_of_the_rows_that_have_both_values() -> None:
     assert [metric.agreement for metric in fewer.metrics] == [None, None]
 
 
-def obstacles_of(plan: PublishedPlan, values: Mapping[str, float] = FD) -> list[str]:
+def setting_differences_of(plan: PublishedPlan, values: Mapping[str, float] = FD) -> list[str]:
     (part,) = compared(plan, values)
-    return [row.obstacle for row in part.metrics[0].rows]
+    return [row.setting_difference for row in part.metrics[0].rows]
 
 
-def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_with_it() -> None:
+def test_a_value_with_other_samples_or_guidance_is_not_compared_with_the_papers() -> None:
     measured: dict[str, dict[str, Any]] = {
         "cascaded": {"num_samples": 10_000},
         "dfm": {"guidance": 1.0, "num_samples": 10_000},
@@ -288,7 +289,7 @@ def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_wi
     plan = beside_table2(same_setting=True, measured=measured)
     (part,) = compared(plan, FD)
     fid, inception_score = part.metrics
-    assert [row.obstacle for row in fid.rows] == [
+    assert [row.setting_difference for row in fid.rows] == [
         "",
         "10,000 samples, the paper's 50,000",
         "",
@@ -297,7 +298,7 @@ def test_a_value_of_other_samples_or_guidance_than_the_papers_is_not_compared_wi
     ]
     assert [row.ranked for row in fid.rows] == [True, False, True, False, False]
     # The name of the inception score says no number of samples, the paper's text does.
-    assert [row.obstacle for row in inception_score.rows] == [row.obstacle for row in fid.rows]
+    assert [row.setting_difference for row in inception_score.rows] == [row.setting_difference for row in fid.rows]
 
 
 @pytest.mark.parametrize(
@@ -313,15 +314,15 @@ def test_a_part_that_was_not_trained_as_long_as_the_papers_is_not_compared_with_
         for trial in plan.trials
         for row in [trial.row]
     }
-    obstacle = "" if compares else f"trained for {longest:,} steps, the paper's for 500,000"
-    assert obstacles_of(replace(plan, trials=tuple(last.values()))) == [obstacle] * 4 + [""]
+    setting_difference = "" if compares else f"trained for {longest:,} steps, the paper's for 500,000"
+    assert setting_differences_of(replace(plan, trials=tuple(last.values()))) == [setting_difference] * 4 + [""]
 
 
 def test_a_value_on_features_of_another_network_is_never_compared() -> None:
     networks: dict[str, dict[str, Any]] = {row: {"network": "EfficientNet-Lite0, ImageNet-1k: block10"} for row in FD}
     plan = beside_table2(same_setting=True, measured=networks)
     other = "features of EfficientNet-Lite0, ImageNet-1k: block10, the paper's of inception"
-    assert obstacles_of(plan) == [other] * 4 + [""]
+    assert setting_differences_of(plan) == [other] * 4 + [""]
     (part,) = compared(plan, FD)
     assert [metric.order for metric in part.metrics] == [None, None]
 
@@ -337,7 +338,7 @@ def test_only_rows_that_were_measured_as_the_papers_count_in_the_order() -> None
 
 def test_where_only_the_order_compares_samples_and_guidance_may_be_others() -> None:
     plan = beside_table2(same_setting=False)
-    assert obstacles_of(plan) == [""] * 5
+    assert setting_differences_of(plan) == [""] * 5
     order = compared(plan, FD)[0].metrics[0].order
     assert order is not None
     assert counts(order) == (6, 4, 2, 0)
@@ -359,15 +360,15 @@ def test_a_value_of_unknown_protocol_is_not_compared() -> None:
     plan = beside_table2(same_setting=True)
     digest = evaluate_digest("dfm", 200)
     evaluations = {**plan.evaluations, digest: replace(plan.evaluations[digest], protocols={})}
-    assert obstacles_of(replace(plan, evaluations=evaluations))[3] == "how it was measured is not known"
+    assert setting_differences_of(replace(plan, evaluations=evaluations))[3] == "how it was measured is not known"
 
 
 def test_a_value_that_was_not_measured_as_planned_is_not_compared() -> None:
     plan = beside_table2(same_setting=True)
     recorded = parse_protocol({**plan.evaluations[evaluate_digest("dfm", 200)].protocols["fd"].values, "settings": "x"})
     records = {evaluate_digest("dfm", 200): Record("done", {"fd": 4.0}, about=About(protocols={"fd": recorded}))}
-    (part,) = compare(plan, lay_out(plan, measure(plan, records), records))
-    assert part.metrics[0].rows[3].obstacle == "it was not measured as planned"
+    (part,) = compare(plan, make_sections(plan, measure(plan, records), records))
+    assert part.metrics[0].rows[3].setting_difference == "it was not measured as planned"
 
 
 def test_points_of_a_grid_are_joined_by_their_value() -> None:
@@ -393,7 +394,7 @@ def test_parts_and_metrics_without_a_counterpart_are_left_out() -> None:
     assert [metric.metric.name for metric in part.metrics] == ["fd"]
 
 
-def test_a_part_whose_counterpart_is_not_named_stands_beside_the_one_of_its_own_name() -> None:
+def test_a_part_without_a_named_counterpart_stands_beside_the_one_of_its_name() -> None:
     document = plan_document(
         parts={"imagenet_1024": ("dfm",), "mine": ("dfm",)},
         published={"table": "table2", "metrics": {"fd": "fid_10k"}, "same_setting": False},
@@ -430,7 +431,9 @@ def test_every_sweep_that_names_a_published_table_has_rows_to_compare_in_each_pa
     for part in parts:
         for metric in part.metrics:
             assert sum(row.published is not None for row in metric.rows) >= 2
-            assert {row.obstacle for row in metric.rows} == {""}, "as planned nothing keeps it from being compared"
+            assert {row.setting_difference for row in metric.rows} == {""}, (
+                "as planned nothing keeps it from being compared"
+            )
         assert part.lacking == (), "every row of the paper's part is a row of the sweep"
 
 

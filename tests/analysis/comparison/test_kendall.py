@@ -53,7 +53,7 @@ def test_two_rows_or_rows_that_are_all_tied_have_no_tau(ours: list[float], publi
     assert rank_agreement([row(value) for value in ours], published, generator()) is None
 
 
-def test_the_interval_is_narrow_where_rows_are_far_apart_and_wide_where_they_are_not() -> None:
+def test_the_interval_is_narrow_for_rows_far_apart_and_wide_for_close_ones() -> None:
     apart = rank_agreement([row(1, 2, 1.6), row(110, 120, 115), row(210, 220, 214)], [1, 2, 3], generator())
     close = rank_agreement([row(1, 3, 2), row(2, 1, 3.1), row(3, 2.2, 1)], [1, 2, 3], generator())
     assert apart == RankAgreement(1.0, 3, 1.0, 1.0, "seeds")

@@ -18,8 +18,8 @@ def cell(*values: float, error: float | None = None) -> Cell:
     return Cell("done", sum(values) / len(values), None, len(values), len(values), values=seeds)
 
 
-def verdict(ours: Cell, printed: str, better: str = "lower", obstacle: str = "") -> Verdict:
-    found = judge(ours, PublishedValue(printed, "arxiv_v1"), better, obstacle)  # type: ignore[arg-type]
+def verdict(ours: Cell, printed: str, better: str = "lower", setting_difference: str = "") -> Verdict:
+    found = judge(ours, PublishedValue(printed, "arxiv_v1"), better, setting_difference)  # type: ignore[arg-type]
     assert found is not None
     return found
 
@@ -52,7 +52,7 @@ def test_better_is_in_the_direction_of_the_metric(better: str, names: tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("ours", "obstacle", "reason"),
+    ("ours", "setting_difference", "reason"),
     [
         (cell(1.0, error=0.1), "10,000 samples, the paper's 50,000", "10,000 samples, the paper's 50,000"),
         (Cell("missing"), "guidance 1, the paper's 1.5", "guidance 1, the paper's 1.5"),
@@ -61,8 +61,8 @@ def test_better_is_in_the_direction_of_the_metric(better: str, names: tuple[str,
         (cell(math.inf, 1.0), "", "our value is inf"),
     ],
 )
-def test_what_does_not_compare_says_why(ours: Cell, obstacle: str, reason: str) -> None:
-    assert verdict(ours, "1.0", obstacle=obstacle) == Verdict("not comparable", reason)
+def test_what_does_not_compare_says_why(ours: Cell, setting_difference: str, reason: str) -> None:
+    assert verdict(ours, "1.0", setting_difference=setting_difference) == Verdict("not comparable", reason)
 
 
 @pytest.mark.parametrize("status", ["missing", "running", "failed"])

@@ -11,14 +11,14 @@ from analysis.drawing.chart import Line, Panel
 
 
 def panel(
-    ys: tuple[float, ...], widths: tuple[float, ...] = (), *, floor: float | None = None, log: bool = False
+    ys: tuple[float, ...], widths: tuple[float, ...] = (), *, real_images: float | None = None, log: bool = False
 ) -> Panel:
-    return Panel("x", "y", (Line("a", tuple(map(float, range(len(ys)))), ys, widths),), floor, log_y=log)
+    return Panel("x", "y", (Line("a", tuple(map(float, range(len(ys)))), ys, widths),), real_images, log_y=log)
 
 
 def test_without_intervals_it_reaches_over_the_values_and_the_floor() -> None:
     assert y_range(panel((10.0, 20.0))) == pytest.approx((9.5, 20.5))
-    assert y_range(panel((10.0, 20.0), floor=0.0)) == pytest.approx((-1.0, 21.0))
+    assert y_range(panel((10.0, 20.0), real_images=0.0)) == pytest.approx((-1.0, 21.0))
 
 
 def test_short_intervals_are_inside_in_full() -> None:

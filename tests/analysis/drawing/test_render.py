@@ -6,19 +6,24 @@ import io
 import math
 import re
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import analysis.drawing
+from analysis.drawing import render
 from analysis.drawing.chart import Bar, BarPanel, Chart, ImagePanel, Line, Panel, chart_csv, slug
-from analysis.drawing.images import mosaic
+from analysis.drawing.images import make_mosaic
 from analysis.drawing.render import _figure, draw, drawing_id
-from analysis.drawing.theme import DARK, LIGHT, Theme, color_of, dashes_of, marker_of, recolored
+from analysis.drawing.theme import DARK, LIGHT, Theme, color_of, dashes_of, marker_of, recolor
 
 LINE = Line("a", (1.0, 2.0), (1.0, 3.0), (0.5, 0.0))
 PLAIN = Chart("x", "x", "x", (Panel("x", "y", (LINE,), 0.5),))
-PICTURES = ImagePanel(("one", "two"), ("cat", ""), np.arange(2 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 2, 4, 4, 3))
+IMAGES = ImagePanel(("one", "two"), ("cat", ""), np.arange(2 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 2, 4, 4, 3))
 BARS = BarPanel("cost", (Bar("one", 4.0, "4"), Bar("two", 8.0, "not reached", "at least", 1), Bar("three", 0.0, "0")))
 
 
@@ -36,7 +41,7 @@ def test_part_names_become_safe_file_names() -> None:
     assert slug("///") == "x"
 
 
-@pytest.mark.parametrize("panel", [PLAIN.panels[0], BARS, PICTURES])
+@pytest.mark.parametrize("panel", [PLAIN.panels[0], BARS, IMAGES])
 def test_a_chart_draws_the_same_bytes_twice(panel: Panel | BarPanel | ImagePanel) -> None:
     chart = replace(PLAIN, panels=(panel,))
     first, second = draw(chart), draw(chart)
@@ -52,13 +57,13 @@ def test_hostile_labels_and_values_can_be_drawn(label: str) -> None:
     panel = Panel(label, label, (line, level, replace(line, faint=True)), math.nan, log_y=True)
     bars = BarPanel(label, (Bar(label, 1.0, label, "at most"),))
     assert draw(Chart("x", label, label, (panel, bars)), DARK).svg.startswith(b"<?xml")
-    pictures = replace(PICTURES, rows=(label, ""), columns=(label, label))
-    assert draw(Chart("x", label, label, (pictures,), caption=label)).svg.startswith(b"<?xml")
+    images = replace(IMAGES, rows=(label, ""), columns=(label, label))
+    assert draw(Chart("x", label, label, (images,), caption=label)).svg.startswith(b"<?xml")
 
 
 @pytest.mark.parametrize("label", ["_hidden", "$x$ and $", "plain"])
 def test_the_legend_shows_every_label_as_it_is(label: str) -> None:
-    panel = Panel("x", "y", (Line(label, (1.0,), (1.0,)), Line("second", (1.0,), (1.0,), color=1)), floor=0.5)
+    panel = Panel("x", "y", (Line(label, (1.0,), (1.0,)), Line("second", (1.0,), (1.0,), color=1)), real_images=0.5)
     (legend,) = _figure(Chart("x", "x", "x", (panel,)), LIGHT).legends
     shown = [text.get_text().replace("\\$", "$") for text in legend.get_texts()]
     assert shown == [label, "second", "real images"]
@@ -68,8 +73,8 @@ def test_the_colours_of_a_theme_are_replaced_by_those_of_the_other_and_nothing_e
     assert len(set(LIGHT.colors)) == len(LIGHT.colors) == len(DARK.colors)
     light = draw(PLAIN).svg
     ids = re.compile(rb"[mpC_][0-9a-f_]{9,}")  # of shapes; they depend on the colour
-    assert ids.sub(b"id", recolored(light, LIGHT, DARK)) == ids.sub(b"id", draw(PLAIN, DARK).svg)
-    assert recolored(recolored(light, LIGHT, DARK), DARK, LIGHT) == light
+    assert ids.sub(b"id", recolor(light, LIGHT, DARK)) == ids.sub(b"id", draw(PLAIN, DARK).svg)
+    assert recolor(recolor(light, LIGHT, DARK), DARK, LIGHT) == light
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
@@ -79,13 +84,13 @@ def test_dozens_of_lines_and_points_can_be_told_apart(theme: Theme) -> None:
 
 
 def test_a_drawing_depends_on_every_part_of_its_chart() -> None:
-    large = replace(PICTURES, pixels=np.zeros((2, 2, 20, 20, 3), np.uint8))  # which no longer shows all it holds
+    large = replace(IMAGES, pixels=np.zeros((2, 2, 20, 20, 3), np.uint8))  # which no longer shows all it holds
     other = large.pixels.copy()
     other[1, 0, 10, 10, 2] += 1
     charts = [
         PLAIN,
         replace(PLAIN, caption="c"),
-        replace(PLAIN, panels=(replace(PLAIN.panels[0], floor=0.6),)),
+        replace(PLAIN, panels=(replace(PLAIN.panels[0], real_images=0.6),)),
         replace(PLAIN, panels=(large,)),
         replace(PLAIN, panels=(replace(large, pixels=other),)),
     ]
@@ -93,16 +98,36 @@ def test_a_drawing_depends_on_every_part_of_its_chart() -> None:
     assert drawing_id(PLAIN) == drawing_id(replace(PLAIN))
 
 
+def test_every_module_of_the_package_is_part_of_the_identity_of_a_drawing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    modules = {Path(module.origin or "") for module in map(find_spec, _module_names()) if module}
+    assert {"bars.py", "lines.py", "images.py", "theme.py", "chart.py"} <= {path.name for path in modules}
+    assert set(render.SOURCES) == modules
+    before = drawing_id(PLAIN)
+    for index, path in enumerate(render.SOURCES):
+        changed = tmp_path / path.name
+        changed.write_bytes(path.read_bytes() + b"\n")
+        monkeypatch.setattr(render, "SOURCES", (*render.SOURCES[:index], changed, *render.SOURCES[index + 1 :]))
+        assert drawing_id(PLAIN) != before, path.name
+        monkeypatch.undo()
+
+
+def _module_names() -> list[str]:
+    package = analysis.drawing
+    return [package.__name__, *(f"{package.__name__}.{found.name}" for found in iter_modules(package.__path__))]
+
+
 def test_pictures_are_drawn_pixel_by_pixel_with_gaps_between_them() -> None:
-    canvas = mosaic(PICTURES)
+    canvas = make_mosaic(IMAGES)
     assert canvas.shape == (9, 9, 4)
-    assert (canvas[5:, 5:, :3] == PICTURES.pixels[1, 1]).all()
+    assert (canvas[5:, 5:, :3] == IMAGES.pixels[1, 1]).all()
     assert not canvas[4].any()
     assert not canvas[:, 4].any()
 
 
 def test_nothing_of_a_picture_of_long_names_is_cut_off() -> None:
-    chart = replace(PLAIN, panels=(replace(PICTURES, rows=("w" * 60, "two")),))
+    chart = replace(PLAIN, panels=(replace(IMAGES, rows=("w" * 60, "two")),))
     canvas = np.asarray(Image.open(io.BytesIO(draw(chart).png)).convert("L"))
     assert (canvas[:, :3] == 255).all(), "the left edge is empty"
 

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Line, Panel
 from analysis.figures.ablation import collect_ablations
-from analysis.figures.settings_axes import varying
+from analysis.figures.settings_axes import find_varying_settings
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from tests.support.plans import evaluate_digest, plan_document
@@ -36,7 +36,7 @@ def lines_of(chart: Chart) -> dict[str, Line]:
     return {line.label: line for line in panel.lines}
 
 
-def test_a_list_of_steps_is_an_axis_for_each_stage_and_a_line_joins_rows_that_agree_in_the_rest() -> None:
+def test_a_list_of_steps_has_an_axis_a_stage_and_lines_join_otherwise_equal_rows() -> None:
     charts = charts_of(STEPS, {row: float(sum(s["sampling.steps"])) for row, s in STEPS.items()})
     assert list(charts) == ["ablation-1-p-sampling.steps-0", "ablation-1-p-sampling.steps-1"], "guidance has two values"
     first = lines_of(charts["ablation-1-p-sampling.steps-0"])
@@ -79,7 +79,7 @@ def test_what_is_not_measured_yet_is_left_out_and_two_values_make_no_axis() -> N
 
 def test_lists_of_unequal_length_and_words_are_no_axes() -> None:
     settings = {"a": {"s": [1], "w": "x", "b": True}, "b": {"s": [1, 2], "w": "y", "b": False}}
-    axes, others = varying(settings)
+    axes, others = find_varying_settings(settings)
     assert axes == ()
     assert others == {"a": {"s": "[1]", "w": "x", "b": "true"}, "b": {"s": "[1, 2]", "w": "y", "b": "false"}}
 

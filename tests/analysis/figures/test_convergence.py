@@ -36,8 +36,8 @@ RECORDS = {
 
 
 def charts_of(plan: PublishedPlan, records: dict[str, Record]) -> tuple[Chart, ...]:
-    (group,) = collect_convergence(JoinedSweep.of(plan, records))
-    return group.charts
+    groups = collect_convergence(JoinedSweep.of(plan, records))
+    return tuple(chart for group in groups for chart in group.charts)
 
 
 def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
@@ -49,7 +49,7 @@ def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
     assert line.half_widths == pytest.approx((6.3531, 0.0), abs=1e-4)
     assert images.lines[0].x == (100.0 * BATCH_SIZE, 200.0 * BATCH_SIZE)
     assert flops.lines[0].x == (100.0 * FLOPS_PER_STEP, 200.0 * FLOPS_PER_STEP)
-    assert steps.floor == flops.floor == 1.25
+    assert steps.real_images == flops.real_images == 1.25
 
 
 def test_a_row_keeps_its_colour_while_others_have_no_value() -> None:
@@ -75,7 +75,7 @@ def test_lines_of_different_protocols_say_so_in_caption_and_alternative_text() -
     (chart,) = charts_of(with_protocols("DFM", num_samples=10_000), records)
     caption = "These lines do not compare: num_samples is 500 (flow matching) and 10,000 (DFM)."
     assert chart.caption == caption
-    assert chart.panels[0].floor is None, "real images were measured as one of the rows at most"
+    assert chart.panels[0].real_images is None, "real images were measured as one of the rows at most"
     assert chart.about.endswith(f"Last values: flow matching: 9, DFM: 4. {caption}")
 
 
@@ -88,13 +88,13 @@ def test_a_line_that_was_not_measured_as_planned_says_so() -> None:
 def test_real_images_that_were_measured_otherwise_are_not_drawn() -> None:
     (chart,) = charts_of(with_protocols("DFM", num_samples=10_000), RECORDS)
     assert chart.caption == ""
-    assert [panel.floor for panel in chart.panels] == [None, None, None]
+    assert [panel.real_images for panel in chart.panels] == [None, None, None]
 
 
 def test_a_metric_without_a_floor_has_no_dashed_line() -> None:
-    assert charts_of(PLAN, {**RECORDS, "floor": Record("done", {})})[0].panels[0].floor is None
+    assert charts_of(PLAN, {**RECORDS, "floor": Record("done", {})})[0].panels[0].real_images is None
     evaluations = {key: replace(task, floor=None) for key, task in PLAN.evaluations.items()}
-    assert charts_of(replace(PLAN, evaluations=evaluations), RECORDS)[0].panels[0].floor is None
+    assert charts_of(replace(PLAN, evaluations=evaluations), RECORDS)[0].panels[0].real_images is None
 
 
 def test_a_wide_range_is_drawn_on_a_logarithmic_axis() -> None:
@@ -116,7 +116,7 @@ def test_one_seed_has_error_bars_over_samples() -> None:
     assert line.over == "samples"
 
 
-def test_accelerator_hours_are_a_training_s_share_up_to_the_step_and_known_once_it_is_done() -> None:
+def test_accelerator_hours_are_a_trainings_share_up_to_the_step_once_it_is_done() -> None:
     trained = {
         train_digest("DFM", seed): Record("done", {"accelerator_seconds": 7200.0 * (1 + seed)}) for seed in (0, 1)
     }
@@ -129,7 +129,7 @@ def test_accelerator_hours_are_a_training_s_share_up_to_the_step_and_known_once_
     assert "accelerator-hours of training" not in {p.x_label for p in charts_of(PLAN, RECORDS)[0].panels}
 
 
-def test_the_paper_s_numbers_stand_at_the_last_step_only_where_they_were_measured_alike() -> None:
+def test_the_papers_numbers_stand_at_the_last_step_only_if_measured_alike() -> None:
     records = {evaluate_digest(row, 200): Record("done", {"fd": 3.0}) for row in ("flow_matching", "cascaded")}
     plan = beside_table2(same_setting=True, measured={"cascaded": {"num_samples": 10_000}})
     chart = charts_of(plan, records)[0]

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import BarPanel
-from analysis.figures.flops_to_target import TargetReached, collect_flops_to_target, first_reach
+from analysis.figures.flops_to_target import TargetReached, collect_flops_to_target, first_crossing
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
@@ -34,8 +34,8 @@ XS = (1.0, 2.0, 4.0)
 def test_a_curve_reaches_a_target_where_its_straight_pieces_first_do(
     ys: tuple[float, ...], target: float, expected: TargetReached
 ) -> None:
-    assert first_reach(XS, ys, target, lower=True) == expected
-    assert first_reach(XS, [-y for y in ys], -target, lower=False) == expected
+    assert first_crossing(XS, ys, target, lower=True) == expected
+    assert first_crossing(XS, [-y for y in ys], -target, lower=False) == expected
 
 
 def a_plan(**paradigms: str) -> PublishedPlan:

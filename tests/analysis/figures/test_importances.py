@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.importances import importances
+from analysis.figures.importances import compute_importances
 
 RANDOM = random.Random(7)
 SETTINGS: list[dict[str, Any]] = [
@@ -17,7 +17,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 def test_what_decides_the_value_has_nearly_all_importance_and_shares_sum_to_one() -> None:
-    found = importances(SETTINGS, [5 * one["a"] for one in SETTINGS])
+    found = compute_importances(SETTINGS, [5 * one["a"] for one in SETTINGS])
     assert next(iter(found)) == "a"
     assert found["a"] > 0.9
     assert sum(found.values()) == pytest.approx(1)
@@ -26,12 +26,12 @@ def test_what_decides_the_value_has_nearly_all_importance_and_shares_sum_to_one(
 
 def test_a_list_is_a_choice_and_the_answer_is_the_same_twice() -> None:
     values = [float(one["steps"] == [3, 4]) for one in SETTINGS]
-    assert next(iter(importances(SETTINGS, values))) == "steps"
-    assert importances(SETTINGS, values) == importances(SETTINGS, values)
+    assert next(iter(compute_importances(SETTINGS, values))) == "steps"
+    assert compute_importances(SETTINGS, values) == compute_importances(SETTINGS, values)
 
 
 def test_there_is_no_answer_for_few_trials_one_value_or_no_common_key() -> None:
-    assert importances(SETTINGS[:7], [one["a"] for one in SETTINGS[:7]]) == {}
-    assert importances(SETTINGS, [1.0] * 40) == {}
-    assert importances([{str(index): 1} for index in range(40)], list(map(float, range(40)))) == {}
-    assert importances([], []) == {}
+    assert compute_importances(SETTINGS[:7], [one["a"] for one in SETTINGS[:7]]) == {}
+    assert compute_importances(SETTINGS, [1.0] * 40) == {}
+    assert compute_importances([{str(index): 1} for index in range(40)], list(map(float, range(40)))) == {}
+    assert compute_importances([], []) == {}

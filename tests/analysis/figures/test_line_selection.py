@@ -9,8 +9,8 @@ from analysis.figures.line_selection import select_lines
 
 
 def test_a_dozen_lines_all_have_names() -> None:
-    crowd = select_lines([(str(i), float(i)) for i in range(12)], "lower")
-    assert (len(crowd.named), crowd.grey, crowd.note) == (12, frozenset(), "")
+    selection = select_lines([(str(i), float(i)) for i in range(12)], "lower")
+    assert (len(selection.named), selection.grey, selection.note) == (12, frozenset(), "")
 
 
 def test_the_best_have_names_the_others_are_grey_and_of_very_many_an_even_choice() -> None:
@@ -24,7 +24,9 @@ def test_the_best_have_names_the_others_are_grey_and_of_very_many_an_even_choice
 
 
 def test_what_is_not_finite_is_never_best_and_lines_that_are_not_shown_are_left_out() -> None:
-    crowd = select_lines([("nan", math.nan), ("inf", -math.inf), *[(str(i), float(i)) for i in range(400)]], "higher")
-    assert not {"nan", "inf"} & crowd.named
+    selection = select_lines(
+        [("nan", math.nan), ("inf", -math.inf), *[(str(i), float(i)) for i in range(400)]], "higher"
+    )
+    assert not {"nan", "inf"} & selection.named
     lines = [Line(label, (1.0,), (1.0,)) for label in ("399", "nan", "2")]
-    assert [(line.label, line.faint) for line in crowd.shown(lines)] == [("399", False), ("nan", True)]
+    assert [(line.label, line.faint) for line in selection.shown(lines)] == [("399", False), ("nan", True)]

@@ -26,7 +26,7 @@ def test_losses_have_a_panel_for_each_stage() -> None:
     assert list(panels) == ["training-loss"]
 
 
-def test_losses_per_timestep_are_means_over_the_last_quarter_at_the_middle_of_their_bins() -> None:
+def test_losses_per_timestep_average_the_last_quarter_and_stand_mid_bin() -> None:
     early, late = ((10, 9.0), (75, 9.0), (95, 2.0), (100, 4.0)), ((10, 9.0), (100, 0.5))
     panels = panels_of(loss=((100, 1.0),), loss_stage_0_t0of4=early, loss_stage_0_t3of4=late, loss_stage_1_t1of4=late)
     first, second = panels["loss-per-timestep"]

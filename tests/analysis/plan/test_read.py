@@ -12,7 +12,7 @@ from analysis.errors import UserError
 from analysis.plan.model import NamedTask, PartCounterpart, TableCounterpart
 from analysis.plan.read import parse_plan, read_plan
 from analysis.records.record import MISSING
-from analysis.report.sample_grids import collect_samples
+from analysis.report.sample_grids import collect_sample_grids
 from orchestration.plan.plan import make_plan as plan_sweep
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
@@ -159,7 +159,7 @@ def test_a_plan_whose_sweep_is_a_path_is_refused(sweep: str) -> None:
 
 def test_a_digest_that_is_a_path_names_no_file_elsewhere() -> None:
     plan = make_plan()
-    grids = collect_samples(
+    grids = collect_sample_grids(
         replace(plan, references={"../../x": NamedTask("../../x", "real")}), {"../../x": replace(MISSING, image=b"png")}
     )
     assert [grid.path for grid in grids] == ["samples/real-x.png"]

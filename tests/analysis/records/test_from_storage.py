@@ -12,7 +12,8 @@ import pytest
 from analysis.__main__ import main
 from analysis.errors import UserError
 from analysis.plan.protocol import Protocol
-from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.from_storage import read_record_files
+from analysis.records.stored_files import StorageRoot
 from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, png, train_digest
 
 TRAIN, EVALUATE = train_digest("DFM"), evaluate_digest("DFM", 200)

@@ -1,138 +1,209 @@
-"""Runs over the API and out of the database: the same, whatever is in them."""
+"""The store's records and MLflow's runs, joined: where they differ the record stands, and a note says so."""
 
 from __future__ import annotations
 
-import math
-import sqlite3
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from analysis.records import from_mlflow as reading
-from analysis.tracking import mlflow_api as server
-from analysis.tracking import mlflow_database as direct
-from analysis.tracking.history import Points
-from analysis.tracking.run import History, Run
-from tests.support.mlflow_records import read_records
-from tests.support.plans import Database, evaluate_digest, make_plan, train_digest
+from analysis.errors import TrackingUnreachableError, UserError
+from analysis.records.read import RecordSet, read_records, read_with_runs
+from analysis.records.record import Record
+from analysis.records.stored_files import StorageRoot
+from analysis.tracking.mlflow_api import TrackingClient
+from analysis.tracking.run import HistoryRequest, Run
+from tests.analysis.records.test_from_storage import write
+from tests.support.plans import Database, as_planned, evaluate_digest, make_plan, png, train_digest
 
-BOTH = (server.Server, direct.Database)
-TRAIN = train_digest("DFM")
-
-
-def awkward(database: Database) -> None:
-    """Runs as people leave them."""
-    run_id = database.run(TRAIN, {"loss": math.nan, "seconds": math.inf, "low": -math.inf, "größe": 1e-300})
-    database.curve(run_id, "loss", [(10, 5.0), (20, math.inf), (30, math.nan), (20, 3.0), (10**12, 1.7e308)])
-    database.client.log_param(run_id, "sampling.tau", "(0.7,)")
-    database.client.set_tag(run_id, "note", "a % b ? c\n'\"")
-    database.client.delete_run(database.run(evaluate_digest("DFM", 200), {"fd": 1.0}))
-    database.run("unfinished", status="running")
+DIGEST, TRAIN = evaluate_digest("DFM", 200), train_digest("DFM")
+CURVE = [{"step": float(step), "loss": 1.0 / step} for step in (10, 20, 200)]
 
 
-def by_id(runs: list[Run]) -> dict[str, str]:
-    return {run.run_id: repr((reading._comparable(run), sorted(run.params.items()), run.deleted)) for run in runs}
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
 
 
-def test_the_database_says_of_runs_what_the_api_says(database: Database) -> None:
-    awkward(database)
-    api, tables = (by_id(source(database.uri).runs("1", with_params=True)) for source in BOTH)
-    assert api == tables
-    assert len(api) == 3
+def read(database: Database, root: Path, **changes: Any) -> RecordSet:
+    return read_records(replace(make_plan(uri=database.uri), **changes), StorageRoot(str(root)))
 
 
-@pytest.mark.parametrize("source", BOTH)
-def test_a_history_has_the_newest_point_of_each_step(database: Database, source: type) -> None:
-    awkward(database)
-    runs = source(database.uri).runs("1", with_params=False)
-    wanted = [History(run, "loss") for run in runs if run.digest == TRAIN]
-    ((_, points),) = source(database.uri).histories(wanted)
-    assert points.steps.tolist() == [0, 10, 20, 30, 10**12]
-    np.testing.assert_equal(points.values, [math.nan, 5.0, 3.0, math.nan, 1.7e308])
+def record(database: Database, root: Path, digest: str = DIGEST) -> Record:
+    return read(database, root).records[digest]
 
 
-@pytest.mark.parametrize("source", BOTH)
-def test_of_points_of_one_millisecond_both_sources_take_the_same(database: Database, source: type) -> None:
-    run_id = database.run(TRAIN)
-    for value in (2.0, 7.0, 4.0):
-        database.client.log_metric(run_id, "loss", value, timestamp=1_700_000_000_000, step=10)
-    (run,) = source(database.uri).runs("1", with_params=False)
-    ((_, points),) = source(database.uri).histories([History(run, "loss")])
-    assert list(points) == [(10, 7.0)]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Names of the files and histories that MLflow is asked for, by run."""
+    names: dict[str, set[str]] = {}
+    files, histories = TrackingClient.files, TrackingClient.histories
+
+    def ask_files(self: TrackingClient, requests: Sequence[tuple[Run, frozenset[str]]]) -> Any:
+        for run, wanted in requests:
+            names.setdefault(run.run_id, set()).update(wanted)
+        return files(self, requests)
+
+    def ask_histories(self: TrackingClient, requests: Sequence[HistoryRequest]) -> Any:
+        for request in requests:
+            names.setdefault(request.run.run_id, set()).add(request.key)
+        return histories(self, requests)
+
+    monkeypatch.setattr(TrackingClient, "files", ask_files)
+    monkeypatch.setattr(TrackingClient, "histories", ask_histories)
+    monkeypatch.setattr("analysis.tracking.cached_run_data.local_folder", lambda _: None)
+    return names
 
 
-def test_the_database_is_only_read(database: Database) -> None:
-    with (
-        pytest.raises(sqlite3.OperationalError, match="readonly"),
-        direct.Database(database.uri)._connected() as opened,
-    ):
-        opened.connection.cursor().execute("DELETE FROM runs")
+def test_a_finished_sweep_reads_the_same_with_records_and_without(database: Database, root: Path) -> None:
+    plan = make_plan(uri=database.uri)
+    database.fill(plan, {"flow matching": 30.0, "DFM": 20.0})
+    alone = read_records(plan, None)
+    for digest, kept in alone.records.items():
+        rows = [{"step": float(step), "loss": 1.0 / step, "loss_stage_0": 1.0 / step} for step in range(20, 201, 20)]
+        evaluation = plan.evaluations.get(digest) or plan.floors.get(digest)
+        about = json.loads(as_planned(evaluation)) if evaluation else {}
+        values = {name: value for name, value in kept.metrics.items() if not name.startswith("loss")}
+        seconds = values.pop("seconds", None)
+        if seconds is None:  # older than the record of wall time
+            seconds = 1.0
+            database.client.log_metric(kept.run_id, "work/seconds", seconds)
+        files = {"real.png": png(200)} if digest == "reference" else {"samples.png": kept.image} if kept.image else {}
+        write(root, digest, values, files, curve=rows if plan.kinds[digest] == "train" else [], about=about)
+        path = root / "results" / digest / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "seconds": seconds}))
+    alone = read_records(plan, None)
+    joined = read_records(plan, StorageRoot(str(root)))
+    assert joined.notes == alone.notes
+    assert list(joined.records) == list(alone.records)
+    for digest, found in joined.records.items():
+        expected = alone.records[digest]
+        values = {name: value for name, value in expected.metrics.items() if not name.startswith("loss")}
+        assert replace(found, path="") == replace(expected, metrics=values)
 
 
-def test_a_path_with_signs_of_a_url_is_opened(database: Database, tmp_path: Path) -> None:
-    odd = tmp_path / "a ?#%20.db"
-    odd.write_bytes(Path(database.uri.removeprefix("sqlite:///")).read_bytes())
-    with sqlite3.connect(direct._read_only(str(odd)), uri=True) as opened:
-        assert opened.execute("SELECT count(*) FROM runs").fetchone() == (0,)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("ALTER TABLE latest_metrics RENAME COLUMN is_nan TO not_a_number", "no such column"),
-        ("UPDATE latest_metrics SET value = value + 1", None),
-    ],
-)
-def test_tables_that_are_not_what_they_were_are_not_believed(
-    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, change: str, said: str | None
+def test_of_a_recorded_task_mlflow_is_asked_for_the_version_of_the_code_alone(
+    database: Database, root: Path, asked: dict[str, set[str]]
 ) -> None:
-    database.run(TRAIN, {"seconds": 2.0})
-    path = Path(database.uri.removeprefix("sqlite:///"))
-    other = path.with_name("other.db")
-    other.write_bytes(path.read_bytes())
-    with sqlite3.connect(other) as opened:
-        opened.execute(change)
-    monkeypatch.setattr(direct, "_read_only", lambda _: f"file:{other}?mode=ro")
-    assert read_records(make_plan(uri=database.uri))[TRAIN].metrics["seconds"] == 2.0
-    assert "is read through MLflow's API, which takes longer" in caplog.text
-    assert (said or "its tables say something else than the API") in caplog.text
+    agreeing = database.run(TRAIN, {"seconds": 3.0, "loss": 0.1})
+    write(root, TRAIN, {}, curve=CURVE)
+    other = database.run(train_digest("flow matching"), {"loss": 0.1})
+    found = record(database, root, TRAIN)
+    assert (found.run_id, found.curves["loss"]) == (agreeing, [(int(row["step"]), row["loss"]) for row in CURVE])
+    assert asked[agreeing] == {"provenance.json"}
+    assert {"loss", "task.json"} <= asked[other]
 
 
-def test_a_history_that_differs_is_not_believed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    database.curve(database.run(TRAIN, {"loss": 1.0}), "loss", [(10, 5.0)])
-    api, tables = (source(database.uri) for source in BOTH)
-    runs = {run.run_id: run for run in tables.runs("1", with_params=False)}
-    assert reading._agree(api, tables, "1", runs)
-    other = Points.of([(10, 6.0)])
-    monkeypatch.setattr(direct.Database, "histories", lambda _, wanted: ((item, other) for item in wanted))
-    assert not reading._agree(api, tables, "1", runs)
+def test_where_values_differ_the_record_stands_and_says_so(database: Database, root: Path) -> None:
+    run_id = database.run(DIGEST, {"fd": 1.0, "accuracy": 0.5, "work/seconds": 3.0})
+    write(root, DIGEST, {"fd": 2.0, "accuracy": 0.5, "images_per_second": 7.0})
+    found = record(database, root)
+    assert (found.status, found.metrics["fd"], found.run_id) == ("done", 2.0, run_id)
+    (note,) = found.notes
+    assert note == (
+        f"run {run_id} differs from the task's record, which stands: fd 1, not 2; images_per_second none, not 7"
+    )
 
 
-pairs = st.lists(st.tuples(st.integers(-(2**62), 2**62), st.floats(allow_nan=False)), max_size=20)
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_a_record_stands_against_a_run_that_did_not_hear_of_it(database: Database, root: Path, status: str) -> None:
+    run_id = database.run(DIGEST, status=status)
+    write(root, DIGEST, {"fd": 2.0})
+    found = record(database, root)
+    assert (found.status, found.metrics["fd"]) == ("done", 2.0)
+    assert found.notes == (f"run {run_id} is {status} in MLflow; the task's record is complete and stands",)
 
 
-@given(pairs)
-def test_points_survive_their_bytes(found: list[tuple[int, float]]) -> None:
-    points = Points.of(found)
-    assert Points.from_bytes(points.to_bytes()) == found
-    assert len(points) == len(found)
+def test_a_number_whose_run_was_deleted_stands_and_says_so(database: Database, root: Path) -> None:
+    run_id = database.run(DIGEST, {"fd": 2.0, "work/seconds": 3.0})
+    write(root, DIGEST, {"fd": 2.0})
+    database.client.delete_run(run_id)
+    found = record(database, root)
+    assert (found.status, found.metrics["fd"]) == ("done", 2.0)
+    assert found.source == f"results/{DIGEST}/result.json"
+    (note,) = found.notes
+    assert note.startswith(f"deleted in MLflow: run {run_id}; restore it there")
+    assert note.endswith("; the task's record stands")
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.floats(-9, 9)), max_size=20))
-def test_the_point_logged_last_counts_at_each_step(logged: list[tuple[int, int, float]]) -> None:
-    expected: dict[int, tuple[int, float]] = {}
-    for step, timestamp, value in logged:
-        if step not in expected or timestamp >= expected[step][0]:
-            expected[step] = timestamp, value
-    columns = [np.array([row[index] for row in logged], kind) for index, kind in enumerate((np.int64, np.int64, float))]
-    assert list(Points.newest(*columns)) == [(step, value) for step, (_, value) in sorted(expected.items())]
+def test_a_record_without_a_run_is_counted_in_a_note(database: Database, root: Path) -> None:
+    write(root, DIGEST, {"fd": 2.0})
+    found = read(database, root)
+    assert found.records[DIGEST].metrics["fd"] == 2.0
+    assert found.notes == (
+        "1 task has a record and no run in MLflow; the records stand. Submit the sweep again to fill MLflow.",
+    )
 
 
-def test_points_are_cut_like_a_sequence() -> None:
-    points = Points.of([(1, 0.5), (2, 0.25), (3, 0.125)])
-    assert points[-1] == (3, 0.125)
-    assert points[:2] == [(1, 0.5), (2, 0.25)]
-    assert points[0] != (2, 0.5)
+def test_without_an_experiment_the_records_stand(database: Database, root: Path) -> None:
+    write(root, DIGEST, {"fd": 2.0})
+    database.client.rename_experiment(database._experiment, "another")
+    found = read(database, root)
+    assert found.records[DIGEST].metrics["fd"] == 2.0
+    assert found.notes == ("The tracking server has no experiment 'small': every number is that of the task's record.",)
+
+
+def test_of_duplicates_the_one_that_says_what_the_record_says_is_linked(database: Database, root: Path) -> None:
+    older = database.run(DIGEST, {"fd": 2.0, "work/seconds": 3.0})
+    newer = database.run(DIGEST, {"fd": 1.0, "work/seconds": 3.0})
+    write(root, DIGEST, {"fd": 2.0})
+    found = record(database, root)
+    assert (found.run_id, found.metrics["fd"]) == (older, 2.0)
+    assert found.notes == (
+        f"2 finished runs claim this task; as recorded, {older}, counts alone. Left out: {newer} (fd 1, not 2)",
+    )
+
+
+def test_an_impostor_is_found_out_beside_a_record(database: Database, root: Path) -> None:
+    honest = {DIGEST: {"step": 200}}
+    other = database.run(DIGEST, {"fd": 1.0}, files={"task.json": b'{"step": 100}'})
+    write(root, DIGEST, {"fd": 2.0})
+    found = read(database, root, payloads=honest).records[DIGEST]
+    assert (found.status, found.metrics["fd"], found.run_id) == ("done", 2.0, "")
+    (note,) = found.notes
+    assert note.startswith(f"run {other} carries this task's digest, but its task.json says")
+
+
+@pytest.mark.parametrize("status", ["done", "running"])
+def test_a_training_that_is_to_go_on_is_what_mlflow_says(database: Database, root: Path, status: str) -> None:
+    run_id = database.run(TRAIN, status=status)
+    database.curve(run_id, "loss", [(10, 5.0), (160, 4.0)])
+    write(root, TRAIN, {}, step=150, curve=CURVE[:1])
+    found = record(database, root, TRAIN)
+    assert (found.status, found.curves["loss"], found.notes) == (status, [(10, 5.0), (160, 4.0)], ())
+
+
+def test_a_broken_record_leaves_the_runs_number_and_is_said(database: Database, root: Path) -> None:
+    database.run(DIGEST, {"fd": 1.0})
+    write(root, DIGEST, {})
+    (root / "results" / DIGEST / "result.json").write_text("{")
+    found = record(database, root)
+    assert (found.status, found.metrics) == ("done", {"fd": 1.0})
+    assert found.notes == (
+        f"results/{DIGEST}/result.json is no record of this task (not a JSON object); it is left out",
+    )
+
+
+def test_a_store_that_cannot_be_read_leaves_mlflows_numbers_and_is_said(database: Database, root: Path) -> None:
+    database.run(DIGEST, {"fd": 1.0})
+    root.mkdir()
+    (root / "results").write_text("a file")
+    found = read(database, root)
+    assert found.records[DIGEST].metrics["fd"] == 1.0
+    (note,) = found.notes
+    assert "its records cannot be read" in note
+    assert note.endswith("Every number is MLflow's.")
+
+
+def test_without_either_it_is_the_users_mistake(tmp_path: Path) -> None:
+    plan = make_plan(uri=f"sqlite:///{tmp_path}/absent.db")
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(UserError, match="its records cannot be read"):
+        read_records(plan, StorageRoot(str(tmp_path)))
+    with pytest.raises(TrackingUnreachableError):
+        read_records(plan, None)
+    with pytest.raises(TrackingUnreachableError):
+        read_with_runs(plan, StorageRoot(str(tmp_path / "nowhere")))

@@ -131,7 +131,7 @@ def test_tasks_of_every_kind_have_records(database: Database) -> None:
 def test_more_runs_than_a_page_are_all_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_PAGE", 2)
     names = {database.run(train_digest(row)) for row in "abcde"}
-    assert {run.run_id for run in server.Server(database.uri).runs("1", with_params=False)} == names
+    assert {run.run_id for run in server.TrackingClient(database.uri).runs("1")} == names
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://user:secret@127.0.0.1:1/x"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart
 from analysis.drawing.render import Drawing, draw
 from analysis.errors import UserError
@@ -110,7 +111,7 @@ def test_a_half_finished_sweep_gives_a_half_filled_table(database: Database, tmp
 
 def test_long_labels_break_on_the_page_after_separators_only() -> None:
     label = "training.first_stage_probability=0.9"
-    page = render_report(make_plan(parts={"p": (label, "b")}), {})["report.html"].decode()
+    page = render_report(JoinedSweep.of(make_plan(parts={"p": (label, "b")}), {}))["report.html"].decode()
     assert '<th scope="row">training.<wbr>first_<wbr>stage_<wbr>probability=<wbr>0.9</th>' in section_of(
         page, "results"
     )
@@ -137,7 +138,7 @@ def test_a_sweep_with_a_published_counterpart_stands_beside_it() -> None:
         evaluate_digest(row, 200): Record("done", {"fd": fd, "accuracy": 0.5})
         for row, fd in (("flow_matching", 3.0), ("dfm", 2.0))
     }
-    files = render_report(beside_table2(), records)
+    files = render_report(JoinedSweep.of(beside_table2(), records))
     sentence = "FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). No Kendall"
     assert sentence in files["comparison.md"].decode()
     page = files["report.html"].decode()
@@ -149,7 +150,7 @@ def test_a_sweep_with_a_published_counterpart_stands_beside_it() -> None:
 
 
 def test_a_sweep_without_a_published_counterpart_says_nothing_of_it() -> None:
-    files = render_report(make_plan(), {})
+    files = render_report(JoinedSweep.of(make_plan(), {}))
     assert "comparison.md" not in files
     page = files["report.html"].decode()
     assert not [text for text in ("comparison.md", "Beside the paper", "#paper") if text in page]
@@ -162,7 +163,9 @@ def test_the_page_flags_the_table_of_a_part_of_unequal_compute() -> None:
         for key, task in plan.evaluations.items()
         if task.title.startswith("b ")
     }
-    page = render_report(replace(plan, evaluations={**plan.evaluations, **dear}), {})["report.html"].decode()
+    page = render_report(JoinedSweep.of(replace(plan, evaluations={**plan.evaluations, **dear}), {}))[
+        "report.html"
+    ].decode()
     flag = '<p class="flag">Unequal training compute: rows differ by up to 100%.</p>'
     assert page.count('<p class="flag">') == 1
     assert page.index("<h3>Part p</h3>") < page.index(flag) < page.index("<h3>Part q</h3>")
@@ -173,14 +176,14 @@ def section_of(page: str, name: str) -> str:
     return page[start : page.index("</section>", start)]
 
 
-def test_the_page_flags_rows_of_different_protocols_above_their_table_and_in_their_charts() -> None:
+def test_the_page_flags_rows_of_different_protocols_above_tables_and_in_charts() -> None:
     document = plan_document()
     change_protocols(document, "DFM", num_samples=10_000)
     records = {
         evaluate_digest(row, 200): Record("done", {"fd": fd, "accuracy": 0.5})
         for row, fd in (("flow matching", 3.0), ("DFM", 2.0))
     }
-    files = render_report(parse_plan(json.dumps(document)), records)
+    files = render_report(JoinedSweep.of(parse_plan(json.dumps(document)), records))
     page = files["report.html"].decode()
     results, values = section_of(page, "results"), "num_samples is 500 (flow matching) and 10,000 (DFM)."
     reason = "no row is best, since they were measured differently"
@@ -197,7 +200,7 @@ def test_the_page_flags_rows_of_different_protocols_above_their_table_and_in_the
 def test_the_page_lists_protocols_samplings_and_the_notes_of_runs() -> None:
     said = About({"fd": ("<few> samples",)})
     records = {evaluate_digest("DFM", 200): Record("done", {"fd": 2.0, "fd_standard_error": 0.25}, about=said)}
-    page = render_report(make_plan(), records)["report.html"].decode()
+    page = render_report(JoinedSweep.of(make_plan(), records))["report.html"].decode()
     protocols = section_of(page, "protocols")
     assert protocols.count("<td>lite0 block10</td>") == 4
     assert '<tr><th scope="row">paradigm / flow matching, paradigm / DFM</th><td>20, 20</td>' in protocols
@@ -209,7 +212,7 @@ def test_the_page_lists_protocols_samplings_and_the_notes_of_runs() -> None:
 
 
 def test_the_page_says_which_uncertainty_several_seeds_have() -> None:
-    results = section_of(render_report(make_plan(seeds=(0, 1)), {})["report.html"].decode(), "results")
+    results = section_of(render_report(JoinedSweep.of(make_plan(seeds=(0, 1)), {}))["report.html"].decode(), "results")
     assert "±: 95% interval of the mean over n seeds" in results
 
 
@@ -231,7 +234,7 @@ def test_a_sweep_without_floors_does_not_speak_of_real_images() -> None:
     plan = make_plan()
     evaluations = {key: replace(task, floor=None) for key, task in plan.evaluations.items()}
     plan = replace(plan, evaluations=evaluations, floors={})
-    page = render_report(plan, {})["report.html"].decode()
+    page = render_report(JoinedSweep.of(plan, {}))["report.html"].decode()
     assert "real images" not in section_of(page, "results")
 
 
@@ -268,7 +271,7 @@ def test_hostile_text_cannot_become_markup() -> None:
     document["metrics"] = [{**document["metrics"][0], "title": attack, "about": attack}]
     about = {attack: attack, "nested": {attack: attack}}
     record = Record("done", {"fd": 1.0}, image=png(), provenance=about, failure=attack, warning=attack)
-    page = render_report(parse_plan(json.dumps(document)), {evaluate_digest(attack, 200): record})[
+    page = render_report(JoinedSweep.of(parse_plan(json.dumps(document)), {evaluate_digest(attack, 200): record}))[
         "report.html"
     ].decode()
     assert "script" not in Page(page).tags
@@ -276,7 +279,7 @@ def test_hostile_text_cannot_become_markup() -> None:
 
 
 def test_a_tracking_server_is_linked_and_its_password_left_out() -> None:
-    page = render_report(make_plan(uri="https://me:secret@host:5000"), {})["report.html"].decode()
+    page = render_report(JoinedSweep.of(make_plan(uri="https://me:secret@host:5000"), {}))["report.html"].decode()
     assert 'href="https://me:***@host:5000"' in page
     assert "secret" not in page
 
@@ -340,7 +343,7 @@ def test_a_broken_list_of_drawings_has_all_drawn_anew(
     assert set(files_in(tmp_path)) == set(before)
 
 
-def test_pictures_of_a_report_that_was_cut_off_are_not_taken_for_those_of_the_one_before(
+def test_pictures_of_an_interrupted_report_are_not_mistaken_for_earlier_ones(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, original = make_plan(uri=database.uri), Path.replace
@@ -368,14 +371,14 @@ def test_pictures_of_a_report_that_was_cut_off_are_not_taken_for_those_of_the_on
 
 def test_the_page_prints_the_command_with_its_overrides() -> None:
     document = {**plan_document(), "command": "python orchestration/sweep.py sweeps/small.yaml 'seeds=[0, 1]' <x>"}
-    page = render_report(parse_plan(json.dumps(document)), {})["report.html"].decode()
+    page = render_report(JoinedSweep.of(parse_plan(json.dumps(document)), {}))["report.html"].decode()
     assert "<pre>python orchestration/sweep.py sweeps/small.yaml &#39;seeds=[0, 1]&#39; &lt;x&gt;</pre>" in page
 
 
 def test_every_run_in_the_ledger_has_its_id_and_on_a_server_its_page() -> None:
     record = Record("done", run_id="0123456789abcdef", url="https://host/#/experiments/1/runs/0123456789abcdef")
     records = {train_digest("DFM"): record, evaluate_digest("DFM", 200): replace(record, url="")}
-    compute = section_of(render_report(make_plan(), records)["report.html"].decode(), "compute")
+    compute = section_of(render_report(JoinedSweep.of(make_plan(), records))["report.html"].decode(), "compute")
     assert f'<a href="{record.url}"><code>01234567</code></a>' in compute
     assert '<code title="0123456789abcdef">01234567</code>' in compute
 
@@ -402,7 +405,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
 
 def test_the_page_follows_the_readers_colour_scheme() -> None:
     records = {evaluate_digest("DFM", 200): Record("done", {"fd": 1.0})}
-    text = render_report(make_plan(), records)["report.html"].decode()
+    text = render_report(JoinedSweep.of(make_plan(), records))["report.html"].decode()
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert text.count('<source media="screen and (prefers-color-scheme: dark)"') == text.count("<picture>") == 1
 
@@ -413,8 +416,8 @@ def test_the_lead_says_so_while_the_best_is_not_yet_settled() -> None:
         evaluate_digest(row, 200): Record("done", {"fd": fd})
         for row, fd in (("one", 3.0), ("two", 2.0), ("three", 4.0))
     }
-    whole = render_report(plan, records)["report.html"].decode()
+    whole = render_report(JoinedSweep.of(plan, records))["report.html"].decode()
     assert "Part p: best FD-Lite0 is <b>2.000</b>, by <b>two</b>." in whole
     del records[evaluate_digest("three", 200)]
-    half = render_report(plan, records)["report.html"].decode()
+    half = render_report(JoinedSweep.of(plan, records))["report.html"].decode()
     assert "Part p: best FD-Lite0 so far is <b>2.000</b>, by <b>two</b>." in half

@@ -15,10 +15,10 @@ from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from analysis.report.latex import latex_comparison, latex_table
-from analysis.results.cells import lay_out
 from analysis.results.measurements import measure
-from analysis.text.comparison_text import text_comparison
-from analysis.text.text_tables import text_tables
+from analysis.results.sections import make_sections
+from analysis.text.comparison_text import make_text_comparison
+from analysis.text.text_tables import make_text_tables
 from tests.support.plans import beside_table2, evaluate_digest, make_plan, plan_document
 
 HOSTILE = (
@@ -84,13 +84,13 @@ def records_of(plan: PublishedPlan) -> Mapping[str, Record]:
 
 def whole(plan: PublishedPlan) -> str:
     records = records_of(plan)
-    return latex_table(plan, text_tables(plan, lay_out(plan, measure(plan, records), records)))
+    return latex_table(plan, make_text_tables(plan, make_sections(plan, measure(plan, records), records)))
 
 
 def beside(plan: PublishedPlan) -> str:
     records = records_of(plan)
-    sections = lay_out(plan, measure(plan, records), records)
-    comparison = text_comparison(plan, sections, compare(plan, sections))
+    sections = make_sections(plan, measure(plan, records), records)
+    comparison = make_text_comparison(plan, sections, compare(plan, sections))
     assert comparison is not None
     return latex_comparison(comparison.tables[0], comparison)
 
@@ -135,8 +135,8 @@ def test_ours_and_the_papers_stand_under_the_metric_they_are_of() -> None:
     plan = beside_table2(same_setting=True)
     numbers = {"fd": 4.25, "fd_standard_error": 0.1, "accuracy": 150.0, "accuracy_standard_error": 1.0}
     records = {evaluate_digest("dfm", 200): Record("done", numbers)}
-    sections = lay_out(plan, measure(plan, records), records)
-    comparison = text_comparison(plan, sections, compare(plan, sections))
+    sections = make_sections(plan, measure(plan, records), records)
+    comparison = make_text_comparison(plan, sections, compare(plan, sections))
     assert comparison is not None
     lines = latex_comparison(comparison.tables[0], comparison).splitlines()
     assert lines[1:7] == [

@@ -8,14 +8,12 @@ import re
 
 import pytest
 
-from analysis.comparison.compare import compare
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.plan.model import PublishedPlan
 from analysis.records.record import Record
 from analysis.report.paper_folder import paper_files
-from analysis.results.cells import lay_out
-from analysis.results.measurements import measure
-from analysis.text.comparison_text import text_comparison
-from analysis.text.text_tables import text_tables
+from analysis.text.comparison_text import make_text_comparison
+from analysis.text.text_tables import make_text_tables
 from tests.support.plans import beside_table2, evaluate_digest, make_plan
 
 SEEDS = (0, 1, 2)
@@ -23,10 +21,10 @@ FD = {"flow_matching": 31.0, "pyramidal_flow": 29.0, "dfm": 20.0, "ours": 18.0}
 
 
 def files_of(plan: PublishedPlan, records: dict[str, Record]) -> dict[str, str]:
-    sections = lay_out(plan, measure(plan, records), records)
-    compared = compare(plan, sections)
-    tables = text_tables(plan, sections)
-    found = paper_files(plan, sections, tables, compared, text_comparison(plan, sections, compared))
+    joined_sweep = JoinedSweep.of(plan, records)
+    tables = make_text_tables(plan, joined_sweep.sections)
+    comparison = make_text_comparison(plan, joined_sweep.sections, joined_sweep.comparisons)
+    found = paper_files(joined_sweep, tables, comparison)
     return {name.removeprefix("tables/"): data.decode() for name, data in found.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from analysis.results.intervals import SeedValue, Uncertainty, combined, half_width, t_quantile, uncertainty_of_mean
+from analysis.results.intervals import SeedValue, Uncertainty, combine_errors, t_quantile, uncertainty_of_mean
 
 
 def seeds(*values: float, error: float | None = None) -> list[SeedValue]:
@@ -20,30 +20,26 @@ def test_quantiles_agree_with_scipy(degrees: int) -> None:
     assert t_quantile(degrees) == pytest.approx(t.ppf(0.975, degrees))
 
 
+def half_width(*values: float) -> float | None:
+    """Half-width by the spread of values alone."""
+    uncertainty = uncertainty_of_mean(seeds(*values))
+    return None if uncertainty is None else uncertainty.half_width
+
+
 def test_half_width_of_one_two_three_is_as_computed_by_hand() -> None:
     # Standard deviation 1, three values: 4.3027 / sqrt(3).
-    assert half_width([1.0, 2.0, 3.0]) == pytest.approx(2.4842, abs=1e-4)
+    assert half_width(1.0, 2.0, 3.0) == pytest.approx(2.4842, abs=1e-4)
+    uncertainty = uncertainty_of_mean(seeds(1.0, 2.0, 3.0))
+    assert uncertainty is not None
+    assert uncertainty.basis == "seeds"
 
 
 def test_a_single_value_has_no_interval() -> None:
-    assert half_width([3.0]) is None
+    assert half_width(3.0) is None
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
-    assert half_width([2.0, 2.0, 2.0]) == 0.0
-
-
-def test_nan_gives_nan() -> None:
-    width = half_width([1.0, math.nan])
-    assert width is not None
-    assert math.isnan(width)
-
-
-def test_without_errors_of_samples_the_interval_is_that_of_the_spread() -> None:
-    found = uncertainty_of_mean(seeds(1.0, 2.0, 3.0))
-    assert found is not None
-    assert found.half_width == pytest.approx(half_width([1.0, 2.0, 3.0]))
-    assert found.basis == "seeds"
+    assert half_width(2.0, 2.0, 2.0) == 0.0
 
 
 def test_one_seed_has_the_interval_of_its_samples_alone() -> None:
@@ -76,7 +72,7 @@ def test_what_is_not_finite_has_no_interval(value: float) -> None:
 def test_the_p_value_of_paired_differences_is_that_of_the_paired_t_test() -> None:
     first, second = [1.0, 4.0, 2.5, 3.0], [1.5, 4.1, 3.5, 3.2]
     differences = np.subtract(second, first)
-    found = combined(float(differences.var(ddof=1)) / 4, 3, None)
+    found = combine_errors(float(differences.var(ddof=1)) / 4, 3, None)
     assert found is not None
     assert found.p_value(float(differences.mean())) == pytest.approx(ttest_rel(second, first).pvalue)
 
@@ -91,7 +87,7 @@ def test_an_interval_that_just_reaches_zero_leaves_out_its_p_value(outside: floa
     assert both.p_value(both.half_width_at(outside)) == pytest.approx(outside)
 
 
-def test_what_is_very_far_from_zero_has_the_smallest_p_value_and_what_is_zero_the_largest() -> None:
+def test_values_far_from_zero_have_the_smallest_p_value_and_zero_the_largest() -> None:
     both = Uncertainty(0.7, 20, 0.4)
     assert 0 < both.p_value(1e9) <= 1e-12
     assert both.p_value(0.0) == 1.0
@@ -104,9 +100,7 @@ def test_without_any_error_only_equal_numbers_are_alike() -> None:
 
 @pytest.mark.parametrize("common", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("num_seeds", [2, 3, 8])
-def test_the_interval_covers_the_truth_whatever_share_of_the_samples_error_is_common(
-    common: float, num_seeds: int
-) -> None:
+def test_the_interval_covers_the_truth_for_every_common_share_of_sampling_error(common: float, num_seeds: int) -> None:
     """4,000 made-up cells: spread over seeds 1, error of samples 0.7; 95% with a tolerance of 3 standard errors."""
     generator = np.random.default_rng(5)
     shape = (4000, num_seeds)

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.records.record import Record
 from analysis.report.build import render_report
-from analysis.results.run_links import RunLink, run_links
+from analysis.results.run_links import RunLink, link_runs
 from tests.support.plans import evaluate_digest, make_plan
 
 PLAN = make_plan(
@@ -25,7 +26,7 @@ LINK = "http://server/#/experiments/1/runs/"
 
 
 def report(records: dict[str, Record]) -> dict[str, str]:
-    found = render_report(PLAN, records)
+    found = render_report(JoinedSweep.of(PLAN, records))
     return {name: data.decode() for name, data in found.items() if name.endswith((".md", ".csv", ".tex", ".html"))}
 
 
@@ -101,14 +102,14 @@ def test_a_record_is_named_by_its_file() -> None:
 
 
 def test_a_hostile_plan_adds_neither_columns_nor_lines() -> None:
-    (link,) = run_links(["a|`\n\\x"], {"a|`\n\\x": Record("done", run_id="r", url="http://s/(x) `|\n<b>")})
+    (link,) = link_runs(["a|`\n\\x"], {"a|`\n\\x": Record("done", run_id="r", url="http://s/(x) `|\n<b>")})
     assert link.label == "a????x"
     assert link.url == "http://s/%28x%29%20%60%7C%0A%3Cb%3E"
 
 
 def test_of_what_was_never_recorded_there_is_no_link_and_no_column() -> None:
-    assert run_links([FIRST, SECOND], {SECOND: Record("failed", run_id="b")}) == (RunLink(SECOND, "", "b"),)
-    assert run_links([FIRST], {FIRST: replace(Record("missing"), notes=("deleted",))}) == ()
+    assert link_runs([FIRST, SECOND], {SECOND: Record("failed", run_id="b")}) == (RunLink(SECOND, "", "b"),)
+    assert link_runs([FIRST], {FIRST: replace(Record("missing"), notes=("deleted",))}) == ()
     files = report({})
     assert "runs |" not in files["table.md"]
     assert 'class="runs"' not in files["report.html"]

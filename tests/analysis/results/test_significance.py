@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm, ttest_rel
 
 from analysis.results.intervals import SeedValue
-from analysis.results.significance import difference, holm, separation_of
+from analysis.results.significance import holm, paired_difference, separate_from_best
 
 Values = dict[str, list[SeedValue]]
 
@@ -40,16 +40,16 @@ def test_holm_over_a_larger_family_is_never_below_that_over_all_its_tests() -> N
 
 
 def test_rows_are_compared_by_common_seeds() -> None:
-    found = difference(seeds(1.0, 2.0, 3.0), seeds(9.0, 2.5, 4.5, 100.0, first=0)[1:])
+    found = paired_difference(seeds(1.0, 2.0, 3.0), seeds(9.0, 2.5, 4.5, 100.0, first=0)[1:])
     assert found is not None
     assert (found.mean, found.num_seeds) == (1.0, 2)  # seeds 1 and 2: 0.5 and 1.5
-    assert difference(seeds(1.0), seeds(1.0, first=7)) is None
+    assert paired_difference(seeds(1.0), seeds(1.0, first=7)) is None
 
 
 def test_paired_rows_are_separable_where_their_own_intervals_overlap() -> None:
     # Seeds differ by far more than rows do, but all by the same amount.
     rows: Values = {"a": seeds(10.0, 20.0, 30.0), "b": seeds(11.0, 21.1, 30.9), "c": seeds(10.1, 19.0, 31.0)}
-    found = separation_of("a", rows)
+    found = separate_from_best("a", rows)
     p = [ttest_rel([v.value for v in rows[row]], [v.value for v in rows["a"]]).pvalue for row in "bc"]
     assert [d.adjusted_p for d in found.differences] == pytest.approx([3 * p[0], min(1, 2 * p[1])])  # of three pairs
     assert found.not_separable == ("c",)
@@ -57,7 +57,7 @@ def test_paired_rows_are_separable_where_their_own_intervals_overlap() -> None:
 
 
 def test_the_error_of_samples_of_both_rows_is_in_a_difference() -> None:
-    found = separation_of("a", {"a": seeds(1.0, error=0.3), "b": seeds(2.0, error=0.4)})
+    found = separate_from_best("a", {"a": seeds(1.0, error=0.3), "b": seeds(2.0, error=0.4)})
     (only,) = found.differences
     assert only.uncertainty is not None
     assert only.uncertainty.of_samples == pytest.approx(0.5)
@@ -66,16 +66,16 @@ def test_the_error_of_samples_of_both_rows_is_in_a_difference() -> None:
 
 
 def test_a_single_seed_without_an_error_of_samples_separates_nothing() -> None:
-    found = separation_of("a", {"a": seeds(1.0), "b": seeds(100.0)})
+    found = separate_from_best("a", {"a": seeds(1.0), "b": seeds(100.0)})
     assert found.not_separable == ("b",)
 
 
 def test_equal_rows_are_never_separable() -> None:
-    assert separation_of("a", {"a": seeds(1.0, 1.0), "b": seeds(1.0, 1.0)}).not_separable == ("b",)
+    assert separate_from_best("a", {"a": seeds(1.0, 1.0), "b": seeds(1.0, 1.0)}).not_separable == ("b",)
 
 
 def test_a_row_without_a_common_seed_is_not_compared() -> None:
-    assert separation_of("a", {"a": seeds(1.0, 2.0), "b": seeds(1.0, first=9), "c": []}).differences == ()
+    assert separate_from_best("a", {"a": seeds(1.0, 2.0), "b": seeds(1.0, first=9), "c": []}).differences == ()
 
 
 @pytest.mark.parametrize(("num_rows", "num_seeds"), [(2, 3), (6, 3), (6, 10)])
@@ -89,5 +89,5 @@ def test_of_equal_rows_one_is_wrongly_called_separable_in_no_more_than_five_perc
         values = generator.standard_normal((num_rows, 1, num_seeds)) + generator.standard_normal((1, 1, num_seeds))
         rows = {str(index): seeds(*map(float, row[0])) for index, row in enumerate(values)}
         best = min(rows, key=lambda label: math.fsum(value.value for value in rows[label]))
-        wrong += len(separation_of(best, rows).not_separable) < num_rows - 1
+        wrong += len(separate_from_best(best, rows).not_separable) < num_rows - 1
     assert wrong / 2000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)

@@ -14,11 +14,12 @@ from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
 from analysis.report.markdown import markdown_comparison
-from analysis.report.terminal import terminal_text
-from analysis.results.cells import lay_out
+from analysis.report.terminal import format_for_terminal
 from analysis.results.measurements import measure
-from analysis.text.comparison_text import TextComparison, metric_title, text_comparison
+from analysis.results.sections import make_sections
+from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.order_text import order_sentence
+from analysis.text.published_text import metric_title
 from tests.support.plans import beside_table2, change_protocols, evaluate_digest, make_plan, plan_document
 
 OTHER_SETTING = (
@@ -33,8 +34,8 @@ ORDER = Order(6, 4, 1, 1, 5, 0, ("dfm",), ("dfm",), best_agrees=True, best_resol
 
 
 def in_words(plan: PublishedPlan, records: Mapping[str, Record]) -> TextComparison | None:
-    sections = lay_out(plan, measure(plan, records), records)
-    return text_comparison(plan, sections, compare(plan, sections))
+    sections = make_sections(plan, measure(plan, records), records)
+    return make_text_comparison(plan, sections, compare(plan, sections))
 
 
 def done(fd: float, accuracy: float) -> Record:
@@ -134,7 +135,7 @@ def test_markdown_is_as_written_by_hand() -> None:
 def test_a_terminal_shows_aligned_columns() -> None:
     comparison = in_words(beside_table2(), RECORDS)
     assert comparison is not None
-    lines = terminal_text(comparison).splitlines()
+    lines = format_for_terminal(comparison).splitlines()
     assert lines[7:13] == [
         "                  FD-Lite0 ↓    paper: FID 50K ↓    label accuracy ↑    paper: IS ↑",
         "  flow_matching        31.00                4.73               0.250          138.9",
@@ -164,7 +165,7 @@ def test_a_long_label_is_wrapped_between_its_words_on_a_terminal() -> None:
     )
     comparison = in_words(parse_plan(json.dumps(document)), {})
     assert comparison is not None
-    lines = terminal_text(comparison).splitlines()
+    lines = format_for_terminal(comparison).splitlines()
     (place,) = [index for index, line in enumerate(lines) if line.startswith("  training.")]
     assert lines[place].split("  ")[1] == "training.first_stage_probability=0.95,"
     assert lines[place + 1] == "    sampling.tau=[0.7, 0.9]"
@@ -311,8 +312,10 @@ def test_hostile_labels_neither_add_columns_nor_lines() -> None:
     )
     comparison = in_words(parse_plan(json.dumps(document)), {})
     assert comparison is not None
-    assert not [line for line in terminal_text(comparison).splitlines() if line.startswith("**c**")]
+    assert not [line for line in format_for_terminal(comparison).splitlines() if line.startswith("**c**")]
     (row,) = [line for line in markdown_comparison(comparison).splitlines() if line.startswith(r"| a\|b")]
     assert row == r"| a\|b \*\*c\*\* &lt;script&gt; | missing | – |"
-    (line,) = [line for line in terminal_text(comparison).splitlines() if line.startswith("  a|b **c** <script>  ")]
+    (line,) = [
+        line for line in format_for_terminal(comparison).splitlines() if line.startswith("  a|b **c** <script>  ")
+    ]
     assert line.split()[-2:] == ["missing", "–"]

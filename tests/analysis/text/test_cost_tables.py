@@ -7,7 +7,7 @@ import math
 import pytest
 
 from analysis.records.record import Record
-from analysis.text.cost_tables import duration, evaluation_ledger, provenance, training_ledger
+from analysis.text.cost_tables import duration, evaluation_ledger, merge_provenance, training_ledger
 from tests.support.plans import evaluate_digest, make_plan, train_digest
 
 PLAN = make_plan()
@@ -64,7 +64,7 @@ def test_provenance_states_what_all_runs_share_once_and_counts_what_differs() ->
         str(index): Record("done", provenance={"python": "3.11", "host": {"gpu": name, "diff": "a\nb"}, "dirty": False})
         for index, name in enumerate(["H100", "A100", "H100"])
     }
-    top, host = provenance(records)
+    top, host = merge_provenance(records)
     assert (top.name, top.entries) == ("", (("dirty", "false"), ("python", "3.11")))
     assert host.name == "host"
     assert host.entries == (("diff", "2 lines, 3 characters; kept in MLflow"), ("gpu", "H100 (n=2); A100 (n=1)"))

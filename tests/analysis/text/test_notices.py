@@ -13,7 +13,7 @@ from analysis.plan.read import parse_plan
 from analysis.records.about import About, parse_about
 from analysis.records.record import Record
 from analysis.results.measurements import measure
-from analysis.text.notices import failures, warnings
+from analysis.text.notices import list_failures, list_warnings
 from tests.support.plans import about, evaluate_digest, make_plan, plan_document, train_digest
 
 PLAN = make_plan()
@@ -21,7 +21,7 @@ PLAN = make_plan()
 
 def warned(plan: PublishedPlan, records: Mapping[str, Record]) -> list[tuple[str, str]]:
     """(about, message) of every warning but the gaps of the table."""
-    notes = warnings(plan, records, measure(plan, records))
+    notes = list_warnings(plan, records, measure(plan, records))
     return [(note.about, note.message) for note in notes if note.about != "Table"]
 
 
@@ -30,10 +30,10 @@ def test_failures_carry_their_message_and_recovered_ones_are_warnings() -> None:
         train_digest("DFM"): Record("failed", failure="loss is NaN at step 12"),
         evaluate_digest("DFM", 100): Record("done", {"fd": math.inf, "accuracy": 0.5}, failure="worker died"),
     }
-    assert [(note.about, note.message) for note in failures(PLAN, records)] == [
+    assert [(note.about, note.message) for note in list_failures(PLAN, records)] == [
         ("training DFM, seed=0", "loss is NaN at step 12")
     ]
-    assert [note.message for note in warnings(PLAN, records, measure(PLAN, records))] == [
+    assert [note.message for note in list_warnings(PLAN, records, measure(PLAN, records))] == [
         "6 of 8 measurements: missing.",
         "fd is inf; it is never best.",
         "an attempt failed: worker died",
@@ -53,12 +53,12 @@ def test_every_kind_of_task_has_its_title_in_failures_and_warnings() -> None:
         evaluate_digest("DFM", 200): "evaluation DFM @ 200",
     }
     failed = {digest: Record("failed", failure="out of memory") for digest in titles}
-    assert {note.about for note in failures(plan, failed)} == set(titles.values())
+    assert {note.about for note in list_failures(plan, failed)} == set(titles.values())
     done = {digest: Record("done", warning="slow") for digest in titles}
     assert {about for about, _ in warned(plan, done)} == set(titles.values())
 
 
-def test_a_number_measured_otherwise_than_planned_is_warned_of_with_field_and_both_values() -> None:
+def test_a_number_not_measured_as_planned_gives_a_warning_with_field_and_values() -> None:
     record = Record("done", {"fd": 4.0, "accuracy": 0.5}, about=parse_about(about(num_samples=40_000)))
     floor = Record("done", {"fd": 1.0}, about=parse_about(about(ema_decay=0.0, settings="k=5")))
     end = "; it counts as not comparable."

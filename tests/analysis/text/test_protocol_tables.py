@@ -10,7 +10,7 @@ from analysis.plan.read import parse_plan
 from analysis.records.about import parse_about
 from analysis.records.record import Record
 from analysis.results.measurements import measure
-from analysis.text.protocol_tables import PlainTable, protocol_table, sampling_table
+from analysis.text.protocol_tables import PlainTable, make_protocol_table, make_sampling_table
 from tests.support.plans import about, change_protocols, evaluate_digest, make_plan, plan_document, protocol
 
 LINE = ("lite0 block10", "a5a5a5a5a5a5", "bicubic to 112", "500", "b7b7b7b7b7b7", "balanced", "none")
@@ -18,7 +18,7 @@ LINE = ("lite0 block10", "a5a5a5a5a5a5", "bicubic to 112", "500", "b7b7b7b7b7b7"
 
 def table_of(document: dict[str, Any], records: dict[str, Record] | None = None) -> PlainTable:
     plan, records = parse_plan(json.dumps(document)), records or {}
-    return protocol_table(plan, measure(plan, records), records)
+    return make_protocol_table(plan, measure(plan, records), records)
 
 
 def id_of(**changes: Any) -> str:
@@ -75,7 +75,7 @@ def test_a_plan_without_protocols_has_no_lines() -> None:
 def test_samplings_stand_once_with_the_rows_that_use_them() -> None:
     document = plan_document(parts={"p": ("a", "b"), "q": ("c",)})
     document["tasks"][evaluate_digest("c", 200)]["sampling"] = {"steps": [], "shift": 2.5}
-    assert sampling_table(parse_plan(json.dumps(document))) == PlainTable(
+    assert make_sampling_table(parse_plan(json.dumps(document))) == PlainTable(
         ("rows", "steps", "tau", "guidance", "solver", "weights", "shift"),
         (
             ("p / a, p / b", "20, 20", "0.9", "1", "euler", "ema", "–"),
@@ -88,5 +88,5 @@ def test_samplings_of_which_the_plan_says_nothing_have_no_lines() -> None:
     document = plan_document()
     for task in document["tasks"].values():
         task["sampling"] = {}
-    assert sampling_table(parse_plan(json.dumps(document))).rows == ()
-    assert len(sampling_table(make_plan()).rows) == 1
+    assert make_sampling_table(parse_plan(json.dumps(document))).rows == ()
+    assert len(make_sampling_table(make_plan()).rows) == 1

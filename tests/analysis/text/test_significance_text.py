@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from analysis.records.record import Record
-from analysis.results.cells import lay_out
 from analysis.results.measurements import measure
+from analysis.results.sections import make_sections
 from analysis.text.significance_text import separation_notes
 from tests.support.plans import evaluate_digest, make_plan
 
@@ -23,7 +23,7 @@ def notes(values: Mapping[str, Sequence[float]], seeds: Sequence[int] = THREE, e
         for row, found in values.items()
         for seed, value in zip(seeds, found, strict=False)
     }
-    (section,) = lay_out(plan, measure(plan, records), records)
+    (section,) = make_sections(plan, measure(plan, records), records)
     return separation_notes(section)
 
 
@@ -41,7 +41,7 @@ def test_metrics_that_say_the_same_stand_together() -> None:
         for row, fd in (("a", 1.0), ("b", 9.0))
         for seed in THREE
     }
-    (section,) = lay_out(plan, measure(plan, records), records)
+    (section,) = make_sections(plan, measure(plan, records), records)
     assert separation_notes(section) == (
         "FD-Lite0, label accuracy: the best (a) is separable from all others (by 3 common seeds).",
     )

@@ -18,10 +18,11 @@ from analysis.records.about import parse_about
 from analysis.records.record import Record
 from analysis.report.latex import escape_latex, latex_table
 from analysis.report.markdown import escape_markdown, markdown_table
-from analysis.results.cells import Cell, lay_out
+from analysis.results.cells import Cell
 from analysis.results.measurements import measure
+from analysis.results.sections import make_sections
 from analysis.text.numbers import decimals_for, scientific
-from analysis.text.text_tables import TextTable, cell_text, csv_table, text_tables
+from analysis.text.text_tables import TextTable, cell_text, csv_table, make_text_tables
 from tests.support.plans import about, change_protocols, evaluate_digest, make_plan, plan_document, protocol
 
 HOSTILE = (
@@ -37,7 +38,7 @@ HOSTILE = (
 
 
 def tables_of(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[TextTable, ...]:
-    return text_tables(plan, lay_out(plan, measure(plan, records), records))
+    return make_text_tables(plan, make_sections(plan, measure(plan, records), records))
 
 
 LATEX_LEGEND = (
@@ -120,11 +121,11 @@ def test_rows_of_different_protocols_stand_under_their_flag_and_none_is_bold() -
     plan = parse_plan(json.dumps(document))
     tables = tables_of(plan, RECORDS)
     markdown = markdown_table(plan, tables).splitlines()
-    flag = "FD-Lite0, label accuracy: no row is best, since they were measured differently: "
-    assert markdown[4] == rf"**{flag}num\_samples is 500 (flow matching) and 10,000 (DFM).**"
+    caveat = "FD-Lite0, label accuracy: no row is best, since they were measured differently: "
+    assert markdown[4] == rf"**{caveat}num\_samples is 500 (flow matching) and 10,000 (DFM).**"
     assert "| DFM | 27.18 | 0.750 |" in markdown[9]
     latex = latex_table(plan, tables).splitlines()
-    escaped = rf"{flag}num\_samples is 500 (flow matching) and 10,000 (DFM)."
+    escaped = rf"{caveat}num\_samples is 500 (flow matching) and 10,000 (DFM)."
     assert latex[6] == rf"\multicolumn{{6}}{{p{{0.95\linewidth}}}}{{\textbf{{{escaped}}}}} \\"
 
 
@@ -137,7 +138,7 @@ def unequal_plan(flops: int, *, equal_compute: bool = True) -> PublishedPlan:
 
 
 @pytest.mark.parametrize(
-    ("flops", "flag"),
+    ("flops", "caveat"),
     [
         (274 * 10**9, "Unequal training compute: rows differ by up to 37%."),
         (204 * 10**9, "Unequal training compute: rows differ by up to 2.0%."),
@@ -146,13 +147,13 @@ def unequal_plan(flops: int, *, equal_compute: bool = True) -> PublishedPlan:
         (201 * 10**9, ""),
     ],
 )
-def test_a_part_of_unequal_compute_carries_a_flag(flops: int, flag: str) -> None:
-    assert [table.flags for table in tables_of(unequal_plan(flops), {})] == [(), (flag,) if flag else ()]
+def test_a_part_of_unequal_compute_carries_a_flag(flops: int, caveat: str) -> None:
+    assert [table.caveats for table in tables_of(unequal_plan(flops), {})] == [(), (caveat,) if caveat else ()]
 
 
 def test_the_flag_says_if_the_sweep_allows_unequal_compute() -> None:
     *_, table = tables_of(unequal_plan(274 * 10**9, equal_compute=False), {})
-    assert table.flags == ("Unequal training compute: rows differ by up to 37% (the sweep allows it).",)
+    assert table.caveats == ("Unequal training compute: rows differ by up to 37% (the sweep allows it).",)
 
 
 def test_the_flag_stands_above_the_table_of_its_own_part_in_markdown_and_latex() -> None:
@@ -166,9 +167,9 @@ def test_the_flag_stands_above_the_table_of_its_own_part_in_markdown_and_latex()
         "**Unequal training compute: rows differ by up to 37%.**",
         "",
     ]
-    flag = r"\multicolumn{6}{p{0.95\linewidth}}{\textbf{Unequal training compute: rows differ by up to 37\%.}} \\"
-    assert [line for line in latex if "Unequal" in line] == [flag]
-    assert latex[latex.index(flag) - 1] == r"\multicolumn{6}{l}{\emph{Part q}} \\"
+    caveat = r"\multicolumn{6}{p{0.95\linewidth}}{\textbf{Unequal training compute: rows differ by up to 37\%.}} \\"
+    assert [line for line in latex if "Unequal" in line] == [caveat]
+    assert latex[latex.index(caveat) - 1] == r"\multicolumn{6}{l}{\emph{Part q}} \\"
 
 
 def test_csv_has_a_line_for_every_measurement_at_full_precision() -> None:
@@ -289,11 +290,11 @@ def searched(objectives: Mapping[str, str], best: tuple[str, ...], states: tuple
     return parse_plan(json.dumps(document))
 
 
-def test_the_best_trial_of_a_search_is_bold_and_the_table_says_how_far_the_search_is() -> None:
+def test_the_best_trial_of_a_search_is_bold_and_the_table_shows_its_progress() -> None:
     plan = searched({"fd": "minimize"}, ("DFM",), ("complete", "complete", "refused"))
     (table,) = tables_of(plan, RECORDS)
     assert [row[0].best for row in table.rows] == [False, True, False]
-    assert table.flags == (
+    assert table.caveats == (
         "Trials of a search, the best first (2 complete, 1 refused; 9 wanted); bold labels are the best (minimize fd).",
     )
 
@@ -302,7 +303,7 @@ def test_of_two_objectives_the_pareto_front_is_bold() -> None:
     plan = searched({"fd": "minimize", "sampling_flops": "minimize"}, ("DFM", "flow matching"), ("complete",) * 2)
     (table,) = tables_of(plan, RECORDS)
     assert [row[0].best for row in table.rows] == [True, True, False]
-    assert "bold labels are the Pareto front (minimize fd, minimize sampling_flops)" in table.flags[0]
+    assert "bold labels are the Pareto front (minimize fd, minimize sampling_flops)" in table.caveats[0]
 
 
 def test_a_search_that_has_no_trial_yet_is_an_empty_table() -> None:
@@ -310,4 +311,4 @@ def test_a_search_that_has_no_trial_yet_is_an_empty_table() -> None:
     document["parts"][0]["search"] = {"objectives": {"fd": "minimize"}, "num_trials": 9, "best": [], "trials": []}
     (table,) = tables_of(parse_plan(json.dumps(document)), {})
     assert table.rows == ()
-    assert "(none yet; 9 wanted)" in table.flags[0]
+    assert "(none yet; 9 wanted)" in table.caveats[0]

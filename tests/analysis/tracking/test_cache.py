@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from analysis.records.from_mlflow import read
-from analysis.tracking import cache as kept
-from analysis.tracking import cached_histories as known
+from analysis.tracking import cache as cache_module
+from analysis.tracking import cached_run_data
 from analysis.tracking import mlflow_api as server
-from analysis.tracking import mlflow_database as direct
 from analysis.tracking.cache import Item, ReadingCache, UnusableCacheError, cache_folder
-from analysis.tracking.run import History
+from analysis.tracking.run import HistoryRequest
 from tests.support.plans import Database, evaluate_digest, make_plan, png, train_digest
 
 TRAIN = train_digest("DFM")
@@ -24,23 +23,22 @@ TRAIN = train_digest("DFM")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that keeps whatever is read."""
-    monkeypatch.setattr(kept, "_WORTH_KEEPING", 1)
+    monkeypatch.setattr(cache_module, "WORTH_CACHING", 1)
     monkeypatch.setenv("DFM_ANALYSIS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the runs whose histories are read from the database."""
+    """Ids of the runs whose histories MLflow is asked for."""
     names: list[str] = []
-    original = direct.Database.histories
+    original = server.TrackingClient.histories
 
-    def histories(self: direct.Database, wanted: Sequence[History]) -> Any:
+    def histories(self: server.TrackingClient, wanted: Sequence[HistoryRequest]) -> Any:
         names.extend(item.run.run_id for item in wanted)
         return original(self, wanted)
 
-    monkeypatch.setattr(direct.Database, "histories", histories)
-    monkeypatch.setattr("analysis.records.from_mlflow._SAMPLE", 1)
+    monkeypatch.setattr(server.TrackingClient, "histories", histories)
     return names
 
 
@@ -56,7 +54,6 @@ def curve(database: Database) -> list[tuple[int, float]]:
 
 def test_a_history_is_read_once(database: Database, folder: Path, asked: list[str]) -> None:
     train(database)
-    database.run("newest", status="running")  # what is laid beside the API
     assert curve(database) == [(10, 5.0), (20, 4.0)]
     assert len(asked) == 1
     assert curve(database) == [(10, 5.0), (20, 4.0)]
@@ -174,9 +171,10 @@ def test_files_over_the_api_are_kept_with_the_knowledge_of_absent_ones(
 ) -> None:
     digest = evaluate_digest("DFM", 200)
     database.run(digest, {"fd": 1.0}, files={"samples.png": png()})
-    monkeypatch.setattr(known, "local_folder", lambda _: None)
+    monkeypatch.setattr(cached_run_data, "local_folder", lambda _: None)
     assert read(make_plan(uri=database.uri)).records[digest].image == png()
-    monkeypatch.setattr(server.Server, "files", lambda _, wanted: pytest.fail("asked again") if wanted else iter(()))
+    refuse = lambda _, wanted: pytest.fail("asked again") if wanted else iter(())  # noqa: E731
+    monkeypatch.setattr(server.TrackingClient, "files", refuse)
     again = read(make_plan(uri=database.uri)).records[digest]
     assert (again.image, again.provenance) == (png(), {})
 

@@ -1,4 +1,4 @@
-"""A server that is read again: what was changed meanwhile is seen, the rest is not asked for."""
+"""MLflow read again: what was changed meanwhile is seen, the rest is not asked for."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from analysis.records.from_mlflow import Reading, _comparable, read
-from analysis.tracking import cache as kept
+from analysis.records.from_mlflow import Reading, read
+from analysis.tracking import cache
 from analysis.tracking import changed_runs as changes
 from analysis.tracking import mlflow_api as server
-from analysis.tracking import mlflow_database as direct
 from analysis.tracking.changed_runs import RefusedError
 from analysis.tracking.run import Run
 from tests.support.plans import Database, evaluate_digest, make_plan, train_digest
 
 TRAIN, EVALUATE, LAST = train_digest("DFM"), evaluate_digest("DFM", 200), evaluate_digest("Flow Matching", 200)
-SETTLED = (TRAIN, EVALUATE, LAST, "a", "b", "c")
+FINAL = (TRAIN, EVALUATE, LAST, "a", "b", "c")
 
 
 @pytest.fixture(autouse=True)
-def _as_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is asked as a server would be; a cache keeps whatever is read."""
-    monkeypatch.setattr(direct, "PROVEN", frozenset[str]())
-    monkeypatch.setattr(kept, "_WORTH_KEEPING", 1)
+def _cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache keeps whatever is read."""
+    monkeypatch.setattr(cache, "WORTH_CACHING", 1)
     monkeypatch.setattr(changes, "_TILE", 2)
     monkeypatch.setattr(changes, "_CONFIRMED", 1)
     monkeypatch.setenv("DFM_ANALYSIS_CACHE", str(tmp_path / "cache"))
@@ -35,14 +33,14 @@ def _as_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the runs that are sent."""
     found: list[str] = []
-    original = server.Server._search
+    original = server.TrackingClient._search
 
-    def search(self: server.Server, experiment_id: str, condition: str, view: int) -> list[Run]:
+    def search(self: server.TrackingClient, experiment_id: str, condition: str, view: int) -> list[Run]:
         runs = original(self, experiment_id, condition, view)
         found.extend(run.run_id for run in runs)
         return runs
 
-    monkeypatch.setattr(server.Server, "_search", search)
+    monkeypatch.setattr(server.TrackingClient, "_search", search)
     return found
 
 
@@ -58,8 +56,14 @@ def fill(database: Database) -> dict[str, str]:
     return runs
 
 
+def comparable(run: Run) -> str:
+    """A run in an order of its own; NaN equals NaN in its text."""
+    fields = run.run_id, run.name, run.status, run.start_time, run.end_time, run.artifact_uri, run.deleted
+    return repr((fields, sorted(run.tags.items()), sorted(run.metrics.items())))
+
+
 def text(reading: Reading) -> tuple[list[str], str, tuple[str, ...]]:
-    runs = sorted(repr((_comparable(run), run.deleted)) for run in reading.runs)
+    runs = sorted(map(comparable, reading.runs))
     return runs, repr(sorted(reading.records.items())), reading.notes
 
 
@@ -69,21 +73,21 @@ def anew(database: Database, monkeypatch: pytest.MonkeyPatch) -> Reading:
         return read(make_plan(uri=database.uri))
 
 
-def test_of_settled_runs_one_after_the_other_is_sent_again(
+def test_of_final_runs_one_after_the_other_is_sent_again(
     database: Database, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = fill(database)
     first = read(make_plan(uri=database.uri))
     assert sorted(sent) == sorted(runs.values())
-    settled = {runs[name] for name in SETTLED}
+    final = {runs[name] for name in FINAL}
     again: list[str] = []
-    for _ in range(len(settled)):
+    for _ in range(len(final)):
         sent.clear()
         assert text(read(make_plan(uri=database.uri))) == text(first) == text(anew(database, monkeypatch))
         del sent[-len(runs) :]  # of the reading anew
-        assert set(sent) - settled == {runs[name] for name in ("failed", "running", "deleted", "odd")}
-        again += [run for run in sent if run in settled]
-    assert sorted(again) == sorted(settled)
+        assert set(sent) - final == {runs[name] for name in ("failed", "running", "deleted", "odd")}
+        again += [run for run in sent if run in final]
+    assert sorted(again) == sorted(final)
 
 
 def remove_for_good(database: Database, run_id: str) -> None:
@@ -170,7 +174,7 @@ def test_what_was_changed_meanwhile_is_seen(
     change(database, runs)
     with monkeypatch.context() as patch:
         patch.setattr(changes, "_CONFIRMED", 0)
-        patch.setattr(server.Server, "runs", lambda *_, **__: pytest.fail("all runs are asked for"))
+        patch.setattr(server.TrackingClient, "runs", lambda *_, **__: pytest.fail("all runs are asked for"))
         again = read(make_plan(uri=database.uri))
     assert text(again) == text(anew(database, monkeypatch)) != text(first)
 
@@ -208,7 +212,7 @@ def test_one_run_that_is_another_makes_all_be_read(
 ) -> None:
     runs = fill(database)
     read(make_plan(uri=database.uri))
-    for name in SETTLED:
+    for name in FINAL:
         change(database, runs[name])
     assert text(read(make_plan(uri=database.uri))) == text(anew(database, monkeypatch))
 
@@ -231,4 +235,4 @@ def test_a_server_that_cannot_search_so_is_read_whole(
     assert text(read(make_plan(uri=database.uri))) == text(first)
     assert "the server refuses to search for changed ones" in caplog.text
     with pytest.raises(RefusedError, match="Invalid"):
-        server.Server(database.uri).search("1", "tags.`a` IS UNHEARD OF")
+        server.TrackingClient(database.uri).search("1", "tags.`a` IS UNHEARD OF")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfm_core.autoencoders.cards import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.datasets import to_pixels
+from dfm_core.catalog.autoencoders import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
+from dfm_core.data.image_dataset import to_pixels
 from tests.support.tiny_autoencoders import FLUX_SCALE, FLUX_SHIFT, save_cogvideox, save_flux, save_kl
 
 

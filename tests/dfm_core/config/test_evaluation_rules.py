@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.data import DataConfig, DataDescription
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.catalog import DATASETS
 from tests.support.models import with_values
 
 IMAGES = {"model.patch_sizes": (2, 4)}

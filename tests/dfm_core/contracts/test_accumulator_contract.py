@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dfm_core.metrics.registry import ACCUMULATORS, KEEPS_FEATURES, Sizes
+from dfm_core.metrics.registry import ACCUMULATORS, STORES_FEATURES, Sizes
 from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
 from dfm_core.metrics.scores.moments import Moments
 
@@ -165,7 +165,7 @@ def test_float32_features_count_as_the_float64_numbers_that_they_are(name: str) 
 def test_memory_grows_with_the_samples_only_where_features_are_kept(name: str) -> None:
     few, all_samples = (updated(name, list(torch.arange(count).split(10))) for count in (10, COUNT))
     grows = len(pickle.dumps(all_samples)) > len(pickle.dumps(few)) + COUNT
-    assert grows == (name in KEEPS_FEATURES)
+    assert grows == (name in STORES_FEATURES)
 
 
 @for_every_name

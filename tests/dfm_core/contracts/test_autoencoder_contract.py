@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.autoencoders.base import MEAN, STD, Autoencoder, draw
-from dfm_core.autoencoders.cards import AUTOENCODER_KINDS, AUTOENCODERS, AutoencoderCard
 from dfm_core.autoencoders.registry import LOADERS, load_autoencoder
+from dfm_core.catalog.autoencoders import AUTOENCODER_KINDS, AUTOENCODERS, AutoencoderCard
 from dfm_core.seeding import normal
 from tests.support.tiny_autoencoders import SAVERS
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import DecompositionConfig, PyramidFitConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.laplacian import LaplacianPyramid
 from dfm_core.decompositions.learned import fit_pyramid, initial_pyramid
@@ -43,7 +43,7 @@ def test_fitting_lowers_the_detail_of_unseen_images_and_keeps_the_coarse_image()
     assert (learned[0] - laplacian[0]).square().mean() < 0.1 * laplacian[0].var()
 
 
-def test_the_same_seed_gives_the_same_weights_bitwise_and_draws_from_no_global_generator() -> None:
+def test_a_seed_gives_the_same_weights_bitwise_without_the_global_generator() -> None:
     config = replace(CONFIG, fit=replace(CONFIG.fit, steps=3))
     state = torch.get_rng_state()
     first = fit_pyramid(config, random_images(), 1, seed=4)

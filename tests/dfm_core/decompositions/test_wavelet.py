@@ -45,7 +45,7 @@ def test_the_detail_holds_the_three_recorded_bands_and_no_low_pass(family: Wavel
 
 
 @pytest.mark.parametrize("family", get_args(WaveletFamily))
-def test_every_family_equals_the_library_even_where_filters_are_longer_than_the_side(family: WaveletFamily) -> None:
+def test_every_family_equals_the_library_even_with_filters_longer_than_the_side(family: WaveletFamily) -> None:
     scales = WaveletPyramid((2, 16), family).analyze(IMAGE)
     low = IMAGE.numpy()
     for _ in range(3):

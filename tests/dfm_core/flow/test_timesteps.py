@@ -162,7 +162,7 @@ def test_a_stage_of_probability_one_is_the_only_one(only: int) -> None:
     assert draw_timesteps(config, range(500)).stage.eq(only).all()
 
 
-def test_drawing_per_batch_gives_all_samples_of_a_step_one_stage_and_each_its_own_timestep() -> None:
+def test_drawing_per_batch_gives_a_step_one_stage_and_each_sample_its_own_timestep() -> None:
     drawn = draw_timesteps(tiny_dfm({**GIVEN, "training.stage_draw": "batch"}), range(8 * 20))
     steps = drawn.stage.reshape(20, 8)
     assert torch.equal(steps, steps[:, :1].expand(20, 8))

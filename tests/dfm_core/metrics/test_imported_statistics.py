@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfm_core.metrics.features.cards import FeatureNetworkName
+from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.metrics.imported_statistics import read_statistics
 from dfm_core.metrics.plain_arrays import PickledArray, read_npz, read_pickle
 from dfm_core.metrics.scores.frechet import frechet, frechet_distance

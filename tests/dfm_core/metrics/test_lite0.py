@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfm_core.catalog.weight_files import LITE0_WEIGHTS, WeightsFile, file_sha256
 from dfm_core.metrics.features.lite0 import BLOCK10_WIDTH, HEAD_WIDTH, FoldedConv, Lite0, load_lite0, preprocess
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS, WeightsFile, file_sha256
 from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("lite0_recorded")

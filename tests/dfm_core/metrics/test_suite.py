@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.metrics import METRICS, Output
 from dfm_core.config import EvaluationConfig, MetricName
 from dfm_core.metrics.bootstrap import standard_errors
-from dfm_core.metrics.catalog import METRICS, Output
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
-from dfm_core.metrics.reference import Reference, ReferenceAccumulator, kept_rows
+from dfm_core.metrics.reference import Reference, ReferenceAccumulator, stored_rows
 from dfm_core.metrics.scores.accumulator import Batch
+from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.frechet import frechet_distance, weighted_frechet_distances
-from dfm_core.metrics.scores.kept_features import KeptFeatures
 from dfm_core.metrics.scores.kernel_distance import weighted_mmd2
 from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
 from dfm_core.metrics.scores.neighbours import weighted_neighbour_scores
@@ -50,8 +50,8 @@ def batches(rows: Tensor) -> dict[Output, Batch]:
     return {BLOCK10: Batch(rows, FEATURES[rows]), PROBE: Batch(rows, SCORES[rows], LABELS[rows])}
 
 
-def kept(one: MetricSuite, parts: list[Tensor]) -> dict[Output, KeptFeatures]:
-    found = {output: KeptFeatures.empty() for output in one.kept_outputs}
+def kept(one: MetricSuite, parts: list[Tensor]) -> dict[Output, FeatureStore]:
+    found = {output: FeatureStore.empty() for output in one.stored_outputs}
     for rows in parts:
         found = {output: features.update(batches(rows)[output]) for output, features in found.items()}
     return found
@@ -93,10 +93,10 @@ def test_metrics_of_one_statistic_share_its_accumulator() -> None:
 
 def test_features_are_kept_only_if_somebody_needs_them() -> None:
     without = replace(EVALUATION, bootstrap_replicates=0)
-    assert suite("fd_lite0_block10", "class_score", "label_accuracy", evaluation=without).kept_outputs == ()
-    assert suite("fd_lite0_block10", "kd_lite0", evaluation=without).kept_outputs == (BLOCK10,)
-    assert suite("label_accuracy").kept_outputs == ()  # its error has a closed form
-    assert suite("fd_lite0_block10").kept_outputs == (BLOCK10,)
+    assert suite("fd_lite0_block10", "class_score", "label_accuracy", evaluation=without).stored_outputs == ()
+    assert suite("fd_lite0_block10", "kd_lite0", evaluation=without).stored_outputs == (BLOCK10,)
+    assert suite("label_accuracy").stored_outputs == ()  # its error has a closed form
+    assert suite("fd_lite0_block10").stored_outputs == (BLOCK10,)
 
 
 def test_without_replicates_there_is_no_bootstrap_error() -> None:
@@ -110,7 +110,7 @@ def test_frames_of_a_video_are_drawn_together() -> None:
     one = MetricSuite(("fd_lite0_block10",), EVALUATION, COUNT, CLASSES)
     twice = {BLOCK10: Batch(torch.arange(COUNT), FEATURES[:, None].expand(-1, 2, -1))}
     partial = one.update(one.empty(), twice)
-    kept_twice = {BLOCK10: KeptFeatures.empty().update(twice[BLOCK10])}
+    kept_twice = {BLOCK10: FeatureStore.empty().update(twice[BLOCK10])}
     score = one.compute(partial, kept_twice, REFERENCES)["fd_lite0_block10"]
     moments = Moments.of(REAL)
     doubled = standard_errors(
@@ -151,10 +151,10 @@ def test_a_reference_is_the_same_from_parts_and_through_a_file() -> None:
 
 
 def test_a_large_reference_keeps_ten_thousand_images_drawn_from_all_of_it() -> None:
-    rows = kept_rows(1_000_000)
+    rows = stored_rows(1_000_000)
     assert len(set(rows.tolist())) == 10_000
     assert rows[5_000] == pytest.approx(500_000, rel=0.05)
-    assert len(kept_rows(2_000)) == 2_000
+    assert len(stored_rows(2_000)) == 2_000
 
 
 def test_every_metric_reads_an_output_that_a_suite_knows_the_width_of() -> None:

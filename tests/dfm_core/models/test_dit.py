@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ModelSizeSpec
-from dfm_core.data.catalog import DataShape
 from dfm_core.models.blocks import Block
 from dfm_core.models.dit import DiT
 from dfm_core.models.embeddings import timestep_features
 from dfm_core.models.linear import LinearFactory
-from tests.dfm_core.models.helpers import random_inputs, rows
+from tests.dfm_core.models.transformer_inputs import random_inputs, rows
 from tests.support.models import golden_tensors, random_model, tiny_dfm
 
 GOLDEN = golden_tensors("dfm_official_tiny_forward")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.models.velocity import VelocityModel
-from tests.dfm_core.models.helpers import assert_all_close, random_inputs
+from tests.dfm_core.models.transformer_inputs import assert_all_close, random_inputs
 from tests.support.models import random_model, tiny_dfm
 
 VARIANTS: list[dict[str, Any]] = [

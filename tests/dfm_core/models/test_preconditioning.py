@@ -18,7 +18,7 @@ from dfm_core.models.preconditioning import (
 )
 from dfm_core.paradigms.pyramidal_flow import noise_pyramid, stage_ends
 from dfm_core.training.state import build_model
-from tests.dfm_core.paradigms.gaussian import image_law
+from tests.support.gaussian_images import image_law
 from tests.support.models import SHAPE, golden_json, tiny_pyramidal_flow, with_values
 
 ROWS = golden_json("edm_precond")

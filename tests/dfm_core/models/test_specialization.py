@@ -12,7 +12,7 @@ from dfm_core.config import ExperimentConfig, Specialization
 from dfm_core.models.dit import DiT
 from dfm_core.models.linear import LoraLinear, SpecializedEmbedding, SpecializedLinear
 from dfm_core.training.state import build_model
-from tests.dfm_core.models.helpers import assert_all_close, random_inputs, rows
+from tests.dfm_core.models.transformer_inputs import assert_all_close, random_inputs, rows
 from tests.support.models import SHAPE, random_model, tiny_dfm, with_values
 
 KINDS = tuple(kind for kind in get_args(Specialization) if kind != "none")

@@ -9,7 +9,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig
 from dfm_core.models.patches import gather_tokens, patchify, spread_tokens
 from dfm_core.models.rope import grid_rotation, rope_rotation
-from tests.dfm_core.models.helpers import assert_all_close, random_inputs, rows
+from tests.dfm_core.models.transformer_inputs import assert_all_close, random_inputs, rows
 from tests.support.models import random_model, tiny_cascade, tiny_dfm, tiny_pyramidal_flow, with_values
 
 PER_STAGE = tiny_dfm({"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)})
@@ -119,7 +119,7 @@ def test_levels_of_pyramidal_flow_have_the_integer_positions_of_their_own_grid()
 
 @pytest.mark.parametrize("tokens", ["added", "joined"])
 @torch.no_grad()
-def test_a_cascades_condition_of_fewer_tokens_sits_in_the_middle_of_the_cells_it_covers(tokens: str) -> None:
+def test_a_cascades_coarser_condition_sits_mid_way_in_the_cells_it_covers(tokens: str) -> None:
     values = {"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2), "cascade.condition_tokens": tokens}
     network, lengths = random_model(tiny_cascade(1, values)).network, []
     for block in network.blocks:
@@ -171,7 +171,7 @@ def test_joined_tokens_stand_before_the_levels_own_each_with_its_position(positi
 
 
 @torch.no_grad()
-def test_the_head_reads_the_levels_own_tokens_and_joined_ones_reach_it_through_the_blocks_alone() -> None:
+def test_the_head_reads_a_levels_own_tokens_and_joined_ones_only_through_blocks() -> None:
     config = tiny_cascade(1, {"cascade.condition_tokens": "joined"})
     network, ((coarse, fine), *rest) = random_model(config).network, random_inputs(config, (1, 1))
     with_blocks = [network([x, fine], *rest)[1] for x in (coarse, coarse + 1)]

@@ -7,7 +7,7 @@ import torch
 
 from dfm_core.compute import parameter_tokens
 from dfm_core.models.tokenformer import ParameterAttention, attend_to_parameters
-from tests.dfm_core.models.helpers import assert_all_close, random_inputs, rows
+from tests.dfm_core.models.transformer_inputs import assert_all_close, random_inputs, rows
 from tests.support.models import golden_tensors, random_model, tiny_dfm
 
 GOLDEN = golden_tensors("lora_and_pattention")

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import MODEL_SIZES
-from dfm_core.data.catalog import DataShape
 from dfm_core.models.dit import DiT
 from dfm_core.models.patches import patchify, unpatchify
 from dfm_core.models.rope import axis_widths, grid_rotation, rope_rotation
 from dfm_core.models.velocity import VelocityModel
-from tests.dfm_core.models.helpers import Inputs, assert_all_close, random_inputs
+from tests.dfm_core.models.transformer_inputs import Inputs, assert_all_close, random_inputs
 from tests.support.models import NUM_CLASSES, random_model, tiny_dfm
 
 CONFIGS = [tiny_dfm(), tiny_dfm({"model.patch_grid": "per_stage", "model.patch_sizes": (2, 2)})]

@@ -13,7 +13,8 @@ from torch.nn.functional import avg_pool2d
 from dfm_core.config import SamplingConfig
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.models.experts import StageExperts
-from dfm_core.paradigms import cascaded, following
+from dfm_core.paradigms import cascaded
+from dfm_core.paradigms import sampling as sampler
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.seeding import normal, normal_scalars
 from tests.support.models import (
@@ -186,7 +187,7 @@ def test_the_noise_of_the_condition_is_drawn_per_sample(monkeypatch: pytest.Monk
         drawn.append((stream, list(indices)))
         return normal(seed, stream, indices, shape)
 
-    monkeypatch.setattr(following, "normal", noting)
+    monkeypatch.setattr(sampler, "normal", noting)
     config = tiny_cascade(None)
     paradigm_of(config).sample(random_sampler(config), LABELS, [7, 3], 5, config.sampling)
     assert drawn == [(stream, [7, 3]) for stream in ("sample_noise/0", "sample_noise/1", "condition_noise/0")]

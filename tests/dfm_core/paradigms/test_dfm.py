@@ -12,7 +12,8 @@ from torch import Tensor
 from dfm_core.config import SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import TimestepDraw, assemble_timesteps
-from dfm_core.paradigms import Batch, dfm, following, noising
+from dfm_core.paradigms import Batch, dfm, noising
+from dfm_core.paradigms import sampling as sampler
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.seeding import normal
 from tests.support.models import FormulaModel, golden_tensors, paradigm_of, random_batch, random_model, tiny_dfm
@@ -124,7 +125,7 @@ def test_while_sampling_the_input_mask_hides_later_noise_from_the_first_stage(
     steps = config.sampling.steps[0]
     before = first_stage()
     monkeypatch.setattr(
-        following,
+        sampler,
         "normal",
         lambda seed, stream, indices, shape: normal(seed + (stream == "sample_noise/1"), stream, indices, shape),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, SamplingConfig, Solver
 from dfm_core.decompositions import DECOMPOSITIONS
-from tests.dfm_core.paradigms.gaussian import LADDERS, assert_law_of_drawn_samples, gaussian_model, law_errors
+from tests.support.gaussian_images import LADDERS, assert_law_of_drawn_samples, gaussian_model, law_errors
 from tests.support.models import tiny_dfm
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -78,6 +78,6 @@ def test_the_error_of_the_covariance_falls_with_the_order_of_the_solver(
 
 
 @pytest.mark.parametrize("stages", LADDERS)
-def test_samples_from_drawn_noise_have_the_covariance_within_their_monte_carlo_error(stages: int) -> None:
+def test_samples_from_drawn_noise_have_the_covariance_within_monte_carlo_error(stages: int) -> None:
     config = experiment(DecompositionConfig("laplacian", LADDERS[stages]))
     assert_law_of_drawn_samples(config, gaussian_model(config), sampler(stages, 30, "heun"), solver_error=0.02)

@@ -17,7 +17,7 @@ from torch import Tensor
 from dfm_core.config import SamplingConfig, Solver
 from dfm_core.flow.block_noise import block_mean
 from dfm_core.paradigms.base import SampleProgress
-from tests.dfm_core.paradigms.gaussian import assert_law_of_drawn_samples, gaussian_model, law_errors
+from tests.support.gaussian_images import assert_law_of_drawn_samples, gaussian_model, law_errors
 from tests.support.models import FormulaModel, paradigm_of, tiny_cascade
 
 CASCADE = tiny_cascade(None)
@@ -57,7 +57,7 @@ def test_the_law_does_not_depend_on_the_grid_of_time(monkeypatch: pytest.MonkeyP
     assert law_errors(CASCADE, gaussian_model(CASCADE), sampling, monkeypatch)[1] < 0.01
 
 
-def test_a_network_that_takes_its_noisy_condition_for_clean_gets_the_covariance_wrong(
+def test_a_network_that_takes_a_noisy_condition_for_clean_misses_the_covariance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exact, sampling = gaussian_model(CASCADE), sampler(60, "heun", 0.3)
@@ -73,7 +73,7 @@ def test_a_network_that_takes_its_noisy_condition_for_clean_gets_the_covariance_
     assert wrong > 0.1
 
 
-def test_without_noise_in_between_the_image_has_the_first_networks_output_as_its_coarse_level() -> None:
+def test_without_noise_between_networks_the_first_output_is_the_coarse_level() -> None:
     model, labels = gaussian_model(CASCADE), torch.zeros(5, dtype=torch.int64)
     differences = {}
     for condition_noise in (0.0, 0.3):
@@ -85,5 +85,5 @@ def test_without_noise_in_between_the_image_has_the_first_networks_output_as_its
     assert differences[0.3] > 0.1
 
 
-def test_samples_from_drawn_noise_have_the_covariance_within_their_monte_carlo_error() -> None:
+def test_samples_from_drawn_noise_have_the_covariance_within_monte_carlo_error() -> None:
     assert_law_of_drawn_samples(CASCADE, gaussian_model(CASCADE), sampler(40, "heun", 0.025), solver_error=0.02)

@@ -19,7 +19,7 @@ from dfm_core.flow import jumps
 from dfm_core.flow.block_noise import repeat_blocks
 from dfm_core.models.velocity import scale_shapes
 from dfm_core.paradigms import pyramidal_flow
-from tests.dfm_core.paradigms.gaussian import (
+from tests.support.gaussian_images import (
     LADDERS,
     assert_law_of_drawn_samples,
     image_law,
@@ -140,6 +140,6 @@ def test_white_noise_in_a_jump_does_not_repair_the_blocks(
 
 
 @pytest.mark.parametrize("stages", STAGES)
-def test_samples_from_drawn_noise_have_the_covariance_within_their_monte_carlo_error(stages: int) -> None:
+def test_samples_from_drawn_noise_have_the_covariance_within_monte_carlo_error(stages: int) -> None:
     config = experiment(stages, 1 / 3)
     assert_law_of_drawn_samples(config, exact_model(config), sampler(stages, 60, "heun"), solver_error=0.02)

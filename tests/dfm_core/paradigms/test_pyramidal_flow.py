@@ -17,7 +17,8 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.block_noise import repeat_blocks
 from dfm_core.flow.jumps import PyramidStage, pyramid_stages
 from dfm_core.flow.solvers import SolverStep
-from dfm_core.paradigms import Batch, following, pyramidal_flow
+from dfm_core.paradigms import Batch, pyramidal_flow
+from dfm_core.paradigms import sampling as sampler
 from dfm_core.paradigms.base import SampleProgress
 from dfm_core.paradigms.pyramidal_flow import clean_estimate, noise_pyramid, sample_stages, stage_ends
 from dfm_core.seeding import normal, uniform
@@ -103,7 +104,7 @@ def test_samples_equal_those_of_the_original(monkeypatch: pytest.MonkeyPatch) ->
     def recorded_start(_seed: int, stream: str, _indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         return SAMPLING["latent0"] if stream == "sample_noise/0" else torch.full((2, *shape), torch.nan)
 
-    monkeypatch.setattr(following, "normal", recorded_start)
+    monkeypatch.setattr(sampler, "normal", recorded_start)
     monkeypatch.setattr(pyramidal_flow, "block_noise", lambda *_: SAMPLING["jump_noise1"].double())
     model = FormulaModel(
         lambda scales, t, *_: [-(0.7 * x - 0.2 * (1 - t[:, s, None, None, None, None])) for s, x in enumerate(scales)],
@@ -283,7 +284,7 @@ def test_a_stage_begins_with_noise_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         return normal(seed + (stream == "sample_noise/1"), stream, indices, shape)
 
     for draw in (normal, disturbed):
-        monkeypatch.setattr(following, "normal", draw)
+        monkeypatch.setattr(sampler, "normal", draw)
         states: list[list[Tensor]] = []
         paradigm_of(config).sample(
             model, torch.zeros(2).long(), range(2), 3, config.sampling, lambda p, s=states: s.append(list(p.scales))

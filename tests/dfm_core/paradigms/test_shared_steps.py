@@ -19,8 +19,8 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.models.dit import DiT
 from dfm_core.paradigms.base import SampleProgress, SampleResult, VelocityPredictor
-from dfm_core.paradigms.points import sample_points
-from dfm_core.paradigms.shared_steps import KeptState, SharedSteps
+from dfm_core.paradigms.sampling_points import sample_points
+from dfm_core.paradigms.shared_steps import SavedState, SharedSteps
 from tests.dfm_core.flow.test_step_tree import LATER_STEPS, random_samplings
 from tests.support.models import (
     SAMPLED,
@@ -117,7 +117,7 @@ def test_few_states_are_alive_and_none_at_the_end(config: ExperimentConfig, seed
     samplings, kept, counts = random_samplings(config, seed, count=16), [], []
 
     class Observed(SharedSteps):
-        def offer(self, node: int, state: KeptState) -> None:
+        def offer(self, node: int, state: SavedState) -> None:
             super().offer(node, state)
             kept.append(weakref.ref(state))
             counts.append(self.num_states)

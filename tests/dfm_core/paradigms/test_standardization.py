@@ -48,7 +48,7 @@ def test_without_standardisation_nothing_is_divided(make: Callable[[], Experimen
 @pytest.mark.parametrize(
     ("make", "expected"), list(zip(MAKERS, [STD, (0.25,), STD, (0.25, 0.25)], strict=True)), ids=IDS
 )
-def test_scales_are_divided_by_their_own_deviation_but_levels_that_continue_by_that_of_the_finest(
+def test_scales_are_divided_by_their_own_deviation_continued_levels_by_the_finest(
     make: Callable[[], ExperimentConfig], expected: tuple[float, ...]
 ) -> None:
     config = with_values(make(), {"data.standardize": True})

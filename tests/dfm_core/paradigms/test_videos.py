@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import ImageDataset, measure_scale_std
+from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.experts import StageExperts
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
-from dfm_core.training.loop import LoopPlan, make_batch, train
+from dfm_core.training.loop import make_batch, train
 from dfm_core.training.state import build_model, read_state
-from tests.dfm_core.training.observers import Recorder
+from dfm_core.training.steps import LoopPlan
 from tests.support.models import (
     NUM_CLASSES,
     PARADIGM_CONFIGS,
@@ -28,6 +29,7 @@ from tests.support.models import (
     random_model,
     trainings,
 )
+from tests.support.training_recorder import Recorder
 
 TRAININGS = {
     f"{name}-{number}": training

@@ -18,8 +18,8 @@ from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
-from tests.dfm_core.training.observers import Recorder
 from tests.support.models import SHAPE, paradigm_of, random_dataset, tiny_dfm, with_values
+from tests.support.training_recorder import Recorder
 
 STD = (0.5, 0.25)
 CONFIG = tiny_dfm()
@@ -124,7 +124,7 @@ def test_bad_batches_are_counted_over_a_cut(first_bad: int, cut: int) -> None:
         run(bad, trained, start=cut, curve=recorder.saved[cut], **plan)
 
 
-def test_the_curve_of_a_training_that_is_cut_between_bad_batches_says_what_was_left_out() -> None:
+def test_the_curve_of_a_training_cut_between_bad_batches_counts_skipped_steps() -> None:
     recorder, trained = Recorder(), engine()
     run({2, 3, 4}, trained, recorder, until_step=3, save_at=frozenset({3}))
     cut = run({2, 3, 4}, trained, start=3, curve=recorder.saved[3])
@@ -149,7 +149,7 @@ def test_a_learning_rate_without_bounds_diverges() -> None:
         train(config, paradigm_of(config, STD), random_dataset(), engine(config=config), plan)
 
 
-def test_a_learning_rate_a_thousand_times_too_high_is_noticed_while_its_loss_is_a_number() -> None:
+def test_a_learning_rate_a_thousand_times_too_high_is_noticed_before_nan() -> None:
     config = with_values(CONFIG, {"training.learning_rate": 10.0, "training.warmup_steps": 0})
     plan = LoopPlan(until_step=60, micro_batch_size=8, log_every=1, save_at=frozenset())
     with pytest.raises(TrainingDivergedError, match=r"loss [\d.e+]+ at step \d+, from .* at step 1: lower"):

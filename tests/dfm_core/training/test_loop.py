@@ -18,7 +18,6 @@ from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
 from dfm_core.training.loop import make_batch, train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
-from tests.dfm_core.training.observers import Recorder
 from tests.support.models import (
     SHAPE,
     paradigm_of,
@@ -29,6 +28,7 @@ from tests.support.models import (
     tiny_pyramidal_flow,
     with_values,
 )
+from tests.support.training_recorder import Recorder
 
 STD = (0.5, 0.25)
 
@@ -119,7 +119,7 @@ def test_stage_losses_are_means_over_the_samples_that_have_the_stage() -> None:
         assert row[f"loss_stage_{stage}"] == pytest.approx(float(losses[stage] / counts[stage]), rel=1e-5)
 
 
-def test_losses_by_timestep_stand_where_something_is_saved_and_average_to_the_losses_of_the_stages() -> None:
+def test_losses_by_timestep_stand_in_saved_rows_and_average_to_the_stages_losses() -> None:
     config = tiny_dfm({"training.learning_rate": 1e-12})
     rows = run(config, engine_for(config), until_step=6, log_every=2, save_at=frozenset({4}))
     by_time = [{key: value for key, value in row.items() if re.search(r"_t\dof8$", key)} for row in rows]

@@ -20,7 +20,6 @@ from dfm_core.training.state import (
     read_state,
     shard_name,
     write_snapshot,
-    write_state_shard,
 )
 from tests.support.models import (
     SHAPE,
@@ -33,6 +32,7 @@ from tests.support.models import (
     tiny_pyramidal_flow,
     with_values,
 )
+from tests.support.state_shards import write_state_shard
 
 STD = (0.5, 0.25)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.data.catalog import DataShape
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
@@ -125,14 +125,14 @@ def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifa
 
 def test_what_a_training_cost_is_carried_over_attempts_on_any_number_of_workers(artifacts: TrainingArtifacts) -> None:
     first = TrainingCost().plus(seconds=10.0, num_workers=4)
-    publish(artifacts, CheckpointCard(1, [{"step": 1, "loss": 1.0}], spent=first))
-    resumed = artifacts.load_checkpoint(1).spent.plus(seconds=5.0, num_workers=2)
+    publish(artifacts, CheckpointCard(1, [{"step": 1, "loss": 1.0}], cost=first))
+    resumed = artifacts.load_checkpoint(1).cost.plus(seconds=5.0, num_workers=2)
     assert resumed == TrainingCost(seconds=15.0, accelerator_seconds=50.0)
 
 
 def test_a_checkpoint_that_says_no_cost_counts_as_free(artifacts: TrainingArtifacts) -> None:
     save(artifacts, 1)
-    assert artifacts.load_checkpoint(1).spent == TrainingCost()
+    assert artifacts.load_checkpoint(1).cost == TrainingCost()
 
 
 def about(artifacts: TrainingArtifacts) -> CurveRow:

@@ -49,7 +49,7 @@ def test_every_kind_of_damage_is_found_and_the_file_removed(files: GroupFiles, s
     path.write_bytes({"flip": flipped, "cut": content[:-20], "empty": b""}[damage])
     with pytest.raises(LostFeaturesError, match="are not there as they were written"):
         list(files.read([Group(0, 5)]))
-    assert files.found() == {}
+    assert files.stored() == {}
 
 
 def test_half_written_and_foreign_files_are_no_groups(files: GroupFiles, store: Store) -> None:
@@ -57,7 +57,7 @@ def test_half_written_and_foreign_files_are_no_groups(files: GroupFiles, store: 
     folder = Path(store.path(files.directory))
     (folder / ".000000005-000000010-0123456789abcdef.safetensors.1f.partial").write_bytes(b"half")
     (folder / "notes.txt").write_text("mine")
-    assert set(files.found()) == {Group(0, 5)}
+    assert set(files.stored()) == {Group(0, 5)}
 
 
 def test_a_group_of_another_length_is_our_mistake(files: GroupFiles) -> None:
@@ -73,14 +73,14 @@ def test_all_damage_is_found_at_once(files: GroupFiles, store: Store) -> None:
         path.write_bytes(b"damaged")
     with pytest.raises(LostFeaturesError, match="samples 5 to 10"):
         list(files.read(groups))
-    assert set(files.found()) == {groups[0], groups[3]}
+    assert set(files.stored()) == {groups[0], groups[3]}
 
 
 def test_a_file_that_vanishes_while_it_is_read_is_lost_features(
     files: GroupFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(Group(0, 5), TENSORS)
-    listed = files.found()
+    listed = files.stored()
     files.store.remove(files.directory)
     monkeypatch.setattr(GroupFiles, "found", lambda _: listed)
     with pytest.raises(LostFeaturesError, match="samples 0 to 5"):

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from dfm_core.data.latents.manifest import MANIFEST, DamagedLatentsError, LatentManifest
+from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents, publish_latents
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
-from tests.support.made_latents import flip_a_bit, make_store, sample
+from tests.support.latent_stores import flip_a_bit, make_store, sample
 from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, variables
 
 DIRECTORY = "latents/abc"
@@ -116,7 +116,7 @@ def test_a_shard_that_changed_or_went_is_named(store: Store, cache: ShardCache, 
     assert torch.equal(dataset.read([0]).tensors["mean"][0], sample(0))
 
 
-def test_a_storage_that_vanishes_half_way_is_one_error_that_names_the_shard_and_no_secret(
+def test_a_storage_that_vanishes_half_way_is_one_error_with_shard_and_no_secret(
     store: Store, proxy: FaultyProxy, cache: ShardCache, tmp_path: Path
 ) -> None:
     manifest = upload(store, tmp_path / "made")

@@ -181,7 +181,7 @@ def test_a_file_cannot_turn_authentication_off(tmp_path: Path) -> None:
 _LOCAL = """
 import psutil, ray
 from orchestration.cluster.connection import cluster
-from orchestration.config.runtime import WorkersConfig
+from orchestration.config.workers import WorkersConfig
 
 with cluster(WorkersConfig()):
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]

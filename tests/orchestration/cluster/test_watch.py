@@ -21,8 +21,8 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def place(listener: socket.socket, patience_seconds: float) -> Place:
-    return Place("the raylet", "127.0.0.1", listener.getsockname()[1], patience_seconds)
+def place(listener: socket.socket, limit_seconds: float) -> Place:
+    return Place("the raylet", "127.0.0.1", listener.getsockname()[1], limit_seconds)
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -47,7 +47,7 @@ def test_what_the_cluster_has_is_looked_up_again_and_a_failed_look_changes_nothi
         assert watch.lost is None
 
 
-def test_what_refuses_connections_for_longer_than_its_patience_is_lost_and_the_ending_says_how_to_go_on(
+def test_a_service_that_refuses_connections_too_long_is_lost_with_advice_to_resume(
     listener: socket.socket,
 ) -> None:
     with ClusterWatch([place(listener, 0.5)], SMALL, lambda: SMALL, look_seconds=0.02) as watch:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.compute import model_cost
 from dfm_core.config import ExperimentConfig, ModelConfig, ModelSize, TrainingConfig
-from dfm_core.data.catalog import DATASETS
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.loop import make_batch

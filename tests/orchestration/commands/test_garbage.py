@@ -15,8 +15,8 @@ from orchestration.plan.plan import Plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.storage.layout import FeaturePaths, TaskPaths, plan_file
 from orchestration.storage.store import MANIFEST, Store
-from orchestration.tasks.task import Task
-from tests.support.made_up_plans import (
+from orchestration.tasks.task import EvaluateTask, TrainTask
+from tests.support.stored_sweeps import (
     beat,
     finish_all,
     publish,
@@ -34,8 +34,8 @@ def leftovers(store: Store) -> dict[str, str]:
     return {one.path: one.kind for one in find_unreferenced(store, read_roots(store))}
 
 
-def training(plan: Plan) -> Task:
-    return plan.of_kind("train")[0]
+def training(plan: Plan) -> TrainTask:
+    return plan.of_kind(TrainTask)[0]
 
 
 def finished(store: Store, *overrides: str, name: str = "") -> Plan:
@@ -43,7 +43,7 @@ def finished(store: Store, *overrides: str, name: str = "") -> Plan:
     plan = tiny_plan(*overrides)
     publish(store, plan, name)
     finish_all(store, plan.tasks.values())
-    for task in plan.of_kind("train"):
+    for task in plan.of_kind(TrainTask):
         publish_checkpoint(store, task.digest, 8)
         publish_checkpoint(store, task.digest, 12)
     return plan
@@ -70,7 +70,7 @@ def test_of_a_finished_sweep_only_older_checkpoints_are_left_over(store: Store) 
 def test_an_edit_leaves_what_only_the_plan_before_needed(store: Store) -> None:
     before = finished(store)
     now = finished(store, "sampling.tau=0.9")
-    gone = {task.digest for task in before.of_kind("evaluate")} - now.tasks.keys()
+    gone = {task.digest for task in before.of_kind(EvaluateTask)} - now.tasks.keys()
     sources = {source.digest for digest in gone for source in before.tasks[digest].sources}
     found = leftovers(store)
     assert {path for path, kind in found.items() if kind == "results"} == {f"results/{digest}" for digest in gone}
@@ -124,7 +124,7 @@ def test_a_snapshot_stays_for_an_evaluation_whose_training_its_plan_does_not_nam
 
 def test_snapshots_of_an_unfinished_evaluation_stay_and_those_at_other_steps_go(store: Store) -> None:
     plan = finished(store)
-    for task in plan.of_kind("evaluate"):
+    for task in plan.of_kind(EvaluateTask):
         store.remove(TaskPaths(task.digest).result)
     paths = TaskPaths(training(plan).digest)
     publish_snapshot(store, paths.snapshot(7))
@@ -145,14 +145,14 @@ def test_raw_weights_stay_where_an_evaluation_samples_them(store: Store) -> None
 
 def test_the_snapshot_that_a_chain_starts_from_stays(store: Store) -> None:
     plan = finished(store, *EXPERTS)
-    first, second = plan.of_kind("train")
+    first, second = plan.of_kind(TrainTask)
     assert second.initial == (first.digest, 8)
     assert {path for path, kind in leftovers(store).items() if kind == "snapshots"} == set()
 
 
 def test_features_of_a_network_that_no_plan_asks_go(store: Store) -> None:
     plan = finished(store)
-    source = plan.of_kind("evaluate")[0].sources[0].digest
+    source = plan.of_kind(EvaluateTask)[0].sources[0].digest
     place = FeaturePaths(source).network("lite0", "0" * 20)
     store.write(f"{place}/group", b"x")
     store.write(f"{FeaturePaths(source).samples}/group", b"x")
@@ -221,7 +221,7 @@ def test_nothing_of_a_sweep_that_runs_is_touched(store: Store) -> None:
     plan = finished(store)
     paths = TaskPaths(training(plan).digest)
     publish_snapshot(store, paths.snapshot(7))
-    source = plan.of_kind("evaluate")[0].sources[0].digest
+    source = plan.of_kind(EvaluateTask)[0].sources[0].digest
     store.write(f"{FeaturePaths(source).network('lite0', '0' * 20)}/group", b"x")
     assert len(leftovers(store)) == 3
     beat(store)

@@ -14,7 +14,8 @@ from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
 from orchestration.storage.layout import heartbeat_file, plan_file
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import beat, finish, publish, publish_checkpoint, tiny_plan
+from orchestration.tasks.task import EvaluateTask, TrainTask
+from tests.support.stored_sweeps import beat, finish, publish, publish_checkpoint, tiny_plan
 
 
 def status(store: Store, plan: Plan) -> SweepStatus:
@@ -58,7 +59,7 @@ def test_every_task_is_in_the_state_that_records_checkpoints_and_heartbeat_say(s
 
 def test_nothing_runs_where_the_driver_has_ended_and_steps_that_are_made_are_told(store: Store) -> None:
     plan = tiny_plan()
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     publish_checkpoint(store, train.digest, 4, {"accelerator_seconds": 120.0})
     beat(store, phase="ended", outcome="interrupted", running=(TaskProgress(train.digest, 6, 12, 0.5),))
     found = status(store, plan)
@@ -94,7 +95,7 @@ def test_the_best_row_is_the_lowest_or_highest_mean_over_seeds_by_the_metric() -
 
 def test_a_value_that_is_no_number_is_nobodys_best() -> None:
     plan = tiny_plan("evaluation.at_steps=[4, 12]")
-    early, late = plan.of_kind("evaluate")
+    early, late = plan.of_kind(EvaluateTask)
     done = {
         early.digest: TaskRecord(early.digest, "evaluate", {"fd_lite0_block10": float("nan")}, 1.0),
         late.digest: TaskRecord(late.digest, "evaluate", {"fd_lite0_block10": 7.0}, 1.0),

@@ -16,19 +16,20 @@ from orchestration.artifacts.provenance import record_source
 from orchestration.cluster.capacity import Capacity
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import blanked, credentials_in, reason_of, secrets_of
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import resolve_root
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
-from orchestration.launch import task_loop as launch
+from orchestration.launch import progress, task_loop
+from orchestration.launch.context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import make_plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import Task, TrainTask
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
-from tests.support.made_up_plans import ONE_ROW, tiny_plan
+from tests.support.stored_sweeps import ONE_ROW, tiny_plan
 
 SENTINEL = "sentinel/0f+3a=77"
 ENVIRONMENT = {"AWS_SECRET_ACCESS_KEY": f"{SENTINEL}-1", "PGPASSWORD": f"{SENTINEL}-2", "HF_TOKEN": f"{SENTINEL}-3"}
@@ -65,13 +66,13 @@ def test_what_a_storage_library_says_is_told_without_keys_and_signatures(monkeyp
     error = OSError(
         f"{SENTINEL}-1 {SENTINEL}-2 at http://127.0.0.1:9000/b?X-Amz-Signature={SENTINEL} for me:{SENTINEL}"
     )
-    told = reason_of(error, options)
-    assert told.startswith("OSError: *** *** at http://127.0.0.1:9000/b?*** for")
+    reason = reason_of(error, options)
+    assert reason.startswith("OSError: *** *** at http://127.0.0.1:9000/b?*** for")
     assert f"{SENTINEL}-1" not in repr(StorageConfig(options=options))
 
 
 @pytest.mark.parametrize(
-    ("url", "found"),
+    ("url", "credentials"),
     [
         ("https://me:pw@host", "a password"),
         ("https://0f3a77@host", "a user name or token"),
@@ -86,8 +87,8 @@ def test_what_a_storage_library_says_is_told_without_keys_and_signatures(monkeyp
         ("http://[broken", ""),
     ],
 )
-def test_credentials_in_a_url_are_seen(url: str, found: str) -> None:
-    assert credentials_in(url) == found
+def test_credentials_in_a_url_are_seen(url: str, credentials: str) -> None:
+    assert credentials_in(url) == credentials
 
 
 def test_a_storage_root_with_credentials_is_refused_and_they_are_not_repeated(tmp_path: Path) -> None:
@@ -165,19 +166,19 @@ def test_the_uncommitted_diff_is_kept_without_secrets(tmp_path: Path, monkeypatc
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SENTINEL}-1")
     diff = record_source(store, project)["uncommitted_diff"]
     assert "+key ***\n+other ***\n+url http://h/?q=1" in diff
-    kept = [path.read_text() for path in (tmp_path / "store" / "provenance").iterdir()]
-    assert kept
-    assert SENTINEL not in "".join(kept)
+    stored = [path.read_text() for path in (tmp_path / "store" / "provenance").iterdir()]
+    assert stored
+    assert SENTINEL not in "".join(stored)
 
 
 class _Recorder:
     """A tracker that remembers what it is told of failures."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reasons: list[str] = []
 
     def fail(self, _task: Task, reason: str) -> None:
-        self.told.append(reason)
+        self.reasons.append(reason)
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_arguments, **_options: None
@@ -200,20 +201,21 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
 
         def close_idle(self) -> None: ...
 
-    news: Mapping[str, Any] = {name: {} for name in ("rows", "done", "stumbles", "failures", "stopped")}
-    board = SimpleNamespace(news=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **news)))
+    update: Mapping[str, Any] = {name: {} for name in ("rows", "done", "retries", "failures", "stopped")}
+    board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **update)))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SENTINEL}-1")
-    monkeypatch.setattr(launch, "start_progress_board", lambda: ("board", board))
-    monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
-    monkeypatch.setattr(launch, "WorkerGroupPool", Groups)
-    monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(task_loop, "start_progress_board", lambda: ("board", board))
+    monkeypatch.setattr(progress.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(task_loop, "WorkerGroupPool", Groups)
+    monkeypatch.setattr(task_loop, "_POLL_SECONDS", 0.0)
     plan, outcome, tracker = tiny_plan("training.steps=4", "evaluation.at_steps=[4]"), Outcome({}), _Recorder()
-    (training,) = plan.of_kind("train")
+    (training,) = plan.of_kind(TrainTask)
     only: Any = tracker
     meter = BudgetMeter({}, plan.spec.runtime.workers)
-    running = launch.Launcher(plan, outcome, store, only, lambda: Capacity(2, 0, 1), Display(), meter, lambda: None)
-    running._todo = {training.digest: training}
+    context = LaunchContext(plan, store, outcome, only, Display(), meter)
+    running = task_loop.Launcher(context, lambda: Capacity(2, 0, 1), lambda: None)
+    running._waiting.tasks = {training.digest: training}
     running.run()
     assert outcome.failed == {training.digest: "OSError: no access to https://***@host with ***"}
-    assert tracker.told == list(outcome.failed.values())
+    assert tracker.reasons == list(outcome.failed.values())
     assert SENTINEL not in "".join(capsys.readouterr())

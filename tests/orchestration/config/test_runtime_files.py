@@ -11,7 +11,8 @@ from dfm_core.config import ExperimentConfig, as_plain
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.validation import revive
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
@@ -167,9 +168,9 @@ FILE = f"path: /x.pt, sha256: {SHA256}"
     ],
 )
 def test_a_mistake_is_told_once_with_place_and_what_is_allowed(tmp_path: Path, section: str, expected: str) -> None:
-    (found,) = mistakes(write(tmp_path, f"name: small\n{section}\n"), "training.steps=100")
-    assert found.startswith(f"sweep.yaml: {expected}")
-    assert "hush" not in found
+    (mistake,) = mistakes(write(tmp_path, f"name: small\n{section}\n"), "training.steps=100")
+    assert mistake.startswith(f"sweep.yaml: {expected}")
+    assert "hush" not in mistake
 
 
 def test_mistakes_in_files_are_told_together_with_all_others(tmp_path: Path) -> None:
@@ -181,8 +182,8 @@ networks:
   clip: {{weights: {{path: /x.pt}}, vocab: {{{FILE}}}}}
 references: {{fashion_mnst: {{inceptoin: {{paht: /x.npz, sha256: {SHA256}}}}}}}
 """
-    found = mistakes(write(tmp_path, text))
-    assert [line.removeprefix("sweep.yaml: ").split(": ")[0] for line in found] == [
+    lines = mistakes(write(tmp_path, text))
+    assert [line.removeprefix("sweep.yaml: ").split(": ")[0] for line in lines] == [
         "networks.incepton",
         "networks.clip.vocab",
         "references.fashion_mnst",
@@ -205,7 +206,7 @@ references: {{fashion_mnst: {{inceptoin: {{paht: /x.npz, sha256: {SHA256}}}}}}}
     ],
 )
 def test_a_mistake_on_the_command_line_is_placed_there(override: str, expected: str) -> None:
-    assert any(found.startswith(f"command line: {expected}") for found in mistakes(QUICKSTART, override))
+    assert any(line.startswith(f"command line: {expected}") for line in mistakes(QUICKSTART, override))
 
 
 def test_files_survive_a_journey_between_processes(tmp_path: Path) -> None:

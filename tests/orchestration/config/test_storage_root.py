@@ -1,4 +1,4 @@
-"""Where the storage is, and whether it can be used."""
+"""The place of the storage, and the check that it can be used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 
 

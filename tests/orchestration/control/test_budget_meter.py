@@ -18,7 +18,8 @@ from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import budget_spent
 from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import beat, finish, publish_checkpoint, tiny_plan
+from orchestration.tasks.task import TrainTask
+from tests.support.stored_sweeps import beat, finish, publish_checkpoint, tiny_plan
 
 
 class Clock:
@@ -82,7 +83,7 @@ def test_the_sweeps_limit_counts_earlier_submissions() -> None:
 
 def test_what_was_stopped_without_a_record_is_known_from_the_heartbeat_and_counts(store: Store) -> None:
     plan = tiny_plan()
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     publish_checkpoint(store, train.digest, 4, {"accelerator_seconds": 40.0})
     beat(store, phase="ended", accelerator_seconds=HOUR)
     found = progress_of(store, plan, {})
@@ -112,9 +113,9 @@ def test_a_training_that_spent_its_limit_is_not_started_again() -> None:
 
 def test_a_spent_budget_proposes_a_limit_with_which_it_goes_on() -> None:
     meter = BudgetMeter({"a": 1.5 * HOUR}, WorkersConfig(max_accelerator_hours=1.0))
-    ending = budget_spent(meter, 1.0)
-    assert ending.reason.startswith("1.5 of 1 accelerator-hours are spent")
-    assert "--max-accelerator-hours 3" in ending.how_to_go_on
+    early_exit = budget_spent(meter, 1.0)
+    assert early_exit.reason.startswith("1.5 of 1 accelerator-hours are spent")
+    assert "--max-accelerator-hours 3" in early_exit.how_to_go_on
 
 
 def test_exit_codes_are_all_different() -> None:
@@ -124,7 +125,7 @@ def test_exit_codes_are_all_different() -> None:
 
 def test_an_unfinished_training_cost_what_its_newest_checkpoint_says(store: Store) -> None:
     plan = tiny_plan()
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     publish_checkpoint(store, train.digest, 4, {"seconds": 1.0, "accelerator_seconds": 20.0})
     publish_checkpoint(store, train.digest, 8, {"seconds": 2.0, "accelerator_seconds": 40.0})
     store.write(f"checkpoints/{train.digest}/step-000000012/state-00000.safetensors", b"half")
@@ -135,7 +136,7 @@ def test_an_unfinished_training_cost_what_its_newest_checkpoint_says(store: Stor
 
 def test_a_finished_training_cost_what_its_record_says(store: Store) -> None:
     plan = tiny_plan()
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     publish_checkpoint(store, train.digest, 12, {"accelerator_seconds": 40.0})
     record = finish(store, train, {"accelerator_seconds": 41.0})
     found = progress_of(store, plan, {train.digest: record})
@@ -145,7 +146,7 @@ def test_a_finished_training_cost_what_its_record_says(store: Store) -> None:
 
 def test_a_training_that_is_to_go_on_cost_its_record_and_what_came_after(store: Store) -> None:
     plan = tiny_plan()
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     write_record(store, TaskRecord(train.digest, "train", {"accelerator_seconds": 30.0}, 1.0, step=6))
     publish_checkpoint(store, train.digest, 8, {"accelerator_seconds": 40.0})
     assert progress_of(store, plan, {}).seconds == {train.digest: 40.0}

@@ -88,7 +88,7 @@ def ended(*found: Failure | None) -> bool:
     first = FirstMistakes()
     for failure in found:
         first.ended(failure)
-    return first.ending is not None
+    return first.early_exit is not None
 
 
 def test_the_same_mistake_in_the_first_trainings_ends_the_sweep() -> None:
@@ -106,6 +106,6 @@ def test_the_end_says_what_the_mistake_was() -> None:
     first = FirstMistakes()
     for _ in range(3):
         first.ended(mistake("KeyError: 'x'"))
-    assert first.ending is not None
-    assert first.ending.reason == "the first 3 trainings failed by the same mistake (KeyError: 'x')"
-    assert first.ending.exit_code == 1
+    assert first.early_exit is not None
+    assert first.early_exit.reason == "the first 3 trainings failed by the same mistake (KeyError: 'x')"
+    assert first.early_exit.exit_code == 1

@@ -17,7 +17,7 @@ from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.stop_request import StopRequest, ask_to_stop, read_stop_request
 from orchestration.storage.layout import heartbeat_file, stop_file
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import beat
+from tests.support.stored_sweeps import beat
 
 HOUR = 3600.0
 
@@ -38,35 +38,35 @@ def test_a_beat_comes_back_as_it_was_written(store: Store) -> None:
 
 def test_a_fresh_beat_is_believed_at_once(store: Store) -> None:
     beat(store, age=20)
-    found = find_driver(store, "quickstart", sleep=no_sleep)
-    assert found.state == "running"
-    assert str(found) == "Running: driver 42 on there, heard of 20 s ago."
+    driver = find_driver(store, "quickstart", sleep=no_sleep)
+    assert driver.state == "running"
+    assert str(driver) == "Running: driver 42 on there, heard of 20 s ago."
 
 
 def test_the_last_beat_of_a_driver_that_ended_says_how(store: Store) -> None:
     beat(store, age=9 * HOUR, phase="ended", outcome="all is done")
-    found = find_driver(store, "quickstart", sleep=no_sleep)
-    assert found.state == "ended"
-    assert str(found) == "No driver is running: the last one, driver 42 on there, ended (all is done)."
+    driver = find_driver(store, "quickstart", sleep=no_sleep)
+    assert driver.state == "ended"
+    assert str(driver) == "No driver is running: the last one, driver 42 on there, ended (all is done)."
 
 
 @pytest.mark.parametrize("age", [61, HOUR, -HOUR])
 def test_an_old_beat_that_does_not_go_on_means_that_the_driver_is_gone(store: Store, age: float) -> None:
     beat(store, age=age)
     waited: list[float] = []
-    found = find_driver(store, "quickstart", sleep=waited.append)
-    assert found.state == "gone"
+    driver = find_driver(store, "quickstart", sleep=waited.append)
+    assert driver.state == "gone"
     assert sum(waited) == 12
-    assert "is gone without a word" in str(found)
-    assert ("the two clocks disagree" if age < 0 else "ago by this machine's clock") in str(found)
+    assert "is gone without a word" in str(driver)
+    assert ("the two clocks disagree" if age < 0 else "ago by this machine's clock") in str(driver)
 
 
 @pytest.mark.parametrize("age", [HOUR, -HOUR])
 def test_a_driver_whose_clock_is_wrong_by_an_hour_is_there_if_its_beats_go_on(store: Store, age: float) -> None:
     beat(store, age=age)
     counts = iter(range(8, 99))
-    found = find_driver(store, "quickstart", sleep=lambda _: beat(store, age=age, beat=next(counts)) and None)
-    assert found.state == "running"
+    driver = find_driver(store, "quickstart", sleep=lambda _: beat(store, age=age, beat=next(counts)) and None)
+    assert driver.state == "running"
 
 
 def test_a_driver_that_ends_while_it_is_watched_has_ended(store: Store) -> None:
@@ -96,21 +96,25 @@ def test_a_driver_that_ends_while_it_is_watched_has_ended(store: Store) -> None:
 def test_a_damaged_heartbeat_is_named_and_nothing_is_guessed(store: Store, content: bytes, expected: str) -> None:
     store.write(heartbeat_file("quickstart"), content)
     with pytest.raises(DamagedHeartbeatError, match=expected):
-        find_driver(store, "quickstart")
+        read_heartbeat(store, "quickstart")
+    driver = find_driver(store, "quickstart")
+    assert driver.state == "unknown"
+    assert expected in driver.problem
+    assert str(driver) == f"Whether a driver is running is not known: {driver.problem}."
     with pytest.raises(UserError, match="which driver to ask is not known"):
         stop(store, "quickstart")
 
 
-def vitals() -> DriverState:
+def state() -> DriverState:
     return DriverState(running=(TaskProgress("a", 3, 10, 0.5),), accelerator_seconds=4.5)
 
 
 def beating(store: Store) -> HeartbeatWriter:
-    pulse = HeartbeatWriter(store, "quickstart", vitals, beat_seconds=0.05)
-    pulse.start()
-    pulse.phase = "running"
+    writer = HeartbeatWriter(store, "quickstart", state, beat_seconds=0.05)
+    writer.start()
+    writer.phase = "running"
     until(lambda: find_driver(store, "quickstart").state == "running")
-    return pulse
+    return writer
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -121,12 +125,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_pulse_beats_until_it_is_closed_and_says_how_it_ended(store: Store) -> None:
-    pulse = beating(store)
+    writer = beating(store)
     first = read_heartbeat(store, "quickstart")
     assert first is not None
-    assert first.running == vitals().running
+    assert first.running == state().running
     until(lambda: (read_heartbeat(store, "quickstart") or first).beat > first.beat + 2)
-    pulse.close("all is done")
+    writer.close("all is done")
     last = read_heartbeat(store, "quickstart")
     assert last is not None
     assert (last.phase, last.outcome, last.driver) == ("ended", "all is done", first.driver)
@@ -135,23 +139,23 @@ def test_a_pulse_beats_until_it_is_closed_and_says_how_it_ended(store: Store) ->
 
 
 def test_a_store_that_fails_does_not_end_the_launch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    pulse = beating(store)
+    writer = beating(store)
     with monkeypatch.context() as broken:
         broken.setattr(store, "write", lambda *_: (_ for _ in ()).throw(OSError("no route to the store")))
         time.sleep(0.3)
     before = read_heartbeat(store, "quickstart")
     assert before is not None
     until(lambda: (read_heartbeat(store, "quickstart") or before).beat > before.beat)
-    pulse.close("all is done")
+    writer.close("all is done")
 
 
 def test_a_driver_takes_up_a_request_ends_and_leaves_none_behind(store: Store) -> None:
-    pulse, said = beating(store), list[str]()
+    writer, said = beating(store), list[str]()
 
     def driver() -> None:
-        until(lambda: pulse.stop_requested)
+        until(lambda: writer.stop_requested)
         time.sleep(0.2)
-        pulse.close("stopped: it was asked to by `--stop`")
+        writer.close("stopped: it was asked to by `--stop`")
 
     thread = threading.Thread(target=driver)
     thread.start()
@@ -174,10 +178,10 @@ def test_a_request_that_nobody_answers_is_withdrawn(store: Store) -> None:
 
 def test_a_request_that_stayed_behind_does_not_stop_the_next_driver(store: Store) -> None:
     ask_to_stop(store, "quickstart", StopRequest("the driver before"))
-    pulse = beating(store)
+    writer = beating(store)
     time.sleep(0.3)
-    assert not pulse.stop_requested
-    pulse.close("all is done")
+    assert not writer.stop_requested
+    writer.close("all is done")
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"driver": "d1"}'])
@@ -197,14 +201,14 @@ def test_there_is_nothing_to_stop_where_no_driver_runs(store: Store, state: dict
 
 
 def test_a_driver_that_takes_long_to_stop_is_said_to_be_stopping(store: Store) -> None:
-    pulse, said = beating(store), list[str]()
+    writer, said = beating(store), list[str]()
     assert stop(store, "quickstart", said.append, end_seconds=0.1) == 0
     assert "It stops: nothing new starts" in said[1]
     assert "is still stopping after 0.1 s" in said[2]
     found = read_heartbeat(store, "quickstart")
     assert found is not None
     assert found.phase == "stopping"
-    pulse.close("stopped")
+    writer.close("stopped")
     assert not store.exists(stop_file("quickstart"))
 
 

@@ -22,7 +22,7 @@ from orchestration.control.sigterm import termination
 from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
 from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
-from tests.support.made_up_plans import beat
+from tests.support.stored_sweeps import beat
 
 HERE = socket.gethostname()
 
@@ -142,7 +142,7 @@ def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -
     assert lease_above(store, "quickstart", 5) is not None  # whoever took it, it is gone
 
 
-def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor_beats(
+def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]
@@ -152,20 +152,20 @@ def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_neither_lease_nor
         return now[0]
 
     monkeypatch.setattr("orchestration.control.heartbeat_writer.time.time", jumping)
-    pulses = [HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(3)]
-    for pulse in pulses:
-        pulse._lease = take_lease(store, "quickstart", pulse.driver)
-        pulse._once("")
+    writers = [HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(3)]
+    for writer in writers:
+        writer._lease = take_lease(store, "quickstart", writer.driver)
+        writer._once("")
     for _ in range(3):
-        for pulse in pulses:
-            pulse._once("")
-    assert [bool(pulse.gave_way_to) for pulse in pulses] == [True, True, False]
+        for writer in writers:
+            writer._once("")
+    assert [bool(writer.gave_way_to) for writer in writers] == [True, True, False]
     last = read_heartbeat(store, "quickstart")
     assert last is not None
-    assert (last.driver, last.beat) == (pulses[2].driver, 4)
+    assert (last.driver, last.beat) == (writers[2].driver, 4)
 
     def sleep(_seconds: float) -> None:
-        pulses[2]._once("")
+        writers[2]._once("")
 
     assert find_driver(store, "quickstart", sleep=sleep).state == "running"
 

@@ -15,9 +15,9 @@ from orchestration.plan.published import read_published
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EncodeTask, FinetuneAutoencoderTask, TrainTask
 from tests.orchestration.conftest import ROOT
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.table4_files import table4_overrides
 from tests.support.tiny_autoencoders import save_flux
 
@@ -30,8 +30,8 @@ def plan_of(*overrides: str, path: Path = SMALL) -> Plan:
     return make_plan(load_sweep(path, overrides))
 
 
-def by_name(plan: Plan) -> Mapping[str, Task]:
-    return {task.making.name: task for task in plan.tasks.values() if task.making is not None}
+def by_name(plan: Plan) -> Mapping[str, FinetuneAutoencoderTask]:
+    return {task.recipe.name: task for task in plan.of_kind(FinetuneAutoencoderTask)}
 
 
 def test_who_reads_an_autoencoder_waits_for_it() -> None:
@@ -41,12 +41,12 @@ def test_who_reads_an_autoencoder_waits_for_it() -> None:
     assert made["trained"].inputs == ()
     assert made["original"].inputs == made["scale_equivariant"].inputs == (made["trained"].digest,)
     order = list(plan.tasks)
-    for task in plan.of_kind("encode"):
+    for task in plan.of_kind(EncodeTask):
         (maker,) = task.inputs
         assert maker in {made["original"].digest, made["scale_equivariant"].digest}
         assert order.index(maker) < order.index(task.digest)
-    latents = {task.latents for task in plan.of_kind("train")}
-    assert latents == {task.digest for task in plan.of_kind("encode")}
+    latents = {task.latents for task in plan.of_kind(TrainTask)}
+    assert latents == {task.digest for task in plan.of_kind(EncodeTask)}
     for task in plan.tasks.values():
         assert all(order.index(given) < order.index(task.digest) for given in task.inputs)
 
@@ -63,7 +63,7 @@ def test_who_reads_an_autoencoder_waits_for_it() -> None:
 )
 def test_what_decides_an_autoencoder_decides_all_that_is_made_with_it(change: str) -> None:
     def trainings(plan: Plan) -> dict[str, str]:
-        return {task.config.data.autoencoder + task.config.paradigm: task.digest for task in plan.of_kind("train")}
+        return {task.config.data.autoencoder + task.config.paradigm: task.digest for task in plan.of_kind(TrainTask)}
 
     before, after = trainings(plan_of()), trainings(plan_of(change))
     changed = {key for key in before if before[key] != after[key]}
@@ -101,10 +101,10 @@ def test_mistakes_are_told_before_anything_runs(override: str, message: str) -> 
 
 def test_the_papers_table_is_planned_from_files(tmp_path: Path) -> None:
     plan = plan_of(*table4_overrides(tmp_path), path=FULL)
-    (making,) = [task for task in plan.tasks.values() if task.making is not None]
+    (making,) = plan.of_kind(FinetuneAutoencoderTask)
     kinds = [plan.tasks[digest].kind for digest in making.inputs]
     assert kinds == ["encode", "encode"]  # the pixels that it is trained on, and those that it is measured on
-    assert len(plan.of_kind("train")) == 4
+    assert len(plan.of_kind(TrainTask)) == 4
     rows = [row.label for part in plan.spec.parts for row in part.rows]
     assert rows == ["flow_matching/orig", "dfm/orig", "flow_matching/scale_equivariant", "dfm/scale_equivariant"]
 
@@ -120,9 +120,9 @@ def test_the_papers_other_sweeps_run_on_files_that_are_named(tmp_path: Path) -> 
         "evaluation.metrics=[fid, fdd]",
     )
     plan = plan_of(*given, path=ROOT / "sweeps" / "table2_imagenet512.yaml")
-    (latents,) = {task.latents for task in plan.of_kind("train")}
+    (latents,) = {task.latents for task in plan.of_kind(TrainTask)}
     assert plan.tasks[latents].num_samples == 1
-    assert all(task.config.data.described for task in plan.of_kind("train"))
+    assert all(task.config.data.described for task in plan.of_kind(TrainTask))
 
 
 def test_what_no_plan_names_is_left_over(store: Store) -> None:

@@ -9,7 +9,10 @@ import torch
 
 from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.encoding.assembly import (
+from dfm_core.data.encoding.encode import EncodingSpec, encode_units
+from dfm_core.data.encoding.excluded_samples import ExcludedSamples
+from dfm_core.data.encoding.square_pixels import image_square
+from dfm_core.data.encoding.store_assembly import (
     EncodedPart,
     ShardCard,
     StoreIdentity,
@@ -18,19 +21,16 @@ from dfm_core.data.encoding.assembly import (
     read_part,
     shard_name,
 )
-from dfm_core.data.encoding.encode import EncodingSpec, encode_units
-from dfm_core.data.encoding.left_out import LeftOut
-from dfm_core.data.encoding.squares import image_square
 from dfm_core.data.files.class_folders import open_class_folders
 from dfm_core.data.files.folder_report import UnusableFolderError
 from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from dfm_core.data.latents.stream import Prefetch, latent_batches
 from orchestration.artifacts.latents import open_latents, publish_latents
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.store import Store
-from tests.support.made_files import png
+from tests.support.dataset_files import png
 from tests.support.s3 import environment, make_bucket, variables
 from tests.support.tiny_autoencoders import save_flux
 
@@ -41,10 +41,10 @@ NUM_SHARDS = 3
 
 
 def encode(bucket: Store, scratch: Path, max_bad_share: float) -> None:
-    """As an encode task does it, one part after the other, each card kept beside its shard."""
+    """Encode as a task does, one part after the other, each card beside its shard."""
     dataset = open_class_folders(StoreFiles(Store(f"{bucket.root}/images")), EXTENSIONS)
     autoencoder = load_autoencoder("flux", scratch / "vae")
-    left_out = LeftOut(bucket.root, max_bad_share, len(dataset.units))
+    left_out = ExcludedSamples(bucket.root, max_bad_share, len(dataset.units))
     for number in range(NUM_SHARDS):
         units = dataset.units[number::NUM_SHARDS]
         part = encode_units(dataset, units, autoencoder, SPEC, batch_samples=4, device=torch.device("cpu"))
@@ -86,9 +86,9 @@ def test_images_in_a_bucket_become_batches_of_their_latents(tmp_path: Path, s3_e
     both = torch.cat([squares, squares.flip(-1)]).float() / 127.5 - 1
     with torch.no_grad():
         wanted = autoencoder.encode(both).stored()["mean"].float().flatten(1)
-    found = torch.cat([batch.tensors["mean"] for batch in epoch]).float().flatten(1)
+    means = torch.cat([batch.tensors["mean"] for batch in epoch]).float().flatten(1)
     labels = torch.cat([batch.labels for batch in epoch])
-    nearest = torch.cdist(found, wanted).min(1)
+    nearest = torch.cdist(means, wanted).min(1)
     assert nearest.values.max() < 0.01
     assert sorted(nearest.indices.tolist()) == list(range(40))  # each image and each flip once
     known = torch.tensor([int(name.startswith("bee")) for name in FILES] * 2)

@@ -13,7 +13,7 @@ from dfm_core.data.files.image_shards import open_image_shards
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
-from tests.support.made_files import everything, parquet, png
+from tests.support.dataset_files import everything, parquet, png
 from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
 
 FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}
@@ -32,7 +32,7 @@ def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
 def stores(tmp_path: Path, proxy: FaultyProxy, s3_endpoint: str) -> tuple[Store, Store]:
     """The same files in a folder and in a bucket."""
     del proxy
-    places = (Store(str(tmp_path / "data")), Store(f"s3://{make_bucket(s3_endpoint)}/data", patience=PATIENCE))
+    places = (Store(str(tmp_path / "data")), Store(f"s3://{make_bucket(s3_endpoint)}/data", retry_policy=PATIENCE))
     for store in places:
         for name, content in FILES.items():
             store.write(name, content)
@@ -80,7 +80,7 @@ def test_a_passing_fault_costs_time_only(proxy: FaultyProxy, stores: tuple[Store
 def test_a_storage_that_stays_away_is_no_dataset_with_fewer_samples(
     proxy: FaultyProxy, stores: tuple[Store, Store]
 ) -> None:
-    dataset = open_class_folders(StoreFiles(Store(stores[1].root, patience=RetryPolicy(0.3, 0.5))), EXTENSIONS)
+    dataset = open_class_folders(StoreFiles(Store(stores[1].root, retry_policy=RetryPolicy(0.3, 0.5))), EXTENSIONS)
     proxy.fault = "reset"
     with pytest.raises(StorageUnavailableError, match=r"s3://.*\.png"):
         everything(dataset)
@@ -97,4 +97,4 @@ def test_a_shard_is_read_from_a_bucket(stores: tuple[Store, Store]) -> None:
 def test_a_place_that_is_not_there_is_told(stores: tuple[Store, Store], which: int) -> None:
     root = f"{stores[which].root}/elsewhere"
     with pytest.raises(FileNotFoundError, match=f"{root}: there is nothing"):
-        StoreFiles(Store(root, patience=PATIENCE)).listing()
+        StoreFiles(Store(root, retry_policy=PATIENCE)).listing()

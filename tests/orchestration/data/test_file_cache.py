@@ -20,10 +20,12 @@ import fsspec
 import pytest
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from dfm_core.metrics.features.weights import GivenFile, NeededFile
+from dfm_core.catalog.weight_files import GivenFile, NeededFile
 from orchestration.common.errors import UserError
 from orchestration.config.absolute_paths import absolute_files
-from orchestration.config.runtime import FileConfig, RuntimeConfig, StorageConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.data.file_cache import FileCache, default_cache_directory, given_files
 from orchestration.spec.preflight import file_problems
 from orchestration.storage import url_reader as url_source
@@ -107,7 +109,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, server: Server) -> tu
     return url, lambda: system.rm_file(path)
 
 
-def kept(cache: FileCache) -> list[str]:
+def cached_files(cache: FileCache) -> list[str]:
     """All files in the cache, partial ones too."""
     return sorted(str(path.relative_to(cache.directory)) for path in cache.directory.rglob("*") if path.is_file())
 
@@ -129,11 +131,11 @@ def test_a_url_is_fetched_once_and_needs_no_source_afterwards(
     url, take_away = source
     file = FileConfig(url, SHA256.upper())
     assert cache.problem(file, NEEDED) is None
-    assert kept(cache) == [], "planning fetches nothing"
+    assert cached_files(cache) == [], "planning fetches nothing"
     path = cache.local_path(file)
     assert path == cache.directory / SHA256 / "network.pt"
     assert path.read_bytes() == CONTENT
-    assert kept(cache) == [f"{SHA256}/network.pt"]
+    assert cached_files(cache) == [f"{SHA256}/network.pt"]
     take_away()
     assert cache.local_path(file) == path
     assert cache.problem(file, NEEDED) is None
@@ -153,12 +155,12 @@ def test_a_damaged_cached_file_is_fetched_anew(cache: FileCache, server: Server)
 def test_another_content_is_an_error_with_both_checksums_and_leaves_nothing(
     cache: FileCache, server: Server, name: str
 ) -> None:
-    found = hashlib.sha256(CONTENT[::-1] if name == "other.pt" else b"").hexdigest()
+    actual = hashlib.sha256(CONTENT[::-1] if name == "other.pt" else b"").hexdigest()
     assert refusal(cache, FileConfig(server.url(name), SHA256)) == (
-        f"{server.url(name)}: is incomplete or another file: expected sha256 {SHA256}, found {found}; "
+        f"{server.url(name)}: is incomplete or another file: expected sha256 {SHA256}, found {actual}; "
         "nothing of it was kept"
     )
-    assert kept(cache) == []
+    assert cached_files(cache) == []
     assert not (cache.directory / SHA256).exists()
 
 
@@ -175,7 +177,7 @@ def test_a_source_that_fails_is_told_and_leaves_nothing(
 ) -> None:
     file = FileConfig(server.url(name), SHA256)
     assert refusal(cache, file).startswith(f"{file.path}: {expected}")
-    assert kept(cache) == []
+    assert cached_files(cache) == []
 
 
 @pytest.mark.parametrize("name", ["gone.pt", "closed.pt", "empty.pt"])
@@ -250,10 +252,10 @@ def test_storage_options_go_to_the_stores_protocol_alone(monkeypatch: pytest.Mon
     ],
 )
 def test_no_name_leads_out_of_the_cache(cache: FileCache, server: Server, path: str, name: str) -> None:
-    found = cache.local_path(FileConfig(server.url(path), SHA256))
-    assert found.parent == cache.directory / SHA256
-    assert found.name.lstrip("_") == name.lstrip("_")
-    assert kept(cache) == [f"{SHA256}/{found.name}"]
+    local = cache.local_path(FileConfig(server.url(path), SHA256))
+    assert local.parent == cache.directory / SHA256
+    assert local.name.lstrip("_") == name.lstrip("_")
+    assert cached_files(cache) == [f"{SHA256}/{local.name}"]
 
 
 def test_a_checksum_that_was_not_validated_is_no_folder(cache: FileCache) -> None:
@@ -271,14 +273,14 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, server: 
 def test_processes_that_fetch_at_once_all_get_the_file(cache: FileCache, server: Server) -> None:
     script = (
         "import sys; from pathlib import Path; from orchestration.data.file_cache import FileCache;"
-        "from orchestration.config.runtime import FileConfig;"
+        "from orchestration.config.files import FileConfig;"
         "path = FileCache(Path(sys.argv[1])).local_path(FileConfig(sys.argv[2], sys.argv[3]));"
         "assert len(path.read_bytes()) == 256000"
     )
     command = [sys.executable, "-c", script, str(cache.directory), server.url("network.pt"), SHA256]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
-    assert kept(cache) == [f"{SHA256}/network.pt"]
+    assert cached_files(cache) == [f"{SHA256}/network.pt"]
 
 
 def test_fetches_in_one_process_at_once_disturb_nothing(cache: FileCache, server: Server) -> None:
@@ -290,7 +292,7 @@ def test_fetches_in_one_process_at_once_disturb_nothing(cache: FileCache, server
     for thread in threads:
         thread.join()
     assert [path.read_bytes() for path in paths] == [CONTENT] * 6
-    assert kept(cache) == [f"{SHA256}/network.pt"]
+    assert cached_files(cache) == [f"{SHA256}/network.pt"]
 
 
 def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -313,16 +315,16 @@ def test_a_plan_hears_of_all_files_of_all_networks_at_once(cache: FileCache, ser
         "i3d": {"weights": FileConfig(str(local), "0" * 64)},
         "clip": {"merges": FileConfig(str(tmp_path / "no.txt"), SHA256), "weights": FileConfig(str(local), SHA256)},
     }
-    found = file_problems(networks, ["lite0", "inception", "i3d", "clip"], cache)
+    problems = file_problems(networks, ["lite0", "inception", "i3d", "clip"], cache)
     starts = [
         f"inception (Inception-v3 of 2015-12-05, TorchScript): weights: {server.url('gone.pt')}: cannot be read (",
         f"i3d (I3D, Kinetics-400, TensorFlow hub's weights, TorchScript): weights: {local} is damaged",
         "clip (CLIP ViT-B/32): vocabulary: no file is named: get vocab.json from the model page openai/",
         f"clip (CLIP ViT-B/32): merges: there is no file {tmp_path}/no.txt: get merges.txt from the model page",
     ]
-    assert len(found) == len(starts)
-    assert all(problem.startswith(start) for problem, start in zip(found, starts, strict=True))
-    assert kept(cache) == []
+    assert len(problems) == len(starts)
+    assert all(problem.startswith(start) for problem, start in zip(problems, starts, strict=True))
+    assert cached_files(cache) == []
 
 
 def test_planning_does_not_download(cache: FileCache, server: Server) -> None:
@@ -404,8 +406,8 @@ def config(path: str) -> RuntimeConfig:
 )
 def test_paths_are_taken_from_where_the_user_is(path: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    found = absolute_files(config(path), {}, Path("/somewhere/here"))
-    assert found == config(expected)
+    resolved = absolute_files(config(path), {}, Path("/somewhere/here"))
+    assert resolved == config(expected)
 
 
 def test_relative_paths_inside_a_ray_job_are_refused_all_at_once() -> None:

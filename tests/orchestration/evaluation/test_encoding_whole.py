@@ -14,7 +14,9 @@ import pytest
 from dfm_core.data.files.class_folders import SingleFiles
 from dfm_core.data.files.raw_samples import DataFile
 from orchestration.artifacts.task_record import read_record
-from orchestration.config.runtime import DatasetConfig, RuntimeConfig, StorageConfig
+from orchestration.config.datasets import DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.evaluation.encoding import Shard, ShardEncoder
 from orchestration.storage.disk_space import DiskFullError
 from orchestration.storage.layout import TaskPaths
@@ -22,6 +24,7 @@ from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.tasks.encoding import latents_task
 from orchestration.tasks.task import Task
+from tests.support.dataset_files import png, tar
 from tests.support.encodings import (
     CLASSES,
     counting_bench,
@@ -31,7 +34,6 @@ from tests.support.encodings import (
     runtime_of,
     small_parts,
 )
-from tests.support.made_files import png, tar
 from tests.support.measuring import Bench
 from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, variables
 
@@ -166,7 +168,7 @@ def at_part(number: int, act: Callable[[], None], method: str, patch: pytest.Mon
 
 
 @pytest.mark.parametrize("method", ["encode", "_write"])
-def test_a_store_that_vanishes_half_way_ends_the_encoding_which_goes_on_when_it_is_back(
+def test_a_store_that_vanishes_ends_the_encoding_which_resumes_when_it_is_back(
     files: Path, s3_endpoint: str, method: str, tmp_path: Path
 ) -> None:
     with behind_a_proxy(s3_endpoint) as (proxy, storage):

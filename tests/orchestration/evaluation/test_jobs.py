@@ -1,4 +1,4 @@
-"""How tasks are cut into calls: every sample in exactly one sum, whatever their number; faults where they belong."""
+"""Tasks cut into calls: every sample in exactly one sum, whatever their number; faults where they belong."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from orchestration.artifacts.features import Group, groups_of
+from orchestration.evaluation.feature_files import source_files
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, JobContext
-from orchestration.evaluation.partial_statistics import source_files
 from orchestration.storage.store import Store
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.support.measuring import NO_FILES, evaluation_of, small_config, with_points
 
@@ -79,11 +79,11 @@ def test_a_floor_measures_each_of_its_splits_and_a_probe_needs_no_sums(context: 
     measures, evaluator = MeasurementInputs.of(config, NO_FILES), Recorder()
     for task in measures.tasks:
         run_job(job_of([task], context), evaluator)
-    assert measures.floor is not None
+    assert measures.real_images is not None
     assert measures.probe is not None
-    assert [len(groups) for groups in evaluator.finished[measures.floor.digest][0]] == [2, 2]
+    assert [len(groups) for groups in evaluator.finished[measures.real_images.digest][0]] == [2, 2]
     assert evaluator.finished[measures.probe.digest][0] == []
-    assert [work.wanted[0].source.split for work in evaluator.works[-4:]] == [
+    assert [work.missing[0].source.split for work in evaluator.works[-4:]] == [
         "train",
         "train",
         "reference",
@@ -95,7 +95,7 @@ def test_points_of_a_family_are_sampled_in_one_call_a_group_and_share_its_second
     family = with_points(small_config(), [{"sampling.steps": (3, n)} for n in range(1, 7)])
     evaluator = Recorder()
     run_job(job_of(family, context), evaluator)
-    assert [len(work.wanted) for work in evaluator.works] == [6, 6]
+    assert [len(work.missing) for work in evaluator.works] == [6, 6]
     assert evaluator.finished.keys() == {task.digest for task in family}
     share = Cost(pytest.approx(2 * 2.0 / 6), 300, pytest.approx(300 / 6))
     assert [spent for _, spent in evaluator.finished.values()] == [share] * 6
@@ -126,7 +126,7 @@ def test_what_is_in_the_store_is_not_asked_for_again(context: JobContext) -> Non
     files.write(Group(250, 300), {"block10": torch.zeros(50, 2)})
     evaluator = Recorder()
     run_job(job_of([first, second], context), evaluator)
-    wanted = {work.group: [one.task for one in work.wanted] for work in evaluator.works}
+    wanted = {work.group: [one.task for one in work.missing] for work in evaluator.works}
     assert wanted == {Group(0, 250): [first, second], Group(250, 300): [second]}
 
 
@@ -138,7 +138,7 @@ def test_samples_that_are_to_be_kept_are_made_even_if_their_features_are_there(c
     evaluator = Recorder()
     run_job(job_of([task], replace(context, keep_samples=True)), evaluator)
     (work,) = evaluator.works
-    assert (work.wanted[0].networks, work.wanted[0].samples, work.wanted[0].grid) == ((), True, True)
+    assert (work.missing[0].networks, work.missing[0].samples, work.missing[0].grid) == ((), True, True)
 
 
 def test_real_images_are_looked_at_once_for_all_only_where_their_features_are_kept(context: JobContext) -> None:

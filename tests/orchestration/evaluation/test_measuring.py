@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dfm_core.compute import num_evaluations
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance
@@ -25,7 +25,7 @@ from orchestration.evaluation import worker as evaluator_module
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 from tests.support.measuring import (
     NO_FILES,
@@ -271,7 +271,7 @@ def test_features_that_are_not_kept_leave_with_the_record_and_change_no_number(s
 
 def test_the_floor_measures_real_images_as_samples_are_measured(store: Store) -> None:
     config = small_config(evaluation__num_samples=100, evaluation__metrics=(BLOCK10, "label_accuracy"))
-    floor = MeasurementInputs.of(config, NO_FILES).floor
+    floor = MeasurementInputs.of(config, NO_FILES).real_images
     assert floor is not None
     (found,) = Bench(store).run(floor)
     train = Moments.of(load_lite0()(load_dataset("fashion_mnist", "train").pixels[:100]).block10)

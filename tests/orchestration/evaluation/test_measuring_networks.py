@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from dfm_core.data.catalog import FASHION_CLASSES
-from dfm_core.data.datasets import load_dataset
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
+from dfm_core.catalog.datasets import FASHION_CLASSES
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.loaders import LOADERS
 from dfm_core.metrics.scores.accumulator import Batch
@@ -24,16 +24,17 @@ from dfm_core.metrics.scores.mean_score import cosines
 from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
-from tests.dfm_core.metrics.features.standins import InceptionStandIn, given, scripted, tiny_clip, tiny_dinov2
+from tests.support.feature_standins import InceptionStandIn, given, scripted, tiny_clip, tiny_dinov2
 from tests.support.measuring import (
     STEP,
     TRAIN,

@@ -76,7 +76,7 @@ class Runner:
         return ended
 
     def pids(self) -> list[int]:
-        """Of the evaluators that have started."""
+        """Process ids of the evaluators that have started."""
         able = [actor.handle for actor in self.pool._actors if actor.starting is None]
         return [ray.get(handle.__ray_call__.remote(lambda _: os.getpid())) for handle in able]
 
@@ -98,7 +98,7 @@ def family() -> list[Task]:
 
 @pytest.fixture(scope="module")
 def expected(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
-    """What one evaluator finds, in this process."""
+    """Results of one evaluator in this process."""
     store = Store(str(shutil.copytree(prepared, tmp_path_factory.mktemp("expected") / "store")))
     results = Bench(store).run(*family())
     return {found.digest: {name: metric(found, name) for name in METRICS} for found in results if found is not None}
@@ -131,7 +131,7 @@ def test_a_killed_evaluator_is_replaced_and_nothing_is_lost_or_counted_twice(
         progress: dict[str, int] = {}
 
         def kill_one_at_work() -> None:
-            news = ray.get(runner.board.news.remote())
+            news = ray.get(runner.board.take_update.remote())
             progress.update(news.done)
             if not killed and any(done > 0 for done in news.done.values()):
                 killed.append(runner.pids()[0])
@@ -161,7 +161,7 @@ def test_a_pool_that_is_abandoned_at_work_ends_at_once_and_another_goes_on(
     with pool(store, 2, evaluation_batch_size=10) as runner:
         runner.pool.submit(family())
         deadline = time.monotonic() + MOST_SECONDS
-        while not ray.get(runner.board.news.remote()).done:
+        while not ray.get(runner.board.take_update.remote()).done:
             assert time.monotonic() < deadline, "no evaluator has begun"
             runner.pool.collect()
             time.sleep(0.02)

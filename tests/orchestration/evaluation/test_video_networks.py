@@ -9,20 +9,21 @@ import pytest
 import torch
 
 from dfm_core.config.rules import broken_rules
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import GroupFiles, groups_of
-from orchestration.config.runtime import FileConfig, RuntimeConfig
+from orchestration.config.files import FileConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
-from orchestration.tasks.references import MeasurementInputs
-from tests.dfm_core.metrics.features.standins import I3DStandIn, InceptionStandIn, scripted
+from orchestration.tasks.metric_task import MeasurementInputs
 from tests.orchestration.evaluation.test_videos import video_config
+from tests.support.feature_standins import I3DStandIn, InceptionStandIn, scripted
 from tests.support.measuring import STEP, TRAIN, WORKERS, Bench, first_images, metric, publish_snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

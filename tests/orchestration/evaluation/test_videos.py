@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dfm_core.catalog.datasets import DATASETS, Motion
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.catalog import DATASETS, Motion
-from dfm_core.data.datasets import load_dataset
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.frechet import frechet_distance
@@ -24,14 +24,14 @@ from dfm_core.metrics.scores.moments import Moments
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskRecord, read_record
+from orchestration.commands.external_images import open_images
+from orchestration.commands.external_measurement import measure_images
 from orchestration.common.errors import UserError
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import real_identity
-from orchestration.evaluation.external_images import open_images
-from orchestration.evaluation.external_measurement import measure_images
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import Task
 from orchestration.tasks.training import train_task
 from tests.support.measuring import NO_FILES, WORKERS, Bench, evaluation_of, metric, publish_snapshot
@@ -164,7 +164,7 @@ def test_a_measurement_of_videos_leaves_its_clips_as_grid_animation_and_strips(
 
 def test_the_floor_of_videos_is_measured_as_their_samples_are(measured: tuple[Bench, Task, TaskRecord]) -> None:
     bench, _, result = measured
-    floor = MeasurementInputs.of(measured_config(), NO_FILES).floor
+    floor = MeasurementInputs.of(measured_config(), NO_FILES).real_images
     assert floor is not None
     (found,) = bench.run(floor)
     assert metric(found, "fd_lite0_block10") < metric(result, "fd_lite0_block10")
@@ -176,7 +176,7 @@ def test_an_archive_of_videos_scores_what_the_floor_scores(
 ) -> None:
     """The floor measures the same training clips, which an .npz holds here."""
     bench, _, _ = measured
-    floor = MeasurementInputs.of(measured_config(), NO_FILES).floor
+    floor = MeasurementInputs.of(measured_config(), NO_FILES).real_images
     assert floor is not None
     (expected,) = bench.run(floor)
     real = load_dataset("moving_fashion", "train")

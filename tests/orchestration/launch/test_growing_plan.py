@@ -13,13 +13,14 @@ from orchestration.cluster.capacity import Capacity
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
-from orchestration.launch import task_loop as launch
+from orchestration.launch import progress, shutdown, task_loop
+from orchestration.launch.context import Grow, LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
-from tests.support.made_up_plans import finish, tiny_plan
+from orchestration.tasks.task import EvaluateTask, Task, TrainTask
+from tests.support.stored_sweeps import finish, tiny_plan
 
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
 
@@ -59,8 +60,8 @@ class Pool:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, int]]:
     """(title, last step) of every training that is run, in a launcher without Ray."""
-    news = SimpleNamespace(rows={}, snapshots=[], done={}, stumbles={}, failures={}, stopped={})
-    board = SimpleNamespace(news=SimpleNamespace(remote=lambda: news))
+    update = SimpleNamespace(rows={}, snapshots=[], done={}, retries={}, failures={}, stopped={})
+    progress_board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: update))
     seen: list[tuple[str, int]] = []
 
     class Groups:
@@ -81,20 +82,21 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
 
         def abandon(self) -> None: ...
 
-    monkeypatch.setattr(launch, "start_progress_board", lambda: ("board", board))
-    monkeypatch.setattr(launch.ray, "get", lambda answer: answer)
-    monkeypatch.setattr(launch, "EvaluationPool", Pool)
-    monkeypatch.setattr(launch, "WorkerGroupPool", Groups)
-    monkeypatch.setattr(launch, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(task_loop, "start_progress_board", lambda: ("board", progress_board))
+    monkeypatch.setattr(progress.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(task_loop, "EvaluationPool", Pool)
+    monkeypatch.setattr(task_loop, "WorkerGroupPool", Groups)
+    monkeypatch.setattr(task_loop, "_POLL_SECONDS", 0.0)
     return seen
 
 
-def launcher(store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2) -> launch.Launcher:
+def launcher(
+    store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2, grow: Grow | None = None
+) -> task_loop.Launcher:
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
-    return launch.Launcher(
-        plan, outcome, store, silent, lambda: Capacity(num_cpus, 0, 1), Display(), meter, lambda: None
-    )
+    context = LaunchContext(plan, store, outcome, silent, Display(), meter, grow)
+    return task_loop.Launcher(context, lambda: Capacity(num_cpus, 0, 1), lambda: None)
 
 
 def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
@@ -102,7 +104,7 @@ def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
 ) -> None:
     rows = "{DFM: {}, known: {sampling.tau: 0.8}, other: {training.learning_rate: 0.001}}"
     first, other = tiny_plan(*SHORT), tiny_plan(*SHORT, f"parts={{p: {{rows: {rows}}}}}")
-    (known,) = [task for task in other.of_kind("evaluate") if task.title == "known @ 4"]
+    (known,) = [task for task in other.of_kind(EvaluateTask) if task.title == "known @ 4"]
     outcome = Outcome({})
     plans = [other]
 
@@ -113,9 +115,7 @@ def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
         seen.done[known.digest] = finish(store, known, {"fd_lite0_block10": 2.0})
         return plans.pop()
 
-    running = launcher(store, first, outcome)
-    running.grows_by(grown)
-    running.run()
+    launcher(store, first, outcome, grow=grown).run()
     assert trained == [("dfm, seed=0", 4), ("dfm, learning_rate=0.001, seed=0", 4)]
     assert set(outcome.done) == set(other.tasks)
     assert outcome.done[known.digest].metrics == {"fd_lite0_block10": 2.0}
@@ -130,15 +130,14 @@ def test_a_training_that_is_wanted_further_goes_on_also_if_it_runs_then(
     asked: list[bool] = []
 
     def grown(seen: Outcome, _num_slots: int) -> Plan | None:
-        (train,) = longer.of_kind("train")
+        (train,) = longer.of_kind(TrainTask)
         begun = bool(trained)
         if asked or not begun:
             return None
         asked.append(train.digest in seen.done)  # it is under way, and what it will record is not enough
         return longer
 
-    running = launcher(store, short, outcome)
-    running.grows_by(grown)
+    running = launcher(store, short, outcome, grow=grown)
     collect = running._collect_trainings
     running._collect_trainings = lambda: collect() if asked else None  # type: ignore[method-assign]  # so it runs still
     running.run()
@@ -152,22 +151,24 @@ def test_with_room_for_both_another_trial_trains_while_one_is_measured(
     store: Store, trained: list[tuple[str, int]]
 ) -> None:
     slots: list[int] = []
-    running = launcher(store, tiny_plan(*SHORT), Outcome({}), num_cpus=8)
-    running.grows_by(lambda _outcome, num_slots: slots.append(num_slots))
-    running.run()
+
+    def note(_outcome: Outcome, num_slots: int) -> None:
+        slots.append(num_slots)
+
+    launcher(store, tiny_plan(*SHORT), Outcome({}), num_cpus=8, grow=note).run()
     assert trained
     assert set(slots) == {3 + 1}
 
 
 @pytest.mark.parametrize(("error", "num_trained"), [(KeyError("scale_std"), 3), (RuntimeError("gloo"), 4)])
-def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors_do_not(
+def test_one_mistake_in_all_first_trainings_ends_the_sweep_other_errors_do_not(
     store: Store,
     trained: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     num_trained: int,
 ) -> None:
-    submit = launch.WorkerGroupPool.submit
+    submit = task_loop.WorkerGroupPool.submit
 
     def fail(groups: Any, task: Task) -> Future[None]:
         submit(groups, task)
@@ -176,8 +177,8 @@ def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors
         ended.set_exception(error)
         return ended
 
-    monkeypatch.setattr(launch.WorkerGroupPool, "submit", fail)
-    monkeypatch.setattr(launch, "shut_down", lambda *_: True)
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", fail)
+    monkeypatch.setattr(shutdown, "shut_down", lambda *_: True)
     rows = ", ".join(f"r{number}: {{training.learning_rate: 0.00{number}}}" for number in range(1, 5))
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT, f"parts={{p: {{rows: {{{rows}}}}}}}"), outcome)
@@ -185,11 +186,11 @@ def test_the_same_mistake_in_the_first_trainings_ends_the_sweep_and_other_errors
     assert len(trained) == num_trained
     assert sum("an input failed" not in reason for reason in outcome.failed.values()) == num_trained
     if num_trained == 3:
-        assert outcome.ending is not None
-        assert outcome.ending.exit_code == 1
-        assert "the first 3 trainings failed by the same mistake (KeyError: 'scale_std')" in outcome.ending.reason
+        assert outcome.early_exit is not None
+        assert outcome.early_exit.exit_code == 1
+        assert "the first 3 trainings failed by the same mistake (KeyError: 'scale_std')" in outcome.early_exit.reason
     else:
-        assert outcome.ending is None
+        assert outcome.early_exit is None
 
 
 def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after_it(
@@ -198,7 +199,7 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
     """With two CPUs less, evaluators would keep a training waiting that has lost its workers."""
     waiting: list[Future[None]] = []
     abandoned: list[list[Task]] = []
-    submit = launch.WorkerGroupPool.submit
+    submit = task_loop.WorkerGroupPool.submit
 
     def hold(groups: Any, task: Task) -> Future[None]:
         submit(groups, task)
@@ -215,8 +216,8 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
             abandoned.append([task for task, _ in self.done])
             waiting[0].set_result(None)  # it finds room now
 
-    monkeypatch.setattr(launch.WorkerGroupPool, "submit", hold)
-    monkeypatch.setattr(launch, "EvaluationPool", Busy)
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+    monkeypatch.setattr(task_loop, "EvaluationPool", Busy)
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT), outcome, num_cpus=4)
     running._capacity_now = lambda: Capacity(2, 0, 1) if waiting else Capacity(4, 0, 2)
@@ -247,16 +248,16 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     def nobody_is_asked(*_: object) -> None:
         raise AssertionError("nobody is there who could be asked")
 
-    monkeypatch.setattr(launch.WorkerGroupPool, "submit", hold)
-    monkeypatch.setattr(launch, "shut_down", nobody_is_asked)
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+    monkeypatch.setattr(shutdown, "shut_down", nobody_is_asked)
     lost = EarlyExit(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT), outcome)
-    running._wanted_end = wanted
+    running._early_exit = wanted
     running.run()
-    assert outcome.ending is lost
+    assert outcome.early_exit is lost
     assert not outcome.failed
-    (training,) = tiny_plan(*SHORT).of_kind("train")
+    (training,) = tiny_plan(*SHORT).of_kind(TrainTask)
     assert outcome.stopped == {training.digest: "stopped, goes on from what it last wrote"}
 
 
@@ -265,13 +266,13 @@ def test_what_a_worker_has_told_of_an_attempt_is_not_told_again_by_the_driver(
 ) -> None:
     running = launcher(store, tiny_plan(*SHORT), Outcome({}))
     assert not trained
-    retries = running._groups.retries = deque([("digest", "ActorDiedError: its node has died")])
-    running._tell_retries()
+    retries = running._running.groups.retries = deque([("digest", "ActorDiedError: its node has died")])
+    running._progress.report_retries()
     assert "digest: attempt ended (ActorDiedError: its node has died); starting again" in capsys.readouterr().out
-    running._display.stumbled("digest", "worker 1: RuntimeError: peer is gone")
+    running._context.display.retried("digest", "worker 1: RuntimeError: peer is gone")
     retries.append(("digest", "RuntimeError: peer is gone"))
-    running._tell_retries()
-    assert running._display.restarts["digest"] == 2
+    running._progress.report_retries()
+    assert running._context.display.restarts["digest"] == 2
     retries.append(("digest", "ActorDiedError: its node has died"))
-    running._tell_retries()
-    assert running._display.restarts["digest"] == 3
+    running._progress.report_retries()
+    assert running._context.display.restarts["digest"] == 3

@@ -12,6 +12,7 @@ from orchestration.launch.progress_display import Display
 from orchestration.launch.task_table import status_table
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
+from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.orchestration.conftest import QUICKSTART
 
 
@@ -23,14 +24,14 @@ def plan() -> Plan:
 def shown(plan: Plan, *, terminal: bool) -> str:
     output = io.StringIO()
     display = Display(Console(file=output, force_terminal=terminal, width=120, soft_wrap=True))
-    task = plan.of_kind("train")[0]
+    task = plan.of_kind(TrainTask)[0]
     display.started(task, 800)
     display.loss(task.digest, 0.25)
     display.reached(task.digest, 100)
     display.reached(task.digest, 200)
     if terminal:
         time.sleep(0.3)  # bars are drawn ten times a second
-    display.stumbled(task.digest, "worker 1: RuntimeError: peer is gone\nmore")
+    display.retried(task.digest, "worker 1: RuntimeError: peer is gone\nmore")
     display.ended(task, "done")
     display.close()
     return output.getvalue()
@@ -56,7 +57,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_remaining_time(plan: Plan) -> None:
 
 def test_the_status_table_names_every_task_once_and_who_shares_it(plan: Plan) -> None:
     output = io.StringIO()
-    failing = plan.of_kind("evaluate")[0].digest
+    failing = plan.of_kind(EvaluateTask)[0].digest
     Console(file=output, width=160).print(status_table(plan, {failing: "FAILED: out of luck"}))
     text = output.getvalue()
     assert "21 tasks for 6 trials" in text

@@ -6,13 +6,14 @@ import pytest
 
 from orchestration.control.budget_meter import HOUR
 from orchestration.control.outcome import stop_requested
-from orchestration.launch.summary import compared_text, ending_text
+from orchestration.launch.summary import compared_text, early_exit_text
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
 from orchestration.storage.store import Store
-from tests.support.made_up_plans import finish, publish, publish_checkpoint, tiny_plan
+from orchestration.tasks.task import TrainTask
+from tests.support.stored_sweeps import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"
 
@@ -24,7 +25,7 @@ def estimated(store: Store, plan: Plan) -> Estimate:
 
 def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu") -> float:
     """Finishes the plan's training. Returns its FLOPs."""
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     metrics = {"accelerator_seconds": seconds, "training_flops": float(train.flops)}
     finish(store, train, metrics, device=device)
     return float(train.flops)
@@ -34,7 +35,7 @@ def test_without_a_finished_training_the_speed_is_assumed_and_said_to_be(store: 
     plan = tiny_plan()
     found = estimated(store, plan)
     assert "at an assumed 2.5e+10 FLOP/s a worker (workers.assumed_flops_per_worker)" in str(found)
-    expected = (plan.of_kind("train")[0].flops + 1.3 * found.sampling_flops) / 2.5e10
+    expected = (plan.of_kind(TrainTask)[0].flops + 1.3 * found.sampling_flops) / 2.5e10
     assert found.accelerator_seconds == pytest.approx(expected)
 
 
@@ -77,7 +78,7 @@ def test_a_plan_that_cannot_be_read_does_not_stop_an_estimate(store: Store) -> N
 def test_steps_that_are_made_are_not_estimated_again(store: Store) -> None:
     plan = tiny_plan()
     before = estimated(store, plan)
-    publish_checkpoint(store, plan.of_kind("train")[0].digest, 9)
+    publish_checkpoint(store, plan.of_kind(TrainTask)[0].digest, 9)
     assert estimated(store, plan).training_flops == pytest.approx(before.training_flops / 4)
 
 
@@ -86,6 +87,6 @@ def test_the_end_compares_estimate_and_cost() -> None:
     text = compared_text(guess, 3 * HOUR)
     assert "This run cost 3 accelerator-hours; estimated for all that was to do: 2 at an assumed" in text
     assert "actual / estimated = 1.5" in text
-    text = ending_text(stop_requested(), guess)
+    text = early_exit_text(stop_requested(), guess)
     assert text.startswith("Stopped: it was asked to by `--stop`. 3 tasks are left, about 2 accelerator-hours at an ")
     assert text.endswith("To go on: the same command goes on from here.")

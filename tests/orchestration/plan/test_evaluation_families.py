@@ -11,6 +11,7 @@ from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
+from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.orchestration.conftest import QUICKSTART
 
 RAW = "parts={p: {rows: {averaged: {}, raw: {sampling.weights: raw}}}}"
@@ -21,7 +22,7 @@ def plan(*overrides: str) -> Plan:
 
 
 def titles(made: Plan) -> list[list[str]]:
-    return [[task.title for task in family] for family in group_into_families(made.of_kind("evaluate"))]
+    return [[task.title for task in family] for family in group_into_families(made.of_kind(EvaluateTask))]
 
 
 STEPS = "parts={p: {grid: {sampling.steps: [[9, 1], [9, 2], [6, 2]], sampling.tau: [0.7, 0.9]}}}"
@@ -47,7 +48,7 @@ def test_trainings_and_snapshots_are_apart() -> None:
 
 
 def test_taking_families_apart_loses_no_shared_step() -> None:
-    tasks = make_plan(load_sweep(QUICKSTART.with_name("figure3_small.yaml"))).of_kind("evaluate")
+    tasks = make_plan(load_sweep(QUICKSTART.with_name("figure3_small.yaml"))).of_kind(EvaluateTask)
     averaged = [task for task in tasks if task.config.sampling.weights == "ema"]
     whole = StepTree.of(averaged[0].config, [task.config.sampling for task in averaged]).num_evaluations
     trees = [StepTree.of(f[0].config, [task.config.sampling for task in f]) for f in group_into_families(averaged)]
@@ -62,14 +63,14 @@ def test_other_noise_numbers_or_weights_are_not_sampled_together(rows: str) -> N
 
 def test_a_family_costs_its_unique_steps_alone() -> None:
     grid = "parts={p: {grid: {sampling.steps: [[9, 1], [9, 2], [9, 3]], sampling.guidance: [1.0]}}}"
-    (family,) = group_into_families(plan("evaluation.at_steps=[700]", grid).of_kind("evaluate"))
+    (family,) = group_into_families(plan("evaluation.at_steps=[700]", grid).of_kind(EvaluateTask))
     alone = sum(task.flops for task in family)
     assert family_flops(family) / alone == pytest.approx((9 + 1 + 2 + 3) / (10 + 11 + 12), rel=1e-9)
 
 
 def test_a_snapshot_can_be_sampled_as_soon_as_it_is_published(store: Store) -> None:
     made = plan()
-    train = made.of_kind("train")[0]
+    train = made.of_kind(TrainTask)[0]
     store.publish(TaskPaths(train.digest).snapshot(100), [])
     there = AvailableSnapshots(store, made, {})
     assert there.has(train.digest, 100, raw=False)  # left by an earlier launch
@@ -82,7 +83,7 @@ def test_a_snapshot_can_be_sampled_as_soon_as_it_is_published(store: Store) -> N
 
 def test_raw_weights_are_waited_for_where_they_are_sampled(store: Store) -> None:
     made = plan(RAW, "evaluation.at_steps=[700]")
-    (train,) = made.of_kind("train")
+    (train,) = made.of_kind(TrainTask)
     paths = TaskPaths(train.digest)
     store.publish(paths.snapshot(700), [])
     assert not AvailableSnapshots(store, made, {}).has(train.digest, 700, raw=True)
@@ -92,6 +93,6 @@ def test_raw_weights_are_waited_for_where_they_are_sampled(store: Store) -> None
 
 def test_all_snapshots_of_a_finished_training_are_there(store: Store) -> None:
     made = plan()
-    train = made.of_kind("train")[0]
+    train = made.of_kind(TrainTask)[0]
     done = {train.digest: TaskRecord(train.digest, "train", {}, 1.0, step=700)}
     assert AvailableSnapshots(store, made, done).has(train.digest, 350, raw=False)

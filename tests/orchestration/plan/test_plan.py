@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.compute import model_cost, sampling_flops, training_flops
-from dfm_core.data.catalog import DATASETS
 from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan
@@ -20,7 +20,15 @@ from orchestration.spec.load import load_sweep
 from orchestration.spec.preflight import resolve_paths
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import (
+    EvaluateTask,
+    ProbeTask,
+    PyramidTask,
+    RealImagesTask,
+    ReferenceTask,
+    Task,
+    TrainTask,
+)
 from tests.orchestration.conftest import QUICKSTART
 
 
@@ -29,19 +37,19 @@ def plan(*overrides: str) -> Plan:
 
 
 def digests(made: Plan, kind: str) -> set[str]:
-    return {task.digest for task in made.of_kind(kind)}
+    return {task.digest for task in made.tasks.values() if task.kind == kind}
 
 
 def test_the_quickstart_trains_three_models_for_its_six_rows() -> None:
     made = plan()
     assert len(made.trials) == 6
-    assert len(made.of_kind("train")) == 3
-    assert len(made.of_kind("evaluate")) == 15  # the default DFM row stands in two parts
-    assert [len(made.of_kind(kind)) for kind in ("reference", "probe", "floor")] == [1, 1, 1]
+    assert len(made.of_kind(TrainTask)) == 3
+    assert len(made.of_kind(EvaluateTask)) == 15  # the default DFM row stands in two parts
+    assert [len(made.of_kind(kind)) for kind in (ReferenceTask, ProbeTask, RealImagesTask)] == [1, 1, 1]
 
 
 def test_the_quickstart_compares_at_equal_compute() -> None:
-    first, *others = [task.flops for task in plan().of_kind("train")]
+    first, *others = [task.flops for task in plan().of_kind(TrainTask)]
     for flops in others:
         assert flops == pytest.approx(first, rel=0.01)
 
@@ -100,7 +108,7 @@ def test_flow_matching_ignores_the_settings_of_stages_it_does_not_have() -> None
     single = ("paradigm=flow_matching", "decomposition={name: identity, resolutions: [32]}", "model.patch_sizes=[4]")
     made = plan(rows, *single, "sampling.steps=[20]", "sampling.tau=[]")
     assert len(made.trials) == 2
-    assert len(made.of_kind("train")) == 1
+    assert len(made.of_kind(TrainTask)) == 1
 
 
 def test_the_published_plan_is_the_same_text_for_the_same_sweep() -> None:
@@ -110,7 +118,7 @@ def test_the_published_plan_is_the_same_text_for_the_same_sweep() -> None:
 def test_the_published_plan_says_what_a_training_costs() -> None:
     made = plan()
     document = json.loads(plan_json(made, "sqlite:///x"))
-    (task,) = [task for task in made.of_kind("train") if task.config.paradigm == "flow_matching"]
+    (task,) = [task for task in made.of_kind(TrainTask) if task.config.paradigm == "flow_matching"]
     cost = model_cost(task.config, DATASETS["fashion_mnist"].shape)
     assert document["tasks"][task.digest]["flops_per_step"] == training_flops(task.config, cost, 1)
     assert document["tasks"][task.digest]["num_parameters"] == cost.num_parameters
@@ -142,9 +150,9 @@ def test_an_evaluation_names_all_trainings_behind_it() -> None:
 
 def finish(store: Store, tasks: Sequence[Task]) -> None:
     for task in tasks:
-        for step in task.snapshot_steps:
+        for step in task.snapshot_steps if isinstance(task, TrainTask) else ():
             store.publish(TaskPaths(task.digest).snapshot(step), [])
-        write_record(store, TaskRecord(task.digest, task.kind, {}, 1.0, step=task.until_step))
+        write_record(store, TaskRecord(task.digest, task.kind, {}, 1.0, step=task.step))
 
 
 def test_a_finished_sweep_needs_nothing(store: Store) -> None:
@@ -163,7 +171,7 @@ def test_one_missing_evaluation_needs_only_itself(store: Store) -> None:
 def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> None:
     made = plan()
     finish(store, list(made.tasks.values()))
-    training = made.of_kind("train")[0]
+    training = made.of_kind(TrainTask)[0]
     store.remove(TaskPaths(training.digest).snapshot(350))
     assert [task.digest for task in tasks_to_run(made, completed_records(store, made))] == [training.digest]
 
@@ -171,14 +179,14 @@ def test_a_training_without_one_of_its_snapshots_is_not_done(store: Store) -> No
 def test_a_torn_record_counts_as_not_done(store: Store) -> None:
     made = plan()
     finish(store, list(made.tasks.values()))
-    evaluation = made.of_kind("evaluate")[0]
+    evaluation = made.of_kind(EvaluateTask)[0]
     store.write(TaskPaths(evaluation.digest).result, b'{"digest": "torn')
     assert [task.digest for task in tasks_to_run(made, completed_records(store, made))] == [evaluation.digest]
 
 
 def test_what_a_driver_keeps_of_a_record_does_not_grow_with_its_curve(store: Store) -> None:
     made = plan()
-    training = made.of_kind("train")[0]
+    training = made.of_kind(TrainTask)[0]
     finish(store, [training])
     short = TaskRecord(training.digest, "train", {"x": 1.0}, 1.0, step=training.until_step)
     curve = tuple({"step": float(step), "loss": 1.0} for step in range(1, 701))
@@ -196,8 +204,8 @@ def test_a_thousand_rows_are_planned_in_seconds() -> None:
     values = [round(0.001 * step, 3) for step in range(1, 1001)]
     begin = time.monotonic()
     made = plan(f"parts={{p: {{grid: {{training.first_stage_probability: {values}}}}}}}")
-    assert len(made.of_kind("train")) == 1000
-    assert [made.users(task.digest) for task in made.of_kind("train")][7] == ["p / first_stage_probability=0.008"]
+    assert len(made.of_kind(TrainTask)) == 1000
+    assert [made.users(task.digest) for task in made.of_kind(TrainTask)][7] == ["p / first_stage_probability=0.008"]
     assert time.monotonic() - begin < 20
 
 
@@ -210,7 +218,7 @@ EXPERTS = ("experts.steps=[40, 30]", "evaluation.at_steps=[]", "parts={p: {rows:
 def test_table_1_has_25_rows_from_21_trainings() -> None:
     made = make_plan(load_sweep(SWEEPS / "table1.yaml"))
     assert len(made.trials) == 25
-    assert len(made.of_kind("train")) == 21
+    assert len(made.of_kind(TrainTask)) == 21
     default = [digest for digest in digests(made, "train") if len(made.users(digest)) > 1]
     assert len(default) == 1
     assert [user.split(" / ")[0][0] for user in made.users(default[0])] == list("abcde")
@@ -237,8 +245,8 @@ def test_table_1_small_has_the_rows_of_table_1() -> None:
 
 def test_experts_are_a_chain_of_trainings_each_from_the_one_before() -> None:
     made = plan(*EXPERTS)
-    first, second = made.of_kind("train")
-    (evaluation,) = made.of_kind("evaluate")
+    first, second = made.of_kind(TrainTask)
+    (evaluation,) = made.of_kind(EvaluateTask)
     assert first.config.training.stage_probabilities == (1.0, 0.0)
     assert second.config.training.stage_probabilities == (0.0, 1.0)
     assert first.initial is None
@@ -253,31 +261,31 @@ def test_experts_are_a_chain_of_trainings_each_from_the_one_before() -> None:
 def test_experts_of_other_lengths_share_what_they_can() -> None:
     longer = plan("experts.steps=[60, 30]", *EXPERTS[1:])
     mixed = plan("experts={steps: [20, 30], initialize_at: 40}", *EXPERTS[1:])
-    first, second = plan(*EXPERTS).of_kind("train")
+    first, second = plan(*EXPERTS).of_kind(TrainTask)
     assert digests(mixed, "train") == {first.digest, second.digest}  # the second still starts from step 40
-    assert [task.until_step for task in mixed.of_kind("train")] == [40, 30]
+    assert [task.until_step for task in mixed.of_kind(TrainTask)] == [40, 30]
     assert first.digest in digests(longer, "train")  # a longer run of the same trajectory
     assert second.digest not in digests(longer, "train")  # it starts from another step
 
 
 def test_steps_that_a_later_expert_started_from_count_as_training() -> None:
     made = plan("experts={steps: [20, 30], initialize_at: 40}", *EXPERTS[1:])
-    (evaluation,) = made.of_kind("evaluate")
+    (evaluation,) = made.of_kind(EvaluateTask)
     document = json.loads(plan_json(made, "uri"))["tasks"][evaluation.digest]
-    assert document["training_flops"] == sum(task.flops for task in made.of_kind("train"))  # 40 and 30 steps
+    assert document["training_flops"] == sum(task.flops for task in made.of_kind(TrainTask))  # 40 and 30 steps
     assert document["training_images"] == 70 * evaluation.config.training.batch_size
 
 
 def test_experts_from_scratch_do_not_wait_for_each_other() -> None:
     made = plan("experts={steps: [40, 30], initialize: scratch}", *EXPERTS[1:])
-    assert [task.inputs for task in made.of_kind("train")] == [(), ()]
+    assert [task.inputs for task in made.of_kind(TrainTask)] == [(), ()]
 
 
 def test_a_learned_decomposition_is_fitted_once_for_all_trainings_on_its_scales() -> None:
     rows = "parts={p: {grid: {training.learning_rate: [0.001, 0.002]}}}"
     made = plan("decomposition.name=learned", rows)
-    (pyramid,) = made.of_kind("pyramid")
-    assert [task.inputs for task in made.of_kind("train")] == [(pyramid.digest,)] * 2
+    (pyramid,) = made.of_kind(PyramidTask)
+    assert [task.inputs for task in made.of_kind(TrainTask)] == [(pyramid.digest,)] * 2
     other = plan("decomposition={name: learned, fit: {steps: 7}}", rows)
     assert not digests(made, "train") & digests(other, "train")
 
@@ -286,14 +294,15 @@ def test_settings_that_a_decomposition_does_not_read_change_no_digest() -> None:
     fit = {"decomposition.fit.steps": 7, "decomposition.fit.width": 9}
     changed = plan(*(f"{key}={value}" for key, value in fit.items()), "decomposition.name=learned", ONE)
     assert digests(changed, "train") != digests(plan("decomposition.name=learned", ONE), "train")
-    assert "fit" not in plan(ONE).of_kind("train")[0].payload["decomposition"]
+    assert "fit" not in plan(ONE).of_kind(TrainTask)[0].payload["decomposition"]
 
 
 def test_an_unfinished_second_expert_needs_the_first_only_if_that_is_missing(store: Store) -> None:
     made = plan(*EXPERTS)
-    first, second = made.of_kind("train")
-    (evaluation,) = made.of_kind("evaluate")
-    finish(store, [first, *(task for kind in ("reference", "probe", "floor") for task in made.of_kind(kind))])
+    first, second = made.of_kind(TrainTask)
+    (evaluation,) = made.of_kind(EvaluateTask)
+    inputs = (ReferenceTask, ProbeTask, RealImagesTask)
+    finish(store, [first, *(task for kind in inputs for task in made.of_kind(kind))])
     assert tasks_to_run(made, completed_records(store, made)) == [second, evaluation]
 
 
@@ -338,11 +347,11 @@ def test_weights_decide_a_number_and_the_place_of_their_file_does_not() -> None:
 def test_imported_statistics_are_a_reference_by_their_checksum_and_have_no_floor() -> None:
     named = f"references={{fashion_mnist: {{inception: {{path: /x.npz, sha256: {'c' * 64}}}}}}}"
     made = plan(*network_file("a"), named)
-    (reference,) = made.of_kind("reference")
+    (reference,) = made.of_kind(ReferenceTask)
     assert reference.payload["imported"] == "c" * 64
     assert reference.sources == ()
-    assert made.of_kind("floor") == []
-    assert made.of_kind("evaluate")[0].floor == ""
+    assert made.of_kind(RealImagesTask) == []
+    assert made.of_kind(EvaluateTask)[0].real_images == ""
 
 
 def test_every_number_has_its_protocol_in_the_published_plan() -> None:
@@ -351,28 +360,28 @@ def test_every_number_has_its_protocol_in_the_published_plan() -> None:
     evaluation = next(task for task in document["tasks"].values() if task["kind"] == "evaluate")
     floor = document["tasks"][evaluation["floor"]]
     assert floor["kind"] == "floor"
-    (reference,) = made.of_kind("reference")
+    (reference,) = made.of_kind(ReferenceTask)
     protocol = evaluation["protocols"]["fd_lite0_block10"]
     assert protocol["reference"] == reference.digest
     assert protocol["num_samples"] == 300
     assert protocol["guidance"] == 1.5
     assert protocol["ema_decay"] == 0.99
     assert floor["protocols"]["fd_lite0_block10"]["reference"] == reference.digest
-    (probe,) = made.of_kind("probe")
+    (probe,) = made.of_kind(ProbeTask)
     assert evaluation["protocols"]["label_accuracy"]["reference"] == probe.digest
 
 
 def test_raw_weights_are_kept_by_the_training_that_they_are_of() -> None:
-    (train,) = plan(ONE_ROW, "sampling.weights=raw", "evaluation.at_steps=[100, 700]").of_kind("train")
+    (train,) = plan(ONE_ROW, "sampling.weights=raw", "evaluation.at_steps=[100, 700]").of_kind(TrainTask)
     assert train.raw_steps == (100, 700)
-    (usual,) = plan(ONE_ROW, "evaluation.at_steps=[100, 700]").of_kind("train")
+    (usual,) = plan(ONE_ROW, "evaluation.at_steps=[100, 700]").of_kind(TrainTask)
     assert usual.raw_steps == ()
     assert usual.digest == train.digest
 
 
 def test_a_training_without_wanted_raw_weights_is_not_done(store: Store) -> None:
     made = plan(ONE_ROW, "sampling.weights=raw", "evaluation.at_steps=[700]")
-    (train,) = made.of_kind("train")
+    (train,) = made.of_kind(TrainTask)
     finish(store, [train])
     assert train in tasks_to_run(made, completed_records(store, made))
     store.publish(TaskPaths(train.digest).raw_weights(700), [])
@@ -385,9 +394,9 @@ def test_figure_3_trains_nothing_that_table_2_does_not() -> None:
     tables = [f"table2_imagenet{side}.yaml" for side in (512, 1024)]
     made = [make_plan(load_sweep(sweeps / table)) for table in tables]
     assert own <= set().union(*(digests(table, "train") for table in made))
-    steps = {t.digest: t.snapshot_steps for table in made for t in table.of_kind("train")}
+    steps = {t.digest: t.snapshot_steps for table in made for t in table.of_kind(TrainTask)}
     figure = make_plan(load_sweep(sweeps / "figure3.yaml"))
-    assert all(set(task.snapshot_steps) <= set(steps[task.digest]) for task in figure.of_kind("train"))
+    assert all(set(task.snapshot_steps) <= set(steps[task.digest]) for task in figure.of_kind(TrainTask))
     small = make_plan(load_sweep(sweeps / "figure3_small.yaml"))
     assert digests(small, "train") <= digests(plan(), "train")
 

@@ -16,8 +16,11 @@ import pytest
 from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import UserError
-from orchestration.search.optuna_study import Study, StudyDatabase, StudyUnavailableError
-from orchestration.spec.search_section import SearchSpec, read_search
+from orchestration.search.optuna_study import Study
+from orchestration.search.sampling import encode
+from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
+from orchestration.spec.search_reader import read_search
+from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial
 
@@ -120,7 +123,7 @@ def test_proposals_made_at_the_same_time_differ(tmp_path: Path) -> None:
     assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
 
 
-def test_stock_another_direction_under_the_same_name_is_taken_without_a_word_and_ours_is_refused(
+def test_another_direction_under_a_name_passes_stock_silently_and_ours_refuses_it(
     tmp_path: Path,
 ) -> None:
     search = search_of()
@@ -195,12 +198,12 @@ def test_what_failed_is_tried_again_as_the_same_trial_and_what_has_no_value_is_n
     assert (told.state, told.value, set(told.params)) == (Told.COMPLETE, 2.0, set(asked[0].settings))
 
 
-def test_a_second_try_that_is_killed_before_its_values_are_fixed_is_fixed_at_the_next_start(tmp_path: Path) -> None:
+def test_a_second_try_killed_before_its_values_are_fixed_is_fixed_at_the_next_start(tmp_path: Path) -> None:
     study = open_study(tmp_path, search_of())
     study.ask()
     study.fail(0, "lost")
     attributes = {"settings": dict(study.trials()[0].settings), "number": 0}
-    fixed = study._encoded(study.trials()[0].settings)
+    fixed = encode(search_of(), study.trials()[0].settings)
     stock(tmp_path).enqueue_trial(fixed, attributes)
     stock(tmp_path).ask()  # and killed
     again = open_study(tmp_path, search_of())

@@ -14,9 +14,9 @@ from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import UserError
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.plan.plan import make_plan
-from orchestration.search.optuna_study import StudyUnavailableError, search_storage
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.search.single_level import MOST_REFUSED
+from orchestration.search.study_storage import StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
@@ -205,9 +205,7 @@ def test_a_search_whose_proposals_all_break_a_rule_ends_and_says_why(tmp_path: P
     assert f"The search is not finished: {problem}" in list(searches.texts())
 
 
-def test_trials_of_unequal_training_compute_are_refused_unless_the_sweep_allows_them(
-    tmp_path: Path, store: Store
-) -> None:
+def test_trials_of_unequal_compute_are_refused_unless_the_sweep_allows_them(tmp_path: Path, store: Store) -> None:
     space = "\n        model.size: {choice: [nano, micro]}"
     unequal = told(Driver(sweep(tmp_path, space, num_trials="2", sampler="grid"), store).run())
     assert [trial.state for trial in unequal] == ["refused", "complete"]

@@ -14,6 +14,7 @@ from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.pruning import rung_steps
 from orchestration.spec.search_section import PrunerConfig
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 from tests.orchestration.search.test_searches import PRUNED, document, kinds
 from tests.support.searches import METRIC, Driver, Killed, smooth, sweep, told
 
@@ -61,9 +62,7 @@ def test_a_search_of_two_levels_that_is_killed_ends_as_if_it_had_not_been(tmp_pa
     assert last.computed == []
 
 
-def test_of_a_training_that_fails_nothing_is_sampled_and_the_next_submission_tries_again(
-    tmp_path: Path, store: Store
-) -> None:
+def test_a_failed_training_is_not_sampled_and_the_next_submission_tries_again(tmp_path: Path, store: Store) -> None:
     failing = Driver(sweep(tmp_path, OUTER, **INNER), store, fails={"train": "no room"})
     trials = told(failing.run())
     assert {trial.state for trial in trials} == {"failed"}
@@ -91,7 +90,7 @@ def test_plan_and_texts_know_the_published_trials_of_both_levels(tmp_path: Path,
     assert published["p"] == trials
     rows = with_published_trials(spec, published).parts[0].rows
     assert {row.label for row in rows} == {trial.label for trial in trials}
-    assert len(make_plan(with_published_trials(spec, published)).of_kind("train")) == 4
+    assert len(make_plan(with_published_trials(spec, published)).of_kind(TrainTask)) == 4
     (search,) = spec.searches
     lines = list(search_text(search, trials))
     assert "  For each, 3 samplings of its snapshot by tpe; the best counts:" in lines
@@ -114,8 +113,8 @@ def test_rungs_in_images_and_flops_are_steps_of_each_trial(tmp_path: Path) -> No
     batch = config.training.batch_size
     assert rung_steps(PrunerConfig("asha", (100, 350)), config) == (100, 350)
     assert rung_steps(PrunerConfig("asha", (batch * 7, batch * 7 + 1), "images"), config) == (7, 8)
+    from dfm_core.catalog.datasets import DATASETS
     from dfm_core.compute import model_cost, training_flops
-    from dfm_core.data.catalog import DATASETS
 
     flops = training_flops(config, model_cost(config, DATASETS[config.data.dataset].shape), 10)
     assert rung_steps(PrunerConfig("asha", (float(flops), flops * 1.01), "flops"), config) == (10, 11)

@@ -45,7 +45,7 @@ def test_every_row_of_table_2_spends_the_budget(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "steps"), [("imagenet512", 500_000), ("imagenet1024", 350_000), ("kinetics512", 200_000)]
 )
-def test_the_budget_of_a_full_table_is_the_published_number_of_steps_of_flow_matching(path: str, steps: int) -> None:
+def test_the_budget_of_a_full_table_is_flow_matchings_published_number_of_steps(path: str, steps: int) -> None:
     spec = load_sweep(ROOT / "sweeps" / f"table2_{path}.yaml")
     flow_matching = config_of(spec, "flow_matching")
     assert flow_matching.training.steps == steps

@@ -27,7 +27,7 @@ def test_every_shipped_sweep_loads() -> None:
     paths = sorted((ROOT / "sweeps").glob("*.yaml"))
     assert QUICKSTART in paths
     for path in paths:
-        if path.name != "table4.yaml":  # is of files that are not here; see test_makings.py
+        if path.name != "table4.yaml":  # names files that are not here; see test_autoencoder_recipe.py
             assert load_sweep(path).parts
 
 
@@ -87,7 +87,7 @@ training: {batch_size: -3, learning_rate: fast, ema_decay: 1.0, steps: 1.5, warm
 sampling: {tau: [1.5]}
 seeds: [0, 0]
 """
-    found = mistakes(write(tmp_path, text))
+    message = mistakes(write(tmp_path, text))
     for expected in (
         "sweep.yaml: name: 'bad name/..' must be",
         "nope.yaml: no such file",
@@ -102,7 +102,7 @@ seeds: [0, 0]
         "sweep.yaml: sampling.tau.0: 1.5 should be less than or equal to 1",
         "sweep.yaml: seeds: [0, 0] must be a list of different integers",
     ):
-        assert expected in found
+        assert expected in message
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_a_row_cannot_set_what_concerns_the_whole_sweep(tmp_path: Path) -> None:
 
 def test_a_mistake_in_the_common_part_hides_none_in_the_rows(tmp_path: Path) -> None:
     text = "name: a\ntraining: {stepz: 1}\nparts: {p: {rows: {x: {modle.size: B}}, grid: {training.steps: [0]}}}\n"
-    found = mistakes(write(tmp_path, text))
+    message = mistakes(write(tmp_path, text))
     for expected in ("training.stepz: unknown key", "rows.x.modle: unknown key", "grid.training.steps: 0 should be"):
-        assert expected in found
+        assert expected in message
 
 
 def test_a_mistake_that_all_rows_have_in_common_is_told_once() -> None:
-    told = mistakes(QUICKSTART, "evaluation.metrics=[fvd]").splitlines()
-    assert len(told) == 1
-    assert "evaluation.metrics (row 'flow matching' and 5 more): fvd does not measure images" in told[0]
+    lines = mistakes(QUICKSTART, "evaluation.metrics=[fvd]").splitlines()
+    assert len(lines) == 1
+    assert "evaluation.metrics (row 'flow matching' and 5 more): fvd does not measure images" in lines[0]

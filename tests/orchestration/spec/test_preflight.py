@@ -1,4 +1,4 @@
-"""What is checked before the first accelerator second."""
+"""Checks before the first accelerator second."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dfm_core.data.catalog import DATASETS
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS
-from dfm_core.metrics.features.weights import LITE0_WEIGHTS
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
+from dfm_core.catalog.weight_files import LITE0_WEIGHTS
 from orchestration.spec.load import load_sweep
 from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART
@@ -43,7 +43,7 @@ def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is damaged" in str(problem)
 
 
-def test_a_metric_whose_network_has_no_file_says_which_file_where_to_get_it_and_where_to_name_it() -> None:
+def test_a_metric_without_its_networks_file_says_where_to_get_and_where_to_name_it() -> None:
     spec = load_sweep(QUICKSTART, ["evaluation.metrics=[fid, inception_score, fdd]"])
     texts = [str(problem) for problem in missing_inputs(spec)]
     inception = next(text for text in texts if "networks.inception" in text)

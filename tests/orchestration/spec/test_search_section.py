@@ -89,10 +89,10 @@ def test_a_condition_names_a_choice_before_it_and_a_value_that_this_can_have(tmp
         model.backbone: {choice: [dit, tokenformer]}
         sampling.tau: {uniform: [0.5, 0.9], when: {model.backbone: dti}}
         sampling.time_shift: {uniform: [1.0, 2.0], when: {sampling.tau: 0.5}}"""
-    told = mistakes(tmp_path, space)
-    assert "guidance: when: 'model.backbone' is given after it" in told
-    assert """tau: when: 'model.backbone' is never "dti"; it is one of "dit", "tokenformer\"""" in told
-    assert "time_shift: when: 'sampling.tau' is given after it, or is wrong" in told
+    text = mistakes(tmp_path, space)
+    assert "guidance: when: 'model.backbone' is given after it" in text
+    assert """tau: when: 'model.backbone' is never "dti"; it is one of "dit", "tokenformer\"""" in text
+    assert "time_shift: when: 'sampling.tau' is given after it, or is wrong" in text
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_the_same_search_in_two_parts_is_refused(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     space = "\n        sampling.tua: {uniform: [0.5, 0.9]}\n        training.learning_rate: {log: [0, 1]}"
-    told = mistakes(tmp_path, space, num_trials="-1", pruner="{kind: asah}")
+    text = mistakes(tmp_path, space, num_trials="-1", pruner="{kind: asah}")
     for expected in ("sampling.tua", "log: [0, 1]", "num_trials: -1", "'asah' is not allowed"):
-        assert expected in told
+        assert expected in text
 
 
 def test_what_changes_a_search_changes_its_digest_and_the_number_of_trials_does_not(tmp_path: Path) -> None:
@@ -189,11 +189,11 @@ def test_the_front_holds_what_nothing_beats_and_stands_first() -> None:
     trials = [trial(0, 3.0, 1.0), trial(1, 1.0, 1.0), trial(2, 2.0, 5.0), trial(3, 2.0, 5.0), trial(4, 0.0, 9.0)]
     trials[4] = trial(4, 0.0, 9.0, violations=(0.1,))  # the best of all, and not allowed
     others = [SearchTrial(5, {}, "pruned", at_rungs={10: 0.0}), SearchTrial(6, {}), SearchTrial(7, {}, "refused")]
-    assert [found.number for found in pareto_front([*trials, *others], directions)] == [1, 2, 3]
-    assert [found.number for found in best_first([*trials, *others], directions)] == [1, 2, 3, 0, 4, 6, 5]
+    assert [trial.number for trial in pareto_front([*trials, *others], directions)] == [1, 2, 3]
+    assert [trial.number for trial in best_first([*trials, *others], directions)] == [1, 2, 3, 0, 4, 6, 5]
 
 
-def test_with_one_objective_the_best_come_first_and_the_largest_is_best_where_it_is_maximized() -> None:
+def test_with_one_objective_the_best_come_first_the_largest_where_maximized() -> None:
     trials = [trial(0, 1.0), trial(1, 3.0), trial(2, 2.0)]
-    assert [found.number for found in best_first(trials, ("maximize",))] == [1, 2, 0]
-    assert [found.number for found in pareto_front(trials, ("minimize",))] == [0]
+    assert [trial.number for trial in best_first(trials, ("maximize",))] == [1, 2, 0]
+    assert [trial.number for trial in pareto_front(trials, ("minimize",))] == [0]

@@ -1,4 +1,4 @@
-"""How long a storage may fail before a task does."""
+"""The retry policy: how long a storage may fail before a task does."""
 
 from __future__ import annotations
 

@@ -17,11 +17,12 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
-from tests.support.s3 import SECRET, FaultyProxy, environment, free_port, make_bucket, rclone_server, variables
+from tests.support.ports import free_port
+from tests.support.s3 import SECRET, FaultyProxy, environment, make_bucket, rclone_server, variables
 
 FAULTS = ["busy", "hang", "reset"]
 

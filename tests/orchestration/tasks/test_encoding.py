@@ -18,13 +18,15 @@ from PIL import Image
 from dfm_core.autoencoders.base import draw
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import ExperimentConfig
-from dfm_core.data.datasets import load_dataset, measure_scale_std
-from dfm_core.data.encoding.squares import image_square
+from dfm_core.data.encoding.square_pixels import image_square
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
+from dfm_core.paradigms.standardization import measure_scale_std
 from orchestration.artifacts.snapshots import read_snapshot
 from orchestration.artifacts.task_record import read_record
 from orchestration.common.errors import UserError
-from orchestration.config.runtime import AutoencoderConfig, DatasetConfig, RuntimeConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
 from orchestration.spec.load import load_sweep
@@ -32,10 +34,12 @@ from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.encoding import latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
-from orchestration.tasks.references import MeasurementInputs
+from orchestration.tasks.metric_task import MeasurementInputs
+from orchestration.tasks.task import TrainTask
 from orchestration.tasks.training import train_task
 from orchestration.training.worker_setup import open_training_data
 from tests.orchestration.conftest import QUICKSTART
+from tests.support.dataset_files import clip, encoded, png
 from tests.support.encodings import (
     CLASSES,
     SIDE,
@@ -46,7 +50,6 @@ from tests.support.encodings import (
     runtime_of,
     small_parts,
 )
-from tests.support.made_files import clip, encoded, png
 from tests.support.measuring import NO_FILES, STEP, TRAIN, WORKERS, Bench, publish_snapshot
 from tests.support.tiny_autoencoders import save_cogvideox
 
@@ -80,7 +83,7 @@ def test_a_folder_becomes_latents_with_flips_and_statistics(files: Path, store: 
     )
 
 
-def test_an_encoding_that_was_cut_off_goes_on_with_what_is_missing_and_ends_the_same(
+def test_an_interrupted_encoding_resumes_with_missing_shards_to_the_same_end(
     files: Path, store: Store, tmp_path: Path
 ) -> None:
     runtime = runtime_of(files)
@@ -123,9 +126,7 @@ def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
     assert [row[:2] for row in rows] == [["bee/3.png", fault]]
 
 
-def test_whatever_is_wrong_with_images_is_left_out_by_name_under_the_limit_and_ends_the_encoding_above_it(
-    files: Path, store: Store
-) -> None:
+def test_bad_images_are_left_out_by_name_up_to_the_limit_and_end_the_encoding_above(files: Path, store: Store) -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8))
     transparent = photo.convert("RGBA")
     transparent.putalpha(128)
@@ -251,7 +252,7 @@ def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pix
     assert [task.kind for task in measures.tasks] == ["reference"]
     assert measures.tasks[0].inputs == (real.digest,)
     bench.run(real)
-    shown = bench.evaluator._loaded.real(config.data, "reference").read(range(8))[0]
+    shown = bench.evaluator._resources.real(config.data, "reference").read(range(8))[0]
     squares = [image_square(path.read_bytes(), SIDE) for path in sorted((files / "reference").rglob("*.png"))]
     assert sorted(one.flatten().tolist() for one in shown) == sorted(one.flatten().tolist() for one in squares)
     publish_snapshot(store, config)
@@ -259,26 +260,24 @@ def test_samples_of_a_model_of_latents_are_decoded_and_held_against_the_real_pix
     (record,) = bench.run(evaluate_task(config, "samples", STEP, ((TRAIN, STEP),), measures))
     assert record is not None, bench.failed
     assert record.metrics["fd_lite0_block10"] > 0.0
-    decoded = bench.evaluator._loaded.decoder(config.data)(torch.zeros(2, 4, 4, 4))
+    decoded = bench.evaluator._resources.decoder(config.data)(torch.zeros(2, 4, 4, 4))
     assert (decoded.shape, decoded.dtype) == ((2, 3, SIDE, SIDE), torch.uint8)
 
 
-def test_an_embedded_dataset_goes_through_an_autoencoder_and_is_measured_against_its_own_images(
-    files: Path, store: Store
-) -> None:
+def test_an_embedded_dataset_is_encoded_and_measured_against_its_own_images(files: Path, store: Store) -> None:
     runtime = runtime_of(files)
     config = described(runtime, data__dataset="fashion_mnist", data__side=0)
     assert pixels_task(config) is None
     task = small_parts(latents_task(config), 30)
     encoder = ShardEncoder(
-        store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._loaded.autoencoder
+        store, runtime, torch.device("cpu"), Bench(store, runtime=runtime).evaluator._resources.autoencoder
     )
-    dataset = encoder._dataset(task)
+    dataset = encoder._source.dataset(task)
     images = load_dataset("fashion_mnist", "train")
     (sample,) = dataset.samples(dataset.units[7])
     assert torch.equal(image_square(sample.content, 32), images.pixels[7].expand(3, -1, -1))  # type: ignore[union-attr]
     assert sample.label == int(images.labels[7])  # type: ignore[union-attr]
-    grey = Bench(store, runtime=runtime).evaluator._loaded.decoder(config.data)(torch.zeros(1, 4, 8, 8))
+    grey = Bench(store, runtime=runtime).evaluator._resources.decoder(config.data)(torch.zeros(1, 4, 8, 8))
     assert grey.shape == (1, 1, 32, 32)
 
 
@@ -334,7 +333,7 @@ def test_a_sweep_of_the_users_files_is_planned_with_its_encodings(files: Path) -
     plan = make_plan(load_sweep(QUICKSTART, [text.format(files=files) for text in SWEEP]))
     kinds = [task.kind for task in plan.tasks.values()]
     assert kinds.count("encode") == 2
-    (train,) = plan.of_kind("train")
+    (train,) = plan.of_kind(TrainTask)
     assert plan.tasks[train.latents].num_samples == 20
     published = json.loads(plan_json(plan, "x"))["tasks"]
     assert published[train.latents]["kind"] == "encode"
@@ -380,11 +379,11 @@ def test_clips_become_latents_of_a_video_autoencoder_and_are_decoded_again(clips
     assert record is not None
     assert record.about["class_counts"] == [2, 2]
     assert latents_of(store, task)["mean"].shape == (4, 16, 3, 2, 2)  # 1 + 8 / 4 frames
-    decoded = Bench(store, runtime=clips).evaluator._loaded.decoder(config.data)(torch.zeros(1, 16, 3, 2, 2))
+    decoded = Bench(store, runtime=clips).evaluator._resources.decoder(config.data)(torch.zeros(1, 16, 3, 2, 2))
     assert (decoded.shape, decoded.dtype) == ((1, 3, 9, SIDE, SIDE), torch.uint8)
 
 
-def test_real_clips_are_kept_as_pixels_and_clips_are_trained_on_without_an_autoencoder(
+def test_real_clips_are_stored_as_pixels_and_trained_on_without_an_autoencoder(
     clips: RuntimeConfig, store: Store
 ) -> None:
     config = described(clips, data__frames=9)
@@ -392,7 +391,7 @@ def test_real_clips_are_kept_as_pixels_and_clips_are_trained_on_without_an_autoe
     assert real is not None
     bench = Bench(store, runtime=clips)
     bench.run(real)
-    shown, labels = bench.evaluator._loaded.real(config.data, "reference").read(range(4))
+    shown, labels = bench.evaluator._resources.real(config.data, "reference").read(range(4))
     assert (shown.shape, shown.dtype, sorted(labels.tolist())) == ((4, 3, 9, SIDE, SIDE), torch.uint8, [0, 0, 1, 1])
     greys = sorted(shown.float().mean((1, 3, 4))[:, 0].tolist())
     assert greys == pytest.approx([0.0, 10.0, 20.0, 30.0], abs=4.0)  # of the first frames; the codec loses a little
@@ -410,7 +409,7 @@ def test_clips_of_a_length_that_the_autoencoder_cannot_take_are_refused(
     clips: RuntimeConfig, frames: int, message: str
 ) -> None:
     data = replace(described(clips, data__frames=9).data, frames=frames, described=None)
-    _, ((_, told),) = DatasetInspector(clips).described(data)
+    _, ((_, told),) = DatasetInspector(clips).describe(data)
     assert message in told or "holds no file" in told
 
 

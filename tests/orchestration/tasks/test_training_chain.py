@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 SWEEPS = ROOT / "sweeps"
@@ -23,8 +23,8 @@ def cascade(*overrides: str, rows: str = "{rows: {cascaded: {}}}") -> Plan:
     return make_plan(load_sweep(QUICKSTART, [f"parts={{p: {rows}}}", *SETTINGS, *overrides]))
 
 
-def trainings(plan: Plan) -> list[Task]:
-    return plan.of_kind("train")
+def trainings(plan: Plan) -> list[TrainTask]:
+    return plan.of_kind(TrainTask)
 
 
 def test_the_second_network_starts_from_the_first_ones_last_snapshot() -> None:
@@ -39,7 +39,7 @@ def test_the_second_network_starts_from_the_first_ones_last_snapshot() -> None:
 def test_a_cascade_is_sampled_from_both_snapshots_and_pays_for_both() -> None:
     plan = cascade()
     first, second = trainings(plan)
-    (evaluation,) = plan.of_kind("evaluate")
+    (evaluation,) = plan.of_kind(EvaluateTask)
     assert evaluation.snapshots == ((first.digest, 40), (second.digest, 10))
     assert evaluation.at_step == 50
     (trial,) = plan.trials
@@ -52,7 +52,7 @@ def test_the_grid_search_of_its_sampling_trains_nothing_new() -> None:
         make_plan(load_sweep(SWEEPS / f"{name}.yaml")) for name in ("table2_small", "cascade_inference_small")
     )
     assert {task.digest for task in trainings(search)} < {task.digest for task in trainings(table)}
-    assert len(search.of_kind("evaluate")) == 12
+    assert len(search.of_kind(EvaluateTask)) == 12
     full, search = (
         make_plan(load_sweep(SWEEPS / f"{name}.yaml")) for name in ("table2_imagenet512", "cascade_inference")
     )
@@ -62,9 +62,9 @@ def test_the_grid_search_of_its_sampling_trains_nothing_new() -> None:
 def test_the_noise_of_the_condition_is_a_sampling_setting_of_cascades_alone() -> None:
     grid = "{grid: {sampling.condition_noise: [0.0, 0.025, 0.5]}}"
     plan = cascade(rows=grid)
-    assert (len(trainings(plan)), len(plan.of_kind("evaluate"))) == (2, 3)
+    assert (len(trainings(plan)), len(plan.of_kind(EvaluateTask))) == (2, 3)
     dfm = make_plan(load_sweep(QUICKSTART, [f"parts={{p: {grid}}}"]))
-    assert len(dfm.of_kind("evaluate")) == 3  # three steps of the quickstart, each once: DFM does not read it
+    assert len(dfm.of_kind(EvaluateTask)) == 3  # three steps of the quickstart, each once: DFM does not read it
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_initialising_from_scratch_makes_the_networks_independent() -> None:
 def test_pyramidal_flow_has_a_digest_of_what_it_reads(setting: str, values: str, count: int) -> None:
     own = ("paradigm=pyramidal_flow", *SETTINGS[1:3], "evaluation.at_steps=[]")
     plan = make_plan(load_sweep(QUICKSTART, [f"parts={{p: {{grid: {{{setting}: {values}}}}}}}", *own]))
-    assert len(plan.of_kind("train")) == count
+    assert len(plan.of_kind(TrainTask)) == count

@@ -9,9 +9,9 @@ import pytest
 
 from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import Task, TrainTask
 from orchestration.tracking.async_tracker import TrackingQueue
-from tests.support.made_up_plans import tiny_plan
+from tests.support.stored_sweeps import tiny_plan
 
 
 class Recorder:
@@ -52,7 +52,7 @@ class Recorder:
 
 @pytest.fixture
 def task() -> Task:
-    return tiny_plan().of_kind("train")[0]
+    return tiny_plan().of_kind(TrainTask)[0]
 
 
 def result(task: Task) -> TaskRecord:

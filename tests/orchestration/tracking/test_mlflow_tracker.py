@@ -11,8 +11,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from analysis.plan.read import parse_plan
-from analysis.records.from_storage import StorageRoot, read_record_files
+from analysis.records.from_storage import read_record_files
 from analysis.records.record import is_loss
+from analysis.records.stored_files import StorageRoot
 from dfm_core.config import SamplingConfig
 from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.common.errors import UserError
@@ -21,7 +22,7 @@ from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import EvaluateTask, ReferenceTask, Task, TrainTask
 from orchestration.tracking.metric_names import sampling_name
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.uri import artifact_location, resolve_uri
@@ -34,7 +35,7 @@ ROWS = [{"step": float(step), "loss": 1.0 / step} for step in range(1, 5)]
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    return make_plan(load_sweep(QUICKSTART)).of_kind("train")[0]
+    return make_plan(load_sweep(QUICKSTART)).of_kind(TrainTask)[0]
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +77,19 @@ def test_a_task_is_one_run_over_all_attempts_and_its_curve_has_no_point_twice(da
 def test_the_records_alone_say_of_a_task_what_mlflow_says(database: Store) -> None:
     plan = make_plan(load_sweep(QUICKSTART))
     tracker = open_tracker(database, plan.spec.name)
-    for kind in ("train", "evaluate", "reference"):
+    for kind in (TrainTask, EvaluateTask, ReferenceTask):
         task = plan.of_kind(kind)[0]
-        found = {**dict.fromkeys(task.protocols, 2.0), "accelerator_seconds": 3.0}
+        protocols = task.protocols if isinstance(task, EvaluateTask) else {}
+        found = {**dict.fromkeys(protocols, 2.0), "accelerator_seconds": 3.0}
         about = {
             "notes": {"fd_lite0_block10": ["few samples"]},
-            "protocols": {name: vars(card) for name, card in task.protocols.items()},
+            "protocols": {name: vars(card) for name, card in protocols.items()},
         }
-        files = {"train": (), "evaluate": ("samples.png",), "reference": ("real.png",)}[kind]
+        files = {"train": (), "evaluate": ("samples.png",), "reference": ("real.png",)}[task.kind]
         for name in files:
             database.write(TaskPaths(task.digest).result_file(name), b"\x89PNG\r\n\x1a\n")
-        rows = tuple(ROWS) if kind == "train" else ()
-        result = TaskRecord(task.digest, kind, found, 1.0, task.until_step, rows, files, about)
+        rows = tuple(ROWS) if kind is TrainTask else ()
+        result = TaskRecord(task.digest, task.kind, found, 1.0, task.step, rows, files, about)
         write_record(database, result)
         tracker.complete(task, result)
     published = parse_plan(plan_json(plan, resolve_uri(None, database, {})))
@@ -113,7 +115,7 @@ def test_a_run_carries_config_digest_and_provenance(database: Store, task: Task)
 
 
 def test_results_come_before_costs_by_the_alphabet(database: Store) -> None:
-    evaluation = make_plan(load_sweep(QUICKSTART)).of_kind("evaluate")[0]
+    evaluation = make_plan(load_sweep(QUICKSTART)).of_kind(EvaluateTask)[0]
     found = {"fd_lite0_block10": 20.0, "fd_lite0_block10_standard_error": 0.5, "accelerator_seconds": 3.0}
     open_tracker(database, "costs").complete(
         evaluation, TaskRecord(evaluation.digest, "evaluate", found, 1.0, step=100)
@@ -268,7 +270,7 @@ def test_an_experiment_that_was_deleted_in_the_ui_is_restored(database: Store, t
 def test_numbers_of_evaluations_are_curves_in_their_trainings_run(database: Store) -> None:
     made = make_plan(load_sweep(QUICKSTART))
     tracker = open_tracker(database, "curves")
-    evaluation = next(task for task in made.of_kind("evaluate") if task.title == "DFM @ 350")
+    evaluation = next(task for task in made.of_kind(EvaluateTask) if task.title == "DFM @ 350")
     training = made.training_of(evaluation)
     assert training is not None
     tracker.begin(training)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from dfm_core.data.catalog import DATASETS
+from dfm_core.catalog.datasets import DATASETS
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.task_record import TaskRecord
@@ -21,6 +21,7 @@ from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import FileEntry, Store
+from orchestration.tasks.task import EvaluateTask, TrainTask
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.model_registry import ModelRegistry
 from orchestration.tracking.uri import resolve_uri
@@ -47,9 +48,9 @@ def tracked(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
         store,
         PROVENANCE,
     )
-    for task in plan.of_kind("evaluate"):
+    for task in plan.of_kind(EvaluateTask):
         tracker.begin(task)
-    for task in plan.of_kind("train"):
+    for task in plan.of_kind(TrainTask):
         shape = DATASETS[task.config.data.dataset].shape
         card = SnapshotCard(0, shape, (1.0, 0.5))
         weights = build_model(task.config, shape, card.scale_std).state_dict()
@@ -64,7 +65,7 @@ def tracked(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 def results(plan: Plan, values: Mapping[float, float]) -> dict[str, TaskRecord]:
     """By first-stage probability, at every step; the other metric says the opposite."""
     found = {}
-    for task in plan.of_kind("evaluate"):
+    for task in plan.of_kind(EvaluateTask):
         value = values[task.config.training.first_stage_probability]
         metrics = {METRIC: value, "label_accuracy": value / 100}
         found[task.digest] = TaskRecord(task.digest, "evaluate", metrics, 1.0, step=task.at_step)

@@ -1,4 +1,4 @@
-"""What the stock compare view of MLflow shows first."""
+"""Params of runs: the first columns of MLflow's stock compare view."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dfm_core.config import ExperimentConfig, as_plain
 from orchestration.common.dotted_keys import flatten
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
+from orchestration.tasks.task import EvaluateTask, ProbeTask, RealImagesTask, ReferenceTask, TrainTask
 from orchestration.tracking.run_params import run_params, short_name, varying_settings
 from tests.orchestration.conftest import QUICKSTART
 
@@ -44,7 +45,7 @@ def test_what_an_inner_search_proposes_varies_too() -> None:
 
 def test_the_compare_view_draws_p0t_against_fd_first() -> None:
     plan = plan_of(ONLY_P0T)
-    for task in plan.of_kind("evaluate"):
+    for task in plan.of_kind(EvaluateTask):
         params = run_params(task, varying_settings(plan))
         assert params == {
             "p0t": f"{task.config.training.first_stage_probability:g}",
@@ -59,17 +60,17 @@ def test_a_task_has_no_param_that_it_does_not_read() -> None:
     plan = plan_of()
     varying = varying_settings(plan)
     assert {"training.first_stage_probability", "sampling.tau"} <= varying
-    for task in (*plan.of_kind("train"), *plan.of_kind("evaluate")):
+    for task in (*plan.of_kind(TrainTask), *plan.of_kind(EvaluateTask)):
         params = run_params(task, varying)
         assert ("p0t" in params) == (task.config.paradigm == "dfm")
         assert ("tau" in params) == (task.config.paradigm == "dfm" and task.kind == "evaluate")
-    for kind in ("reference", "probe", "floor"):
+    for kind in (ReferenceTask, ProbeTask, RealImagesTask):
         assert [run_params(task, varying) for task in plan.of_kind(kind)] == [{}] * len(plan.of_kind(kind))
 
 
 def test_numbers_are_numbers_and_several_are_joined() -> None:
     plan = plan_of()
-    task = next(task for task in plan.of_kind("evaluate") if task.config.paradigm == "dfm")
+    task = next(task for task in plan.of_kind(EvaluateTask) if task.config.paradigm == "dfm")
     varying = {"sampling.tau", "sampling.steps", "training.learning_rate", "model.input_masking", "model.backbone"}
     params = run_params(task, varying)
     assert params["tau"] == f"{task.config.sampling.tau[0]:g}"

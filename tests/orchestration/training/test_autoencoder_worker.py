@@ -9,23 +9,24 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from dfm_core.autoencoders.finetuning import FinetuningLoss, finetune
-from dfm_core.autoencoders.finetuning_config import FinetuningConfig, KlArchitecture
+from dfm_core.autoencoder_training.config import FinetuningConfig
+from dfm_core.autoencoder_training.finetuning import FinetuningLoss, finetune
+from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS, identity_of
-from dfm_core.autoencoders.making import random_autoencoder
-from dfm_core.config import DataConfig
-from dfm_core.data.datasets import load_dataset
+from dfm_core.autoencoders.initialization import random_autoencoder
+from dfm_core.config import DataConfig, as_plain
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.steps import LoopPlan
 from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.digests import digest_of
-from orchestration.config.runtime import StorageConfig
+from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, finetune_payload, made_identity
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.training.train_request import FinetuneRequest, finetune_request, worker_environment
+from orchestration.training.train_request import FinetuneRequest, worker_environment
 from tests.support.finetuning_group import MEASURED, Attempt, run_attempts
 from tests.support.tiny_autoencoders import save_kl
 
@@ -40,7 +41,8 @@ TOLERANCE = 1e-5
 
 def request(store: Store, config: FinetuningConfig, initial: InitialAutoencoder) -> FinetuneRequest:
     digest = digest_of(finetune_payload(config, initial, DATA))
-    return finetune_request(digest, config, initial, DATA, "", worker_environment(store, WORKERS, "board"))
+    at = worker_environment(store, WORKERS, "board")
+    return FinetuneRequest(digest, as_plain(config), as_plain(initial), as_plain(DATA), "", at)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.data.catalog import DataShape
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import build_model
 from orchestration.artifacts.checkpoints import TrainingArtifacts

@@ -11,17 +11,19 @@ import pytest
 import torch
 from torch.multiprocessing import ProcessExitedException
 
-from dfm_core.data.catalog import DataShape
-from dfm_core.data.datasets import load_dataset, measure_scale_std
+from dfm_core.catalog.datasets import DataShape
+from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
 from orchestration.storage.store import Store
-from orchestration.training.fault_injection import SLOW_SECONDS, VARIABLE, disturbed, faults_of
 from orchestration.training.hang_watch import EXIT_HUNG
+from orchestration.training.step_hook import with_faults
+from tests.support.fault_injection import SLOW_SECONDS
 from tests.support.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 
 TOLERANCE = 1e-5
@@ -163,7 +165,7 @@ def plain(
     engine = PlainEngine(build_model(config, DataShape(1, 10), scale_std), config.training)
     paradigm = build_paradigm(config, decomposition, scale_std)
     if disturbed_in is not None:
-        paradigm = disturbed(paradigm, faults_of({VARIABLE: faults}), 0, config.training.batch_size, disturbed_in)
+        paradigm = with_faults(paradigm, faults, 0, config.training.batch_size, disturbed_in)
     rows = train(config, paradigm, dataset, engine, LoopPlan(until, 8, 1, frozenset()))
     average = torch.cat([tensor.double().flatten() for _, tensor in engine.tensors("ema")])
     return [row["loss"] for row in rows], [float(average.sum()), float(average.norm())]

@@ -10,9 +10,6 @@ from typing import Any, cast
 import pytest
 import ray
 import torch
-from ray.train.v2._internal.execution import context as ray_context
-from ray.train.v2._internal.execution.preemption import PreemptionContext
-from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
@@ -23,7 +20,7 @@ from orchestration.control.progress_board import start_progress_board
 from orchestration.launch.shutdown import shut_down
 from orchestration.training.checkpoint_upload import CheckpointUploads
 from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError, is_noticed
+from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch
 
 
@@ -38,8 +35,10 @@ class Rank:
         return (own if self.rank == 0 else torch.full_like(own, self._said_by_0)) / self.world_size
 
 
-def early_stop(rank: Rank, limit_hours: float | None = None, spent: float = 0.0, board: Any = None) -> EarlyStop:
-    return EarlyStop(board, cast("TrainingEngine", rank), limit_hours, lambda: spent)
+def early_stop(
+    rank: Rank, limit_hours: float | None = None, spent: float = 0.0, progress_board: Any = None
+) -> EarlyStop:
+    return EarlyStop(progress_board, cast("TrainingEngine", rank), limit_hours, lambda: spent)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7, 8, 512])
@@ -61,7 +60,7 @@ def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.usefixtures("ray_here")
 def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> None:
     _, board = start_progress_board()
-    worker = early_stop(Rank(0, 2), board=board)
+    worker = early_stop(Rank(0, 2), progress_board=board)
 
     def stops() -> bool:
         worker.look()
@@ -78,7 +77,7 @@ def test_worker_0_learns_from_the_board_that_the_driver_wants_it_to_stop() -> No
 @pytest.mark.usefixtures("ray_here")
 def test_a_lost_board_stops_nobody_and_the_driver_says_it_again() -> None:
     _, board = start_progress_board()
-    worker = early_stop(Rank(0, 2), board=board)
+    worker = early_stop(Rank(0, 2), progress_board=board)
     worker.look()
     ray.get(board.stop.remote())
     ray.kill(board, no_restart=False)  # and with it what it was told
@@ -134,18 +133,18 @@ class Decided:
 
 
 class Worker(CheckpointedRun):
-    """Of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
+    """A worker of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
 
     def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.order = RunSettings("d", until_step=60, board="none")
+        self.settings = RunSettings("d", until_step=60, progress_board="none")
         self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
-        self.board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
+        self.progress_board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
         self.decided = Decided(reason)
         self.early_stop, self.watch = cast("EarlyStop", self.decided), StepWatch(60.0, print)
         self.checkpoint_steps = {20, 40, 60}
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
-        self.started, self.spent_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
-        published = SimpleNamespace(finish=lambda: self.board.calls.append(("published", ())))
+        self.started, self.cost_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
+        published = SimpleNamespace(finish=lambda: self.progress_board.calls.append(("published", ())))
         self.uploads = cast("CheckpointUploads", published)
         monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)
 
@@ -167,7 +166,7 @@ def test_a_training_stops_at_a_point_of_its_curve_with_a_checkpoint(monkeypatch:
     with pytest.raises(StoppedEarlyError):
         worker.at(5)
     assert worker.saved == [5]
-    told = [call for call in worker.board.calls if call[0] in ("published", "stopped")]
+    told = [call for call in worker.progress_board.calls if call[0] in ("published", "stopped")]
     assert told == [("published", ()), ("stopped", ("d", 5))]  # who hears it may end the cluster
 
 
@@ -185,12 +184,12 @@ def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
     with pytest.raises(PreemptedError, match="goes on from step 5 on others"):
         worker.at(5)
     assert worker.saved == [5]
-    told = [call for call in worker.board.calls if call[0] in ("published", "stopped", "failed")]
+    told = [call for call in worker.progress_board.calls if call[0] in ("published", "stopped", "failed")]
     assert told == [("published", ())]  # neither stopped nor failed: the next attempt goes on
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 512])
-def test_a_notice_to_worker_0_is_understood_by_all_and_gives_way_to_what_the_user_wants(world_size: int) -> None:
+def test_a_notice_to_worker_0_reaches_all_and_gives_way_to_the_users_request(world_size: int) -> None:
     first = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: 0.0, lambda: True)
     assert first.agreed() == "preempted"
     last = early_stop(Rank(world_size - 1, world_size, 3.0))
@@ -199,24 +198,12 @@ def test_a_notice_to_worker_0_is_understood_by_all_and_gives_way_to_what_the_use
     assert limited.agreed() == "limit"
 
 
-def test_the_notice_is_where_ray_train_puts_it() -> None:
-    context = SimpleNamespace(preemption_context=PreemptionContext())
-    before = ray_context._train_context
-    ray_context._train_context = cast("Any", context)
-    try:
-        assert not is_noticed()
-        context.preemption_context.preemption_info = PreemptionInfo(None, {"node": [0]})
-        assert is_noticed()
-    finally:
-        ray_context._train_context = before
-
-
 def test_a_training_that_spent_its_limit_says_so_and_keeps_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker("limit", monkeypatch)
     with pytest.raises(StoppedEarlyError):
         worker.at(35)
     assert worker.saved == [35]
-    method, (digest, reason) = worker.board.calls[-1]
+    method, (digest, reason) = worker.progress_board.calls[-1]
     assert (method, digest) == ("failed", "d")
     assert reason.startswith("at step 35 of 60, it has spent 2 of its 0.5 accelerator-hours")
 

@@ -14,7 +14,7 @@ LEAST = 0.3
 
 
 class Told:
-    """What a watch says."""
+    """The reports of a watch."""
 
     def __init__(self) -> None:
         self.reports: list[str] = []
@@ -52,8 +52,8 @@ def test_steps_that_are_long_as_usual_are_no_hang() -> None:
     told = Told()
     with StepWatch(0.01, told) as watch:
         watch.stepped()
-        watch._known.clear()
-        watch._known.extend([0.2] * 9)
+        watch._durations.clear()
+        watch._durations.extend([0.2] * 9)
         assert watch.limit_seconds() == pytest.approx(0.2 * TIMES_MEDIAN)
         time.sleep(0.6)
     assert told.reports == []
@@ -75,7 +75,7 @@ def test_what_has_deadlines_of_its_own_is_not_counted() -> None:
             time.sleep(2 * LEAST)
         watch.stepped()
     assert told.reports == []
-    assert max(watch._known) < LEAST
+    assert max(watch._durations) < LEAST
 
 
 def test_after_a_pause_the_step_goes_on_and_can_hang() -> None:
@@ -89,7 +89,7 @@ def test_after_a_pause_the_step_goes_on_and_can_hang() -> None:
 
 def test_a_slow_step_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with StepWatch(60, Told()) as watch, caplog.at_level(logging.WARNING):
-        watch._known.extend([0.1] * 9)
+        watch._durations.extend([0.1] * 9)
         assert watch._began is not None
         watch._began -= 3.0
         watch.stepped()

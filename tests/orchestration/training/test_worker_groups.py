@@ -23,10 +23,11 @@ from orchestration.control.progress_board import start_progress_board
 from orchestration.plan.plan import make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import request_of
 from orchestration.training.work_queue import trainings_of
-from orchestration.training.worker_groups import WorkerGroup, WorkerGroupPool
+from orchestration.training.worker_group import WorkerGroup
+from orchestration.training.worker_groups import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
 
 SECONDS = 120
@@ -39,13 +40,13 @@ class Workers:
     diary: list[str]
     failures: list[str]
     number: int
-    are_there: bool = True
+    is_alive: bool = True
     trained: list[str] = field(default_factory=list)
 
     def train(self, request: Any, over: threading.Event) -> None:  # noqa: ARG002
         self.diary.append(f"{self.number} trains {request}")
         if self.failures:
-            self.are_there = False
+            self.is_alive = False
             raise RuntimeError(self.failures.pop(0))
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ def test_workers_that_failed_are_not_used_again_and_their_training_is_tried_agai
     assert office.diary == ["0 trains a", "0 cleared", "1 trains a", "1 trains b"]
 
 
-def test_a_training_fails_with_its_last_error_after_max_failures_and_the_next_has_all_its_own() -> None:
+def test_a_training_fails_with_its_last_error_after_max_failures_the_next_anew() -> None:
     office = Office(max_failures=1, failures=("first", "second", "third"))
     with pytest.raises(RuntimeError, match="second"):
         office.train("a")
@@ -118,7 +119,7 @@ def test_a_training_fails_with_its_last_error_after_max_failures_and_the_next_ha
 def test_workers_that_ended_while_they_waited_are_replaced() -> None:
     office = Office(max_failures=0)
     office.train("a")
-    office.started[0].are_there = False
+    office.started[0].is_alive = False
     office.train("b")
     assert office.diary == ["0 trains a", "0 cleared", "1 trains b"]
 
@@ -165,7 +166,7 @@ def test_workers_that_went_leave_their_room_to_others() -> None:
     office = Office(max_failures=1, failures=("broke",))
     office.groups.most = 1
     office.train("a")
-    office.started[1].are_there = False
+    office.started[1].is_alive = False
     office.train("b")
     office.groups.close_idle()
     office.train("c")
@@ -174,9 +175,9 @@ def test_workers_that_went_leave_their_room_to_others() -> None:
     ]
 
 
-def trainings(store: Store) -> list[Task]:
+def trainings(store: Store) -> list[TrainTask]:
     spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", "compute.allow_unequal=true"])
-    return [task for task in make_plan(spec).tasks.values() if task.kind == "train"][:2]
+    return make_plan(spec).of_kind(TrainTask)[:2]
 
 
 def groups_in(store: Store, workers: WorkersConfig, board: str) -> WorkerGroupPool:
@@ -200,12 +201,12 @@ def train_processes() -> set[int]:
     return {process.pid for process in own if "RayTrainWorker" in " ".join(process.cmdline())}
 
 
-def weights_after(store: Store, task: Task) -> list[Any]:
+def weights_after(store: Store, task: TrainTask) -> list[Any]:
     point = TrainingArtifacts(store, task.digest).load_checkpoint(task.until_step)
     return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
 
 
-def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a_worker_is_killed(
+def test_a_second_training_in_the_same_processes_ends_as_in_new_ones_despite_kills(
     groups: WorkerGroupPool, store: Store, tmp_path: Path
 ) -> None:
     first, second = trainings(store)
@@ -239,7 +240,7 @@ def test_the_second_training_of_the_same_processes_ends_as_on_new_ones_also_if_a
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(store: Store) -> None:
-    """As Ray's memory monitor does, which ends whatever began last. Their placement group would stay with this job."""
+    """Kill as Ray's memory monitor does, the newest first. Their placement group would stay with this job."""
     (task, _), workers = trainings(store), WorkersConfig(num_workers=2, checkpoint_every=1, log_every=1, max_failures=0)
     name, _ = start_progress_board()
     groups = groups_in(store, workers, name)
@@ -266,18 +267,18 @@ def held() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
-def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submitted_again(store: Store) -> None:
+def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store: Store) -> None:
     """Nothing records that it diverged: it does so again, at the same step, soon after its last checkpoint."""
     wild = ("training.learning_rate=0.5", "training.warmup_steps=0", "training.steps=60", "evaluation.at_steps=[60]")
     spec = load_sweep(QUICKSTART, [*TINY, *wild, f"storage.root={store.root}", "compute.allow_unequal=true"])
-    (task, *_) = [one for one in make_plan(spec).tasks.values() if one.kind == "train"]
+    (task, *_) = make_plan(spec).of_kind(TrainTask)
     workers = WorkersConfig(num_workers=1, checkpoint_every=2, log_every=1, max_failures=1)
     name, board = start_progress_board()
     groups = groups_in(store, workers, name)
     reasons, steps = [], []
     for _ in range(2):
         groups.submit(task).result(SECONDS)
-        news = ray.get(board.news.remote())
+        news = ray.get(board.take_update.remote())
         reasons.append(news.failures[task.digest])
         steps.append([row["step"] for row in news.rows[task.digest]])
     groups.close_idle()
@@ -292,6 +293,6 @@ def test_a_training_that_diverged_redoes_less_than_an_interval_when_it_is_submit
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_a_worker_without_a_desk_does_not_wait_for_ever() -> None:
+def test_a_worker_without_a_queue_does_not_wait_for_ever() -> None:
     with pytest.raises(ValueError, match="desk"):
         next(trainings_of("desk-that-is-not-there"))

@@ -12,13 +12,13 @@ from torch import Tensor
 from dfm_core.autoencoders.base import Autoencoder, Posterior
 from dfm_core.autoencoders.pixels import Pixels
 from dfm_core.autoencoders.registry import load_autoencoder
-from dfm_core.data.datasets import to_pixels
 from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
-from dfm_core.data.encoding.squares import image_square
+from dfm_core.data.encoding.square_pixels import image_square
 from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.raw_samples import RawDataset
-from tests.support.made_files import MemoryFiles, clip, png
+from dfm_core.data.image_dataset import to_pixels
+from tests.support.dataset_files import MemoryFiles, clip, png
 from tests.support.tiny_autoencoders import save_cogvideox, save_flux
 
 CONTENTS = {f"{name}/{at}.png": png(at + 10 * (name == "bee"), side=20) for at in range(5) for name in ("ant", "bee")}

@@ -9,7 +9,7 @@ import pytest
 from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, SingleFiles, open_class_folders, open_list
 from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
 from dfm_core.data.files.raw_samples import DataFile, Listing
-from tests.support.made_files import MemoryFiles, everything, png
+from tests.support.dataset_files import MemoryFiles, everything, png
 
 CONTENTS = {f"{name}/{index:03}.png": png(index) for index in range(40) for name in ("cat", "ant", "bee")}
 

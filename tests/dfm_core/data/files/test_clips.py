@@ -11,7 +11,7 @@ import pytest
 from dfm_core.data.files.centre_crop import centre_crop
 from dfm_core.data.files.clips import ClipSpec, decode_clip
 from dfm_core.data.files.image_files import UnusableImageError
-from tests.support.made_files import clip, png
+from tests.support.dataset_files import clip, png
 
 LEVELS = list(range(20, 236, 12))  # grey of each of 18 frames
 

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from dfm_core.data.files.image_shards import ImageShards, open_image_shards
-from tests.support.made_files import MemoryFiles, everything, parquet, png, tar
+from tests.support.dataset_files import MemoryFiles, everything, parquet, png, tar
 
 IMAGES = [png(seed) for seed in range(4)]
 WEB = tar([item for at, image in enumerate(IMAGES) for item in ((f"{at:04}.png", image), (f"{at:04}.cls", b"%d" % at))])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest, read_manifest
-from tests.support.made_latents import make_store
+from tests.support.latent_stores import make_store
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest
 from dfm_core.data.latents.shard_cache import CacheFullError, ShardCache
 from dfm_core.data.latents.shards import sha256_of
-from tests.support.made_latents import FolderSource, LocalSource, cut_off, flip_a_bit, make_store
+from tests.support.latent_stores import FolderSource, LocalSource, cut_off, flip_a_bit, make_store
 
 PROCESSES = multiprocessing.get_context("fork")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dfm_core.data.latents.shard_order import ShardOrder
-from dfm_core.data.order import dataset_rows
+from dfm_core.data.sample_order import dataset_rows
 
 SIZES = (5, 4, 0, 7, 3, 6)
 NUM = sum(SIZES)

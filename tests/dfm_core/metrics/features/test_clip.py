@@ -12,7 +12,7 @@ from torch import Tensor
 from dfm_core.metrics.features.clip import ClipNetwork, build_tokenizer, vit_base_32
 from dfm_core.metrics.features.preprocessing import clip_input
 from dfm_core.metrics.features.pretrained import build_pretrained
-from tests.dfm_core.metrics.features.standins import MERGES, VOCABULARY, tiny_clip, tiny_clip_config
+from tests.support.feature_standins import MERGES, VOCABULARY, tiny_clip, tiny_clip_config
 
 START, END = 13, 14
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear
 
+from dfm_core.catalog.weight_files import GivenFile
 from dfm_core.metrics.features.dinov2 import build_dinov2, positions_at_224, published_names, vit_large
 from dfm_core.metrics.features.preprocessing import fdd_input
 from dfm_core.metrics.features.pretrained import read_tensors
-from dfm_core.metrics.features.weights import GivenFile
-from tests.dfm_core.metrics.features.standins import given, tiny_dinov2, tiny_dinov2_config
+from tests.support.feature_standins import given, tiny_dinov2, tiny_dinov2_config
 
 WIDTH, DEPTH, HEADS, GRID = 16, 2, 2, 37
 ANY_FILE = GivenFile(Path("dinov2.pth"), "0" * 64)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.base import FeatureNetwork, checked_features
-from dfm_core.metrics.features.cards import FEATURE_NETWORKS, FeatureNetworkName
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.lite0 import load_lite0, load_lite0_network
 from dfm_core.metrics.features.loaders import LOADERS, load_feature_network
-from tests.dfm_core.metrics.features.standins import (
+from tests.support.feature_standins import (
     I3DStandIn,
     InceptionStandIn,
     given,

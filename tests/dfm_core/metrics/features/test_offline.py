@@ -10,7 +10,7 @@ import pytest
 
 from dfm_core.metrics.features.clip import build_tokenizer
 from dfm_core.metrics.features.pretrained import build_pretrained
-from tests.dfm_core.metrics.features.standins import (
+from tests.support.feature_standins import (
     MERGES,
     VOCABULARY,
     tiny_clip,

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dfm_core.catalog.weight_files import GivenFile
 from dfm_core.metrics.features.base import FeatureNetwork
 from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.features.preprocessing import fvd_input
 from dfm_core.metrics.features.torchscript import call_torchscript
-from dfm_core.metrics.features.weights import GivenFile
-from tests.dfm_core.metrics.features.standins import I3DStandIn, InceptionStandIn, given, scripted
+from tests.support.feature_standins import I3DStandIn, InceptionStandIn, given, scripted
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 LOADERS = [load_inception, load_i3d]

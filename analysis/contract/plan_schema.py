@@ -1,0 +1,159 @@
+"""The published plan as JSON, `plans/<sweep>.json`: orchestration writes it before anything runs, analysis reads it.
+
+Readers trust no file: they expect KeyError, TypeError, ValueError and AttributeError of a damaged one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+PLAN_FORMAT = 2
+TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
+
+
+class MetricEntry(TypedDict):
+    """A metric that the sweep measures."""
+
+    name: str
+    title: str
+    better: Literal["lower", "higher"]
+    about: NotRequired[str]
+
+
+class TableEntry(TypedDict):
+    """The published table that a sweep stands beside."""
+
+    table: str
+    metrics: Mapping[str, str]
+    """Our metric -> the published one."""
+    same_setting: bool
+
+
+class PartTableEntry(TypedDict):
+    """The part of that table that a part of the sweep stands beside."""
+
+    part: str | None
+    guidance: float | None
+
+
+class RowEntry(TypedDict):
+    """A row of a part."""
+
+    label: str
+    settings: Mapping[str, Any]
+    """Dotted key -> value."""
+
+
+class PartEntry(TypedDict):
+    """A part of the sweep, a section of its table."""
+
+    name: str
+    title: str
+    published: PartTableEntry | None
+    rows: list[RowEntry]
+    search: NotRequired[Mapping[str, Any]]
+
+
+class EvaluationEntry(TypedDict):
+    """An evaluation of a trial."""
+
+    step: int
+    digest: str
+
+
+class TrialEntry(TypedDict):
+    """One row at one seed."""
+
+    part: str
+    row: str
+    seed: int
+    train: str
+    """Digest of its last training."""
+    evaluations: list[EvaluationEntry]
+
+
+class SourceEntry(TypedDict):
+    """Samples whose features a task reads."""
+
+    digest: str
+    networks: Mapping[str, str]
+    """Feature network -> digest of its weights and preprocessing."""
+
+
+class TaskEntry(TypedDict):
+    """A task; the kinds that have a key stand beside those that not all have."""
+
+    kind: str
+    title: str
+    inputs: list[str]
+    payload: Mapping[str, Any]
+    """All that can change its result."""
+    sources: NotRequired[list[SourceEntry]]
+    """Absent in plans of the first versions."""
+    protocols: NotRequired[Mapping[str, Mapping[str, Any]]]
+    """floor, evaluate: metric -> protocol."""
+    until_step: NotRequired[int]
+    """train, finetune_autoencoder."""
+    snapshot_steps: NotRequired[list[int]]
+    """train, and so are the next four."""
+    batch_size: NotRequired[int]
+    flops_per_step: NotRequired[int]
+    num_parameters: NotRequired[int]
+    paradigm: NotRequired[str]
+    step: NotRequired[int]
+    """evaluate, and so are the following."""
+    train: NotRequired[str]
+    trained: NotRequired[Mapping[str, int]]
+    """Digest of each training behind it -> steps."""
+    floor: NotRequired[str | None]
+    """Digest of the task that measures real images the same way."""
+    sampling: NotRequired[Mapping[str, Any]]
+    training_flops: NotRequired[int]
+    training_images: NotRequired[int]
+    num_evaluations: NotRequired[int]
+    """Network evaluations per sample."""
+    num_samples: NotRequired[int]
+    sampling_flops: NotRequired[int]
+
+
+class PlanDocument(TypedDict):
+    """The whole plan."""
+
+    format: int
+    sweep: str
+    title: str
+    file: str
+    command: NotRequired[str]
+    """Command that submits the sweep again."""
+    seeds: list[int]
+    tracking_uri: str
+    experiment: str
+    budget_flops: NotRequired[float | None]
+    equal_compute: NotRequired[bool]
+    published: NotRequired[TableEntry | None]
+    metrics: list[MetricEntry]
+    parts: list[PartEntry]
+    trials: list[TrialEntry]
+    tasks: Mapping[str, TaskEntry]
+    """By digest."""
+
+
+class PlanFormatError(Exception):
+    """The plan has another format than this version reads."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(given)
+        self.given = given
+
+
+def parse_plan_document(text: str | bytes) -> PlanDocument:
+    """Return the document of a plan's JSON; its entries are not checked.
+
+    Raises: PlanFormatError; ValueError if it is not JSON; KeyError or TypeError if it is no object with a format.
+    """
+    document = json.loads(text)
+    if document["format"] != PLAN_FORMAT:
+        raise PlanFormatError(document["format"])
+    return cast("PlanDocument", document)

@@ -1,0 +1,91 @@
+"""Images from outside a sweep: a folder, or an .npz as ADM writes it, to be measured as a sweep's samples are.
+
+Videos come as an .npz only: the losses of a codec would be measured with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfm_core.catalog.datasets import DatasetCard
+from dfm_core.data.files.folder_report import UnusableFolderError
+from dfm_core.data.files.image_archive import read_image_archive
+from dfm_core.data.files.image_files import Channels
+from dfm_core.data.files.image_folder import open_image_folder
+from orchestration.common.errors import Problem, UserError
+
+
+@dataclass(frozen=True)
+class ExternalImages:
+    """Images of the size and channels of a dataset, or videos of its length too."""
+
+    count: int
+    pixels: Callable[[range], Tensor]
+    """Pixels of a range, [B, C, (T,) H, W] uint8."""
+    labels: Tensor | None
+    """Positions in the dataset's class names, [N] int64; None if the classes are not known."""
+    about: str
+    """Description for people."""
+
+
+def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
+    """Open images, each of which is checked before the first is measured.
+
+    Args: card: that of the dataset to compare with. max_bad_share: share of a folder's files that may be left out.
+    Raises: UserError with every file that cannot be used, by name.
+    """
+    if path.is_file() and path.suffix != ".npz":
+        raise UserError.of(str(path), "is neither a folder of images nor an .npz")
+    if path.is_dir() and card.frames is not None:
+        layout = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
+        message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {layout}, uint8"
+        raise UserError.of(str(path), message)
+    try:
+        images = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)
+    except UnusableFolderError as error:
+        hint = "fix or remove them; --allow-bad SHARE lets some be left out"
+        raise UserError.of(str(path), f"{str(error.report).removeprefix(f'{path}: ')}\n  {hint}") from None
+    except ValueError as error:
+        raise UserError([Problem(str(path), str(error).removeprefix(f"{path}: "))]) from None
+    shape = tuple(images.pixels(range(1)).shape[1:])
+    expected = card.shape.of_scale(card.channels, card.resolution)
+    if shape != expected:
+        sides = "channels, height and width" if card.frames is None else "channels, frames, height and width"
+        message = f"{sides} are {shape}, the dataset's {card.kind} have {expected}: make them alike"
+        raise UserError.of(str(path), message)
+    if images.labels is not None:
+        least, most = int(images.labels.min()), int(images.labels.max())
+        if least < 0 or most >= card.num_classes:
+            message = f"labels go from {least} to {most}, those of the dataset from 0 to {card.num_classes - 1}"
+            raise UserError.of(str(path), message)
+    return images
+
+
+def _archive(path: Path) -> ExternalImages:
+    archive = read_image_archive(path)
+    about = f"{path}: {len(archive.pixels)} {'images' if archive.pixels.ndim == 4 else 'videos'}"
+    return ExternalImages(
+        len(archive.pixels),
+        lambda rows: archive.pixels[rows.start : rows.stop].contiguous(),
+        archive.labels,
+        about,
+    )
+
+
+def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
+    channels: Channels = 1 if card.channels == 1 else 3
+    size = (card.resolution, card.resolution)
+    folder = open_image_folder(path, channels=channels, size=size, max_bad_share=max_bad_share)
+    labels = None
+    if folder.labels is not None and set(folder.class_names) <= set(card.class_names):
+        classes = [card.class_names.index(name) for name in folder.class_names]
+        labels = torch.tensor([classes[label] for label in folder.labels])
+    about = str(folder.report)
+    if folder.labels is not None and labels is None:
+        about += "\n  its sub-folders are not named as the dataset's classes; labels are not known"
+    return ExternalImages(len(folder), lambda rows: folder.pixels(rows), labels, about)

@@ -1,0 +1,99 @@
+"""The modes of `orchestration/sweep.py`: run a sweep, or print, check, stop or tidy what belongs to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestration.commands.garbage import ask_on_terminal, collect_garbage
+from orchestration.commands.status import print_status
+from orchestration.commands.stop import stop
+from orchestration.common.errors import UserError
+from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
+from orchestration.common.redaction import reason_of
+from orchestration.control import single_driver
+from orchestration.launch.summary import print_missing, print_plan, print_searches
+from orchestration.plan.completed import completed_records
+from orchestration.plan.estimate import estimate_from
+from orchestration.plan.plan import make_plan
+from orchestration.plan.progress import progress_of
+from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.spec.load import SweepSpec, load_sweep
+from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
+from orchestration.storage.layout import PLANS
+from orchestration.storage.store import Store
+
+
+def run_mode(mode: str, path: Path, overrides: Sequence[str], *, confirmed: bool) -> int:
+    """Return the exit code of one mode: "run", "dry-run", "check", "status", "stop" or "gc".
+
+    Args: confirmed: "gc" removes without asking.
+    Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
+    """
+    spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
+    if mode in ("stop", "gc"):
+        return _stop_or_collect(mode, spec, confirmed=confirmed)
+    return _plan_and_run(mode, spec)
+
+
+def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
+    store = open_store(spec.runtime.storage, writable=False)
+    with _readable(store):
+        store.names(PLANS)
+    if mode == "stop":
+        return stop(store, spec.name)
+    return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
+
+
+def _plan_and_run(mode: str, spec: SweepSpec) -> int:
+    missing = missing_inputs(spec) if mode != "status" else []
+    if missing and mode == "run":
+        raise UserError(missing)
+    store = open_store(spec.runtime.storage, writable=mode == "run")
+    with _readable(store):
+        trials = published_trials(spec, store) if spec.searches else {}
+        plan = make_plan(with_published_trials(spec, trials))
+        done = completed_records(store, plan)
+        progress = progress_of(store, plan, done)
+    if mode == "status":
+        print_status(plan, done, store, progress)
+        print_searches(spec, trials)
+        return 0
+    estimate = estimate_from(store, plan, done, progress)
+    print_plan(plan, done, store, progress, estimate)
+    print_searches(spec, trials)
+    if mode == "check":
+        from orchestration.commands.check_models import check  # needs torch
+
+        check(plan)
+    if mode != "run":
+        print_missing(missing)
+        return 0
+    from orchestration.launch.run_sweep import run_sweep  # needs MLflow
+
+    try:
+        single_driver.ensure_single_driver(store, spec.name)
+    except single_driver.SecondDriverError as error:
+        print(error, file=sys.stderr)
+        return EXIT_SECOND_DRIVER
+    if any(trials.values()):  # Optuna is asked for them, since it knows what came after the last publication
+        plan = make_plan(spec)
+        done = {digest: result for digest, result in done.items() if digest in plan.tasks}
+    return run_sweep(plan, done, store, progress, estimate)
+
+
+@contextmanager
+def _readable(store: Store) -> Iterator[None]:
+    """Translate any error of any storage library: this root cannot be used.
+
+    Raises: UserError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  any storage library, any reason
+        raise UserError.of("storage.root", f"cannot read {store.root} ({reason_of(error, store.options)})") from None

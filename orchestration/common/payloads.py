@@ -1,0 +1,30 @@
+"""Rules by which stored work outlives a new version: new settings and new numerics change only digests they concern."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+NEUTRAL: dict[str, Any] = {}
+"""Config key added after version 0.1 -> the value that earlier versions had in effect, e.g. "model.qk_norm": False.
+
+A payload leaves the key out at that value, so that work stored before is known under its old digest. Entries stay for
+good: removing or changing one changes digests.
+"""
+
+
+def without_neutral(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those at their `NEUTRAL` value.
+
+    Args: section: their place in a config, e.g. "model"; "": a whole config. A section of new settings alone is left
+    out as a whole.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in settings.items():
+        dotted = f"{section}.{key}" if section else key
+        inner = without_neutral(dotted, value) if isinstance(value, Mapping) else value
+        is_neutral = dotted in NEUTRAL and json.dumps(value) == json.dumps(NEUTRAL[dotted])
+        if not is_neutral and (inner or not value):
+            kept[key] = inner
+    return kept

@@ -1,0 +1,34 @@
+"""The section `storage:` of a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt
+
+from orchestration.storage.retry import RetryPolicy
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """The place where all artifacts are stored, and how long its answers are waited for."""
+
+    root: str = "runs"
+    """A directory or an fsspec URL."""
+    options: dict[str, str] = field(default_factory=dict, repr=False)
+    """Passed to fsspec, e.g. endpoint_url."""
+    call_seconds: Annotated[float, Gt(0.0)] = 60.0
+    """Time after which an unanswered call to a URL's storage is repeated; a call that moves a file has a second more
+    for each MB."""
+    retry_seconds: Annotated[float, Ge(0.0)] = 600.0
+    """Time for which failed or unanswered calls to a URL's storage are repeated before their task fails."""
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(self.call_seconds, self.retry_seconds)
+
+    def options_for(self, url: str) -> dict[str, str]:
+        """Return the options for a URL of the storage's protocol, none for others: they are keys of its own service."""
+        return self.options if urlsplit(url).scheme == urlsplit(self.root).scheme else {}

@@ -1,0 +1,75 @@
+"""The dataset of an `encode` task: its listing, and the settings that the user gave for it."""
+
+from __future__ import annotations
+
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.data.encoding.embedded_samples import EmbeddedSamples
+from dfm_core.data.files.raw_samples import RawDataset
+from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.identity import is_embedded, pixels_digest
+from orchestration.data.user_files import open_raw
+from orchestration.tasks.task import EncodeTask
+
+
+class EncodingSource:
+    """The datasets of encodings; keeps the listing of the one that it opened last."""
+
+    def __init__(self, runtime: RuntimeConfig) -> None:
+        self._runtime = runtime
+        self._open: tuple[str, RawDataset] | None = None
+
+    def dataset(self, task: EncodeTask) -> RawDataset:
+        """Return the dataset of a task. Raises: ValueError if its files are not those that were planned with."""
+        if self._open is None or self._open[0] != task.digest:
+            data = task.config.data
+            if is_embedded(data):
+                dataset: RawDataset = EmbeddedSamples(data.dataset, task.payload["fingerprint"])
+            else:
+                dataset = open_raw(
+                    self._runtime.datasets[data.dataset],
+                    self._runtime.storage,
+                    reference=_is_reference(task),
+                    clips=bool(data.frames),
+                )
+            if dataset.fingerprint != task.payload["fingerprint"]:
+                raise ValueError(f"datasets.{data.dataset}: its files have changed since the sweep was planned")
+            self._open = task.digest, dataset
+        return self._open[1]
+
+    def units_per_part(self, task: EncodeTask) -> int:
+        """Return how many of the dataset's units make one shard of latents."""
+        return 1 if self.has_image_shards(task) else int(task.payload["samples_per_shard"])
+
+    def has_image_shards(self, task: EncodeTask) -> bool:
+        data = task.config.data
+        return not is_embedded(data) and self._runtime.datasets[data.dataset].layout == "image_shards"
+
+    def key_of_count(self, task: EncodeTask) -> str:
+        """Return the key by which the user says how many samples there are."""
+        name = task.config.data.dataset
+        is_apart = _is_reference(task) and self._runtime.datasets[name].reference is not None
+        return f"datasets.{name}.{'num_reference' if is_apart else 'num_samples'}"
+
+    def max_bad_share(self, task: EncodeTask) -> float:
+        """Return the share of samples that may be left out."""
+        data = task.config.data
+        if is_embedded(data) or _is_reference(task):
+            return 0.0
+        return self._runtime.datasets[data.dataset].max_bad_share
+
+    def place(self, task: EncodeTask) -> str:
+        """Return the place of the files, or the name of an embedded dataset, for messages."""
+        data = task.config.data
+        if is_embedded(data):
+            return data.dataset
+        return self._runtime.datasets[data.dataset].place(reference=_is_reference(task))
+
+
+def side_of(task: EncodeTask) -> int:
+    """Return the side in pixels to which a task's samples are brought."""
+    data = task.config.data
+    return DATASETS[data.dataset].resolution if is_embedded(data) else data.side
+
+
+def _is_reference(task: EncodeTask) -> bool:
+    return task.digest == pixels_digest(task.config.data)

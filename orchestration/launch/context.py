@@ -1,0 +1,47 @@
+"""The objects that all steps of one launch share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import BudgetMeter
+from orchestration.control.outcome import Outcome
+from orchestration.launch.progress_display import Display
+from orchestration.plan.plan import Plan
+from orchestration.storage.store import Store
+from orchestration.tasks.task import Task
+
+if TYPE_CHECKING:
+    from orchestration.tracking.tracker import TaskTracker
+
+Grow = Callable[[Outcome, int], Plan | None]
+"""(outcome so far, trials to keep running) -> the plan if it has grown, after adding known records to the outcome."""
+
+
+@dataclass(frozen=True)
+class LaunchContext:
+    """One launch of a plan: its store, its outcome so far, and those who are told of its tasks."""
+
+    plan: Plan
+    """As it is at the start of the launch."""
+    store: Store
+    outcome: Outcome
+    """Holds the records of completed tasks at the start, and is kept up to date."""
+    tracker: TaskTracker
+    display: Display
+    meter: BudgetMeter
+    grow: Grow | None = None
+    """Asked in every round; None: the plan stays as it is."""
+
+    @property
+    def workers(self) -> WorkersConfig:
+        return self.plan.spec.runtime.workers
+
+    def mark_stopped(self, task: Task, how: str) -> None:
+        """Tell outcome, meter and display of a running task that was stopped."""
+        self.outcome.stopped[task.digest] = how
+        self.meter.ended(task.digest, None)
+        self.display.ended(task, how)

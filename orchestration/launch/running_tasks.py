@@ -1,0 +1,28 @@
+"""The tasks that run now, and the processes that run them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from orchestration.evaluation.pool import EvaluationPool
+from orchestration.tasks.task import Task, TrainingTask
+from orchestration.training.worker_groups import WorkerGroupPool
+
+
+@dataclass
+class RunningTasks:
+    """Trainings on worker groups, all other tasks on evaluators."""
+
+    groups: WorkerGroupPool
+    pool: EvaluationPool | None = None
+    trainings: dict[Future[None], TrainingTask] = field(default_factory=dict)
+    measured: dict[str, Task] = field(default_factory=dict)
+    """Tasks on evaluators, by digest."""
+
+    def __bool__(self) -> bool:
+        return bool(self.trainings) or (self.pool is not None and self.pool.busy)
+
+    @property
+    def training_digests(self) -> list[str]:
+        return [task.digest for task in self.trainings.values()]

@@ -1,0 +1,71 @@
+"""Ray's private interfaces that this project uses, all seen in Ray 2.60."""
+# ruff: noqa: SLF001
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def listen_on_loopback() -> None:
+    """Make a cluster that this process starts later listen on 127.0.0.1 alone.
+
+    Ray 2.60 listens on every interface, `_node_ip_address` or not, unless it takes the machine for a laptop
+    (ray-project/ray#30770). The public variable RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER is read once, when ray is imported.
+    """
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def reread_environment() -> None:
+    """Make Ray read its RAY_* variables again, RAY_AUTH_MODE among them.
+
+    Ray 2.60 reads them when it is imported; `ray.init` itself does this where it turns tokens on by default
+    (ray-project/ray#64755), and offers no public call for it.
+    """
+    import ray
+
+    ray._config.initialize("")
+
+
+def draining_nodes() -> Mapping[str, int]:
+    """Return the nodes that are to be taken away: hex id to deadline in ms since the epoch, 0 for none.
+
+    Ray 2.60's public `ray.nodes()` and state API know alive and dead nodes only; Ray Train asks in this way too
+    (ray-project/ray#63807).
+    """
+    import ray
+
+    nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()
+    return nodes
+
+
+def placement_groups_of_dead_actors(job: str) -> list[bytes]:
+    """Return the ids of a job's placement groups whose creating actor is dead; detached and removed ones left out.
+
+    The state API of Ray 2.60 does not say what became of the creator, and needs a dashboard; Ray Train's own cleaner
+    (ray-project/ray#58515) can be killed with the run.
+
+    Args: job: hex id.
+    """
+    import ray
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+
+    ids = []
+    for serialized in ray._private.state.state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(serialized)
+        is_of_job = group.creator_job_id.hex() == job and not group.is_detached
+        if is_of_job and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
+            ids.append(group.placement_group_id)
+    return ids
+
+
+def is_preempted() -> bool:
+    """Return whether a node of this Ray Train worker's run is to be taken away.
+
+    The public `ray.train.get_preemption_info` of Ray 2.60 is a collective through an actor (ray-project/ray#65183), too
+    slow for every point of a curve; this is the value in this process that it broadcasts.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return get_train_context().preemption_context.preemption_info is not None

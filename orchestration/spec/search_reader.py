@@ -1,0 +1,58 @@
+"""A part's `search:` read into a `SearchSpec`, with every mistake in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from orchestration.common.errors import Problem
+from orchestration.common.validation import validate
+from orchestration.spec.search_rules import broken_search_rules, sampler_rules
+from orchestration.spec.search_section import PrunerConfig, SearchConfig, SearchSpec
+from orchestration.spec.search_space import read_space
+
+_EMPTY_SPACE = "must be a mapping of at least one key to its values"
+
+
+def read_search(given: Any, where: str) -> tuple[SearchSpec | None, list[Problem]]:
+    """Return a sound search, or None and the mistakes in it."""
+    if not isinstance(given, Mapping):
+        return None, [Problem(where, f"{given!r} must be a mapping with space, objectives and num_trials")]
+    config, mistakes = validate(SearchConfig, given, lambda key: f"{where}.{key}")
+    problems = list(mistakes)
+    space = given.get("space")
+    if not isinstance(space, Mapping) or not space:
+        return None, [*problems, Problem(f"{where}.space", _EMPTY_SPACE)]
+    parameters, space_problems = read_space(space, f"{where}.space")
+    problems.extend(space_problems)
+    if config is None or space_problems:
+        return None, problems
+    inner, inner_problems = _read_inner(config, given.get("inner"), f"{where}.inner")
+    if inner_problems:
+        return None, [*problems, *inner_problems]
+    search = SearchSpec(config, parameters, inner)
+    problems.extend(Problem(f"{where}.{key}", message) for key, message in broken_search_rules(search))
+    return (None if problems else search), problems
+
+
+def _read_inner(config: SearchConfig, given: Any, where: str) -> tuple[SearchSpec | None, list[Problem]]:
+    if config.inner is None:
+        return None, []
+    space = given.get("space") if isinstance(given, Mapping) else None
+    if not isinstance(space, Mapping) or not space:
+        return None, [Problem(f"{where}.space", _EMPTY_SPACE)]
+    parameters, problems = read_space(space, f"{where}.space")
+    own = replace(
+        config, num_trials=config.inner.num_trials, sampler=config.inner.sampler, pruner=PrunerConfig(), inner=None
+    )
+    search = SearchSpec(own, parameters)
+    problems.extend(
+        Problem(f"{where}.space.{parameter.key}", "is no setting of sampling: it belongs to the outer space")
+        for parameter in parameters
+        if not parameter.key.startswith("sampling.")
+    )
+    problems.extend(Problem(f"{where}.{key}", message) for key, message in sampler_rules(search))
+    if config.inner.sampler == "nsga2":
+        problems.append(Problem(f"{where}.sampler", "nsga2 is for two objectives; a search in two levels has one"))
+    return search, problems

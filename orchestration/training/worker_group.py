@@ -1,0 +1,96 @@
+"""One Ray Train run whose workers do one training after the other, which they fetch from a work queue."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from concurrent.futures import wait
+from threading import Event
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from orchestration.cluster.placement_groups import free_placement_groups
+from orchestration.common.background import in_background
+from orchestration.config.workers import WorkersConfig
+from orchestration.storage.layout import TRAIN_RUNS
+from orchestration.storage.retry import StorageUnavailableError
+from orchestration.storage.store import Store
+from orchestration.training.train_request import Request
+from orchestration.training.work_queue import start_work_queue
+from orchestration.training.worker import train_worker
+
+POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
+CLUSTER_LOST = "the cluster was lost"
+
+
+class WorkersEndedError(Exception):
+    """Workers ended without an error before their training was complete, which they never should."""
+
+
+class WorkerGroup:
+    """One Ray Train run, which starts at once."""
+
+    def __init__(self, store: Store, workers: WorkersConfig) -> None:
+        self._store, self._workers = store, workers
+        self._name = uuid.uuid4().hex
+        self._queue_name, self._queue = start_work_queue()
+        self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
+
+    def train(self, request: Request, cluster_lost: Event) -> None:
+        """Give the workers a training, and return when all of them have completed it.
+
+        Args: cluster_lost: once set, no more calls of Ray are made.
+        Raises: whatever ended the run; WorkersEndedError if it ended without an error, or the cluster was lost.
+        """
+        serial, freed = ray.get(self._queue.put.remote(request)), time.monotonic()
+        while not ray.get(self._queue.is_done.remote(serial)):
+            if cluster_lost.is_set():
+                raise WorkersEndedError(CLUSTER_LOST)
+            if self._run.done():
+                self._run.result()
+                raise WorkersEndedError("the workers ended before their training")
+            if time.monotonic() - freed > _FREE_SECONDS:
+                freed = time.monotonic()
+                free_placement_groups()
+            time.sleep(POLL_SECONDS)
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._run.done()
+
+    def close(self) -> None:
+        """End the workers, and wait until their resources are free."""
+        with contextlib.suppress(ray.exceptions.RayActorError):  # lost with its node: then the run ends by itself
+            ray.get(self._queue.close.remote())
+        wait([self._run])
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what Ray Train left behind; after the run."""
+        ray.kill(self._queue)
+        free_placement_groups()
+        with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
+            self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
+
+    def _trainer(self) -> TorchTrainer:
+        workers = self._workers
+        return TorchTrainer(
+            train_worker,
+            train_loop_config={"work_queue": self._queue_name},
+            torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers.num_workers,
+                use_gpu=workers.use_gpu,
+                resources_per_worker={"CPU": workers.cpus_per_worker, **({"GPU": 1} if workers.use_gpu else {})},
+            ),
+            run_config=RunConfig(
+                name=self._name,
+                storage_path=self._store.path(TRAIN_RUNS),
+                storage_filesystem=self._store.pyarrow_filesystem(),
+                # `WorkerGroupPool` counts the tries of each training.
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
+            ),
+        )
