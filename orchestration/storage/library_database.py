@@ -46,9 +46,18 @@ def ensure_whole(path: Path, create: Callable[[Path], None]) -> Path | None:
         aside = set_aside(path) if path.exists() else None
         with _partial(path) as partial:
             create(partial)
+            with closing(sqlite3.connect(partial)) as connection:  # into the one file that is renamed
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             assert is_complete(partial), f"{path.name} was not created whole"
             partial.replace(path)
     return aside
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of an SQLAlchemy URL of SQLite; None for other databases, servers and databases in memory."""
+    scheme, _, place = uri.partition(":///")
+    path = place.partition("?")[0]
+    return Path(path) if scheme.partition("+")[0] == "sqlite" and path not in ("", ":memory:") else None
 
 
 def is_complete(path: Path) -> bool:
