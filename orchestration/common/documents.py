@@ -1,7 +1,6 @@
-"""JSON from files that others could have written or cut off: bounded in size, depth and numbers, an object at its root.
+"""JSON from files that others could have written or cut off: bounded in size and depth, finite, an object at its root.
 
-Parsing such a file with `json.loads` alone can end in RecursionError, in integers that no clock or process id has, or
-in infinities that later calls cannot convert.
+Parsing such a file with `json.loads` alone can end in RecursionError, or in infinities that later calls cannot convert.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Any
 MOST_BYTES = 2**30
 MOST_DEPTH = 64
 """Plans and records have fewer than 20 levels."""
-_LARGEST_INTEGER = 2**63
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -31,7 +29,7 @@ def parse_document(content: bytes, *, finite: bool = True) -> dict[str, Any]:
         raise DamagedDocumentError(f"{len(content):,} bytes are more than the {MOST_BYTES:,} allowed")
     _check_depth(content)
     try:
-        document = json.loads(content, parse_int=_integer, parse_constant=_refuse if finite else None)
+        document = json.loads(content, parse_constant=_refuse if finite else None)
     except DamagedDocumentError:
         raise
     except ValueError as error:
@@ -50,13 +48,6 @@ def _check_depth(content: bytes) -> None:
         depth += (first in b"[{") - (first in b"]}")
         if depth > MOST_DEPTH:
             raise DamagedDocumentError(f"more than {MOST_DEPTH} levels of brackets")
-
-
-def _integer(text: str) -> int:
-    value = int(text) if len(text) < 21 else _LARGEST_INTEGER
-    if not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
-        raise DamagedDocumentError(f"an integer of {len(text)} digits is too large")
-    return value
 
 
 def _refuse(name: str) -> float:

