@@ -71,7 +71,7 @@ def parse_plan(text: str, where: str = "plan") -> PublishedPlan:
             f"{where}: plan format {error.given!r}, this analysis reads format {PLAN_FORMAT}; "
             "submit the sweep again with this version, or analyse it with the version that wrote it"
         ) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         detail = f"lacks key {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{where}: not a sweep's plan ({detail}); submit the sweep again to publish it anew") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -11,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from orchestration.common.documents import DamagedDocumentError, parse_document
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_secrets
 from orchestration.storage.layout import source_record
@@ -66,8 +68,8 @@ def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     if commit is None:
         if store.exists(source_record(digest)):
-            recorded: dict[str, Any] = json.loads(store.read(source_record(digest)))
-            return recorded
+            with contextlib.suppress(DamagedDocumentError):
+                return parse_document(store.read(source_record(digest)))
         return {"source_digest": digest, "git_commit": "unknown: no git here", "uncommitted_diff": ""}
     diff = without_secrets(_git(root, "diff", "HEAD") or "", store.options)
     record = {

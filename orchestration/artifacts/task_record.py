@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from dfm_core.training.curve import CurveRow
+from orchestration.common.documents import parse_document
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.safe_names import safe_name
 from orchestration.storage.store import DamagedArtifactError, Store
@@ -43,7 +44,9 @@ def read_record(store: Store, digest: str) -> TaskRecord | None:
     """Return the record of a task, or None if it is not done; an unreadable record counts as not done."""
     path = TaskPaths(digest).result
     try:
-        data = json.loads(store.read(path))
+        data = parse_document(store.read(path), finite=False)
+        if data["digest"] != digest:
+            return None
         files = tuple(safe_name(name) for name in data["files"])
         return TaskRecord(**{**data, "curve": tuple(data["curve"]), "files": files})
     except (FileNotFoundError, ValueError, TypeError, KeyError):

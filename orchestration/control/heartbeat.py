@@ -12,9 +12,12 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from dfm_core.config import as_plain
+from orchestration.common.documents import DamagedDocumentError, parse_document
 from orchestration.common.validation import validate
 from orchestration.storage.layout import heartbeat_file
 from orchestration.storage.store import Store
@@ -51,7 +54,7 @@ class Heartbeat:
     driver: str
     """Name of this launch alone; a stop request names it."""
     host: str
-    pid: int
+    pid: Annotated[int, Interval(ge=0, lt=2**31)]
     beat: int
     """Serial number."""
     written_at: float
@@ -110,13 +113,11 @@ def read_heartbeat(store: Store, sweep: str) -> Heartbeat | None:
     """
     place = heartbeat_file(sweep)
     try:
-        data = json.loads(store.read(place))
+        data = parse_document(store.read(place), finite=False)
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
+    except DamagedDocumentError as error:
         raise DamagedHeartbeatError(f"{store.uri(place)} is damaged ({error})") from None
-    if not isinstance(data, dict):
-        raise DamagedHeartbeatError(f"{store.uri(place)} is no driver's heartbeat")
     checked = validate(Heartbeat, data, str)
     if checked.config is None:
         raise DamagedHeartbeatError(f"{store.uri(place)} is not of this version: {checked.problems[0]}")

@@ -13,6 +13,7 @@ import re
 import socket
 from dataclasses import dataclass
 
+from orchestration.common.documents import parse_document
 from orchestration.storage.layout import lease_directory, lease_file
 from orchestration.storage.store import Store
 
@@ -43,7 +44,7 @@ def lease_above(store: Store, sweep: str, epoch: int) -> Lease | None:
         return None  # nobody can take an epoch without the one before it
     above = max((other for other in _epochs(store, sweep) if other > epoch), default=epoch + 1)
     try:
-        return Lease(**json.loads(store.read(lease_file(sweep, above))))
+        return Lease(**parse_document(store.read(lease_file(sweep, above))))
     except (FileNotFoundError, ValueError, TypeError):  # whoever holds it, this one is over
         return Lease(above, "", "a machine that cannot be read", 0)
 

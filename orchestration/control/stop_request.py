@@ -7,6 +7,7 @@ import logging
 import uuid
 from dataclasses import dataclass, field
 
+from orchestration.common.documents import parse_document
 from orchestration.storage.layout import stop_file
 from orchestration.storage.store import Store
 
@@ -30,7 +31,7 @@ def ask_to_stop(store: Store, sweep: str, request: StopRequest) -> None:
 def read_stop_request(store: Store, sweep: str) -> StopRequest | None:
     """Return the request; None if there is none that can be read: then `--stop` says that nobody answered."""
     try:
-        data = json.loads(store.read(stop_file(sweep)))
+        data = parse_document(store.read(stop_file(sweep)))
         return StopRequest(str(data["driver"]), str(data["request"]))
     except FileNotFoundError:
         return None

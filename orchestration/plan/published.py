@@ -80,7 +80,7 @@ def read_published(store: Store, sweep: str) -> PublishedPlan | None:
         ) from None
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise UnreadablePlanError(f"{store.uri(place)} is damaged ({error})") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UnreadablePlanError(f"{store.uri(place)} is not a sweep's plan ({reason})") from None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from orchestration.common.documents import parse_document
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_rows import PartSearch
@@ -54,7 +54,7 @@ def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTria
     For reading alone: needs no Optuna, and creates nothing.
     """
     try:
-        document = json.loads(store.read(plan_file(spec.name)))
+        document = parse_document(store.read(plan_file(spec.name)))
         published = {part["name"]: part.get("search") for part in document["parts"]}
         return {
             search.part: [_trial(entry, search) for entry in published[search.part]["trials"]]

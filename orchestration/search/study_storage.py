@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from orchestration.common.errors import UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import SEARCHES
+from orchestration.storage.library_database import ensure_whole, sqlite_file
 from orchestration.storage.store import Store
 
 _KEY = "search_storage"
@@ -30,9 +32,16 @@ class StudyDatabase:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.uri = uri
         try:
+            file = sqlite_file(uri)
+            if file is not None:
+                ensure_whole(file, _create)
             self.storage = RDBStorage(uri, engine_kwargs=_engine_options(uri))
         except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
             raise unusable(uri, error) from None
+
+
+def _create(path: Path) -> None:
+    RDBStorage(f"sqlite:///{path}").engine.dispose()
 
 
 def search_storage(configured: str | None, store: Store, environment: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import fsspec
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
 
+from orchestration.common.documents import parse_document
 from orchestration.storage.local_files import LocalFiles
 from orchestration.storage.remote_files import RemoteFiles
 from orchestration.storage.retry import RetryPolicy
@@ -189,7 +190,7 @@ class Store:
     def manifest(self, directory: str) -> Mapping[str, Any] | None:
         """Return an artifact's manifest, or None if it is not published or its manifest cannot be read."""
         try:
-            document = json.loads(self.read(f"{directory}/{MANIFEST}"))
+            document = parse_document(self.read(f"{directory}/{MANIFEST}"), finite=False)
             expected = document.pop("sha256", None)  # release 0.1.0 wrote none
             if expected not in (None, _digest_of(document)):
                 return None

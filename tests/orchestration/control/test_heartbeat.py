@@ -84,7 +84,7 @@ def test_a_driver_that_ends_while_it_is_watched_has_ended(store: Store) -> None:
         (b'{"driver": "d1", ', "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b"[" * 200_000, "is damaged"),
-        (b"[]", "is no driver's heartbeat"),
+        (b"[]", "a JSON object is needed"),
         (b"{}", "is not of this version"),
         (b'{"format": 2}', "is not of this version"),
         (

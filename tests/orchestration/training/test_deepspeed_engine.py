@@ -139,6 +139,13 @@ def test_a_worker_that_is_slow_for_a_while_is_waited_for(found: dict[str, Findin
     assert found["slow"] == found["whole-1"]
 
 
+def test_ranks_of_another_launcher_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell of mpirun, SLURM or AzureML leaves such variables to whatever is started in it."""
+    for name in ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID", "AZUREML_RUN_ID"):
+        monkeypatch.setenv(name, "7")
+    assert len(run_jobs(1, [Job("preset", 1, 8, until=2)], tmp_path)["preset"].losses) == 2
+
+
 def test_a_worker_that_hangs_ends_all_of_them_and_each_says_where_it_was(tmp_path: Path) -> None:
     job = Job("hangs", 1, 4, faults="1:4:hang", hung_after_seconds=2.0)
     with pytest.raises(ProcessExitedException) as ended:
