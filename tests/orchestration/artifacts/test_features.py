@@ -82,6 +82,6 @@ def test_a_file_that_vanishes_while_it_is_read_is_lost_features(
     files.write(Group(0, 5), TENSORS)
     listed = files.stored()
     files.store.remove(files.directory)
-    monkeypatch.setattr(GroupFiles, "found", lambda _: listed)
+    monkeypatch.setattr(GroupFiles, "stored", lambda _: listed)
     with pytest.raises(LostFeaturesError, match="samples 0 to 5"):
         list(files.read([Group(0, 5)]))
