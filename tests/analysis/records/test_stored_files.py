@@ -155,7 +155,7 @@ rows = st.lists(
 def test_a_packed_record_is_the_same_whoever_parses_it(curve: list[dict[str, float]], about: dict[str, Any]) -> None:
     document = {"digest": "d", "curve": curve, "about": about, "metrics": {"x": math.nan}}
     content = unpack_record(pack_record(json.dumps(document, sort_keys=True).encode()))
-    expected = record_file._curves(curve)
+    expected = record_file._curves(json.loads(json.dumps(curve)))  # where NaN has no sign
     assert content.curves.keys() == expected.keys()
     for name, history in expected.items():
         assert content.curves[name].to_bytes() == history.to_bytes()
