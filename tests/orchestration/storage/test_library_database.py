@@ -38,10 +38,15 @@ def num_runs(path: Path) -> int:
 
 
 def test_a_new_database_is_created_and_nothing_else_stays(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "mlflow.db"
+    path = tmp_path / "mlflow.db"
     assert ensure_whole(path, create) is None
     assert is_complete(path)
     assert {entry.name for entry in path.parent.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
+
+
+def test_in_a_folder_that_does_not_exist_nothing_is_created(tmp_path: Path) -> None:
+    assert ensure_whole(tmp_path / "misspelt" / "mlflow.db", lambda _: pytest.fail("created")) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_complete_database_is_left_as_it_is(tmp_path: Path) -> None:
