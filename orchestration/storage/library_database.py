@@ -29,8 +29,8 @@ _VERSION_TABLE = "alembic_version"
 def ensure_whole(path: Path, create: Callable[[Path], None]) -> Path | None:
     """Create a library's database beside its place and rename it there when it is complete.
 
-    A database that is there and complete is left as it is. One whose creation was cut off is set aside. In a folder that
-    does not exist nothing is created: its name may be misspelt, and the library says so.
+    A database that is there and complete is left as it is. One whose creation was cut off is set aside.
+    In a folder that does not exist nothing is created: its name may be misspelt, and the library says so.
 
     Args: create: makes the library create all of its tables in a new file and closes it.
     Returns: the place of a database that was set aside, or None.
