@@ -6,13 +6,6 @@ import pytest
 
 from orchestration.artifacts.checkpoint_index import newest_checkpoint
 from orchestration.artifacts.task_record import TaskRecord, write_record
-from orchestration.common.exit_codes import (
-    EXIT_BUDGET_SPENT,
-    EXIT_INTERRUPTED,
-    EXIT_STOPPED,
-    EXIT_TASKS_FAILED,
-    EXIT_USER_ERROR,
-)
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import budget_spent
@@ -116,11 +109,6 @@ def test_a_spent_budget_proposes_a_limit_with_which_it_goes_on() -> None:
     early_exit = budget_spent(meter, 1.0)
     assert early_exit.reason.startswith("1.5 of 1 accelerator-hours are spent")
     assert "--max-accelerator-hours 3" in early_exit.how_to_go_on
-
-
-def test_exit_codes_are_all_different() -> None:
-    codes = [0, EXIT_TASKS_FAILED, EXIT_USER_ERROR, EXIT_BUDGET_SPENT, EXIT_STOPPED, EXIT_INTERRUPTED]
-    assert len(set(codes)) == len(codes)
 
 
 def test_an_unfinished_training_cost_what_its_newest_checkpoint_says(store: Store) -> None:
