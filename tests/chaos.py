@@ -30,6 +30,7 @@ from tests.support.sweeps import descendants, numbers, published_steps, started
 
 VICTIMS: dict[str, tuple[str, ...]] = {
     "driver": (),
+    "driver at its start": (),
     "training worker": ("RayTrainWorker",),
     "evaluator": ("Evaluator",),
     "Ray Train controller": ("TrainController",),
@@ -40,6 +41,8 @@ VICTIMS: dict[str, tuple[str, ...]] = {
     "anyone": ("",),
 }
 """Who is killed, and what its command line holds."""
+AT_ITS_START, START_SECONDS, SHARE_KILLED_AT_START = "driver at its start", (0.5, 12.0), 0.5
+"""A driver imports for some seconds, and then makes its databases, its lease and its heartbeat, all of them in steps."""
 MOST_KILLS, MOST_SUBMISSIONS = 4, 12
 PAUSE_SECONDS = (3.0, 40.0)
 STUCK_SECONDS, MOST_SECONDS = 900.0, 3600.0  # more than workers.wait_for_workers_seconds
@@ -103,6 +106,8 @@ def _one_round(root: Path, undisturbed: Path, draw: random.Random) -> Round:
         found.submissions += 1
         log = root.with_name(f"{root.name}-{found.submissions}.log")
         with _all_ended(root, log) as driver:
+            if draw.random() < SHARE_KILLED_AT_START and found.submissions <= MOST_KILLS:
+                _kill_at_start(driver, root, found, draw)
             code = _disturb(driver, root, found, num_kills, draw)
         if code == 0:
             break
@@ -125,6 +130,15 @@ def _to_its_end(root: Path) -> tuple[int, str]:
     with started(root, log) as driver:
         code = driver.wait(MOST_SECONDS)
     return code, log.read_text()
+
+
+def _kill_at_start(driver: Any, root: Path, found: Round, draw: random.Random) -> None:
+    """Kill the driver while it sets up what the sweep needs; one that has ended by then is left alone."""
+    deadline = time.monotonic() + draw.uniform(*START_SECONDS)
+    while driver.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if driver.poll() is None and (kill := _kill(driver.pid, AT_ITS_START, root)) is not None:
+        found.kills.append(kill)
 
 
 def _disturb(driver: Any, root: Path, found: Round, num_kills: int, draw: random.Random) -> int | None:
@@ -153,12 +167,14 @@ def _disturb(driver: Any, root: Path, found: Round, num_kills: int, draw: random
 
 def _kill_one(driver: int, root: Path, draw: random.Random) -> Kill | None:
     """None if the one that was drawn is not there now."""
-    victim = draw.choice(list(VICTIMS))
+    victim = draw.choice([name for name in VICTIMS if name != AT_ITS_START])
     lines = {pid: _command(pid) for pid in descendants(driver)}
     there = [pid for pid, line in lines.items() if any(part in line for part in VICTIMS[victim])]
     pid = driver if victim == "driver" else draw.choice(sorted(there)) if there else None
-    if pid is None:
-        return None
+    return None if pid is None else _kill(pid, victim, root)
+
+
+def _kill(pid: int, victim: str, root: Path) -> Kill | None:
     kill = Kill(victim, _since_checkpoints(root))
     try:
         os.kill(pid, signal.SIGKILL)
