@@ -42,7 +42,7 @@ VICTIMS: dict[str, tuple[str, ...]] = {
 }
 """Who is killed, and what its command line holds."""
 AT_ITS_START, START_SECONDS, SHARE_KILLED_AT_START = "driver at its start", (0.5, 12.0), 0.5
-"""A driver imports for some seconds, and then makes its databases, its lease and its heartbeat, all of them in steps."""
+"""A driver imports for some seconds, and then makes databases, lease and heartbeat, all of them in steps."""
 MOST_KILLS, MOST_SUBMISSIONS = 4, 12
 PAUSE_SECONDS = (3.0, 40.0)
 STUCK_SECONDS, MOST_SECONDS = 900.0, 3600.0  # more than workers.wait_for_workers_seconds
