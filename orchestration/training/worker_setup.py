@@ -18,6 +18,7 @@ from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
+from orchestration.training.train_request import TrainRequest
 
 
 def worker_device() -> torch.device:
@@ -41,14 +42,14 @@ def start_engine(
     )
 
 
-def agreed_reason(digest: str, progress_board: str, reason: str) -> str:
+def agreed_reason(request: TrainRequest, reason: str) -> str:
     """Return the first reason of any worker not to start, "" for none, and report it to the board. Collective."""
     context = ray.train.get_context()
     reasons = [reason] * context.get_world_size()
     torch.distributed.all_gather_object(reasons, reason)
     agreed = next(filter(None, reasons), "")
     if agreed and context.get_world_rank() == 0:
-        ray.get(find_progress_board(progress_board).failed.remote(digest, agreed))
+        ray.get(find_progress_board(request.progress_board).failed.remote(request.task.digest, agreed))
     return agreed
 
 
