@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.config import Solver
+from dfm_core.config.choices import Solver
 from dfm_core.config.data import MADE
 from dfm_core.config.dataset_card import find_card
 from dfm_core.data.image_dataset import to_pixels

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dfm_core.catalog.datasets import DatasetCard
 from dfm_core.catalog.metrics import METRICS, settings_of
-from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import find_card, pixels_card_of
+from dfm_core.config.experiment import ExperimentConfig
 from dfm_core.config.paradigm_rules import Rule
 
 MAX_REFERENCE_FEATURES = 10_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from dfm_core.config import ExperimentConfig, ModelConfig, stage_columns
+from dfm_core.config.experiment import ExperimentConfig, stage_columns
+from dfm_core.config.model import ModelConfig
 
 Rule = tuple[str, str]
 _SHARE_TOLERANCE = 1e-6

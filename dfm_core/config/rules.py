@@ -8,9 +8,10 @@ from itertools import pairwise
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.metrics import METRICS
-from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
+from dfm_core.config.experiment import ExperimentConfig
+from dfm_core.config.model import DECOMPOSITION_SETTINGS, DecompositionConfig, ModelConfig
 from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one
 
 

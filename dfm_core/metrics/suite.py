@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from dfm_core.catalog.metrics import METRICS, STATISTICS, Output, StatisticName, output_width
-from dfm_core.config import EvaluationConfig, MetricName
+from dfm_core.catalog.metrics import METRICS, STATISTICS, MetricName, Output, StatisticName, output_width
+from dfm_core.config import EvaluationConfig
 from dfm_core.metrics.bootstrap import standard_errors
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.registry import ACCUMULATORS, RESAMPLERS, STORES_FEATURES, Sizes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.config import Paradigm as ParadigmName
+from dfm_core.config.choices import Paradigm as ParadigmName
 from dfm_core.decompositions import Decomposition
 from dfm_core.paradigms.base import Batch, LossResult, Paradigm, SampleResult
 from dfm_core.paradigms.cascaded import Cascaded

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, stage_columns
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.experiment import stage_columns
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.block_noise import block_mean, block_noise, repeat_blocks
 from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from dfm_core.config.training import OptimizerSettings
 from dfm_core.data.training_data import TrainingData
-from dfm_core.training.engine import OptimizerSettings, TrainingEngine
+from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, micro_batches
 
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from dfm_core.config.training import OptimizerSettings
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import MOST_SKIPPED_IN_A_ROW, Skips, check_loss
-from dfm_core.training.engine import OptimizerSettings, TrainingEngine, learning_rate
+from dfm_core.training.engine import TrainingEngine, learning_rate
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
-from dfm_core.catalog.metrics import Output
+from dfm_core.catalog.metrics import MetricName, Output
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
-from dfm_core.config import MetricName
 from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.imported_statistics import read_statistics
 from dfm_core.metrics.reference import Reference

@@ -7,11 +7,12 @@ import ray.train
 import torch
 
 from dfm_core.config import DataConfig
+from dfm_core.config.training import OptimizerSettings
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
-from dfm_core.training.engine import Model, OptimizerSettings
+from dfm_core.training.engine import Model
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board

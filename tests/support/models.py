@@ -13,14 +13,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import (
-    DecompositionConfig,
-    ExperimentConfig,
-    ExpertsConfig,
-    ModelConfig,
-    SamplingConfig,
-    TrainingConfig,
-)
+from dfm_core.config import DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
+from dfm_core.config.training import ExpertsConfig
 from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.experts import StageExperts

@@ -9,7 +9,8 @@ import torch
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.compute import model_cost
-from dfm_core.config import ExperimentConfig, ModelConfig, ModelSize, TrainingConfig
+from dfm_core.config import ExperimentConfig, ModelConfig, TrainingConfig
+from dfm_core.config.choices import ModelSize
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
