@@ -16,7 +16,7 @@ from dfm_core.seeding import normal, sample_generator
 from dfm_core.training.batch_reader import batches_ahead
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.steps import LoopPlan, Observer, run_steps
+from dfm_core.training.steps import LoopPlan, Observer, Work, run_steps
 
 _TERMS = ("loss", "reconstruction", "kl", "downscaled")
 
@@ -65,8 +65,8 @@ class FinetuningLoss(nn.Module):
         return 0.5 * (mean.square() + std.square() - 1.0 - 2.0 * std.log()).mean()
 
 
-class _FinetuningWork:
-    """`Work`: the loss of a fine-tuning."""
+class _FinetuningWork(Work):
+    """The loss of a fine-tuning."""
 
     def __init__(
         self,
@@ -75,9 +75,8 @@ class _FinetuningWork:
         engine: TrainingEngine[FinetuningLoss],
     ) -> None:
         """Args: batches: pixels, and classes, of the global sample indices that `loss` is going to be called with."""
+        super().__init__()
         self._config, self._batches, self._engine = config, batches, engine
-        self._terms: list[Tensor] = []
-        self._of_step: list[Tensor] = []
 
     def loss(self, samples: range) -> Tensor:
         config, model = self._config, self._engine.model
@@ -86,17 +85,11 @@ class _FinetuningWork:
         noise = normal(config.seed, "finetuning_posterior", samples, shape)
         factor = scale_factor(config, samples.start // config.batch_size)
         terms: Tensor = model(pixels.to(self._engine.device), noise.to(self._engine.device), factor)
-        self._of_step.append(terms.detach().double())
+        self.add(terms)
         return terms[0]
 
-    def stepped(self, *, skipped: bool) -> None:
-        terms, self._of_step = self._of_step, []
-        self._terms += [] if skipped else terms
-
     def row(self, *, is_saved: bool) -> CurveRow:  # noqa: ARG002
-        means = self._engine.mean(torch.stack(self._terms).mean(dim=0).cpu())
-        self._terms = []
-        return {name: float(mean) for name, mean in zip(_TERMS, means, strict=False)}
+        return {name: float(mean) for name, mean in zip(_TERMS, self.means(self._engine), strict=False)}
 
 
 def in_colour(pixels: Tensor) -> Tensor:

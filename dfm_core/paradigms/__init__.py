@@ -1,7 +1,7 @@
 """Paradigms by name: how a model is trained and sampled. Adding one: a file here and a line in `PARADIGMS`.
 
-Begin with `base` (the contract) and `dfm`, the method; `flow_matching`, `cascaded` and `pyramidal_flow` are the
-baselines. `sampling` holds what all share from noise to images, `shared_steps` and `sampling_points` sample several
+Begin with `sampling`, which holds the contract and what all share from noise to images, and `dfm`, the method;
+`flow_matching`, `cascaded` and `pyramidal_flow` are the baselines. `shared_steps` and `sampling_points` sample several
 settings at once. May import `config`, `wiring`, `flow`, `data`, `decompositions` and `seeding`.
 """
 
@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.choices import Paradigm as ParadigmName
 from dfm_core.decompositions import Decomposition
-from dfm_core.paradigms.base import Batch, LossResult, Paradigm, SampleResult
+from dfm_core.paradigms.base import Batch, LossResult, SampleResult
 from dfm_core.paradigms.cascaded import Cascaded
 from dfm_core.paradigms.dfm import DecomposableFlowMatching
 from dfm_core.paradigms.flow_matching import FlowMatching
 from dfm_core.paradigms.pyramidal_flow import PyramidalFlow
+from dfm_core.paradigms.sampling import Paradigm
 from dfm_core.paradigms.standardization import scale_divisors
 
 __all__ = ["PARADIGMS", "Batch", "LossResult", "Paradigm", "SampleResult", "build_paradigm"]

@@ -15,12 +15,12 @@ from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.noising import add_noise
-from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
+from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 
 
 @dataclass(frozen=True)
-class DecomposableFlowMatching(LegwiseParadigm):
+class DecomposableFlowMatching(Paradigm):
     """Flow matching on every scale of a decomposition, in one model."""
 
     config: ExperimentConfig
@@ -34,13 +34,13 @@ class DecomposableFlowMatching(LegwiseParadigm):
         draw = draw_timesteps(self.config, batch.indices)
         t, mask = draw.t.to(device), draw.mask.to(device)
         clean = self.analyze(batch.images)
-        noised = add_noise(clean, t, seed, batch.indices)
+        noises, states = add_noise(clean, t, seed, batch.indices)
         labels = drop_labels(batch.labels, batch.indices, seed, self.config.training.class_dropout, model.null_class)
-        predicted = model(noised.states, t, mask, labels)
+        predicted = model(states, t, mask, labels)
         errors = torch.stack(
             [
                 (guess - velocity(noise, data)).square().flatten(1).mean(dim=1)
-                for guess, noise, data in zip(predicted, noised.noises, clean, strict=True)
+                for guess, noise, data in zip(predicted, noises, clean, strict=True)
             ],
             dim=1,
         )  # [B, S]

@@ -17,13 +17,13 @@ from dfm_core.flow.path import expand_like
 from dfm_core.flow.solvers import SolverStep, Times
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
+from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, uniform
 
 
 @dataclass(frozen=True)
-class PyramidalFlow(LegwiseParadigm):
+class PyramidalFlow(Paradigm):
     """A stage runs from the upsampled, noised end of the one before to its own level, with less noise."""
 
     config: ExperimentConfig

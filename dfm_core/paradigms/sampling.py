@@ -11,7 +11,7 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.schedules import StageSchedule, sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times, solve
-from dfm_core.paradigms.base import SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.base import Batch, LossResult, SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.guided_field import GuidedField
 from dfm_core.paradigms.shared_steps import PointSteps
 from dfm_core.seeding import normal
@@ -102,10 +102,22 @@ class Sampler:
         return saved.num_steps, saved.scales
 
 
-class LegwiseParadigm(ABC):
-    """The sampling half of a `Paradigm`; a subclass adds the loss and follows its own schedules."""
+class Paradigm(ABC):
+    """A way to train and sample a velocity model: a subclass adds the loss and follows its own schedules."""
 
     config: ExperimentConfig
+
+    @abstractmethod
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
+        """Return the training loss; its random draws depend on (seed, global sample index) alone."""
+
+    @abstractmethod
+    def generate(self, sampler: Sampler) -> Tensor:
+        """Return images, [B, C, (T,) H, W], from the sampler's noise along all its legs."""
+
+    def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
+        """Return the schedules that `generate` follows one after the other."""
+        return sampling_legs(self.config, sampling)
 
     def sample(
         self,
@@ -117,14 +129,12 @@ class LegwiseParadigm(ABC):
         watcher: SampleWatcher | None = None,
         shared: PointSteps | None = None,
     ) -> SampleResult:
-        """`Paradigm.sample`."""
+        """Return images of the given classes.
+
+        Args: labels: [B] int64. indices: global sample index of each image, which keys its noise. seed: of the noise.
+            watcher: called after every solver step. shared: the steps that this sampling has in common with others of
+            the same batch (`sample_points`); it changes no bit of the result, and a watcher sees only the steps that
+            are made here, numbered as if it had seen all.
+        """
         sampler = Sampler(model, labels, indices, seed, sampling, self.legs(sampling), watcher, shared)
         return sampler.result(self.generate(sampler))
-
-    def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
-        """Return the schedules that `generate` follows one after the other."""
-        return sampling_legs(self.config, sampling)
-
-    @abstractmethod
-    def generate(self, sampler: Sampler) -> Tensor:
-        """Return images, [B, C, (T,) H, W], from the sampler's noise along all its legs."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from dfm_core.paradigms.base import Paradigm, SampleResult, VelocityPredictor
+from dfm_core.paradigms.base import SampleResult, VelocityPredictor
+from dfm_core.paradigms.sampling import Paradigm
 from dfm_core.paradigms.shared_steps import SharedSteps
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from dfm_core.config.training import OptimizerSettings
@@ -28,8 +30,8 @@ class LoopPlan:
     """Steps without finite gradients; so many end the training."""
 
 
-class Observer(Protocol):
-    """Receives what the loop produces; called on every worker."""
+class Observer:
+    """Receives what the loop produces, on every worker; this one does nothing with it."""
 
     def progress(self, step: int) -> None:
         """`step` optimiser steps are done."""
@@ -41,31 +43,38 @@ class Observer(Protocol):
         """Keep the engine's state; collective."""
 
 
-class _Nobody:
-    """An observer that does nothing."""
-
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: CurveRow) -> None: ...
-
-    def save(self, step: int, curve: list[CurveRow]) -> None: ...
-
-
-class Work(Protocol):
+class Work(ABC):
     """The loss of a training and its rows of the curve, on one worker."""
 
+    def __init__(self) -> None:
+        self._totals: list[Tensor] = []
+        self._of_step: list[Tensor] = []
+
+    @abstractmethod
     def loss(self, samples: range) -> Tensor:
         """Return the mean loss of these global sample indices, held until the result of their step is known."""
 
-    def stepped(self, *, skipped: bool) -> None:
-        """The step of the losses since the last call is done. Its losses are for the next row of the curve, unless it
-        was skipped."""
-
+    @abstractmethod
     def row(self, *, is_saved: bool) -> CurveRow:
         """Return means over the steps since the row before, and over all workers: `loss` first. Collective.
 
         Args: is_saved: a checkpoint or snapshot is saved at this step.
         """
+
+    def add(self, numbers: Tensor) -> None:
+        """Note the numbers of a micro-batch; they stay on the device: to read them would make every step wait."""
+        self._of_step.append(numbers.detach().double())
+
+    def stepped(self, *, skipped: bool) -> None:
+        """The step of the losses since the last call is done. Its numbers are for the next row of the curve, unless it
+        was skipped."""
+        self._totals += [] if skipped else self._of_step
+        self._of_step = []
+
+    def means(self, engine: TrainingEngine[Any]) -> Tensor:
+        """Return the numbers' means over the steps since the row before, and over all workers. Collective."""
+        totals, self._totals = self._totals, []
+        return engine.mean(torch.stack(totals).mean(dim=0).cpu())
 
 
 def micro_batches(
@@ -103,7 +112,7 @@ def run_steps(
         them; None: they are not known.
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.
     """
-    observer = observer or _Nobody()
+    observer = observer or Observer()
     rows, norms = list(curve or []), list[float]()
     # A step that is saved has a row, unless all since the row before were left out.
     skipped_before = 0 if curve is None else start_step - int(rows[-1]["step"] if rows else 0)

@@ -45,7 +45,7 @@ class Publisher(Protocol):
         """Publish the artifacts of a step that are not there yet; most steps have none. Collective."""
 
 
-class CheckpointedRun:
+class CheckpointedRun(Observer):
     """Observes a training's loop."""
 
     def __init__(
