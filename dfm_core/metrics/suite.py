@@ -62,17 +62,7 @@ class MetricSuite:
         return tuple(dict.fromkeys(outputs))
 
     def sizes(self, output: Output, device: torch.device | str = "cpu") -> Sizes:
-        evaluation = self.evaluation
-        return Sizes(
-            width=output_width(output, self.num_classes),
-            num_samples=self.num_samples,
-            device=device,
-            num_splits=evaluation.inception_splits,
-            num_subsets=evaluation.kernel_subsets,
-            subset_size=evaluation.kernel_subset_size,
-            num_neighbours=evaluation.num_neighbours,
-            seed=evaluation.seed,
-        )
+        return Sizes(output_width(output, self.num_classes), self.num_samples, self.evaluation, device)
 
     def empty(self, device: torch.device | str = "cpu") -> Partial:
         """Return the state of the streaming statistics before the first sample."""

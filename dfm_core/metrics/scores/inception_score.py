@@ -28,7 +28,7 @@ class InceptionScoreAccumulator:
     def empty(
         cls, bounds: tuple[int, ...], num_classes: int, device: torch.device | str = "cpu"
     ) -> InceptionScoreAccumulator:
-        """Args: bounds: of `equal_splits` or `splits_of_size`."""
+        """Args: bounds: of `equal_splits`."""
         num_splits = len(bounds) - 1
         return cls(
             bounds,
@@ -87,13 +87,6 @@ def equal_splits(num_samples: int, num_splits: int = 10) -> tuple[int, ...]:
     if not 1 <= num_splits <= num_samples:
         raise ValueError(f"{num_samples} samples have 1 to {num_samples} splits, got {num_splits}")
     return tuple(split * num_samples // num_splits for split in range(num_splits + 1))
-
-
-def splits_of_size(num_samples: int, size: int = 5000) -> tuple[int, ...]:
-    """Bounds of splits of `size` samples, the last with what is left (ADM)."""
-    if num_samples < 1 or size < 1:
-        raise ValueError(f"{num_samples} samples in splits of {size}: both are 1 at least")
-    return (*range(0, num_samples, size), num_samples)
 
 
 def split_membership(bounds: tuple[int, ...], indices: Tensor) -> Tensor:

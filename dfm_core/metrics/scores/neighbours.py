@@ -11,7 +11,6 @@ from torch import Tensor
 from dfm_core.metrics.scores.accumulator import Score
 from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator
 
-NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 _CHUNK_ELEMENTS = 2**22
 """Elements of the matrix of distances that exist at once: 32 MiB."""
 

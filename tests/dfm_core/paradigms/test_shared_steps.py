@@ -94,7 +94,7 @@ def test_sharing_changes_no_bit_of_any_point_and_makes_every_unique_step_once(co
     assert len(rows) == shared.num_calls == shared.tree.num_calls
     assert sum(rows) / 3 == shared.num_evaluations == shared.tree.num_evaluations
     assert shared.num_evaluations < sum(result.num_evaluations for result in expected)
-    assert shared.num_states == 0
+    assert len(shared._states) == 0
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -120,14 +120,14 @@ def test_few_states_are_alive_and_none_at_the_end(config: ExperimentConfig, seed
         def offer(self, node: int, state: SavedState) -> None:
             super().offer(node, state)
             kept.append(weakref.ref(state))
-            counts.append(self.num_states)
+            counts.append(len(self._states))
 
     tree = StepTree.of(config, samplings)
     shared = Observed(tree)
     for _ in sample_points(paradigm_of(config), formula(config), LABELS, range(3), SEED, shared):
         pass
     gc.collect()
-    assert shared.num_states == 0
+    assert len(shared._states) == 0
     assert all(state() is None for state in kept)
     # The states of open branches, and the end of each leg that later points go through.
     assert 0 < max(counts) <= log2(len(samplings)) + len(tree.paths[0])
@@ -139,7 +139,7 @@ def test_points_that_leave_a_path_one_by_one_need_one_state() -> None:
         SamplingConfig((10,), (), guidance=2.0, guidance_interval=(begin / 10, 1.0)) for begin in (9, 3, 1, 7, 5)
     ]
     shared, model, counts = SharedSteps(StepTree.of(config, samplings)), formula(config), []
-    observed = FormulaModel(lambda *given: counts.append(shared.num_states) or model(*given), model.scale_shapes)
+    observed = FormulaModel(lambda *given: counts.append(len(shared._states)) or model(*given), model.scale_shapes)
     together(config, observed, shared)
     assert max(counts) == 1
 
@@ -150,7 +150,7 @@ def test_a_point_is_sampled_when_it_is_asked_for() -> None:
     points = sample_points(paradigm_of(config), model, LABELS, range(3), SEED, shared)
     assert len(model.calls) == 0
     assert next(points)[0] == 0
-    assert (len(model.calls), shared.num_states) == (35, 1)
+    assert (len(model.calls), len(shared._states)) == (35, 1)
     assert next(points)[0] == 1
     assert len(model.calls) == 45
 
