@@ -74,7 +74,8 @@ class MetricSuite:
         """Add some samples. Raises: ValueError if a number of theirs is not finite."""
         return {key: accumulator.update(batches[key[0]]) for key, accumulator in partial.items()}
 
-    def merge(self, first: Partial, second: Partial) -> Partial:
+    @staticmethod
+    def merge(first: Partial, second: Partial) -> Partial:
         assert first.keys() == second.keys(), f"{sorted(first)} and {sorted(second)} do not merge"
         return {key: accumulator.merge(second[key]) for key, accumulator in first.items()}
 

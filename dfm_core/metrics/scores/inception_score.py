@@ -8,11 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.accumulator import Batch, Score, Sums
 
 
 @dataclass(frozen=True)
-class InceptionScoreAccumulator:
+class InceptionScoreAccumulator(Sums):
     """Sums of each split of consecutive samples. A sample's index tells its split: any order of arrival will do."""
 
     bounds: tuple[int, ...]
@@ -53,19 +53,6 @@ class InceptionScoreAccumulator:
             self.probabilities + member @ log_p.exp(),
             self.negative_entropy + member @ (log_p.exp() * log_p).sum(dim=1),
         )
-
-    def merge(self, other: InceptionScoreAccumulator) -> InceptionScoreAccumulator:
-        assert self.bounds == other.bounds, f"splits {self.bounds} and {other.bounds} do not merge"
-        return InceptionScoreAccumulator(
-            self.bounds,
-            self.counts + other.counts,
-            self.probabilities + other.probabilities,
-            self.negative_entropy + other.negative_entropy,
-        )
-
-    def to(self, device: torch.device | str) -> InceptionScoreAccumulator:
-        tensors = (self.counts, self.probabilities, self.negative_entropy)
-        return InceptionScoreAccumulator(self.bounds, *(tensor.to(device) for tensor in tensors))
 
     def compute(self, _reference: None = None, /) -> dict[str, Score]:
         """Mean over the splits, and as `spread` their population standard deviation. There is no reference set."""
