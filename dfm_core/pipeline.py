@@ -22,11 +22,7 @@ from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress
-from dfm_core.training.state import (
-    Snapshot,
-    load_snapshot,
-    write_snapshot_files,
-)
+from dfm_core.training.state import Snapshot, load_snapshot, write_snapshot_files
 
 OutputType = Literal["pil", "pt", "np"]
 Pictures = list[Any] | Tensor | np.ndarray

@@ -41,7 +41,7 @@ class LossResult:
     stage_counts: Tensor
     """Number of samples in which each scale was active, [S]."""
     timestep_sums: Tensor | None = None
-    """Sums of `stage_losses`, and of `stage_counts`, by bins of the timestep, [2, S, bins], see `timestep_bins`; None
+    """Sums of `stage_losses`, and of `stage_counts`, by bins of the timestep, [2, S, bins], see `losses.binned`; None
     where a paradigm does not say."""
 
 

@@ -17,8 +17,8 @@ from dfm_core.flow.path import expand_like
 from dfm_core.flow.solvers import SolverStep, Times
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
 from dfm_core.paradigms.labels import drop_labels
+from dfm_core.paradigms.losses import masked_loss
 from dfm_core.paradigms.sampling import Paradigm, Sampler
-from dfm_core.paradigms.timestep_bins import binned
 from dfm_core.seeding import normal, uniform
 
 
@@ -59,16 +59,7 @@ class PyramidalFlow(Paradigm):
         mask = (torch.arange(len(levels), device=device) <= stage[:, None]).float()
         labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
         predicted = model(states, own * torch.stack(times, dim=1), mask, labels)
-        errors = torch.stack(
-            [
-                (guess - target).square().flatten(1).mean(dim=1)
-                for guess, target in zip(predicted, targets, strict=True)
-            ],
-            dim=1,
-        )
-        counted = own * errors
-        by_time = binned(errors, own, progress[:, None].expand_as(own))
-        return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0), by_time)
+        return masked_loss(predicted, targets, own, progress[:, None].expand_as(own))
 
     def generate(self, sampler: Sampler) -> Tensor:
         """Generate stage after stage, with a jump between them (numerics 8.3)."""

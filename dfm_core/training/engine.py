@@ -24,22 +24,15 @@ Model_co = TypeVar("Model_co", bound=nn.Module, default=nn.Module, covariant=Tru
 class TrainingEngine(Protocol[Model_co]):
     """Holds weights, optimiser state and weights average; the same calls on every worker, in the same order."""
 
-    @property
-    def rank(self) -> int: ...
-
-    @property
-    def world_size(self) -> int: ...
-
-    @property
-    def device(self) -> torch.device: ...
+    rank: int
+    world_size: int
+    device: torch.device
+    num_steps: int
+    """Steps that changed the weights, those of a loaded state included: what the optimiser counts."""
 
     @property
     def model(self) -> Model_co:
         """Model that the loss calls."""
-
-    @property
-    def num_steps(self) -> int:
-        """Steps that changed the weights, those of a loaded state included: what the optimiser counts."""
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's mean loss; all micro-batches of a step weigh the same."""
