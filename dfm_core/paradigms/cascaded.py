@@ -14,9 +14,8 @@ from dfm_core.flow.path import velocity
 from dfm_core.flow.solvers import SolverStep
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.losses import binned
-from dfm_core.paradigms.noising import add_noise
+from dfm_core.paradigms.noising import add_noise, drop_labels
 from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.seeding import normal_scalars
 from dfm_core.wiring import network

@@ -13,9 +13,8 @@ from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.path import velocity
 from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.losses import masked_loss
-from dfm_core.paradigms.noising import add_noise
+from dfm_core.paradigms.noising import add_noise, drop_labels
 from dfm_core.paradigms.sampling import Paradigm, Sampler
 
 

@@ -16,8 +16,8 @@ from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages
 from dfm_core.flow.path import expand_like
 from dfm_core.flow.solvers import SolverStep, Times
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
 from dfm_core.paradigms.losses import masked_loss
+from dfm_core.paradigms.noising import drop_labels
 from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.seeding import normal, uniform
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, Paradigm
-from dfm_core.training.batch_reader import batches_ahead
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer, Work, run_steps
@@ -33,19 +31,12 @@ def _per_timestep(sums: Tensor) -> dict[str, float]:
 class _VelocityWork(Work):
     """The loss of a paradigm."""
 
-    def __init__(
-        self,
-        paradigm: Paradigm,
-        batches: Iterator[tuple[Tensor, Tensor]],
-        engine: TrainingEngine[VelocityModel],
-    ) -> None:
-        """Args: batches: of the global sample indices that `loss` is going to be called with."""
+    def __init__(self, paradigm: Paradigm, engine: TrainingEngine[VelocityModel]) -> None:
         super().__init__()
-        self._paradigm, self._batches, self._engine = paradigm, batches, engine
+        self._paradigm, self._engine = paradigm, engine
         self._timestep_shape: tuple[int, ...] = (2, 0, 0)
 
-    def loss(self, samples: range) -> Tensor:
-        images, labels = next(self._batches)
+    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:
         device = self._engine.device
         result = self._paradigm.loss(self._engine.model, Batch(images.to(device), labels.to(device), samples))
         parts = [result.loss.detach()[None], result.stage_losses, result.stage_counts]
@@ -81,6 +72,5 @@ def train(
     curve: list[CurveRow] | None = None,
 ) -> list[CurveRow]:
     """Trains a velocity model from `start_step` to `plan.until_step`; arguments and errors are those of `run_steps`."""
-    with batches_ahead(dataset, config.seed, config.training, engine, plan, start_step) as batches:
-        work = _VelocityWork(paradigm, batches, engine)
-        return run_steps(work, config.training, engine, plan, observer, start_step=start_step, curve=curve)
+    work, settings = _VelocityWork(paradigm, engine), config.training
+    return run_steps(work, dataset, config.seed, settings, engine, plan, observer, start_step=start_step, curve=curve)

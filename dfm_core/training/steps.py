@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config.training import OptimizerSettings
+from dfm_core.data.training_data import TrainingData
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import MOST_SKIPPED_IN_A_ROW, Skips, check_loss
 from dfm_core.training.engine import TrainingEngine, learning_rate
@@ -51,8 +53,11 @@ class Work(ABC):
         self._of_step: list[Tensor] = []
 
     @abstractmethod
-    def loss(self, samples: range) -> Tensor:
-        """Return the mean loss of these global sample indices, held until the result of their step is known."""
+    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of these global sample indices, held until the result of their step is known.
+
+        Args: images, labels: `TrainingData.batches`.
+        """
 
     @abstractmethod
     def row(self, *, is_saved: bool) -> CurveRow:
@@ -92,8 +97,28 @@ def micro_batches(
         yield range(begin, begin + plan.micro_batch_size)
 
 
+@contextmanager
+def _batches_ahead(
+    data: TrainingData, seed: int, settings: OptimizerSettings, engine: TrainingEngine, plan: LoopPlan, start_step: int
+) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    """Samples and classes for each call of `Work.loss` from `start_step` on; reading ahead ends with the block."""
+    wanted = (
+        samples
+        for step in range(start_step, plan.until_step)
+        for samples in micro_batches(settings, engine, plan, step)
+    )
+    batches = data.batches(seed, wanted)
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
+
+
 def run_steps(
     work: Work,
+    data: TrainingData,
+    seed: int,
     settings: OptimizerSettings,
     engine: TrainingEngine,
     plan: LoopPlan,
@@ -107,9 +132,9 @@ def run_steps(
     Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
     over workers and micro-batches. A step whose gradients are not finite changes nothing; its losses are in no row.
 
-    Args: observer: receives progress, points of the curve and moments to save; None: no observer. start_step: steps
-        that the engine's state already has, the last of which `save` was called for. curve: the rows that belong to
-        them; None: they are not known.
+    Args: data, seed: samples and their order. observer: receives progress, points of the curve and moments to save;
+        None: no observer. start_step: steps that the engine's state already has, the last of which `save` was called
+        for. curve: the rows that belong to them; None: they are not known.
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.
     """
     observer = observer or Observer()
@@ -117,27 +142,28 @@ def run_steps(
     # A step that is saved has a row, unless all since the row before were left out.
     skipped_before = 0 if curve is None else start_step - int(rows[-1]["step"] if rows else 0)
     skips, size = Skips(plan.most_skipped_in_a_row, skipped_before), settings.batch_size
-    for step in range(start_step, plan.until_step):
-        for samples in micro_batches(settings, engine, plan, step):
-            engine.backward(work.loss(samples))
-        rate = learning_rate(settings, step)
-        norm, done = engine.step(rate), step + 1
-        skipped = skips.is_skipped(norm, done, range(step * size, done * size))
-        work.stepped(skipped=skipped)
-        norms += [] if skipped else [norm]
-        if norms and (done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at):
-            row: CurveRow = {
-                "step": done,
-                **work.row(is_saved=done in plan.save_at),
-                "gradient_norm": sum(norms) / len(norms),
-                "learning_rate": rate,
-                "images": float(done * size),
-            }
-            rows.append(row | skips.taken())
-            norms = []
-            observer.log(rows[-1])
-            check_loss(rows)
-        if done in plan.save_at:
-            observer.save(done, rows)
-        observer.progress(done)
+    with _batches_ahead(data, seed, settings, engine, plan, start_step) as batches:
+        for step in range(start_step, plan.until_step):
+            for samples in micro_batches(settings, engine, plan, step):
+                engine.backward(work.loss(samples, *next(batches)))
+            rate = learning_rate(settings, step)
+            norm, done = engine.step(rate), step + 1
+            skipped = skips.is_skipped(norm, done, range(step * size, done * size))
+            work.stepped(skipped=skipped)
+            norms += [] if skipped else [norm]
+            if norms and (done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at):
+                row: CurveRow = {
+                    "step": done,
+                    **work.row(is_saved=done in plan.save_at),
+                    "gradient_norm": sum(norms) / len(norms),
+                    "learning_rate": rate,
+                    "images": float(done * size),
+                }
+                rows.append(row | skips.taken())
+                norms = []
+                observer.log(rows[-1])
+                check_loss(rows)
+            if done in plan.save_at:
+                observer.save(done, rows)
+            observer.progress(done)
     return rows

@@ -14,8 +14,7 @@ from dfm_core.config import DataConfig
 from dfm_core.config.data import MADE
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.plain import as_plain
-from orchestration.common.digests import digest_of
-from orchestration.common.payloads import without_neutral
+from orchestration.common.digests import digest_of, without_neutral
 from orchestration.data.identity import real_identity, training_identity
 
 _REGULARIZATION = ("scale_factors", "downscaling", "equivariance_weight")

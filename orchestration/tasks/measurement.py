@@ -11,8 +11,7 @@ from dfm_core.catalog.metrics import MetricName, Output, settings_of
 from dfm_core.config import EvaluationConfig, ExperimentConfig
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.plain import as_plain
-from orchestration.common.digests import digest_of
-from orchestration.common.payloads import without_neutral
+from orchestration.common.digests import digest_of, without_neutral
 from orchestration.config.files import IMPORTABLE_STATISTICS, FileConfig, FileTable
 from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source

@@ -19,7 +19,6 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.models.dit import DiT
 from dfm_core.paradigms.base import SampleProgress, SampleResult, VelocityPredictor
-from dfm_core.paradigms.sampling_points import sample_points
 from dfm_core.paradigms.shared_steps import SavedState, SharedSteps
 from tests.dfm_core.flow.test_step_tree import LATER_STEPS, random_samplings
 from tests.support.models import (
@@ -67,7 +66,7 @@ def alone(config: ExperimentConfig, model: VelocityPredictor, sampling: Sampling
 
 
 def together(config: ExperimentConfig, model: VelocityPredictor, shared: SharedSteps) -> dict[int, SampleResult]:
-    return dict(sample_points(paradigm_of(config), model, LABELS, range(3), SEED, shared))
+    return dict(paradigm_of(config).sample_points(model, LABELS, range(3), SEED, shared))
 
 
 def test_a_sweep_over_the_second_stage_calls_the_network_105_times_and_not_225() -> None:
@@ -124,7 +123,7 @@ def test_few_states_are_alive_and_none_at_the_end(config: ExperimentConfig, seed
 
     tree = StepTree.of(config, samplings)
     shared = Observed(tree)
-    for _ in sample_points(paradigm_of(config), formula(config), LABELS, range(3), SEED, shared):
+    for _ in paradigm_of(config).sample_points(formula(config), LABELS, range(3), SEED, shared):
         pass
     gc.collect()
     assert len(shared._states) == 0
@@ -147,7 +146,7 @@ def test_points_that_leave_a_path_one_by_one_need_one_state() -> None:
 def test_a_point_is_sampled_when_it_is_asked_for() -> None:
     config = tiny_dfm()
     model, shared = formula(config), SharedSteps(StepTree.of(config, LATER_STEPS))
-    points = sample_points(paradigm_of(config), model, LABELS, range(3), SEED, shared)
+    points = paradigm_of(config).sample_points(model, LABELS, range(3), SEED, shared)
     assert len(model.calls) == 0
     assert next(points)[0] == 0
     assert (len(model.calls), len(shared._states)) == (35, 1)
@@ -159,7 +158,7 @@ def test_batches_with_shared_steps_of_their_own_are_those_of_sampling_alone(conf
     model, samplings = random_sampler(config), sweep(config)[:4]
     tree, paradigm = StepTree.of(config, samplings), paradigm_of(config)
     for rows in (slice(0, 2), slice(2, 3)):
-        for point, result in sample_points(paradigm, model, LABELS[rows], range(3)[rows], SEED, SharedSteps(tree)):
+        for point, result in paradigm.sample_points(model, LABELS[rows], range(3)[rows], SEED, SharedSteps(tree)):
             expected = paradigm.sample(model, LABELS[rows], range(3)[rows], SEED, samplings[point])
             assert torch.equal(result.images, expected.images)
 
