@@ -180,7 +180,7 @@ def one_point(store: Store, config: ExperimentConfig, reference: str) -> tuple[f
         indices = range(begin, min(begin + BATCH, config.evaluation.num_samples))
         labels = sample_labels(config.evaluation, indices, 10)
         sampled = paradigm.sample(snapshot.model, labels, indices, config.evaluation.seed, config.sampling)
-        moments = moments.merge(Moments.of(network(to_pixels(sampled.images)).block10))
+        moments = moments.merge(Moments.of(network(to_pixels(sampled.images))["block10"]))
         evaluations = sampled.num_evaluations
     known = ResourceCache(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(reference)
     return frechet_distance(moments, known.moments["block10"]), evaluations  # type: ignore[arg-type]

@@ -30,7 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import model_cost
-from dfm_core.config import MODEL_SIZES, DataConfig, DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig
+from dfm_core.config import DataConfig, DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig
+from dfm_core.config.model import MODEL_SIZES
 from dfm_core.config.rules import broken_rules
 from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition

@@ -25,18 +25,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dfm_core.config import ExperimentConfig
-    from dfm_core.data.image_dataset import load_dataset
-    from dfm_core.decompositions import build_decomposition
-    from dfm_core.flow.schedules import stage_schedule
-    from dfm_core.paradigms import build_paradigm
-    from dfm_core.paradigms.standardization import measure_scale_std
-    from dfm_core.pipeline import DFMPipeline
-    from dfm_core.training.engine import PlainEngine
-    from dfm_core.training.loop import train
-    from dfm_core.training.state import SnapshotCard, build_model, load_snapshot, write_snapshot
-    from dfm_core.training.steps import LoopPlan
-    from dfm_core.video_files import export_to_gif, export_to_video
+    from dfm_core.config import ExperimentConfig as ExperimentConfig
+    from dfm_core.data.image_dataset import load_dataset as load_dataset
+    from dfm_core.decompositions import build_decomposition as build_decomposition
+    from dfm_core.flow.schedules import stage_schedule as stage_schedule
+    from dfm_core.paradigms import build_paradigm as build_paradigm
+    from dfm_core.paradigms.standardization import measure_scale_std as measure_scale_std
+    from dfm_core.pipeline import DFMPipeline as DFMPipeline
+    from dfm_core.training.engine import PlainEngine as PlainEngine
+    from dfm_core.training.loop import train as train
+    from dfm_core.training.state import SnapshotCard as SnapshotCard
+    from dfm_core.training.state import build_model as build_model
+    from dfm_core.training.state import load_snapshot as load_snapshot
+    from dfm_core.training.state import write_snapshot as write_snapshot
+    from dfm_core.training.steps import LoopPlan as LoopPlan
+    from dfm_core.video_files import export_to_gif as export_to_gif
+    from dfm_core.video_files import export_to_video as export_to_video
 
 _PUBLIC = {
     "DFMPipeline": "dfm_core.pipeline",
@@ -57,24 +61,7 @@ _PUBLIC = {
     "write_snapshot": "dfm_core.training.state",
 }
 
-__all__ = [
-    "DFMPipeline",
-    "ExperimentConfig",
-    "LoopPlan",
-    "PlainEngine",
-    "SnapshotCard",
-    "build_decomposition",
-    "build_model",
-    "build_paradigm",
-    "export_to_gif",
-    "export_to_video",
-    "load_dataset",
-    "load_snapshot",
-    "measure_scale_std",
-    "stage_schedule",
-    "train",
-    "write_snapshot",
-]
+__all__ = tuple(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

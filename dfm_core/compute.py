@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import MODEL_SIZES, EvaluationConfig, ExperimentConfig, SamplingConfig, TrainingConfig
+from dfm_core.config import EvaluationConfig, ExperimentConfig, SamplingConfig, TrainingConfig
+from dfm_core.config.model import MODEL_SIZES
 from dfm_core.flow.schedules import network_calls, sampling_legs
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.wiring import StageWiring, Wiring, networks

@@ -15,18 +15,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.config import Solver
+from dfm_core.config.choices import Solver
 from dfm_core.config.data import MADE
 from dfm_core.config.dataset_card import find_card
 from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.schedules import sampling_legs
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress
-from dfm_core.training.state import (
-    Snapshot,
-    load_snapshot,
-    write_snapshot_files,
-)
+from dfm_core.training.state import Snapshot, load_snapshot, write_snapshot_files
 
 OutputType = Literal["pil", "pt", "np"]
 Pictures = list[Any] | Tensor | np.ndarray

@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval, Len
 
 from dfm_core.catalog.autoencoders import AutoencoderCard
-from dfm_core.config import DecayRate, NonNegativeInt, PositiveFloat, PositiveInt, Precision
+from dfm_core.config.choices import DecayRate, NonNegativeInt, PositiveFloat, PositiveInt
+from dfm_core.config.training import OptimizerSettings
 
 Downscaling = Literal["mean", "bilinear"]
 Weight = Annotated[float, Ge(0.0)]
 
 
 @dataclass(frozen=True)
-class FinetuningConfig:
+class FinetuningConfig(OptimizerSettings):
     """Fine-tuning for scale equivariance (paper, 4.1 and appendix D; numerics 9). All of it is part of the digest."""
 
     scale_equivariance: bool = True
@@ -37,14 +38,9 @@ class FinetuningConfig:
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-5
     warmup_steps: NonNegativeInt = 0
-    adam_beta1: DecayRate = 0.9
-    adam_beta2: DecayRate = 0.99
-    adam_epsilon: PositiveFloat = 1e-8
     weight_decay: Weight = 0.0
-    gradient_clip: PositiveFloat = 1.0
     ema_decay: DecayRate = 0.0
     """Decay of the weights' average, which is the result; 0: the last weights themselves."""
-    precision: Precision = "fp32"
     seed: NonNegativeInt = 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +11,9 @@ from dfm_core.autoencoders.base import Posterior
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
 from dfm_core.data.training_data import TrainingData
 from dfm_core.seeding import normal, sample_generator
-from dfm_core.training.batch_reader import batches_ahead
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.steps import LoopPlan, Observer, run_steps
+from dfm_core.training.steps import LoopPlan, Observer, Work, run_steps
 
 _TERMS = ("loss", "reconstruction", "kl", "downscaled")
 
@@ -65,38 +62,25 @@ class FinetuningLoss(nn.Module):
         return 0.5 * (mean.square() + std.square() - 1.0 - 2.0 * std.log()).mean()
 
 
-class _FinetuningWork:
-    """`Work`: the loss of a fine-tuning."""
+class _FinetuningWork(Work):
+    """The loss of a fine-tuning."""
 
-    def __init__(
-        self,
-        config: FinetuningConfig,
-        batches: Iterator[tuple[Tensor, Tensor]],
-        engine: TrainingEngine[FinetuningLoss],
-    ) -> None:
-        """Args: batches: pixels, and classes, of the global sample indices that `loss` is going to be called with."""
-        self._config, self._batches, self._engine = config, batches, engine
-        self._terms: list[Tensor] = []
-        self._of_step: list[Tensor] = []
+    def __init__(self, config: FinetuningConfig, engine: TrainingEngine[FinetuningLoss]) -> None:
+        super().__init__()
+        self._config, self._engine = config, engine
 
-    def loss(self, samples: range) -> Tensor:
+    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002  classes are not read
         config, model = self._config, self._engine.model
-        pixels = in_colour(next(self._batches)[0])
+        pixels = in_colour(images)
         shape = model.autoencoder.card.shape_of_latent(tuple(pixels.shape[2:]))
         noise = normal(config.seed, "finetuning_posterior", samples, shape)
         factor = scale_factor(config, samples.start // config.batch_size)
         terms: Tensor = model(pixels.to(self._engine.device), noise.to(self._engine.device), factor)
-        self._of_step.append(terms.detach().double())
+        self.add(terms)
         return terms[0]
 
-    def stepped(self, *, skipped: bool) -> None:
-        terms, self._of_step = self._of_step, []
-        self._terms += [] if skipped else terms
-
     def row(self, *, is_saved: bool) -> CurveRow:  # noqa: ARG002
-        means = self._engine.mean(torch.stack(self._terms).mean(dim=0).cpu())
-        self._terms = []
-        return {name: float(mean) for name, mean in zip(_TERMS, means, strict=False)}
+        return {name: float(mean) for name, mean in zip(_TERMS, self.means(self._engine), strict=False)}
 
 
 def in_colour(pixels: Tensor) -> Tensor:
@@ -128,6 +112,5 @@ def finetune(
 
     Args: data: pixels in [-1, 1]; grey ones are repeated.
     """
-    with batches_ahead(data, config.seed, config, engine, plan, start_step) as batches:
-        work = _FinetuningWork(config, batches, engine)
-        return run_steps(work, config, engine, plan, observer, start_step=start_step, curve=curve)
+    work = _FinetuningWork(config, engine)
+    return run_steps(work, data, config.seed, config, engine, plan, observer, start_step=start_step, curve=curve)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Interval, Len
 
 from dfm_core.catalog.autoencoders import AutoencoderCard
-from dfm_core.config import PositiveInt
+from dfm_core.config.choices import PositiveInt
 
 
 @dataclass(frozen=True)

@@ -34,19 +34,12 @@ class Posterior:
 class Autoencoder(Protocol):
     """Pixels to latents and back."""
 
-    @property
-    def card(self) -> AutoencoderCard: ...
-
-    @property
-    def identity(self) -> str:
-        """Digest of kind, settings and weights; part of the digest of everything that is encoded."""
-
-    @property
-    def scale(self) -> float:
-        """A latent is scale * (z - shift), z the network's own."""
-
-    @property
-    def shift(self) -> float: ...
+    card: AutoencoderCard
+    identity: str
+    """Digest of kind, settings and weights; part of the digest of everything that is encoded."""
+    scale: float
+    """A latent is scale * (z - shift), z the network's own."""
+    shift: float
 
     def encode(self, pixels: Tensor) -> Posterior:
         """Args: pixels: [B, 3, H, W] or, of a video autoencoder, [B, 3, T, H, W], in [-1, 1].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -48,33 +49,14 @@ class DiffusersAutoencoder:
         return pixels
 
 
-def load_flux(folder: Path) -> DiffusersAutoencoder:
-    """16 channels, 8x; z' = 0.3611 (z - 0.1159) with the original's settings. Raises: ValueError."""
-    from diffusers import AutoencoderKL
-
-    return _loaded("flux", AutoencoderKL, folder)
-
-
-def load_cogvideox(folder: Path) -> DiffusersAutoencoder:
-    """16 channels, 8x in space, 4x in time; scaled by 1.15258426 (2B) or 0.7 (5B). Raises: ValueError."""
-    from diffusers import AutoencoderKLCogVideoX
-
-    return _loaded("cogvideox", AutoencoderKLCogVideoX, folder)
-
-
-def load_kl(folder: Path) -> DiffusersAutoencoder:
-    """Return an `AutoencoderKL` of any size, such as a small one that was trained here. Raises: ValueError."""
-    from diffusers import AutoencoderKL
-
-    return _loaded(ANY_KL, AutoencoderKL, folder)
-
-
-def _loaded(kind: str, network_class: Any, folder: Path) -> DiffusersAutoencoder:
-    config = read_config(folder, network_class.__name__)
+def load_diffusers(kind: str, class_name: str, folder: Path) -> DiffusersAutoencoder:
+    """Return the autoencoder of a folder, of a kind that diffusers has under this class. Raises: ValueError."""
+    network_class: Any = getattr(importlib.import_module("diffusers"), class_name)
+    config = read_config(folder, class_name)
     try:
         with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced, must not move the global state
             network: nn.Module = network_class.from_config(dict(config))
     except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder}: its settings make no {network_class.__name__} ({error})") from None
+        raise ValueError(f"{folder}: its settings make no {class_name} ({error})") from None
     load_weights(network, folder)
     return DiffusersAutoencoder(kind, network.eval(), identity_of(kind, folder))

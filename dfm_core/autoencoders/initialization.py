@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,8 @@ def random_autoencoder(architecture: KlArchitecture, seed: int) -> DiffusersAuto
     return DiffusersAutoencoder(ANY_KL, network, f"{ANY_KL}:random:{draw:x}")
 
 
-@dataclass(frozen=True)
-class LatentScale:
-    """A latent is scale * (z - shift), z the network's own."""
-
-    scale: float
-    shift: float
+LatentScale = tuple[float, float]
+"""(scale, shift): a latent is scale * (z - shift), z the network's own."""
 
 
 def unit_scale(autoencoder: Autoencoder, batches: Iterable[Tensor]) -> LatentScale:
@@ -56,7 +51,7 @@ def unit_scale(autoencoder: Autoencoder, batches: Iterable[Tensor]) -> LatentSca
         sums += torch.tensor([mean.numel(), mean.sum().cpu(), mean.square().sum().cpu() + spread]).double()
     count, total, squares = sums.tolist()
     shift = total / count
-    return LatentScale(scale=(squares / count - shift**2) ** -0.5, shift=shift)
+    return (squares / count - shift**2) ** -0.5, shift
 
 
 def write_autoencoder(
@@ -71,7 +66,7 @@ def write_autoencoder(
     kept = {name: value for name, value in autoencoder.network.config.items() if not name.startswith("_")}
     settings: dict[str, Any] = {"_class_name": type(autoencoder.network).__name__, **kept}
     if scale is not None:
-        settings |= {"scaling_factor": scale.scale, "shift_factor": scale.shift}
+        settings["scaling_factor"], settings["shift_factor"] = scale
     (folder / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True))
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
     return [folder / CONFIG, folder / WEIGHTS]

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dfm_core.catalog.datasets import DataShape
-
 
 @dataclass(frozen=True)
 class AutoencoderCard:
@@ -52,9 +50,6 @@ class AutoencoderCard:
         number = self.latent_frames(frames[0] if frames else None)
         sides = (self.latent_side(height), self.latent_side(width))
         return (self.channels, *sides) if number is None else (self.channels, number, *sides)
-
-    def latent_shape(self, num_classes: int, frames: int | None) -> DataShape:
-        return DataShape(self.channels, num_classes, self.latent_frames(frames))
 
 
 AUTOENCODERS: dict[str, AutoencoderCard] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -125,24 +125,22 @@ KINETICS512 = DatasetCard(
 _MOVING_FRAMES = 10
 """The fewest that I3D, and so FVD, can see."""
 
+_FASHION = DatasetCard(
+    path=_EMBEDDED / "fashion_mnist.npz",
+    resolution=32,
+    channels=1,
+    class_names=FASHION_CLASSES,
+    num_train_images=4000,
+    num_reference_images=2000,
+    licence="MIT, (c) 2017 Zalando SE",
+)
 DATASETS: dict[str, DatasetCard] = {
-    "fashion_mnist": DatasetCard(
-        path=_EMBEDDED / "fashion_mnist.npz",
-        resolution=32,
-        channels=1,
-        class_names=FASHION_CLASSES,
-        num_train_images=4000,
-        num_reference_images=2000,
-        licence="MIT, (c) 2017 Zalando SE",
-    ),
-    "moving_fashion": DatasetCard(
-        path=_EMBEDDED / "fashion_mnist.npz",
+    "fashion_mnist": _FASHION,
+    "moving_fashion": replace(
+        _FASHION,
         resolution=16,
-        channels=1,
-        class_names=FASHION_CLASSES,
         num_train_images=2000,
         num_reference_images=1000,
-        licence="MIT, (c) 2017 Zalando SE",
         frames=_MOVING_FRAMES,
         motion=Motion(side=12, max_speed=0.75),
     ),

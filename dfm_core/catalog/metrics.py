@@ -1,6 +1,6 @@
 """The metrics that can be named in a config. Needs no torch: planning and analysis read it.
 
-A metric is a statistic of the output of a feature network. To add one: a name in `config.MetricName` and a card here.
+A metric is a statistic of the output of a feature network. To add one: a name in `MetricName` and a card here.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Output(NamedTuple):
 class StatisticCard:
     """Facts of a statistic for planning; `metrics.registry` computes it."""
 
+    better: Literal["lower", "higher"]
     reads: Literal["", "moments", "features"]
     """Reference that the samples are compared with: none, or moments or features of real samples."""
     settings: tuple[str, ...] = ()
@@ -63,12 +64,12 @@ class StatisticCard:
 
 
 STATISTICS: dict[StatisticName, StatisticCard] = {
-    "frechet_distance": StatisticCard("moments"),
-    "kernel_distance": StatisticCard("features", ("kernel_subsets", "kernel_subset_size")),
-    "neighbours": StatisticCard("features", ("num_neighbours",)),
-    "inception_score": StatisticCard("", ("inception_splits",)),
-    "label_accuracy": StatisticCard(""),
-    "clip_similarity": StatisticCard("", ("caption",)),
+    "frechet_distance": StatisticCard("lower", "moments"),
+    "kernel_distance": StatisticCard("lower", "features", ("kernel_subsets", "kernel_subset_size")),
+    "neighbours": StatisticCard("higher", "features", ("num_neighbours",)),
+    "inception_score": StatisticCard("higher", "", ("inception_splits",)),
+    "label_accuracy": StatisticCard("higher", ""),
+    "clip_similarity": StatisticCard("higher", "", ("caption",)),
 }
 assert set(STATISTICS) == set(get_args(StatisticName)), "every statistic has a card"
 
@@ -79,14 +80,22 @@ class MetricCard:
 
     name: MetricName
     title: str
-    better: Literal["lower", "higher"]
     output: Output
     statistic: StatisticName
-    score: str
-    """Name of the statistic's score."""
     about: str
     samples: tuple[Samples, ...] = ("images",)
     """Kinds of samples that it can measure; an image network sees a video's frames one by one."""
+    one_of_several: str = ""
+    """Name of its score, if its statistic has several."""
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        return STATISTICS[self.statistic].better
+
+    @property
+    def score(self) -> str:
+        """Name of the statistic's score."""
+        return self.one_of_several or self.statistic
 
     @property
     def needs_probe(self) -> bool:
@@ -118,7 +127,12 @@ def _neighbour_cards(output: Output, suffix: str, title: str, of: str) -> list[M
     }
     return [
         MetricCard(
-            _named(f"{score}{suffix}"), f"{score}{title}", "higher", output, "neighbours", score, f"{text}; on {of}"
+            _named(f"{score}{suffix}"),
+            f"{score}{title}",
+            output,
+            "neighbours",
+            f"{text}; on {of}",
+            one_of_several=score,
         )
         for score, text in about.items()
     ]
@@ -128,124 +142,90 @@ def _named(name: str) -> MetricName:
     return next(known for known in get_args(MetricName) if known == name)
 
 
-def _card(
-    name: MetricName,
-    title: str,
-    better: Literal["lower", "higher"],
-    output: Output,
-    statistic: StatisticName,
-    about: str,
-    samples: tuple[Samples, ...] = ("images",),
-) -> MetricCard:
-    """Return the card of a metric that is its statistic's only score."""
-    return MetricCard(name, title, better, output, statistic, statistic, about, samples)
-
-
 _CARDS = (
-    _card(
+    MetricCard(
         "fd_lite0_block10",
         "FD-Lite0 (block 10)",
-        "lower",
         _BLOCK10,
         "frechet_distance",
         "Fréchet distance on 112-d features of EfficientNet-Lite0; not comparable with published FIDs",
         _BOTH,
     ),
-    _card(
+    MetricCard(
         "fd_lite0_head",
         "FD-Lite0 (head)",
-        "lower",
         Output("lite0", "head"),
         "frechet_distance",
         "Fréchet distance on 1280-d features of EfficientNet-Lite0; mostly estimation bias below 10,000 samples",
         _BOTH,
     ),
-    _card(
+    MetricCard(
         "fd_lite0_changes",
         "FD-Lite0 (changes)",
-        "lower",
         Output("lite0", CHANGES),
         "frechet_distance",
         f"Fréchet distance of how features change from each frame to the next; on {_OWN}",
         ("videos",),
     ),
-    _card(
+    MetricCard(
         "label_accuracy",
         "label accuracy",
-        "higher",
         _PROBE,
         "label_accuracy",
         "share of samples that a linear probe, fitted on block-10 features of real training images, puts into the "
         "class that was asked for; of videos, by the mean over their frames",
         _BOTH,
     ),
-    _card(
+    MetricCard(
         "class_score",
         "class score",
-        "higher",
         _PROBE,
         "inception_score",
         "inception-style score of the label probe's classes: 1 to the number of classes; no inception score",
         _BOTH,
     ),
-    _card("kd_lite0", "KD-Lite0", "lower", _BLOCK10, "kernel_distance", f"kernel distance (as KID) on {_OWN}"),
+    MetricCard("kd_lite0", "KD-Lite0", _BLOCK10, "kernel_distance", f"kernel distance (as KID) on {_OWN}"),
     *_neighbour_cards(_BLOCK10, "_lite0", " (Lite0)", _OWN),
-    _card(
-        "fid",
-        "FID",
-        "lower",
-        _POOL3,
-        "frechet_distance",
-        "Fréchet distance on 2048-d features of Inception-v3 (2015-12-05)",
+    MetricCard(
+        "fid", "FID", _POOL3, "frechet_distance", "Fréchet distance on 2048-d features of Inception-v3 (2015-12-05)"
     ),
-    _card(
+    MetricCard(
         "kid",
         "KID",
-        "lower",
         _POOL3,
         "kernel_distance",
         "unbiased kernel distance on 2048-d features of Inception-v3 (2015-12-05)",
     ),
-    _card(
+    MetricCard(
         "inception_score",
         "IS",
-        "higher",
         Output("inception", "logits"),
         "inception_score",
         "inception score from the classes that Inception-v3 sees",
     ),
-    _card(
+    MetricCard(
         "fdd",
         "FDD",
-        "lower",
         _DINO,
         "frechet_distance",
         "Fréchet distance on 1024-d features of DINOv2 ViT-L/14; of videos, over all frames",
         _BOTH,
     ),
     *_neighbour_cards(_DINO, "", "", "DINOv2 ViT-L/14"),
-    _card(
-        "frame_fid",
-        "frame-FID",
-        "lower",
-        _POOL3,
-        "frechet_distance",
-        "FID over all decoded frames of the clips",
-        ("videos",),
+    MetricCard(
+        "frame_fid", "frame-FID", _POOL3, "frechet_distance", "FID over all decoded frames of the clips", ("videos",)
     ),
-    _card(
+    MetricCard(
         "fvd",
         "FVD",
-        "lower",
         Output("i3d", "logits"),
         "frechet_distance",
         "Fréchet distance on 400-d features of I3D, trained on Kinetics-400",
         ("videos",),
     ),
-    _card(
+    MetricCard(
         "clip_similarity",
         "CLIPSIM",
-        "higher",
         Output("clip", "image"),
         "clip_similarity",
         "mean cosine of CLIP ViT-B/32's features of a sample and of its class's caption; not times 100",

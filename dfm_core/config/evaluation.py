@@ -8,15 +8,7 @@ from typing import Annotated
 from annotated_types import Gt, Interval, Le, Len
 
 from dfm_core.catalog.metrics import MetricName
-from dfm_core.config.choices import (
-    LabelSampling,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    SampledWeights,
-    Solver,
-    UnitTime,
-)
+from dfm_core.config import choices
 
 
 @dataclass(frozen=True)
@@ -29,15 +21,15 @@ class SamplingConfig:
     """dfm: timestep that stage s reaches before stage s + 1 starts; one per stage but the last."""
     guidance: Annotated[float, Interval(ge=0.0, le=100.0)] = 1.0
     """Classifier-free guidance weight; 1 is the conditional model alone."""
-    guidance_interval: Annotated[tuple[UnitTime, ...], Len(2, 2)] = (0.0, 1.0)
+    guidance_interval: Annotated[tuple[choices.UnitTime, ...], Len(2, 2)] = (0.0, 1.0)
     """A scale is guided only while its timestep lies in [first, second]; elsewhere it follows the conditional model."""
-    solver: Solver = "euler"
+    solver: choices.Solver = "euler"
     """`heun` evaluates twice a step, but once in a step that ends at the data, and converges with order 2."""
-    time_shift: PositiveFloat = 1.0
+    time_shift: choices.PositiveFloat = 1.0
     """Time grid inside each stage: 1 is linear; s > 1 takes smaller steps near the noise, t -> t / (s - (s - 1) t)."""
     condition_noise: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.025
     """cascaded: share of fresh noise in the first stage's output when the second reads it (paper, appendix B)."""
-    weights: SampledWeights = "ema"
+    weights: choices.SampledWeights = "ema"
     """`ema`: the averaged weights (training.ema_decay); `raw`: those that the optimiser moves."""
 
 
@@ -45,22 +37,22 @@ class SamplingConfig:
 class EvaluationConfig:
     """Metrics of a snapshot and their settings."""
 
-    at_steps: tuple[PositiveInt, ...] = ()
+    at_steps: tuple[choices.PositiveInt, ...] = ()
     """Training steps whose snapshots are evaluated; empty means the last step only."""
     num_samples: Annotated[int, Interval(ge=2, le=10**7)] = 10_000
     metrics: Annotated[tuple[MetricName, ...], Len(1, 16)] = ("fd_lite0_block10", "fd_lite0_head", "label_accuracy")
-    label_sampling: LabelSampling = "uniform"
+    label_sampling: choices.LabelSampling = "uniform"
     """`uniform`: classes drawn at random (DiT); `balanced`: sample i has class i mod num_classes."""
-    seed: NonNegativeInt = 0
+    seed: choices.NonNegativeInt = 0
     """Seed of the sampling noise; shared by all rows, so that methods are compared on the same noise."""
     bootstrap_replicates: Annotated[int, Interval(ge=0, le=10_000)] = 100
     """Resamplings behind a metric's standard error; 0: no standard error, and no features in memory for it."""
-    inception_splits: PositiveInt = 10
+    inception_splits: choices.PositiveInt = 10
     """inception_score, class_score: parts of the samples whose scores are averaged."""
-    kernel_subsets: PositiveInt = 100
+    kernel_subsets: choices.PositiveInt = 100
     """kid, kd_lite0: subsets whose distances are averaged."""
-    kernel_subset_size: PositiveInt = 1000
-    num_neighbours: PositiveInt = 5
+    kernel_subset_size: choices.PositiveInt = 1000
+    num_neighbours: choices.PositiveInt = 5
     """precision, recall, density, coverage: balls reach to this nearest neighbour."""
     caption: str = "a photo of a {}"
     """clip_similarity: the text of a class, its name in the place of {}."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from dfm_core.catalog.datasets import DatasetCard
 from dfm_core.catalog.metrics import METRICS, settings_of
-from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import find_card, pixels_card_of
+from dfm_core.config.evaluation import EvaluationConfig
+from dfm_core.config.experiment import ExperimentConfig
 from dfm_core.config.paradigm_rules import Rule
 
 MAX_REFERENCE_FEATURES = 10_000
@@ -45,29 +46,26 @@ def _known_frames(config: ExperimentConfig, card: DatasetCard) -> int | None:
 
 
 def _setting_problems(config: ExperimentConfig, card: DatasetCard | None) -> Iterator[Rule]:
-    """Yield settings that the asked metrics read and that do not fit the number of images."""
-    evaluation = config.evaluation
-    read = settings_of(evaluation.metrics)
-    samples = evaluation.num_samples
+    """Yield settings that the asked metrics read and that do not fit, and who reads them: asking may be the mistake."""
     real = MAX_REFERENCE_FEATURES
     if card is not None:  # training images take the samples' place in the floor
         real = min(card.num_reference_images, card.num_train_images, MAX_REFERENCE_FEATURES)
-    if "inception_splits" in read and evaluation.inception_splits > min(samples, real):
-        message = f"{evaluation.inception_splits} splits of {min(samples, real)} samples are empty"
-        yield "evaluation.inception_splits", message + _asking(config, "inception_splits")
-    if "kernel_subset_size" in read and not 2 <= evaluation.kernel_subset_size <= min(samples, real):
-        allowed = f"must be from 2 to {min(samples, real)}: there are {samples} samples and {real} real images"
-        message = f"{evaluation.kernel_subset_size} {allowed}"
-        yield "evaluation.kernel_subset_size", message + _asking(config, "kernel_subset_size")
-    if "num_neighbours" in read and evaluation.num_neighbours >= min(samples, real):
-        message = f"{evaluation.num_neighbours} needs more samples and real images than {samples} and {real}"
-        yield "evaluation.num_neighbours", message + _asking(config, "num_neighbours")
-    if "caption" in read and evaluation.caption.count("{}") != 1:
-        message = f"{evaluation.caption!r} must hold {{}} once, in the place of the class's name"
-        yield "evaluation.caption", message + _asking(config, "caption")
+    for key, message in _unfit_settings(config.evaluation, real):
+        readers = [name for name in dict.fromkeys(config.evaluation.metrics) if key in settings_of([name])]
+        if readers:
+            yield f"evaluation.{key}", f"{message} (read by {', '.join(readers)})"
 
 
-def _asking(config: ExperimentConfig, key: str) -> str:
-    """Name the metrics that read a setting: asking for them may be the mistake."""
-    metrics = dict.fromkeys(config.evaluation.metrics)
-    return f" (read by {', '.join(name for name in metrics if key in settings_of([name]))})"
+def _unfit_settings(evaluation: EvaluationConfig, real: int) -> Iterator[Rule]:
+    """Yield (setting, message) of what does not fit the number of samples, or of real images."""
+    samples, fewest = evaluation.num_samples, min(evaluation.num_samples, real)
+    if evaluation.inception_splits > fewest:
+        yield "inception_splits", f"{evaluation.inception_splits} splits of {fewest} samples are empty"
+    if not 2 <= evaluation.kernel_subset_size <= fewest:
+        allowed = f"must be from 2 to {fewest}: there are {samples} samples and {real} real images"
+        yield "kernel_subset_size", f"{evaluation.kernel_subset_size} {allowed}"
+    if evaluation.num_neighbours >= fewest:
+        needed = f"needs more samples and real images than {samples} and {real}"
+        yield "num_neighbours", f"{evaluation.num_neighbours} {needed}"
+    if evaluation.caption.count("{}") != 1:
+        yield "caption", f"{evaluation.caption!r} must hold {{}} once, in the place of the class's name"

@@ -16,10 +16,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import lcm
 
-from dfm_core.config.choices import (
-    NonNegativeInt,
-    Paradigm,
-)
+from dfm_core.config.choices import NonNegativeInt, Paradigm
 from dfm_core.config.data import DataConfig
 from dfm_core.config.evaluation import EvaluationConfig, SamplingConfig
 from dfm_core.config.model import DecompositionConfig, ModelConfig

@@ -8,32 +8,18 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Interval, Len
 
-from dfm_core.config.choices import (
-    Backbone,
-    DecompositionName,
-    Domain,
-    Factor,
-    ModelSize,
-    PatchGrid,
-    Positions,
-    PositiveFloat,
-    PositiveInt,
-    Preconditioning,
-    Specialization,
-    Upsampling,
-    WaveletFamily,
-)
+from dfm_core.config import choices
 
 
 @dataclass(frozen=True)
 class PyramidFitConfig:
     """Fit of the learned pyramid, a task of its own before any training on its scales."""
 
-    width: PositiveInt = 32
+    width: choices.PositiveInt = 32
     """Channels of its hidden convolutions."""
-    steps: PositiveInt = 400
-    batch_size: PositiveInt = 32
-    learning_rate: PositiveFloat = 2e-3
+    steps: choices.PositiveInt = 400
+    batch_size: choices.PositiveInt = 32
+    learning_rate: choices.PositiveFloat = 2e-3
     coarse_weight: Annotated[float, Ge(0.0)] = 0.1
     """Weight of staying close to the mean over cells; keeps the coarse scale an image, and its variance from 0."""
 
@@ -42,16 +28,16 @@ class PyramidFitConfig:
 class DecompositionConfig:
     """The multi-scale representation (DFM, Eq. 2)."""
 
-    name: DecompositionName = "laplacian"
-    resolutions: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (16, 32)
+    name: choices.DecompositionName = "laplacian"
+    resolutions: Annotated[tuple[choices.PositiveInt, ...], Len(1, 6)] = (16, 32)
     """Side of each scale, coarsest first, in cells of the model's input; the last is the data's side."""
-    upsampling: Upsampling = "direct"
+    upsampling: choices.Upsampling = "direct"
     """laplacian, ratio 4 and more: one bilinear resize, or one after the other by 2 (numerics 2.1)."""
-    wavelet: WaveletFamily = "haar"
+    wavelet: choices.WaveletFamily = "haar"
     """wavelet: the orthonormal family."""
     block_size: Literal[4, 8] = 8
     """cosine: side of the blocks."""
-    domain: Domain = "spatial"
+    domain: choices.Domain = "spatial"
     """cosine: feed each band as an image (paper, appendix F) or as raw coefficients, one channel a frequency."""
     fit: PyramidFitConfig = field(default_factory=PyramidFitConfig)
     """learned: how its weights are made."""
@@ -71,7 +57,7 @@ class DecompositionConfig:
         return (data_channels,) * len(self.resolutions)
 
 
-DECOMPOSITION_SETTINGS: dict[DecompositionName, tuple[str, ...]] = {
+DECOMPOSITION_SETTINGS: dict[choices.DecompositionName, tuple[str, ...]] = {
     "identity": (),
     "levels": (),
     "laplacian": ("upsampling",),
@@ -81,37 +67,37 @@ DECOMPOSITION_SETTINGS: dict[DecompositionName, tuple[str, ...]] = {
     "learned": ("fit",),
 }
 """The settings that each decomposition reads beside its resolutions; the others change nothing and enter no digest."""
-assert set(DECOMPOSITION_SETTINGS) == set(get_args(DecompositionName)), "every decomposition says what it reads"
+assert set(DECOMPOSITION_SETTINGS) == set(get_args(choices.DecompositionName)), "every decomposition says what it reads"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The diffusion transformer."""
 
-    size: ModelSize = "micro"
+    size: choices.ModelSize = "micro"
     """A row of `MODEL_SIZES`."""
-    patch_sizes: Annotated[tuple[PositiveInt, ...], Len(1, 6)] = (2, 4)
+    patch_sizes: Annotated[tuple[choices.PositiveInt, ...], Len(1, 6)] = (2, 4)
     """Patch side of each scale."""
-    patch_grid: PatchGrid = "shared"
+    patch_grid: choices.PatchGrid = "shared"
     """`shared`: every scale gives the same number of tokens. `per_stage`: a stage has the tokens of its own scale, and
     earlier scales are spread over that finer grid, so that early stages are cheap (Table 1e; numerics 5.6)."""
-    backbone: Backbone = "dit"
+    backbone: choices.Backbone = "dit"
     """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own."""
-    specialization: Specialization = "none"
+    specialization: choices.Specialization = "none"
     """Weights that have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
     lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
     """Rank of a low-rank addition per stage to every linear map of the blocks; 0 is none."""
-    lora_alpha: Factor = 16.0
+    lora_alpha: choices.Factor = 16.0
     """The addition is scaled by alpha / rank."""
-    preconditioning: Preconditioning = "edm"
+    preconditioning: choices.Preconditioning = "edm"
     """`edm`: c_in, c_skip, c_out of EDM carried to flow matching; `no_skip`: c_skip = 0; `none`: raw network."""
     input_masking: bool = True
     """Feed zeros for scales that are not generated yet (False is the paper's "- masking" ablation)."""
-    positions: Positions = "rope"
+    positions: choices.Positions = "rope"
     """`rope`: rotary embedding over the token grid; `sincos`: the fixed additive table of the original DiT."""
     stage_embedding: bool = True
     """Add an embedding of the active stage to the conditioning vector."""
-    timestep_scale: Factor = 1000.0
+    timestep_scale: choices.Factor = 1000.0
     """Factor on t in [0, 1] before the sin-cos features."""
 
 
@@ -124,7 +110,7 @@ class ModelSizeSpec:
     heads: int
 
 
-MODEL_SIZES: dict[ModelSize, ModelSizeSpec] = {
+MODEL_SIZES: dict[choices.ModelSize, ModelSizeSpec] = {
     "nano": ModelSizeSpec(depth=2, width=32, heads=2),
     "micro": ModelSizeSpec(depth=3, width=128, heads=4),
     "S": ModelSizeSpec(depth=12, width=384, heads=6),
@@ -132,4 +118,4 @@ MODEL_SIZES: dict[ModelSize, ModelSizeSpec] = {
     "L": ModelSizeSpec(depth=24, width=1024, heads=16),
     "XL": ModelSizeSpec(depth=28, width=1152, heads=16),
 }
-assert set(MODEL_SIZES) == set(get_args(ModelSize)), "MODEL_SIZES and ModelSize name the same sizes"
+assert set(MODEL_SIZES) == set(get_args(choices.ModelSize)), "MODEL_SIZES and ModelSize name the same sizes"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from dfm_core.config import ExperimentConfig, ModelConfig, stage_columns
+from dfm_core.config.experiment import ExperimentConfig, stage_columns
+from dfm_core.config.model import ModelConfig
 
 Rule = tuple[str, str]
 _SHARE_TOLERANCE = 1e-6
@@ -14,6 +15,14 @@ _SHARE_TOLERANCE = 1e-6
 def sum_to_one(shares: Sequence[float]) -> bool:
     """Return True if shares add up to one whole."""
     return abs(sum(shares) - 1.0) <= _SHARE_TOLERANCE
+
+
+def weights_per_stage(model: ModelConfig, whom: str) -> Iterator[Rule]:
+    """Yield the settings that give a network weights per stage."""
+    default = ModelConfig()
+    for setting in ("backbone", "specialization", "lora_rank"):
+        if getattr(model, setting) != getattr(default, setting):
+            yield f"model.{setting}", f"weights per stage mean nothing to {whom}"
 
 
 def paradigm_problems(config: ExperimentConfig) -> Iterator[Rule]:
@@ -28,10 +37,8 @@ def paradigm_problems(config: ExperimentConfig) -> Iterator[Rule]:
 
 def _flow_matching_problems(config: ExperimentConfig) -> Iterator[Rule]:
     if config.num_stages != 1:
-        message = (
-            f"flow_matching has one scale, got {config.num_stages}; give decomposition.resolutions the last one only"
-        )
-        yield "decomposition.resolutions", message
+        wanted = "give decomposition.resolutions the last one only"
+        yield "decomposition.resolutions", f"flow_matching has one scale, got {config.num_stages}; {wanted}"
     if config.decomposition.domain == "frequency":
         yield "decomposition.domain", "flow_matching generates images, which frequency coefficients are not"
 
@@ -54,10 +61,8 @@ def _cascade_problems(config: ExperimentConfig) -> Iterator[Rule]:
     if not config.experts.steps and not config.experts.compute_shares and not is_one_network:
         message = "a cascade trains a network per stage: give the steps of each, e.g. [400000, 100000]"
         yield "experts.steps", f"{message}, or experts.compute_shares with the sweep's compute.budget"
-    per_stage, default = "weights per stage mean nothing to a cascade, which has networks per stage", ModelConfig()
-    for setting in ("backbone", "specialization", "lora_rank"):
-        if getattr(config.model, setting) != getattr(default, setting) and not config.experts.steps:
-            yield f"model.{setting}", per_stage  # with experts.steps the experts' rule says it
+    if not config.experts.steps:  # else the experts' rule says it
+        yield from weights_per_stage(config.model, "a cascade, which has networks per stage")
 
 
 def _pyramidal_problems(config: ExperimentConfig) -> Iterator[Rule]:
@@ -67,10 +72,8 @@ def _pyramidal_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "decomposition.resolutions", f"pyramidal_flow has 2 or 3 stages, got {list(resolutions)}"
     for coarse, fine in pairwise(resolutions):
         if fine != 2 * coarse:
-            yield (
-                "decomposition.resolutions",
-                f"pyramidal_flow doubles the side from stage to stage, not {coarse} to {fine}",
-            )
+            doubles = f"pyramidal_flow doubles the side from stage to stage, not {coarse} to {fine}"
+            yield "decomposition.resolutions", doubles
     sampling = config.sampling
     if sampling.guidance_interval != (0.0, 1.0):
         yield "sampling.guidance_interval", "pyramidal_flow is guided everywhere: give [0.0, 1.0]"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from itertools import pairwise
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.metrics import METRICS
-from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, ModelConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
-from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one
+from dfm_core.config.experiment import ExperimentConfig
+from dfm_core.config.model import DECOMPOSITION_SETTINGS, DecompositionConfig
+from dfm_core.config.paradigm_rules import Rule, paradigm_problems, sum_to_one, weights_per_stage
 
 
 def broken_rules(config: ExperimentConfig) -> list[Rule]:
@@ -48,10 +49,8 @@ def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:
     if list(resolutions) != sorted(set(resolutions)):
         yield f"{list(resolutions)} must grow strictly, coarsest first"
     card = find_card(config.data)
-    if card is not None:
-        side = card.resolution
-        if resolutions[-1] != side:
-            yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {side}"
+    if card is not None and resolutions[-1] != card.resolution:
+        yield f"the last is {resolutions[-1]}, but {config.data.dataset} has side {card.resolution}"
     for coarse, fine in pairwise(resolutions):
         ratio = fine // coarse
         if fine % coarse:
@@ -87,8 +86,7 @@ def _token_problems(config: ExperimentConfig) -> Iterator[Rule]:
     """The scales and the patches must fit each other."""
     sides, patches = config.decomposition.sides, config.model.patch_sizes
     if len(patches) != len(sides):
-        count = f"{len(patches)} patch sizes for {len(sides)} resolutions: give one per scale"
-        yield "model.patch_sizes", count
+        yield "model.patch_sizes", f"{len(patches)} patch sizes for {len(sides)} resolutions: give one per scale"
         return
     if 0 in sides:
         return  # a block wider than the data, which the decomposition's own rule reports
@@ -139,8 +137,7 @@ def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
             yield "sampling.tau", f"{list(tau)}: {config.paradigm} ends a stage before the next begins; give []"
     elif len(tau) != stages - 1:
         yield "sampling.tau", f"{list(tau)} has {len(tau)} entries; {stages} stage(s) need {stages - 1}"
-    if given and len(given) != stages:
-        yield "training.stage_probabilities", f"{list(given)} has {len(given)} entries for {stages} stage(s)"
+    yield from _count_problem("training.stage_probabilities", given, stages)
     if given and not sum_to_one(given):
         yield "training.stage_probabilities", f"{list(given)} sum to {sum(given):g}, not to 1"
     if given and config.training.timesteps == "tied":
@@ -149,59 +146,44 @@ def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "sampling.guidance_interval", f"{list(interval)} ends before it begins"
 
 
+def _count_problem(key: str, given: Sequence[object], stages: int) -> Iterator[Rule]:
+    """Yield a setting that has not one entry for each stage, unless it is not given."""
+    if given and len(given) != stages:
+        yield key, f"{list(given)} has {len(given)} entries for {stages} stage(s)"
+
+
 def _expert_problems(config: ExperimentConfig) -> Iterator[Rule]:
     """Experts have a stage each, and what concerns several stages in one network means nothing to them."""
     experts, shares = config.experts, config.experts.compute_shares
-    if shares and len(shares) != config.num_stages:
-        count = f"{list(shares)} has {len(shares)} entries for {config.num_stages} stage(s)"
-        yield "experts.compute_shares", count
+    yield from _count_problem("experts.compute_shares", shares, config.num_stages)
     if shares and (not sum_to_one(shares) or 0.0 in shares):
         yield "experts.compute_shares", f"{list(shares)} must be above 0 and sum to 1; they sum to {sum(shares):g}"
     if shares and config.paradigm not in ("dfm", "cascaded"):
         yield "experts.compute_shares", f"{config.paradigm} has one network; experts are for dfm and cascaded"
     if shares and experts.steps:
         yield "experts.compute_shares", f"experts.steps {list(experts.steps)} are given; leave one of them out"
-    if not experts.steps:
-        if experts.initialize_at is not None and not shares:
-            yield "experts.initialize_at", "means nothing without experts.steps"
-        return
-    if config.num_stages == 1:
+    if experts.steps and config.num_stages == 1:
         yield "experts.steps", "experts need two stages or more"
-        return
-    if len(experts.steps) != config.num_stages:
-        yield (
-            "experts.steps",
-            f"{list(experts.steps)} has {len(experts.steps)} entries for {config.num_stages} stage(s)",
-        )
-    training, model, default = config.training, config.model, ModelConfig()
-    per_stage = "weights per stage mean nothing to experts, which are networks per stage"
-    clashes = (
-        (
-            config.paradigm not in ("dfm", "cascaded"),
-            "experts.steps",
-            f"{config.paradigm} has one network; experts are for dfm and cascaded",
-        ),
-        (training.timesteps == "tied", "training.timesteps", "tied trains all stages at once; experts have one each"),
-        (
-            training.stage_probabilities != (),
-            "training.stage_probabilities",
-            "means nothing to experts, which have one stage each",
-        ),
-        (model.backbone != default.backbone, "model.backbone", per_stage),
-        (model.specialization != default.specialization, "model.specialization", per_stage),
-        (model.lora_rank != default.lora_rank, "model.lora_rank", per_stage),
-        (
-            config.evaluation.at_steps != (),
-            "evaluation.at_steps",
-            "experts are measured once, at the end of all of them: give []",
-        ),
-        (
-            experts.initialize_at is not None and experts.initialize == "scratch",
-            "experts.initialize_at",
-            "means nothing with experts.initialize: scratch",
-        ),
-    )
-    yield from ((key, message) for clash, key, message in clashes if clash)
+    elif experts.steps:
+        yield from _expert_clashes(config)
+    elif experts.initialize_at is not None and not shares:
+        yield "experts.initialize_at", "means nothing without experts.steps"
+
+
+def _expert_clashes(config: ExperimentConfig) -> Iterator[Rule]:
+    experts, training = config.experts, config.training
+    yield from _count_problem("experts.steps", experts.steps, config.num_stages)
+    if config.paradigm not in ("dfm", "cascaded"):
+        yield "experts.steps", f"{config.paradigm} has one network; experts are for dfm and cascaded"
+    if training.timesteps == "tied":
+        yield "training.timesteps", "tied trains all stages at once; experts have one each"
+    if training.stage_probabilities:
+        yield "training.stage_probabilities", "means nothing to experts, which have one stage each"
+    yield from weights_per_stage(config.model, "experts, which are networks per stage")
+    if config.evaluation.at_steps:
+        yield "evaluation.at_steps", "experts are measured once, at the end of all of them: give []"
+    if experts.initialize_at is not None and experts.initialize == "scratch":
+        yield "experts.initialize_at", "means nothing with experts.initialize: scratch"
 
 
 def _step_problems(config: ExperimentConfig) -> Iterator[Rule]:

@@ -7,63 +7,58 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, Len
 
-from dfm_core.config.choices import (
-    ConditionTokens,
-    DecayRate,
-    Location,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Precision,
-    Probability,
-    Scale,
-    StageDraw,
-    TimestepLaw,
-)
+from dfm_core.config import choices
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class OptimizerSettings:
+    """The optimiser and the weights average of a training of any kind; all that an engine reads of its config."""
+
+    steps: choices.PositiveInt = 500
+    """Optimiser steps. Not part of a model's digest: with a constant learning rate a longer run extends a shorter
+    one."""
+    batch_size: choices.PositiveInt = 256
+    """Images per optimiser step, over all workers."""
+    learning_rate: choices.PositiveFloat = 1e-4
+    warmup_steps: choices.NonNegativeInt = 10_000
+    """Linear warm-up from 0; constant afterwards."""
+    adam_beta1: choices.DecayRate = 0.9
+    adam_beta2: choices.DecayRate = 0.99
+    adam_epsilon: choices.PositiveFloat = 1e-8
+    weight_decay: Annotated[float, Ge(0.0)] = 0.01
+    """Decoupled (AdamW)."""
+    gradient_clip: choices.PositiveFloat = 1.0
+    """Largest global L2 norm of the gradient."""
+    ema_decay: choices.DecayRate = 0.9999
+    precision: choices.Precision = "fp32"
+    """`bf16`: autocast around the network, fp32 weights; meant for CUDA (many CPUs are far slower in bf16)."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig(OptimizerSettings):
     """The training distribution, the optimiser and the weights average."""
 
-    steps: PositiveInt = 500
-    """Optimiser steps. Not part of the digest: with a constant learning rate a longer run extends a shorter one."""
-    batch_size: PositiveInt = 256
-    """Images per optimiser step, over all workers."""
-    timesteps: TimestepLaw = "independent"
+    timesteps: choices.TimestepLaw = "independent"
     """`independent`: one draw per scale (numerics 3.1); `tied`: one timestep shared by all scales, none masked."""
-    first_stage_probability: Probability = 0.9
+    first_stage_probability: choices.Probability = 0.9
     """P(only the coarsest scale is active); the rest is split evenly over the later stages (numerics A1, A21)."""
-    stage_probabilities: Annotated[tuple[Probability, ...], Len(0, 6)] = ()
+    stage_probabilities: Annotated[tuple[choices.Probability, ...], Len(0, 6)] = ()
     """P(each stage is the active one), given outright instead of by `first_stage_probability`; empty: not given.
     pyramidal_flow: the share of every batch that trains each stage; empty: twice as much for inner stages."""
-    stage_draw: StageDraw = "sample"
+    stage_draw: choices.StageDraw = "sample"
     """`sample`: every sample draws its stage; `batch`: all samples of a step share one (numerics A3)."""
     loss_masking: bool = True
     """Leave the scales after the active one out of the loss (False trains on scales that are pure noise)."""
-    location: Location = 0.0
+    location: choices.Location = 0.0
     """Location of the logit-normal timestep of the active stage."""
-    scale: Scale = 1.0
+    scale: choices.Scale = 1.0
     """Scale of the logit-normal timestep of the active stage."""
-    previous_location: Location = 1.5
+    previous_location: choices.Location = 1.5
     """Location of the logit-normal timestep of the stages before the active one, which a cascade is conditioned on."""
-    previous_scale: Scale = 1.0
+    previous_scale: choices.Scale = 1.0
     """Scale of the logit-normal timestep of the stages before the active one."""
-    class_dropout: Probability = 0.1
+    class_dropout: choices.Probability = 0.1
     """Share of labels replaced by the null class, for classifier-free guidance."""
-    learning_rate: PositiveFloat = 1e-4
-    warmup_steps: NonNegativeInt = 10_000
-    """Linear warm-up from 0; constant afterwards."""
-    adam_beta1: DecayRate = 0.9
-    adam_beta2: DecayRate = 0.99
-    adam_epsilon: PositiveFloat = 1e-8
-    weight_decay: Annotated[float, Ge(0.0)] = 0.01
-    """Decoupled (AdamW)."""
-    gradient_clip: PositiveFloat = 1.0
-    """Largest global L2 norm of the gradient."""
-    ema_decay: DecayRate = 0.9999
-    precision: Precision = "fp32"
-    """`bf16`: autocast around the network, fp32 weights; meant for CUDA (many CPUs are far slower in bf16)."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +66,13 @@ class ExpertsConfig:
     """One network per stage instead of one for all, each trained on its own stage (paper, appendix F); a cascade always
     has them."""
 
-    steps: Annotated[tuple[PositiveInt, ...], Len(0, 6)] = ()
+    steps: Annotated[tuple[choices.PositiveInt, ...], Len(0, 6)] = ()
     """Training steps of each stage's network; empty: one network for all stages, trained for `training.steps`."""
-    compute_shares: Annotated[tuple[Probability, ...], Len(0, 6)] = ()
+    compute_shares: Annotated[tuple[choices.Probability, ...], Len(0, 6)] = ()
     """Each network's share of a sweep's compute budget, from which `steps` follow; only with `compute.budget`."""
     initialize: Literal["previous", "scratch"] = "previous"
     """`previous`: each network starts from the averaged weights of the one before."""
-    initialize_at: PositiveInt | None = None
+    initialize_at: choices.PositiveInt | None = None
     """Step of the network before at which the next one starts from it; default: its last."""
 
 
@@ -85,7 +80,7 @@ class ExpertsConfig:
 class CascadeConfig:
     """Input of a cascade's second network: the first one's output (numerics 7, A10)."""
 
-    condition_tokens: ConditionTokens = "added"
+    condition_tokens: choices.ConditionTokens = "added"
     """`added`: position by position, as if channels were concatenated; `joined`: as more tokens of the sequence."""
 
 

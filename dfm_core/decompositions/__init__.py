@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from dfm_core.config import DecompositionConfig, DecompositionName
+from dfm_core.config import DecompositionConfig
+from dfm_core.config.choices import DecompositionName
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.decompositions.cosine import CosineBands, CosinePyramid
 from dfm_core.decompositions.fourier import FourierPyramid

@@ -6,46 +6,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from torch import Tensor
 
 
-class Decomposition(Protocol):
-    """Splits images or videos into scales, coarsest first, and puts them together again, exactly."""
-
-    linear: ClassVar[bool]
-    """Both maps are linear and leave channels apart."""
-    orthonormal: ClassVar[bool]
-    """The scales' energies add up to the image's, each counted (resolutions[-1] / r_s)^2 times in the spatial
-    domain."""
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """Side of each scale, coarsest first."""
-
-    def analyze(self, data: Tensor) -> list[Tensor]:
-        """Return the scales of images or videos, coarsest first.
-
-        Args: data: [B, C, H, W] or [B, C, T, H, W] with H = W = resolutions[-1].
-        Returns: scale s is [B, C_s, r_s, r_s] or [B, C_s, T, r_s, r_s], with the side and channels that
-            `DecompositionConfig.sides` and `.channels` say.
-        Raises: ValueError if the side is not resolutions[-1].
-        """
-
-    def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
-        """Return the data of which `scales` are the scales; the inverse of `analyze`."""
-
-    def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
-        """Return the data seen by the first `num_scales` scales, at the side of the last of them, [B, C, (T,) r, r]."""
-
-
-class FramewiseDecomposition(ABC):
-    """A decomposition of images that takes a video frame by frame (numerics 2)."""
+class Decomposition(ABC):
+    """Splits images into scales, coarsest first, and puts them together again, exactly; a video frame by frame
+    (numerics 2)."""
 
     linear: ClassVar[bool] = True
+    """Both maps are linear and leave channels apart."""
     orthonormal: ClassVar[bool] = False
+    """The scales' energies add up to the image's, each counted (resolutions[-1] / r_s)^2 times in the spatial
+    domain."""
     resolutions: tuple[int, ...]
+    """Side of each scale, coarsest first."""
 
     @abstractmethod
     def split(self, images: Tensor) -> list[Tensor]:
@@ -56,20 +32,29 @@ class FramewiseDecomposition(ABC):
         """`partial` of all the given scales, one to all of them, of images."""
 
     def analyze(self, data: Tensor) -> list[Tensor]:
+        """Return the scales of images or videos, coarsest first.
+
+        Args: data: [B, C, H, W] or [B, C, T, H, W] with H = W = resolutions[-1].
+        Returns: scale s is [B, C_s, r_s, r_s] or [B, C_s, T, r_s, r_s], with the side and channels that
+            `DecompositionConfig.sides` and `.channels` say.
+        Raises: ValueError if the side is not resolutions[-1].
+        """
         images, frames = fold_frames(data, self.resolutions[-1], type(self).__name__)
         return [unfold_frames(scale, frames) for scale in self.split(images)]
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
+        """Return the data of which `scales` are the scales; the inverse of `analyze`."""
         return self.partial(scales, len(self.resolutions))
 
     def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
+        """Return the data seen by the first `num_scales` scales, at the side of the last of them, [B, C, (T,) r, r]."""
         assert 1 <= num_scales <= len(scales), f"cannot use {num_scales} of {len(scales)} scales"
         folded = [fold_frames(scale) for scale in scales[:num_scales]]
         return unfold_frames(self.join([images for images, _ in folded]), folded[0][1])
 
 
 @dataclass(frozen=True)
-class PyramidDecomposition(FramewiseDecomposition):
+class PyramidDecomposition(Decomposition):
     """X^1 = D_1 and X^s = D_s - up(D_{s-1}), with D_s the image at side r_s, made level by level (DFM, Eq. 2).
 
     Exact for any down and up, since the same up(D_{s-1}) is subtracted and added; the first k scales give D_k.

@@ -13,7 +13,7 @@ import torch
 from scipy.fft import dct
 from torch import Tensor
 
-from dfm_core.decompositions.base import FramewiseDecomposition, check_ladder
+from dfm_core.decompositions.base import Decomposition, check_ladder
 from dfm_core.decompositions.projection import ProjectionPyramid
 
 
@@ -61,7 +61,7 @@ class CosinePyramid(ProjectionPyramid):
 
 
 @dataclass(frozen=True)
-class CosineBands(FramewiseDecomposition):
+class CosineBands(Decomposition):
     """The bands as raw orthonormal coefficients: one pixel a block, one channel a frequency.
 
     Scale s is [B, C (k_s^2 - k_{s-1}^2), r_S / block_size, r_S / block_size]. A channel of the data has its

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dfm_core.decompositions.base import FramewiseDecomposition
+from dfm_core.decompositions.base import Decomposition
 
 
 @dataclass(frozen=True)
-class Identity(FramewiseDecomposition):
+class Identity(Decomposition):
     """The decomposition that does nothing."""
 
     orthonormal: ClassVar[bool] = True

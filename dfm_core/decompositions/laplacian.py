@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from dfm_core.config import Upsampling
+from dfm_core.config.choices import Upsampling
 from dfm_core.decompositions.base import PyramidDecomposition
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dfm_core.config import DecompositionConfig, PyramidFitConfig
+from dfm_core.config import DecompositionConfig
+from dfm_core.config.model import PyramidFitConfig
 from dfm_core.data.sample_order import dataset_rows
 from dfm_core.decompositions.base import PyramidDecomposition, check_halvings, fold_frames
 from dfm_core.decompositions.laplacian import downsample, upsample

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dfm_core.decompositions.base import FramewiseDecomposition, check_ladder
+from dfm_core.decompositions.base import Decomposition, check_ladder
 from dfm_core.decompositions.laplacian import downsample
 
 
 @dataclass(frozen=True)
-class Levels(FramewiseDecomposition):
+class Levels(Decomposition):
     """X^s = D_s, the image as means over cells at side r_s; the last scale is the whole image."""
 
     resolutions: tuple[int, ...]

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pywt
 
-from dfm_core.config import WaveletFamily
+from dfm_core.config.choices import WaveletFamily
 from dfm_core.decompositions.base import check_halvings
 from dfm_core.decompositions.projection import ProjectionPyramid
 

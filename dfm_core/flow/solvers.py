@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dfm_core.config import Solver
+from dfm_core.config.choices import Solver
 from dfm_core.flow.schedules import StageSchedule, ends_at_data
 
 Times = Sequence[float]

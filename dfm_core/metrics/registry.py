@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.metrics import STATISTICS, StatisticName
+from dfm_core.config import EvaluationConfig
 from dfm_core.metrics.scores.accumulator import Accumulator
 from dfm_core.metrics.scores.frechet import weighted_frechet_distances
 from dfm_core.metrics.scores.frechet_accumulator import FrechetAccumulator
@@ -30,25 +31,22 @@ class Sizes:
     """Dimension of the features, or number of classes of the logits."""
     num_samples: int
     """Samples to expect in all."""
+    evaluation: EvaluationConfig
     device: torch.device | str = "cpu"
-    num_splits: int = 10
-    """Splits of the inception score."""
-    num_subsets: int = 100
-    """Subsets of KID, each of `subset_size` samples."""
-    subset_size: int = 1000
-    num_neighbours: int = 5
-    seed: int = 0
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """Bounds of the inception score's splits."""
+        return equal_splits(self.num_samples, self.evaluation.inception_splits)
 
 
 ACCUMULATORS: dict[StatisticName, Callable[[Sizes], Accumulator[Any]]] = {
     "frechet_distance": lambda sizes: FrechetAccumulator.empty(sizes.width, sizes.device),
-    "inception_score": lambda sizes: InceptionScoreAccumulator.empty(
-        equal_splits(sizes.num_samples, sizes.num_splits), sizes.width, sizes.device
-    ),
+    "inception_score": lambda sizes: InceptionScoreAccumulator.empty(sizes.splits, sizes.width, sizes.device),
     "kernel_distance": lambda sizes: KernelDistanceAccumulator.empty(
-        sizes.num_subsets, sizes.subset_size, sizes.seed, sizes.device
+        sizes.evaluation.kernel_subsets, sizes.evaluation.kernel_subset_size, sizes.evaluation.seed, sizes.device
     ),
-    "neighbours": lambda sizes: NeighbourAccumulator.empty(sizes.num_neighbours, sizes.device),
+    "neighbours": lambda sizes: NeighbourAccumulator.empty(sizes.evaluation.num_neighbours, sizes.device),
     "clip_similarity": lambda sizes: MeanScoreAccumulator.empty("clip_similarity", sizes.device),
     "label_accuracy": lambda sizes: MeanScoreAccumulator.empty("label_accuracy", sizes.device),
 }
@@ -62,15 +60,13 @@ RESAMPLERS: dict[StatisticName, Resampler] = {
         "frechet_distance": weighted_frechet_distances(features, reference, counts)
     },
     "inception_score": lambda features, _, sizes, counts: {
-        "inception_score": weighted_inception_scores(
-            features, equal_splits(sizes.num_samples, sizes.num_splits), counts
-        )
+        "inception_score": weighted_inception_scores(features, sizes.splits, counts)
     },
     "kernel_distance": lambda features, reference, _, counts: {
         "kernel_distance": weighted_mmd2(features, reference, counts)
     },
     "neighbours": lambda features, reference, sizes, counts: weighted_neighbour_scores(
-        features, reference, sizes.num_neighbours, counts
+        features, reference, sizes.evaluation.num_neighbours, counts
     ),
 }
 """Resamplers of the bootstrap; statistics without one have a standard error in closed form."""

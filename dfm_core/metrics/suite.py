@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from dfm_core.catalog.metrics import METRICS, STATISTICS, Output, StatisticName, output_width
-from dfm_core.config import EvaluationConfig, MetricName
+from dfm_core.catalog.metrics import METRICS, STATISTICS, MetricName, Output, StatisticName, output_width
+from dfm_core.config import EvaluationConfig
 from dfm_core.metrics.bootstrap import standard_errors
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.registry import ACCUMULATORS, RESAMPLERS, STORES_FEATURES, Sizes
@@ -62,17 +62,7 @@ class MetricSuite:
         return tuple(dict.fromkeys(outputs))
 
     def sizes(self, output: Output, device: torch.device | str = "cpu") -> Sizes:
-        evaluation = self.evaluation
-        return Sizes(
-            width=output_width(output, self.num_classes),
-            num_samples=self.num_samples,
-            device=device,
-            num_splits=evaluation.inception_splits,
-            num_subsets=evaluation.kernel_subsets,
-            subset_size=evaluation.kernel_subset_size,
-            num_neighbours=evaluation.num_neighbours,
-            seed=evaluation.seed,
-        )
+        return Sizes(output_width(output, self.num_classes), self.num_samples, self.evaluation, device)
 
     def empty(self, device: torch.device | str = "cpu") -> Partial:
         """Return the state of the streaming statistics before the first sample."""
@@ -84,7 +74,8 @@ class MetricSuite:
         """Add some samples. Raises: ValueError if a number of theirs is not finite."""
         return {key: accumulator.update(batches[key[0]]) for key, accumulator in partial.items()}
 
-    def merge(self, first: Partial, second: Partial) -> Partial:
+    @staticmethod
+    def merge(first: Partial, second: Partial) -> Partial:
         assert first.keys() == second.keys(), f"{sorted(first)} and {sorted(second)} do not merge"
         return {key: accumulator.merge(second[key]) for key, accumulator in first.items()}
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from dfm_core.compute import parameter_tokens
-from dfm_core.config import Backbone
+from dfm_core.config.choices import Backbone
 from dfm_core.models.linear import Groups, LinearFactory
 from dfm_core.models.rope import apply_rope
 from dfm_core.models.tokenformer import ParameterAttention

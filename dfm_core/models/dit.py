@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import patch_values
-from dfm_core.config import ExperimentConfig, ModelSizeSpec
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.model import ModelSizeSpec
 from dfm_core.models.blocks import Block, Head
 from dfm_core.models.embeddings import TimestepEmbedder, sincos_positions
 from dfm_core.models.initialization import initialize

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
-from dfm_core.config import Specialization
+from dfm_core.config.choices import Specialization
 
 Groups = tuple[int, ...]
 """Samples of each stage, [S]; the batch is sorted by stage."""

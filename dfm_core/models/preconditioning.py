@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import Preconditioning
+from dfm_core.config.choices import Preconditioning
 from dfm_core.flow.jumps import PyramidStage
 
 

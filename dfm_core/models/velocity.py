@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import MODEL_SIZES, ExperimentConfig
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.model import MODEL_SIZES
 from dfm_core.flow.jumps import pyramid_stages
 from dfm_core.flow.path import expand_like
 from dfm_core.models.dit import DiT

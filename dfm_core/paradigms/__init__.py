@@ -1,8 +1,8 @@
 """Paradigms by name: how a model is trained and sampled. Adding one: a file here and a line in `PARADIGMS`.
 
-Begin with `base` (the contract) and `dfm`, the method; `flow_matching`, `cascaded` and `pyramidal_flow` are the
-baselines. `sampling` holds what all share from noise to images, `shared_steps` and `sampling_points` sample several
-settings at once. May import `config`, `wiring`, `flow`, `data`, `decompositions` and `seeding`.
+Begin with `sampling`, which holds the contract and what all share from noise to images, and `dfm`, the method;
+`flow_matching`, `cascaded` and `pyramidal_flow` are the baselines. `shared_steps` samples several settings at
+once. May import `config`, `wiring`, `flow`, `data`, `decompositions` and `seeding`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.config import Paradigm as ParadigmName
+from dfm_core.config.choices import Paradigm as ParadigmName
 from dfm_core.decompositions import Decomposition
-from dfm_core.paradigms.base import Batch, LossResult, Paradigm, SampleResult
+from dfm_core.paradigms.base import Batch, LossResult, SampleResult
 from dfm_core.paradigms.cascaded import Cascaded
 from dfm_core.paradigms.dfm import DecomposableFlowMatching
 from dfm_core.paradigms.flow_matching import FlowMatching
 from dfm_core.paradigms.pyramidal_flow import PyramidalFlow
+from dfm_core.paradigms.sampling import Paradigm
 from dfm_core.paradigms.standardization import scale_divisors
 
 __all__ = ["PARADIGMS", "Batch", "LossResult", "Paradigm", "SampleResult", "build_paradigm"]
 
 
-def _flow_matching(config: ExperimentConfig, _: Decomposition, divisors: tuple[float, ...]) -> Paradigm:
-    (divisor,) = divisors
-    return FlowMatching(config, divisor)
-
-
-def _pyramidal_flow(config: ExperimentConfig, decomposition: Decomposition, divisors: tuple[float, ...]) -> Paradigm:
-    return PyramidalFlow(config, decomposition, divisors[-1])
-
-
 PARADIGMS: dict[ParadigmName, Callable[[ExperimentConfig, Decomposition, tuple[float, ...]], Paradigm]] = {
     "dfm": DecomposableFlowMatching,
-    "flow_matching": _flow_matching,
+    "flow_matching": lambda config, _, divisors: FlowMatching(config, *divisors),
     "cascaded": Cascaded,
-    "pyramidal_flow": _pyramidal_flow,
+    "pyramidal_flow": lambda config, decomposition, divisors: PyramidalFlow(config, decomposition, divisors[-1]),
 }
 
 

@@ -1,4 +1,4 @@
-"""The contract of a paradigm: how it trains and how it samples. Everything else is shared."""
+"""Values that a paradigm takes and gives; the contract itself is `sampling.Paradigm`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
-
-from dfm_core.config import SamplingConfig
-from dfm_core.paradigms.shared_steps import PointSteps
 
 
 class VelocityPredictor(Protocol):
@@ -44,7 +41,7 @@ class LossResult:
     stage_counts: Tensor
     """Number of samples in which each scale was active, [S]."""
     timestep_sums: Tensor | None = None
-    """Sums of `stage_losses`, and of `stage_counts`, by bins of the timestep, [2, S, bins], see `timestep_bins`; None
+    """Sums of `stage_losses`, and of `stage_counts`, by bins of the timestep, [2, S, bins], see `losses.binned`; None
     where a paradigm does not say."""
 
 
@@ -75,28 +72,3 @@ class SampleProgress:
 
 
 SampleWatcher = Callable[[SampleProgress], None]
-
-
-class Paradigm(Protocol):
-    """A way to train and sample a velocity model."""
-
-    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
-        """Return the training loss; its random draws depend on (seed, global sample index) alone."""
-
-    def sample(
-        self,
-        model: VelocityPredictor,
-        labels: Tensor,
-        indices: Sequence[int],
-        seed: int,
-        sampling: SamplingConfig,
-        watcher: SampleWatcher | None = None,
-        shared: PointSteps | None = None,
-    ) -> SampleResult:
-        """Return images of the given classes.
-
-        Args: labels: [B] int64. indices: global sample index of each image, which keys its noise. seed: of the noise.
-            watcher: called after every solver step. shared: the steps that this sampling has in common with others of
-            the same batch (`sample_points`); it changes no bit of the result, and a watcher sees only the steps that
-            are made here, numbered as if it had seen all.
-        """

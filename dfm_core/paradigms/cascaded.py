@@ -14,16 +14,15 @@ from dfm_core.flow.path import velocity
 from dfm_core.flow.solvers import SolverStep
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.noising import add_noise
-from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
-from dfm_core.paradigms.timestep_bins import binned
+from dfm_core.paradigms.losses import binned
+from dfm_core.paradigms.noising import add_noise, drop_labels
+from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.seeding import normal_scalars
 from dfm_core.wiring import network
 
 
 @dataclass(frozen=True)
-class Cascaded(LegwiseParadigm):
+class Cascaded(Paradigm):
     """Flow matching on each level, given the level below with a little noise (paper, appendix B)."""
 
     config: ExperimentConfig
@@ -47,11 +46,11 @@ class Cascaded(LegwiseParadigm):
         if stage > 0:
             condition_t = logit_normal(z[:, stage - 1], training.previous_location, training.previous_scale)
             t[:, stage - 1] = condition_t.float().to(device)
-        noised = add_noise(levels, t, seed, batch.indices)
+        noises, states = add_noise(levels, t, seed, batch.indices)
         mask = (torch.arange(len(levels), device=device) <= stage).float().expand(len(batch.indices), -1)
         labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
-        predicted = model(noised.states, t, mask, labels)[stage]
-        errors = (predicted - velocity(noised.noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
+        predicted = model(states, t, mask, labels)[stage]
+        errors = (predicted - velocity(noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
         own = (torch.arange(len(levels), device=device) == stage).float()
         by_time = binned(errors[:, None] * own, own.expand(len(batch.indices), -1), t)
         return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices), by_time)

@@ -13,14 +13,13 @@ from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.path import velocity
 from dfm_core.flow.timesteps import draw_timesteps
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.noising import add_noise
-from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
-from dfm_core.paradigms.timestep_bins import binned
+from dfm_core.paradigms.losses import masked_loss
+from dfm_core.paradigms.noising import add_noise, drop_labels
+from dfm_core.paradigms.sampling import Paradigm, Sampler
 
 
 @dataclass(frozen=True)
-class DecomposableFlowMatching(LegwiseParadigm):
+class DecomposableFlowMatching(Paradigm):
     """Flow matching on every scale of a decomposition, in one model."""
 
     config: ExperimentConfig
@@ -34,20 +33,11 @@ class DecomposableFlowMatching(LegwiseParadigm):
         draw = draw_timesteps(self.config, batch.indices)
         t, mask = draw.t.to(device), draw.mask.to(device)
         clean = self.analyze(batch.images)
-        noised = add_noise(clean, t, seed, batch.indices)
+        noises, states = add_noise(clean, t, seed, batch.indices)
         labels = drop_labels(batch.labels, batch.indices, seed, self.config.training.class_dropout, model.null_class)
-        predicted = model(noised.states, t, mask, labels)
-        errors = torch.stack(
-            [
-                (guess - velocity(noise, data)).square().flatten(1).mean(dim=1)
-                for guess, noise, data in zip(predicted, noised.noises, clean, strict=True)
-            ],
-            dim=1,
-        )  # [B, S]
+        targets = [velocity(noise, data) for noise, data in zip(noises, clean, strict=True)]
         counted = mask if self.config.training.loss_masking else torch.ones_like(mask)
-        masked = counted * errors
-        by_time = binned(errors, counted, t)
-        return LossResult(masked.sum(dim=1).mean(), masked.detach().sum(dim=0), counted.sum(dim=0), by_time)
+        return masked_loss(model(states, t, mask, labels), targets, counted, t)
 
     def generate(self, sampler: Sampler) -> Tensor:
         return self.synthesize(sampler.follow(sampler.start(), 0, lambda step: self.synthesize(step.estimate())))

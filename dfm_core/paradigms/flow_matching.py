@@ -17,14 +17,14 @@ from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import StageSchedule, stage_schedule
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
-from dfm_core.paradigms.timestep_bins import binned
+from dfm_core.paradigms.losses import binned
+from dfm_core.paradigms.noising import drop_labels
+from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.seeding import normal, normal_scalars
 
 
 @dataclass(frozen=True)
-class FlowMatching(LegwiseParadigm):
+class FlowMatching(Paradigm):
     """Flow matching with logit-normal timesteps (numerics A17)."""
 
     config: ExperimentConfig

@@ -8,21 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, stage_columns
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.experiment import stage_columns
 from dfm_core.decompositions.base import Decomposition
 from dfm_core.flow.block_noise import block_mean, block_noise, repeat_blocks
 from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages
 from dfm_core.flow.path import expand_like
 from dfm_core.flow.solvers import SolverStep, Times
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
-from dfm_core.paradigms.labels import drop_labels
-from dfm_core.paradigms.sampling import LegwiseParadigm, Sampler
-from dfm_core.paradigms.timestep_bins import binned
+from dfm_core.paradigms.losses import masked_loss
+from dfm_core.paradigms.noising import drop_labels
+from dfm_core.paradigms.sampling import Paradigm, Sampler
 from dfm_core.seeding import normal, uniform
 
 
 @dataclass(frozen=True)
-class PyramidalFlow(LegwiseParadigm):
+class PyramidalFlow(Paradigm):
     """A stage runs from the upsampled, noised end of the one before to its own level, with less noise."""
 
     config: ExperimentConfig
@@ -58,16 +59,7 @@ class PyramidalFlow(LegwiseParadigm):
         mask = (torch.arange(len(levels), device=device) <= stage[:, None]).float()
         labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
         predicted = model(states, own * torch.stack(times, dim=1), mask, labels)
-        errors = torch.stack(
-            [
-                (guess - target).square().flatten(1).mean(dim=1)
-                for guess, target in zip(predicted, targets, strict=True)
-            ],
-            dim=1,
-        )
-        counted = own * errors
-        by_time = binned(errors, own, progress[:, None].expand_as(own))
-        return LossResult(counted.sum(dim=1).mean(), counted.detach().sum(dim=0), own.sum(dim=0), by_time)
+        return masked_loss(predicted, targets, own, progress[:, None].expand_as(own))
 
     def generate(self, sampler: Sampler) -> Tensor:
         """Generate stage after stage, with a jump between them (numerics 8.3)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.schedules import StageSchedule, sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times, solve
-from dfm_core.paradigms.base import SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.base import Batch, LossResult, SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
 from dfm_core.paradigms.guided_field import GuidedField
-from dfm_core.paradigms.shared_steps import PointSteps
+from dfm_core.paradigms.shared_steps import PointSteps, SharedSteps
 from dfm_core.seeding import normal
 
 Preview = Callable[[SolverStep], Tensor]
@@ -102,10 +102,22 @@ class Sampler:
         return saved.num_steps, saved.scales
 
 
-class LegwiseParadigm(ABC):
-    """The sampling half of a `Paradigm`; a subclass adds the loss and follows its own schedules."""
+class Paradigm(ABC):
+    """A way to train and sample a velocity model: a subclass adds the loss and follows its own schedules."""
 
     config: ExperimentConfig
+
+    @abstractmethod
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
+        """Return the training loss; its random draws depend on (seed, global sample index) alone."""
+
+    @abstractmethod
+    def generate(self, sampler: Sampler) -> Tensor:
+        """Return images, [B, C, (T,) H, W], from the sampler's noise along all its legs."""
+
+    def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
+        """Return the schedules that `generate` follows one after the other."""
+        return sampling_legs(self.config, sampling)
 
     def sample(
         self,
@@ -117,14 +129,32 @@ class LegwiseParadigm(ABC):
         watcher: SampleWatcher | None = None,
         shared: PointSteps | None = None,
     ) -> SampleResult:
-        """`Paradigm.sample`."""
+        """Return images of the given classes.
+
+        Args: labels: [B] int64. indices: global sample index of each image, which keys its noise. seed: of the noise.
+            watcher: called after every solver step. shared: the steps that this sampling has in common with others of
+            the same batch (`sample_points`); it changes no bit of the result, and a watcher sees only the steps that
+            are made here, numbered as if it had seen all.
+        """
         sampler = Sampler(model, labels, indices, seed, sampling, self.legs(sampling), watcher, shared)
         return sampler.result(self.generate(sampler))
 
-    def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:
-        """Return the schedules that `generate` follows one after the other."""
-        return sampling_legs(self.config, sampling)
+    def sample_points(
+        self, model: VelocityPredictor, labels: Tensor, indices: Sequence[int], seed: int, shared: SharedSteps
+    ) -> Iterator[tuple[int, SampleResult]]:
+        """Yield images of one batch at every sampling of a tree, bit for bit those of `sample` at each alone
+        (numerics 4.4).
 
-    @abstractmethod
-    def generate(self, sampler: Sampler) -> Tensor:
-        """Return images, [B, C, (T,) H, W], from the sampler's noise along all its legs."""
+            tree = StepTree.of(config, samplings)  # once; every batch has a SharedSteps of its own
+            shared = SharedSteps(tree)
+            for point, result in paradigm.sample_points(model, labels, indices, seed, shared):
+                ...  # of samplings[point]
+            shared.num_calls, shared.num_evaluations  # what was really made
+
+        Args: labels, indices, seed: as `sample`. shared: new, of the tree of the paradigm's config and the samplings.
+        Yields: (index of the sampling, its images), in the order of the tree. A point is sampled only when it is asked
+            for, so the images of the one before may be dropped by then.
+        Raises: AssertionError if `shared` has served another batch.
+        """
+        for point in shared.points():
+            yield point.index, self.sample(model, labels, indices, seed, point.sampling, shared=point)

@@ -48,11 +48,6 @@ class SharedSteps:
         )
         self._is_used = False
 
-    @property
-    def num_states(self) -> int:
-        """States that are alive."""
-        return len(self._states)
-
     def points(self) -> Iterator[PointSteps]:
         """Yield every point once, in the order in which they must be sampled.
 

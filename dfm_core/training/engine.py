@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
+from dfm_core.config.training import OptimizerSettings
+
 StateKind = Literal["weight", "ema", "exp_avg", "exp_avg_sq"]
 STATE_KINDS: tuple[StateKind, ...] = get_args(StateKind)
 State = Mapping[StateKind, Mapping[str, Tensor]]
@@ -19,56 +21,18 @@ Model = TypeVar("Model", bound=nn.Module, default=nn.Module)
 Model_co = TypeVar("Model_co", bound=nn.Module, default=nn.Module, covariant=True)
 
 
-class OptimizerSettings(Protocol):
-    """Settings that an engine reads of a training's config; `dfm_core.config.TrainingConfig` documents them."""
-
-    @property
-    def batch_size(self) -> int: ...
-
-    @property
-    def learning_rate(self) -> float: ...
-
-    @property
-    def warmup_steps(self) -> int: ...
-
-    @property
-    def adam_beta1(self) -> float: ...
-
-    @property
-    def adam_beta2(self) -> float: ...
-
-    @property
-    def adam_epsilon(self) -> float: ...
-
-    @property
-    def weight_decay(self) -> float: ...
-
-    @property
-    def gradient_clip(self) -> float: ...
-
-    @property
-    def ema_decay(self) -> float: ...
-
-
 class TrainingEngine(Protocol[Model_co]):
     """Holds weights, optimiser state and weights average; the same calls on every worker, in the same order."""
 
-    @property
-    def rank(self) -> int: ...
-
-    @property
-    def world_size(self) -> int: ...
-
-    @property
-    def device(self) -> torch.device: ...
+    rank: int
+    world_size: int
+    device: torch.device
+    num_steps: int
+    """Steps that changed the weights, those of a loaded state included: what the optimiser counts."""
 
     @property
     def model(self) -> Model_co:
         """Model that the loss calls."""
-
-    @property
-    def num_steps(self) -> int:
-        """Steps that changed the weights, those of a loaded state included: what the optimiser counts."""
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's mean loss; all micro-batches of a step weigh the same."""

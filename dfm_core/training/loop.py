@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,50 +10,13 @@ from torch import Tensor
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.training_data import TrainingData
 from dfm_core.models.velocity import VelocityModel
-from dfm_core.paradigms import Batch, LossResult, Paradigm
-from dfm_core.training.batch_reader import batches_ahead
+from dfm_core.paradigms import Batch, Paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.steps import LoopPlan, Observer, run_steps
+from dfm_core.training.steps import LoopPlan, Observer, Work, run_steps
 
 
-@dataclass
-class _Window:
-    """Sums over the steps since the last row of the curve, without skipped ones."""
-
-    totals: list[torch.Tensor] = field(default_factory=list)
-    timestep_shape: tuple[int, ...] = (2, 0, 0)
-    of_step: list[torch.Tensor] = field(default_factory=list)
-    """Sums of the micro-batches of the current step."""
-
-    def end_step(self, *, skipped: bool) -> None:
-        """All micro-batches were added."""
-        self.totals += [] if skipped else self.of_step
-        self.of_step = []
-
-    def add(self, result: LossResult) -> None:
-        # Left on the device: reading them here would make every step wait for it.
-        parts = [result.loss.detach()[None], result.stage_losses, result.stage_counts]
-        if result.timestep_sums is not None:
-            self.timestep_shape = tuple(result.timestep_sums.shape)
-            parts.append(result.timestep_sums.flatten())
-        self.of_step.append(torch.cat(parts).double())
-
-    def row(self, engine: TrainingEngine, *, with_timesteps: bool) -> CurveRow:
-        mean = engine.mean(torch.stack(self.totals).mean(dim=0).cpu())
-        size = len(mean) - math.prod(self.timestep_shape)
-        whole, timesteps = mean[:size], mean[size:]
-        losses, counts = whole[1:].chunk(2)
-        per_timestep = _per_timestep(timesteps.view(self.timestep_shape)) if with_timesteps else {}
-        per_stage = {
-            f"loss_stage_{stage}": float(total / count)
-            for stage, (total, count) in enumerate(zip(losses, counts, strict=True))
-            if len(losses) > 1 and count > 0
-        }
-        return {"loss": float(mean[0]), **per_stage, **per_timestep}
-
-
-def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
+def _per_timestep(sums: Tensor) -> dict[str, float]:
     """Return the mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
     losses, counts = sums
     stages, bins = losses.shape
@@ -67,33 +28,36 @@ def _per_timestep(sums: torch.Tensor) -> dict[str, float]:
     }
 
 
-class _VelocityWork:
-    """`Work`: the loss of a paradigm."""
+class _VelocityWork(Work):
+    """The loss of a paradigm."""
 
-    def __init__(
-        self,
-        paradigm: Paradigm,
-        batches: Iterator[tuple[Tensor, Tensor]],
-        engine: TrainingEngine[VelocityModel],
-    ) -> None:
-        """Args: batches: of the global sample indices that `loss` is going to be called with."""
-        self._paradigm, self._batches, self._engine = paradigm, batches, engine
-        self._window = _Window()
+    def __init__(self, paradigm: Paradigm, engine: TrainingEngine[VelocityModel]) -> None:
+        super().__init__()
+        self._paradigm, self._engine = paradigm, engine
+        self._timestep_shape: tuple[int, ...] = (2, 0, 0)
 
-    def loss(self, samples: range) -> torch.Tensor:
-        images, labels = next(self._batches)
+    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:
         device = self._engine.device
         result = self._paradigm.loss(self._engine.model, Batch(images.to(device), labels.to(device), samples))
-        self._window.add(result)
+        parts = [result.loss.detach()[None], result.stage_losses, result.stage_counts]
+        if result.timestep_sums is not None:
+            self._timestep_shape = tuple(result.timestep_sums.shape)
+            parts.append(result.timestep_sums.flatten())
+        self.add(torch.cat(parts))
         return result.loss
 
-    def stepped(self, *, skipped: bool) -> None:
-        self._window.end_step(skipped=skipped)
-
     def row(self, *, is_saved: bool) -> CurveRow:
-        window, self._window = self._window, _Window()
+        mean, num_timesteps = self.means(self._engine), math.prod(self._timestep_shape)
+        whole, timesteps = mean.split([len(mean) - num_timesteps, num_timesteps])
+        losses, counts = whole[1:].chunk(2)
+        per_stage = {
+            f"loss_stage_{stage}": float(total / count)
+            for stage, (total, count) in enumerate(zip(losses, counts, strict=True))
+            if len(losses) > 1 and count > 0
+        }
         # Bins of the timestep are many numbers: only where something is saved too.
-        return window.row(self._engine, with_timesteps=is_saved)
+        per_timestep = _per_timestep(timesteps.view(self._timestep_shape)) if is_saved else {}
+        return {"loss": float(mean[0]), **per_stage, **per_timestep}
 
 
 def train(
@@ -108,12 +72,5 @@ def train(
     curve: list[CurveRow] | None = None,
 ) -> list[CurveRow]:
     """Trains a velocity model from `start_step` to `plan.until_step`; arguments and errors are those of `run_steps`."""
-    with batches_ahead(dataset, config.seed, config.training, engine, plan, start_step) as batches:
-        work = _VelocityWork(paradigm, batches, engine)
-        return run_steps(work, config.training, engine, plan, observer, start_step=start_step, curve=curve)
-
-
-def make_batch(config: ExperimentConfig, dataset: TrainingData, indices: range, device: torch.device) -> Batch:
-    """Return the training images of these global sample indices."""
-    ((images, labels),) = dataset.batches(config.seed, [indices])
-    return Batch(images.to(device), labels.to(device), indices)
+    work, settings = _VelocityWork(paradigm, engine), config.training
+    return run_steps(work, dataset, config.seed, settings, engine, plan, observer, start_step=start_step, curve=curve)

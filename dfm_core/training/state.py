@@ -18,7 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig, as_plain, from_plain
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
+from dfm_core.config.plain import as_plain, from_plain
 from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.velocity import VelocityModel

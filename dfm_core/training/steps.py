@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from dfm_core.config.training import OptimizerSettings
+from dfm_core.data.training_data import TrainingData
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import MOST_SKIPPED_IN_A_ROW, Skips, check_loss
-from dfm_core.training.engine import OptimizerSettings, TrainingEngine, learning_rate
+from dfm_core.training.engine import TrainingEngine, learning_rate
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,8 @@ class LoopPlan:
     """Steps without finite gradients; so many end the training."""
 
 
-class Observer(Protocol):
-    """Receives what the loop produces; called on every worker."""
+class Observer:
+    """Receives what the loop produces, on every worker; this one does nothing with it."""
 
     def progress(self, step: int) -> None:
         """`step` optimiser steps are done."""
@@ -40,31 +45,41 @@ class Observer(Protocol):
         """Keep the engine's state; collective."""
 
 
-class _Nobody:
-    """An observer that does nothing."""
-
-    def progress(self, step: int) -> None: ...
-
-    def log(self, row: CurveRow) -> None: ...
-
-    def save(self, step: int, curve: list[CurveRow]) -> None: ...
-
-
-class Work(Protocol):
+class Work(ABC):
     """The loss of a training and its rows of the curve, on one worker."""
 
-    def loss(self, samples: range) -> Tensor:
-        """Return the mean loss of these global sample indices, held until the result of their step is known."""
+    def __init__(self) -> None:
+        self._totals: list[Tensor] = []
+        self._of_step: list[Tensor] = []
 
-    def stepped(self, *, skipped: bool) -> None:
-        """The step of the losses since the last call is done. Its losses are for the next row of the curve, unless it
-        was skipped."""
+    @abstractmethod
+    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of these global sample indices, held until the result of their step is known.
 
+        Args: images, labels: `TrainingData.batches`.
+        """
+
+    @abstractmethod
     def row(self, *, is_saved: bool) -> CurveRow:
         """Return means over the steps since the row before, and over all workers: `loss` first. Collective.
 
         Args: is_saved: a checkpoint or snapshot is saved at this step.
         """
+
+    def add(self, numbers: Tensor) -> None:
+        """Note the numbers of a micro-batch; they stay on the device: to read them would make every step wait."""
+        self._of_step.append(numbers.detach().double())
+
+    def stepped(self, *, skipped: bool) -> None:
+        """The step of the losses since the last call is done. Its numbers are for the next row of the curve, unless it
+        was skipped."""
+        self._totals += [] if skipped else self._of_step
+        self._of_step = []
+
+    def means(self, engine: TrainingEngine[Any]) -> Tensor:
+        """Return the numbers' means over the steps since the row before, and over all workers. Collective."""
+        totals, self._totals = self._totals, []
+        return engine.mean(torch.stack(totals).mean(dim=0).cpu())
 
 
 def micro_batches(
@@ -82,8 +97,28 @@ def micro_batches(
         yield range(begin, begin + plan.micro_batch_size)
 
 
+@contextmanager
+def _batches_ahead(
+    data: TrainingData, seed: int, settings: OptimizerSettings, engine: TrainingEngine, plan: LoopPlan, start_step: int
+) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    """Samples and classes for each call of `Work.loss` from `start_step` on; reading ahead ends with the block."""
+    wanted = (
+        samples
+        for step in range(start_step, plan.until_step)
+        for samples in micro_batches(settings, engine, plan, step)
+    )
+    batches = data.batches(seed, wanted)
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
+
+
 def run_steps(
     work: Work,
+    data: TrainingData,
+    seed: int,
     settings: OptimizerSettings,
     engine: TrainingEngine,
     plan: LoopPlan,
@@ -97,37 +132,38 @@ def run_steps(
     Step k uses the samples with global indices k * batch_size .. (k + 1) * batch_size - 1, split evenly and in order
     over workers and micro-batches. A step whose gradients are not finite changes nothing; its losses are in no row.
 
-    Args: observer: receives progress, points of the curve and moments to save; None: no observer. start_step: steps
-        that the engine's state already has, the last of which `save` was called for. curve: the rows that belong to
-        them; None: they are not known.
+    Args: data, seed: samples and their order. observer: receives progress, points of the curve and moments to save;
+        None: no observer. start_step: steps that the engine's state already has, the last of which `save` was called
+        for. curve: the rows that belong to them; None: they are not known.
     Raises: TrainingDivergedError on all workers alike, see `Skips` and `check_loss`.
     """
-    observer = observer or _Nobody()
+    observer = observer or Observer()
     rows, norms = list(curve or []), list[float]()
     # A step that is saved has a row, unless all since the row before were left out.
     skipped_before = 0 if curve is None else start_step - int(rows[-1]["step"] if rows else 0)
     skips, size = Skips(plan.most_skipped_in_a_row, skipped_before), settings.batch_size
-    for step in range(start_step, plan.until_step):
-        for samples in micro_batches(settings, engine, plan, step):
-            engine.backward(work.loss(samples))
-        rate = learning_rate(settings, step)
-        norm, done = engine.step(rate), step + 1
-        skipped = skips.is_skipped(norm, done, range(step * size, done * size))
-        work.stepped(skipped=skipped)
-        norms += [] if skipped else [norm]
-        if norms and (done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at):
-            row: CurveRow = {
-                "step": done,
-                **work.row(is_saved=done in plan.save_at),
-                "gradient_norm": sum(norms) / len(norms),
-                "learning_rate": rate,
-                "images": float(done * size),
-            }
-            rows.append(row | skips.taken())
-            norms = []
-            observer.log(rows[-1])
-            check_loss(rows)
-        if done in plan.save_at:
-            observer.save(done, rows)
-        observer.progress(done)
+    with _batches_ahead(data, seed, settings, engine, plan, start_step) as batches:
+        for step in range(start_step, plan.until_step):
+            for samples in micro_batches(settings, engine, plan, step):
+                engine.backward(work.loss(samples, *next(batches)))
+            rate = learning_rate(settings, step)
+            norm, done = engine.step(rate), step + 1
+            skipped = skips.is_skipped(norm, done, range(step * size, done * size))
+            work.stepped(skipped=skipped)
+            norms += [] if skipped else [norm]
+            if norms and (done % plan.log_every == 0 or done == plan.until_step or done in plan.save_at):
+                row: CurveRow = {
+                    "step": done,
+                    **work.row(is_saved=done in plan.save_at),
+                    "gradient_norm": sum(norms) / len(norms),
+                    "learning_rate": rate,
+                    "images": float(done * size),
+                }
+                rows.append(row | skips.taken())
+                norms = []
+                observer.log(rows[-1])
+                check_loss(rows)
+            if done in plan.save_at:
+                observer.save(done, rows)
+            observer.progress(done)
     return rows

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from safetensors.torch import load_file
 
-from dfm_core.config import SampledWeights
+from dfm_core.config.choices import SampledWeights
 from dfm_core.decompositions import Decomposition
 from dfm_core.models.experts import StageExperts
 from dfm_core.models.velocity import VelocityModel

@@ -1,4 +1,7 @@
-"""The identity of work: a digest over all that can change its result, and nothing else."""
+"""The identity of work: a digest over all that can change its result, and nothing else.
+
+Digests of stored work survive new config keys: those at their earlier value are left out of payloads.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,31 @@ from collections.abc import Mapping
 from typing import Any
 
 _DIGEST_LENGTH = 20
+NEUTRAL: dict[str, Any] = {}
+"""Config key added after version 0.1 -> the value that earlier versions had in effect, e.g. "model.qk_norm": False.
+
+A payload leaves the key out at that value, so that work stored before is known under its old digest. Entries stay for
+good: removing or changing one changes digests.
+"""
 
 
 def digest_of(payload: Mapping[str, Any]) -> str:
     """Return the 80-bit digest of plain data, the same on every machine and Python."""
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def without_neutral(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those at their `NEUTRAL` value.
+
+    Args: section: their place in a config, e.g. "model"; "": a whole config. A section of new settings alone is left
+    out as a whole.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in settings.items():
+        dotted = f"{section}.{key}" if section else key
+        inner = without_neutral(dotted, value) if isinstance(value, Mapping) else value
+        is_neutral = dotted in NEUTRAL and json.dumps(value) == json.dumps(NEUTRAL[dotted])
+        if not is_neutral and (inner or not value):
+            kept[key] = inner
+    return kept

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import yaml
-from yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    Event,
-    NodeEvent,
-    ScalarEvent,
-)
+from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, NodeEvent, ScalarEvent
 
 MAX_YAML_BYTES = 1_000_000
 MAX_DEPTH = 32

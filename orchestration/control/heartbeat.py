@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from dfm_core.config import as_plain
+from dfm_core.config.plain import as_plain
 from orchestration.common.documents import DamagedDocumentError, parse_document
 from orchestration.common.validation import validate
 from orchestration.storage.layout import heartbeat_file

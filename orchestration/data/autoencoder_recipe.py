@@ -10,10 +10,11 @@ from typing import Any
 from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.catalog.autoencoders import ANY_KL, AutoencoderCard
-from dfm_core.config import NUMERICS_CHANGED_IN, DataConfig, as_plain
+from dfm_core.config import DataConfig
 from dfm_core.config.data import MADE
-from orchestration.common.digests import digest_of
-from orchestration.common.payloads import without_neutral
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
+from dfm_core.config.plain import as_plain
+from orchestration.common.digests import digest_of, without_neutral
 from orchestration.data.identity import real_identity, training_identity
 
 _REGULARIZATION = ("scale_factors", "downscaling", "equivariance_weight")

@@ -9,8 +9,10 @@ from typing import Any
 
 from dfm_core.catalog.datasets import DATASETS, DataShape
 from dfm_core.catalog.weight_files import file_sha256
-from dfm_core.config import NUMERICS_CHANGED_IN, DataConfig, as_plain
+from dfm_core.config import DataConfig
 from dfm_core.config.data import DataDescription
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
+from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of
 
 PIXELS = "pixels"

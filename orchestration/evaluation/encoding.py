@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -41,22 +41,6 @@ from orchestration.tasks.task import EncodeTask
 
 LEFT_OUT = "left_out.csv"
 _MAX_LISTED = 100
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One shard of an encoding."""
-
-    number: int
-    num_parts: int
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """Outcome of a shard."""
-
-    seconds: float
-    left_out: tuple[BadFile, ...]
 
 
 @contextmanager
@@ -94,14 +78,14 @@ class ShardEncoder:
         """
         return -(-len(self._source.dataset(task).units) // self._source.units_per_part(task))
 
-    def encode(self, task: EncodeTask, part: Shard, batch_samples: int) -> ShardReport:
-        """Write a shard and its card.
+    def encode(self, task: EncodeTask, number: int, num_parts: int, batch_samples: int) -> float:
+        """Write a shard and its card. Returns the seconds that it took.
 
         Raises: as `num_parts`; ValueError for what the autoencoder cannot take; DiskFullError.
         """
         started, dataset, data = time.monotonic(), self._source.dataset(task), task.config.data
         size = self._source.units_per_part(task)
-        units = dataset.units[part.number * size : (part.number + 1) * size]
+        units = dataset.units[number * size : (number + 1) * size]
         autoencoder = self._autoencoder(replace(data, autoencoder="") if task.payload["encoder"] == PIXELS else data)
         if autoencoder.identity != task.payload["encoder"]:
             raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
@@ -112,8 +96,8 @@ class ShardEncoder:
             ExcludedSamples(self._source.place(task), self._source.max_bad_share(task), task.num_samples).add(
                 encoded.left_out
             )
-        self._write(task, part, dataset, encoded)
-        return ShardReport(time.monotonic() - started, encoded.left_out)
+        self._write(task, number, num_parts, dataset, encoded)
+        return time.monotonic() - started
 
     def finish(self, task: EncodeTask, num_parts: int, seconds: float, accelerator_seconds: float) -> None:
         """Publish the store and the task's record.
@@ -143,27 +127,27 @@ class ShardEncoder:
         }
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
 
-    def _write(self, task: EncodeTask, part: Shard, dataset: RawDataset, encoded: EncodedUnits) -> None:
-        paths, card = TaskPaths(task.digest), ShardCard(part.number, encoded.num_left_out)
+    def _write(self, task: EncodeTask, number: int, num_parts: int, dataset: RawDataset, encoded: EncodedUnits) -> None:
+        paths, card = TaskPaths(task.digest), ShardCard(number, encoded.num_left_out)
         num_bytes = sum(tensor.nbytes for tensor in encoded.tensors.values())
         with (
             tempfile.TemporaryDirectory(prefix="dfm-encode-") as scratch,
             require_disk_space(
-                f"part {part.number} of the latents", num_bytes, Path(scratch), *self._store.local_directories()
+                f"part {number} of the latents", num_bytes, Path(scratch), *self._store.local_directories()
             ),
         ):
             if len(encoded.labels):
-                path = Path(scratch) / shard_name(part.number, part.num_parts)
+                path = Path(scratch) / shard_name(number, num_parts)
                 card = encode_shard(
                     path,
-                    part.number,
+                    number,
                     encoded.tensors,
                     encoded.labels,
                     num_classes=len(dataset.class_names),
                     num_left_out=encoded.num_left_out,
                 )
                 self._store.put(path, f"{paths.latents}/{path.name}")
-            self._store.write(paths.shard_card(part.number), EncodedPart(card, encoded.left_out).document())
+            self._store.write(paths.shard_card(number), EncodedPart(card, encoded.left_out).document())
 
     def _part(self, task: EncodeTask, number: int) -> EncodedPart:
         place = TaskPaths(task.digest).shard_card(number)

@@ -10,7 +10,6 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from orchestration.artifacts.features import groups_of
-from orchestration.evaluation.encoding import Shard, ShardReport
 from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext
 from orchestration.evaluation.missing_work import missing_work
 from orchestration.storage.layout import TaskPaths
@@ -168,8 +167,7 @@ def encode_job(task: EncodeTask, context: JobContext) -> Job:
     done = task.num_samples * (num_parts - len(missing)) // num_parts
     if done:
         context.reached(task, done, "before")
-    reports: list[ShardReport] = yield [
-        Call("encode", (task, Shard(number, num_parts)), key=f"{task.digest}/{number}") for number in missing
+    seconds: list[float] = yield [
+        Call("encode", (task, number, num_parts), key=f"{task.digest}/{number}") for number in missing
     ]
-    accelerator_seconds = sum(report.seconds for report in reports)
-    yield [Call("finish_encoding", (task, num_parts, context.clock(), accelerator_seconds))]
+    yield [Call("finish_encoding", (task, num_parts, context.clock(), sum(seconds)))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,16 +20,8 @@ from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.store import Store
 from orchestration.tasks.task import MeasuringTask, MetricTask, ReferenceTask, Source, Task
 
-
-@dataclass(frozen=True)
-class PartialStatistics:
-    """Sums over some groups, on the CPU."""
-
-    suite: MetricSuite | None
-    partial: Partial
-    """Sums of the metrics of an evaluation or a floor; empty for others."""
-    reference: ReferenceAccumulator | None = None
-    """Sums of a reference."""
+REFERENCE: Any = "reference"
+"""Key of the sums of a reference, which has no other statistics."""
 
 
 def suite_of(task: Task, source: Source) -> MetricSuite:
@@ -47,8 +39,8 @@ def sum_groups(
     device: torch.device,
     *,
     keeps: bool,
-) -> PartialStatistics:
-    """Return the sums over some groups of the task's source at a position.
+) -> Partial:
+    """Return the sums over some groups of the task's source at a position, on the CPU.
 
     Raises: LostFeaturesError if a group is not in the store as it was written.
     """
@@ -64,22 +56,13 @@ def sum_groups(
             reference = reference or ReferenceAccumulator.empty(widths, source.num_samples, device)
             reference = reference.update({name: Batch(indices, rows[name]) for name in widths})
         assert reference is not None, "no groups were to be gathered"
-        return PartialStatistics(None, {}, reference.to("cpu"))
+        return {REFERENCE: reference.to("cpu")}
     suite = suite_of(task, source)
     partial = suite.empty(device)
     for group, tensors in read_groups(files, groups):
         batches = {output: _batch(resources, task, output, group, tensors) for output in suite.outputs}
         partial = suite.update(partial, batches)
-    return PartialStatistics(suite, {key: accumulator.to("cpu") for key, accumulator in partial.items()})
-
-
-def merge_statistics(first: PartialStatistics, second: PartialStatistics) -> PartialStatistics:
-    """Return the sums over the groups of both."""
-    if first.reference is not None:
-        assert second.reference is not None, "a reference merges with a reference"
-        return PartialStatistics(None, {}, first.reference.merge(second.reference))
-    assert first.suite is not None, "what is no reference has metrics"
-    return PartialStatistics(first.suite, first.suite.merge(first.partial, second.partial))
+    return {key: accumulator.to("cpu") for key, accumulator in partial.items()}
 
 
 def output_rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from orchestration.data.identity import PIXELS, is_embedded, pixels_digest
 from orchestration.storage.store import Store
 
 REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
+Resource = TypeVar("Resource")
 
 
 class ResourceCache:
@@ -40,19 +41,16 @@ class ResourceCache:
     def __init__(self, store: Store, runtime: RuntimeConfig, device: torch.device, cache: FileCache) -> None:
         self._store, self._files, self._device, self._cache = store, runtime.networks, device, cache
         self._runtime = runtime
-        self._autoencoders: dict[str, Autoencoder] = {}
-        self._real: dict[tuple[str, str, str], RealSamples] = {}
-        self._networks: dict[FeatureNetworkName, FeatureNetwork] = {}
-        self._references: dict[str, Reference] = {}
-        self._probes: dict[str, LinearProbe] = {}
-        self._captions: dict[tuple[str, str], Tensor] = {}
+        self._kept: dict[tuple[str, ...], Any] = {}
+        """(kind, names) -> resource."""
 
     def network(self, name: FeatureNetworkName) -> FeatureNetwork:
         """Return a feature network. Raises: ValueError with everything that is wrong with its files."""
-        if name not in self._networks:
-            loaded = load_feature_network(name, given_files(self._files, name, self._cache))
-            self._networks[name] = loaded.to(self._device)
-        return self._networks[name]
+
+        def load() -> FeatureNetwork:
+            return load_feature_network(name, given_files(self._files, name, self._cache)).to(self._device)
+
+        return self._keep(("network", name), load)
 
     def features(self, name: FeatureNetworkName, pixels: Tensor) -> dict[str, Tensor]:
         """Return a network's outputs of samples, [B, D], or [B, frames, D] of videos under a network that takes images.
@@ -68,16 +66,11 @@ class ResourceCache:
 
     def reference(self, digest: str) -> Reference:
         """Return a reference. Raises: DamagedArtifactError, after which the next submission makes it anew."""
-        if digest not in self._references:
-            self._references[digest] = Reference.from_arrays(self._arrays(digest, REFERENCE_FILE))
-        return self._references[digest]
+        return self._keep(("reference", digest), lambda: Reference.from_arrays(self._arrays(digest, REFERENCE_FILE)))
 
     def probe(self, digest: str) -> LinearProbe:
         """Return a linear probe. Raises: as `reference`."""
-        if digest not in self._probes:
-            arrays = self._arrays(digest, PROBE_FILE)
-            self._probes[digest] = LinearProbe(**arrays)
-        return self._probes[digest]
+        return self._keep(("probe", digest), lambda: LinearProbe(**self._arrays(digest, PROBE_FILE)))
 
     def content(self, file: FileConfig) -> bytes:
         """Return the content of a file that the user names. Raises: ValueError if its checksum is another."""
@@ -94,9 +87,9 @@ class ResourceCache:
             that was made here; what the storage does.
         """
         encoder = PIXELS if data.described is None or not data.autoencoder else data.described.encoder
-        if encoder not in self._autoencoders:
-            self._autoencoders[encoder] = load_of_data(data, self._runtime, self._store, self._device)
-        return self._autoencoders[encoder]
+        return self._keep(
+            ("autoencoder", encoder), lambda: load_of_data(data, self._runtime, self._store, self._device)
+        )
 
     def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
         """Return the function from a model's output to 8-bit pixels, with as many channels as the real images."""
@@ -113,20 +106,26 @@ class ResourceCache:
 
     def real(self, data: DataConfig, split: str) -> RealSamples:
         """Return the real images or videos of a split. Raises: as `open_real`."""
-        key = (data.dataset, split, pixels_digest(data))
-        if key not in self._real:
-            self._real[key] = open_real(data, split, self._store, latent_cache(self._runtime.workers))
-        return self._real[key]
+        return self._keep(
+            ("real", data.dataset, split, pixels_digest(data)),
+            lambda: open_real(data, split, self._store, latent_cache(self._runtime.workers)),
+        )
 
     def captions(self, data: DataConfig, template: str) -> Tensor:
         """Return CLIP's features of the captions of all classes, [K, D]."""
-        dataset = data.dataset
-        if (dataset, template) not in self._captions:
-            clip = self.network("clip")
-            assert isinstance(clip, ClipNetwork), "captions are CLIP's"
-            names = card_of(data).class_names
-            self._captions[dataset, template] = clip.text([template.replace("{}", name) for name in names]).cpu()
-        return self._captions[dataset, template]
+        clip, names = self.network("clip"), card_of(data).class_names
+        assert isinstance(clip, ClipNetwork), "captions are CLIP's"
+        return self._keep(
+            ("captions", data.dataset, template),
+            lambda: clip.text([template.replace("{}", name) for name in names]).cpu(),
+        )
+
+    def _keep(self, key: tuple[str, ...], load: Callable[[], Resource]) -> Resource:
+        """Return what is under a key, loaded at first use."""
+        if key not in self._kept:
+            self._kept[key] = load()
+        resource: Resource = self._kept[key]
+        return resource
 
     def _arrays(self, digest: str, name: str) -> dict[str, Any]:
         with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,21 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
-from dfm_core.catalog.metrics import Output
+from dfm_core.catalog.metrics import MetricName, Output
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
-from dfm_core.config import MetricName
 from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.imported_statistics import read_statistics
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
+from dfm_core.metrics.suite import Partial
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, write_record
 from orchestration.config.files import FileConfig
 from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
 from orchestration.evaluation.messages import Cost
-from orchestration.evaluation.partial_statistics import (
-    PartialStatistics,
-    output_rows,
-    over_frames,
-    suite_of,
-)
+from orchestration.evaluation.partial_statistics import REFERENCE, output_rows, over_frames, suite_of
 from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, ResourceCache
 from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
 from orchestration.storage.layout import TaskPaths
@@ -57,7 +52,7 @@ class ResultWriter:
         about: Mapping[str, Any],
         seconds: float,
         cost: Cost,
-        statistics: Sequence[PartialStatistics],
+        statistics: Sequence[Partial],
     ) -> None:
         """Publish the task's record, then remove its features unless they are kept."""
         match task:
@@ -70,16 +65,10 @@ class ResultWriter:
             case _:
                 raise TypeError(f"{task.kind} measures nothing")
         metrics = {**result.metrics, COST_METRIC: cost.seconds}
-        result = TaskRecord(
-            task.digest,
-            task.kind,
-            metrics,
-            seconds,
-            step=task.step,
-            files=result.files,
-            about={**about, **result.about},
+        write_record(
+            self._store,
+            replace(result, metrics=metrics, seconds=seconds, step=task.step, about={**about, **result.about}),
         )
-        write_record(self._store, result)
         if not self._keeps:
             for source in task.sources:
                 self._store.remove(feature_paths(task, source, keeps=False).root)
@@ -96,10 +85,9 @@ class ResultWriter:
         metrics = {COST_METRIC: seconds}
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
-    def _reference(self, task: ReferenceTask, statistics: Sequence[PartialStatistics]) -> TaskRecord:
+    def _reference(self, task: ReferenceTask, statistics: Sequence[Partial]) -> TaskRecord:
         (sums,) = statistics
-        assert sums.reference is not None, "a reference gathers its moments"
-        about = self._write_arrays(task, REFERENCE_FILE, sums.reference.compute().arrays())
+        about = self._write_arrays(task, REFERENCE_FILE, sums[REFERENCE].compute().arrays())
         (source,) = task.sources
         real = self._resources.real(task.config.data, source.split)
         files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
@@ -115,7 +103,7 @@ class ResultWriter:
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
         return _result(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
-    def _measurement(self, task: MetricTask, statistics: Sequence[PartialStatistics], cost: Cost) -> TaskRecord:
+    def _measurement(self, task: MetricTask, statistics: Sequence[Partial], cost: Cost) -> TaskRecord:
         scores: dict[MetricName, Score] = {}
         for source, sums in zip(task.sources, statistics, strict=True):
             scores |= self._scores(task, source, sums)
@@ -148,7 +136,7 @@ class ResultWriter:
             costs["images_per_second"] = cost.images / max(cost.seconds, 1e-9)
         return _result(task, {**metrics, **costs}, files, about)
 
-    def _scores(self, task: MetricTask, source: Source, statistics: PartialStatistics) -> dict[MetricName, Score]:
+    def _scores(self, task: MetricTask, source: Source, statistics: Partial) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
         kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.stored_outputs}
         if kept:
@@ -158,10 +146,10 @@ class ResultWriter:
                     rows = output_rows(self._resources, task, output, tensors)
                     kept[output] = features.update(Batch(indices, rows))
         references = {network: self._resources.reference(digest) for network, digest in task.references.items()}
-        for key, accumulator in statistics.partial.items():
+        for key, accumulator in statistics.items():
             frames = accumulator.count // source.num_samples
             assert accumulator.count == frames * source.num_samples > 0, f"{key}: {accumulator.count} were counted"
-        return suite.compute(statistics.partial, kept, references)
+        return suite.compute(statistics, kept, references)
 
     def _read(self, task: Task, source: Source) -> Any:
         files = source_files(self._store, task, source, keeps=self._keeps)

@@ -13,7 +13,6 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.data.pixels import unsound_samples
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.paradigms import build_paradigm
-from dfm_core.paradigms.sampling_points import sample_points
 from dfm_core.paradigms.shared_steps import SharedSteps
 from dfm_core.seeding import sample_generator
 from orchestration.artifacts.features import Group
@@ -66,7 +65,7 @@ def generated_samples(
     for indices in batches(group, batch_size):
         labels, shared, num_before = sample_labels(config.evaluation, indices, num_classes), SharedSteps(tree), 0
         seed = config.evaluation.seed
-        for point, sampled in sample_points(paradigm, sampler.model, labels.to(device), indices, seed, shared):
+        for point, sampled in paradigm.sample_points(sampler.model, labels.to(device), indices, seed, shared):
             evaluations, num_before = shared.num_evaluations - num_before, shared.num_evaluations
             unsound = tuple(indices[position] for position in unsound_samples(sampled.images))
             pixels = None if unsound else decode(sampled.images).cpu()

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from dfm_core.metrics.suite import MetricSuite, Partial
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
@@ -21,11 +22,11 @@ from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache
-from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
+from orchestration.evaluation.encoding import ShardEncoder
 from orchestration.evaluation.feature_files import feature_paths
 from orchestration.evaluation.group_writer import GroupWriter
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
-from orchestration.evaluation.partial_statistics import PartialStatistics, merge_statistics, sum_groups
+from orchestration.evaluation.partial_statistics import sum_groups
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.evaluation.result_writer import ResultWriter
 from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
@@ -105,19 +106,19 @@ class Evaluator:
             errors={writer.missing.task.digest: writer.error for writer in writers if writer.error},
         )
 
-    def gather(self, task: MeasuringTask, position: int, groups: Sequence[Group]) -> tuple[None, PartialStatistics]:
+    def gather(self, task: MeasuringTask, position: int, groups: Sequence[Group]) -> tuple[None, Partial]:
         """Return the sums over some groups of the task's source at a position.
 
         None comes first, so that the driver sees the end without receiving them.
         """
         return None, sum_groups(self._store, self._resources, task, position, groups, self._device, keeps=self._keeps)
 
-    def merge(self, first: PartialStatistics, second: PartialStatistics) -> tuple[None, PartialStatistics]:
+    def merge(self, first: Partial, second: Partial) -> tuple[None, Partial]:
         """Return the sums over the groups of both, as `gather` does."""
-        return None, merge_statistics(first, second)
+        return None, MetricSuite.merge(first, second)
 
     def finish(
-        self, task: MeasuringTask, about: Mapping[str, Any], seconds: float, cost: Cost, *statistics: PartialStatistics
+        self, task: MeasuringTask, about: Mapping[str, Any], seconds: float, cost: Cost, *statistics: Partial
     ) -> None:
         """Compute the numbers of a task and write its record.
 
@@ -135,11 +136,11 @@ class Evaluator:
         """Return how many shards an encoding makes. Raises: ValueError if its dataset is not the planned one."""
         return self._encoder.num_parts(task)
 
-    def encode(self, task: EncodeTask, part: Shard) -> ShardReport:
-        """Encode a shard of latents into the store. Raises: as `ShardEncoder.encode`."""
-        report = self._encoder.encode(task, part, self._batch_size)
-        self._reached(task, task.num_samples // part.num_parts, f"part {part.number}")
-        return report
+    def encode(self, task: EncodeTask, number: int, num_parts: int) -> float:
+        """Encode a shard of latents into the store. Returns its seconds. Raises: as `ShardEncoder.encode`."""
+        seconds = self._encoder.encode(task, number, num_parts, self._batch_size)
+        self._reached(task, task.num_samples // num_parts, f"part {number}")
+        return seconds
 
     def finish_encoding(self, task: EncodeTask, num_parts: int, seconds: float, accelerator_seconds: float) -> None:
         """Publish the store of latents and its record. Raises: as `ShardEncoder.finish`."""

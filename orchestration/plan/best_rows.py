@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dfm_core.catalog.metrics import METRICS
-from dfm_core.config import MetricName
+from dfm_core.catalog.metrics import METRICS, MetricName
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan
 

@@ -11,8 +11,8 @@ from typing import Any
 from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, TaskEntry
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.compute import model_cost, num_evaluations, training_flops
-from dfm_core.config import as_plain
 from dfm_core.config.dataset_card import card_of
+from dfm_core.config.plain import as_plain
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
 from orchestration.plan.plan import Plan

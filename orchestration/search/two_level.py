@@ -6,7 +6,7 @@ sampled. The best value of these is the outer trial's. Rows are the inner trials
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,10 +119,6 @@ class TwoLevelSearch:
             return None
         self._complete_outer(number)
         return state.part.flat(changed)
-
-    def outer_trials(self) -> Sequence[SearchTrial]:
-        """Return the trainings, each with the value of its best sampling."""
-        return list(self._outer.values())
 
     @property
     def _wants_more(self) -> bool:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from annotated_types import Gt, Interval, Len
 
-from dfm_core.config import ExperimentConfig, expert_config
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.experiment import expert_config
 from orchestration.tasks.training_chain import flops_per_step
 
 MOST_STEPS = 10**9

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
-from dfm_core.config import NUMERICS_VERSION, ExperimentConfig, as_plain
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of, find_card
+from dfm_core.config.experiment import NUMERICS_VERSION
+from dfm_core.config.plain import as_plain
 from dfm_core.config.rules import broken_rules
-from orchestration.common.digests import digest_of
+from orchestration.common.digests import digest_of, without_neutral
 from orchestration.common.errors import Problem
-from orchestration.common.payloads import without_neutral
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import training_identity
 from orchestration.spec.compute_budget import Budget

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from dfm_core.catalog.metrics import networks_of
 from dfm_core.compute import model_cost, sampling_flops
-from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from orchestration.common.digests import digest_of
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.measurement import measured_metrics, sampling_payload

@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.catalog.metrics import Output, settings_of
-from dfm_core.config import (
-    NUMERICS_CHANGED_IN,
-    EvaluationConfig,
-    ExperimentConfig,
-    MetricName,
-    as_plain,
-)
-from orchestration.common.digests import digest_of
-from orchestration.common.payloads import without_neutral
+from dfm_core.catalog.metrics import MetricName, Output, settings_of
+from dfm_core.config import EvaluationConfig, ExperimentConfig
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
+from dfm_core.config.plain import as_plain
+from orchestration.common.digests import digest_of, without_neutral
 from orchestration.config.files import IMPORTABLE_STATISTICS, FileConfig, FileTable
 from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source

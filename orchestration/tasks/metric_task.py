@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.catalog.metrics import METRICS, networks_of, references_of
-from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig, MetricName
+from dfm_core.catalog.metrics import METRICS, MetricName, networks_of, references_of
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.metrics.protocol import Protocol, settings_text
 from orchestration.common.digests import digest_of
 from orchestration.data.identity import real_identity

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.config import NUMERICS_CHANGED_IN, ExperimentConfig
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.evaluation_rules import MAX_REFERENCE_FEATURES
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from orchestration.common.digests import digest_of
 from orchestration.data.identity import pixels_digest, real_identity
 from orchestration.tasks.measurement import (

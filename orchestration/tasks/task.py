@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from dfm_core.config import (
-    ExperimentConfig,
-    MetricName,
-)
+from dfm_core.catalog.metrics import MetricName
+from dfm_core.config import ExperimentConfig
 from dfm_core.metrics.protocol import Protocol
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.storage.layout import SnapshotRef, TaskPaths

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dfm_core.compute import model_cost, training_flops
-from dfm_core.config import (
-    DECOMPOSITION_SETTINGS,
-    MODEL_SIZES,
-    NUMERICS_CHANGED_IN,
-    ExperimentConfig,
-    as_plain,
-)
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
-from orchestration.common.digests import digest_of
-from orchestration.common.payloads import without_neutral
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN
+from dfm_core.config.model import DECOMPOSITION_SETTINGS, MODEL_SIZES
+from dfm_core.config.plain import as_plain
+from orchestration.common.digests import digest_of, without_neutral
 from orchestration.data.identity import latents_digest, training_identity
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.task import PyramidTask, TrainTask

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dfm_core.compute import model_cost, training_flops
-from dfm_core.config import ExperimentConfig, expert_config
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
+from dfm_core.config.experiment import expert_config
 from orchestration.common.digests import digest_of
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.training import train_payload

@@ -22,7 +22,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from analysis.contract.record_schema import COST_PREFIX, SECONDS
-from dfm_core.config import as_plain
+from dfm_core.config.plain import as_plain
 from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.errors import UserError

@@ -19,9 +19,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from dfm_core.catalog.metrics import METRICS
-from dfm_core.config import MetricName, as_plain
+from dfm_core.catalog.metrics import METRICS, MetricName
 from dfm_core.config.dataset_card import card_of
+from dfm_core.config.plain import as_plain
 from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.project import ROOT

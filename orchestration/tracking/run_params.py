@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from dfm_core.config import ExperimentConfig, as_plain
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.plain import as_plain
 from orchestration.common.dotted_keys import flatten
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask

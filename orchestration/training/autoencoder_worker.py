@@ -9,11 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.autoencoder_training.finetuning import FinetuningLoss, finetune, in_colour
 from dfm_core.autoencoder_training.measures import measure_autoencoder
 from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
-from dfm_core.config import DataConfig
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
 from dfm_core.metrics.features.lite0 import load_lite0_network
@@ -25,69 +23,59 @@ from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
-from orchestration.common.validation import revive
-from orchestration.config.workers import WorkersConfig
-from orchestration.data.autoencoder_recipe import InitialAutoencoder
 from orchestration.storage.store import DamagedArtifactError
-from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
-from orchestration.training.train_request import FinetuneRequest
-from orchestration.training.worker_setup import (
-    agreed_reason,
-    open_training_data,
-    start_engine,
-    worker_device,
-)
+from orchestration.tasks.task import FinetuneAutoencoderTask
+from orchestration.training.checkpointed_run import CheckpointedRun
+from orchestration.training.train_request import TrainRequest
+from orchestration.training.worker_setup import agreed_reason, open_training_data, start_engine, worker_device
 
 
-def finetune_autoencoder(request: FinetuneRequest, workers: WorkersConfig) -> None:
+def finetune_autoencoder(request: TrainRequest, task: FinetuneAutoencoderTask) -> None:
     """Train, and publish the autoencoder and the task's record, on every worker of a group. Collective.
 
     Inputs that cannot be read are reported to the progress board: a restart would read the same. The process group
     must exist.
     """
-    _Finetuning(request, workers).run()
+    _Finetuning(request, task).run()
 
 
 class _Finetuning:
     """One worker of one fine-tuning."""
 
-    def __init__(self, request: FinetuneRequest, workers: WorkersConfig) -> None:
-        self.request, self.workers, self.started = request, workers, time.monotonic()
-        self.store = request.at.open_store()
-        self.config = revive(FinetuningConfig, request.config)
-        self.initial = revive(InitialAutoencoder, request.initial)
-        self.data = revive(DataConfig, request.data)
+    def __init__(self, request: TrainRequest, task: FinetuneAutoencoderTask) -> None:
+        self.request, self.task, self.started = request, task, time.monotonic()
+        self.store = request.open_store()
+        self.config, self.initial, self.data = task.recipe.training, task.recipe.initial, task.recipe.data
 
     def run(self) -> None:
-        request, config = self.request, self.config
+        workers, config = self.request.workers, self.config
         inputs, reason = self._read_inputs()
-        if agreed_reason(request.digest, request.at.progress_board, reason) or inputs is None:
+        if agreed_reason(self.request, reason) or inputs is None:
             return
         dataset, real, autoencoder = inputs
         model = FinetuningLoss(autoencoder, config)
-        if self.workers.activation_checkpointing:
+        if workers.activation_checkpointing:
             model.use_activation_checkpointing()
-        engine = start_engine(model, config, self.workers, worker_device())
-        artifacts = TrainingArtifacts(self.store, request.digest)
-        settings = RunSettings(request.digest, config.steps, request.at.progress_board)
+        engine = start_engine(model, config, workers, worker_device())
+        artifacts = TrainingArtifacts(self.store, self.task.digest)
         publisher = _AutoencoderPublisher(self, artifacts, engine, dataset)
-        run = CheckpointedRun(settings, self.workers, artifacts, engine, publisher, self.started)
+        run = CheckpointedRun(self.request, artifacts, engine, publisher, self.started)
 
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, self.workers.micro_batch(config.batch_size))
+        rows = run.run(loop, workers.micro_batch(config.batch_size))
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows, real)
         engine.close()
 
     def _read_inputs(self) -> tuple[tuple[TrainingData, RealSamples, DiffusersAutoencoder] | None, str]:
         """Return the inputs, or None and why they cannot be read."""
-        dataset, reason = open_training_data(self.data, self.request.latents, self.store, self.workers)
+        dataset, reason = open_training_data(self.data, self.task.latents, self.store, self.request.workers)
         if dataset is None:
             return None, reason
         try:
-            real = open_real(self.data, "reference", self.store, latent_cache(self.workers))
+            real = open_real(self.data, "reference", self.store, latent_cache(self.request.workers))
             return (dataset, real, self.read_initial()), ""
         except (FileNotFoundError, DamagedLatentsError) as error:
             return None, f"what it needs cannot be read: {error}"
@@ -95,10 +83,10 @@ class _Finetuning:
             return None, f"the autoencoder it starts from cannot be used: {error}"
 
     def read_initial(self) -> DiffusersAutoencoder:
-        return read_initial(self.initial, self.config.seed, self.store, self.request.at.storage)
+        return read_initial(self.initial, self.config.seed, self.store, self.request.storage)
 
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow], real: RealSamples) -> None:
-        device, digest = run.engine.device, self.request.digest
+        device, digest = run.engine.device, self.task.digest
         trained = read_made_autoencoder(self.store, digest, self.initial.kind)
         metrics = measured_effect(trained, real, device)
         if self.initial.architecture is None:

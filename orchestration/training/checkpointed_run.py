@@ -6,7 +6,6 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
@@ -18,7 +17,6 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.provenance import environment
 from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
-from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
@@ -26,6 +24,7 @@ from orchestration.private.ray import is_preempted
 from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch, end_hung
+from orchestration.training.train_request import TrainRequest
 
 _PROGRESS_SECONDS = 0.5
 Loop = Callable[[LoopPlan, Observer, int, list[CurveRow]], list[CurveRow]]
@@ -46,35 +45,25 @@ class Publisher(Protocol):
         """Publish the artifacts of a step that are not there yet; most steps have none. Collective."""
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """The settings of a run that follow from its training."""
-
-    digest: str
-    until_step: int
-    progress_board: str
-    scale_std: tuple[float, ...] = ()
-    """Standard deviations of the training data's scales, for readers of a checkpoint."""
-
-
-class CheckpointedRun:
+class CheckpointedRun(Observer):
     """Observes a training's loop."""
 
     def __init__(
         self,
-        settings: RunSettings,
-        workers: WorkersConfig,
+        request: TrainRequest,
         artifacts: TrainingArtifacts,
         engine: TrainingEngine,
         publisher: Publisher,
         started: float,
+        scale_std: tuple[float, ...] = (),
     ) -> None:
-        """Args: started: start of this attempt's cost on the monotonic clock."""
-        self.settings, self.workers, self.artifacts = settings, workers, artifacts
-        self.engine, self.publisher, self.started = engine, publisher, started
-        self.progress_board = find_progress_board(settings.progress_board)
-        every = workers.checkpoint_every
-        self.checkpoint_steps = {*range(every, settings.until_step + 1, every), settings.until_step}
+        """Args: started: start of this attempt's cost on the monotonic clock. scale_std: standard deviations of the
+        training data's scales, for readers of a checkpoint."""
+        self.task, self.workers, self.artifacts = request.task, request.workers, artifacts
+        self.engine, self.publisher, self.started, self.scale_std = engine, publisher, started, scale_std
+        self.progress_board = find_progress_board(request.progress_board)
+        every = self.workers.checkpoint_every
+        self.checkpoint_steps = {*range(every, self.task.until_step + 1, every), self.task.until_step}
         self.cost_before = TrainingCost()
         self.last_progress = 0.0
         self.rows: list[CurveRow] = []
@@ -89,7 +78,7 @@ class CheckpointedRun:
         )
         self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         plan = LoopPlan(
-            until_step=self.settings.until_step,
+            until_step=self.task.until_step,
             micro_batch_size=micro_batch,
             log_every=self.workers.log_every,
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
@@ -102,7 +91,7 @@ class CheckpointedRun:
         except TrainingDivergedError as diverged:
             # Not a fault of the machine: a restart would end the same way, so the workers end without an error.
             if self.engine.rank == 0:
-                ray.get(self.progress_board.failed.remote(self.settings.digest, str(failure_of(diverged))))
+                ray.get(self.progress_board.failed.remote(self.task.digest, str(failure_of(diverged))))
             self.uploads.finish()
             return None
         self.uploads.finish()
@@ -115,7 +104,7 @@ class CheckpointedRun:
     def about(self) -> dict[str, Any]:
         """Return the part of the record that says where and how it ran."""
         return {
-            "skipped_steps": self.settings.until_step - self.engine.num_steps,
+            "skipped_steps": self.task.until_step - self.engine.num_steps,
             "world_size": self.engine.world_size,
             "zero_stage": self.workers.zero_stage,
             "device": str(self.engine.device),
@@ -127,7 +116,7 @@ class CheckpointedRun:
         chosen: list[Any] = [None]
         if self.engine.rank == 0:  # one decides for all: two workers may see different things in a store
             missing = self.publisher.missing()
-            begin = self.artifacts.newest_sound_step(min([*missing, self.settings.until_step]))
+            begin = self.artifacts.newest_sound_step(min([*missing, self.task.until_step]))
             chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
         torch.distributed.broadcast_object_list(chosen, src=0)
         ((start, is_missing, attempt),) = chosen
@@ -143,7 +132,7 @@ class CheckpointedRun:
         return start, list(point.curve)
 
     def _end_hung(self, report: str) -> None:
-        store, digest = self.artifacts.store, self.settings.digest
+        store, digest = self.artifacts.store, self.task.digest
         end_hung(store, self.progress_board, digest, self.attempt, self.engine.rank, report)
 
     def progress(self, step: int) -> None:
@@ -151,9 +140,9 @@ class CheckpointedRun:
         self.early_stop.look()
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()
-            self.progress_board.reached.remote(self.settings.digest, step)
+            self.progress_board.reached.remote(self.task.digest, step)
         # Only where the curve has a point: a checkpoint in between would change the next point's mean.
-        if self.rows and step == self.rows[-1]["step"] and step < self.settings.until_step:
+        if self.rows and step == self.rows[-1]["step"] and step < self.task.until_step:
             self._stop_early(step)
 
     def _stop_early(self, step: int) -> None:
@@ -168,19 +157,19 @@ class CheckpointedRun:
         if reason == "preempted":
             raise PreemptedError(f"a node is to be taken away; it goes on from step {step} on others")
         if self.engine.rank == 0 and reason == "driver":
-            ray.get(self.progress_board.stopped.remote(self.settings.digest, step))
+            ray.get(self.progress_board.stopped.remote(self.task.digest, step))
         elif self.engine.rank == 0:
             limit = self.workers.max_accelerator_hours_per_training
             assert limit is not None, "only a limit can be reached"
-            why = f"at step {step} of {self.settings.until_step}, "
+            why = f"at step {step} of {self.task.until_step}, "
             why += over_limit(self.cost().accelerator_seconds, limit)
-            ray.get(self.progress_board.failed.remote(self.settings.digest, why))
+            ray.get(self.progress_board.failed.remote(self.task.digest, why))
         raise StoppedEarlyError(reason)
 
     def log(self, row: CurveRow) -> None:
         self.rows.append(row)
         if self.engine.rank == 0:
-            self.progress_board.curve.remote(self.settings.digest, [row])
+            self.progress_board.curve.remote(self.task.digest, [row])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
         with self.watch.paused():  # the storage has deadlines of its own
@@ -190,4 +179,4 @@ class CheckpointedRun:
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
         # No checkpoint is reported to Ray Train: its report is a barrier, and the manifests hold all of it.
-        self.uploads.save(CheckpointCard(step, tuple(curve), self.settings.scale_std, self.cost()))
+        self.uploads.save(CheckpointCard(step, tuple(curve), self.scale_std, self.cost()))

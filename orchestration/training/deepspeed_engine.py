@@ -18,7 +18,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from dfm_core.training.engine import Model, OptimizerSettings, State, StateKind, build_optimizer
+from dfm_core.config.training import OptimizerSettings
+from dfm_core.training.engine import Model, State, StateKind, build_optimizer
 from orchestration.config.workers import ZeroStage
 from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
 

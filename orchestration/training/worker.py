@@ -15,7 +15,6 @@ import ray.train
 import torch
 
 from dfm_core.compute import model_cost, training_flops
-from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.inheritance import inherit
@@ -32,22 +31,16 @@ from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.common.redaction import shown
-from orchestration.common.validation import revive
-from orchestration.config.workers import WorkersConfig
 from orchestration.control.failure_policy import MEMORY, failure_of
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
+from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
-from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
+from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.fault_hook import with_faults
-from orchestration.training.train_request import FinetuneRequest, Request, TrainRequest
+from orchestration.training.train_request import TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
-from orchestration.training.worker_setup import (
-    agreed_reason,
-    open_training_data,
-    start_engine,
-    worker_device,
-)
+from orchestration.training.worker_setup import agreed_reason, open_training_data, start_engine, worker_device
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -58,25 +51,25 @@ def train_worker(loop_config: dict[str, Any]) -> None:
             finish(loop_config["work_queue"], serial)
 
 
-def _train(request: Request) -> None:
-    workers = revive(WorkersConfig, request.at.workers)
-    torch.set_num_threads(workers.cpus_per_worker)
+def _train(request: TrainRequest) -> None:
+    torch.set_num_threads(request.workers.cpus_per_worker)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     try:
-        if isinstance(request, FinetuneRequest):
-            finetune_autoencoder(request, workers)
-        else:
-            _TrainingWorker(request, revive(ExperimentConfig, request.config), workers).run()
+        match request.task:
+            case FinetuneAutoencoderTask() as task:
+                finetune_autoencoder(request, task)
+            case TrainTask() as task:
+                _TrainingWorker(request, task).run()
     except Exception as error:
         failure = failure_of(error)
         if failure.kind is MEMORY:
             held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             raise MemoryError(f"{failure.error} (this worker held {held:.1f} GiB at most)") from None
         if failure.kind.is_retried:  # shown to the user
-            line = shown(str(failure), request.at.store_options)
+            line = shown(str(failure), request.storage.options)
             line = f"worker {ray.train.get_context().get_world_rank()}: {line}"
             with contextlib.suppress(ray.exceptions.RayError, ValueError):  # no board: the error itself counts
-                ray.get(find_progress_board(request.at.progress_board).retried.remote(request.digest, line))
+                ray.get(find_progress_board(request.progress_board).retried.remote(request.task.digest, line))
         raise
     gc.collect()  # DeepSpeed's objects refer to each other
     torch.compiler.reset()  # else the next training's blocks count as recompilations, which are few
@@ -86,18 +79,18 @@ def _train(request: Request) -> None:
 class _TrainingWorker:
     """One worker of one training."""
 
-    def __init__(self, request: TrainRequest, config: ExperimentConfig, workers: WorkersConfig) -> None:
-        self.request, self.config, self.workers = request, config, workers
-        self.artifacts = TrainingArtifacts(request.at.open_store(), request.digest)
+    def __init__(self, request: TrainRequest, task: TrainTask) -> None:
+        self.request, self.task, self.config, self.workers = request, task, task.config, request.workers
+        self.artifacts = TrainingArtifacts(request.open_store(), task.digest)
         self.started = time.monotonic()
-        self.shape = card_of(config.data).shape
+        self.shape = card_of(task.config.data).shape
 
     def run(self) -> None:
-        request, store = self.request, self.artifacts.store
-        dataset, reason = open_training_data(self.config.data, request.latents, store, self.workers)
-        if agreed_reason(request.digest, request.at.progress_board, reason) or dataset is None:
+        task, store = self.task, self.artifacts.store
+        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers)
+        if agreed_reason(self.request, reason) or dataset is None:
             return
-        pyramid = read_pyramid(store, request.pyramid) if request.pyramid else None
+        pyramid = read_pyramid(store, task.pyramid) if task.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
         scale_std = measure_scale_std(decomposition, dataset)
         device = worker_device()
@@ -106,11 +99,10 @@ class _TrainingWorker:
             return
         engine = start_engine(model, self.config.training, self.workers, device)
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
-        settings = RunSettings(request.digest, request.until_step, request.at.progress_board, scale_std)
-        run = CheckpointedRun(settings, self.workers, self.artifacts, engine, snapshots, self.started)
+        run = CheckpointedRun(self.request, self.artifacts, engine, snapshots, self.started, scale_std)
         paradigm = with_faults(
             build_paradigm(self.config, decomposition, scale_std),
-            request.faults,
+            self.request.faults,
             engine.rank,
             self.config.training.batch_size,
             store,
@@ -133,12 +125,12 @@ class _TrainingWorker:
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
-        return None if agreed_reason(self.request.digest, self.request.at.progress_board, reason) else model
+        return None if agreed_reason(self.request, reason) else model
 
     def _with_weights(self, scale_std: tuple[float, ...]) -> VelocityModel:
         model = build_model(self.config, self.shape, scale_std)
-        if self.request.initial is not None:
-            snapshot = read_snapshot(self.artifacts.store, self.request.initial)
+        if self.task.initial is not None:
+            snapshot = read_snapshot(self.artifacts.store, self.task.initial)
             inherit(model, self.config, snapshot.model.state_dict())
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
@@ -148,13 +140,13 @@ class _TrainingWorker:
 
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow]) -> None:
         model = model_cost(self.config, self.shape)
-        until = self.request.until_step
-        earlier = read_record(self.artifacts.store, self.request.digest)
+        until = self.task.until_step
+        earlier = read_record(self.artifacts.store, self.task.digest)
         if earlier is not None and earlier.step > until:
             return  # a longer run of this trajectory is on record; this one only filled in a snapshot
         cost = run.cost()
         result = TaskRecord(
-            digest=self.request.digest,
+            digest=self.task.digest,
             kind="train",
             metrics={
                 COST_METRIC: cost.accelerator_seconds,
@@ -165,7 +157,7 @@ class _TrainingWorker:
             seconds=cost.seconds,
             step=until,
             curve=tuple(rows),
-            about={"scale_std": list(run.settings.scale_std), **run.about()},
+            about={"scale_std": list(run.scale_std), **run.about()},
         )
         write_record(self.artifacts.store, result)
 
@@ -181,22 +173,22 @@ class _Snapshots:
         pyramid: Mapping[str, torch.Tensor] | None,
     ) -> None:
         self._worker, self._engine, self._scale_std, self._pyramid = worker, engine, scale_std, pyramid
-        self._request = worker.request
+        self._task = worker.task
 
     @property
     def steps(self) -> frozenset[int]:
-        return frozenset({*self._request.snapshot_steps, *self._request.raw_steps})
+        return frozenset({*self._task.snapshot_steps, *self._task.raw_steps})
 
     def missing(self) -> Sequence[int]:
-        return self._worker.artifacts.missing_snapshots(self._request.snapshot_steps, self._request.raw_steps)
+        return self._worker.artifacts.missing_snapshots(self._task.snapshot_steps, self._task.raw_steps)
 
     def publish(self, step: int) -> None:
         """Publish a step, on which evaluations can begin while the training goes on."""
-        request, worker = self._request, self._worker
-        if step in request.raw_steps:
+        task, worker = self._task, self._worker
+        if step in task.raw_steps:
             worker.artifacts.save_raw_weights(self._engine, step)
-        if step in request.snapshot_steps:
+        if step in task.snapshot_steps:
             card = SnapshotCard(step, worker.shape, self._scale_std)
             worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
             if self._engine.rank == 0:
-                find_progress_board(request.at.progress_board).published.remote(request.digest, step)
+                find_progress_board(worker.request.progress_board).published.remote(task.digest, step)

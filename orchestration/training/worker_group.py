@@ -18,7 +18,7 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.storage.layout import TRAIN_RUNS
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
-from orchestration.training.train_request import Request
+from orchestration.training.train_request import TrainRequest
 from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
 
@@ -39,7 +39,7 @@ class WorkerGroup:
         self._queue_name, self._queue = start_work_queue()
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
-    def train(self, request: Request, cluster_lost: Event) -> None:
+    def train(self, request: TrainRequest, cluster_lost: Event) -> None:
         """Give the workers a training, and return when all of them have completed it.
 
         Args: cluster_lost: once set, no more calls of Ray are made.

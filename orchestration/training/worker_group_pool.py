@@ -20,7 +20,7 @@ from orchestration.common.background import in_background
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.failure_policy import failure_of
 from orchestration.tasks.task import Task
-from orchestration.training.train_request import Request
+from orchestration.training.train_request import TrainRequest
 from orchestration.training.worker_group import CLUSTER_LOST, POLL_SECONDS, WorkerGroup, WorkersEndedError
 
 _LOG = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class WorkerGroupPool:
     def __init__(
         self,
         workers: WorkersConfig,
-        request: Callable[[Task], Request],
+        request: Callable[[Task], TrainRequest],
         start: Callable[[], WorkerGroup],
     ) -> None:
         """Args: request: builds the request of a training for its workers. start: starts a `WorkerGroup`."""
@@ -69,7 +69,7 @@ class WorkerGroupPool:
         self._cluster_lost.set()
         time.sleep(3 * POLL_SECONDS)
 
-    def _train(self, task: Task, request: Request) -> None:
+    def _train(self, task: Task, request: TrainRequest) -> None:
         attempts_left = self._workers.max_failures
         while True:
             group = self._idle_or_new()

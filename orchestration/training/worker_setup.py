@@ -7,17 +7,19 @@ import ray.train
 import torch
 
 from dfm_core.config import DataConfig
+from dfm_core.config.training import OptimizerSettings
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
-from dfm_core.training.engine import Model, OptimizerSettings
+from dfm_core.training.engine import Model
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
+from orchestration.training.train_request import TrainRequest
 
 
 def worker_device() -> torch.device:
@@ -41,14 +43,14 @@ def start_engine(
     )
 
 
-def agreed_reason(digest: str, progress_board: str, reason: str) -> str:
+def agreed_reason(request: TrainRequest, reason: str) -> str:
     """Return the first reason of any worker not to start, "" for none, and report it to the board. Collective."""
     context = ray.train.get_context()
     reasons = [reason] * context.get_world_size()
     torch.distributed.all_gather_object(reasons, reason)
     agreed = next(filter(None, reasons), "")
     if agreed and context.get_world_rank() == 0:
-        ray.get(find_progress_board(progress_board).failed.remote(digest, agreed))
+        ray.get(find_progress_board(request.progress_board).failed.remote(request.task.digest, agreed))
     return agreed
 
 

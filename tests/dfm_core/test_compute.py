@@ -12,15 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops, training_flops
-from dfm_core.config import (
-    MODEL_SIZES,
-    Backbone,
-    DecompositionConfig,
-    ExperimentConfig,
-    ModelSize,
-    SamplingConfig,
-    Specialization,
-)
+from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig
+from dfm_core.config.choices import Backbone, ModelSize, Specialization
+from dfm_core.config.model import MODEL_SIZES
 from dfm_core.models.velocity import VelocityModel
 from tests.support.models import (
     SHAPE,

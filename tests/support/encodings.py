@@ -13,7 +13,7 @@ from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
-from orchestration.evaluation.encoding import Shard, ShardEncoder, ShardReport
+from orchestration.evaluation.encoding import ShardEncoder
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
@@ -86,11 +86,11 @@ class Counting(ShardEncoder):
     made: list[int]
     fails_at: int | None = None
 
-    def encode(self, task: Task, part: Shard, batch_samples: int) -> ShardReport:
-        if part.number == self.fails_at:
+    def encode(self, task: Task, number: int, num_parts: int, batch_samples: int) -> float:
+        if number == self.fails_at:
             raise ConnectionError("the evaluator was killed")
-        self.made.append(part.number)
-        return super().encode(task, part, batch_samples)
+        self.made.append(number)
+        return super().encode(task, number, num_parts, batch_samples)
 
 
 def counting_bench(store: Store, runtime: RuntimeConfig) -> tuple[Bench, Counting]:

@@ -12,11 +12,11 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from orchestration.config.workers import WorkersConfig
+from orchestration.tasks.task import FinetuneAutoencoderTask
 from orchestration.training import autoencoder_worker, checkpointed_run, early_stop
 from orchestration.training import worker_setup as worker_start
 from orchestration.training.autoencoder_worker import finetune_autoencoder
-from orchestration.training.train_request import FinetuneRequest
+from orchestration.training.train_request import TrainRequest
 from tests.support.process_group import join, leave
 
 MEASURED = 20
@@ -27,8 +27,7 @@ MEASURED = 20
 class Attempt:
     """One execution of a task."""
 
-    request: FinetuneRequest
-    workers: WorkersConfig
+    request: TrainRequest
     stops: bool = False
     """The driver wants it to stop, from the first point of its curve on."""
 
@@ -75,6 +74,8 @@ def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told
     for attempt in attempts:
         board = Board(told, stops=attempt.stops)
         checkpointed_run.find_progress_board = worker_start.find_progress_board = lambda _, board=board: board
-        finetune_autoencoder(attempt.request, attempt.workers)
+        task = attempt.request.task
+        assert isinstance(task, FinetuneAutoencoderTask), f"{task.kind} trains no autoencoder"
+        finetune_autoencoder(attempt.request, task)
         torch.distributed.barrier()
     leave()

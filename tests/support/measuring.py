@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from dfm_core.config import ExperimentConfig, MetricName
+from dfm_core.catalog.metrics import MetricName
+from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.task_record import TaskRecord, read_record

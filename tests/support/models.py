@@ -13,15 +13,10 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import (
-    DecompositionConfig,
-    ExperimentConfig,
-    ExpertsConfig,
-    ModelConfig,
-    SamplingConfig,
-    TrainingConfig,
-)
+from dfm_core.config import DecompositionConfig, ExperimentConfig, ModelConfig, SamplingConfig, TrainingConfig
+from dfm_core.config.training import ExpertsConfig
 from dfm_core.data.image_dataset import ImageDataset
+from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.experts import StageExperts
 from dfm_core.models.velocity import VelocityModel
@@ -221,3 +216,9 @@ class FormulaModel:
     def __call__(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
         self.calls.append((scales, t, mask, labels))
         return self._velocity(scales, t, mask, labels)
+
+
+def training_batch(config: ExperimentConfig, dataset: TrainingData, indices: range) -> Batch:
+    """The training images of these global sample indices."""
+    ((images, labels),) = dataset.batches(config.seed, [indices])
+    return Batch(images, labels, indices)

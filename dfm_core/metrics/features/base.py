@@ -18,9 +18,8 @@ class FeatureNetwork(Protocol):
     float32 rounding at most. Grey samples count as three equal channels.
     """
 
-    @property
-    def card(self) -> FeatureNetworkCard:
-        """Its name, outputs and preprocessing."""
+    card: FeatureNetworkCard
+    """Its name, outputs and preprocessing."""
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
         """Return features of a batch.

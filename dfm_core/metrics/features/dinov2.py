@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import Dinov2Config
 
 PATCH = 14
-TRAINED_SIDE = 518
 _POSITIONS = "embeddings.position_embeddings"
 _OFFSET = 0.1
 _RENAMED = {

@@ -7,7 +7,6 @@ Padding is TensorFlow's "same": the odd pixel goes to the bottom and right.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,21 +19,9 @@ from dfm_core.metrics.features.base import MovableNetwork, checked_features
 from dfm_core.metrics.features.preprocessing import as_rgb_images
 
 INPUT_SIDE = 112
-BLOCK10_WIDTH = 112
-HEAD_WIDTH = 1280
 _NORM_EPSILON = 1e-3
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 """Stride of the depthwise convolution of each block."""
-
-
-@dataclass(frozen=True)
-class Lite0Features:
-    """Features of a batch of images."""
-
-    block10: Tensor
-    """Mean over space of block 10's output, [B, 112]: the primary features."""
-    head: Tensor
-    """Mean over space of the head convolution, [B, 1280]."""
 
 
 class FoldedConv(nn.Module):
@@ -90,14 +77,18 @@ class Lite0(nn.Module):
         self.head = FoldedConv(weights, "_conv_head", "_bn1", stride=1, relu=True)
 
     @torch.no_grad()
-    def forward(self, pixels: Tensor) -> Lite0Features:
-        """pixels: 8-bit images, [B, 1 or 3, H, W] uint8; grey is repeated to 3 channels."""
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return means over space: block10, of that block's output, [B, 112], and head, of the last convolution,
+        [B, 1280].
+
+        Args: pixels: 8-bit images, [B, 1 or 3, H, W] uint8; grey is repeated to 3 channels.
+        """
         x = self.stem(preprocess(pixels).to(memory_format=torch.channels_last))
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i == 10:
                 block10 = x.mean(dim=(2, 3))
-        return Lite0Features(block10=block10, head=self.head(x).mean(dim=(2, 3)))
+        return {"block10": block10, "head": self.head(x).mean(dim=(2, 3))}
 
 
 class Lite0Network(MovableNetwork):
@@ -106,8 +97,7 @@ class Lite0Network(MovableNetwork):
     card = FEATURE_NETWORKS["lite0"]
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        features: Lite0Features = self._model(as_rgb_images(pixels).to(self._device))
-        return checked_features(self.card, vars(features), len(pixels))
+        return checked_features(self.card, self._model(as_rgb_images(pixels).to(self._device)), len(pixels))
 
 
 def preprocess(pixels: Tensor) -> Tensor:

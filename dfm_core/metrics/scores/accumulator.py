@@ -6,8 +6,8 @@ groups of samples can be measured anywhere and merged in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -83,6 +83,28 @@ class Accumulator(Protocol[ReferenceT]):
 
     def compute(self, reference: ReferenceT, /) -> dict[str, Score]:
         """Scores by name. Raises: ValueError if too few samples came, or one came twice where that can be seen."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """An accumulator of sums over samples: counts and tensors add up, and other fields, which say of what, agree."""
+
+    def merge(self, other: Self) -> Self:
+        """Return the accumulator of the samples of both."""
+        added: dict[str, Any] = {}
+        for field in fields(self):
+            own, others = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(own, int | Tensor):
+                added[field.name] = own + others
+            else:
+                assert own == others, f"{own} and {others} do not merge"
+        return replace(self, **added)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the accumulator on another device."""
+        own = vars(self).items()
+        moved: dict[str, Any] = {name: value.to(device) for name, value in own if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 def require_finite(what: str, values: Tensor, names: Tensor) -> None:

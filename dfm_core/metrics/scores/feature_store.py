@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from dfm_core.metrics.scores.accumulator import Batch, name_some
+
+_CHUNK_ELEMENTS = 2**22
+"""Elements of a matrix of pairs that exist at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,9 @@ class StoringAccumulator:
 
     def to(self, device: torch.device | str) -> Self:
         return replace(self, store=self.store.to(device))
+
+
+def row_blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
+    """Cut the rows of a matrix of pairs into blocks that can exist at once."""
+    size = max(1, _CHUNK_ELEMENTS // num_columns)
+    return (slice(begin, begin + size) for begin in range(0, num_rows, size))

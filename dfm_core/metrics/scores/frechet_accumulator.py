@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.accumulator import Batch, Score, Sums
 from dfm_core.metrics.scores.frechet import frechet
 from dfm_core.metrics.scores.moments import GaussianLike, Moments
 
 
 @dataclass(frozen=True)
-class FrechetAccumulator:
+class FrechetAccumulator(Sums):
     """`Moments` that stay on the device until they are asked for. Frames of a video count as samples (frame-FID)."""
 
     count: int
@@ -30,12 +30,6 @@ class FrechetAccumulator:
     def update(self, batch: Batch) -> FrechetAccumulator:
         x = batch.rows.to(self.total)
         return FrechetAccumulator(self.count + len(x), self.total + x.sum(dim=0), torch.addmm(self.outer, x.T, x))
-
-    def merge(self, other: FrechetAccumulator) -> FrechetAccumulator:
-        return FrechetAccumulator(self.count + other.count, self.total + other.total, self.outer + other.outer)
-
-    def to(self, device: torch.device | str) -> FrechetAccumulator:
-        return FrechetAccumulator(self.count, self.total.to(device), self.outer.to(device))
 
     @property
     def moments(self) -> Moments:

@@ -8,11 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.accumulator import Batch, Score, Sums
 
 
 @dataclass(frozen=True)
-class InceptionScoreAccumulator:
+class InceptionScoreAccumulator(Sums):
     """Sums of each split of consecutive samples. A sample's index tells its split: any order of arrival will do."""
 
     bounds: tuple[int, ...]
@@ -28,7 +28,7 @@ class InceptionScoreAccumulator:
     def empty(
         cls, bounds: tuple[int, ...], num_classes: int, device: torch.device | str = "cpu"
     ) -> InceptionScoreAccumulator:
-        """Args: bounds: of `equal_splits` or `splits_of_size`."""
+        """Args: bounds: of `equal_splits`."""
         num_splits = len(bounds) - 1
         return cls(
             bounds,
@@ -54,19 +54,6 @@ class InceptionScoreAccumulator:
             self.negative_entropy + member @ (log_p.exp() * log_p).sum(dim=1),
         )
 
-    def merge(self, other: InceptionScoreAccumulator) -> InceptionScoreAccumulator:
-        assert self.bounds == other.bounds, f"splits {self.bounds} and {other.bounds} do not merge"
-        return InceptionScoreAccumulator(
-            self.bounds,
-            self.counts + other.counts,
-            self.probabilities + other.probabilities,
-            self.negative_entropy + other.negative_entropy,
-        )
-
-    def to(self, device: torch.device | str) -> InceptionScoreAccumulator:
-        tensors = (self.counts, self.probabilities, self.negative_entropy)
-        return InceptionScoreAccumulator(self.bounds, *(tensor.to(device) for tensor in tensors))
-
     def compute(self, _reference: None = None, /) -> dict[str, Score]:
         """Mean over the splits, and as `spread` their population standard deviation. There is no reference set."""
         for split, seen in enumerate(self.counts.tolist()):
@@ -87,13 +74,6 @@ def equal_splits(num_samples: int, num_splits: int = 10) -> tuple[int, ...]:
     if not 1 <= num_splits <= num_samples:
         raise ValueError(f"{num_samples} samples have 1 to {num_samples} splits, got {num_splits}")
     return tuple(split * num_samples // num_splits for split in range(num_splits + 1))
-
-
-def splits_of_size(num_samples: int, size: int = 5000) -> tuple[int, ...]:
-    """Bounds of splits of `size` samples, the last with what is left (ADM)."""
-    if num_samples < 1 or size < 1:
-        raise ValueError(f"{num_samples} samples in splits of {size}: both are 1 at least")
-    return (*range(0, num_samples, size), num_samples)
 
 
 def split_membership(bounds: tuple[int, ...], indices: Tensor) -> Tensor:

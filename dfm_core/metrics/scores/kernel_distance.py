@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +9,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.metrics.scores.accumulator import Score
-from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator
+from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator, row_blocks
 from dfm_core.seeding import sample_generator
-
-_CHUNK_ELEMENTS = 2**22
-"""Elements of the kernel matrix that exist at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def weighted_mmd2(samples: Tensor, reference: Tensor, counts: Tensor) -> Tensor:
 def _distinct_pair_sums(x: Tensor, weights: Tensor) -> Tensor:
     """sum_{i != j} weights_i k(x_i, x_j) weights_j of every column, [R]; each pair is computed once, as i < j."""
     total = torch.zeros(weights.shape[1], dtype=x.dtype, device=x.device)
-    for rows in _blocks(len(x), len(x)):
+    for rows in row_blocks(len(x), len(x)):
         above = _kernel(x[rows] @ x[rows.start :].T, x.shape[1]).triu_(diagonal=1)
         total += (weights[rows] * (above @ weights[rows.start :])).sum(dim=0)
     return 2 * total
@@ -110,15 +106,10 @@ def _distinct_pair_sums(x: Tensor, weights: Tensor) -> Tensor:
 
 def _cross_sums(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     """sum_ij weights_i k(x_i, y_j) of every column, [R]; a block of rows at a time."""
-    blocks = _blocks(len(x), len(y))
+    blocks = row_blocks(len(x), len(y))
     return weights.T @ torch.cat([_kernel(x[rows] @ y.T, x.shape[1]).sum(dim=1) for rows in blocks])
 
 
 def _kernel(products: Tensor, width: int) -> Tensor:
     """(x . y / D + 1)^3."""
     return (products / width + 1) ** 3
-
-
-def _blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    size = max(1, _CHUNK_ELEMENTS // num_columns)
-    return (slice(begin, begin + size) for begin in range(0, num_rows, size))

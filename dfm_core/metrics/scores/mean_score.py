@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores.accumulator import Batch, Score
+from dfm_core.metrics.scores.accumulator import Batch, Score, Sums
 
 MeanScoreName = Literal["clip_similarity", "label_accuracy"]
 
 
 @dataclass(frozen=True)
-class MeanScoreAccumulator:
+class MeanScoreAccumulator(Sums):
     """Count, sum and sum of squares of the samples' scores."""
 
     name: MeanScoreName
@@ -34,15 +34,6 @@ class MeanScoreAccumulator:
         return MeanScoreAccumulator(
             self.name, self.count + len(scores), self.total + scores.sum(), self.total_squares + (scores**2).sum()
         )
-
-    def merge(self, other: MeanScoreAccumulator) -> MeanScoreAccumulator:
-        assert self.name == other.name, f"{self.name} and {other.name} do not merge"
-        return MeanScoreAccumulator(
-            self.name, self.count + other.count, self.total + other.total, self.total_squares + other.total_squares
-        )
-
-    def to(self, device: torch.device | str) -> MeanScoreAccumulator:
-        return MeanScoreAccumulator(self.name, self.count, self.total.to(device), self.total_squares.to(device))
 
     def compute(self, _reference: None = None, /) -> dict[str, Score]:
         """Return the mean; its standard error is sqrt(variance / N), from two samples on. There is no reference set."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,29 +18,9 @@ _CHUNK_ROWS = 4096
 """Rows of features that are weighted at once, so that no second copy of all of them is made."""
 
 
-class GaussianLike(Protocol):
-    """Statistics of a set of features that a Fréchet distance reads."""
-
-    @property
-    def count(self) -> int | None:
-        """Feature vectors behind the statistics; None where it was not recorded."""
-
-    @property
-    def width(self) -> int:
-        """D."""
-
-    @property
-    def mean(self) -> Array:
-        """[D]."""
-
-    @property
-    def covariance(self) -> Array:
-        """[D, D], symmetric, positive semi-definite up to rounding."""
-
-
 @dataclass(frozen=True)
 class GaussianStatistics:
-    """A `GaussianLike` without the sums behind it, such as a published one. It can't be merged with others."""
+    """Mean and covariance without the sums behind them, such as published ones. They can't be merged with others."""
 
     mean: Array
     """[D]."""
@@ -102,11 +80,6 @@ class Moments:
     def merge(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.outer + other.outer)
 
-    @staticmethod
-    def merge_all(parts: list[Moments]) -> Moments:
-        """Merges in list order, so that the result is bitwise the same wherever the parts were made."""
-        return reduce(Moments.merge, parts)
-
     @property
     def width(self) -> int:
         """D."""
@@ -138,3 +111,7 @@ class Moments:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], prefix: str) -> Moments:
         return cls(int(arrays[f"{prefix}_count"]), arrays[f"{prefix}_total"], arrays[f"{prefix}_outer"])
+
+
+GaussianLike = GaussianStatistics | Moments
+"""Statistics of a set of features that a Fréchet distance reads."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dfm_core.metrics.scores.accumulator import Score
-from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator
-
-NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
-_CHUNK_ELEMENTS = 2**22
-"""Elements of the matrix of distances that exist at once: 32 MiB."""
+from dfm_core.metrics.scores.feature_store import FeatureStore, StoringAccumulator, row_blocks
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def weighted_neighbour_scores(
     balls_holding = torch.zeros(len(x), dtype=x.dtype, device=x.device)
     recalled = torch.zeros(weights.shape[1], dtype=x.dtype, device=x.device)
     covered = torch.zeros_like(recalled)
-    for rows in _blocks(len(y), len(x)):
+    for rows in row_blocks(len(y), len(x)):
         distances = squared_distances(y[rows], x)
         in_reference_ball = (distances <= reference_radii[rows, None]).to(x)
         in_sample_ball = (distances <= sample_radii).to(x)
@@ -80,7 +75,7 @@ def weighted_neighbour_scores(
 def squared_radii(points: Tensor, num_neighbours: int) -> Tensor:
     """Squared distance of every point to its k-th nearest other point, [N]."""
     parts = []
-    for rows in _blocks(len(points), len(points)):
+    for rows in row_blocks(len(points), len(points)):
         distances = squared_distances(points[rows], points)
         own = torch.arange(len(distances), device=points.device)
         distances[own, own + rows.start] = -1.0  # below any other, and not above it by rounding
@@ -92,8 +87,3 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """[N, D] and [M, D] -> [N, M], not below 0; by way of one matrix product."""
     squares = (x * x).sum(dim=1, keepdim=True) + (y * y).sum(dim=1)
     return (squares - 2 * x @ y.T).clamp(min=0)
-
-
-def _blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    size = max(1, _CHUNK_ELEMENTS // num_columns)
-    return (slice(begin, begin + size) for begin in range(0, num_rows, size))

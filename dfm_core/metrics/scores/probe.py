@@ -30,11 +30,6 @@ class LinearProbe:
         logits: Array = (features - self.mean) / self.scale @ self.weight + self.bias
         return logits
 
-    def predict(self, features: Array) -> NDArray[np.int64]:
-        """Most likely class of each row of features, [B, D] -> [B]."""
-        classes: NDArray[np.int64] = np.argmax(self.scores(features), axis=1).astype(np.int64)
-        return classes
-
 
 def fit_linear_probe(features: Array, labels: NDArray[np.int64], num_classes: int, l2: float = 1e-3) -> LinearProbe:
     """Minimises mean cross-entropy + l2/2 |W|^2 by L-BFGS from zero: convex, so the result has no seed.

@@ -11,7 +11,7 @@ import torch
 from dfm_core.autoencoder_training.config import FinetuningConfig, finetuning_problems
 from dfm_core.autoencoders.architecture import KlArchitecture, architecture_problems
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
-from dfm_core.autoencoders.initialization import LatentScale, random_autoencoder, unit_scale, write_autoencoder
+from dfm_core.autoencoders.initialization import random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.catalog.autoencoders import AUTOENCODERS, AutoencoderCard, card_from_settings
 from dfm_core.seeding import normal
@@ -42,7 +42,7 @@ def test_the_card_of_an_architecture_is_the_one_of_its_network() -> None:
 def test_what_is_written_is_read_and_equal_networks_give_equal_files(tmp_path: Path) -> None:
     own = random_autoencoder(SMALL, 0)
     for name in ("a", "b"):
-        files = write_autoencoder(own, own.network.state_dict(), tmp_path / name, LatentScale(2.0, 0.5))
+        files = write_autoencoder(own, own.network.state_dict(), tmp_path / name, (2.0, 0.5))
         assert [file.name for file in files] == [CONFIG, WEIGHTS]
     read = load_autoencoder("kl", tmp_path / "a")
     assert (read.scale, read.shift, read.card) == (2.0, 0.5, SMALL.card)

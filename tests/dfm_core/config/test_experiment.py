@@ -13,26 +13,27 @@ from hypothesis import strategies as st
 
 from dfm_core.compute import num_evaluations
 from dfm_core.config import (
-    DECOMPOSITION_SETTINGS,
-    Backbone,
     DecompositionConfig,
-    Domain,
     EvaluationConfig,
     ExperimentConfig,
     ModelConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from dfm_core.config.choices import (
+    Backbone,
+    Domain,
     PatchGrid,
     Positions,
-    PyramidFitConfig,
-    SamplingConfig,
     Solver,
     Specialization,
     StageDraw,
     TimestepLaw,
-    TrainingConfig,
     Upsampling,
     WaveletFamily,
-    as_plain,
 )
+from dfm_core.config.model import DECOMPOSITION_SETTINGS, PyramidFitConfig
+from dfm_core.config.plain import as_plain
 from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import DECOMPOSITIONS
 from dfm_core.training.state import build_model

@@ -12,19 +12,12 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from dfm_core.compute import num_evaluations
-from dfm_core.config import (
-    ConditionTokens,
-    ExperimentConfig,
-    PatchGrid,
-    PyramidalFlowConfig,
-    SamplingConfig,
-    Solver,
-    Specialization,
-    as_plain,
-    from_plain,
-    stage_columns,
-)
+from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.config.choices import ConditionTokens, PatchGrid, Solver, Specialization
+from dfm_core.config.experiment import stage_columns
+from dfm_core.config.plain import as_plain, from_plain
 from dfm_core.config.rules import broken_rules
+from dfm_core.config.training import PyramidalFlowConfig
 from dfm_core.flow.jumps import pyramid_stages
 from tests.support.models import (
     one_network,

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dfm_core.config import EvaluationConfig
 from dfm_core.metrics.registry import ACCUMULATORS, STORES_FEATURES, Sizes
 from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
 from dfm_core.metrics.scores.moments import Moments
@@ -42,11 +43,8 @@ def empty(name: str, device: str = "cpu") -> Accumulator[Any]:
         Sizes(
             width=WIDTH,
             num_samples=COUNT,
+            evaluation=EvaluationConfig(inception_splits=3, kernel_subsets=4, kernel_subset_size=20, num_neighbours=3),
             device=device,
-            num_splits=3,
-            num_subsets=4,
-            subset_size=20,
-            num_neighbours=3,
         )
     )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from dfm_core.autoencoders.base import MEAN, STD, Autoencoder, draw
 from dfm_core.autoencoders.registry import LOADERS, load_autoencoder
 from dfm_core.catalog.autoencoders import AUTOENCODER_KINDS, AUTOENCODERS, AutoencoderCard
+from dfm_core.catalog.datasets import DataShape
 from dfm_core.seeding import normal
 from tests.support.tiny_autoencoders import SAVERS
 
@@ -34,7 +35,9 @@ def test_shapes_are_those_of_the_card(autoencoder: Autoencoder) -> None:
         mean = autoencoder.encode(batch).mean
         back = autoencoder.decode(mean)
     frames = None if card.temporal_factor is None else FRAMES
-    assert mean.shape[1:] == card.latent_shape(7, frames).of_scale(card.channels, card.latent_side(SIDE))
+    assert mean.shape[1:] == DataShape(card.channels, 7, card.latent_frames(frames)).of_scale(
+        card.channels, card.latent_side(SIDE)
+    )
     assert back.shape == batch.shape
 
 

@@ -10,15 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.config import (
-    DECOMPOSITION_SETTINGS,
-    DataConfig,
-    DecompositionConfig,
-    ExperimentConfig,
-    PyramidFitConfig,
-    Upsampling,
-    WaveletFamily,
-)
+from dfm_core.config import DataConfig, DecompositionConfig, ExperimentConfig
+from dfm_core.config.choices import Upsampling, WaveletFamily
+from dfm_core.config.model import DECOMPOSITION_SETTINGS, PyramidFitConfig
 from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import DECOMPOSITIONS, Decomposition
 from dfm_core.decompositions.learned import initial_pyramid

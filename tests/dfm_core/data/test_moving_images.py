@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dfm_core.catalog.datasets import DATASETS, Motion
-from dfm_core.config import NUMERICS_VERSION
+from dfm_core.config.experiment import NUMERICS_VERSION
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.moving_images import corner_positions, moving_clips, shrink
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.config import DecompositionConfig, PyramidFitConfig
+from dfm_core.config import DecompositionConfig
+from dfm_core.config.model import PyramidFitConfig
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.laplacian import LaplacianPyramid

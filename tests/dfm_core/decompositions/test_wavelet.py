@@ -8,7 +8,7 @@ import pytest
 import pywt
 import torch
 
-from dfm_core.config import WaveletFamily
+from dfm_core.config.choices import WaveletFamily
 from dfm_core.decompositions.laplacian import downsample
 from dfm_core.decompositions.wavelet import WaveletPyramid
 from tests.support.models import golden_tensors

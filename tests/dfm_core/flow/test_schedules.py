@@ -10,7 +10,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dfm_core.config import SamplingConfig, Solver
+from dfm_core.config import SamplingConfig
+from dfm_core.config.choices import Solver
 from dfm_core.flow.schedules import (
     guided_scales,
     linear_grid,

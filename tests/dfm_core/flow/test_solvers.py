@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.config import Solver
+from dfm_core.config.choices import Solver
 from dfm_core.flow.schedules import StageSchedule, single_stage_schedule, stage_schedule
 from dfm_core.flow.solvers import SOLVERS, SolverStep, Times, VelocityField, solve
 from tests.support.models import golden_json, golden_tensors

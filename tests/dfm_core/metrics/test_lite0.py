@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dfm_core.catalog.weight_files import LITE0_WEIGHTS, WeightsFile, file_sha256
-from dfm_core.metrics.features.lite0 import BLOCK10_WIDTH, HEAD_WIDTH, FoldedConv, Lite0, load_lite0, preprocess
+from dfm_core.metrics.features.lite0 import FoldedConv, Lite0, load_lite0, preprocess
 from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("lite0_recorded")
@@ -21,36 +21,36 @@ def network() -> Lite0:
 
 def test_features_are_those_recorded(network: Lite0) -> None:
     features = network(GOLDEN["pixels"])
-    torch.testing.assert_close(features.block10, GOLDEN["block10"], rtol=0, atol=1e-4)
-    torch.testing.assert_close(features.head, GOLDEN["head"], rtol=0, atol=1e-4)
-    assert features.block10.shape == (2, BLOCK10_WIDTH)
-    assert features.head.shape == (2, HEAD_WIDTH)
+    torch.testing.assert_close(features["block10"], GOLDEN["block10"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(features["head"], GOLDEN["head"], rtol=0, atol=1e-4)
+    assert features["block10"].shape == (2, 112)
+    assert features["head"].shape == (2, 1280)
 
 
 def test_features_are_the_same_every_time(network: Lite0) -> None:
     pixels = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
     first, again, reloaded = network(pixels), network(pixels), load_lite0()(pixels)
     for other in (again, reloaded):
-        assert torch.equal(first.block10, other.block10)
-        assert torch.equal(first.head, other.head)
+        assert torch.equal(first["block10"], other["block10"])
+        assert torch.equal(first["head"], other["head"])
 
 
 def test_grey_counts_as_three_equal_channels(network: Lite0) -> None:
     grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     one, three = network(grey), network(grey.expand(-1, 3, -1, -1))
-    torch.testing.assert_close(one.block10, three.block10, rtol=0, atol=1e-5)
-    torch.testing.assert_close(one.head, three.head, rtol=0, atol=1e-5)
+    torch.testing.assert_close(one["block10"], three["block10"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(one["head"], three["head"], rtol=0, atol=1e-5)
 
 
 def test_images_of_a_batch_do_not_see_each_other(network: Lite0) -> None:
     pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    torch.testing.assert_close(network(pixels[1:3]).head, network(pixels).head[1:3], rtol=0, atol=1e-4)
+    torch.testing.assert_close(network(pixels[1:3])["head"], network(pixels)["head"][1:3], rtol=0, atol=1e-4)
 
 
 def test_different_images_have_different_features(network: Lite0) -> None:
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     features = network(pixels)
-    assert (features.block10[0] - features.block10[1]).abs().max() > 1e-2
+    assert (features["block10"][0] - features["block10"][1]).abs().max() > 1e-2
 
 
 def test_preprocessing_centres_8_bit_values() -> None:

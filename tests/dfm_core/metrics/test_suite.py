@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
-from dfm_core.catalog.metrics import METRICS, Output
-from dfm_core.config import EvaluationConfig, MetricName
+from dfm_core.catalog.metrics import METRICS, MetricName, Output
+from dfm_core.config import EvaluationConfig
 from dfm_core.metrics.bootstrap import standard_errors
 from dfm_core.metrics.reference import Reference, ReferenceAccumulator, stored_rows
 from dfm_core.metrics.scores.accumulator import Batch

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import ModelSizeSpec
+from dfm_core.config.model import ModelSizeSpec
 from dfm_core.models.blocks import Block
 from dfm_core.models.dit import DiT
 from dfm_core.models.embeddings import timestep_features

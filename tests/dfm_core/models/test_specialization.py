@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfm_core.config import ExperimentConfig, Specialization
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.choices import Specialization
 from dfm_core.models.dit import DiT
 from dfm_core.models.linear import LoraLinear, SpecializedEmbedding, SpecializedLinear
 from dfm_core.training.state import build_model

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.config import MODEL_SIZES
+from dfm_core.config.model import MODEL_SIZES
 from dfm_core.models.dit import DiT
 from dfm_core.models.patches import patchify, unpatchify
 from dfm_core.models.rope import axis_widths, grid_rotation, rope_rotation

@@ -14,7 +14,7 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import TimestepDraw, assemble_timesteps
 from dfm_core.paradigms import Batch, dfm, noising
 from dfm_core.paradigms import sampling as sampler
-from dfm_core.paradigms.labels import drop_labels
+from dfm_core.paradigms.noising import drop_labels
 from dfm_core.seeding import normal
 from tests.support.models import FormulaModel, golden_tensors, paradigm_of, random_batch, random_model, tiny_dfm
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfm_core.config import DECOMPOSITION_SETTINGS, DecompositionConfig, ExperimentConfig, SamplingConfig, Solver
+from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig
+from dfm_core.config.choices import Solver
+from dfm_core.config.model import DECOMPOSITION_SETTINGS
 from dfm_core.decompositions import DECOMPOSITIONS
 from tests.support.gaussian_images import LADDERS, assert_law_of_drawn_samples, gaussian_model, law_errors
 from tests.support.models import tiny_dfm

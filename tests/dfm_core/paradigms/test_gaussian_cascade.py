@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.config import SamplingConfig, Solver
+from dfm_core.config import SamplingConfig
+from dfm_core.config.choices import Solver
 from dfm_core.flow.block_noise import block_mean
 from dfm_core.paradigms.base import SampleProgress
 from tests.support.gaussian_images import assert_law_of_drawn_samples, gaussian_model, law_errors

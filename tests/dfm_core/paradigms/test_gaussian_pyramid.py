@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.config import ExperimentConfig, SamplingConfig, Solver
+from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.config.choices import Solver
 from dfm_core.flow import jumps
 from dfm_core.flow.block_noise import repeat_blocks
 from dfm_core.models.velocity import scale_shapes

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dfm_core.compute import num_evaluations
-from dfm_core.config import ExperimentConfig, SamplingConfig, Solver
+from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.config.choices import Solver
 from dfm_core.flow.guidance import guide
 from dfm_core.flow.schedules import stage_schedule
 from dfm_core.flow.solvers import SOLVERS

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from dfm_core.config import ExperimentConfig, SamplingConfig, stage_columns
+from dfm_core.config import ExperimentConfig, SamplingConfig
+from dfm_core.config.experiment import stage_columns
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.block_noise import repeat_blocks
 from dfm_core.flow.jumps import PyramidStage, pyramid_stages

@@ -19,7 +19,6 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.models.dit import DiT
 from dfm_core.paradigms.base import SampleProgress, SampleResult, VelocityPredictor
-from dfm_core.paradigms.sampling_points import sample_points
 from dfm_core.paradigms.shared_steps import SavedState, SharedSteps
 from tests.dfm_core.flow.test_step_tree import LATER_STEPS, random_samplings
 from tests.support.models import (
@@ -67,7 +66,7 @@ def alone(config: ExperimentConfig, model: VelocityPredictor, sampling: Sampling
 
 
 def together(config: ExperimentConfig, model: VelocityPredictor, shared: SharedSteps) -> dict[int, SampleResult]:
-    return dict(sample_points(paradigm_of(config), model, LABELS, range(3), SEED, shared))
+    return dict(paradigm_of(config).sample_points(model, LABELS, range(3), SEED, shared))
 
 
 def test_a_sweep_over_the_second_stage_calls_the_network_105_times_and_not_225() -> None:
@@ -94,7 +93,7 @@ def test_sharing_changes_no_bit_of_any_point_and_makes_every_unique_step_once(co
     assert len(rows) == shared.num_calls == shared.tree.num_calls
     assert sum(rows) / 3 == shared.num_evaluations == shared.tree.num_evaluations
     assert shared.num_evaluations < sum(result.num_evaluations for result in expected)
-    assert shared.num_states == 0
+    assert len(shared._states) == 0
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -120,14 +119,14 @@ def test_few_states_are_alive_and_none_at_the_end(config: ExperimentConfig, seed
         def offer(self, node: int, state: SavedState) -> None:
             super().offer(node, state)
             kept.append(weakref.ref(state))
-            counts.append(self.num_states)
+            counts.append(len(self._states))
 
     tree = StepTree.of(config, samplings)
     shared = Observed(tree)
-    for _ in sample_points(paradigm_of(config), formula(config), LABELS, range(3), SEED, shared):
+    for _ in paradigm_of(config).sample_points(formula(config), LABELS, range(3), SEED, shared):
         pass
     gc.collect()
-    assert shared.num_states == 0
+    assert len(shared._states) == 0
     assert all(state() is None for state in kept)
     # The states of open branches, and the end of each leg that later points go through.
     assert 0 < max(counts) <= log2(len(samplings)) + len(tree.paths[0])
@@ -139,7 +138,7 @@ def test_points_that_leave_a_path_one_by_one_need_one_state() -> None:
         SamplingConfig((10,), (), guidance=2.0, guidance_interval=(begin / 10, 1.0)) for begin in (9, 3, 1, 7, 5)
     ]
     shared, model, counts = SharedSteps(StepTree.of(config, samplings)), formula(config), []
-    observed = FormulaModel(lambda *given: counts.append(shared.num_states) or model(*given), model.scale_shapes)
+    observed = FormulaModel(lambda *given: counts.append(len(shared._states)) or model(*given), model.scale_shapes)
     together(config, observed, shared)
     assert max(counts) == 1
 
@@ -147,10 +146,10 @@ def test_points_that_leave_a_path_one_by_one_need_one_state() -> None:
 def test_a_point_is_sampled_when_it_is_asked_for() -> None:
     config = tiny_dfm()
     model, shared = formula(config), SharedSteps(StepTree.of(config, LATER_STEPS))
-    points = sample_points(paradigm_of(config), model, LABELS, range(3), SEED, shared)
+    points = paradigm_of(config).sample_points(model, LABELS, range(3), SEED, shared)
     assert len(model.calls) == 0
     assert next(points)[0] == 0
-    assert (len(model.calls), shared.num_states) == (35, 1)
+    assert (len(model.calls), len(shared._states)) == (35, 1)
     assert next(points)[0] == 1
     assert len(model.calls) == 45
 
@@ -159,7 +158,7 @@ def test_batches_with_shared_steps_of_their_own_are_those_of_sampling_alone(conf
     model, samplings = random_sampler(config), sweep(config)[:4]
     tree, paradigm = StepTree.of(config, samplings), paradigm_of(config)
     for rows in (slice(0, 2), slice(2, 3)):
-        for point, result in sample_points(paradigm, model, LABELS[rows], range(3)[rows], SEED, SharedSteps(tree)):
+        for point, result in paradigm.sample_points(model, LABELS[rows], range(3)[rows], SEED, SharedSteps(tree)):
             expected = paradigm.sample(model, LABELS[rows], range(3)[rows], SEED, samplings[point])
             assert torch.equal(result.images, expected.images)
 

@@ -17,7 +17,7 @@ from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
-from dfm_core.training.loop import make_batch, train
+from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
 from tests.support.models import (
@@ -27,6 +27,7 @@ from tests.support.models import (
     random_batch,
     random_dataset,
     random_model,
+    training_batch,
     trainings,
 )
 from tests.support.training_recorder import Recorder
@@ -137,8 +138,8 @@ def test_micro_batches_of_clips_change_nothing_but_rounding(name: str) -> None:
 
 def test_a_batch_of_clips_holds_the_clips_of_its_indices() -> None:
     config, dataset = TRAININGS["dfm-0"], clips()
-    whole = make_batch(config, dataset, range(16), torch.device("cpu"))
-    part = make_batch(config, dataset, range(5, 9), torch.device("cpu"))
+    whole = training_batch(config, dataset, range(16))
+    part = training_batch(config, dataset, range(5, 9))
     assert whole.images.shape == (16, 1, FRAMES, 8, 8)
     assert torch.equal(part.images, whole.images[5:9])
     assert torch.equal(part.labels, whole.labels[5:9])

@@ -15,7 +15,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.paradigms import Batch, LossResult
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
-from dfm_core.training.loop import make_batch, train
+from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
 from tests.support.models import (
@@ -26,6 +26,7 @@ from tests.support.models import (
     tiny_dfm,
     tiny_flow_matching,
     tiny_pyramidal_flow,
+    training_batch,
     with_values,
 )
 from tests.support.training_recorder import Recorder
@@ -110,8 +111,7 @@ def test_stage_losses_are_means_over_the_samples_that_have_the_stage() -> None:
     (row,) = run(config, engine_for(config), until_step=5, log_every=5)
     paradigm, model = paradigm_of(config, STD), build_model(config, SHAPE, STD)
     results = [
-        paradigm.loss(model, make_batch(config, random_dataset(), range(8 * k, 8 * k + 8), torch.device("cpu")))
-        for k in range(5)
+        paradigm.loss(model, training_batch(config, random_dataset(), range(8 * k, 8 * k + 8))) for k in range(5)
     ]
     losses, counts = sum(r.stage_losses for r in results), sum(r.stage_counts for r in results)
     assert 0 < counts[1] < counts[0] == 40
@@ -125,7 +125,7 @@ def test_losses_by_timestep_stand_in_saved_rows_and_average_to_the_stages_losses
     by_time = [{key: value for key, value in row.items() if re.search(r"_t\dof8$", key)} for row in rows]
     assert [bool(found) for found in by_time] == [False, True, False]
     paradigm, model = paradigm_of(config, STD), build_model(config, SHAPE, STD)
-    batches = [make_batch(config, random_dataset(), range(8 * k, 8 * k + 8), torch.device("cpu")) for k in (2, 3)]
+    batches = [training_batch(config, random_dataset(), range(8 * k, 8 * k + 8)) for k in (2, 3)]
     losses, counts = sum(paradigm.loss(model, batch).timestep_sums for batch in batches)  # type: ignore[misc]
     expected = {
         f"loss_stage_{s}_t{b}of8": pytest.approx(float(losses[s, b] / counts[s, b]), rel=1e-5)
@@ -209,7 +209,7 @@ def test_a_batch_that_does_not_divide_is_refused() -> None:
 def test_a_batch_holds_the_images_and_labels_of_its_indices() -> None:
     config, dataset = tiny_dfm(), random_dataset(20)
     indices = range(15, 25)
-    batch = make_batch(config, dataset, indices, torch.device("cpu"))
+    batch = training_batch(config, dataset, indices)
     assert batch.indices == indices
 
     def find(image: torch.Tensor) -> Sequence[int]:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfm_core.config import ExperimentConfig, as_plain
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.plain import as_plain
 from dfm_core.models.experts import StageExperts
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import STATE_KINDS, PlainEngine

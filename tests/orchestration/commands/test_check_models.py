@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.compute import model_cost
-from dfm_core.config import ExperimentConfig, ModelConfig, ModelSize, TrainingConfig
+from dfm_core.config import ExperimentConfig, ModelConfig, TrainingConfig
+from dfm_core.config.choices import ModelSize
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
-from dfm_core.training.loop import make_batch
 from dfm_core.training.state import build_model
 from orchestration.commands.check_models import footprint_of, saved_bytes, state_bytes
 from orchestration.config.workers import WorkersConfig
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.test_sweep import sweep
+from tests.support.models import training_batch
 
 CONFIG = ExperimentConfig(model=ModelConfig(size="micro"), training=TrainingConfig(batch_size=8))
 ONE_WORKER = WorkersConfig(num_workers=1)
@@ -29,7 +29,7 @@ def bytes_on_a_cpu(config: ExperimentConfig) -> int:
     """What the backward pass of a real model on real images keeps."""
     std, decomposition = (1.0, 1.0), build_decomposition(config.decomposition)
     model, paradigm = build_model(config, SHAPE, std), build_paradigm(config, decomposition, std)
-    batch = make_batch(config, load_dataset("fashion_mnist", "train"), range(8), torch.device("cpu"))
+    batch = training_batch(config, load_dataset("fashion_mnist", "train"), range(8))
     with saved_bytes(model) as sizes:
         paradigm.loss(model, batch)
     return sum(sizes)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dfm_core.config import ExperimentConfig, as_plain
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.plain import as_plain
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.validation import revive

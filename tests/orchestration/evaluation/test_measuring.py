@@ -90,8 +90,8 @@ def test_a_distance_is_that_of_the_features_of_the_very_samples(store: Store) ->
     samples = GroupFiles(store, FeaturePaths(task.sources[0].digest).samples)
     ((_, tensors),) = samples.read(groups_of(60))
     network = load_lite0()
-    real = network(load_dataset("fashion_mnist", "reference").pixels[:REAL]).block10
-    expected = frechet_distance(Moments.of(network(tensors["pixels"]).block10), Moments.of(real))
+    real = network(load_dataset("fashion_mnist", "reference").pixels[:REAL])["block10"]
+    expected = frechet_distance(Moments.of(network(tensors["pixels"])["block10"]), Moments.of(real))
     assert metric(found, BLOCK10) == pytest.approx(expected, rel=1e-6)
     assert tensors["labels"].shape == (60,)
 
@@ -274,7 +274,7 @@ def test_the_floor_measures_real_images_as_samples_are_measured(store: Store) ->
     floor = MeasurementInputs.of(config, NO_FILES).real_images
     assert floor is not None
     (found,) = Bench(store).run(floor)
-    train = Moments.of(load_lite0()(load_dataset("fashion_mnist", "train").pixels[:100]).block10)
+    train = Moments.of(load_lite0()(load_dataset("fashion_mnist", "train").pixels[:100])["block10"])
     reference = ResourceCache(store, RuntimeConfig(), torch.device("cpu"), FileCache()).reference(
         floor.references["lite0"]
     )

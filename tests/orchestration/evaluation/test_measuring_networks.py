@@ -185,7 +185,7 @@ class FramesSeen:
 
 def test_an_image_network_sees_the_frames_of_a_video_one_by_one(store: Store) -> None:
     loaded, network = ResourceCache(store, RuntimeConfig(), torch.device("cpu"), FileCache()), FramesSeen()
-    loaded._networks["inception"] = network  # type: ignore[assignment]
+    loaded._kept["network", "inception"] = network
     clips = torch.arange(2 * 5, dtype=torch.uint8).reshape(2, 1, 5, 1, 1).expand(2, 1, 5, 4, 4)
     features = loaded.features("inception", clips)["pool3"]
     assert network.shapes == [(10, 1, 4, 4)]

@@ -104,7 +104,7 @@ def samples_of(bench: Bench, task: Task) -> dict[str, torch.Tensor]:
 def frame_features(pixels: torch.Tensor) -> torch.Tensor:
     """block10 of every frame, [N, T, 112], frame by frame through the network."""
     network = load_lite0()
-    return torch.stack([network(pixels[:, :, frame]).block10 for frame in range(FRAMES)], dim=1)
+    return torch.stack([network(pixels[:, :, frame])["block10"] for frame in range(FRAMES)], dim=1)
 
 
 def test_a_distance_of_videos_is_over_all_frames_of_all_clips(measured: tuple[Bench, Task, TaskRecord]) -> None:

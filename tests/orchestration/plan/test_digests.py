@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from dfm_core.autoencoder_training.config import FinetuningConfig
-from dfm_core.config import NUMERICS_CHANGED_IN, NUMERICS_VERSION, DataConfig, ExperimentConfig
+from dfm_core.config import DataConfig, ExperimentConfig
 from dfm_core.config.evaluation import SamplingConfig
+from dfm_core.config.experiment import NUMERICS_CHANGED_IN, NUMERICS_VERSION
 from dfm_core.config.model import ModelConfig
 from dfm_core.config.training import CascadeConfig, TrainingConfig
-from orchestration.common.digests import digest_of
-from orchestration.common.payloads import NEUTRAL, without_neutral
+from orchestration.common.digests import NEUTRAL, digest_of, without_neutral
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, finetune_payload
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep

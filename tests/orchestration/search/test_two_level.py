@@ -37,7 +37,7 @@ def test_each_training_is_sampled_by_a_search_of_its_own_and_is_worth_its_best(t
     rates = {trial.settings["training.learning_rate"] for trial in trials}
     assert len(rates) == 4
     (state,) = searches._searches
-    for outer in state.outer_trials():  # type: ignore[union-attr]
+    for outer in state._outer.values():  # type: ignore[union-attr]
         rate = outer.settings["training.learning_rate"]
         inner = of_training(trials, rate)
         assert len({trial.settings["sampling.tau"] for trial in inner}) == 3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dfm_core.config import ExperimentConfig, as_plain
+from dfm_core.config import ExperimentConfig
+from dfm_core.config.plain import as_plain
 from orchestration.common.dotted_keys import flatten
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep

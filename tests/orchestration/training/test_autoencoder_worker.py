@@ -14,7 +14,8 @@ from dfm_core.autoencoder_training.finetuning import FinetuningLoss, finetune
 from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS, identity_of
 from dfm_core.autoencoders.initialization import random_autoencoder
-from dfm_core.config import DataConfig, as_plain
+from dfm_core.catalog.autoencoders import AutoencoderCard
+from dfm_core.config import DataConfig, ExperimentConfig
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.steps import LoopPlan
@@ -23,10 +24,11 @@ from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.digests import digest_of
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
-from orchestration.data.autoencoder_recipe import InitialAutoencoder, finetune_payload, made_identity
+from orchestration.data.autoencoder_recipe import AutoencoderRecipe, InitialAutoencoder, finetune_payload, made_identity
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
-from orchestration.training.train_request import FinetuneRequest, worker_environment
+from orchestration.tasks.task import FinetuneAutoencoderTask
+from orchestration.training.train_request import TrainRequest, request_of
 from tests.support.finetuning_group import MEASURED, Attempt, run_attempts
 from tests.support.tiny_autoencoders import save_kl
 
@@ -39,10 +41,11 @@ WORKERS = WorkersConfig(num_workers=2, checkpoint_every=3, log_every=1, zero_sta
 TOLERANCE = 1e-5
 
 
-def request(store: Store, config: FinetuningConfig, initial: InitialAutoencoder) -> FinetuneRequest:
-    digest = digest_of(finetune_payload(config, initial, DATA))
-    at = worker_environment(store, WORKERS, "board")
-    return FinetuneRequest(digest, as_plain(config), as_plain(initial), as_plain(DATA), "", at)
+def request(store: Store, config: FinetuningConfig, initial: InitialAutoencoder) -> TrainRequest:
+    recipe = AutoencoderRecipe("own", AutoencoderCard(4, 4), config, initial, DATA)
+    about = {"num_bytes": 0, "until_step": config.steps, "recipe": recipe}
+    task = FinetuneAutoencoderTask(recipe.digest, "own", recipe.payload, (), ExperimentConfig(data=DATA), **about)
+    return request_of(task, store, WORKERS, "board")
 
 
 @dataclass(frozen=True)
@@ -78,23 +81,23 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     files = InitialAutoencoder("kl", identity_of("kl", Path(place)), files=place)
     control = replace(CONFIG_OF, steps=2, scale_equivariance=False)
     own["files"] = request(stores["files"], control, files)
-    made = request(stores["whole"], control, InitialAutoencoder.made("kl", own["whole"].digest))
+    made = request(stores["whole"], control, InitialAutoencoder.made("kl", own["whole"].task.digest))
     lost = request(stores["files"], control, InitialAutoencoder.made("kl", "0" * 20))
     two = [
-        Attempt(own["whole"], WORKERS),
-        Attempt(own["cut"], WORKERS, stops=True),
-        Attempt(own["cut"], WORKERS),
-        Attempt(own["zero-3"], replace(WORKERS, zero_stage=3, activation_checkpointing=True)),
-        Attempt(own["files"], WORKERS),
-        Attempt(made, WORKERS),
-        Attempt(lost, WORKERS),
+        Attempt(own["whole"]),
+        Attempt(own["cut"], stops=True),
+        Attempt(own["cut"]),
+        Attempt(replace(own["zero-3"], workers=replace(WORKERS, zero_stage=3, activation_checkpointing=True))),
+        Attempt(own["files"]),
+        Attempt(made),
+        Attempt(lost),
     ]
     told = run_attempts(2, two, folder / "group")
-    results = {name: Found(store, own[name].digest, told) for name, store in stores.items()}
+    results = {name: Found(store, own[name].task.digest, told) for name, store in stores.items()}
     return {
         **results,
-        "made": Found(stores["whole"], made.digest, told),
-        "lost": Found(stores["files"], lost.digest, told),
+        "made": Found(stores["whole"], made.task.digest, told),
+        "lost": Found(stores["files"], lost.task.digest, told),
     }
 
 

@@ -18,8 +18,9 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import HOUR
 from orchestration.control.progress_board import start_progress_board
 from orchestration.launch.shutdown import shut_down
+from orchestration.tasks.task import TrainingTask
 from orchestration.training.checkpoint_upload import CheckpointUploads
-from orchestration.training.checkpointed_run import CheckpointedRun, RunSettings
+from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch
 
@@ -136,7 +137,7 @@ class Worker(CheckpointedRun):
     """A worker of a training of 60 steps with checkpoints at 20, 40 and 60, and points of the curve at 5, 10, ..."""
 
     def __init__(self, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = RunSettings("d", until_step=60, progress_board="none")
+        self.task = cast("TrainingTask", SimpleNamespace(digest="d", until_step=60))
         self.workers = WorkersConfig(max_accelerator_hours_per_training=0.5)
         self.progress_board, self.engine = Told(), cast("TrainingEngine", Rank(0, 2))
         self.decided = Decided(reason)

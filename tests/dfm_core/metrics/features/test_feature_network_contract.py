@@ -89,8 +89,8 @@ def test_moving_gives_the_network_itself(network: FeatureNetwork) -> None:
 def test_lite0_gives_what_it_gave_before_there_were_others() -> None:
     pixels = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     features, direct = load_lite0_network({})(pixels), load_lite0()(pixels)
-    assert torch.equal(features["head"], direct.head)
-    assert torch.equal(features["block10"], direct.block10)
+    assert torch.equal(features["head"], direct["head"])
+    assert torch.equal(features["block10"], direct["block10"])
 
 
 @pytest.mark.parametrize("name", ["inception", "dinov2", "i3d", "clip"])

@@ -13,7 +13,6 @@ from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.inception_score import (
     InceptionScoreAccumulator,
     equal_splits,
-    splits_of_size,
     weighted_inception_scores,
 )
 from tests.support.models import golden_tensors
@@ -47,13 +46,11 @@ def test_shuffled_splits_are_those_of_samples_in_another_order(routine: str) -> 
 @pytest.mark.parametrize("size", [50, 500])
 def test_splits_of_a_size_give_the_mean_of_adm(size: int) -> None:
     expected = float(GOLDEN[f"guided_diffusion_split_size{size}"])
-    assert score(LOGITS, splits_of_size(COUNT, size)).value == pytest.approx(expected, rel=1e-12)
+    assert score(LOGITS, (*range(0, COUNT, size), COUNT)).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_splits_cover_all_samples_in_order() -> None:
     assert equal_splits(11, 3) == (0, 3, 7, 11)
-    assert splits_of_size(11, 4) == (0, 4, 8, 11)
-    assert splits_of_size(8, 4) == (0, 4, 8)
 
 
 def test_certain_and_evenly_spread_classes_score_their_number() -> None:
@@ -92,8 +89,6 @@ def test_a_sample_that_no_split_has_is_refused(index: int) -> None:
 def test_impossible_splits_are_refused() -> None:
     with pytest.raises(ValueError, match="4 samples have 1 to 4 splits, got 5"):
         equal_splits(4, 5)
-    with pytest.raises(ValueError, match="0 samples in splits of 10: both are 1 at least"):
-        splits_of_size(0, 10)
 
 
 def test_counts_are_copies_of_the_samples() -> None:

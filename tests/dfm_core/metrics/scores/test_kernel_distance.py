@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores import kernel_distance as module
+from dfm_core.metrics.scores import feature_store as module
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.kernel_distance import (
     KernelDistanceAccumulator,

@@ -46,14 +46,6 @@ def test_empty_is_neutral_on_both_sides() -> None:
     assert_same(moments.merge(Moments.empty(5)), moments, rtol=0)
 
 
-def test_merge_all_goes_through_the_list_in_order() -> None:
-    parts = [Moments.of(FEATURES[begin : begin + 7]) for begin in range(0, 60, 7)]
-    merged = parts[0]
-    for part in parts[1:]:
-        merged = merged.merge(part)
-    assert_same(Moments.merge_all(parts), merged, rtol=0)
-
-
 def test_arrays_bring_the_same_moments_back_from_a_file(tmp_path: Path) -> None:
     moments = Moments.of(FEATURES)
     np.savez(tmp_path / "moments.npz", **moments.arrays("a"), **Moments.empty(2).arrays("b"))

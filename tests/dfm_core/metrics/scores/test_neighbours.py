@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.metrics.scores import neighbours as module
+from dfm_core.metrics.scores import feature_store as module
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.neighbours import (
-    NEIGHBOUR_SCORES,
     NeighbourAccumulator,
     squared_distances,
     squared_radii,
@@ -19,6 +18,7 @@ from tests.support.models import golden_tensors
 
 GOLDEN = golden_tensors("kernel_and_neighbours")
 SAMPLES, REFERENCE = GOLDEN["samples"], GOLDEN["reference"]
+NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
 
 def scores(samples: Tensor, reference: Tensor, num_neighbours: int) -> dict[str, float]:

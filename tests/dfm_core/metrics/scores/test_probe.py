@@ -25,13 +25,13 @@ def blobs(num_rows: int, distance: float, num_classes: int = 4, width: int = 6) 
 def test_separable_blobs_are_told_apart() -> None:
     features, labels = blobs(800, distance=20)
     fitted = fit_linear_probe(features[:400], labels[:400], 4)
-    assert (fitted.predict(features[400:]) == labels[400:]).mean() == 1.0
+    assert (fitted.scores(features[400:]).argmax(axis=1) == labels[400:]).mean() == 1.0
 
 
 def test_features_without_information_give_chance() -> None:
     features, labels = blobs(4000, distance=0)
     fitted = fit_linear_probe(features[:2000], labels[:2000], 4)
-    assert (fitted.predict(features[2000:]) == labels[2000:]).mean() == pytest.approx(0.25, abs=0.05)
+    assert (fitted.scores(features[2000:]).argmax(axis=1) == labels[2000:]).mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_the_gradient_is_the_slope_of_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_the_solution_is_stationary_and_has_no_seed() -> None:
 def test_a_constant_feature_does_no_harm() -> None:
     features, labels = blobs(200, distance=20)
     features[:, 5] = 3.0
-    assert (fit_linear_probe(features, labels, 4).predict(features) == labels).mean() == 1.0
+    assert (fit_linear_probe(features, labels, 4).scores(features).argmax(axis=1) == labels).mean() == 1.0
 
 
 def test_prediction_is_the_largest_score_by_hand() -> None:
@@ -76,4 +76,4 @@ def test_prediction_is_the_largest_score_by_hand() -> None:
     features = np.array([[2.0], [1.0], [-3.0]])
     assert fitted.scores(features).tolist() == [[0.5, 0.0], [0.0, 0.5], [-2.0, 2.5]]
     assert fitted.scores(features.astype(np.float32)).dtype == np.float64
-    assert fitted.predict(features).tolist() == [0, 1, 1]
+    assert fitted.scores(features).argmax(axis=1).tolist() == [0, 1, 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dfm_core.paradigms.timestep_bins import NUM_BINS, binned
+from dfm_core.paradigms.losses import NUM_BINS, binned
 
 
 def test_every_counted_loss_is_in_the_bin_of_its_timestep_and_no_other() -> None:
