@@ -12,6 +12,7 @@ from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
+from dfm_core.data.files.left_behind import left_behind
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
@@ -80,7 +81,7 @@ class StoreFiles:
 
     def listing(self) -> Listing:
         """Return files and folders. Raises: FileNotFoundError if there is no such place; errors of `Store`."""
-        tree = self._store.tree()
+        tree = self._store.tree(closed=left_behind)
         if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
         files = [DataFile(name, num_bytes) for name, num_bytes in tree.items() if num_bytes is not None]

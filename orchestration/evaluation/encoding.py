@@ -129,7 +129,7 @@ class ShardEncoder:
         self._write_left_out(task, bad)
         metrics = {
             "num_samples": float(manifest.num_samples),
-            "num_left_out": float(len(bad) + num_lost),
+            "num_left_out": float(sum(one.is_sample for one in bad) + num_lost),
             "num_bytes": float(manifest.num_bytes),
             COST_METRIC: accelerator_seconds,
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +147,10 @@ class Store:
         """Return the names directly in a directory, sorted; empty if there is none."""
         return self._files.names(self.path(relative))
 
-    def tree(self) -> dict[str, int | None]:
+    def tree(self, closed: Callable[[str], object] = lambda _: False) -> dict[str, int | None]:
         """Return every file and directory under the root by path, with sizes; None for a directory.
 
+        Args: closed: says of the name of a directory that what is in it is not wanted.
         Raises: RecursionError for directories without end, as links can make them.
         """
         sizes: dict[str, int | None] = {}
@@ -160,7 +161,7 @@ class Store:
                 raise RecursionError(f"{self.uri(directory)}: more than {_DEEPEST} directories deep")
             for name, num_bytes in self._files.entries(f"{self._base}/{directory}".rstrip("/")):
                 sizes[f"{directory}{name}"] = num_bytes
-                if num_bytes is None:
+                if num_bytes is None and not closed(name):
                     waiting.append(f"{directory}{name}/")
         return sizes
 

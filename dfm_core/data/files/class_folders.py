@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dfm_core.data.files.class_list import agreed_classes
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import MAX_FILE_BYTES
+from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, Listing, RawSample, fingerprint_of, mixed
 
 CLIP_EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
@@ -50,7 +51,7 @@ def open_class_folders(
         default: those found, sorted.
     Raises: ValueError if there is no sample, or the classes are not those wanted; what `files` does.
     """
-    listing = files.listing()
+    listing, left = without_left_behind(files.listing())
     samples = [file for file in listing.files if file.name.lower().endswith(tuple(extensions))]
     sound, bad = _sorted_out(samples)
     if not sound:
@@ -60,7 +61,7 @@ def open_class_folders(
     bad += _empty_classes(listing, found)
     names = agreed_classes(found, class_names, files.place)
     labels = {file.name: names.index(file.name.split("/")[0]) for file in sound}
-    return _dataset(files, sound, labels, names, bad)
+    return _dataset(files, sound, labels, names, bad + left)
 
 
 def open_list(
@@ -78,7 +79,9 @@ def open_list(
     bad: list[BadFile] = []
     for row in rows:
         path, label = row["path"] or "", row["label"] or ""
-        if path in classes:
+        if entry := left_behind(path):
+            bad.append(as_left_behind(entry))
+        elif path in classes:
             bad.append(BadFile(path, "given twice", f"is in the list twice, as {classes[path]!r} and {label!r}"))
         elif path not in there:
             bad.append(BadFile(path, "unreadable", "is in the list, but not there"))

@@ -41,6 +41,7 @@ Fault = Literal[
     "of another kind",
     "not in its place",
     "given twice",
+    "left behind",
 ]
 
 

@@ -143,3 +143,11 @@ def test_lines_of_a_list_that_fit_nothing_are_named() -> None:
 def test_a_list_of_another_form_is_refused(listed: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS)
+
+
+def test_a_list_that_names_what_was_left_behind_has_no_sample_there() -> None:
+    clips = CLIPS | {"v/._one.mp4": b"Mac OS X", ".ipynb_checkpoints/one.mp4": b"1"}
+    listed = "path,label\n" + "".join(f"{path},run\n" for path in clips)
+    dataset = open_list(MemoryFiles(clips), listed, CLIP_EXTENSIONS)
+    assert {one.file for one in dataset.left_out if not one.is_sample} == {"v/._one.mp4", ".ipynb_checkpoints"}
+    assert {unit.name for unit in dataset.units} == set(CLIPS)

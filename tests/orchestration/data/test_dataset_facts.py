@@ -1,0 +1,53 @@
+"""The user's files in words: classes with their labels, numbers, and what is no part of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfm_core.data.files.class_folders import open_class_folders
+from dfm_core.data.files.image_files import EXTENSIONS
+from orchestration.commands.sweep_modes import run_mode
+from orchestration.data.dataset_facts import DatasetFacts
+from tests.support.dataset_files import MemoryFiles, png
+from tests.support.encodings import make_files
+
+SWEEP = """
+name: insects
+datasets: {{insects: {{files: {folder}/train, reference: {folder}/reference}}}}
+data: {{dataset: insects, side: 16}}
+decomposition: {{resolutions: [8, 16]}}
+model: {{size: nano, patch_sizes: [1, 2]}}
+sampling: {{steps: [2, 1]}}
+training: {{steps: 2, batch_size: 2, warmup_steps: 1}}
+evaluation: {{num_samples: 8, metrics: [fd_lite0_block10]}}
+storage: {{root: {folder}/root}}
+parts: {{all: {{rows: {{DFM: {{}}}}}}}}
+"""
+
+
+def facts(*names: str) -> str:
+    raw = open_class_folders(
+        MemoryFiles({f"{name}/{at}.png": png(at) for name in names for at in range(2)}), EXTENSIONS
+    )
+    return DatasetFacts.of(raw).text("data")
+
+
+def test_the_first_and_last_classes_are_shown_with_their_labels() -> None:
+    assert facts("ant", "bee") == "data: 4 files, 2 classes: ant (0), bee (1)."
+    assert facts(*"abcdefgh") == "data: 16 files, 8 classes: a (0), b (1), c (2), ..., g (6), h (7)."
+    assert r"'a\x1b[2J' (0)" in facts("a\x1b[2J")
+
+
+def test_the_plan_shows_classes_and_what_was_left_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_files(tmp_path)
+    checkpoints = tmp_path / "train" / ".ipynb_checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "0-checkpoint.png").write_bytes(png())
+    (tmp_path / "sweep.yaml").write_text(SWEEP.format(folder=tmp_path))
+    assert run_mode("dry-run", tmp_path / "sweep.yaml", [], confirmed=False) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "insects: 20 files, 2 classes: ant (0), bee (1). 1 entry that a system, archiver or editor leaves" in shown
+    assert "such as .ipynb_checkpoints." in shown
+    assert "insects, reference: 8 files, 2 classes: ant (0), bee (1)." in shown
