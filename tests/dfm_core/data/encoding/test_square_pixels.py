@@ -88,3 +88,12 @@ def test_each_sample_is_followed_by_its_mirror_image(shape: tuple[int, ...]) -> 
     assert torch.equal(both[0::2], pixels)
     assert torch.equal(both[1::2], torch.flip(pixels, (-1,)))
     assert not torch.equal(both[1::2], pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_line_of_pixels_becomes_a_square(size: tuple[int, int]) -> None:
+    content = encoded(Image.new("RGB", size, (200, 40, 90)), "PNG")
+    assert len(content) < 1000
+    square = image_square(content, 256)
+    assert square.shape == (3, 256, 256)
+    assert torch.equal(square, torch.tensor([200, 40, 90], dtype=torch.uint8)[:, None, None].expand_as(square))
