@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
+from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
 from dfm_core.data.files.left_behind import left_behind
@@ -18,6 +19,8 @@ from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
+
+_MAX_TEXT_BYTES = 2**30
 
 
 def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, clips: bool) -> RawDataset:
@@ -47,10 +50,12 @@ def _lines(store: Store, name: str) -> tuple[str, ...]:
 
 def _text(store: Store, name: str) -> str:
     """Raises: FileNotFoundError, ValueError naming the file."""
+    if (num_bytes := store.num_bytes(name)) > _MAX_TEXT_BYTES:
+        raise ValueError(f"{store.uri(name)}: has {num_bytes} bytes; a list has at most {_MAX_TEXT_BYTES}")
     try:
         return store.read(name).decode()
     except FileNotFoundError:
-        raise FileNotFoundError(f"{store.uri(name)}: is not there") from None
+        raise FileNotFoundError(f"{store.uri(name)}: is not there as a regular file") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{store.uri(name)}: is no text in UTF-8 ({error})") from None
 
@@ -84,9 +89,10 @@ class StoreFiles:
         tree = self._store.tree(closed=left_behind)
         if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
-        files = [DataFile(name, num_bytes) for name, num_bytes in tree.items() if num_bytes is not None]
-        folders = sorted(name for name, num_bytes in tree.items() if num_bytes is None)
-        return Listing(tuple(sorted(files, key=lambda file: file.name)), tuple(folders))
+        files = [DataFile(name, size) for name, size in tree.items() if isinstance(size, int)]
+        folders = sorted(name for name, size in tree.items() if size is None)
+        unusable = [BadFile(name, "unreadable", size) for name, size in sorted(tree.items()) if isinstance(size, str)]
+        return Listing(tuple(sorted(files, key=lambda file: file.name)), tuple(folders), tuple(unusable))
 
     @contextmanager
     def opened(self, file: DataFile) -> Iterator[BinaryIO]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
+from orchestration.storage.local_files import EntrySize
 from orchestration.storage.retry import RetryPolicy, answer_within
 
 
@@ -58,12 +59,13 @@ class RemoteFiles:
         here = path.strip("/")  # some stores list an empty object that stands for the directory itself
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in paths if entry.strip("/") != here)
 
-    def entries(self, path: str) -> list[tuple[str, int | None]]:
+    def entries(self, path: str) -> list[tuple[str, EntrySize]]:
         try:
             listing: list[dict[str, Any]] = self._ask("ls", path, True)
         except FileNotFoundError:
             return []
-        here, entries = path.strip("/"), []
+        here = path.strip("/")
+        entries: list[tuple[str, EntrySize]] = []
         for entry in listing:
             place = entry["name"].rstrip("/")
             if place.strip("/") != here:

@@ -54,6 +54,7 @@ def open_class_folders(
     listing, left = without_left_behind(files.listing())
     samples = [file for file in listing.files if file.name.lower().endswith(tuple(extensions))]
     sound, bad = _sorted_out(samples)
+    bad += listing.unusable_of(extensions)
     if not sound:
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
         raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{such}")
@@ -74,7 +75,8 @@ def open_list(
     rows = csv.DictReader(io.StringIO(listed), strict=True)
     if not {"path", "label"} <= set(rows.fieldnames or ()):
         raise ValueError(f"the list has the columns {', '.join(rows.fieldnames or ()) or 'none'}; needed: path, label")
-    there = {file.name: file for file in files.listing().files}
+    listing = files.listing()
+    there, unusable = {file.name: file for file in listing.files}, {one.file: one for one in listing.unusable}
     classes: dict[str, str] = {}
     bad: list[BadFile] = []
     for row in rows:
@@ -83,6 +85,8 @@ def open_list(
             bad.append(as_left_behind(entry))
         elif path in classes:
             bad.append(BadFile(path, "given twice", f"is in the list twice, as {classes[path]!r} and {label!r}"))
+        elif path in unusable:
+            bad.append(unusable[path])
         elif path not in there:
             bad.append(BadFile(path, "unreadable", "is in the list, but not there"))
         elif not path.lower().endswith(tuple(extensions)) or not label:

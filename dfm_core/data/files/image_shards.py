@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import without_left_behind
@@ -52,10 +52,9 @@ def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShar
     shards = [file for file in listing.files if file.name.lower().endswith(SHARD_EXTENSIONS)]
     if not shards:
         raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)})")
-    empty = [
-        BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes
-    ]
+    bad = [BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes]
     sound = [file for file in shards if file.num_bytes]
+    bad += [replace(one, holds_many=True) for one in listing.unusable_of(SHARD_EXTENSIONS)]
     units = tuple(sound[at] for at in mixed([file.name for file in sound]))
     fingerprint = fingerprint_of(sound, [-1] * len(sound), class_names)
-    return ImageShards(files, units, tuple(class_names), fingerprint, (*empty, *left))
+    return ImageShards(files, units, tuple(class_names), fingerprint, (*bad, *left))

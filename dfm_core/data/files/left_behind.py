@@ -63,4 +63,5 @@ def without_left_behind(listing: Listing) -> tuple[Listing, list[BadFile]]:
             found[entry] = None
         else:
             files.append(file)
-    return Listing(tuple(files), tuple(folders)), [as_left_behind(entry) for entry in sorted(found)]
+    unusable = tuple(one for one in listing.unusable if not left_behind(one.file))
+    return Listing(tuple(files), tuple(folders), unusable), [as_left_behind(entry) for entry in sorted(found)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from dfm_core.data.files.class_folders import open_class_folders
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
-from orchestration.data.user_files import StoreFiles
+from orchestration.config.datasets import DatasetConfig
+from orchestration.config.storage import StorageConfig
+from orchestration.data.user_files import StoreFiles, open_raw
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.dataset_files import everything, parquet, png
@@ -57,10 +60,36 @@ def test_an_empty_class_is_seen_where_there_are_folders(stores: tuple[Store, Sto
     ]
 
 
-def test_a_link_in_a_circle_is_told(stores: tuple[Store, Store], tmp_path: Path) -> None:
-    (tmp_path / "data" / "ant" / "again").symlink_to(tmp_path / "data")
-    with pytest.raises(RecursionError, match="more than 16 directories deep"):
-        StoreFiles(stores[0]).listing()
+def test_links_in_a_circle_are_left_out_by_name(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "ant" / "again").symlink_to(data)
+    (data / "bee" / "deep" / "itself.png").symlink_to("itself.png")
+    (data / "cow").symlink_to(data / "ant" / "deep")  # which is in no circle
+    dataset = open_class_folders(StoreFiles(stores[0]), EXTENSIONS)
+    assert dataset.class_names == ("ant", "bee", "cow")
+    assert {one.file: one.reason for one in dataset.left_out} == {
+        "ant/again": "is a link to a folder that it lies in",
+        "ant/empty.png": "is empty (0 bytes)",
+        "bee/deep/itself.png": "cannot be read (Too many levels of symbolic links)",
+    }
+
+
+def test_pipes_and_devices_in_the_place_of_files_are_never_opened(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    os.mkfifo(data / "ant" / "pipe.png")
+    os.mkfifo(data / "list.csv")
+    (data / "bee" / "device.png").symlink_to("/dev/zero")
+    os.mkfifo(data / "control.ini")
+    bad = {one.file: one.reason for one in open_class_folders(StoreFiles(stores[0]), EXTENSIONS).left_out}
+    assert bad == {"ant/empty.png": "is empty (0 bytes)"} | dict.fromkeys(
+        ("ant/pipe.png", "bee/device.png"), "is no regular file"
+    )
+    config = DatasetConfig(str(data), layout="list")
+    with pytest.raises(FileNotFoundError, match=r"list\.csv: is not there as a regular file"):
+        open_raw(config, StorageConfig(), reference=False, clips=False)
+    for read in (stores[0].read, lambda name: stores[0].fetch(name, tmp_path, 1)):
+        with pytest.raises(FileNotFoundError, match="is no regular file"):
+            read("ant/pipe.png")
 
 
 def test_a_link_that_leads_nowhere_is_left_out(stores: tuple[Store, Store], tmp_path: Path) -> None:
