@@ -26,16 +26,38 @@ class DatasetFacts:
     """Entries that are no part of the dataset; see `dfm_core/data/files/left_behind.py`."""
     left_behind: str
     """One of them."""
+    num_bad: int
+    """Files that the listing alone shows to be unusable."""
+    bad: str
+    """One of them, with the reason."""
 
     @classmethod
     def of(cls, raw: RawDataset) -> DatasetFacts:
         left = [one.file for one in raw.left_out if not one.is_sample]
-        return cls(raw.fingerprint, raw.class_names, len(raw.units), len(left), left[0] if left else "")
+        bad = [str(one) for one in raw.left_out if one.is_sample]
+        return cls(
+            raw.fingerprint,
+            raw.class_names,
+            len(raw.units),
+            len(left),
+            left[0] if left else "",
+            len(bad),
+            bad[0] if bad else "",
+        )
+
+    def require(self, max_bad_share: float) -> None:
+        """Raises: ValueError if the listing alone shows that too much would be left out."""
+        num_found = self.num_units + self.num_bad
+        if self.num_bad > max_bad_share * num_found:
+            allowed = f"a share of {max_bad_share:g} may be left out (max_bad_share)"
+            raise ValueError(f"{self.num_bad:,} of {num_found:,} files cannot be used: {self.bad}; {allowed}")
 
     def text(self, name: str) -> str:
         """Return the facts in words."""
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
-        return f"{line} {left_behind_text(self.num_left_behind, self.left_behind)}." if self.num_left_behind else line
+        if self.num_left_behind:
+            line += f" {left_behind_text(self.num_left_behind, self.left_behind)}."
+        return f"{line} Left out: {self.num_bad:,}, such as {self.bad}." if self.num_bad else line
 
     def _classes(self) -> str:
         """Return the first and last classes with their labels."""

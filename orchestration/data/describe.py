@@ -84,6 +84,10 @@ class DatasetInspector:
         config = runtime.datasets[data.dataset]
         training = self._facts(runtime, data, reference=False)
         reference = self._facts(runtime, data, reference=True) if config.reference else training
+        if config.layout != "image_shards" or not config.max_bad_share:  # of a shard the listing tells no share
+            training.require(config.max_bad_share)
+        if config.reference:
+            reference.require(0.0)
         if reference.class_names != training.class_names:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
         num_samples, num_reference = _num_samples(config, training, reference)

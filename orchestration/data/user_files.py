@@ -18,6 +18,7 @@ from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
+from orchestration.storage.safe_names import safe_name
 from orchestration.storage.store import Store
 
 _MAX_TEXT_BYTES = 2**30
@@ -74,6 +75,15 @@ def autoencoder_folder(store: Store) -> Iterator[Path]:
         yield paths[0].parent
 
 
+def _name_problem(name: str) -> str:
+    """Return why no file of this name is read; "": it is read."""
+    try:
+        safe_name(name).encode()
+    except ValueError:
+        return "has a name that cannot be used (UTF-8 of at most 255 bytes, no backslash): rename it"
+    return ""
+
+
 class StoreFiles:
     """All files under the root of a store that is only read."""
 
@@ -86,13 +96,21 @@ class StoreFiles:
 
     def listing(self) -> Listing:
         """Return files and folders. Raises: FileNotFoundError if there is no such place; errors of `Store`."""
-        tree = self._store.tree(closed=left_behind)
+        tree = self._store.tree(closed=lambda name: left_behind(name) or _name_problem(name))
         if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
-        files = [DataFile(name, size) for name, size in tree.items() if isinstance(size, int)]
-        folders = sorted(name for name, size in tree.items() if size is None)
-        unusable = [BadFile(name, "unreadable", size) for name, size in sorted(tree.items()) if isinstance(size, str)]
-        return Listing(tuple(sorted(files, key=lambda file: file.name)), tuple(folders), tuple(unusable))
+        files: list[DataFile] = []
+        folders: list[str] = []
+        unusable: list[BadFile] = []
+        for path, size in sorted(tree.items()):
+            problem = size if isinstance(size, str) else _name_problem(path.rpartition("/")[2])
+            if problem:
+                unusable.append(BadFile(path if size is not None else f"{path}/", "unreadable", problem))
+            elif isinstance(size, int):
+                files.append(DataFile(path, size))
+            else:
+                folders.append(path)
+        return Listing(tuple(files), tuple(folders), tuple(unusable))
 
     @contextmanager
     def opened(self, file: DataFile) -> Iterator[BinaryIO]:

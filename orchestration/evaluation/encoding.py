@@ -215,4 +215,6 @@ class ShardEncoder:
         rows = csv.writer(text)
         rows.writerow(("file", "fault", "reason"))
         rows.writerows((one.file, one.fault, one.reason) for one in bad)
-        self._store.write(TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode())
+        self._store.write(
+            TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode(errors="backslashreplace")
+        )

@@ -81,9 +81,8 @@ class LocalFiles:
 def _size(entry: os.DirEntry[str]) -> EntrySize:
     try:
         if entry.is_dir():
-            there, here = Path(entry.path).resolve(), Path(entry.path).parent.resolve()
             return (
-                "is a link to a folder that it lies in" if entry.is_symlink() and here.is_relative_to(there) else None
+                "is a link to a folder that it lies in" if entry.is_symlink() and _leads_up(Path(entry.path)) else None
             )
         status = entry.stat()
     except FileNotFoundError:
@@ -91,6 +90,10 @@ def _size(entry: os.DirEntry[str]) -> EntrySize:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return status.st_size if stat.S_ISREG(status.st_mode) else "is no regular file"
+
+
+def _leads_up(link: Path) -> bool:
+    return link.parent.resolve().is_relative_to(link.resolve())
 
 
 def _no_device(path: Path) -> Path:

@@ -68,7 +68,9 @@ class RemoteFiles:
         entries: list[tuple[str, EntrySize]] = []
         for entry in listing:
             place = entry["name"].rstrip("/")
-            if place.strip("/") != here:
+            if place.strip("/") == here and entry["type"] == "directory":  # of keys such as data//1.png
+                entries.append(("", "is a folder without a name"))
+            elif place.strip("/") != here:
                 entries.append((place.rsplit("/", 1)[-1], None if entry["type"] == "directory" else int(entry["size"])))
         return sorted(entries, key=lambda entry: entry[0])
 

@@ -88,7 +88,8 @@ def open_list(
         elif path in unusable:
             bad.append(unusable[path])
         elif path not in there:
-            bad.append(BadFile(path, "unreadable", "is in the list, but not there"))
+            hint = "; paths have forward slashes" if "\\" in path else ""
+            bad.append(BadFile(path, "unreadable", f"is in the list, but not there{hint}"))
         elif not path.lower().endswith(tuple(extensions)) or not label:
             bad.append(BadFile(path, "of another kind", f"has no class, or is no {', '.join(extensions)}"))
         else:

@@ -36,9 +36,11 @@ class Listing:
     """Entries that are neither, or cannot be read."""
 
     def unusable_of(self, extensions: Sequence[str]) -> list[BadFile]:
-        """Return those that may stand for samples: with one of the extensions, or with none, as links to folders."""
+        """Return those that may stand for samples: folders, and files with one of the extensions or none."""
         kinds = ("", *extensions)
-        return [one for one in self.unusable if PurePosixPath(one.file).suffix.lower() in kinds]
+        return [
+            one for one in self.unusable if one.file.endswith("/") or PurePosixPath(one.file).suffix.lower() in kinds
+        ]
 
 
 class DataFiles(Protocol):

@@ -9,6 +9,7 @@ import pytest
 from dfm_core.data.files.class_folders import open_class_folders
 from dfm_core.data.files.image_files import EXTENSIONS
 from orchestration.commands.sweep_modes import run_mode
+from orchestration.common.errors import UserError
 from orchestration.data.dataset_facts import DatasetFacts
 from tests.support.dataset_files import MemoryFiles, png
 from tests.support.encodings import make_files
@@ -51,3 +52,16 @@ def test_the_plan_shows_classes_and_what_was_left_behind(tmp_path: Path, capsys:
     assert "insects: 20 files, 2 classes: ant (0), bee (1). 1 entry that a system, archiver or editor leaves" in shown
     assert "such as .ipynb_checkpoints." in shown
     assert "insects, reference: 8 files, 2 classes: ant (0), bee (1)." in shown
+
+
+def test_what_cannot_be_used_by_its_name_is_told_when_the_sweep_is_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_files(tmp_path)
+    (tmp_path / "train" / "bee" / "a\\b.png").write_bytes(png())
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(SWEEP.format(folder=tmp_path))
+    with pytest.raises(UserError, match=r"1 of 21 files cannot be used: bee/a\\b\.png: has a name .*max_bad_share"):
+        run_mode("dry-run", sweep, [], confirmed=False)
+    assert run_mode("dry-run", sweep, ["datasets.insects.max_bad_share=0.1"], confirmed=False) == 0
+    assert r"Left out: 1, such as bee/a\b.png: has a name" in " ".join(capsys.readouterr().out.split())

@@ -74,6 +74,44 @@ def test_links_in_a_circle_are_left_out_by_name(stores: tuple[Store, Store], tmp
     }
 
 
+ODD = [
+    "new\nline.png",
+    "tab\t.png",
+    "\x1b[2J.png",
+    "question?.png",
+    "hash#.png",
+    "percent%20%2F.png",
+    "glob*[a]{b}.png",
+    "colon: quote'\".png",
+    " \u202fspaces .png",
+    "\u65e5\u672c.png",
+    "-a&b;c+d=e,f$.png",
+    "back\\slash.png",
+]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_of_any_name_is_read_or_left_out_by_name(stores: tuple[Store, Store], which: int) -> None:
+    store, content = stores[which], png(7)
+    names = ODD[which:]  # moto has no keys with a newline
+    for name in names:
+        store._files.write(f"{store._base}/ant/{name}", content)
+    for folder in ("back\\slash", "v1.0\\x"):
+        store._files.write(f"{store._base}/{folder}/0.png", content)
+    if which == 0:
+        Path(os.fsdecode(os.fsencode(f"{store.root}/ant/") + b"latin-\xe9.png")).write_bytes(content)
+        refused = {"ant/latin-\udce9.png"}
+    else:  # which no folder can hold
+        for name in (f"{'long' * 70}.png", "../up.png", "/double.png"):
+            store._files.write(f"{store._base}/ant/{name}", content)
+        refused = {f"ant/{'long' * 70}.png", "ant/../", "ant/"}
+    dataset = open_class_folders(StoreFiles(store), EXTENSIONS)
+    sound, bad = everything(dataset)
+    assert {sample.name for sample in sound} >= {f"ant/{name}" for name in names[:-1]}
+    assert set(bad) == {"ant/empty.png", "ant/back\\slash.png", "back\\slash/", "v1.0\\x/", *refused}
+    assert all(reason.isprintable() for reason in bad.values())
+
+
 def test_pipes_and_devices_in_the_place_of_files_are_never_opened(stores: tuple[Store, Store], tmp_path: Path) -> None:
     data = tmp_path / "data"
     os.mkfifo(data / "ant" / "pipe.png")

@@ -151,3 +151,8 @@ def test_a_list_that_names_what_was_left_behind_has_no_sample_there() -> None:
     dataset = open_list(MemoryFiles(clips), listed, CLIP_EXTENSIONS)
     assert {one.file for one in dataset.left_out if not one.is_sample} == {"v/._one.mp4", ".ipynb_checkpoints"}
     assert {unit.name for unit in dataset.units} == set(CLIPS)
+
+
+def test_a_list_with_the_paths_of_windows_is_told_how_paths_are_written() -> None:
+    _, bad = everything(open_list(MemoryFiles(CLIPS), "path,label\nv/one.mp4,run\nv\\two.mp4,run\n", CLIP_EXTENSIONS))
+    assert bad == {"v\\two.mp4": "is in the list, but not there; paths have forward slashes"}
