@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dfm_core.data.files.folder_report import left_behind_text, shown_name
@@ -30,6 +31,8 @@ class DatasetFacts:
     """Files that the listing alone shows to be unusable."""
     bad: str
     """One of them, with the reason."""
+    is_sorted: bool
+    """The order of the classes is that of their names as text; else it is a class list's."""
 
     @classmethod
     def of(cls, raw: RawDataset) -> DatasetFacts:
@@ -43,6 +46,7 @@ class DatasetFacts:
             left[0] if left else "",
             len(bad),
             bad[0] if bad else "",
+            list(raw.class_names) == sorted(raw.class_names),
         )
 
     def require(self, max_bad_share: float) -> None:
@@ -55,6 +59,8 @@ class DatasetFacts:
     def text(self, name: str) -> str:
         """Return the facts in words."""
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
+        if self.is_sorted and (pair := self._out_of_number()):
+            line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
         if self.num_left_behind:
             line += f" {left_behind_text(self.num_left_behind, self.left_behind)}."
         return f"{line} Left out: {self.num_bad:,}, such as {self.bad}." if self.num_bad else line
@@ -65,3 +71,8 @@ class DatasetFacts:
         if len(shown) > _NUM_FIRST + _NUM_LAST + 1:
             shown[_NUM_FIRST:-_NUM_LAST] = ["..."]
         return ", ".join(shown)
+
+    def _out_of_number(self) -> tuple[str, str] | None:
+        """Return two numbers among the classes that stand in another order than that of numbers."""
+        numbers = [name for name in self.class_names if name.isdecimal()]
+        return next((pair for pair in pairwise(numbers) if int(pair[0]) > int(pair[1])), None)

@@ -54,7 +54,7 @@ def _text(store: Store, name: str) -> str:
     if (num_bytes := store.num_bytes(name)) > _MAX_TEXT_BYTES:
         raise ValueError(f"{store.uri(name)}: has {num_bytes} bytes; a list has at most {_MAX_TEXT_BYTES}")
     try:
-        return store.read(name).decode()
+        return store.read(name).decode("utf-8-sig")
     except FileNotFoundError:
         raise FileNotFoundError(f"{store.uri(name)}: is not there as a regular file") from None
     except UnicodeDecodeError as error:

@@ -79,7 +79,7 @@ def open_list(
     there, unusable = {file.name: file for file in listing.files}, {one.file: one for one in listing.unusable}
     classes: dict[str, str] = {}
     bad: list[BadFile] = []
-    for row in rows:
+    for row in _read(rows):
         path, label = row["path"] or "", row["label"] or ""
         if entry := left_behind(path):
             bad.append(as_left_behind(entry))
@@ -99,6 +99,13 @@ def open_list(
     names = agreed_classes(set(classes.values()), class_names, files.place)
     sound, empty = _sorted_out([there[path] for path in classes], in_folders=False)
     return _dataset(files, sound, {path: names.index(label) for path, label in classes.items()}, names, bad + empty)
+
+
+def _read(rows: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ValueError(f"line {rows.line_num} of the list is no CSV ({error})") from None
 
 
 def _dataset(

@@ -65,3 +65,11 @@ def test_what_cannot_be_used_by_its_name_is_told_when_the_sweep_is_planned(
         run_mode("dry-run", sweep, [], confirmed=False)
     assert run_mode("dry-run", sweep, ["datasets.insects.max_bad_share=0.1"], confirmed=False) == 0
     assert r"Left out: 1, such as bee/a\b.png: has a name" in " ".join(capsys.readouterr().out.split())
+
+
+def test_numbers_in_the_order_of_text_are_said_to_be() -> None:
+    assert "0 (0), 1 (1), 10 (2), ..., 8 (10), 9 (11). Their order is that of text, 11 before 2;" in facts(
+        *map(str, range(12))
+    )
+    for names in (map(str, range(10)), (f"{at:02}" for at in range(12)), ("a1", "a10", "a2")):
+        assert "order" not in facts(*names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from orchestration.data.user_files import StoreFiles, open_raw
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.dataset_files import everything, parquet, png
+from tests.support.encodings import make_files
 from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
 
 FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}
@@ -165,3 +167,13 @@ def test_a_place_that_is_not_there_is_told(stores: tuple[Store, Store], which: i
     root = f"{stores[which].root}/elsewhere"
     with pytest.raises(FileNotFoundError, match=f"{root}: there is nothing"):
         StoreFiles(Store(root, retry_policy=PATIENCE)).listing()
+
+
+def test_lists_as_windows_writes_them_are_read(tmp_path: Path) -> None:
+    make_files(tmp_path)
+    train = tmp_path / "train"
+    (train / "list.csv").write_bytes(codecs.BOM_UTF8 + b"path,label\r\nant/0.png,ant\r\nbee/0.png,bee\r\n")
+    (train / "classes.txt").write_bytes(codecs.BOM_UTF8 + b"bee\r\nant\r\n")
+    config = DatasetConfig(str(train), layout="list", class_list="classes.txt")
+    dataset = open_raw(config, StorageConfig(), reference=False, clips=False)
+    assert (dataset.class_names, len(dataset.units), dataset.left_out) == (("bee", "ant"), 2, ())

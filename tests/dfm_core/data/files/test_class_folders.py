@@ -137,6 +137,7 @@ def test_lines_of_a_list_that_fit_nothing_are_named() -> None:
     [
         ("", "the list has the columns none; needed: path, label"),
         ("file,class\na,b\n", "the list has the columns file, class; needed"),
+        ('path,label\nv/one.mp4,run\n"v/two.mp4,run\n', "of the list is no CSV (unexpected end of data)"),
         ("path,label\nnone.mp4,run\n", "the list names no file that is there; none.mp4: is in the list, but not there"),
     ],
 )
