@@ -20,12 +20,10 @@ def read_config(folder: Path, class_name: str) -> Mapping[str, Any]:
     Raises: ValueError if there are none, or they are another class's.
     """
     path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{folder}: has no {CONFIG}; needed are {CONFIG} and {WEIGHTS}, as diffusers saves them")
     try:
         config = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(
-            f"{folder}: has no {CONFIG}; needed are {CONFIG} and {WEIGHTS}, as diffusers saves them"
-        ) from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no JSON ({error})") from None
     found = config.get("_class_name") if isinstance(config, dict) else None

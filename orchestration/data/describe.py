@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from dfm_core.catalog.autoencoders import AutoencoderCard
 from dfm_core.catalog.datasets import DATASETS
@@ -13,11 +13,9 @@ from orchestration.common.redaction import reason_of
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
+from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
 from orchestration.data.identity import fingerprint_of
-
-if TYPE_CHECKING:
-    from dfm_core.data.files.raw_samples import RawDataset
 
 AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
@@ -39,7 +37,7 @@ class DatasetInspector:
     recipes: dict[str, AutoencoderRecipe] = field(default_factory=dict)
     """Autoencoders that have to be trained, by identity, as far as a data section named them."""
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
-    _listed: dict[tuple[str, bool, bool], RawDataset] = field(default_factory=dict)
+    _listed: dict[tuple[str, bool, bool], DatasetFacts] = field(default_factory=dict)
     _known_autoencoders: AutoencoderInspector | None = None
 
     def describe(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
@@ -84,8 +82,12 @@ class DatasetInspector:
         if not card.can_decode(latent_frames):
             raise ValueError(f"{frames} frames become {latent_frames} of the latent; only odd numbers can be decoded")
         config = runtime.datasets[data.dataset]
-        training = self._raw(runtime, data, reference=False)
-        reference = self._raw(runtime, data, reference=True) if config.reference else training
+        training = self._facts(runtime, data, reference=False)
+        reference = self._facts(runtime, data, reference=True) if config.reference else training
+        if config.layout != "image_shards" or not config.max_bad_share:  # of a shard the listing tells no share
+            training.require(config.max_bad_share)
+        if config.reference:
+            reference.require(0.0)
         if reference.class_names != training.class_names:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
         num_samples, num_reference = _num_samples(config, training, reference)
@@ -101,21 +103,30 @@ class DatasetInspector:
             latent_frames=latent_frames,
         )
 
-    def _raw(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> RawDataset:
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Return what was found at each place of the user's files, in words."""
+        return tuple(
+            facts.text(f"{name}, reference" if reference else name)
+            for (name, reference, _), facts in self._listed.items()
+        )
+
+    def _facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))
         if key not in self._listed:
             from orchestration.data.user_files import open_raw
 
-            self._listed[key] = open_raw(
+            raw = open_raw(
                 runtime.datasets[data.dataset], runtime.storage, reference=reference, clips=bool(data.frames)
             )
+            self._listed[key] = DatasetFacts.of(raw)
         return self._listed[key]
 
 
-def _num_samples(config: DatasetConfig, training: RawDataset, reference: RawDataset) -> tuple[int, int]:
+def _num_samples(config: DatasetConfig, training: DatasetFacts, reference: DatasetFacts) -> tuple[int, int]:
     """Return the numbers of training and reference samples. Raises: ValueError for shards that do not tell them."""
     if config.layout != "image_shards":
-        return len(training.units), len(reference.units)
+        return training.num_units, reference.num_units
     num_reference = config.num_reference if config.reference else config.num_samples
     if config.num_samples is None or num_reference is None:
         missing = "num_samples" if config.num_samples is None else "num_reference, as the reference is apart"

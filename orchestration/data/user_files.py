@@ -10,13 +10,18 @@ from typing import BinaryIO
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
+from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
+from dfm_core.data.files.left_behind import left_behind
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
+from orchestration.storage.safe_names import safe_name
 from orchestration.storage.store import Store
+
+_MAX_TEXT_BYTES = 2**30
 
 
 def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, clips: bool) -> RawDataset:
@@ -46,10 +51,12 @@ def _lines(store: Store, name: str) -> tuple[str, ...]:
 
 def _text(store: Store, name: str) -> str:
     """Raises: FileNotFoundError, ValueError naming the file."""
+    if (num_bytes := store.num_bytes(name)) > _MAX_TEXT_BYTES:
+        raise ValueError(f"{store.uri(name)}: has {num_bytes} bytes; a list has at most {_MAX_TEXT_BYTES}")
     try:
-        return store.read(name).decode()
+        return store.read(name).decode("utf-8-sig")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{store.uri(name)}: is not there") from None
+        raise FileNotFoundError(f"{store.uri(name)}: is not there as a regular file") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{store.uri(name)}: is no text in UTF-8 ({error})") from None
 
@@ -68,6 +75,15 @@ def autoencoder_folder(store: Store) -> Iterator[Path]:
         yield paths[0].parent
 
 
+def _name_problem(name: str) -> str:
+    """Return why no file of this name is read; "": it is read."""
+    try:
+        safe_name(name).encode()
+    except ValueError:
+        return "has a name that cannot be used (UTF-8 of at most 255 bytes, no backslash): rename it"
+    return ""
+
+
 class StoreFiles:
     """All files under the root of a store that is only read."""
 
@@ -80,12 +96,21 @@ class StoreFiles:
 
     def listing(self) -> Listing:
         """Return files and folders. Raises: FileNotFoundError if there is no such place; errors of `Store`."""
-        tree = self._store.tree()
+        tree = self._store.tree(closed=lambda name: left_behind(name) or _name_problem(name))
         if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
-        files = [DataFile(name, num_bytes) for name, num_bytes in tree.items() if num_bytes is not None]
-        folders = sorted(name for name, num_bytes in tree.items() if num_bytes is None)
-        return Listing(tuple(sorted(files, key=lambda file: file.name)), tuple(folders))
+        files: list[DataFile] = []
+        folders: list[str] = []
+        unusable: list[BadFile] = []
+        for path, size in sorted(tree.items()):
+            problem = size if isinstance(size, str) else _name_problem(path.rpartition("/")[2])
+            if problem:
+                unusable.append(BadFile(path if size is not None else f"{path}/", "unreadable", problem))
+            elif isinstance(size, int):
+                files.append(DataFile(path, size))
+            else:
+                folders.append(path)
+        return Listing(tuple(files), tuple(folders), tuple(unusable))
 
     @contextmanager
     def opened(self, file: DataFile) -> Iterator[BinaryIO]:

@@ -113,7 +113,7 @@ class ShardEncoder:
         self._write_left_out(task, bad)
         metrics = {
             "num_samples": float(manifest.num_samples),
-            "num_left_out": float(len(bad) + num_lost),
+            "num_left_out": float(sum(one.is_sample for one in bad) + num_lost),
             "num_bytes": float(manifest.num_bytes),
             COST_METRIC: accelerator_seconds,
         }
@@ -199,4 +199,6 @@ class ShardEncoder:
         rows = csv.writer(text)
         rows.writerow(("file", "fault", "reason"))
         rows.writerows((one.file, one.fault, one.reason) for one in bad)
-        self._store.write(TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode())
+        self._store.write(
+            TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode(errors="backslashreplace")
+        )

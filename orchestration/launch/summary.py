@@ -22,12 +22,14 @@ from orchestration.tasks.task import EvaluateTask, TrainTask
 
 
 def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, left: Estimate) -> None:
-    """Print tasks, sharing, what an edit changed, FLOPs, estimated hours and bytes.
+    """Print tasks, the user's data, sharing, what an edit changed, FLOPs, estimated hours and bytes.
 
     Args: left: estimate of what is to do.
     """
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
+    for line in plan.spec.about_data:
+        console.print(line, markup=False)
     trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
     cells = sum(len(trial.evaluations) for trial in plan.trials)
     console.print(

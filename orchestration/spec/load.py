@@ -59,6 +59,8 @@ class SweepSpec:
     """Searches; their trials become rows of their parts as they are proposed."""
     recipes: AutoencoderRecipes = field(default_factory=dict)
     """Autoencoders that have to be trained."""
+    about_data: tuple[str, ...] = ()
+    """Classes and numbers of the user's files, in words."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
 
@@ -131,6 +133,7 @@ class SpecReader:
             published=published,
             searches=tuple(searches),
             recipes=inspector.recipes,
+            about_data=inspector.about,
             overrides=self._overrides,
         )
 

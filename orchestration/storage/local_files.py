@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
+
+EntrySize = int | str | None
+"""Bytes of a file; None: a directory; text: why it is neither."""
 
 
 class LocalFiles:
@@ -17,7 +23,7 @@ class LocalFiles:
         return Path(path).exists()
 
     def read(self, path: str) -> bytes:
-        return Path(path).read_bytes()
+        return _no_device(Path(path)).read_bytes()
 
     def write(self, path: str, content: bytes) -> None:
         with _replacing(Path(path)) as partial:
@@ -47,7 +53,7 @@ class LocalFiles:
             shutil.copyfile(local, partial)
 
     def fetch(self, path: str, scratch: Path, num_bytes: int) -> Path:  # noqa: ARG002  a local file need not be copied
-        return Path(path)
+        return _no_device(Path(path))
 
     def names(self, path: str) -> list[str]:
         try:
@@ -55,10 +61,10 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def entries(self, path: str) -> list[tuple[str, int | None]]:
+    def entries(self, path: str) -> list[tuple[str, EntrySize]]:
         try:
             with os.scandir(path) as entries:
-                return sorted((entry.name, None if entry.is_dir() else _num_bytes(entry)) for entry in entries)
+                return sorted(((entry.name, _size(entry)) for entry in entries), key=itemgetter(0))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -72,12 +78,29 @@ class LocalFiles:
             return
 
 
-def _num_bytes(entry: os.DirEntry[str]) -> int:
-    """Return the size; 0 for a dangling link, which fails when it is opened."""
+def _size(entry: os.DirEntry[str]) -> EntrySize:
     try:
-        return entry.stat().st_size
+        if entry.is_dir():
+            return (
+                "is a link to a folder that it lies in" if entry.is_symlink() and _leads_up(Path(entry.path)) else None
+            )
+        status = entry.stat()
     except FileNotFoundError:
-        return 0
+        return "is a link that leads nowhere"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return status.st_size if stat.S_ISREG(status.st_mode) else "is no regular file"
+
+
+def _leads_up(link: Path) -> bool:
+    return link.parent.resolve().is_relative_to(link.resolve())
+
+
+def _no_device(path: Path) -> Path:
+    """Return the path. Raises: FileNotFoundError for a pipe, socket or device: reading one may never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
+    return path
 
 
 @contextmanager

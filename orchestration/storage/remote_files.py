@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
+from orchestration.storage.local_files import EntrySize
 from orchestration.storage.retry import RetryPolicy, answer_within
 
 
@@ -58,15 +59,18 @@ class RemoteFiles:
         here = path.strip("/")  # some stores list an empty object that stands for the directory itself
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in paths if entry.strip("/") != here)
 
-    def entries(self, path: str) -> list[tuple[str, int | None]]:
+    def entries(self, path: str) -> list[tuple[str, EntrySize]]:
         try:
             listing: list[dict[str, Any]] = self._ask("ls", path, True)
         except FileNotFoundError:
             return []
-        here, entries = path.strip("/"), []
+        here = path.strip("/")
+        entries: list[tuple[str, EntrySize]] = []
         for entry in listing:
             place = entry["name"].rstrip("/")
-            if place.strip("/") != here:
+            if place.strip("/") == here and entry["type"] == "directory":  # of keys such as data//1.png
+                entries.append(("", "is a folder without a name"))
+            elif place.strip("/") != here:
                 entries.append((place.rsplit("/", 1)[-1], None if entry["type"] == "directory" else int(entry["size"])))
         return sorted(entries, key=lambda entry: entry[0])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
 
 from orchestration.common.documents import parse_document
-from orchestration.storage.local_files import LocalFiles
+from orchestration.storage.local_files import EntrySize, LocalFiles
 from orchestration.storage.remote_files import RemoteFiles
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.safe_names import safe_join, safe_name
@@ -73,8 +73,8 @@ class Files(Protocol):
     def names(self, path: str) -> list[str]:
         """Return the names directly in a directory, sorted; empty if there is none."""
 
-    def entries(self, path: str) -> list[tuple[str, int | None]]:
-        """Return name and size of the entries of a directory, sorted; the size of a directory is None."""
+    def entries(self, path: str) -> list[tuple[str, EntrySize]]:
+        """Return name and size of the entries of a directory, sorted."""
 
     def remove(self, path: str) -> None:
         """Remove a file or a directory with everything in it; nothing if it is gone already."""
@@ -147,12 +147,13 @@ class Store:
         """Return the names directly in a directory, sorted; empty if there is none."""
         return self._files.names(self.path(relative))
 
-    def tree(self) -> dict[str, int | None]:
-        """Return every file and directory under the root by path, with sizes; None for a directory.
+    def tree(self, closed: Callable[[str], object] = lambda _: False) -> dict[str, EntrySize]:
+        """Return everything under the root by path, with its size.
 
+        Args: closed: says of the name of a directory that what is in it is not wanted.
         Raises: RecursionError for directories without end, as links can make them.
         """
-        sizes: dict[str, int | None] = {}
+        sizes: dict[str, EntrySize] = {}
         waiting = [""]
         while waiting:
             directory = waiting.pop()
@@ -160,7 +161,7 @@ class Store:
                 raise RecursionError(f"{self.uri(directory)}: more than {_DEEPEST} directories deep")
             for name, num_bytes in self._files.entries(f"{self._base}/{directory}".rstrip("/")):
                 sizes[f"{directory}{name}"] = num_bytes
-                if num_bytes is None:
+                if num_bytes is None and not closed(name):
                     waiting.append(f"{directory}{name}/")
         return sizes
 

@@ -48,6 +48,8 @@ class UrlReader:
             how = {"block_size": 0}  # one stream: many servers know no ranges
         system, path = fsspec.core.url_to_fs(self.url, **options)
         system.invalidate_cache()
+        if "file" in system.protocol and not system.isfile(path):  # reading a pipe or a device may never end
+            raise FileNotFoundError(path)
         return system.open(path, "rb", **how)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:

@@ -57,8 +57,11 @@ def tar(members: Sequence[tuple[str, bytes]]) -> bytes:
     return content.getvalue()
 
 
-def parquet(images: Sequence[bytes | None], labels: Sequence[int | None]) -> bytes:
-    rows = [None if image is None else {"bytes": image, "path": f"{at}.JPEG"} for at, image in enumerate(images)]
+def parquet(images: Sequence[bytes | None], labels: Sequence[int | None], paths: Sequence[str | None] = ()) -> bytes:
+    names = [*paths, *(f"{at}.JPEG" for at in range(len(paths), len(images)))]
+    rows = [
+        None if image is None else {"bytes": image, "path": name} for image, name in zip(images, names, strict=True)
+    ]
     content = io.BytesIO()
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"image": pa.array(rows, kind), "label": pa.array(labels, pa.int64())}), content)

@@ -41,7 +41,8 @@ class EncodedUnits:
     """[n] int64; with flips each label occurs twice."""
     left_out: tuple[BadFile, ...]
     num_left_out: int
-    """Samples; with flips each counts twice. Those lost with a file of many are not among them."""
+    """Samples; with flips each counts twice. Those lost with a file of many, and entries that are no samples, are
+    not among them."""
 
 
 def encode_units(
@@ -75,7 +76,7 @@ def encode_units(
         tensors={name: torch.cat(parts) for name, parts in kept.items()},
         labels=torch.tensor(labels, dtype=torch.int64),
         left_out=tuple(bad),
-        num_left_out=copies * sum(not one.holds_many for one in bad),
+        num_left_out=copies * sum(one.is_sample and not one.holds_many for one in bad),
     )
 
 

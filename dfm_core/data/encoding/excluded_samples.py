@@ -17,14 +17,20 @@ class ExcludedSamples:
         self._place, self._max_share, self._num_samples = place, max_share, num_samples
         self._num_lost = 0
         self.bad: list[BadFile] = []
+        """With entries that are no samples, and count for nothing."""
 
     def add(self, bad: Sequence[BadFile]) -> None:
         """Raises: UnusableFolderError as soon as it is too much, whatever is still to come."""
         self.bad += bad
         if self._num_samples is not None and self._too_many(self._num_samples):
-            raise self._error(self._num_samples - len(self.bad))
-        if not self._max_share and self.bad:
+            raise self._error(self._num_samples - self.num_bad)
+        if not self._max_share and self.num_bad:
             raise self._error(0)
+
+    @property
+    def num_bad(self) -> int:
+        """Return how many samples are among `bad`."""
+        return sum(one.is_sample for one in self.bad)
 
     def finish(self, class_counts: Sequence[int], class_names: Sequence[str], num_lost: int = 0) -> FolderReport:
         """Args: class_counts: samples of each class that were encoded. num_lost: samples that have no name of their
@@ -34,7 +40,7 @@ class ExcludedSamples:
         """
         used = sum(class_counts)
         self._num_lost = num_lost
-        if not used or self._too_many(used + len(self.bad) + num_lost):
+        if not used or self._too_many(used + self.num_bad + num_lost):
             raise self._error(used)
         report = self._report(used)
         if gone := [name for name, count in zip(class_names, class_counts, strict=True) if not count]:
@@ -44,10 +50,12 @@ class ExcludedSamples:
         return report
 
     def _too_many(self, num_samples: int) -> bool:
-        return len(self.bad) + self._num_lost > self._max_share * num_samples
+        return self.num_bad + self._num_lost > self._max_share * num_samples
 
     def _report(self, used: int) -> FolderReport:
-        return FolderReport(self._place, max(used, 0), tuple(sorted(self.bad, key=lambda file: file.file)), ())
+        bad = sorted(self.bad, key=lambda file: file.file)
+        left = tuple(one.file for one in bad if not one.is_sample)
+        return FolderReport(self._place, max(used, 0), tuple(one for one in bad if one.is_sample), (), left)
 
     def _error(self, used: int) -> UnusableFolderError:
         hint = f"mend or remove them; a share of {self._max_share:g} may be left out (max_bad_share)"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dfm_core.data.files.class_list import agreed_classes
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import MAX_FILE_BYTES
+from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, Listing, RawSample, fingerprint_of, mixed
 
 CLIP_EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
@@ -50,9 +51,10 @@ def open_class_folders(
         default: those found, sorted.
     Raises: ValueError if there is no sample, or the classes are not those wanted; what `files` does.
     """
-    listing = files.listing()
+    listing, left = without_left_behind(files.listing())
     samples = [file for file in listing.files if file.name.lower().endswith(tuple(extensions))]
     sound, bad = _sorted_out(samples)
+    bad += listing.unusable_of(extensions)
     if not sound:
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
         raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{such}")
@@ -60,7 +62,7 @@ def open_class_folders(
     bad += _empty_classes(listing, found)
     names = agreed_classes(found, class_names, files.place)
     labels = {file.name: names.index(file.name.split("/")[0]) for file in sound}
-    return _dataset(files, sound, labels, names, bad)
+    return _dataset(files, sound, labels, names, bad + left)
 
 
 def open_list(
@@ -73,15 +75,21 @@ def open_list(
     rows = csv.DictReader(io.StringIO(listed), strict=True)
     if not {"path", "label"} <= set(rows.fieldnames or ()):
         raise ValueError(f"the list has the columns {', '.join(rows.fieldnames or ()) or 'none'}; needed: path, label")
-    there = {file.name: file for file in files.listing().files}
+    listing = files.listing()
+    there, unusable = {file.name: file for file in listing.files}, {one.file: one for one in listing.unusable}
     classes: dict[str, str] = {}
     bad: list[BadFile] = []
-    for row in rows:
+    for row in _read(rows):
         path, label = row["path"] or "", row["label"] or ""
-        if path in classes:
+        if entry := left_behind(path):
+            bad.append(as_left_behind(entry))
+        elif path in classes:
             bad.append(BadFile(path, "given twice", f"is in the list twice, as {classes[path]!r} and {label!r}"))
+        elif path in unusable:
+            bad.append(unusable[path])
         elif path not in there:
-            bad.append(BadFile(path, "unreadable", "is in the list, but not there"))
+            hint = "; paths have forward slashes" if "\\" in path else ""
+            bad.append(BadFile(path, "unreadable", f"is in the list, but not there{hint}"))
         elif not path.lower().endswith(tuple(extensions)) or not label:
             bad.append(BadFile(path, "of another kind", f"has no class, or is no {', '.join(extensions)}"))
         else:
@@ -91,6 +99,13 @@ def open_list(
     names = agreed_classes(set(classes.values()), class_names, files.place)
     sound, empty = _sorted_out([there[path] for path in classes], in_folders=False)
     return _dataset(files, sound, {path: names.index(label) for path, label in classes.items()}, names, bad + empty)
+
+
+def _read(rows: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ValueError(f"line {rows.line_num} of the list is no CSV ({error})") from None
 
 
 def _dataset(

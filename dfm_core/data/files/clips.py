@@ -58,10 +58,14 @@ def _decoded(content: bytes) -> Iterator[np.ndarray]:
             raise UnusableImageError("no clip", "holds no video")
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # of many processes that decode at once
-        if stream.width * stream.height > MAX_PIXELS:
-            claimed = f"claims {stream.width} x {stream.height} pixels; at most {MAX_PIXELS} are decoded"
-            raise UnusableImageError("too large", claimed)
+        _check_size(stream.width, stream.height)
         for number, frame in enumerate(container.decode(stream)):
+            _check_size(frame.width, frame.height)  # which a stream may change on its way
             if frame.is_corrupt:
                 raise UnusableImageError("damaged", f"is damaged at its frame {number}")
             yield frame.to_ndarray(format="rgb24")
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnusableImageError("too large", f"claims {width} x {height} pixels; at most {MAX_PIXELS} are decoded")

@@ -11,7 +11,7 @@ from dfm_core.data.files.image_files import Fault
 _MAX_NAMED = 10
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a file's name, fit for a terminal whatever it holds."""
     return name if name.isprintable() else ascii(name)
 
@@ -28,7 +28,12 @@ class BadFile:
     """A file of many samples: the number lost with it is unknown."""
 
     def __str__(self) -> str:
-        return f"{_shown(self.file)}: {self.reason}"
+        return f"{shown_name(self.file)}: {self.reason}"
+
+    @property
+    def is_sample(self) -> bool:
+        """Return whether a sample is missing for it."""
+        return self.fault != "left behind"
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class FolderReport:
     """Unusable files, sorted by name."""
     other_files: tuple[str, ...]
     """Without the extension of an image, by name; their content was not read."""
+    left_behind: tuple[str, ...] = ()
+    """Entries that operating systems, archivers and editors leave, by name."""
 
     @property
     def num_found(self) -> int:
@@ -62,9 +69,19 @@ class FolderReport:
             lines.append(f"  and {len(self.bad) - _MAX_NAMED} more")
         if self.other_files:
             lines.append(
-                f"  {len(self.other_files)} other files were left alone, such as {_shown(self.other_files[0])}"
+                f"  {len(self.other_files)} other files were left alone, such as {shown_name(self.other_files[0])}"
             )
+        if self.left_behind:
+            lines.append(f"  {left_behind_text(len(self.left_behind), self.left_behind[0])}")
         return "\n".join(lines)
+
+
+def left_behind_text(count: int, example: str) -> str:
+    """Return in words how many such entries are no part of a dataset."""
+    entries = "entry that a system, archiver or editor leaves behind is"
+    if count > 1:
+        entries = "entries that systems, archivers and editors leave behind are"
+    return f"{count:,} {entries} left out, such as {shown_name(example)}"
 
 
 class UnusableFolderError(ValueError):

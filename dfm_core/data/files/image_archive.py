@@ -40,6 +40,8 @@ def read_image_archive(path: Path, max_bytes: int = MAX_BYTES) -> ImageArchive:
 
     Raises: ValueError if it is missing, damaged, larger than `max_bytes`, or holds something else.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe would wait for ever
+        raise ValueError(f"{path}: is no regular file")
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # notes of over 1 MB are no damage; 64 MB are, in all
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_PIXELS = 2**25
@@ -41,6 +43,7 @@ Fault = Literal[
     "of another kind",
     "not in its place",
     "given twice",
+    "left behind",
 ]
 
 
@@ -114,7 +117,7 @@ def _check_header(image: Image.Image, size: Size | None, max_pixels: int) -> Non
     if size is not None and (height, width) != size:
         raise another_size((height, width), size)
     frames = getattr(image, "n_frames", 1)
-    if frames != 1:
+    if frames != 1 and image.format != "MPO":  # a JPEG with previews or a depth map behind the picture
         raise UnusableImageError("of another kind", f"holds {frames} frames")
     # 16-bit RGB has mode RGB, too, since Pillow cuts it to 8 bits; only its reader's name tells.
     if image.mode not in _8_BIT_MODES or ";16" in str(getattr(image, "tile", "")):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dfm_core.data.files.folder_report import BadFile, FolderReport, UnusableFolderError
 from dfm_core.data.files.image_files import EXTENSIONS, Channels, Size, UnusableImageError, another_size, read_image
+from dfm_core.data.files.left_behind import left_behind
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,17 @@ def open_image_folder(
         raise ValueError(f"max_bad_share is {max_bad_share}; allowed is 0 or more, and less than 1")
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
-    names, others, bad = _listing(folder)
+    names, others, bad, left = _listing(folder)
     if not names and not bad:
         raise ValueError(f"{folder}: holds no image ({', '.join(EXTENSIONS)}) and {len(others)} other files")
-    class_names, placed, misplaced = _classes(folder, names, {file.file for file in bad})
+    class_names, placed, misplaced = _classes(folder, names, {*left, *(file.file for file in bad)})
     sizes, broken = _examine(folder, placed, channels, size, num_threads)
     common = size or next((most for most, _ in Counter(sizes.values()).most_common(1)), (0, 0))
     odd = {name: another_size(own, common) for name, own in sizes.items() if own != common}
     bad += [*misplaced, *broken, *(BadFile(name, error.fault, error.reason) for name, error in odd.items())]
     used = tuple(name for name in sizes if name not in odd)
-    report = FolderReport(folder, len(used), tuple(sorted(bad, key=lambda file: file.file)), tuple(sorted(others)))
+    named = tuple(sorted(bad, key=lambda file: file.file))
+    report = FolderReport(folder, len(used), named, tuple(sorted(others)), tuple(sorted(left)))
     if not used or len(bad) > max_bad_share * report.num_found:
         allowed = f"a share of {max_bad_share:g} may be left out (max_bad_share)"
         raise UnusableFolderError(report, f"mend or remove them; {allowed}")
@@ -112,11 +114,12 @@ def _examine(
     return sizes, [result for result in found.values() if isinstance(result, BadFile)]
 
 
-def _listing(folder: Path) -> tuple[list[str], list[str], list[BadFile]]:
-    """Return names of image files, of other files, and what could not be listed."""
+def _listing(folder: Path) -> tuple[list[str], list[str], list[BadFile], list[str]]:
+    """Return names of image files, of other files, what could not be listed, and what was left behind."""
     names: list[str] = []
     others: list[str] = []
     bad: list[BadFile] = []
+    left: list[str] = []
 
     def report(error: OSError) -> None:
         where = Path(error.filename).relative_to(folder).as_posix()
@@ -124,17 +127,19 @@ def _listing(folder: Path) -> tuple[list[str], list[str], list[BadFile]]:
 
     for root, folders, files in os.walk(folder, onerror=report):
         here = Path(root).relative_to(folder)
+        left += [(here / name).as_posix() for name in [*folders, *files] if left_behind(name)]
+        folders[:] = [name for name in folders if not left_behind(name)]
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         bad += [BadFile((here / name).as_posix(), "unreadable", "is a link to a folder; give that") for name in links]
         for file in files:
+            if left_behind(file):
+                continue
             is_image = Path(file).suffix.lower() in EXTENSIONS
             (names if is_image else others).append((here / file).as_posix())
-    return names, others, bad
+    return names, others, bad, left
 
 
-def _classes(
-    folder: Path, names: Sequence[str], known_bad: Collection[str]
-) -> tuple[list[str], list[str], list[BadFile]]:
+def _classes(folder: Path, names: Sequence[str], named: Collection[str]) -> tuple[list[str], list[str], list[BadFile]]:
     """Class names, the images in classes, and what is in none: an image beside the classes, a class without images."""
     class_names = sorted({name.split("/")[0] for name in names if "/" in name})
     if not class_names:
@@ -149,7 +154,7 @@ def _classes(
         *(
             BadFile(name, "not in its place", "is a sub-folder without images among classes")
             for name in folders
-            if name not in class_names and name not in known_bad
+            if name not in class_names and name not in named
         ),
     ]
     return class_names, sorted(name for name in names if "/" in name), misplaced

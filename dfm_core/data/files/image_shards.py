@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfm_core.data.files.folder_report import BadFile
+from dfm_core.data.files.left_behind import without_left_behind
 from dfm_core.data.files.parquet_samples import parquet_samples
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, RawSample, fingerprint_of, mixed
 from dfm_core.data.files.tar_samples import tar_samples
@@ -47,13 +48,13 @@ def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShar
     """
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"{files.place}: shards hold numbers of classes: give a class list without doubles")
-    shards = [file for file in files.listing().files if file.name.lower().endswith(SHARD_EXTENSIONS)]
+    listing, left = without_left_behind(files.listing())
+    shards = [file for file in listing.files if file.name.lower().endswith(SHARD_EXTENSIONS)]
     if not shards:
         raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)})")
-    empty = tuple(
-        BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes
-    )
+    bad = [BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes]
     sound = [file for file in shards if file.num_bytes]
+    bad += [replace(one, holds_many=True) for one in listing.unusable_of(SHARD_EXTENSIONS)]
     units = tuple(sound[at] for at in mixed([file.name for file in sound]))
     fingerprint = fingerprint_of(sound, [-1] * len(sound), class_names)
-    return ImageShards(files, units, tuple(class_names), fingerprint, empty)
+    return ImageShards(files, units, tuple(class_names), fingerprint, (*bad, *left))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from dfm_core.data.files.folder_report import BadFile
+from dfm_core.data.files.left_behind import as_left_behind, left_behind
 from dfm_core.data.files.raw_samples import RawSample
 
 _ROWS = 64
@@ -34,7 +35,9 @@ def parquet_samples(file: BinaryIO, name: str, num_classes: int) -> Iterator[Raw
 
 
 def _sample(name: str, image: object, label: object, num_classes: int) -> RawSample | BadFile:
-    content = image.get("bytes") if isinstance(image, dict) else image
+    content, path = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
+    if isinstance(path, str) and left_behind(path.rsplit("/", 1)[-1]):  # its folders are those of its maker's machine
+        return as_left_behind(f"{name} ({path})")
     if not isinstance(content, bytes) or not content:
         return BadFile(name, "no image", "holds no bytes of an image")
     if type(label) is not int or not 0 <= label < num_classes:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from dfm_core.data.files.folder_report import BadFile
@@ -31,6 +32,15 @@ class Listing:
     files: tuple[DataFile, ...]
     folders: tuple[str, ...]
     """Folders, with the empty ones where the place lists them."""
+    unusable: tuple[BadFile, ...] = ()
+    """Entries that are neither, or cannot be read."""
+
+    def unusable_of(self, extensions: Sequence[str]) -> list[BadFile]:
+        """Return those that may stand for samples: folders, and files with one of the extensions or none."""
+        kinds = ("", *extensions)
+        return [
+            one for one in self.unusable if one.file.endswith("/") or PurePosixPath(one.file).suffix.lower() in kinds
+        ]
 
 
 class DataFiles(Protocol):

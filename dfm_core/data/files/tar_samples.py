@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
+from dfm_core.data.files.left_behind import as_left_behind, left_behind
 from dfm_core.data.files.raw_samples import RawSample
 
 _LABEL = "cls"
@@ -42,7 +43,8 @@ def _grouped(
 ) -> Iterator[RawSample | BadFile]:
     """Members that follow each other and share the name before the first dot are one sample."""
     seen: set[str] = set()
-    files = (member for member in tar if member.isfile())
+    left: dict[str, None] = {}
+    files = (member for member in tar if member.isfile() and not _noted(member.name, left))
     for key, members in groupby(files, key=lambda member: _split(member.name)[0]):
         if key in seen:
             yield BadFile(f"{name}/{key}", "given twice", "stands in the tar twice, with others in between")
@@ -56,6 +58,15 @@ def _grouped(
             elif kind == _LABEL and member.size <= _MAX_LABEL_BYTES:
                 label = _content(tar, member)
         yield _sample(f"{name}/{key}", image, label, num_classes, class_of_all)
+    yield from (as_left_behind(f"{name}/{entry}") for entry in left)
+
+
+def _noted(member: str, left: dict[str, None]) -> bool:
+    """Return whether a member was left behind; its entry is then in `left`. Such members part no sample."""
+    entry = left_behind(member)
+    if entry:
+        left[entry] = None
+    return bool(entry)
 
 
 def _split(member: str) -> tuple[str, str]:

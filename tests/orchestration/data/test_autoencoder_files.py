@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,14 @@ def test_an_autoencoder_from_a_bucket_is_the_one_in_the_folder(tmp_path: Path, s
             autoencoder_folder(remote),
         ):
             pass
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = save_flux(tmp_path / "vae")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(FileNotFoundError, match="is no regular file"), autoencoder_folder(Store(str(folder))):
+        pass
+    with pytest.raises(ValueError, match=f"has no {name}"):
+        load_autoencoder("flux", folder)

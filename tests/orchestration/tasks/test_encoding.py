@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_ends_the_encoding_unless_it_may_be_left_out(
 ) -> None:
     (files / "train" / "bee" / "3.png").write_bytes(content)
     strict, lenient = runtime_of(files), runtime_of(files, max_bad_share=0.1)
-    task = small_parts(latents_task(described(strict)))
+    task = small_parts(latents_task(described(lenient)))
     with pytest.raises(ValueError, match=r"bee/3\.png"):
         Bench(store, runtime=strict).run(task)
     assert read_record(store, task.digest) is None
@@ -142,21 +142,23 @@ def test_bad_images_are_left_out_by_name_up_to_the_limit_and_end_the_encoding_ab
         "bee/moving.gif": encoded(photo, "GIF", save_all=True, append_images=[photo.rotate(180)]),
         "bee/3.jpg": encoded(photo, "JPEG"),
         "beside.png": png(side=24),
+        "ant/latin-\udce9.png": png(side=24),  # no UTF-8 on the disk
     }.items():
         (train / name).write_bytes(content)
     strict, lenient = runtime_of(files, max_bad_share=0.2), runtime_of(files, max_bad_share=0.3)
-    task = small_parts(latents_task(described(strict)))
-    with pytest.raises(ValueError, match=r"8 of 29 images cannot be used"):
+    task = small_parts(latents_task(described(lenient)))
+    with pytest.raises(ValueError, match=r"9 of 30 images cannot be used"):
         Bench(store, runtime=strict).run(task)
     with pytest.raises(FileNotFoundError, match="their encoding has not ended"):
         latents_of(store, task)
     (record,) = Bench(store, runtime=lenient).run(task)
     assert record is not None
-    assert (record.metrics["num_samples"], record.metrics["num_left_out"]) == (21.0, 8.0)
+    assert (record.metrics["num_samples"], record.metrics["num_left_out"]) == (21.0, 9.0)
     written = store.read(TaskPaths(task.digest).result_file(LEFT_OUT)).decode()
     faults = {row["file"]: row["fault"] for row in csv.DictReader(io.StringIO(written))}
     assert faults == {
         "ant/cut.png": "damaged",
+        "ant/latin-\\udce9.png": "unreadable",
         "ant/nothing.png": "empty",
         "bee/3.png": "given twice",
         "bee/deep.png": "of another kind",

@@ -54,3 +54,10 @@ def test_a_class_of_which_nothing_is_left_is_told() -> None:
 def test_a_limit_is_a_share(share: float) -> None:
     with pytest.raises(ValueError, match="allowed is 0 or more, and less than 1"):
         ExcludedSamples("s3://data", share)
+
+
+def test_what_was_left_behind_is_named_and_counts_for_nothing() -> None:
+    left_out = ExcludedSamples("s3://data", 0.0, 2)
+    left_out.add([BadFile("a/._0.png", "left behind", "is left behind")] * 9)
+    report = left_out.finish([1, 1], ["ant", "bee"])
+    assert (report.num_used, report.bad, report.left_behind) == (2, (), ("a/._0.png",) * 9)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dfm_core.data.encoding.square_pixels import MAX_SOURCE_PIXELS, clip_square, image_square, with_mirror_images
 from dfm_core.data.files.centre_crop import centre_crop
@@ -88,3 +89,26 @@ def test_each_sample_is_followed_by_its_mirror_image(shape: tuple[int, ...]) -> 
     assert torch.equal(both[0::2], pixels)
     assert torch.equal(both[1::2], torch.flip(pixels, (-1,)))
     assert not torch.equal(both[1::2], pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_line_of_pixels_becomes_a_square(size: tuple[int, int]) -> None:
+    content = encoded(Image.new("RGB", size, (200, 40, 90)), "PNG")
+    assert len(content) < 1000
+    square = image_square(content, 256)
+    assert square.shape == (3, 256, 256)
+    assert torch.equal(square, torch.tensor([200, 40, 90], dtype=torch.uint8)[:, None, None].expand_as(square))
+
+
+def test_of_a_picture_with_previews_behind_it_the_first_is_read() -> None:
+    """As cameras and phones write it (MPO)."""
+    content = encoded(RGB, "MPO", save_all=True, append_images=[RGB.rotate(180)], quality=95)
+    assert Image.open(io.BytesIO(content)).n_frames == 2  # type: ignore[attr-defined]
+    assert torch.equal(image_square(content, 16), image_square(encoded(RGB, "JPEG", quality=95), 16))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_png_with_a_long_text_is_read(compressed: bool) -> None:
+    notes = PngInfo()
+    notes.add_text("workflow", "x" * 2_000_000, zip=compressed)
+    assert torch.equal(image_square(encoded(RGB, "PNG", pnginfo=notes), 16), image_square(PNG, 16))

@@ -137,9 +137,23 @@ def test_lines_of_a_list_that_fit_nothing_are_named() -> None:
     [
         ("", "the list has the columns none; needed: path, label"),
         ("file,class\na,b\n", "the list has the columns file, class; needed"),
+        ('path,label\nv/one.mp4,run\n"v/two.mp4,run\n', "of the list is no CSV (unexpected end of data)"),
         ("path,label\nnone.mp4,run\n", "the list names no file that is there; none.mp4: is in the list, but not there"),
     ],
 )
 def test_a_list_of_another_form_is_refused(listed: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS)
+
+
+def test_a_list_that_names_what_was_left_behind_has_no_sample_there() -> None:
+    clips = CLIPS | {"v/._one.mp4": b"Mac OS X", ".ipynb_checkpoints/one.mp4": b"1"}
+    listed = "path,label\n" + "".join(f"{path},run\n" for path in clips)
+    dataset = open_list(MemoryFiles(clips), listed, CLIP_EXTENSIONS)
+    assert {one.file for one in dataset.left_out if not one.is_sample} == {"v/._one.mp4", ".ipynb_checkpoints"}
+    assert {unit.name for unit in dataset.units} == set(CLIPS)
+
+
+def test_a_list_with_the_paths_of_windows_is_told_how_paths_are_written() -> None:
+    _, bad = everything(open_list(MemoryFiles(CLIPS), "path,label\nv/one.mp4,run\nv\\two.mp4,run\n", CLIP_EXTENSIONS))
+    assert bad == {"v\\two.mp4": "is in the list, but not there; paths have forward slashes"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -156,3 +157,9 @@ def test_an_archive_without_images_says_what_it_holds(path: Path) -> None:
         read_image_archive(path.parent / "gone.npz")
     with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
         read_image_archive(path.parent)
+
+
+def test_a_pipe_is_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="is no regular file"):
+        read_image_archive(path)

@@ -372,3 +372,15 @@ def test_folders_and_errors_survive_a_journey_between_processes(tmp_path: Path) 
         open_image_folder(tmp_path)
     error = pickle.loads(pickle.dumps(caught.value))
     assert (str(error), error.report) == (str(caught.value), caught.value.report)
+
+
+def test_what_was_left_behind_is_no_class_and_no_image_and_is_counted(tmp_path: Path) -> None:
+    fill(tmp_path / "ant", 2)
+    for name in (".ipynb_checkpoints/0-checkpoint.png", "__MACOSX/ant/._00000.png", "ant/._00000.png", ".DS_Store"):
+        write(tmp_path / name, b"Mac OS X")
+    folder = open_image_folder(tmp_path)
+    assert (folder.class_names, folder.labels) == (("ant",), (0, 0))
+    assert folder.report.left_behind == (".DS_Store", ".ipynb_checkpoints", "__MACOSX", "ant/._00000.png")
+    assert "4 entries that systems, archivers and editors leave behind are left out, such as .DS_Store" in str(
+        folder.report
+    )

@@ -117,3 +117,20 @@ def test_the_order_of_a_listing_changes_nothing() -> None:
     one, other = opened(contents), opened(dict(reversed(contents.items())))
     assert one.units == other.units
     assert one.fingerprint == other.fingerprint
+
+
+def test_what_a_mac_leaves_in_a_tar_parts_no_sample_and_is_named() -> None:
+    twin = b"Mac OS X        "
+    members = [("._a.png", twin), ("a.png", IMAGES[0]), ("._a.cls", twin), ("a.cls", b"1"), ("__MACOSX/b.png", twin)]
+    dataset = opened({"x.tar": tar(members), "._x.tar": twin, ".DS_Store": twin})
+    sound, bad = everything(dataset)
+    assert [(sample.content, sample.label) for sample in sound] == [(IMAGES[0], 1)]
+    assert set(bad) == {"x.tar/._a.png", "x.tar/._a.cls", "x.tar/__MACOSX", "._x.tar", ".DS_Store"}
+    assert set(bad.values()) == {"is what operating systems, archivers or editors leave behind"}
+
+
+def test_a_row_of_parquet_that_was_left_behind_is_no_sample() -> None:
+    paths = ["/home/a/.cache/huggingface/0.png", "._1.png", "2.png", None]
+    sound, bad = everything(opened({"x.parquet": parquet(IMAGES, [0, 1, 2, 3], paths)}))
+    assert [sample.content for sample in sound] == [IMAGES[0], IMAGES[2], IMAGES[3]]
+    assert set(bad) == {"x.parquet/1 (._1.png)"}

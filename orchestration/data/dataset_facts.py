@@ -1,0 +1,78 @@
+"""Facts of a dataset's files: what planning has to know of them, and shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from dfm_core.data.files.folder_report import left_behind_text, shown_name
+
+if TYPE_CHECKING:
+    from dfm_core.data.files.raw_samples import RawDataset
+
+_NUM_FIRST, _NUM_LAST = 3, 2
+"""Classes that are shown, of many."""
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Facts of the training or the reference files."""
+
+    fingerprint: str
+    class_names: tuple[str, ...]
+    num_units: int
+    """Files that hold samples."""
+    num_left_behind: int
+    """Entries that are no part of the dataset; see `dfm_core/data/files/left_behind.py`."""
+    left_behind: str
+    """One of them."""
+    num_bad: int
+    """Files that the listing alone shows to be unusable."""
+    bad: str
+    """One of them, with the reason."""
+    is_sorted: bool
+    """The order of the classes is that of their names as text; else it is a class list's."""
+
+    @classmethod
+    def of(cls, raw: RawDataset) -> DatasetFacts:
+        left = [one.file for one in raw.left_out if not one.is_sample]
+        bad = [str(one) for one in raw.left_out if one.is_sample]
+        return cls(
+            raw.fingerprint,
+            raw.class_names,
+            len(raw.units),
+            len(left),
+            left[0] if left else "",
+            len(bad),
+            bad[0] if bad else "",
+            list(raw.class_names) == sorted(raw.class_names),
+        )
+
+    def require(self, max_bad_share: float) -> None:
+        """Raises: ValueError if the listing alone shows that too much would be left out."""
+        num_found = self.num_units + self.num_bad
+        if self.num_bad > max_bad_share * num_found:
+            allowed = f"a share of {max_bad_share:g} may be left out (max_bad_share)"
+            raise ValueError(f"{self.num_bad:,} of {num_found:,} files cannot be used: {self.bad}; {allowed}")
+
+    def text(self, name: str) -> str:
+        """Return the facts in words."""
+        line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
+        if self.is_sorted and (pair := self._out_of_number()):
+            line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
+        if self.num_left_behind:
+            line += f" {left_behind_text(self.num_left_behind, self.left_behind)}."
+        return f"{line} Left out: {self.num_bad:,}, such as {self.bad}." if self.num_bad else line
+
+    def _classes(self) -> str:
+        """Return the first and last classes with their labels."""
+        shown = [f"{shown_name(name)} ({label})" for label, name in enumerate(self.class_names)]
+        if len(shown) > _NUM_FIRST + _NUM_LAST + 1:
+            shown[_NUM_FIRST:-_NUM_LAST] = ["..."]
+        return ", ".join(shown)
+
+    def _out_of_number(self) -> tuple[str, str] | None:
+        """Return two numbers among the classes that stand in another order than that of numbers."""
+        numbers = [name for name in self.class_names if name.isdecimal()]
+        return next((pair for pair in pairwise(numbers) if int(pair[0]) > int(pair[1])), None)
