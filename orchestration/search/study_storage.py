@@ -24,6 +24,10 @@ class StudyUnavailableError(Exception):
     """The storage of a search cannot be used now."""
 
 
+class StudyGoneError(StudyUnavailableError):
+    """The study of a search is there no more, and will not come back."""
+
+
 class StudyDatabase:
     """An open database of studies; one serves a whole sweep, since opening takes longer than any query."""
 

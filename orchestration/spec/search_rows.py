@@ -119,7 +119,7 @@ class PartSearch:
         rungs = rung_steps(self.spec.config.pruner, config)
         if not rungs:
             return config
-        rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs)
+        rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs, default=0)
         if rung is None or trial.state == "complete":
             at_steps = tuple(sorted({*rungs, *config.evaluation_steps}))
             return replace(config, evaluation=replace(config.evaluation, at_steps=at_steps))

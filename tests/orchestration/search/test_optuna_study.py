@@ -18,7 +18,7 @@ from optuna.trial import TrialState as Told
 from orchestration.common.errors import UserError
 from orchestration.search.optuna_samplers import encode
 from orchestration.search.optuna_study import Study
-from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
+from orchestration.search.study_storage import StudyDatabase, StudyGoneError, StudyUnavailableError
 from orchestration.spec.search_reader import read_search
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
@@ -237,6 +237,58 @@ def test_stock_a_nan_runs_for_ever_and_a_stopped_trial_counts_as_whole(
     except ValueError:
         assert math.isnan(result["loss"])
     assert [trial.state for trial in searcher._ot_study.trials] == [stock_state]
+
+
+@pytest.mark.parametrize(
+    ("end", "values", "expected"),
+    [
+        (Told.FAIL, None, ("failed", ())),
+        (Told.COMPLETE, [2.5], ("complete", (2.5,))),
+        (Told.COMPLETE, [math.inf], ("valueless", ())),
+        (Told.PRUNED, None, ("pruned", ())),
+    ],
+)
+@pytest.mark.parametrize("tell", ["report", "complete", "prune", "fail"])
+def test_what_a_person_told_of_a_running_trial_stands_whatever_is_told_later(
+    tmp_path: Path, tell: str, end: Told, values: list[float] | None, expected: tuple[str, tuple[float, ...]]
+) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    stock(tmp_path).tell(0, values, state=end)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "report": (0, 100, 1.0),
+        "complete": (0, [1.0], {"label_accuracy": 1.0}),
+        "prune": (0, 100, 1.0),
+        "fail": (0, "no room"),
+    }
+    found = getattr(study, tell)(*arguments[tell])
+    assert (found.state, found.values, found.reason) == (*expected, "somebody told Optuna so")
+    (again,) = open_study(tmp_path, search_of()).trials()
+    assert again == found, "a person's decision is not tried again"
+
+
+def test_a_trial_that_nobody_ended_is_told_and_needs_no_answer(tmp_path: Path) -> None:
+    study = open_study(tmp_path, search_of())
+    assert study.ask().number == 0
+    assert study.report(0, 100, 1.0) is None
+    assert study.complete(0, [1.0]) is None
+    (trial,) = study.trials()
+    assert (trial.state, trial.reason) == ("complete", "")
+
+
+@pytest.mark.parametrize("new", [False, True], ids=["deleted", "another took its number"])
+def test_a_study_that_is_deleted_is_gone_and_no_other_is_taken_for_it(tmp_path: Path, new: bool) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    uri = f"sqlite:///{tmp_path}/search.db"
+    optuna.delete_study(study_name="dfm-0123", storage=uri)
+    if new:
+        optuna.create_study(study_name="another", storage=uri).ask()
+    for call in (study.trials, study.ask, lambda: study.complete(0, [1.0]), lambda: study.fail(0, "x")):
+        with pytest.raises(StudyGoneError, match=r"study dfm-0123 is no longer in .*search\.db: it was deleted"):
+            call()
+    if new:
+        assert len(optuna.load_study(study_name="another", storage=uri).trials) == 1
 
 
 def test_a_pruned_trial_is_told_as_pruned_with_its_values_at_rungs(tmp_path: Path) -> None:
