@@ -26,16 +26,14 @@ from orchestration.search.stored_trial import KIND, LIMITS, NUMBER, PRUNED_AT, R
 from orchestration.search.study_storage import (
     StudyDatabase,
     StudyGoneError,
-    StudyUnavailableError,
-    reason_text,
-    unusable,
+    unavailable,
 )
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial, TrialState
 
 _NAME = "dfm-{digest}"
-_ABOUT = "about"
+_ABOUT, _ASKED = "about", "asked"
 _GONE = (
     "study {} is no longer in {}: it was deleted or renamed. What was computed stays; submit the sweep again for a new "
     "study, which finds that by its digests"
@@ -52,7 +50,7 @@ class Study:
         retried, as every submission retries what failed.
 
         Args: about: the plain data behind `digest`; a study that was made of other data is not touched.
-        Raises: UserError if the database cannot be used, or holds another search under this name.
+        Raises: UserError if the database holds another search under this name; StudyUnavailableError.
         """
         self._search, self._config, self._uri = search, search.config, database.uri
         self._storage = database.storage
@@ -65,7 +63,7 @@ class Study:
             )
             self._id = self._storage.get_study_id_from_name(name)
         except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
-            raise unusable(self._uri, error) from None
+            raise unavailable(self._uri, error) from None
         with self._translated_errors():
             self._check(about)
             self._take_up()
@@ -84,6 +82,8 @@ class Study:
         """Return a new proposal, running. Raises: StudyUnavailableError."""
         with self._translated_errors():
             number = len(self._newest())
+            # Where nothing can be written this fails at once; Optuna would try five times to add a trial.
+            self._study.set_user_attr(_ASKED, number + 1)
             self._study.sampler = sampler_of(self._search, number)
             if self._grid:
                 self._study.enqueue_trial(encode(self._search, self._grid[number]))
@@ -171,7 +171,7 @@ class Study:
                     raise StudyGoneError(_GONE.format(self._name, without_credentials(self._uri)))
                 yield
         except optuna.exceptions.StorageInternalError as error:
-            raise StudyUnavailableError(f"{without_credentials(self._uri)}: {reason_text(error)}") from None
+            raise unavailable(self._uri, error) from None
 
     @property
     def _is_there(self) -> bool:

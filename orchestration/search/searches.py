@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from orchestration.artifacts.task_record import TaskRecord
+from orchestration.common.errors import UserError
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan, make_plan
@@ -183,10 +184,13 @@ def open_searches(
     def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
         return Study(database, digest, search, about)
 
-    searches = [
-        TwoLevelSearch(part, open_study)
-        if part.spec.inner is not None
-        else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
-        for part in plan.spec.searches
-    ]
+    try:
+        searches = [
+            TwoLevelSearch(part, open_study)
+            if part.spec.inner is not None
+            else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
+            for part in plan.spec.searches
+        ]
+    except StudyUnavailableError as error:
+        raise UserError.of("search_storage", f"cannot use {error}") from None
     return Searches(plan, searches, store, tracker, publish, say)

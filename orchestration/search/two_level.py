@@ -103,8 +103,11 @@ class TwoLevelSearch:
         """Ask for an inner trial, of a training that is under way or of a new one. Raises: StudyUnavailableError."""
         while True:
             for number, trial in list(self._outer.items()):
-                if trial.state == "running" and self._states[number].propose():
-                    return True
+                if trial.state == "running":
+                    if number not in self._states:  # its study could not be opened
+                        self._store(trial)
+                    if self._states[number].propose():
+                        return True
                 self._complete_outer(number)
             if not self._wants_more:
                 return False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +155,54 @@ def test_a_storage_that_cannot_be_used_is_a_users_mistake_without_credentials(tm
         open_study(tmp_path / "not there", search_of())
 
 
-def test_a_storage_that_is_lost_later_is_told_as_unavailable(tmp_path: Path) -> None:
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[4096:] = b"x" * (len(content) - 4096)  # all but the first page, which says that it is a database
+    file.write_bytes(content)
+
+
+def move(file: Path) -> None:
+    file.rename(file.with_name("elsewhere.db"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind", "reason"),
+    [
+        (Path.unlink, StudyGoneError, "was removed or replaced while it was used; submit the sweep again"),
+        (move, StudyGoneError, "was removed or replaced while it was used"),
+        (damage, StudyUnavailableError, r"\(DatabaseError: database disk image is malformed .*; move it away"),
+        (lambda file: file.write_bytes(b"no" * 9000), StudyUnavailableError, "file is not a database .*; move it away"),
+        (lambda file: file.write_bytes(b""), StudyUnavailableError, r"\(OperationalError: no such table"),
+    ],
+    ids=["removed", "moved", "damaged", "no database", "empty"],
+)
+def test_harm_to_a_database_in_mid_search_is_told_at_once_by_its_cause(
+    tmp_path: Path, harm: Callable[[Path], object], kind: type[Exception], reason: str
+) -> None:
     study = open_study(tmp_path, search_of())
-    (tmp_path / "search.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(StudyUnavailableError, match=r"search\.db"):
-        study.ask()
+    study.ask()
+    harm(tmp_path / "search.db")
+    calls = (lambda: study.complete(0, [1.0]), study.ask)
+    began = time.monotonic()
+    for call in calls:
+        with pytest.raises(kind, match=rf"search\.db.*{reason}"):
+            call()
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_who_locks_a_database_is_named_soon_and_not_by_the_librarys_guess(tmp_path: Path, lock: str) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    with closing(sqlite3.connect(tmp_path / "search.db", isolation_level=None)) as holder:
+        holder.execute(f"BEGIN {lock}")
+        expected = r"search\.db \((OperationalError: )?(\(sqlite3.OperationalError\) )?database is locked"
+        for call in (lambda: study.report(0, 1, 1.0), study.ask, lambda: open_study(tmp_path, search_of())):
+            began = time.monotonic()
+            with pytest.raises((StudyUnavailableError, UserError), match=f"{expected}.*another program holds it"):
+                call()
+            assert time.monotonic() - began < 15
+    assert study.ask().number == 1
 
 
 def test_running_trials_of_a_killed_driver_run_on_and_are_told_once(tmp_path: Path) -> None:

@@ -403,6 +403,15 @@ def test_a_study_that_is_deleted_ends_its_search_with_one_message_and_the_others
     assert not set(again.computed) & set(driver.computed)
 
 
+def test_a_damaged_database_is_a_mistake_before_the_search_begins(tmp_path: Path, store: Store) -> None:
+    spec = sweep(tmp_path, num_trials="2")
+    Driver(spec, store).run()
+    file = Path(store.root) / "search.db"
+    file.write_bytes(file.read_bytes()[:4096] + b"x" * 40960)
+    with pytest.raises(UserError, match=r"search_storage: cannot use .*DatabaseError: database disk image is"):
+        Driver(spec, store).run()
+
+
 def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(store: Store) -> None:
     assert search_storage(None, store, {}) == f"sqlite:///{store.root}/search.db"
     assert search_storage("postgresql://host/name", store, {}) == "postgresql://host/name"
