@@ -44,7 +44,9 @@ class DatasetInspector:
 
     def describe(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
         """Return the section with its description; unchanged if it needs none."""
-        if self.runtime is None or (not data.autoencoder and data.dataset not in self.runtime.datasets):
+        if self.runtime is None:
+            return data, ()
+        if not data.autoencoder and data.dataset not in self.runtime.datasets:
             return data, tuple(_user_settings_of_embedded(data))
         key = replace(data, standardize=False, window_shards=1, mirrored=False, described=None)
         if key not in self._known:

@@ -162,7 +162,7 @@ def part_searches(
         for parameter in part.search.all_parameters:
             problems.extend(_end_problems(context, part, budget, parameter.key, parameter.ends))
         base, _ = row_config(context, DeclaredRow("", dict(part.settings), where))
-        if base is not None and find_card(base.data) is not None:
+        if context.is_sound and base is not None and find_card(base.data) is not None:
             problems.extend(_unmeasured(part.search, base, where))
             if runtime is not None:
                 search = PartSearch(
