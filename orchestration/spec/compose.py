@@ -13,6 +13,7 @@ from orchestration.common.dotted_keys import get_dotted, set_dotted
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.common.validation import shown
 from orchestration.common.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
+from orchestration.common.yaml_readings import misread_values
 from orchestration.config.runtime import RuntimeConfig
 
 COMMAND_LINE = "command line"
@@ -117,6 +118,8 @@ def apply_override(composed: ComposedFile, override: str) -> list[Problem]:
     except INVALID_YAML as error:
         return [Problem(COMMAND_LINE, f"{shown(override)}: {invalid_yaml(error)}")]
     assert isinstance(data, dict)
+    if misread := [Problem(COMMAND_LINE, f"{shown(override)}: {why}") for _, why in misread_values(f"value: {text}")]:
+        return misread
     if "${" in text:
         return [Problem(COMMAND_LINE, f"{shown(override)}: interpolation is not supported")]
     composed.override(key, data["value"])
