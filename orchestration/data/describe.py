@@ -14,7 +14,7 @@ from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
-from orchestration.data.identity import fingerprint_of
+from orchestration.data.identity import absent_identity, fingerprint_of
 
 if TYPE_CHECKING:
     from dfm_core.data.files.raw_samples import RawDataset
@@ -30,6 +30,14 @@ class _Described(NamedTuple):
     problems: tuple[KeyProblem, ...] = ()
 
 
+class _Listed(NamedTuple):
+    """A dataset by its listing."""
+
+    fingerprint: str
+    class_names: tuple[str, ...]
+    num_units: int
+
+
 @dataclass
 class DatasetInspector:
     """Describes data sections with the files that a sweep names."""
@@ -38,6 +46,8 @@ class DatasetInspector:
     """None: it holds mistakes, and no file is opened."""
     recipes: dict[str, AutoencoderRecipe] = field(default_factory=dict)
     """Autoencoders that have to be trained, by identity, as far as a data section named them."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Key -> why its files cannot be used: they are not there yet, and are planned with all the same."""
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
     _listed: dict[tuple[str, bool, bool], RawDataset] = field(default_factory=dict)
     _known_autoencoders: AutoencoderInspector | None = None
@@ -75,7 +85,7 @@ class DatasetInspector:
 
     def _autoencoders(self, runtime: RuntimeConfig) -> AutoencoderInspector:
         if self._known_autoencoders is None:
-            self._known_autoencoders = AutoencoderInspector(runtime, self.describe, self.recipes)
+            self._known_autoencoders = AutoencoderInspector(runtime, self.describe, self.recipes, self.absent)
         return self._known_autoencoders
 
     def _files(self, runtime: RuntimeConfig, data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
@@ -86,9 +96,9 @@ class DatasetInspector:
         if not card.can_decode(latent_frames):
             raise ValueError(f"{frames} frames become {latent_frames} of the latent; only odd numbers can be decoded")
         config = runtime.datasets[data.dataset]
-        training = self._raw(runtime, data, reference=False)
-        reference = self._raw(runtime, data, reference=True) if config.reference else training
-        if reference.class_names != training.class_names:
+        training = self._listed_or_planned(runtime, data, reference=False)
+        reference = self._listed_or_planned(runtime, data, reference=True) if config.reference else training
+        if not self.absent and reference.class_names != training.class_names:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
         num_samples, num_reference = _num_samples(config, training, reference)
         return DataDescription(
@@ -103,6 +113,24 @@ class DatasetInspector:
             latent_frames=latent_frames,
         )
 
+    def _listed_or_planned(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> _Listed:
+        """Return what planning needs of a listing, from the sweep itself where there are no files yet.
+
+        Raises: as `_raw`, FileNotFoundError only if the sweep does not say enough.
+        """
+        config = runtime.datasets[data.dataset]
+        try:
+            raw = self._raw(runtime, data, reference=reference)
+        except FileNotFoundError as error:
+            if config.num_classes is None or config.num_samples is None:
+                how = f"to plan before they are there give datasets.{data.dataset}.num_classes and num_samples"
+                raise FileNotFoundError(f"{error}; {how}") from None
+            self.absent[f"datasets.{data.dataset}"] = str(error)
+            names = tuple(f"class {number}" for number in range(config.num_classes))
+            number = config.num_reference if reference else config.num_samples
+            return _Listed(absent_identity(config.place(reference=reference)), names, number or config.num_samples)
+        return _Listed(raw.fingerprint, raw.class_names, len(raw.units))
+
     def _raw(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> RawDataset:
         key = (data.dataset, reference, bool(data.frames))
         if key not in self._listed:
@@ -114,10 +142,10 @@ class DatasetInspector:
         return self._listed[key]
 
 
-def _num_samples(config: DatasetConfig, training: RawDataset, reference: RawDataset) -> tuple[int, int]:
+def _num_samples(config: DatasetConfig, training: _Listed, reference: _Listed) -> tuple[int, int]:
     """Return the numbers of training and reference samples. Raises: ValueError for shards that do not tell them."""
     if config.layout != "image_shards":
-        return len(training.units), len(reference.units)
+        return training.num_units, reference.num_units
     num_reference = config.num_reference if config.reference else config.num_samples
     if config.num_samples is None or num_reference is None:
         missing = "num_samples" if config.num_samples is None else "num_reference, as the reference is apart"

@@ -61,6 +61,8 @@ class SweepSpec:
     """Searches; their trials become rows of their parts as they are proposed."""
     recipes: AutoencoderRecipes = field(default_factory=dict)
     """Autoencoders that have to be trained."""
+    absent: tuple[Problem, ...] = ()
+    """Files that are not there yet: the sweep is planned with what it says of them, and cannot run."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
 
@@ -136,6 +138,7 @@ class SpecReader:
             published=published,
             searches=tuple(searches),
             recipes=inspector.recipes,
+            absent=tuple(Problem(self._locate(key), why) for key, why in inspector.absent.items()),
             overrides=self._overrides,
         )
 
