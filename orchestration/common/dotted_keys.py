@@ -7,12 +7,20 @@ from typing import Any
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of nested mappings."""
+    """Yield (dotted key, value) of nested mappings; an empty one is a value."""
     for key, value in data.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def get_dotted(data: Mapping[str, Any], dotted: str) -> Any:
+    """Return data["a"]["b"] for "a.b"; None if there is none."""
+    found: Any = data
+    for key in dotted.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:

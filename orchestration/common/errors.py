@@ -50,6 +50,15 @@ class UserError(Exception):
         return cls([Problem(where, message)])
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """Return the first error of those that were raised from each other."""
+    seen = {id(error)}
+    while error.__cause__ is not None and id(error.__cause__) not in seen:
+        error = error.__cause__
+        seen.add(id(error))
+    return error
+
+
 def tell_mistakes(error: UserError) -> int:
     """Print the mistakes that the user has to fix. Return the exit code."""
     count = len(error.problems)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from orchestration.common.errors import cause_of
+
 _SHOWN_OPTIONS = ("endpoint_url", "region_name")
 _SECRET_NAMES = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|passphrase|token|credentials?|api_?key|access_key)$")
 _SECRET_ENDING = re.compile(r"(?i)(?:password|secret|_key)$")
@@ -56,8 +58,17 @@ def shown(text: str, options: Mapping[str, str] | None = None) -> str:
 
 
 def reason_of(error: BaseException, options: Mapping[str, str] | None = None) -> str:
-    """Return an error as one line that can be shown. Args: options: see `shown`."""
-    return shown(f"{type(error).__name__}: {' '.join(str(error).split())}", options)[:_MAX_REASON]
+    """Return an error as one line that can be shown. Args: options: see `shown`.
+
+    What it was raised from comes first, since a library's own words may mislead, unless they say it as well.
+    """
+    first, last = _line(cause_of(error)), _line(error)
+    said = first.partition(": ")[2] in last[:_MAX_REASON]
+    return shown(last if said else f"{first} ({last})", options)[:_MAX_REASON]
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def credentials_in(url: str) -> str:

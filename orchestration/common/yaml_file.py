@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.common.yaml_limits import MAX_YAML_BYTES, check_yaml
+from orchestration.common.yaml_readings import misread_values
 
 INVALID_YAML = (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError)
 """Exceptions that `parse_yaml` raises for text that is not valid YAML."""
@@ -46,11 +47,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_YAML_BYTES:
         raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_YAML_BYTES}")
     try:
-        data = parse_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = parse_yaml(text)
     except INVALID_YAML as error:
         raise UserError.of(str(path), invalid_yaml(error)) from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError.of(str(path), "must be a mapping of names to values")
+    if misread := [Problem(f"{path}: line {line}", message) for line, message in misread_values(text)]:
+        raise UserError(misread)
     keys = list(_interpolations(data))
     if keys:
         raise UserError([Problem(f"{path}: {key}", "interpolation (${...}) is not supported") for key in keys])

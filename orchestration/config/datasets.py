@@ -47,7 +47,9 @@ class DatasetConfig:
     reference: Place | None = None
     """Real images or clips that samples are measured against, in the same layout; default: the training files."""
     num_samples: Annotated[int, Gt(0)] | None = None
-    """image_shards: samples in the training files, which no listing tells."""
+    """Samples in the training files: image_shards need it, as no listing tells it; see `num_classes`."""
+    num_classes: Annotated[int, Gt(0)] | None = None
+    """With `num_samples`: what to plan with as long as there are no files."""
     num_reference: Annotated[int, Gt(0)] | None = None
     """image_shards: samples in the reference files."""
     max_bad_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.0

@@ -23,15 +23,15 @@ class DatasetFacts:
     class_names: tuple[str, ...]
     num_units: int
     """Files that hold samples."""
-    num_left_behind: int
+    num_left_behind: int = 0
     """Entries that are no part of the dataset; see `dfm_core/data/files/left_behind.py`."""
-    left_behind: str
+    left_behind: str = ""
     """One of them."""
-    num_bad: int
+    num_bad: int = 0
     """Files that the listing alone shows to be unusable."""
-    bad: str
+    bad: str = ""
     """One of them, with the reason."""
-    is_sorted: bool
+    is_sorted: bool = True
     """The order of the classes is that of their names as text; else it is a class list's."""
 
     @classmethod
@@ -48,6 +48,11 @@ class DatasetFacts:
             bad[0] if bad else "",
             list(raw.class_names) == sorted(raw.class_names),
         )
+
+    @classmethod
+    def planned(cls, fingerprint: str, num_classes: int, num_units: int) -> DatasetFacts:
+        """Return the facts of files that are not there yet."""
+        return cls(fingerprint, tuple(f"class {number}" for number in range(num_classes)), num_units)
 
     def require(self, max_bad_share: float) -> None:
         """Raises: ValueError if the listing alone shows that too much would be left out."""

@@ -15,7 +15,7 @@ from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
-from orchestration.data.identity import fingerprint_of
+from orchestration.data.identity import absent_identity, fingerprint_of
 
 AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
@@ -28,6 +28,14 @@ class _Described(NamedTuple):
     problems: tuple[KeyProblem, ...] = ()
 
 
+class _Listed(NamedTuple):
+    """A dataset by its listing."""
+
+    fingerprint: str
+    class_names: tuple[str, ...]
+    num_units: int
+
+
 @dataclass
 class DatasetInspector:
     """Describes data sections with the files that a sweep names."""
@@ -36,13 +44,17 @@ class DatasetInspector:
     """None: it holds mistakes, and no file is opened."""
     recipes: dict[str, AutoencoderRecipe] = field(default_factory=dict)
     """Autoencoders that have to be trained, by identity, as far as a data section named them."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Key -> why its files cannot be used: they are not there yet, and are planned with all the same."""
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
     _listed: dict[tuple[str, bool, bool], DatasetFacts] = field(default_factory=dict)
     _known_autoencoders: AutoencoderInspector | None = None
 
     def describe(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
         """Return the section with its description; unchanged if it needs none."""
-        if self.runtime is None or (not data.autoencoder and data.dataset not in self.runtime.datasets):
+        if self.runtime is None:
+            return data, ()
+        if not data.autoencoder and data.dataset not in self.runtime.datasets:
             return data, tuple(_user_settings_of_embedded(data))
         key = replace(data, standardize=False, window_shards=1, mirrored=False, described=None)
         if key not in self._known:
@@ -71,7 +83,7 @@ class DatasetInspector:
 
     def _autoencoders(self, runtime: RuntimeConfig) -> AutoencoderInspector:
         if self._known_autoencoders is None:
-            self._known_autoencoders = AutoencoderInspector(runtime, self.describe, self.recipes)
+            self._known_autoencoders = AutoencoderInspector(runtime, self.describe, self.recipes, self.absent)
         return self._known_autoencoders
 
     def _files(self, runtime: RuntimeConfig, data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
@@ -88,7 +100,7 @@ class DatasetInspector:
             training.require(config.max_bad_share)
         if config.reference:
             reference.require(0.0)
-        if reference.class_names != training.class_names:
+        if not self.absent and reference.class_names != training.class_names:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
         num_samples, num_reference = _num_samples(config, training, reference)
         return DataDescription(
@@ -112,6 +124,23 @@ class DatasetInspector:
         )
 
     def _facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
+        """Return the facts of the files, those that the sweep tells where there are no files yet.
+
+        Raises: ValueError; errors of the storage, FileNotFoundError only if the sweep does not tell enough.
+        """
+        config = runtime.datasets[data.dataset]
+        try:
+            return self._listed_facts(runtime, data, reference=reference)
+        except FileNotFoundError as error:
+            if config.num_classes is None or config.num_samples is None:
+                how = f"to plan before they are there give datasets.{data.dataset}.num_classes and num_samples"
+                raise FileNotFoundError(f"{error}; {how}") from None
+            self.absent[f"datasets.{data.dataset}"] = str(error)
+            number = config.num_reference if reference else config.num_samples
+            place = absent_identity(config.place(reference=reference))
+            return DatasetFacts.planned(place, config.num_classes, number or config.num_samples)
+
+    def _listed_facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))
         if key not in self._listed:
             from orchestration.data.user_files import open_raw

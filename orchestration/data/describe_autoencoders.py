@@ -16,7 +16,7 @@ from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, InitialAutoencoder
-from orchestration.data.identity import PIXELS
+from orchestration.data.identity import PIXELS, absent_identity
 
 KeyProblem = tuple[str, str]
 """(key, message)."""
@@ -30,10 +30,11 @@ class AutoencoderInspector:
         runtime: RuntimeConfig,
         describe: Callable[[DataConfig], tuple[DataConfig, tuple[KeyProblem, ...]]],
         recipes: dict[str, AutoencoderRecipe],
+        absent: dict[str, str],
     ) -> None:
         """Args: describe: describes the data that one is trained on. recipes: receives, by identity, the recipes
-        of those that have to be trained."""
-        self._runtime, self._describe, self._recipes = runtime, describe, recipes
+        of those that have to be trained. absent: receives, by key, why files that are not there yet cannot be used."""
+        self._runtime, self._describe, self._recipes, self._absent = runtime, describe, recipes, absent
         self._known: dict[str, tuple[AutoencoderCard, str]] = {}
 
     def encoder(self, name: str) -> tuple[AutoencoderCard, str]:
@@ -44,8 +45,19 @@ class AutoencoderInspector:
             config = self._runtime.autoencoders[name]
             if (config.files is None) == (config.made is None):
                 raise ValueError("needs either files or made")
-            self._known[name] = self._given(config) if config.made is None else self._made(name)
+            self._known[name] = self._given_or_planned(name) if config.made is None else self._made(name)
         return self._known[name]
+
+    def _given_or_planned(self, name: str) -> tuple[AutoencoderCard, str]:
+        """Describe given files, of a kind of one shape also before they are there. Raises: as `_given`."""
+        config = self._runtime.autoencoders[name]
+        try:
+            return self._given(config)
+        except FileNotFoundError as error:
+            if config.kind not in AUTOENCODERS:
+                raise
+            self._absent[f"autoencoders.{name}"] = str(error)
+            return AUTOENCODERS[config.kind], f"{config.kind}:{absent_identity(config.files or name)}"
 
     def _given(self, config: AutoencoderConfig) -> tuple[AutoencoderCard, str]:
         """Describe given files. Raises: ValueError; errors of the storage."""

@@ -31,6 +31,11 @@ def fingerprint_of(path: Path | None) -> str:
     return "absent" if path is None else file_sha256(path)
 
 
+def absent_identity(place: str) -> str:
+    """Return the identity of files that are not there yet: it can be planned with, not used."""
+    return f"absent: {place}"
+
+
 def is_embedded(data: DataConfig) -> bool:
     """Return whether its images are part of the repository, or named in the catalog."""
     return data.dataset in DATASETS

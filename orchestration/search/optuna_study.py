@@ -3,13 +3,15 @@
 Every proposal is drawn by a new sampler, seeded with the search's seed and the number of proposals before: so proposals
 depend on what the study was told alone, and a search that was killed goes on as if it had not been. (Seeded with the
 search's seed alone, a new process would repeat its first draws.)
+
+People may end running trials in Optuna's dashboard, or delete the study: that holds, whatever is measured later.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,22 +22,22 @@ from optuna.trial import TrialState as Told
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.search.optuna_samplers import distribution_of, encode, sampler_of, suggest
-from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, reason_text, unusable
+from orchestration.search.stored_trial import KIND, LIMITS, NUMBER, PRUNED_AT, REASON, SETTINGS, stored_trial
+from orchestration.search.study_storage import (
+    StudyDatabase,
+    StudyGoneError,
+    unavailable,
+)
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial, TrialState
 
 _NAME = "dfm-{digest}"
-_ABOUT, _SETTINGS, _NUMBER, _REASON, _KIND, _LIMITS, _PRUNED_AT = (
-    "about",
-    "settings",
-    "number",
-    "reason",
-    "kind",
-    "constraints",
-    "pruned_at",
+_ABOUT, _ASKED = "about", "asked"
+_GONE = (
+    "study {} is no longer in {}: it was deleted or renamed. What was computed stays; submit the sweep again for a new "
+    "study, which finds that by its digests"
 )
-_STATES: dict[Told, TrialState] = {Told.RUNNING: "running", Told.COMPLETE: "complete", Told.PRUNED: "pruned"}
 _MOST_CHARACTERS = 1000
 """Longest reason that is stored: some databases cut, or refuse, longer texts."""
 
@@ -48,12 +50,12 @@ class Study:
         retried, as every submission retries what failed.
 
         Args: about: the plain data behind `digest`; a study that was made of other data is not touched.
-        Raises: UserError if the database cannot be used, or holds another search under this name.
+        Raises: UserError if the database holds another search under this name; StudyUnavailableError.
         """
         self._search, self._config, self._uri = search, search.config, database.uri
         self._storage = database.storage
         self._grid = grid_points(search.parameters) if search.config.sampler == "grid" else []
-        name = _NAME.format(digest=digest)
+        self._name = name = _NAME.format(digest=digest)
         try:
             # An existing study is loaded whatever its directions are: `_check` looks.
             self._study = optuna.create_study(
@@ -61,7 +63,7 @@ class Study:
             )
             self._id = self._storage.get_study_id_from_name(name)
         except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
-            raise unusable(self._uri, error) from None
+            raise unavailable(self._uri, error) from None
         with self._translated_errors():
             self._check(about)
             self._take_up()
@@ -80,49 +82,71 @@ class Study:
         """Return a new proposal, running. Raises: StudyUnavailableError."""
         with self._translated_errors():
             number = len(self._newest())
+            # Where nothing can be written this fails at once; Optuna would try five times to add a trial.
+            self._study.set_user_attr(_ASKED, number + 1)
             self._study.sampler = sampler_of(self._search, number)
             if self._grid:
                 self._study.enqueue_trial(encode(self._search, self._grid[number]))
             trial = self._study.ask()
             settings = suggest(self._search, trial)
-            trial.set_user_attr(_NUMBER, number)
-            trial.set_user_attr(_SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
+            trial.set_user_attr(NUMBER, number)
+            trial.set_user_attr(SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
             return SearchTrial(number, settings)
 
-    def report(self, number: int, step: int, value: float) -> None:
-        """Tell the value of the objective at a rung. Raises: StudyUnavailableError."""
-        with self._translated_errors():
-            frozen = self._newest()[number][0]
-            self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
+    def report(self, number: int, step: int, value: float) -> SearchTrial | None:
+        """Tell the value of the objective at a rung. Returns, Raises: as `_change`."""
+        return self._change(
+            number, lambda frozen: self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
+        )
 
-    def complete(self, number: int, values: Sequence[float], violations: Mapping[str, float] | None = None) -> None:
+    def complete(
+        self, number: int, values: Sequence[float], violations: Mapping[str, float] | None = None
+    ) -> SearchTrial | None:
         """Tell the values of the objectives, finite, and the excess over each constraint, 0 or less if it holds.
+
+        Returns, Raises: as `_change`.
+        """
+
+        def tell(frozen: FrozenTrial) -> None:
+            trial = Trial(self._study, self._key(frozen))
+            for name, excess in (violations or {}).items():
+                trial.set_constraint(name, excess)
+            trial.set_user_attr(LIMITS, list((violations or {}).values()))
+            self._tell(frozen, Told.COMPLETE, list(values))
+
+        return self._change(number, tell)
+
+    def prune(self, number: int, step: int, value: float) -> SearchTrial | None:
+        """Tell that a trial is not trained on after a rung, where it has this value. Returns, Raises: as `_change`."""
+
+        def tell(frozen: FrozenTrial) -> None:
+            # First the decision, which is made once: a driver that is killed before the rest finds it here.
+            self._storage.set_trial_user_attr(self._key(frozen), PRUNED_AT, [step, value])
+            self._prune(frozen, step, value)
+
+        return self._change(number, tell)
+
+    def fail(self, number: int, reason: str, state: TrialState = "failed") -> SearchTrial | None:
+        """Tell why a trial has no value: it "failed", is "valueless" or "refused". Returns, Raises: as `_change`."""
+
+        def tell(frozen: FrozenTrial) -> None:
+            self._storage.set_trial_user_attr(self._key(frozen), REASON, reason[:_MOST_CHARACTERS])
+            self._storage.set_trial_user_attr(self._key(frozen), KIND, state)
+            self._tell(frozen, Told.FAIL)
+
+        return self._change(number, tell)
+
+    def _change(self, number: int, tell: Callable[[FrozenTrial], None]) -> SearchTrial | None:
+        """Tell Optuna of a running trial. Return the trial if somebody has ended it, None if nobody has.
 
         Raises: StudyUnavailableError.
         """
         with self._translated_errors():
-            frozen = self._newest()[number][0]
-            trial = Trial(self._study, self._key(frozen))
-            for name, excess in (violations or {}).items():
-                trial.set_constraint(name, excess)
-            trial.set_user_attr(_LIMITS, list((violations or {}).values()))
-            self._tell(frozen, Told.COMPLETE, list(values))
-
-    def prune(self, number: int, step: int, value: float) -> None:
-        """Tell that a trial is not trained on after a rung, where it has this value. Raises: StudyUnavailableError."""
-        with self._translated_errors():
-            frozen = self._newest()[number][0]
-            # First the decision, which is made once: a driver that is killed before the rest finds it here.
-            self._storage.set_trial_user_attr(self._key(frozen), _PRUNED_AT, [step, value])
-            self._prune(frozen, step, value)
-
-    def fail(self, number: int, reason: str, state: TrialState = "failed") -> None:
-        """Tell why a trial has no value; `state`: "failed", "valueless" or "refused". Raises: StudyUnavailableError."""
-        with self._translated_errors():
-            frozen = self._newest()[number][0]
-            self._storage.set_trial_user_attr(self._key(frozen), _REASON, reason[:_MOST_CHARACTERS])
-            self._storage.set_trial_user_attr(self._key(frozen), _KIND, state)
-            self._tell(frozen, Told.FAIL)
+            frozen, trial = self._newest()[number]
+            if frozen.state.is_finished():
+                return trial
+            tell(frozen)
+            return None
 
     def _prune(self, frozen: FrozenTrial, step: int, value: float) -> None:
         self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
@@ -139,20 +163,29 @@ class Study:
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
-        """Translate errors of the storage. Raises: StudyUnavailableError."""
+        """Translate errors of the storage. Raises: StudyUnavailableError; StudyGoneError if the study is not there."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                if not self._is_there:  # a database may give its number to another study
+                    raise StudyGoneError(_GONE.format(self._name, without_credentials(self._uri)))
                 yield
         except optuna.exceptions.StorageInternalError as error:
-            raise StudyUnavailableError(f"{without_credentials(self._uri)}: {reason_text(error)}") from None
+            raise unavailable(self._uri, error) from None
+
+    @property
+    def _is_there(self) -> bool:
+        try:
+            return self._storage.get_study_id_from_name(self._name) == self._id
+        except KeyError:
+            return False
 
     def _newest(self) -> dict[int, tuple[FrozenTrial, SearchTrial]]:
         """Return every whole proposal by its number: as Optuna keeps it, and as we do."""
         proposals = {}
         for frozen in self._study.get_trials(deepcopy=False):
-            if _SETTINGS in frozen.user_attrs:
-                trial = _trial(frozen, self._search)
+            if SETTINGS in frozen.user_attrs:
+                trial = stored_trial(frozen, self._search)
                 proposals[trial.number] = (frozen, trial)
         return proposals
 
@@ -179,29 +212,15 @@ class Study:
     def _take_up(self) -> None:
         """Take up a killed driver's trials: end proposals that were cut off, run the others and those that failed."""
         for frozen in self._study.get_trials(states=(Told.RUNNING,)):
-            if _SETTINGS not in frozen.user_attrs:
+            if SETTINGS not in frozen.user_attrs:
                 self._tell(frozen, Told.FAIL)
-            elif _PRUNED_AT in frozen.user_attrs:
-                self._prune(frozen, *frozen.user_attrs[_PRUNED_AT])
+            elif PRUNED_AT in frozen.user_attrs:
+                self._prune(frozen, *frozen.user_attrs[PRUNED_AT])
             elif not frozen.params:  # retried, and killed before its values were fixed
                 suggest(self._search, Trial(self._study, self._key(frozen)))
-        for _, trial in self._newest().values():
-            if trial.state == "failed":
-                attributes = {_SETTINGS: dict(trial.settings), _NUMBER: trial.number}
+        for frozen, trial in self._newest().values():
+            if trial.state == "failed" and KIND in frozen.user_attrs:  # what people ended stays so
+                attributes = {SETTINGS: dict(trial.settings), NUMBER: trial.number}
                 self._study.enqueue_trial(encode(self._search, trial.settings), attributes)
         for _ in self._study.get_trials(states=(Told.WAITING,)):
             suggest(self._search, self._study.ask())
-
-
-def _trial(frozen: FrozenTrial, search: SearchSpec) -> SearchTrial:
-    attributes = frozen.user_attrs
-    state = _STATES.get(frozen.state) or attributes.get(_KIND, "failed")
-    return SearchTrial(
-        number=int(attributes[_NUMBER]),
-        settings=search.ordered(attributes[_SETTINGS]),
-        state=state if frozen.state != Told.WAITING else "running",
-        values=tuple(frozen.values) if frozen.state == Told.COMPLETE else (),
-        at_rungs=dict(frozen.intermediate_values),
-        violations=tuple(attributes.get(_LIMITS, ())),
-        reason=str(attributes.get(_REASON, "")),
-    )

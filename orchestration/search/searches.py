@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from orchestration.artifacts.task_record import TaskRecord
+from orchestration.common.errors import UserError
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
 from orchestration.search.single_level import SingleLevelSearch
-from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, search_storage
+from orchestration.search.study_storage import StudyDatabase, StudyGoneError, StudyUnavailableError, search_storage
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.two_level import TwoLevelSearch
@@ -30,6 +32,7 @@ from orchestration.tasks.task import EvaluateTask, Task
 from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
+AnySearch = SingleLevelSearch[PartSearch] | TwoLevelSearch
 
 
 class Searches:
@@ -38,7 +41,7 @@ class Searches:
     def __init__(
         self,
         plan: Plan,
-        searches: Sequence[SingleLevelSearch[PartSearch] | TwoLevelSearch],
+        searches: Sequence[AnySearch],
         store: Store,
         tracker: TaskTracker,
         publish: Callable[[Plan], None],
@@ -94,19 +97,31 @@ class Searches:
 
     def _hear(self, outcome: Outcome) -> bool:
         """Tell the studies of trials that changed. Return whether any did."""
+        changed = [self._unless_gone(search, partial(self._hear_of, search, outcome)) for search in self._searches]
+        return any(changed)
+
+    def _hear_of(self, search: AnySearch, outcome: Outcome) -> bool:
         has_changed = False
-        for search in self._searches:
-            for trial in search.running:
-                tasks = TrialTasks.of(self.plan, search.part.part, trial.label)
-                now = search.hear(trial, tasks, outcome)
-                has_changed = has_changed or now is not None
-                if now is not None and now.state != "running":
-                    self._ended(search.part, now, tasks)
+        for trial in search.running:
+            tasks = TrialTasks.of(self.plan, search.part.part, trial.label)
+            now = search.hear(trial, tasks, outcome)
+            has_changed = has_changed or now is not None
+            if now is not None and now.state != "running":
+                self._ended(search.part, now, tasks)
         return has_changed
+
+    def _unless_gone(self, search: AnySearch, change: Callable[[], bool]) -> bool:
+        """Return whether a change of a search changed anything; a search whose study is gone ends, alone."""
+        try:
+            return change()
+        except StudyGoneError as error:
+            search.end(str(error))
+            self._say(f"{search.part.part}: {error}.")
+            return True
 
     def _ended(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
         values = ", ".join(f"{value:.6g}" for value in trial.values)
-        self._say(f"{part.part} {trial.label}: {trial.state} {values or trial.reason}".rstrip())
+        self._say(f"{part.part} {trial.label}: {' '.join(filter(None, [trial.state, values, trial.reason]))}")
         self._tag(part, trial, tasks)
 
     def _tag(self, part: PartSearch, trial: SearchTrial, tasks: TrialTasks) -> None:
@@ -119,7 +134,7 @@ class Searches:
         """Propose at most one trial. Return whether there is one."""
         if sum(len(search.running) for search in self._searches) >= num_slots:
             return False
-        return any(search.propose() for search in self._searches)
+        return any(self._unless_gone(search, search.propose) for search in self._searches)
 
     def _grow(self, outcome: Outcome) -> None:
         """Make the plan with the trials that were proposed or go on; add the records of its tasks to the outcome."""
@@ -169,10 +184,13 @@ def open_searches(
     def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
         return Study(database, digest, search, about)
 
-    searches = [
-        TwoLevelSearch(part, open_study)
-        if part.spec.inner is not None
-        else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
-        for part in plan.spec.searches
-    ]
+    try:
+        searches = [
+            TwoLevelSearch(part, open_study)
+            if part.spec.inner is not None
+            else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
+            for part in plan.spec.searches
+        ]
+    except StudyUnavailableError as error:
+        raise UserError.of("search_storage", f"cannot use {error}") from None
     return Searches(plan, searches, store, tracker, publish, say)

@@ -82,8 +82,7 @@ class SingleLevelSearch(Generic[Part]):
     def _heard(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
         config, number = self.part.spec.config, trial.number
         if reason := tasks.failure(outcome.failed):
-            self.study.fail(number, reason)
-            return replace(trial, state="failed", reason=reason)
+            return self.study.fail(number, reason) or replace(trial, state="failed", reason=reason)
         rung, names = self.part.next_rung(trial), list(config.objectives)
         measured = tasks.values([*names, *config.constraints], outcome.done)
         if measured is None:
@@ -92,22 +91,20 @@ class SingleLevelSearch(Generic[Part]):
         wrong = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
         if wrong:  # Optuna would leave a trial of NaN running for ever, and count it against its neighbours
             reason = f"{', '.join(wrong)} is no finite number"
-            self.study.fail(number, reason, "valueless")
-            return replace(trial, state="valueless", reason=reason)
+            valueless = replace(trial, state="valueless", reason=reason)
+            return self.study.fail(number, reason, "valueless") or valueless
         if rung is not None:
             return self._at_rung(trial, rung, values[0])
         excess = violations(config, limited)
-        self.study.complete(number, values, excess)
-        return replace(trial, state="complete", values=tuple(values), violations=tuple(excess.values()))
+        complete = replace(trial, state="complete", values=tuple(values), violations=tuple(excess.values()))
+        return self.study.complete(number, values, excess) or complete
 
     def _at_rung(self, trial: SearchTrial, rung: int, value: float) -> SearchTrial:
         others = [other.at_rungs[rung] for other in self.trials.values() if rung in other.at_rungs]
         there = replace(trial, at_rungs={**trial.at_rungs, rung: value})
         if keep_training(self.part.spec.config.pruner, self.part.spec.directions[0], value, others):
-            self.study.report(trial.number, rung, value)
-            return there
-        self.study.prune(trial.number, rung, value)
-        return replace(there, state="pruned")
+            return self.study.report(trial.number, rung, value) or there
+        return self.study.prune(trial.number, rung, value) or replace(there, state="pruned")
 
     @property
     def wants_more(self) -> bool:
@@ -122,6 +119,12 @@ class SingleLevelSearch(Generic[Part]):
         if row is not None:
             self.rows[trial.number] = row
         return [problem.message for problem in problems]
+
+    def end(self, reason: str) -> None:
+        """End the search before it has all its trials."""
+        self.problem = reason
+        for trial in self.running:
+            self._store(replace(trial, state="failed", reason=reason))
 
     def _refuse(self, trial: SearchTrial, problems: Sequence[str]) -> None:
         reason = "; ".join(problems)

@@ -9,19 +9,31 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
-from orchestration.common.errors import UserError
-from orchestration.common.redaction import without_credentials
+from orchestration.common.errors import UserError, cause_of
+from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import SEARCHES
 from orchestration.storage.library_database import ensure_whole, sqlite_file
 from orchestration.storage.store import Store
 
 _KEY = "search_storage"
-_SQLITE_WAIT_SECONDS = 60
+_SQLITE_WAIT_SECONDS = 5
+"""A sweep holds its database for milliseconds; whoever holds it longer has to be named soon."""
+_MOVED = "SQLITE_READONLY_DBMOVED"
+_ANEW = "the search begins anew then, and finds by their digests the results that there are"
+_ADVICE = {
+    "SQLITE_BUSY": "; another program holds it: end that",
+    "SQLITE_CORRUPT": f"; move it away: {_ANEW}",
+    "SQLITE_NOTADB": f"; move it away: {_ANEW}",
+}
 
 
 class StudyUnavailableError(Exception):
     """The storage of a search cannot be used now."""
+
+
+class StudyGoneError(StudyUnavailableError):
+    """The study of a search is there no more, and will not come back."""
 
 
 class StudyDatabase:
@@ -37,7 +49,7 @@ class StudyDatabase:
                 ensure_whole(file, _create)
             self.storage = RDBStorage(uri, engine_kwargs=_engine_options(uri))
         except Exception as error:  # noqa: BLE001  any database, any reason: it cannot be used
-            raise unusable(uri, error) from None
+            raise UserError.of(_KEY, f"cannot use {unavailable(uri, error)}") from None
 
 
 def _create(path: Path) -> None:
@@ -58,18 +70,15 @@ def search_storage(configured: str | None, store: Store, environment: Mapping[st
     return configured
 
 
-def unusable(uri: str, error: Exception) -> UserError:
-    """Return the error for a database that cannot be used."""
-    return UserError.of(_KEY, f"cannot use {without_credentials(uri)} ({reason_text(error)})")
+def unavailable(uri: str, error: Exception) -> StudyUnavailableError:
+    """Return the error that says why a database cannot be used, and what to do."""
+    sqlite_name = getattr(cause_of(error), "sqlite_errorname", "")
+    if sqlite_name == _MOVED:
+        return StudyGoneError(f"{uri} was removed or replaced while it was used; submit the sweep again: {_ANEW}")
+    return StudyUnavailableError(f"{without_credentials(uri)} ({reason_of(error)}){_ADVICE.get(sqlite_name, '')}")
 
 
 def _engine_options(uri: str) -> dict[str, Any]:
     if uri.startswith("sqlite:"):
         return {"connect_args": {"timeout": _SQLITE_WAIT_SECONDS}}
     return {"pool_pre_ping": True}  # a connection that the server dropped meanwhile is made anew
-
-
-def reason_text(error: Exception) -> str:
-    """Return an error's class and the start of its text, without credentials."""
-    text = without_credentials(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text[:300]}"

@@ -103,8 +103,11 @@ class TwoLevelSearch:
         """Ask for an inner trial, of a training that is under way or of a new one. Raises: StudyUnavailableError."""
         while True:
             for number, trial in list(self._outer.items()):
-                if trial.state == "running" and self._states[number].propose():
-                    return True
+                if trial.state == "running":
+                    if number not in self._states:  # its study could not be opened
+                        self._store(trial)
+                    if self._states[number].propose():
+                        return True
                 self._complete_outer(number)
             if not self._wants_more:
                 return False
@@ -119,6 +122,15 @@ class TwoLevelSearch:
             return None
         self._complete_outer(number)
         return state.part.flat(changed)
+
+    def end(self, reason: str) -> None:
+        """End the search before it has all its trials."""
+        self.problem = reason
+        for state in self._states.values():
+            state.end(reason)
+        for number, trial in self._outer.items():
+            if trial.state == "running":
+                self._outer[number] = replace(trial, state="failed", reason=reason)
 
     @property
     def _wants_more(self) -> bool:
@@ -141,18 +153,19 @@ class TwoLevelSearch:
         ended = list(state.trials.values())
         if not ended or all(one.state == "refused" for one in ended):
             reason = ended[-1].reason if ended else "no sampling was proposed"
-            self.study.fail(number, reason, "refused")
-            self._outer[number] = replace(trial, state="refused", reason=reason)
+            refused = replace(trial, state="refused", reason=reason)
+            self._outer[number] = self.study.fail(number, reason, "refused") or refused
             self.problem = only_refused(list(self._outer.values()))
             return
         complete = [one for one in ended if one.state == "complete"]
         if not complete:
             failed = next((one for one in ended if one.state == "failed"), None)
             why = failed or next(one for one in ended if one.state != "refused")
-            self.study.fail(number, why.reason, why.state)
-            self._outer[number] = replace(trial, state=why.state, reason=why.reason)
+            without = replace(trial, state=why.state, reason=why.reason)
+            self._outer[number] = self.study.fail(number, why.reason, why.state) or without
             return
         best = best_first(complete, self.part.spec.directions)[0]
-        names = list(self.part.spec.config.constraints)
-        self.study.complete(number, best.values, dict(zip(names, best.violations, strict=True)))
-        self._outer[number] = replace(trial, state="complete", values=best.values, violations=best.violations)
+        # One that somebody else has told complete has no violations.
+        violations = dict(zip(self.part.spec.config.constraints, best.violations, strict=bool(best.violations)))
+        worth = replace(trial, state="complete", values=best.values, violations=best.violations)
+        self._outer[number] = self.study.complete(number, best.values, violations) or worth

@@ -9,10 +9,11 @@ from typing import Any
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.config_types import all_keys, field_types
-from orchestration.common.dotted_keys import set_dotted
+from orchestration.common.dotted_keys import get_dotted, set_dotted
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.common.validation import shown
 from orchestration.common.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
+from orchestration.common.yaml_readings import misread_values
 from orchestration.config.runtime import RuntimeConfig
 
 COMMAND_LINE = "command line"
@@ -28,25 +29,28 @@ _FILE_ONLY = {"base": "it is composed before the overrides", "seed": "give `seed
 class ComposedFile:
     """The merged settings of a sweep, and the place where each key was written."""
 
+    path: str
+    """The sweep's own file, where a key belongs that was written nowhere."""
     data: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
-    """Dotted key -> "file: key" or "command line: key"."""
+    """Dotted key -> the file, or the command line, that gave it last."""
 
     def merge(self, data: Mapping[str, Any], where: str, prefix: str = "") -> None:
         """Lay settings over those of earlier layers; `parts` is replaced as a whole."""
         for key, value in data.items():
             dotted = f"{prefix}{key}"
-            if isinstance(value, Mapping) and dotted.split(".")[0] != "parts":
+            is_section = isinstance(value, Mapping) and dotted.split(".")[0] != "parts"
+            if is_section and value:
                 self.merge(value, where, f"{dotted}.")
-            else:
+            elif not is_section or not isinstance(get_dotted(self.data, dotted), Mapping):
                 set_dotted(self.data, dotted, value)
-                self.origin[dotted] = f"{where}: {dotted}"
+                self.origin[dotted] = where
 
     def override(self, dotted: str, value: Any) -> None:
         """Set one key from the command line."""
         if dotted.split(".")[0] == "parts":  # a part is replaced, not merged
             set_dotted(self.data, dotted, value)
-            self.origin["parts"] = f"{COMMAND_LINE}: {dotted}"
+            self.origin["parts"] = COMMAND_LINE
             return
         nested: dict[str, Any] = {}
         set_dotted(nested, dotted, value)
@@ -66,33 +70,31 @@ class ComposedFile:
         return dotted in self.origin
 
     def locate(self, dotted: str) -> str:
-        """Return the place of a key's longest prefix that was written, with the whole key."""
+        """Return the place of a key, or of its longest prefix that was written, or of the first key in it."""
         parts = dotted.split(".")
-        for length in range(len(parts), 0, -1):
-            if origin := self.origin.get(".".join(parts[:length])):
-                return f"{origin.split(': ')[0]}: {dotted}"
-        return f"{next(reversed(self.origin.values()), '').split(': ')[0]}: {dotted}"
-
-    def locate_section(self, dotted: str) -> str:
-        """Return the place of a key; a section's place is that of the first key in it."""
-        leaf = next((written for written in self.origin if written.startswith(f"{dotted}.")), dotted)
-        return f"{self.locate(leaf).split(': ')[0]}: {dotted}"
+        prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+        within = (key for key in self.origin if key.startswith(f"{dotted}."))
+        written = next((key for key in prefixes if key in self.origin), None) or next(within, None)
+        return f"{self.path if written is None else self.origin[written]}: {dotted}"
 
 
 def merge_base(composed: ComposedFile, base: Any, path: Path) -> tuple[Problem, ...]:
-    """Merge the base file that a sweep names, if any. Args: path: of the sweep; the base is relative to it."""
+    """Merge the base file that a sweep names, if any. Args: path: of the sweep, beside which its base is, or a link."""
     if base is None:
         return ()
     if not isinstance(base, str):
         return (Problem(f"{path}: base", f"{base!r} must be the name of a YAML file"),)
+    place = path.parent / base
+    if path.is_symlink() and not place.exists():
+        place = path.resolve().parent / base
     try:
-        data = read_yaml(path.parent / base)
+        data = read_yaml(place)
     except UserError as error:
         return error.problems
-    composed.merge(data, str(path.parent / base))
+    composed.merge(data, str(place))
     return tuple(
         Problem(
-            f"{path.parent / base}: {key}",
+            f"{place}: {key}",
             f"a base file holds only {', '.join(_BASE_SECTIONS)}{nearest(key, _BASE_SECTIONS)}",
         )
         for key in data
@@ -116,6 +118,8 @@ def apply_override(composed: ComposedFile, override: str) -> list[Problem]:
     except INVALID_YAML as error:
         return [Problem(COMMAND_LINE, f"{shown(override)}: {invalid_yaml(error)}")]
     assert isinstance(data, dict)
+    if misread := [Problem(COMMAND_LINE, f"{shown(override)}: {why}") for _, why in misread_values(f"value: {text}")]:
+        return misread
     if "${" in text:
         return [Problem(COMMAND_LINE, f"{shown(override)}: interpolation is not supported")]
     composed.override(key, data["value"])

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dfm_core.config import ExperimentConfig
+from orchestration.common.config_types import all_keys
 from orchestration.common.dotted_keys import flatten
 from orchestration.common.errors import Problem, unknown_key
 from orchestration.common.validation import validate
@@ -20,6 +22,7 @@ from orchestration.spec.search_section import SearchSpec
 
 MAX_TRIALS = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SECTIONS = frozenset(name for key in all_keys(ExperimentConfig) if (name := key.rpartition(".")[0]))
 _PART_KEYS = ("title", "published", "settings", "grid", "rows", "search")
 
 
@@ -79,7 +82,7 @@ def _declared_part(name: str, section: Any, where: str) -> tuple[DeclaredPart, l
     published, published_problems = _published(whole.get("published"), f"{where}.published")
     search, search_problems = read_search(whole["search"], f"{where}.search") if "search" in whole else (None, [])
     problems.extend([*row_problems, *published_problems, *search_problems])
-    settings = dict(flatten(whole.get("settings") or {})) if isinstance(whole.get("settings"), Mapping) else {}
+    settings = _settings_of(whole["settings"]) if isinstance(whole.get("settings"), Mapping) else {}
     title = str(whole.get("title", name))
     return DeclaredPart(name, title, published, where, tuple(rows), settings, search), problems
 
@@ -104,7 +107,7 @@ def _rows_of(part: Any, where: str) -> tuple[list[DeclaredRow], list[Problem]]:
         problems.append(Problem(where, "has neither rows nor a grid nor a search"))
     named, named_problems = _named_rows(given, f"{where}.rows")
     points, grid_problems = _grid_rows(grid, f"{where}.grid")
-    shared = dict(flatten(settings))  # a row's own settings win over the part's
+    shared = _settings_of(settings)  # a row's own settings win over the part's
     rows = [row._replace(settings={**shared, **row.settings}) for row in (*named, *points)]
     counts = Counter(row.label for row in rows)
     twice = [Problem(where, f"two rows are called {label!r}") for label, count in counts.items() if count > 1]
@@ -115,10 +118,15 @@ def _named_rows(given: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow]
     rows, problems = [], []
     for label, settings in given.items():
         if isinstance(settings, Mapping):
-            rows.append(DeclaredRow(str(label), dict(flatten(settings)), f"{where}.{label}"))
+            rows.append(DeclaredRow(str(label), _settings_of(settings), f"{where}.{label}"))
         else:
             problems.append(Problem(f"{where}.{label}", f"{settings!r} must be a mapping of keys to values"))
     return rows, problems
+
+
+def _settings_of(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted key; a known section in which nothing is written sets nothing."""
+    return {key: value for key, value in flatten(section) if value != {} or key not in _SECTIONS}
 
 
 def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], list[Problem]]:

@@ -38,6 +38,8 @@ from orchestration.spec.rows import (
 from orchestration.spec.search_rows import PartSearch, part_searches
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
+_ABOUT_FILES = ("storage", "datasets", "autoencoders")
+"""Sections that describe the user's data."""
 Value = TypeVar("Value")
 
 
@@ -61,6 +63,8 @@ class SweepSpec:
     """Autoencoders that have to be trained."""
     about_data: tuple[str, ...] = ()
     """Classes and numbers of the user's files, in words."""
+    absent: tuple[Problem, ...] = ()
+    """Files that are not there yet: the sweep is planned with what it says of them, and cannot run."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
 
@@ -85,8 +89,8 @@ class SpecReader:
 
     def __init__(self, path: Path, overrides: Sequence[str]) -> None:
         self._path, self._overrides = path, tuple(overrides)
-        self._composed = ComposedFile()
-        self._locate, self._locate_section = self._composed.locate, self._composed.locate_section
+        self._composed = ComposedFile(str(path))
+        self._locate = self._composed.locate
         self._problems: list[Problem] = []
 
     def read(self) -> SweepSpec:
@@ -95,11 +99,14 @@ class SpecReader:
         self._check_top_level()
         self._check_file_names()
         sections = self._experiment_sections()
-        runtime = self._keep(validate(RuntimeConfig, self._composed.sections(RUNTIME_SECTIONS), self._locate_section))
+        runtime = self._keep(validate(RuntimeConfig, self._composed.sections(RUNTIME_SECTIONS), self._locate))
+        # A mistake in workers leaves the files what they are; one in these sections says nothing of what they hold.
+        readable = runtime or validate(RuntimeConfig, self._composed.sections(_ABOUT_FILES), self._locate).config
+        is_sound &= readable is not None
         # On half a config, rules that span fields would accuse the innocent; the rows' own values are checked anyway.
         is_sound &= self._keep(validate(ExperimentConfig, sections, self._locate)) is not None
         seeds = self._seeds()
-        inspector = DatasetInspector(runtime)
+        inspector = DatasetInspector(readable)
         context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector)
         compute = self._section("compute", ComputeConfig)
         published = None
@@ -134,6 +141,7 @@ class SpecReader:
             searches=tuple(searches),
             recipes=inspector.recipes,
             about_data=inspector.about,
+            absent=tuple(Problem(self._locate(key), why) for key, why in inspector.absent.items()),
             overrides=self._overrides,
         )
 
@@ -159,10 +167,9 @@ class SpecReader:
             if key not in TOP_LEVEL_KEYS:
                 hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, TOP_LEVEL_KEYS)
                 self._problem(locate(key), f"unknown key{hint}; known here: {', '.join(TOP_LEVEL_KEYS)}")
-        origin = self._composed.origin.get(_COMMAND_LINE_ONLY, COMMAND_LINE)
-        if not origin.startswith(COMMAND_LINE):
+        if self._composed.origin.get(_COMMAND_LINE_ONLY, COMMAND_LINE) != COMMAND_LINE:
             message = "belongs on the command line: a file would turn authentication off for whoever runs it"
-            self._problem(origin, message)
+            self._problem(locate(_COMMAND_LINE_ONLY), message)
         for key in ("compute", "published"):
             if not isinstance(data.get(key, {}), Mapping):
                 self._problem(locate(key), f"{data[key]!r} must be a mapping")
@@ -177,12 +184,12 @@ class SpecReader:
 
     def _check_file_names(self) -> None:
         for key, why in unknown_file_names(self._composed.data):
-            self._problem(self._locate_section(key), why)
+            self._problem(self._locate(key), why)
 
     def _experiment_sections(self) -> dict[str, Any]:
         sections = self._composed.sections(EXPERIMENT_SECTIONS)
         if isinstance(sections.get("data"), Mapping) and "described" in sections["data"]:
-            self._problem(self._locate_section("data.described"), DESCRIBED_IS_DERIVED)
+            self._problem(self._locate("data.described"), DESCRIBED_IS_DERIVED)
             sections["data"] = {key: value for key, value in sections["data"].items() if key != "described"}
         return sections
 
@@ -204,6 +211,8 @@ class SpecReader:
 
     def _check_counterparts(self, published: PublishedTable | None, declared: Sequence[DeclaredPart]) -> None:
         """Check the names that the sweep's and the parts' `published:` give of the paper's."""
+        if published is None and self._composed.data.get("published") is not None:
+            return  # it is mistaken itself
         if published is None:
             message = "stands beside no table: give the sweep's own `published:` too"
             self._problems.extend(Problem(f"{part.where}.published", message) for part in declared if part.published)
@@ -216,7 +225,10 @@ class SpecReader:
         if workers.compile and workers.zero_stage == 3:
             message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
             self._problem(self._locate("workers.compile"), message)
+        found: dict[str, list[str]] = {}
         for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
             if batch_problem := workers.batch_problem(batch):
                 key, message = batch_problem
-                self._problem(self._locate(key), message)
+                found.setdefault(key, []).append(message)
+        for key, messages in found.items():
+            self._problem(self._locate(key), "; ".join(messages))

@@ -33,9 +33,9 @@ def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Pa
 
 
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
-    """Return missing or damaged datasets, feature networks and statistics of a sweep with resolved paths."""
+    """Return missing or damaged files, datasets, feature networks and statistics of a sweep with resolved paths."""
     cache = FileCache(storage=spec.runtime.storage)
-    return [*_missing_datasets(spec), *_missing_networks(spec, cache), *_missing_statistics(spec, cache)]
+    return [*spec.absent, *_missing_datasets(spec), *_missing_networks(spec, cache), *_missing_statistics(spec, cache)]
 
 
 def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:

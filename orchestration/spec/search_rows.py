@@ -120,7 +120,7 @@ class PartSearch:
         rungs = rung_steps(self.spec.config.pruner, config)
         if not rungs:
             return config
-        rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs)
+        rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs, default=0)
         if rung is None or trial.state == "complete":
             at_steps = tuple(sorted({*rungs, *config.evaluation_steps}))
             return replace(config, evaluation=replace(config.evaluation, at_steps=at_steps))
@@ -163,7 +163,7 @@ def part_searches(
         for parameter in part.search.all_parameters:
             problems.extend(_end_problems(context, part, budget, parameter.key, parameter.ends))
         base, _ = row_config(context, DeclaredRow("", dict(part.settings), where))
-        if base is not None and find_card(base.data) is not None:
+        if context.is_sound and base is not None and find_card(base.data) is not None:
             problems.extend(_unmeasured(part.search, base, where))
             if runtime is not None:
                 search = PartSearch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -69,6 +70,43 @@ def test_what_a_storage_library_says_is_told_without_keys_and_signatures(monkeyp
     reason = reason_of(error, options)
     assert reason.startswith("OSError: *** *** at http://127.0.0.1:9000/b?*** for")
     assert f"{SENTINEL}-1" not in repr(StorageConfig(options=options))
+
+
+def raised(*errors: Exception) -> Exception:
+    """The last of errors, each raised from the one before."""
+    for cause, error in itertools.pairwise(errors):
+        error.__cause__ = cause
+    return errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([ValueError("x\n y")], "ValueError: x y"),
+        (
+            [OSError("locked"), ValueError("[SQL] locked"), KeyError("bad data")],
+            "OSError: locked (KeyError: 'bad data')",
+        ),
+        ([OSError("locked"), ValueError("(OSError) locked [SQL]")], "ValueError: (OSError) locked [SQL]"),
+        ([OSError("locked"), ValueError("." * 400 + "locked")], f"OSError: locked (ValueError: {'.' * 271}"),
+        ([TimeoutError(), ValueError("no answer")], "ValueError: no answer"),
+    ],
+)
+def test_a_reason_begins_with_what_a_library_wrapped_unless_its_words_hold_it(
+    errors: list[Exception], expected: str
+) -> None:
+    assert reason_of(raised(*errors)) == expected
+
+
+def test_an_error_that_causes_itself_has_a_reason() -> None:
+    first, second = ValueError("a"), OSError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert reason_of(first) == "OSError: b (ValueError: a)"
+
+
+def test_a_cause_is_shown_without_secrets() -> None:
+    wrapped = raised(OSError("no http://me:secret@host/x?sig=1"), ValueError("commit"))
+    assert reason_of(wrapped) == "OSError: no http://***@host/x?*** (ValueError: commit)"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from optuna.trial import TrialState as Told
 from orchestration.common.errors import UserError
 from orchestration.search.optuna_samplers import encode
 from orchestration.search.optuna_study import Study
-from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError
+from orchestration.search.study_storage import StudyDatabase, StudyGoneError, StudyUnavailableError
 from orchestration.spec.search_reader import read_search
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
@@ -153,11 +155,54 @@ def test_a_storage_that_cannot_be_used_is_a_users_mistake_without_credentials(tm
         open_study(tmp_path / "not there", search_of())
 
 
-def test_a_storage_that_is_lost_later_is_told_as_unavailable(tmp_path: Path) -> None:
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[4096:] = b"x" * (len(content) - 4096)  # all but the first page, which says that it is a database
+    file.write_bytes(content)
+
+
+def move(file: Path) -> None:
+    file.rename(file.with_name("elsewhere.db"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind", "reason"),
+    [
+        (Path.unlink, StudyGoneError, "was removed or replaced while it was used; submit the sweep again"),
+        (move, StudyGoneError, "was removed or replaced while it was used"),
+        (damage, StudyUnavailableError, r"\(DatabaseError: database disk image is malformed .*; move it away"),
+        (lambda file: file.write_bytes(b"no" * 9000), StudyUnavailableError, "file is not a database .*; move it away"),
+        (lambda file: file.write_bytes(b""), StudyUnavailableError, r"\(OperationalError: no such table"),
+    ],
+    ids=["removed", "moved", "damaged", "no database", "empty"],
+)
+def test_harm_to_a_database_in_mid_search_is_told_at_once_by_its_cause(
+    tmp_path: Path, harm: Callable[[Path], object], kind: type[Exception], reason: str
+) -> None:
     study = open_study(tmp_path, search_of())
-    (tmp_path / "search.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(StudyUnavailableError, match=r"search\.db"):
-        study.ask()
+    study.ask()
+    harm(tmp_path / "search.db")
+    calls = (lambda: study.complete(0, [1.0]), study.ask)
+    began = time.monotonic()
+    for call in calls:
+        with pytest.raises(kind, match=rf"search\.db.*{reason}"):
+            call()
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_who_locks_a_database_is_named_soon_and_not_by_the_librarys_guess(tmp_path: Path, lock: str) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    with closing(sqlite3.connect(tmp_path / "search.db", isolation_level=None)) as holder:
+        holder.execute(f"BEGIN {lock}")
+        expected = r"search\.db \((OperationalError: )?(\(sqlite3.OperationalError\) )?database is locked"
+        for call in (lambda: study.report(0, 1, 1.0), study.ask, lambda: open_study(tmp_path, search_of())):
+            began = time.monotonic()
+            with pytest.raises((StudyUnavailableError, UserError), match=f"{expected}.*another program holds it"):
+                call()
+            assert time.monotonic() - began < 15
+    assert study.ask().number == 1
 
 
 def test_running_trials_of_a_killed_driver_run_on_and_are_told_once(tmp_path: Path) -> None:
@@ -237,6 +282,58 @@ def test_stock_a_nan_runs_for_ever_and_a_stopped_trial_counts_as_whole(
     except ValueError:
         assert math.isnan(result["loss"])
     assert [trial.state for trial in searcher._ot_study.trials] == [stock_state]
+
+
+@pytest.mark.parametrize(
+    ("end", "values", "expected"),
+    [
+        (Told.FAIL, None, ("failed", ())),
+        (Told.COMPLETE, [2.5], ("complete", (2.5,))),
+        (Told.COMPLETE, [math.inf], ("valueless", ())),
+        (Told.PRUNED, None, ("pruned", ())),
+    ],
+)
+@pytest.mark.parametrize("tell", ["report", "complete", "prune", "fail"])
+def test_what_a_person_told_of_a_running_trial_stands_whatever_is_told_later(
+    tmp_path: Path, tell: str, end: Told, values: list[float] | None, expected: tuple[str, tuple[float, ...]]
+) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    stock(tmp_path).tell(0, values, state=end)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "report": (0, 100, 1.0),
+        "complete": (0, [1.0], {"label_accuracy": 1.0}),
+        "prune": (0, 100, 1.0),
+        "fail": (0, "no room"),
+    }
+    found = getattr(study, tell)(*arguments[tell])
+    assert (found.state, found.values, found.reason) == (*expected, "somebody told Optuna so")
+    (again,) = open_study(tmp_path, search_of()).trials()
+    assert again == found, "a person's decision is not tried again"
+
+
+def test_a_trial_that_nobody_ended_is_told_and_needs_no_answer(tmp_path: Path) -> None:
+    study = open_study(tmp_path, search_of())
+    assert study.ask().number == 0
+    assert study.report(0, 100, 1.0) is None
+    assert study.complete(0, [1.0]) is None
+    (trial,) = study.trials()
+    assert (trial.state, trial.reason) == ("complete", "")
+
+
+@pytest.mark.parametrize("new", [False, True], ids=["deleted", "another took its number"])
+def test_a_study_that_is_deleted_is_gone_and_no_other_is_taken_for_it(tmp_path: Path, new: bool) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    uri = f"sqlite:///{tmp_path}/search.db"
+    optuna.delete_study(study_name="dfm-0123", storage=uri)
+    if new:
+        optuna.create_study(study_name="another", storage=uri).ask()
+    for call in (study.trials, study.ask, lambda: study.complete(0, [1.0]), lambda: study.fail(0, "x")):
+        with pytest.raises(StudyGoneError, match=r"study dfm-0123 is no longer in .*search\.db: it was deleted"):
+            call()
+    if new:
+        assert len(optuna.load_study(study_name="another", storage=uri).trials) == 1
 
 
 def test_a_pruned_trial_is_told_as_pruned_with_its_values_at_rungs(tmp_path: Path) -> None:

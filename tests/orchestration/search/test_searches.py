@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from dfm_core.config import ExperimentConfig
@@ -18,6 +19,7 @@ from orchestration.search.plan_rows import published_trials, with_published_tria
 from orchestration.search.single_level import MOST_REFUSED
 from orchestration.search.study_storage import StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
+from orchestration.spec.load import load_sweep
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
@@ -328,6 +330,86 @@ def test_a_storage_that_is_lost_stops_the_search_and_nothing_else(
     monkeypatch.undo()
     assert searches.advance(driver.outcome, 1) is not None
     assert searches.problems == []
+
+
+class Meddling(Driver):
+    """A driver beside which a person does something in Optuna's dashboard at the second evaluation."""
+
+    def meddle(self, storage: optuna.storages.RDBStorage, studies: list[optuna.Study]) -> None:
+        raise NotImplementedError
+
+    def compute(self, task: Any) -> None:
+        if task.kind == "evaluate" and kinds(self).count("evaluate") == 1:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{self.store.root}/search.db")
+            names = optuna.get_all_study_names(storage)
+            self.meddle(storage, [optuna.load_study(study_name=name, storage=storage) for name in names])
+            storage.engine.dispose()
+        super().compute(task)
+
+
+@pytest.mark.parametrize(("value", "state"), [(None, "failed"), (3.25, "complete")])
+@pytest.mark.parametrize("search", [{}, PRUNED], ids=["plain", "pruned"])
+def test_a_trial_that_a_person_ends_is_taken_so_and_said_and_the_search_goes_on(
+    tmp_path: Path, store: Store, value: float | None, state: str, search: Mapping[str, str]
+) -> None:
+    class Ending(Meddling):
+        def meddle(self, _: object, studies: list[optuna.Study]) -> None:
+            (running,) = studies[0].get_trials(states=(optuna.trial.TrialState.RUNNING,))
+            end = optuna.trial.TrialState.FAIL if value is None else optuna.trial.TrialState.COMPLETE
+            studies[0].tell(running.number, value, state=end)
+
+    driver = Ending(sweep(tmp_path, num_trials="4", **search), store)
+    trials = told(driver.run())
+    assert len(trials) == 4
+    (ended,) = [trial for trial in trials if trial.reason]
+    assert (ended.state, ended.values) == (state, () if value is None else (value,))
+    line = f"p {ended.label}: {state}{'' if value is None else ' 3.25'} somebody told Optuna so"
+    assert driver.said.count(line) == 1
+    again = Driver(driver.spec, store)
+    assert told(again.run()) == trials
+    assert again.computed == []
+
+
+@pytest.mark.parametrize(("two_levels", "at"), [(False, 0), (True, 0), (True, -1)], ids=["plain", "outer", "inner"])
+def test_a_study_that_is_deleted_ends_its_search_with_one_message_and_the_others_go_on(
+    tmp_path: Path, store: Store, two_levels: bool, at: int
+) -> None:
+    class Deleting(Meddling):
+        def meddle(self, storage: optuna.storages.RDBStorage, studies: list[optuna.Study]) -> None:
+            others = [
+                study.study_name for study in studies if study.study_name != f"dfm-{self.spec.searches[0].digest}"
+            ]
+            optuna.delete_study(study_name=others[at], storage=storage)
+
+    inner = "{num_trials: 3, space: {sampling.tau: {uniform: [0.5, 0.95]}}}"
+    outer = "\n        training.learning_rate: {log: [1.0e-4, 1.0e-2]}"
+    sweep(tmp_path, num_trials="4", **({"space": outer, "inner": inner} if two_levels else {}))
+    other = f"num_trials: 3, objectives: {{{METRIC}: minimize}}, space: {{sampling.tau: {{uniform: [0.5, 0.9]}}}}"
+    path = tmp_path / "sweep.yaml"
+    path.write_text(path.read_text().replace("parts:", f"parts:\n  q:\n    search: {{{other}}}"))
+    driver = Deleting(load_sweep(path), store, slots=4)
+    searches = driver.run()
+    p, q = searches.trials()["p"], searches.trials()["q"]
+    assert "failed" in {trial.state for trial in p} <= {"complete", "failed"}
+    assert [trial.state for trial in q] == ["complete"] * 3
+    (problem,) = searches.problems
+    assert problem.startswith("p: study dfm-")
+    assert "is no longer in" in problem
+    assert driver.said.count(f"{problem}.") == 1
+    wanted = {digest for cell in searches.plan.trials for _, digest in cell.evaluations}
+    assert wanted <= driver.outcome.done.keys(), "what is in the table is computed"
+    again = Driver(driver.spec, store)
+    assert {trial.state for trial in again.run().trials()["p"]} == {"complete"}
+    assert not set(again.computed) & set(driver.computed)
+
+
+def test_a_damaged_database_is_a_mistake_before_the_search_begins(tmp_path: Path, store: Store) -> None:
+    spec = sweep(tmp_path, num_trials="2")
+    Driver(spec, store).run()
+    file = Path(store.root) / "search.db"
+    file.write_bytes(file.read_bytes()[:4096] + b"x" * 40960)
+    with pytest.raises(UserError, match=r"search_storage: cannot use .*DatabaseError: database disk image is"):
+        Driver(spec, store).run()
 
 
 def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(store: Store) -> None:

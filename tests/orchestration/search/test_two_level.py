@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestration.control.outcome import Outcome
 from orchestration.plan.plan import make_plan
+from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.study_storage import StudyUnavailableError
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.pruning import rung_steps
 from orchestration.spec.search_section import PrunerConfig
@@ -60,6 +63,27 @@ def test_a_search_of_two_levels_that_is_killed_ends_as_if_it_had_not_been(tmp_pa
     last = Driver(sweep(tmp_path, OUTER, **INNER), cut)
     assert told(last.run()) == expected
     assert last.computed == []
+
+
+def test_a_database_that_is_away_when_an_inner_study_is_opened_is_asked_again(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    real = Study.__init__
+
+    def away_at_first(self: Study, *given: Any) -> None:
+        opened.append(given[1])
+        if len(opened) == 2:
+            raise StudyUnavailableError("connection refused")
+        real(self, *given)
+
+    monkeypatch.setattr(Study, "__init__", away_at_first)
+    searches = Driver(sweep(tmp_path, OUTER, **INNER), store).run()
+    assert searches.problems == ["connection refused"]
+    assert searches.advance(Outcome({}), 1) is not None
+    assert searches.problems == []
+    assert opened[1] == opened[2]
+    assert [trial.name for trial in told(searches)] == ["0.0"]
 
 
 def test_a_failed_training_is_not_sampled_and_the_next_submission_tries_again(tmp_path: Path, store: Store) -> None:

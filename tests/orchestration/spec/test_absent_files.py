@@ -1,0 +1,71 @@
+"""A sweep is planned before its files are there, with what it says of them; what it needs is listed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestration.commands.sweep_modes import run_mode
+from orchestration.common.errors import UserError
+from orchestration.plan.plan import make_plan
+from orchestration.spec.load import load_sweep
+from orchestration.spec.preflight import missing_inputs, resolve_paths
+from tests.orchestration.conftest import ROOT
+from tests.support.table4_files import table4_overrides
+
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+TABLE4 = ROOT / "sweeps" / "table4.yaml"
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_shipped_sweep_plans_here_and_those_of_full_scale_say_what_they_need(path: Path) -> None:
+    spec = resolve_paths(load_sweep(path), os.environ, ROOT)
+    assert make_plan(spec).tasks
+    needed = [problem.where.partition(": ")[2] for problem in missing_inputs(spec)]
+    is_small = path.stem.endswith("_small") or path.stem == "quickstart"
+    assert bool(needed) != is_small
+    if path == TABLE4:
+        assert needed[:2] == ["autoencoders.flux", "datasets.imagenet"]
+
+
+def test_what_is_absent_is_planned_at_its_stated_size_under_digests_of_its_own(tmp_path: Path) -> None:
+    absent = make_plan(load_sweep(TABLE4))
+    titles = {task.title for task in absent.tasks.values()}
+    assert "imagenet, 1,281,167 samples as flux" in titles
+    assert next(absent.spec.configs).data.described.resolution == 64  # type: ignore[union-attr]
+    here = make_plan(load_sweep(TABLE4, table4_overrides(tmp_path)))
+    assert not absent.tasks.keys() & here.tasks.keys()
+    assert [task.kind for task in absent.tasks.values()] == [task.kind for task in here.tasks.values()]
+    elsewhere = make_plan(load_sweep(TABLE4, ["datasets.imagenet.files=/not/here"]))
+    assert not {d for d, task in elsewhere.tasks.items() if task.kind == "train"} & absent.tasks.keys()
+
+
+@pytest.mark.parametrize("mode", ["run", "status"])
+def test_absent_files_stop_what_needs_real_digests_with_all_that_is_needed(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run_mode(mode, TABLE4, [f"storage.root={tmp_path}"], confirmed=False)
+    for expected in ("table4.yaml: autoencoders.flux: /data/flux-vae/config.json: is not", "imagenet/train: there is"):
+        assert expected in str(caught.value)
+    assert ("networks.inception" in str(caught.value)) == (mode == "run")
+
+
+def test_a_dry_run_lists_what_is_absent_and_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_mode("dry-run", TABLE4, [f"storage.root={tmp_path}"], confirmed=False) == 0
+    printed = capsys.readouterr().out
+    assert "It cannot run here yet:" in printed
+    assert "datasets.imagenet: /data/imagenet/train: there is nothing" in printed
+
+
+def test_files_of_unknown_size_or_shape_cannot_be_planned_and_the_message_says_how(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "name: a\ndatasets: {mine: {files: /not/there, num_samples: 10}}\nautoencoders: {any: {kind: kl, files: /no}}\n"
+        "parts: {p: {rows: {x: {data: {dataset: mine, side: 32}}, y: {data: {autoencoder: any}}}}}\n"
+    )
+    with pytest.raises(UserError) as caught:
+        load_sweep(path)
+    first, second = map(str, caught.value.problems)
+    assert "/not/there: there is nothing; to plan before they are there give datasets.mine.num_classes" in first
+    assert "autoencoders.any: cannot be used: FileNotFoundError: /no/config.json: is not there" in second
