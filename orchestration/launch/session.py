@@ -79,10 +79,11 @@ def _launch(
             lambda: watch.capacity,
             lambda: watch.lost or (terminated() if asked_to_end() else early_exit()),
         )
-        plan = launcher.run()
-        if watch.lost:
-            cluster_lost.set()
-        return plan
+        try:
+            return launcher.run()
+        finally:
+            if watch.lost:
+                cluster_lost.set()
 
 
 def _describe(outcome: Outcome) -> str:

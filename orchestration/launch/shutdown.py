@@ -28,13 +28,13 @@ def end_early(
     """
     context.outcome.early_exit = early_exit
     if early_exit.cluster_is_lost:  # nobody is there who could be asked to stop, or be waited for
-        running.groups.abandon()
         for task in (*running.trainings.values(), *running.measured.values()):
             context.mark_stopped(task, "stopped, goes on from what it last wrote")
         return
     context.display.say(f"Stopping: {early_exit.reason}; trainings write a checkpoint.")
     if running.pool:
         running.pool.abandon()
+        running.pool = None
     for task in running.measured.values():
         context.mark_stopped(task, "stopped")
     running.measured.clear()

@@ -15,8 +15,11 @@ import pytest
 
 from tests.e2e.conftest import SECRETS, FinishedSweep
 from tests.support.sweeps import (
+    HERE,
     ONLY_DFM,
     ROOT,
+    Where,
+    children_called,
     descendants,
     environment,
     goes_on_to_the_table_of,
@@ -146,14 +149,53 @@ def test_a_mistake_starts_nothing(tmp_path: Path, override: str) -> None:
     assert not list(tmp_path.glob("runs/checkpoints/*"))
 
 
+BROKEN_LAUNCHER = """
+import pathlib, sys
+from orchestration import sweep
+from orchestration.launch.waiting_tasks import WaitingTasks
+
+def fail(self):
+    if any(pathlib.Path(sys.argv[2].partition("=")[2]).glob("checkpoints/*/step-*/manifest.json")):
+        raise RuntimeError("broken on purpose")
+
+WaitingTasks.drop_blocked = fail
+sys.exit(sweep.main(sys.argv[1:]))
+"""
+"""A driver whose launcher raises an error once there is a checkpoint."""
+
+
 @pytest.mark.slow
-def test_ctrl_c_ends_at_once_says_how_to_go_on_and_leaves_no_ray(with_reference: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "number", "code", "last_words"),
+    [
+        pytest.param(HERE, signal.SIGINT, 130, "the same command goes on from there", id="Ctrl-C"),
+        pytest.param(
+            Where(lambda *arguments: [arguments[0], "-c", BROKEN_LAUNCHER, *arguments[2:]]),
+            None,
+            1,
+            "RuntimeError: broken on purpose",
+            id="an error of the launcher",
+        ),
+    ],
+)
+def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
+    with_reference: Path, tmp_path: Path, where: Where, number: signal.Signals | None, code: int, last_words: str
+) -> None:
     others, log = ray_processes(), tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM) as driver:
+    with started(with_reference, log, ONLY_DFM, where=where) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 1, "a checkpoint")
-        driver.send_signal(signal.SIGINT)
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=60)
-        assert driver.returncode == 130, log.read_text()
+        heads = set(children_called(driver.pid, "gcs_server"))
+        if number is not None:
+            driver.send_signal(number)
+
+        def is_over() -> bool:
+            heads.update(children_called(driver.pid, "gcs_server"))
+            return driver.poll() is not None
+
+        wait_until(is_over, "the driver to end", seconds=60)
+        assert driver.returncode == code, log.read_text()
         wait_until(lambda: not ray_processes() - others, "its Ray to end", seconds=60)
-    assert "the same command goes on from there" in log.read_text()
-    assert "Traceback" not in log.read_text()
+    assert len(heads) == 1
+    assert last_words in log.read_text()
+    assert log.read_text().count("Traceback") == (number is None)
+    assert "No driver is running: the last one" in run(with_reference, ONLY_DFM, "--status").stdout
