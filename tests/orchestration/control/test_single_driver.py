@@ -1,9 +1,8 @@
-"""One driver a sweep, and what a driver does that is told to end."""
+"""One driver a sweep."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from orchestration import sweep
 from orchestration.control.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.lease import lease_above, take_lease
-from orchestration.control.sigterm import termination
 from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
 from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
@@ -168,15 +166,3 @@ def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
         writers[2]._once("")
 
     assert find_driver(store, "quickstart", sleep=sleep).state == "running"
-
-
-def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with termination() as asked:
-        assert not asked()
-        signal.raise_signal(signal.SIGTERM)
-        assert asked()
-        with pytest.raises(SystemExit) as ended:
-            signal.raise_signal(signal.SIGTERM)
-        assert ended.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
