@@ -15,7 +15,6 @@ import pytest
 
 from tests.e2e.conftest import SECRETS, FinishedSweep
 from tests.support.sweeps import (
-    HERE,
     ONLY_DFM,
     ROOT,
     Where,
@@ -149,44 +148,39 @@ def test_a_mistake_starts_nothing(tmp_path: Path, override: str) -> None:
     assert not list(tmp_path.glob("runs/checkpoints/*"))
 
 
-BROKEN_LAUNCHER = """
-import pathlib, sys
+LINGERS = """
+import pathlib, sys, time
 from orchestration import sweep
 from orchestration.launch.waiting_tasks import WaitingTasks
 
 def fail(self):
-    if any(pathlib.Path(sys.argv[2].partition("=")[2]).glob("checkpoints/*/step-*/manifest.json")):
+    if any(pathlib.Path(sys.argv[3].partition("=")[2]).glob("checkpoints/*/step-*/manifest.json")):
         raise RuntimeError("broken on purpose")
 
-WaitingTasks.drop_blocked = fail
-sys.exit(sweep.main(sys.argv[1:]))
+if sys.argv.pop(1) == "broken":
+    WaitingTasks.drop_blocked = fail
+try:
+    sys.exit(sweep.main(sys.argv[1:]))
+finally:
+    time.sleep(15)
 """
-"""A driver whose launcher raises an error once there is a checkpoint."""
+"""A driver that takes its time after its end, when a second cluster would start; its launcher is sound, or broken."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("where", "number", "code", "last_words"),
-    [
-        pytest.param(HERE, signal.SIGINT, 130, "the same command goes on from there", id="Ctrl-C"),
-        pytest.param(
-            Where(lambda *arguments: [arguments[0], "-c", BROKEN_LAUNCHER, *arguments[2:]]),
-            None,
-            1,
-            "RuntimeError: broken on purpose",
-            id="an error of the launcher",
-        ),
-    ],
+    ("launcher", "code", "last_words"),
+    [("sound", 130, "the same command goes on from there"), ("broken", 1, "RuntimeError: broken on purpose")],
 )
 def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
-    with_reference: Path, tmp_path: Path, where: Where, number: signal.Signals | None, code: int, last_words: str
+    with_reference: Path, tmp_path: Path, launcher: str, code: int, last_words: str
 ) -> None:
-    others, log = ray_processes(), tmp_path / "log"
+    log, where = tmp_path / "log", Where(lambda *given: [given[0], "-c", LINGERS, launcher, *given[2:]])
     with started(with_reference, log, ONLY_DFM, where=where) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 1, "a checkpoint")
-        heads = set(children_called(driver.pid, "gcs_server"))
-        if number is not None:
-            driver.send_signal(number)
+        heads, children = set(children_called(driver.pid, "gcs_server")), descendants(driver.pid)
+        if launcher == "sound":
+            driver.send_signal(signal.SIGINT)
 
         def is_over() -> bool:
             heads.update(children_called(driver.pid, "gcs_server"))
@@ -194,8 +188,8 @@ def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
 
         wait_until(is_over, "the driver to end", seconds=60)
         assert driver.returncode == code, log.read_text()
-        wait_until(lambda: not ray_processes() - others, "its Ray to end", seconds=60)
+        wait_until(lambda: not any(map(psutil.pid_exists, children)), "its processes to end", seconds=60)
     assert len(heads) == 1
     assert last_words in log.read_text()
-    assert log.read_text().count("Traceback") == (number is None)
+    assert log.read_text().count("Traceback") == (launcher == "broken")
     assert "No driver is running: the last one" in run(with_reference, ONLY_DFM, "--status").stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -200,6 +201,8 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
             return ended
 
         def close_idle(self) -> None: ...
+
+        def leave(self, trainings: Collection[Future[None]]) -> None: ...
 
     update: Mapping[str, Any] = {name: {} for name in ("rows", "done", "retries", "failures", "stopped")}
     board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **update)))
