@@ -1,6 +1,6 @@
 """The signals that end a launch: SIGTERM of schedulers and `ray job stop`, SIGHUP of a terminal that closes.
 
-The first one asks to end at checkpoints, a second SIGTERM ends at once. A terminal that closes may send several SIGHUPs.
+The first one asks to end at checkpoints, a second SIGTERM ends at once. A closing terminal may send several SIGHUPs.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ from tests.support.sweeps import (
     wait_until,
 )
 
-
 IN_ITS_OWN_SESSION = Where(lambda *arguments: ["setsid", *arguments])
 
 
