@@ -193,3 +193,17 @@ def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
     assert last_words in log.read_text()
     assert log.read_text().count("Traceback") == (launcher == "broken")
     assert "No driver is running: the last one" in run(with_reference, ONLY_DFM, "--status").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lost", ['"$@" 2>&1 | head -n 3; exit ${PIPESTATUS[0]}', '"$@" >/dev/full 2>&1', '"$@" <&- >&- 2>&-']
+)
+def test_a_sweep_whose_output_is_lost_ends_with_the_same_table(
+    undisturbed: FinishedSweep, with_reference: Path, lost: str
+) -> None:
+    """Of a closed pager, of a full disk, of closed streams: before anything is computed, and for the whole run."""
+    done = run(with_reference, ONLY_DFM, where=Where(lambda *given: ["bash", "-c", lost, "bash", *given]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Collection
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,7 +129,7 @@ def test_a_crash_prints_no_secret(tmp_path: Path) -> None:
     assert "open-sesame" not in output
 
 
-@pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py"])
+@pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py", "auth_token.py"])
 def test_every_program_guards_its_output(program: str) -> None:
     _, main, last = (ROOT / "orchestration" / program).read_text().partition('if __name__ == "__main__":')
     assert main
