@@ -10,7 +10,6 @@ from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
 from orchestration.control.end_signals import EndSignals
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.outcome import EarlyExit, Outcome, budget_spent, stop_requested
-from orchestration.control.single_driver import another_runs
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.summary import compared_text, cost_text
 from orchestration.launch.task_table import status_table
@@ -39,8 +38,8 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
     def early_exit() -> EarlyExit | None:
         if signals.early_exit is not None:
             return signals.early_exit
-        if heartbeat_writer.gave_way_to:
-            return another_runs(heartbeat_writer.gave_way_to)
+        if heartbeat_writer.fenced is not None:
+            return heartbeat_writer.fenced
         if heartbeat_writer.stop_requested:
             return stop_requested()
         return budget_spent(meter, limit) if limit is not None and meter.is_spent else None

@@ -52,6 +52,26 @@ def test_a_sweep_told_to_end_stops_at_a_checkpoint_and_resumes_to_the_same_table
     goes_on_to_the_table_of(undisturbed.root, with_reference)
 
 
+SLOWLY = Where(environment={"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(12, 40))})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("removed", ["leases", ""])
+def test_a_driver_whose_lease_or_root_is_removed_says_so_and_ends(
+    with_reference: Path, tmp_path: Path, removed: str
+) -> None:
+    log = tmp_path / "log"
+    with started(with_reference, log, ONLY_DFM, where=SLOWLY) as driver:
+        has_checkpoints(with_reference)
+        (with_reference / removed).rename(tmp_path / "removed")
+        has_ended(driver, 1, log, seconds=120)
+    assert "its lease is gone: somebody has removed" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (with_reference / "reports").exists()
+    assert not list(with_reference.glob("results/*/result.json")) or removed
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", ["1:17:hang", "1:17:freeze", "0:17:kill", "1:17:slow", "1:17:error"])

@@ -14,6 +14,7 @@ from orchestration.cluster.capacity import Capacity
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
+from orchestration.control.single_driver import lease_gone
 from orchestration.launch import progress, shutdown, task_loop
 from orchestration.launch.launch_context import Grow, LaunchContext
 from orchestration.launch.progress_display import Display
@@ -297,6 +298,27 @@ def test_any_way_out_leaves_no_thread_of_a_training_and_no_evaluator(
         running.run()
     assert events == ["error", "trainings"] + ([] if lost else ["evaluators"])
     assert not trained
+
+
+def test_a_driver_that_may_write_no_more_asks_for_no_checkpoint(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(_groups: Any, task: Task) -> Future[None]:
+        trained.append((task.title, 0))
+        return Future()
+
+    def none_is_wanted(*_: object) -> None:
+        raise AssertionError("its checkpoint would be written into the root of another")
+
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+    monkeypatch.setattr(shutdown, "shut_down", none_is_wanted)
+    outcome, gone = Outcome({}), lease_gone("leases/quickstart/epoch-000000001.json")
+    running = launcher(store, tiny_plan(*SHORT), outcome)
+    running._early_exit = lambda: gone if trained else None
+    running.run()
+    assert outcome.early_exit is gone
+    (training,) = tiny_plan(*SHORT).of_kind(TrainTask)
+    assert outcome.stopped == {training.digest: "stopped, goes on from its last checkpoint"}
 
 
 def test_what_a_worker_has_told_of_an_attempt_is_not_told_again_by_the_driver(
