@@ -10,6 +10,7 @@ import sys
 
 from orchestration.cluster.token_file import TOKEN_VARIABLE, ensure_token, token_file
 from orchestration.common.errors import UserError, tell_mistakes
+from orchestration.common.redaction import guard_output
 
 
 def main() -> int:
@@ -24,4 +25,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestration.artifacts.provenance import record_source
@@ -74,9 +74,26 @@ def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) 
         with _ray_head(ports, Path(scratch), environment):
             submit = ["ray", "job", "submit", "--working-dir", ".", "--", *command]
             print(f"$ {shlex.join(submit)}", flush=True)
-            code = subprocess.run(submit, cwd=ROOT, env=environment, check=False).returncode
+            code = _copied_output(submit, environment)
         print("The Ray head is stopped.")
     return code
+
+
+def _copied_output(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command and print what it prints: it does not end where our reader is lost. Return its exit code."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None, "a pipe was asked for"
+        for line in process.stdout:
+            print(line, end="", flush=True)
+    return process.returncode
 
 
 def _environment(scratch: Path, root: str, dashboard_port: int) -> dict[str, str]:

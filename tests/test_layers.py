@@ -70,6 +70,7 @@ ENTRY_POINTS_FROM_ENTRY_POINTS = {("reproduce", "sweep")}  # it runs sweeps
 ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report"},
     "reproduce": {"errors", "plan", "records", "report"},
+    "common": {"contract"},
     "artifacts": {"contract"},
     "spec": {"contract"},
     "plan": {"contract"},

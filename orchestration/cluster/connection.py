@@ -24,7 +24,7 @@ from orchestration.common.errors import UserError
 from orchestration.common.project import ROOT
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
-from orchestration.private.ray import listen_on_loopback
+from orchestration.private.ray import listen_on_loopback, never_start_alone
 
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
@@ -61,6 +61,7 @@ def connection(*, insecure: bool, cluster_lost: Event | None = None) -> Iterator
     Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`.
     """
     address = os.environ.get("RAY_ADDRESS", "")
+    never_start_alone()
     try:
         if starts_its_own():
             context = _start_here(insecure=insecure)

@@ -42,8 +42,11 @@ def collect_garbage(
 
 
 def ask_on_terminal() -> bool:
-    """Return whether the person at the terminal confirms; False without a terminal."""
-    return sys.stdin.isatty() and input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
+    """Return whether the person at the terminal confirms; False without a terminal, or where it closes."""
+    try:
+        return sys.stdin.isatty() and input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, OSError):
+        return False
 
 
 def remove_artifact(store: Store, path: str) -> None:

@@ -18,7 +18,7 @@ def in_background(name: str, call: Callable[[], Answer]) -> Future[Answer]:
     def work() -> None:
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001  raised in the thread that waits for the answer
+        except BaseException as error:  # noqa: BLE001  raised in the thread that waits for the answer
             answer.set_exception(error)
         else:
             answer.set_result(result)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from analysis.contract.output import make_output_unfailing
 from orchestration.common.errors import cause_of
 
 _SHOWN_OPTIONS = ("endpoint_url", "region_name")
@@ -111,10 +112,12 @@ class _Redacting:
 
 
 def guard_output() -> None:
-    """Blank the environment's secrets in all that this process prints from here on, tracebacks included.
+    """Blank the environment's secrets in all that this process prints from here on, tracebacks included. Nothing of it
+    fails, see `make_output_unfailing`.
 
     Programs call it before anything else is imported: loggers keep the stream that they find.
     """
+    make_output_unfailing()
     secrets = secrets_of(os.environ)
     sys.stdout = _Redacting(sys.stdout, secrets)
     sys.stderr = _Redacting(sys.stderr, secrets)

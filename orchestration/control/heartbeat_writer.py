@@ -18,8 +18,11 @@ from orchestration.control.heartbeat import (
     TaskProgress,
     write_heartbeat,
 )
-from orchestration.control.lease import Lease, lease_above, take_lease
+from orchestration.control.lease import Lease, lease_in_force, take_lease
+from orchestration.control.outcome import EarlyExit
+from orchestration.control.single_driver import another_runs, lease_gone
 from orchestration.control.stop_request import StopRequest, read_stop_request, withdraw
+from orchestration.storage.layout import lease_file
 from orchestration.storage.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -51,8 +54,8 @@ class HeartbeatWriter:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._is_failing = False
-        self.gave_way_to = ""
-        """Another driver that has taken this sweep: from then on this one writes nothing of it."""
+        self.fenced: EarlyExit | None = None
+        """Set once another driver has taken this sweep, or could: from then on this one writes nothing of it."""
 
     @property
     def stop_requested(self) -> bool:
@@ -63,7 +66,7 @@ class HeartbeatWriter:
         """Take the sweep from its last driver. Raises: what the store raises; without the lease nothing begins."""
         self._lease = take_lease(self._store, self._sweep, self.driver)
         if self._lease is None:
-            self.gave_way_to = "that took the sweep in the same moment"
+            self.fenced = another_runs("that took the sweep in the same moment")
         self._thread.start()
 
     def close(self, outcome: str) -> None:
@@ -85,10 +88,9 @@ class HeartbeatWriter:
                 self._request = request
                 if self.phase == "running":
                     self.phase = "stopping"
-            if self._lease is not None and (above := lease_above(self._store, self._sweep, self._lease.epoch)):
-                self.gave_way_to = str(above)
-            if self.gave_way_to:
-                return  # the file is the other's
+            self._look_at_lease()
+            if self.fenced:
+                return  # the file is another's
             write_heartbeat(self._store, self._sweep, self._now(outcome))
             if self.phase == "ended" and self._request is not None:
                 withdraw(self._store, self._sweep, self._request)
@@ -97,6 +99,15 @@ class HeartbeatWriter:
             if not self._is_failing:
                 _LOG.warning("the heartbeat could not be written (%s: %s)", type(error).__name__, error)
             self._is_failing = True
+
+    def _look_at_lease(self) -> None:
+        if self.fenced or self._lease is None:
+            return
+        in_force = lease_in_force(self._store, self._sweep, self._lease)
+        if in_force is None:
+            self.fenced = lease_gone(self._store.uri(lease_file(self._sweep, self._lease.epoch)))
+        elif in_force != self._lease:
+            self.fenced = another_runs(str(in_force))
 
     def _now(self, outcome: str) -> Heartbeat:
         state = self._state()

@@ -2,7 +2,7 @@
 
 Every driver takes the next epoch by creating a file that must not be there yet, which of two at once only one can. A
 driver that was out of reach for a while, or frozen, finds an epoch above its own and leaves the sweep to that driver.
-The files stay: an epoch whose file was removed could be taken again.
+The files stay: an epoch whose file was removed could be taken again, so a driver whose own is gone ends, too.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ def take_lease(store: Store, sweep: str, driver: str) -> Lease | None:
     return lease if created else None
 
 
-def lease_above(store: Store, sweep: str, epoch: int) -> Lease | None:
-    """Return the lease that ended this one; None if it is still held."""
-    if not store.exists(lease_file(sweep, epoch + 1)):
-        return None  # nobody can take an epoch without the one before it
-    above = max((other for other in _epochs(store, sweep) if other > epoch), default=epoch + 1)
+def lease_in_force(store: Store, sweep: str, own: Lease) -> Lease | None:
+    """Return the lease that holds the sweep now: the driver's own, or the one that ended it; None if there is none."""
+    epoch = own.epoch
+    if store.exists(lease_file(sweep, epoch + 1)):  # nobody can take an epoch without the one before it
+        epoch = max((other for other in _epochs(store, sweep) if other > epoch), default=epoch + 1)
     try:
-        return Lease(**parse_document(store.read(lease_file(sweep, above))))
-    except (FileNotFoundError, ValueError, TypeError):  # whoever holds it, this one is over
-        return Lease(above, "", "a machine that cannot be read", 0)
+        return Lease(**parse_document(store.read(lease_file(sweep, epoch))))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):  # whoever holds it, this one is over
+        return Lease(epoch, "", "a machine that cannot be read", 0)
 
 
 def _epochs(store: Store, sweep: str) -> list[int]:

@@ -20,6 +20,8 @@ class EarlyExit:
     how_to_go_on: str
     cluster_is_lost: bool = False
     """If set, nothing that runs can be asked to stop, or waited for."""
+    is_fenced: bool = False
+    """If set, this driver may write nothing more of its sweep: no checkpoint, no report."""
 
 
 @dataclass

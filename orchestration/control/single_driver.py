@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
+from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
 from orchestration.control.heartbeat import find_driver
 from orchestration.control.outcome import EarlyExit
 from orchestration.storage.store import Store
@@ -36,4 +36,14 @@ def another_runs(other: str) -> EarlyExit:
         EXIT_SECOND_DRIVER,
         f"another driver, {other}, has taken this sweep",
         "nothing is lost: that one does everything; look at it with --status",
+        is_fenced=True,
+    )
+
+
+def lease_gone(where: str) -> EarlyExit:
+    return EarlyExit(
+        EXIT_TASKS_FAILED,
+        f"its lease is gone: somebody has removed {where}, or the whole storage root",
+        "the same command goes on from what is still there",
+        is_fenced=True,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.artifacts.provenance import environment, record_source
 from orchestration.artifacts.task_record import TaskRecord
-from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
+from orchestration.common.exit_codes import EXIT_TASKS_FAILED
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
@@ -64,9 +64,9 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     else:
         print("Everything is done already; nothing is computed.")
     early_exit = outcome.early_exit
-    if early_exit is not None and early_exit.exit_code == EXIT_SECOND_DRIVER:
-        print(f"{early_exit.reason}: {early_exit.how_to_go_on}.")  # MLflow and the report are the other's
-        return EXIT_SECOND_DRIVER
+    if early_exit is not None and early_exit.is_fenced:
+        print(f"{early_exit.reason}: {early_exit.how_to_go_on}.")  # MLflow and the report are another's
+        return early_exit.exit_code
     if searches is not None:
         plan = searches.plan
         print("\n".join(searches.texts()))

@@ -23,6 +23,12 @@ class RunningTasks:
     def __bool__(self) -> bool:
         return bool(self.trainings) or (self.pool is not None and self.pool.busy)
 
+    def leave(self, *, cluster_is_lost: bool) -> None:
+        """Stop what runs, before Ray is left. Args: cluster_is_lost: nobody is there who could be told."""
+        self.groups.leave(self.trainings)
+        if self.pool is not None and not cluster_is_lost:
+            self.pool.abandon()
+
     @property
     def training_digests(self) -> list[str]:
         return [task.digest for task in self.trainings.values()]

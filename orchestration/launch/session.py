@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable
 
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
+from orchestration.control.end_signals import EndSignals
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.outcome import EarlyExit, Outcome, budget_spent, stop_requested
-from orchestration.control.sigterm import terminated, termination
-from orchestration.control.single_driver import another_runs
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.summary import compared_text, cost_text
 from orchestration.launch.task_table import status_table
@@ -34,21 +33,26 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
         lambda: DriverState(display.progress(), dict(outcome.failed), dict(display.restarts), meter.spent),
     )
 
+    signals = EndSignals()
+
     def early_exit() -> EarlyExit | None:
-        if heartbeat_writer.gave_way_to:
-            return another_runs(heartbeat_writer.gave_way_to)
+        if signals.early_exit is not None:
+            return signals.early_exit
+        if heartbeat_writer.fenced is not None:
+            return heartbeat_writer.fenced
         if heartbeat_writer.stop_requested:
             return stop_requested()
         return budget_spent(meter, limit) if limit is not None and meter.is_spent else None
 
-    heartbeat_writer.start()
-    try:
-        plan = _launch(context, heartbeat_writer, early_exit)
-    finally:
-        if limit is not None and outcome.early_exit is not None and outcome.early_exit.exit_code == EXIT_BUDGET_SPENT:
-            outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
-        display.close()
-        heartbeat_writer.close(_describe(outcome))
+    with signals:
+        heartbeat_writer.start()
+        try:
+            plan = _launch(context, heartbeat_writer, signals, early_exit)
+        finally:
+            if limit is not None and outcome.early_exit and outcome.early_exit.exit_code == EXIT_BUDGET_SPENT:
+                outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
+            display.close()
+            heartbeat_writer.close(_describe(outcome))
     display.console.print(status_table(plan, outcome.states))
     if context.grow is None:
         print(compared_text(estimate, meter.in_this_launch))
@@ -57,7 +61,10 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
 
 
 def _launch(
-    context: LaunchContext, heartbeat_writer: HeartbeatWriter, early_exit: Callable[[], EarlyExit | None]
+    context: LaunchContext,
+    heartbeat_writer: HeartbeatWriter,
+    signals: EndSignals,
+    early_exit: Callable[[], EarlyExit | None],
 ) -> Plan:
     """Connect and run. Return the plan as it is in the end."""
     # Only here is Ray needed: a sweep that is done, or has spent its budget, ends without it.
@@ -65,24 +72,20 @@ def _launch(
     from orchestration.cluster.watch import ClusterWatch, places_of_this_driver
     from orchestration.launch.task_loop import Launcher
 
-    # SIGTERM's handler comes inside: Ray puts a handler of its own in the place of any that is there when it starts.
     cluster_lost = threading.Event()
     with (
         cluster(context.workers, cluster_lost) as capacity,
-        termination() as asked_to_end,
         ClusterWatch(places_of_this_driver(), capacity) as watch,
     ):
+        signals.listen()  # only now: Ray puts a SIGTERM handler of its own in the place of any that is there before
         context.display.say(f"Ray: {capacity}")
         heartbeat_writer.phase = "running"
-        launcher = Launcher(
-            context,
-            lambda: watch.capacity,
-            lambda: watch.lost or (terminated() if asked_to_end() else early_exit()),
-        )
-        plan = launcher.run()
-        if watch.lost:
-            cluster_lost.set()
-        return plan
+        launcher = Launcher(context, lambda: watch.capacity, lambda: watch.lost or early_exit())
+        try:
+            return launcher.run()
+        finally:
+            if watch.lost:
+                cluster_lost.set()
 
 
 def _describe(outcome: Outcome) -> str:

@@ -28,17 +28,19 @@ def end_early(
     """
     context.outcome.early_exit = early_exit
     if early_exit.cluster_is_lost:  # nobody is there who could be asked to stop, or be waited for
-        running.groups.abandon()
         for task in (*running.trainings.values(), *running.measured.values()):
             context.mark_stopped(task, "stopped, goes on from what it last wrote")
         return
-    context.display.say(f"Stopping: {early_exit.reason}; trainings write a checkpoint.")
+    checkpoints = "nothing more is written" if early_exit.is_fenced else "trainings write a checkpoint"
+    context.display.say(f"Stopping: {early_exit.reason}; {checkpoints}.")
     if running.pool:
         running.pool.abandon()
+        running.pool = None
     for task in running.measured.values():
         context.mark_stopped(task, "stopped")
     running.measured.clear()
-    shut_down(progress_board, lambda: len(running.trainings), collect)
+    if not early_exit.is_fenced:
+        shut_down(progress_board, lambda: len(running.trainings), collect)
     for task in running.trainings.values():
         context.mark_stopped(task, "stopped, goes on from its last checkpoint")
     running.groups.close_idle()

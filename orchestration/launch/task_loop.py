@@ -52,7 +52,17 @@ class Launcher:
         self._fit_to(capacity())
 
     def run(self) -> Plan:
-        """Return the plan as it is by then, when every task is done or has failed, or after an early exit."""
+        """Return the plan as it is by then, when every task is done or has failed, or after an early exit.
+
+        However it ends, nothing of it calls Ray any more.
+        """
+        try:
+            return self._walk()
+        finally:
+            early_exit = self._context.outcome.early_exit or self._early_exit()
+            self._running.leave(cluster_is_lost=early_exit is not None and early_exit.cluster_is_lost)
+
+    def _walk(self) -> Plan:
         while self._waiting.tasks or self._running:
             early_exit = self._early_exit()
             if early_exit is not None and early_exit.cluster_is_lost:  # before any call to Ray
@@ -72,6 +82,7 @@ class Launcher:
             self._wait()
         if self._running.pool:
             self._running.pool.close()
+            self._running.pool = None
         self._running.groups.close_idle()
         return self._waiting.plan
 

@@ -17,6 +17,16 @@ def listen_on_loopback() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
+def never_start_alone() -> None:
+    """Make calls fail once Ray was left, instead of starting a cluster in the ending process.
+
+    The public variable RAY_ENABLE_AUTO_CONNECT is read once, when ray is imported, as of Ray 2.60.
+    """
+    from ray._private import auto_init_hook
+
+    auto_init_hook.enable_auto_connect = False
+
+
 def reread_environment() -> None:
     """Make Ray read its RAY_* variables again, RAY_AUTH_MODE among them.
 

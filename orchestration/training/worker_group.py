@@ -7,6 +7,7 @@ import time
 import uuid
 from concurrent.futures import wait
 from threading import Event
+from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -23,7 +24,7 @@ from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
 
 POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
-CLUSTER_LOST = "the cluster was lost"
+RAY_IS_LEFT = "the launch ends, and Ray is left"
 
 
 class WorkersEndedError(Exception):
@@ -39,16 +40,14 @@ class WorkerGroup:
         self._queue_name, self._queue = start_work_queue()
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
-    def train(self, request: TrainRequest, cluster_lost: Event) -> None:
+    def train(self, request: TrainRequest, leaving: Event) -> None:
         """Give the workers a training, and return when all of them have completed it.
 
-        Args: cluster_lost: once set, no more calls of Ray are made.
-        Raises: whatever ended the run; WorkersEndedError if it ended without an error, or the cluster was lost.
+        Args: leaving: once set, no more calls of Ray are made.
+        Raises: whatever ended the run; WorkersEndedError if it ended without an error, or Ray is left.
         """
-        serial, freed = ray.get(self._queue.put.remote(request)), time.monotonic()
-        while not ray.get(self._queue.is_done.remote(serial)):
-            if cluster_lost.is_set():
-                raise WorkersEndedError(CLUSTER_LOST)
+        serial, freed = _answer(self._queue.put.remote(request), leaving), time.monotonic()
+        while not _answer(self._queue.is_done.remote(serial), leaving):
             if self._run.done():
                 self._run.result()
                 raise WorkersEndedError("the workers ended before their training")
@@ -94,3 +93,11 @@ class WorkerGroup:
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )
+
+
+def _answer(call: Any, leaving: Event) -> Any:
+    """Wait for the answer of an actor. Raises: what the call raises; WorkersEndedError once `leaving` is set."""
+    while not leaving.is_set():
+        if ray.wait([call], timeout=POLL_SECONDS)[0]:
+            return ray.get(call)
+    raise WorkersEndedError(RAY_IS_LEFT)

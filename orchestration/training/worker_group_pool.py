@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, wait
 from threading import Event
 
 from orchestration.common.background import in_background
@@ -21,8 +21,9 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.failure_policy import failure_of
 from orchestration.tasks.task import Task
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_group import CLUSTER_LOST, POLL_SECONDS, WorkerGroup, WorkersEndedError
+from orchestration.training.worker_group import POLL_SECONDS, RAY_IS_LEFT, WorkerGroup, WorkersEndedError
 
+_LEAVE_SECONDS = 10.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class WorkerGroupPool:
         self.retries: deque[tuple[str, str]] = deque()
         """(digest, reason) of trainings that are tried again; taken out when the user is told."""
         self._idle: list[WorkerGroup] = []
-        self._cluster_lost = Event()
+        self._leaving = Event()
         self._num_open = 0
         self._lock = threading.Lock()
 
@@ -64,19 +65,20 @@ class WorkerGroupPool:
             group.close()
             self._gone()
 
-    def abandon(self) -> None:
-        """Stop calling Ray, whose cluster is lost: calls during its shutdown would end the process."""
-        self._cluster_lost.set()
-        time.sleep(3 * POLL_SECONDS)
+    def leave(self, trainings: Collection[Future[None]]) -> None:
+        """End the threads of trainings, whatever their workers do, before Ray is left: calls during its shutdown would
+        end the process."""
+        self._leaving.set()
+        wait(trainings, _LEAVE_SECONDS)
 
     def _train(self, task: Task, request: TrainRequest) -> None:
         attempts_left = self._workers.max_failures
         while True:
             group = self._idle_or_new()
             try:
-                group.train(request, self._cluster_lost)
+                group.train(request, self._leaving)
             except Exception as error:
-                if self._cluster_lost.is_set():
+                if self._leaving.is_set():
                     raise
                 group.clear()
                 self._gone()
@@ -111,8 +113,8 @@ class WorkerGroupPool:
 
     def _idle_or_new(self) -> WorkerGroup:
         while True:
-            if self._cluster_lost.is_set():
-                raise WorkersEndedError(CLUSTER_LOST)
+            if self._leaving.is_set():
+                raise WorkersEndedError(RAY_IS_LEFT)
             with self._lock:
                 group = self._idle.pop() if self._idle else None
                 may_start = group is None and self._num_open < self.most

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
 from analysis.__main__ import main
+from tests.support.lost_output import run_losing
 from tests.support.plans import Database, make_plan, plan_document
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +88,15 @@ def test_an_absent_tracking_database_is_exit_code_2(tmp_path: Path, capsys: pyte
     publish_plan(tmp_path, f"sqlite:///{tmp_path}/absent.db")
     assert main([sweep_file(tmp_path), "--storage", str(tmp_path)]) == 2
     assert "tracking database sqlite:///" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["<&-", "<&- >&- 2>&-", ">/dev/full 2>&1", "2>&1 | true"])
+def test_a_lost_reader_changes_neither_report_nor_exit_code(database: Database, tmp_path: Path, lost: str) -> None:
+    publish_plan(tmp_path, database.uri)
+    command = [sys.executable, "-m", "analysis", sweep_file(tmp_path), "--storage", str(tmp_path)]
+    assert run_losing(lost, command, ROOT) == (0, "" if lost != "<&-" else ANY)
+    assert (tmp_path / "reports/small/report.html").is_file()
+    assert run_losing(lost, [*command, "--storage", "/nowhere"], ROOT)[0] == 2
 
 
 def test_the_module_runs_from_a_shell_without_torch_or_ray(database: Database, tmp_path: Path) -> None:

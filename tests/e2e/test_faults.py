@@ -6,6 +6,7 @@ The limits are wide: on a machine with ten times as much to do as it has cores a
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.e2e.conftest import FinishedSweep
 from tests.support.sweeps import (
     ONLY_DFM,
+    Where,
     descendants,
     goes_on_to_the_table_of,
     has_checkpoints,
@@ -25,23 +27,49 @@ from tests.support.sweeps import (
     wait_until,
 )
 
+IN_ITS_OWN_SESSION = Where(lambda *arguments: ["setsid", *arguments])
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_sweep_told_to_end_stops_at_a_checkpoint_and_resumes_to_the_same_table(
-    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    log = tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM, "workers.checkpoint_every=1", "workers.keep_checkpoints=99") as driver:
+    log, often = tmp_path / "log", ("workers.checkpoint_every=1", "workers.keep_checkpoints=99")
+    with started(with_reference, log, ONLY_DFM, *often, where=IN_ITS_OWN_SESSION) as driver:
         has_checkpoints(with_reference)
         children = descendants(driver.pid)
-        driver.send_signal(signal.SIGTERM)
-        has_ended(driver, 143, log, seconds=300)
+        if number == signal.SIGHUP:
+            os.killpg(driver.pid, number)  # as a terminal does: Ray's processes are in the group, too
+        else:
+            driver.send_signal(number)
+        has_ended(driver, code, log, seconds=300)
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "its processes to end", 120)
     assert "Traceback" not in log.read_text()
     reached = max(published_steps(with_reference))
     assert f"train dfm, seed=0: stopped at step {reached}" in log.read_text()
     goes_on_to_the_table_of(undisturbed.root, with_reference)
+
+
+SLOWLY = Where(environment={"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(12, 40))})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("removed", ["leases", ""])
+def test_a_driver_whose_lease_or_root_is_removed_says_so_and_ends(
+    with_reference: Path, tmp_path: Path, removed: str
+) -> None:
+    log = tmp_path / "log"
+    with started(with_reference, log, ONLY_DFM, where=SLOWLY) as driver:
+        has_checkpoints(with_reference)
+        (with_reference / removed).rename(tmp_path / "removed")
+        has_ended(driver, 1, log, seconds=120)
+    assert "its lease is gone: somebody has removed" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (with_reference / "reports").exists()
+    assert not list(with_reference.glob("results/*/result.json")) or removed
 
 
 @pytest.mark.slow

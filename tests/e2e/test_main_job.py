@@ -17,6 +17,8 @@ from tests.e2e.conftest import SECRETS, FinishedSweep
 from tests.support.sweeps import (
     ONLY_DFM,
     ROOT,
+    Where,
+    children_called,
     descendants,
     environment,
     goes_on_to_the_table_of,
@@ -146,14 +148,62 @@ def test_a_mistake_starts_nothing(tmp_path: Path, override: str) -> None:
     assert not list(tmp_path.glob("runs/checkpoints/*"))
 
 
+LINGERS = """
+import pathlib, sys, time
+from orchestration import sweep
+from orchestration.launch.waiting_tasks import WaitingTasks
+
+def fail(self):
+    if any(pathlib.Path(sys.argv[3].partition("=")[2]).glob("checkpoints/*/step-*/manifest.json")):
+        raise RuntimeError("broken on purpose")
+
+if sys.argv.pop(1) == "broken":
+    WaitingTasks.drop_blocked = fail
+try:
+    sys.exit(sweep.main(sys.argv[1:]))
+finally:
+    time.sleep(15)
+"""
+"""A driver that takes its time after its end, when a second cluster would start; its launcher is sound, or broken."""
+
+
 @pytest.mark.slow
-def test_ctrl_c_ends_at_once_says_how_to_go_on_and_leaves_no_ray(with_reference: Path, tmp_path: Path) -> None:
-    others, log = ray_processes(), tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM) as driver:
+@pytest.mark.parametrize(
+    ("launcher", "code", "last_words"),
+    [("sound", 130, "the same command goes on from there"), ("broken", 1, "RuntimeError: broken on purpose")],
+)
+def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
+    with_reference: Path, tmp_path: Path, launcher: str, code: int, last_words: str
+) -> None:
+    log, where = tmp_path / "log", Where(lambda *given: [given[0], "-c", LINGERS, launcher, *given[2:]])
+    with started(with_reference, log, ONLY_DFM, where=where) as driver:
         wait_until(lambda: len(published_steps(with_reference)) >= 1, "a checkpoint")
-        driver.send_signal(signal.SIGINT)
-        wait_until(lambda: driver.poll() is not None, "the driver to end", seconds=60)
-        assert driver.returncode == 130, log.read_text()
-        wait_until(lambda: not ray_processes() - others, "its Ray to end", seconds=60)
-    assert "the same command goes on from there" in log.read_text()
-    assert "Traceback" not in log.read_text()
+        heads, children = set(children_called(driver.pid, "gcs_server")), descendants(driver.pid)
+        if launcher == "sound":
+            driver.send_signal(signal.SIGINT)
+
+        def is_over() -> bool:
+            heads.update(children_called(driver.pid, "gcs_server"))
+            return driver.poll() is not None
+
+        wait_until(is_over, "the driver to end", seconds=60)
+        assert driver.returncode == code, log.read_text()
+        wait_until(lambda: not any(map(psutil.pid_exists, children)), "its processes to end", seconds=60)
+    assert len(heads) == 1
+    assert last_words in log.read_text()
+    assert log.read_text().count("Traceback") == (launcher == "broken")
+    assert "No driver is running: the last one" in run(with_reference, ONLY_DFM, "--status").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lost", ['"$@" 2>&1 | head -n 3; exit ${PIPESTATUS[0]}', '"$@" >/dev/full 2>&1', '"$@" <&- >&- 2>&-']
+)
+def test_a_sweep_whose_output_is_lost_ends_with_the_same_table(
+    undisturbed: FinishedSweep, with_reference: Path, lost: str
+) -> None:
+    """Of a closed pager, of a full disk, of closed streams: before anything is computed, and for the whole run."""
+    done = run(with_reference, ONLY_DFM, where=Where(lambda *given: ["bash", "-c", lost, "bash", *given]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert numbers(with_reference) == numbers(undisturbed.root, row="DFM")

@@ -10,7 +10,7 @@ from analysis.errors import UserError as AnalysisError
 from analysis.plan.read import read_plan
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbeat
-from orchestration.control.lease import lease_above
+from orchestration.control.lease import Lease, lease_in_force
 from orchestration.control.stop_request import read_stop_request
 from orchestration.plan.published import UnreadablePlanError, read_published
 from orchestration.storage.layout import TaskPaths, heartbeat_file, lease_file, plan_file, stop_file
@@ -70,7 +70,7 @@ def test_a_heartbeat_of_a_process_that_no_system_has_is_damaged(store: Store) ->
 
 def test_a_lease_above_ends_ours_whatever_it_says(store: Store, content: bytes) -> None:
     store.write(lease_file("sweep", 2), content)
-    assert lease_above(store, "sweep", 1) is not None
+    assert lease_in_force(store, "sweep", Lease(1, "d", "here", 42)) != Lease(1, "d", "here", 42)
 
 
 def test_a_stop_request_is_none(store: Store, content: bytes) -> None:

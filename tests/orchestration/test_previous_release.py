@@ -21,7 +21,7 @@ from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
-from orchestration.control.lease import lease_above, take_lease
+from orchestration.control.lease import Lease, lease_in_force, take_lease
 from orchestration.plan.published import read_published
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
@@ -104,7 +104,9 @@ def test_its_records_plan_and_driver_are_known(left: Store) -> None:
     beat = read_heartbeat(left, "quickstart")
     assert beat is not None
     assert beat.outcome == "all is done"
-    assert lease_above(left, "quickstart", 0) is not None
+    lease = lease_in_force(left, "quickstart", Lease(0, "d", "here", 42))
+    assert lease is not None
+    assert lease.epoch == 1
 
 
 def main(archive: Path) -> None:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from orchestration.commands.garbage import ask_on_terminal
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
+from tests.support.lost_output import run_losing
 from tests.support.stored_sweeps import ONE_ROW, finish, publish, publish_checkpoint, tiny_plan
 
 HEAVY = ("torch", "ray", "deepspeed", "mlflow", "optuna", "pandas", "matplotlib", "scipy")
@@ -123,6 +126,28 @@ def test_names_that_look_like_markup_are_shown_as_written(tmp_path: Path) -> Non
     done = sweep(str(QUICKSTART), "--dry-run", "parts={p: {rows: {'[/x] [bold]y': {}}}}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "[/x] [bold]y" in done.stdout
+
+
+@pytest.mark.parametrize("mode", ["--dry-run", "--status", "--gc --yes", "--stop", "training.steps=-1"])
+@pytest.mark.parametrize("lost", ["<&-", "<&- >&- 2>&-", ">/dev/full 2>&1", "2>&1 | true"])
+def test_a_lost_reader_changes_no_exit_code(mode: str, lost: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "orchestration" / "sweep.py"), str(QUICKSTART), *mode.split()]
+    code, read = run_losing(lost, command, tmp_path)
+    assert code == (2 if "steps" in mode else 0), read
+    assert "Traceback" not in read
+    assert "Exception ignored" not in read
+
+
+@pytest.mark.parametrize("ends", [EOFError, OSError])
+def test_a_terminal_that_closes_at_the_question_of_gc_confirms_nothing(
+    ends: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closes(_question: str) -> str:
+        raise ends
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", closes)
+    assert not ask_on_terminal()
 
 
 @pytest.mark.parametrize(

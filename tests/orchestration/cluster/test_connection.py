@@ -1,4 +1,4 @@
-"""What fits on a cluster."""
+"""What fits on a cluster, and calls after it was left."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from orchestration.cluster.capacity import Capacity
 from orchestration.config.workers import WorkersConfig
+from tests.support.sweeps import python
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,34 @@ def test_trainings_and_evaluators_share_what_there_is(
     assert capacity.concurrent_trainings(workers) == trainings
     assert capacity.num_evaluators(workers) == evaluators
     assert capacity.fits_both(workers) is together
+
+
+LATE_CALLS = """
+import threading, ray
+from orchestration.cluster.connection import connection
+
+left, errors = threading.Event(), []
+
+def call_late(call):
+    left.wait()
+    try:
+        call()
+    except Exception as error:
+        errors.append(type(error).__name__)
+
+with connection(insecure=False):
+    board = ray.remote(dict).remote()
+    calls = (lambda: ray.get(board.keys.remote()), lambda: ray.put(1), ray.get_runtime_context, ray.cluster_resources)
+    threads = [threading.Thread(target=call_late, args=(call,)) for call in calls]
+    [thread.start() for thread in threads]
+left.set()
+[thread.join() for thread in threads]
+print(ray.is_initialized(), len(errors))
+"""
+
+
+def test_a_call_after_ray_was_left_fails_and_starts_no_cluster() -> None:
+    done = python("-c", LATE_CALLS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "False", done.stdout + done.stderr
+    assert int(done.stdout.split()[1]) >= 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,7 +167,7 @@ def test_a_crash_prints_no_secret(tmp_path: Path) -> None:
     assert "open-sesame" not in output
 
 
-@pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py"])
+@pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py", "auth_token.py"])
 def test_every_program_guards_its_output(program: str) -> None:
     _, main, last = (ROOT / "orchestration" / program).read_text().partition('if __name__ == "__main__":')
     assert main
@@ -238,6 +238,8 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
             return ended
 
         def close_idle(self) -> None: ...
+
+        def leave(self, trainings: Collection[Future[None]]) -> None: ...
 
     update: Mapping[str, Any] = {name: {} for name in ("rows", "done", "retries", "failures", "stopped")}
     board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **update)))

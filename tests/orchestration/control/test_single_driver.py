@@ -1,9 +1,8 @@
-"""One driver a sweep, and what a driver does that is told to end."""
+"""One driver a sweep."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,8 +16,7 @@ import pytest
 from orchestration import sweep
 from orchestration.control.heartbeat import Heartbeat, find_driver, read_heartbeat, write_heartbeat
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
-from orchestration.control.lease import lease_above, take_lease
-from orchestration.control.sigterm import termination
+from orchestration.control.lease import lease_in_force, take_lease
 from orchestration.control.single_driver import SecondDriverError, ensure_single_driver
 from orchestration.storage.store import Store
 from tests.orchestration.conftest import QUICKSTART
@@ -87,15 +85,17 @@ def test_of_two_drivers_the_one_that_took_the_sweep_later_stays(store: Store) ->
     first, second = (HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(2))
     first.start()
     second.start()
-    until(lambda: first.gave_way_to)
-    assert first.gave_way_to == f"{os.getpid()} on {HERE}"
+    until(lambda: first.fenced)
+    assert first.fenced is not None
+    assert f"another driver, {os.getpid()} on {HERE}, " in first.fenced.reason
+    assert first.fenced.exit_code == 3
     first.close("gave way")
     time.sleep(0.1)
     left = read_heartbeat(store, "quickstart")
     assert left is not None
     assert (left.driver, left.phase) == (second.driver, "starting")
     second.close("all is done")
-    assert second.gave_way_to == ""
+    assert second.fenced is None
 
 
 def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: Store) -> None:
@@ -112,7 +112,7 @@ def test_a_driver_that_was_frozen_while_another_took_over_writes_no_more(store: 
     beat_there = read_heartbeat(store, "quickstart")
     assert beat_there is not None
     assert beat_there.driver == other.driver
-    assert frozen.gave_way_to
+    assert frozen.fenced
 
 
 def test_each_epoch_is_taken_once_whoever_tries_at_the_same_time(store: Store) -> None:
@@ -136,10 +136,61 @@ def test_each_epoch_is_taken_once_whoever_tries_at_the_same_time(store: Store) -
 def test_a_lease_is_ended_by_any_later_one_and_named_by_the_last(store: Store) -> None:
     leases = [take_lease(store, "quickstart", f"d{number}") for number in range(6)]
     assert take_lease(store, "other", "d") is not None
-    above = [lease_above(store, "quickstart", lease.epoch) for lease in leases[3:] if lease is not None]
-    assert [lease and lease.driver for lease in above] == ["d5", "d5", None]
+    in_force = [lease_in_force(store, "quickstart", lease) for lease in leases[3:] if lease is not None]
+    assert [lease and lease.driver for lease in in_force] == ["d5", "d5", "d5"]
     store.write("leases/quickstart/epoch-000000006.json", b"{")
-    assert lease_above(store, "quickstart", 5) is not None  # whoever took it, it is gone
+    for lease in leases:
+        assert lease is not None
+        assert lease_in_force(store, "quickstart", lease) not in (None, lease)  # whoever took it, it is gone
+
+
+@pytest.mark.parametrize("removed", ["leases/quickstart/epoch-000000001.json", "leases", ""])
+def test_a_driver_whose_lease_is_removed_says_so_and_writes_no_more(store: Store, removed: str) -> None:
+    writer = HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02)
+    writer.start()
+    until(lambda: read_heartbeat(store, "quickstart"))
+    assert writer.fenced is None
+    store.remove(removed)
+    until(lambda: writer.fenced)
+    assert writer.fenced is not None
+    assert (writer.fenced.exit_code, writer.fenced.is_fenced) == (1, True)
+    lease = f"{store.root}/leases/quickstart/epoch-000000001.json"
+    assert writer.fenced.reason == f"its lease is gone: somebody has removed {lease}, or the whole storage root"
+    before = store.tree()
+    writer.close("all is done")
+    assert store.tree() == before
+    assert (removed == "") == (not before)
+
+
+def test_a_driver_that_takes_the_removed_epoch_again_is_another(store: Store) -> None:
+    """As after `rm -r` of the root and a second submission: both hold epoch 1."""
+    first, second = (HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(2))
+    first._lease = take_lease(store, "quickstart", first.driver)
+    store.remove("")
+    second._lease = take_lease(store, "quickstart", second.driver)
+    for writer in (first, second, first, second):
+        writer._once("")
+    assert first.fenced is not None
+    assert first.fenced.exit_code == 3
+    assert second.fenced is None
+    left = read_heartbeat(store, "quickstart")
+    assert left is not None
+    assert left.driver == second.driver
+
+
+def test_a_store_that_does_not_answer_ends_no_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02)
+    writer._lease = take_lease(store, "quickstart", writer.driver)
+
+    def fail(*_: object) -> bytes:
+        raise PermissionError("stale")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "read", fail)
+        writer._once("")
+    assert writer.fenced is None
+    writer._once("")
+    assert read_heartbeat(store, "quickstart") is not None
 
 
 def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
@@ -159,7 +210,7 @@ def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
     for _ in range(3):
         for writer in writers:
             writer._once("")
-    assert [bool(writer.gave_way_to) for writer in writers] == [True, True, False]
+    assert [bool(writer.fenced) for writer in writers] == [True, True, False]
     last = read_heartbeat(store, "quickstart")
     assert last is not None
     assert (last.driver, last.beat) == (writers[2].driver, 4)
@@ -168,15 +219,3 @@ def test_a_clock_that_jumps_back_at_every_look_changes_neither_lease_nor_beats(
         writers[2]._once("")
 
     assert find_driver(store, "quickstart", sleep=sleep).state == "running"
-
-
-def test_the_first_sigterm_asks_and_the_second_ends_at_once() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with termination() as asked:
-        assert not asked()
-        signal.raise_signal(signal.SIGTERM)
-        assert asked()
-        with pytest.raises(SystemExit) as ended:
-            signal.raise_signal(signal.SIGTERM)
-        assert ended.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is before

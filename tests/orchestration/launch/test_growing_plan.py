@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from orchestration.cluster.capacity import Capacity
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
+from orchestration.control.single_driver import lease_gone
 from orchestration.launch import progress, shutdown, task_loop
 from orchestration.launch.launch_context import Grow, LaunchContext
 from orchestration.launch.progress_display import Display
@@ -80,7 +82,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
 
         def close_idle(self) -> None: ...
 
-        def abandon(self) -> None: ...
+        def leave(self, trainings: Collection[Future[None]]) -> None: ...
 
     monkeypatch.setattr(task_loop, "start_progress_board", lambda: ("board", progress_board))
     monkeypatch.setattr(progress.ray, "get", lambda answer: answer)
@@ -259,6 +261,64 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
     assert not outcome.failed
     (training,) = tiny_plan(*SHORT).of_kind(TrainTask)
     assert outcome.stopped == {training.digest: "stopped, goes on from what it last wrote"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), RuntimeError("of the launcher")])
+@pytest.mark.parametrize("lost", [False, True])
+def test_any_way_out_leaves_no_thread_of_a_training_and_no_evaluator(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, error: BaseException, lost: bool
+) -> None:
+    events, training = list[str](), Future[None]()
+
+    class Endless(Pool):
+        """Evaluators that are at work until they have to go."""
+
+        def collect(self) -> list[tuple[Task, str]]:
+            return []
+
+        def abandon(self) -> None:
+            events.append("evaluators")
+
+    def leave(_groups: Any, trainings: Collection[Future[None]]) -> None:
+        assert list(trainings) == [training]
+        events.append("trainings")
+
+    def fail(*_: object) -> None:
+        if training in running._running.trainings and running._running.pool:
+            events.append("error")
+            raise error
+
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", lambda *_: training)
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "leave", leave)
+    monkeypatch.setattr(task_loop, "EvaluationPool", Endless)
+    running = launcher(store, tiny_plan(*SHORT), Outcome({}), num_cpus=8, grow=fail)
+    gone = EarlyExit(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
+    running._early_exit = lambda: gone if lost and events else None
+    with pytest.raises(type(error)):
+        running.run()
+    assert events == ["error", "trainings"] + ([] if lost else ["evaluators"])
+    assert not trained
+
+
+def test_a_driver_that_may_write_no_more_asks_for_no_checkpoint(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(_groups: Any, task: Task) -> Future[None]:
+        trained.append((task.title, 0))
+        return Future()
+
+    def none_is_wanted(*_: object) -> None:
+        raise AssertionError("its checkpoint would be written into the root of another")
+
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+    monkeypatch.setattr(shutdown, "shut_down", none_is_wanted)
+    outcome, gone = Outcome({}), lease_gone("leases/quickstart/epoch-000000001.json")
+    running = launcher(store, tiny_plan(*SHORT), outcome)
+    running._early_exit = lambda: gone if trained else None
+    running.run()
+    assert outcome.early_exit is gone
+    (training,) = tiny_plan(*SHORT).of_kind(TrainTask)
+    assert outcome.stopped == {training.digest: "stopped, goes on from its last checkpoint"}
 
 
 def test_what_a_worker_has_told_of_an_attempt_is_not_told_again_by_the_driver(

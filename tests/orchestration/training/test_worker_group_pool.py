@@ -26,7 +26,7 @@ from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import request_of
 from orchestration.training.work_queue import trainings_of
-from orchestration.training.worker_group import WorkerGroup
+from orchestration.training.worker_group import WorkerGroup, WorkersEndedError
 from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
 
@@ -145,7 +145,7 @@ def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypa
     assert office.diary == ["0 trains a", "0 trains b"]
 
 
-def test_trainings_that_are_abandoned_touch_their_workers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainings_touch_their_workers_no_more_once_ray_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office(max_failures=3)
 
     def train(workers: Workers, request: Any, over: threading.Event) -> None:
@@ -157,8 +157,11 @@ def test_trainings_that_are_abandoned_touch_their_workers_no_more(monkeypatch: p
     ended = office.groups.submit(Named("a"))  # type: ignore[arg-type]
     while not office.diary:
         time.sleep(0.01)
-    office.groups.abandon()
-    assert isinstance(ended.exception(SECONDS), RuntimeError)
+    office.groups.leave([ended])
+    assert ended.done()
+    assert isinstance(ended.exception(), RuntimeError)
+    with pytest.raises(WorkersEndedError):
+        office.train("b")
     assert office.diary == ["0 trains a"]
 
 
