@@ -178,6 +178,22 @@ def test_a_failed_task_says_why_and_can_be_tried_again(database: Store, task: Ta
     assert (run.data.tags["dfm.status"], run.info.status) == ("running", "RUNNING")
 
 
+@pytest.mark.parametrize("status", ["KILLED", "FAILED", "RUNNING"])
+def test_a_finished_run_that_a_person_set_to_another_status_is_finished_again(
+    database: Store, task: Task, status: str
+) -> None:
+    result = TaskRecord(task.digest, "train", {"training_flops": 5.0}, 1.0, step=4)
+    open_tracker(database, f"set {status}").complete(task, result)
+    client, run = only_run(database, f"set {status}")
+    client.update_run(run.info.run_id, status=status)
+    tracker = open_tracker(database, f"set {status}")
+    assert not tracker.is_complete(task.digest)
+    tracker.complete(task, result)
+    _, run = only_run(database, f"set {status}")
+    assert (run.info.status, run.data.tags["dfm.status"]) == ("FINISHED", "done")
+    assert open_tracker(database, f"set {status}").is_complete(task.digest)
+
+
 def test_an_outage_raises_nothing_and_is_counted(tmp_path: Path, task: Task) -> None:
     store = Store(str(tmp_path))
     tracker = open_tracker(store, "outage")
