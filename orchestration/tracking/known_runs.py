@@ -52,7 +52,7 @@ def known_runs(client: MlflowClient, experiment: str) -> dict[str, KnownRun]:
 
 
 def _status(run: Run) -> str:
-    """Return the launcher's own status, but no "done" where somebody changed MLflow's: such a run is completed again."""
+    """Return the launcher's own status, but no "done" where a person changed MLflow's: that run is completed again."""
     status: str = run.data.tags.get(STATUS, "")
     return status if status != "done" or run.info.status == "FINISHED" else run.info.status.lower()
 

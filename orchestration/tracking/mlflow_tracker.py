@@ -28,7 +28,7 @@ from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, STATUS, Kno
 from orchestration.tracking.metric_names import sampling_name, shown_name, thinned
 from orchestration.tracking.run_files import write_result_files, write_task_files
 from orchestration.tracking.run_params import run_params
-from orchestration.tracking.uri import ensure_database
+from orchestration.tracking.sqlite_database import ensure_database
 
 _MAX_BATCH = 900
 _MAX_PARAM_CHARACTERS = 6000
@@ -58,7 +58,7 @@ class Tracker:
         self._provenance = provenance
         self._varying = frozenset(varying)
         try:
-            ensure_database(uri)
+            ensure_database(uri, store, experiment)
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment = open_experiment(self._client, experiment, uri, store)
             self._runs = known_runs(self._client, self._experiment)

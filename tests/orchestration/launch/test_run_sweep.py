@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,37 @@ def test_refused_artifacts_leave_numbers_and_no_stray_runs(stored: Store, plan: 
     assert main(arguments(stored)) == 0
     assert {run.data.tags["dfm.status"] for run in runs_of(stored, plan)} == {"done"}
     assert len(list(place.rglob("task.json"))) == len(plan.tasks)
+
+
+def files_under(root: Path) -> dict[str, int]:
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_copied_root_is_tracked_in_the_copy_and_keeps_what_people_added(
+    stored: Store, plan: Plan, tmp_path: Path
+) -> None:
+    assert main(arguments(stored)) == 0
+    client = MlflowClient(tracking_uri=resolve_uri(None, stored, {}))
+    first, second, third = sorted(runs_of(stored, plan), key=lambda run: str(run.info.run_name))[:3]
+    client.set_experiment_tag(first.info.experiment_id, "mlflow.note.content", "for the paper")
+    client.set_tag(first.info.run_id, "mlflow.note.content", "odd samples")
+    client.set_tag(second.info.run_id, "reviewed by", "Ada")
+    client.update_run(third.info.run_id, name="the good one")
+    copy = Store(str(tmp_path / "copy"))
+    shutil.copytree(stored.root, copy.root)
+    before = files_under(Path(stored.root))
+    assert main(arguments(copy)) == 0
+    assert files_under(Path(stored.root)) == before
+    runs = {run.data.tags["dfm.digest"]: run for run in runs_of(copy, plan)}
+    assert set(runs) == set(plan.tasks)
+    assert {(run.info.status, run.data.tags["dfm.status"]) for run in runs.values()} == {("FINISHED", "done")}
+    assert all(copy.root in run.info.artifact_uri for run in runs.values())
+    assert runs[first.data.tags["dfm.digest"]].data.tags["mlflow.note.content"] == "odd samples"
+    assert runs[second.data.tags["dfm.digest"]].data.tags["reviewed by"] == "Ada"
+    assert runs[third.data.tags["dfm.digest"]].info.run_name == "the good one"
+    experiment = MlflowClient(tracking_uri=resolve_uri(None, copy, {})).get_experiment_by_name(plan.spec.name)
+    assert experiment is not None
+    assert experiment.tags["mlflow.note.content"] == "for the paper"
+    assert len(list(Path(copy.root).glob("mlflow.db.aside-*"))) == 1
+    assert main(arguments(copy)) == 0
+    assert len(list(Path(copy.root).glob("mlflow.db.aside-*"))) == 1
