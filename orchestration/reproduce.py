@@ -20,7 +20,12 @@ from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.common.errors import Problem, UserError, nearest, tell_mistakes  # noqa: E402
-from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_TASKS_FAILED  # noqa: E402
+from orchestration.common.exit_codes import (  # noqa: E402
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_TASKS_FAILED,
+    EXIT_TRACKING_INCOMPLETE,
+)
 from orchestration.common.redaction import guard_output  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
@@ -129,8 +134,13 @@ def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
             code = EXIT_TASKS_FAILED
         if code in (EXIT_INTERRUPTED, EXIT_STOPPED):
             return code
-        worst = max(worst, code)
+        worst = max(worst, code, key=_severity)
     return worst
+
+
+def _severity(code: int) -> float:
+    """Return a rank of exit codes: incomplete tracking, with all numbers stored, is the least of all troubles."""
+    return 0.5 if code == EXIT_TRACKING_INCOMPLETE else code
 
 
 def _print_comparisons(stores: Mapping[str, Store]) -> None:

@@ -31,7 +31,7 @@ _MODES = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run a sweep. Return the exit code: 0 done, 1 some tasks failed, 2 a mistake, 4 its budget is spent, 5 stopped,
-    6 the cluster was lost, 129 its terminal closed, 130 interrupted, 143 told to end."""
+    6 the cluster was lost, 7 MLflow lacks some of it, 129 its terminal closed, 130 interrupted, 143 told to end."""
     parser = argparse.ArgumentParser(prog="sweep.py", description="Plan and run a sweep.", allow_abbrev=False)
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=100 storage.root=/data")

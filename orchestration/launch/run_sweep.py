@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.artifacts.provenance import environment, record_source
 from orchestration.artifacts.task_record import TaskRecord
-from orchestration.common.exit_codes import EXIT_TASKS_FAILED
+from orchestration.common.exit_codes import EXIT_TASKS_FAILED, EXIT_TRACKING_INCOMPLETE
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
@@ -81,15 +81,21 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     print(f"Took {time.monotonic() - started:.0f} s.")
     if early_exit is not None:
         return early_exit.exit_code
-    return EXIT_TASKS_FAILED if outcome.failed or (searches is not None and searches.problems) else 0
+    if outcome.failed or (searches is not None and searches.problems):
+        return EXIT_TASKS_FAILED
+    return EXIT_TRACKING_INCOMPLETE if tracker.num_lacking else 0
 
 
 def _tell_the_rest(tracker: TrackingQueue) -> None:
     if tracker.num_waiting > _MANY_CALLS:
         print(f"MLflow is told of the rest: {tracker.num_waiting} calls.", flush=True)
     tracker.flush()
-    if tracker.num_failed_calls:
-        print(f"MLflow missed {tracker.num_failed_calls} record(s); submit the sweep again to fill them in.")
+    if tracker.num_lacking:
+        tasks = "1 task" if tracker.num_lacking == 1 else f"{tracker.num_lacking} tasks"
+        print(
+            f"Tracking is incomplete: MLflow did not take all of {tasks} (why is above). The numbers are stored "
+            "and in the report; the same command fills them in once MLflow can be written."
+        )
 
 
 def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskRecord]) -> None:

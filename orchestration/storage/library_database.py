@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
+from sqlalchemy import URL
 
 _LOG = logging.getLogger(__name__)
 _LOCK_SECONDS = 300.0
@@ -26,31 +27,48 @@ _UNFINISHED_MIGRATION = "_alembic_tmp_"
 _VERSION_TABLE = "alembic_version"
 
 
-def ensure_whole(path: Path, create: Callable[[Path], None]) -> Path | None:
+def ensure_whole(path: Path, create: Callable[[Path], None], why_unfit: Callable[[], str] = lambda: "") -> Path | None:
     """Create a library's database beside its place and rename it there when it is complete.
 
-    A database that is there and complete is left as it is. One whose creation was cut off is set aside.
-    In a folder that does not exist nothing is created: its name may be misspelt, and the library says so.
+    A database that is there and complete is left as it is, unless it is unfit. One whose creation was cut off is set
+    aside. In a folder that does not exist nothing is created: its name may be misspelt, and the library says so.
 
-    Args: create: makes the library create all of its tables in a new file and closes it.
+    Args: create: makes the library create all of its tables in a new file and closes it. why_unfit: says why a complete
+        database is set aside as well; "" if it is not.
     Returns: the place of a database that was set aside, or None.
     Raises: OSError if the folder cannot be written; filelock.Timeout if another process creates it for minutes.
     """
-    if is_complete(path) or not path.parent.is_dir():
+
+    def why() -> str:
+        return why_unfit() if is_complete(path) else "was not complete"
+
+    if not path.parent.is_dir() or not why():
         return None
     with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS):
-        if is_complete(path):  # created by another process meanwhile
+        reason = why()
+        if not reason:  # created by another process meanwhile
             return None
         for left in path.parent.glob(f".{path.name}.*.partial*"):  # of a creator that was killed: it held the lock
             left.unlink(missing_ok=True)
-        aside = set_aside(path) if path.exists() else None
         with _partial(path) as partial:
             create(partial)
             with closing(sqlite3.connect(partial)) as connection:  # into the one file that is renamed
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             assert is_complete(partial), f"{path.name} was not created whole"
+            aside = set_aside(path, reason) if path.exists() else None
             partial.replace(path)
     return aside
+
+
+def sqlite_url(path: Path, *, read_only: bool = False) -> str:
+    """Return the SQLAlchemy URL of an SQLite file. Args: read_only: another at each call, for the file of now."""
+    if read_only:
+        # MLflow keeps connections by URL, and they stay with a file that is renamed.
+        query = {"mode": "ro", "uri": "true", "opened": uuid.uuid4().hex}
+        return str(URL.create("sqlite+pysqlite", database=path.absolute().as_uri(), query=query))
+    url = URL.create("sqlite", database=str(path))
+    # MLflow makes a folder of what follows `sqlite:///`, escapes and all; of a URL with a driver it does not.
+    return str(url if str(url) == f"sqlite:///{path}" else url.set(drivername="sqlite+pysqlite"))
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -79,14 +97,14 @@ def is_complete(path: Path) -> bool:
         return False
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, why: str) -> Path:
     """Rename a database and its side files out of the way; nothing is deleted. Returns the new place."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     aside = path.with_name(f"{path.name}.aside-{stamp}-{uuid.uuid4().hex[:6]}")
     for ending in _SIDE_FILES:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-    _LOG.warning("%s was not complete and is now %s", path, aside.name)
+    _LOG.warning("%s %s and is now %s", path, why, aside.name)
     return aside
 
 

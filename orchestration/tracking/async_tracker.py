@@ -24,8 +24,8 @@ class TrackingQueue:
         threading.Thread(target=self._work, name="tracking", daemon=True).start()
 
     @property
-    def num_failed_calls(self) -> int:
-        return self._tracker.num_failed_calls
+    def num_lacking(self) -> int:
+        return self._tracker.num_lacking
 
     def is_complete(self, digest: str) -> bool:
         """Return whether the tracker holds the finished task, or will when all calls are made."""

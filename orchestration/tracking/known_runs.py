@@ -44,11 +44,17 @@ def known_runs(client: MlflowClient, experiment: str) -> dict[str, KnownRun]:
         for run in page:
             digest = run.data.tags.get(DIGEST)
             if digest and (digest not in runs or runs[digest].status != "done"):
-                status, params = run.data.tags.get(STATUS, ""), frozenset(run.data.params)
-                runs[digest] = KnownRun(run.info.run_id, status, _last_curve_step(client, run), params)
+                params = frozenset(run.data.params)
+                runs[digest] = KnownRun(run.info.run_id, _status(run), _last_curve_step(client, run), params)
         token = page.token
         if not token:
             return runs
+
+
+def _status(run: Run) -> str:
+    """Return the launcher's own status, but no "done" where a person changed MLflow's: that run is completed again."""
+    status: str = run.data.tags.get(STATUS, "")
+    return status if status != "done" or run.info.status == "FINISHED" else run.info.status.lower()
 
 
 def _last_curve_step(client: MlflowClient, run: Run) -> int:

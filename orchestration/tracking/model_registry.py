@@ -69,6 +69,8 @@ class ModelRegistry:
             return f"{name}: {best.row} @ {best.step} is registered already"
         experiment = self._client.get_experiment_by_name(plan.spec.name)
         runs = self._client.search_runs([experiment.experiment_id], f"tags.`dfm.digest` = '{task.digest}'")
+        if not runs:
+            return f"{name}: not registered, MLflow has no run of {best.row} @ {best.step}; submit again to try again"
         run_id = runs[0].info.run_id
         with tempfile.TemporaryDirectory(prefix="dfm-model-") as scratch:
             self._save(task, Path(scratch))

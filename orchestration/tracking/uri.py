@@ -13,7 +13,6 @@ from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import DATABASE, MLFLOW_ARTIFACTS
-from orchestration.storage.library_database import ensure_whole, sqlite_file
 from orchestration.storage.store import Store
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
@@ -51,16 +50,6 @@ def resolve_uri(
     if not store.is_local:
         raise UserError.of("tracking.uri", f"give a tracking server: {store.root} cannot hold a database")
     return f"sqlite:///{store.path(DATABASE)}"
-
-
-def ensure_database(uri: str) -> None:
-    """Create a new SQLite database whole before any run is written to it; other places are MLflow's own matter.
-
-    A driver that is killed in its first second, or two that start together, would leave tables that MLflow can't use.
-    """
-    file = sqlite_file(uri)
-    if file is not None:
-        ensure_whole(file, lambda new: MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1))
 
 
 def _is_this_machine(host: str) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from orchestration import reproduce
 from orchestration.common.errors import Problem
-from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED
+from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_TRACKING_INCOMPLETE
 from tests.orchestration.conftest import ROOT
 from tests.support.plans import Database, plan_document
 
@@ -130,6 +130,8 @@ def test_a_table_given_twice_runs_once_and_a_dry_run_is_passed_on(
         ({"quickstart": EXIT_INTERRUPTED}, EXIT_INTERRUPTED, 2),
         ({"quickstart": KeyboardInterrupt()}, EXIT_INTERRUPTED, 2),
         ({"quickstart": EXIT_STOPPED}, EXIT_STOPPED, 2),
+        ({"quickstart": EXIT_TRACKING_INCOMPLETE}, EXIT_TRACKING_INCOMPLETE, 3),
+        ({"table1_small": EXIT_TRACKING_INCOMPLETE, "quickstart": 1}, 1, 3),
     ],
 )
 def test_the_worst_exit_code_ends_it_and_only_an_interruption_leaves_out_sweeps(

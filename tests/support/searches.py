@@ -73,7 +73,7 @@ class FakeTracker:
         self.found.append(task.digest)
 
     @property
-    def num_failed_calls(self) -> int:
+    def num_lacking(self) -> int:
         return 0
 
     def describe(self, task: Task) -> None: ...

@@ -17,7 +17,7 @@ from tests.support.stored_sweeps import tiny_plan
 class Recorder:
     """A tracker that waits at a gate before every call."""
 
-    num_failed_calls = 0
+    num_lacking = 0
 
     def __init__(self) -> None:
         self.gate = threading.Event()

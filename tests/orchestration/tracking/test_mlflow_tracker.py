@@ -178,13 +178,29 @@ def test_a_failed_task_says_why_and_can_be_tried_again(database: Store, task: Ta
     assert (run.data.tags["dfm.status"], run.info.status) == ("running", "RUNNING")
 
 
+@pytest.mark.parametrize("status", ["KILLED", "FAILED", "RUNNING"])
+def test_a_finished_run_that_a_person_set_to_another_status_is_finished_again(
+    database: Store, task: Task, status: str
+) -> None:
+    result = TaskRecord(task.digest, "train", {"training_flops": 5.0}, 1.0, step=4)
+    open_tracker(database, f"set {status}").complete(task, result)
+    client, run = only_run(database, f"set {status}")
+    client.update_run(run.info.run_id, status=status)
+    tracker = open_tracker(database, f"set {status}")
+    assert not tracker.is_complete(task.digest)
+    tracker.complete(task, result)
+    _, run = only_run(database, f"set {status}")
+    assert (run.info.status, run.data.tags["dfm.status"]) == ("FINISHED", "done")
+    assert open_tracker(database, f"set {status}").is_complete(task.digest)
+
+
 def test_an_outage_raises_nothing_and_is_counted(tmp_path: Path, task: Task) -> None:
     store = Store(str(tmp_path))
     tracker = open_tracker(store, "outage")
     Path(store.path("mlflow.db")).write_bytes(b"not a database any more, " * 1000)
     tracker.begin(task)
     tracker.curve(task, ROWS)
-    assert tracker.num_failed_calls == 2
+    assert tracker.num_lacking == 1
 
 
 def test_a_database_that_cannot_be_used_is_a_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +218,7 @@ def test_a_remote_store_needs_a_tracking_server() -> None:
 def test_beside_a_remote_store_artifacts_lie_with_the_local_database(tmp_path: Path, task: Task) -> None:
     tracker = Tracker(f"sqlite:///{tmp_path}/runs/mlflow.db", "beside", Store("memory://bucket"), PROVENANCE)
     tracker.begin(task)
-    assert tracker.num_failed_calls == 0
+    assert tracker.num_lacking == 0
     assert list((tmp_path / "runs" / "mlflow-artifacts").rglob("task.json"))
 
 
@@ -254,7 +270,7 @@ def test_a_record_that_was_torn_is_not_called_complete(database: Store, task: Ta
     tracker = open_tracker(database, "torn")
     result = TaskRecord(task.digest, "train", {}, 1.0, files=("not-there.png",))
     tracker.complete(task, result)  # its artifact cannot be read
-    assert tracker.num_failed_calls == 1
+    assert tracker.num_lacking == 1
     assert not open_tracker(database, "torn").is_complete(task.digest)
 
 
@@ -264,7 +280,7 @@ def test_an_experiment_that_was_deleted_in_the_ui_is_restored(database: Store, t
     client.delete_experiment(run.info.experiment_id)
     tracker = open_tracker(database, "deleted")
     tracker.complete(task, TaskRecord(task.digest, "train", {}, 1.0))
-    assert tracker.num_failed_calls == 0
+    assert tracker.num_lacking == 0
 
 
 def test_numbers_of_evaluations_are_curves_in_their_trainings_run(database: Store) -> None:
