@@ -73,10 +73,6 @@ class RetryPolicy:
     call_seconds: float = 60.0
     retry_seconds: float = 600.0
 
-    def at_most(self, seconds: float) -> RetryPolicy:
-        """Return a policy of at most so many seconds, to check whether a storage is there while somebody waits."""
-        return RetryPolicy(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
-
     def longest_seconds(self, num_bytes: int) -> float:
         """Return the longest time that `call` takes for so many bytes."""
         return self.retry_seconds + self._deadline_seconds(num_bytes)
@@ -103,7 +99,7 @@ class RetryPolicy:
                 passed = time.monotonic() - began
                 reason = reason_of(error, options)
                 if passed >= self.retry_seconds:
-                    tries = f"{num_tries} tries in {passed:.0f} s"
+                    tries = f"{num_tries} {'try' if num_tries == 1 else 'tries'} in {passed:.0f} s"
                     raise StorageUnavailableError(f"{place}: the storage cannot be used ({tries}): {reason}") from None
                 # Never beyond the end: the last try finds a storage that came back in time.
                 pause = min(_pause_seconds(num_tries), self.retry_seconds - passed)

@@ -158,6 +158,26 @@ def test_a_client_without_coroutines_has_deadlines_too() -> None:
     assert store.read("a") == b"x"
 
 
+class _HungFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """One whose start hangs, as on a machine that waits for somebody's metadata service."""
+
+    protocol = "hung"
+    cachable = False
+    ended = threading.Event()
+
+    def __init__(self, **options: object) -> None:
+        self.ended.wait(20)
+        super().__init__(**options)
+
+
+def test_before_a_sweep_a_client_that_hangs_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.config.storage_root.PLANNING_SECONDS", 0.6)
+    fsspec.register_implementation("hung", _HungFileSystem, clobber=True)
+    with pytest.raises(UserError, match=r"cannot read hung://root .*no answer within 0\.6 s"):
+        check_usable(StorageConfig("hung://root"), writable=False)
+    _HungFileSystem.ended.set()
+
+
 class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
     """One whose writes arrive late."""
 
@@ -197,7 +217,7 @@ def test_a_damaged_file_is_not_taken_for_a_passing_fault(proxy: FaultyProxy, s3_
 def test_before_a_sweep_a_storage_that_is_away_is_told_soon(
     proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.config.storage_root._WAIT_SECONDS", 0.6)
+    monkeypatch.setattr("orchestration.config.storage_root._ASK_SECONDS", 0.6)
     proxy.fault = "hang"
     for writable, word in ((True, "write to"), (False, "read")):
         with pytest.raises(UserError, match=f"cannot {word} s3://bucket/dfm .*no answer within"):
