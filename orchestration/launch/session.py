@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from orchestration.common.cleanup import always
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.outcome import EarlyExit, Outcome, budget_spent, stop_requested
@@ -43,11 +44,11 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
 
     heartbeat_writer.start()
     try:
-        plan = _launch(context, heartbeat_writer, early_exit)
+        with always(display.close):
+            plan = _launch(context, heartbeat_writer, early_exit)
     finally:
         if limit is not None and outcome.early_exit is not None and outcome.early_exit.exit_code == EXIT_BUDGET_SPENT:
             outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
-        display.close()
         heartbeat_writer.close(_describe(outcome))
     display.console.print(status_table(plan, outcome.states))
     if context.grow is None:

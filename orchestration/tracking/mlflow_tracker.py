@@ -175,7 +175,7 @@ class Tracker:
         if isinstance(task, TrainingTask):
             self._curve(task, self._recorded_curve(task))
         for name in result.files:
-            with tempfile.TemporaryDirectory() as scratch:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
                 local = Path(scratch) / name
                 local.write_bytes(self._store.read(TaskPaths(task.digest).result_file(name)))
                 self._client.log_artifact(known.run_id, str(local))

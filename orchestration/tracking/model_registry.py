@@ -70,7 +70,7 @@ class ModelRegistry:
         experiment = self._client.get_experiment_by_name(plan.spec.name)
         runs = self._client.search_runs([experiment.experiment_id], f"tags.`dfm.digest` = '{task.digest}'")
         run_id = runs[0].info.run_id
-        with tempfile.TemporaryDirectory(prefix="dfm-model-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dfm-model-", ignore_cleanup_errors=True) as scratch:
             self._save(task, Path(scratch))
             self._client.log_artifacts(run_id, f"{scratch}/model", "model")
         if not self._client.search_registered_models(f"name = '{name}'"):

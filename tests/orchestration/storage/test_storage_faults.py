@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -128,6 +128,43 @@ def test_a_wrong_secret_is_told_at_once_and_not_repeated(tmp_path: Path) -> None
                 Store(f"s3://{bucket}/dfm").write("a", b"x")
             assert "another-s3cret" not in str(caught.value)
             assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, _: store.exists("a"),
+        lambda store, _: store.read("a"),
+        lambda store, _: store.names(""),
+        lambda store, _: store.write("a", b"x"),
+        lambda store, _: store.create("a", b"x"),
+        lambda store, _: store.num_bytes("a"),
+        lambda store, _: store.remove("a"),
+        lambda store, path: store.put(path, "a"),
+        lambda store, path: store.fetch("a", path.parent, 1),
+    ],
+    ids=["exists", "read", "names", "write", "create", "num_bytes", "remove", "put", "fetch"],
+)
+def test_credentials_that_expired_are_told_at_once_by_every_call(
+    proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path, ask: Callable[[Store, Path], object]
+) -> None:
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=10.0, retry_seconds=600.0))
+    (tmp_path / "local").write_bytes(b"x")
+    proxy.fault = "expired"
+    began = time.monotonic()
+    with pytest.raises(PermissionError, match=rf"{store.root}.*The token has run out by now"):
+        ask(store, tmp_path / "local")
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_head_that_is_refused_without_a_reason_is_asked_again(proxy: FaultyProxy, s3_endpoint: str) -> None:
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=5.0, retry_seconds=15.0))
+    store.write("a", b"x")
+    fsspec.filesystem("s3").clear_instance_cache()
+    again = Store(store.root, retry_policy=store.retry_policy)  # with connections of its own
+    proxy.fault, proxy.faults_left = "bare head", 3  # HEAD and GET, then HEAD again
+    assert again.exists("a")
+    assert proxy.faults_left == 0
 
 
 class _StuckFileSystem(MemoryFileSystem):  # type: ignore[misc]
