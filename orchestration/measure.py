@@ -22,6 +22,7 @@ from dataclasses import asdict, replace  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.common.errors import Problem, UserError, tell_mistakes  # noqa: E402
+from orchestration.common.exit_codes import EXIT_INTERRUPTED  # noqa: E402
 from orchestration.common.redaction import guard_output  # noqa: E402
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _ANY = 10**7
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure images. Return the exit code: 0 done, 2 a mistake."""
+    """Measure images. Return the exit code: 0 done, 2 a mistake, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="measure.py", description="Measure images as a sweep does its samples.")
     parser.add_argument("sweep", type=Path, help="YAML file whose dataset, metrics and storage are used")
     parser.add_argument("images", type=Path, help="folder of images, or .npz of images or videos")
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
             _write(measured, options.json)
     except UserError as error:
         return tell_mistakes(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return 0
 
 

@@ -106,6 +106,7 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
     from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
     stores: dict[str, Store] = {}
+    asked: dict[str, Store | None] = {}
     problems: list[Problem] = []
     for path in paths:
         try:
@@ -114,7 +115,12 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
                 problems.append(Problem(f"{path}: name", f"{spec.name!r} is the name of another of these sweeps"))
             if not dry_run:
                 problems.extend(missing_inputs(spec))
-            stores[spec.name] = open_store(spec.runtime.storage, writable=not dry_run)
+            storage = spec.runtime.storage
+            if storage.root not in asked:
+                asked[storage.root] = None  # of a root that does not answer, nobody waits for an answer twice
+                asked[storage.root] = open_store(storage, writable=not dry_run)
+            if (store := asked[storage.root]) is not None:
+                stores[spec.name] = store
         except UserError as error:
             problems.extend(error.problems)
     if problems:

@@ -93,7 +93,7 @@ def _write(files: Mapping[str, bytes], filesystem: AbstractFileSystem, root: str
 def _replace_local(files: Mapping[str, bytes], root: Path) -> None:
     """Write all files beside the target first, so that only complete files are moved."""
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as scratch:
         for name, data in files.items():
             path = Path(scratch, name)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,10 @@ class TrackingClient:
 
     def files(self, requests: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, dict[str, bytes]]]:
         """Yield for each run those of the named artifacts that it has."""
-        with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(self._threads) as pool:
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+            ThreadPoolExecutor(self._threads) as pool,
+        ):
             contents = pool.map(lambda item: self._files(item[0], frozenset(item[1]), Path(scratch)), requests)
             for (run, _), files in zip(requests, contents, strict=True):
                 yield run, files

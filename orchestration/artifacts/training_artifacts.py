@@ -81,7 +81,7 @@ class TrainingArtifacts:
         published = engine.rank == 0 and self.store.manifest(directory) is not None
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
-        with tempfile.TemporaryDirectory(prefix="dfm-snapshot-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dfm-snapshot-", ignore_cleanup_errors=True) as scratch:
             with require_disk_space(directory, 0, Path(scratch), *self.store.local_directories()):
                 files = write(Path(scratch))
                 for path in files:

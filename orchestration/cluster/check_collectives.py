@@ -13,6 +13,7 @@ import ray
 import torch
 import torch.distributed as dist
 
+from orchestration.common.cleanup import always
 from orchestration.common.redaction import reason_of
 
 _ROUNDS = 5
@@ -46,12 +47,10 @@ class Worker:
         os.environ.setdefault("NCCL_DEBUG", "WARN")
         limit = dt.timedelta(seconds=_JOIN_SECONDS)
         dist.init_process_group(backend, address, world_size=num_workers, rank=rank, timeout=limit)
-        try:
+        with always(dist.destroy_process_group):
             device = torch.device("cuda" if backend == "nccl" else "cpu")
             tensor = torch.empty(num_bytes // 4, dtype=torch.float32, device=device)
             return min(_round(tensor, rank, num_workers) for _ in range(_ROUNDS))
-        finally:
-            dist.destroy_process_group()
 
 
 def _round(tensor: torch.Tensor, rank: int, num_workers: int) -> float:

@@ -80,7 +80,7 @@ class NodeProbe:
         begin = time.monotonic()
         place, content = f"{marker}-{secrets.token_hex(8)}", secrets.token_bytes(PROBE_BYTES)
         try:
-            store = Store(storage.root, storage.options, storage.retry_policy.at_most(_STORAGE_SECONDS))
+            store = Store(storage.root, storage.options, storage.at_most(_STORAGE_SECONDS).retry_policy)
             store.write(place, content)
             content_read = store.read(place)
             store.remove(place)

@@ -14,6 +14,7 @@ from orchestration.cluster.check_collectives import Collective, measure
 from orchestration.cluster.check_nodes import NodeReport, clock_difference, start_probes
 from orchestration.cluster.check_report import CheckResult, Redaction, collective_row, node_rows
 from orchestration.cluster.connection import connection
+from orchestration.common.cleanup import always
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
@@ -57,15 +58,13 @@ def _report_nodes(nodes: Sequence[dict[str, Any]], storage: StorageConfig, store
     """Probe all nodes at once, each with its own time limit."""
     marker, content = f".doctor-{uuid.uuid4().hex}", secrets.token_bytes(64)
     store.write(marker, content)
-    try:
+    with always(lambda: store.remove(marker)):
         probes = start_probes(list(nodes))
         answers = {
             identity: [probe.about.remote(), probe.storage.remote(storage, marker, content)]
             for identity, probe in probes.items()
         }
         return [_report_node(node, probes[node["NodeID"]], answers[node["NodeID"]]) for node in nodes]
-    finally:
-        store.remove(marker)
 
 
 def _report_node(node: dict[str, Any], probe: Any, answers: list[Any]) -> NodeReport:

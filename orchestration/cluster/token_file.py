@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestration.common.cleanup import always
 from orchestration.common.errors import UserError
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
@@ -63,13 +64,11 @@ def write_token(path: Path) -> None:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=".token-", dir=path.parent)  # mkstemp: 0600 from the start
-    try:
+    with always(Path(partial).unlink):
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(_NUM_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)
-    finally:
-        Path(partial).unlink()
 
 
 def keep_to_owner(path: Path) -> None:

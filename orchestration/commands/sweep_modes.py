@@ -14,6 +14,7 @@ from orchestration.commands.stop import stop
 from orchestration.common.errors import UserError
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
 from orchestration.common.redaction import reason_of
+from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.control import single_driver
 from orchestration.launch.summary import print_missing, print_plan, print_searches
 from orchestration.plan.completed import completed_records
@@ -24,6 +25,7 @@ from orchestration.search.plan_rows import published_trials, with_published_tria
 from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 from orchestration.storage.layout import PLANS
+from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 
 
@@ -40,32 +42,38 @@ def run_mode(mode: str, path: Path, overrides: Sequence[str], *, confirmed: bool
 
 
 def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
-    store = open_store(spec.runtime.storage, writable=False)
-    with _readable(store):
-        store.names(PLANS)
+    storage = spec.runtime.storage
+    patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
+    with _readable(patient):
+        patient.names(PLANS)
     if mode == "stop":
-        return stop(store, spec.name)
+        with _readable(patient, StorageUnavailableError):
+            return stop(patient, spec.name)
+    store = Store(storage.root, storage.options, storage.retry_policy)
     return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
 
 
 def _plan_and_run(mode: str, spec: SweepSpec) -> int:
+    storage = spec.runtime.storage
+    patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
     missing = missing_inputs(spec) if mode != "status" else spec.absent
     if missing and mode in ("run", "status"):
         raise UserError(missing)
-    store = open_store(spec.runtime.storage, writable=mode == "run")
-    with _readable(store):
-        trials = published_trials(spec, store) if spec.searches else {}
+    store = open_store(storage, writable=True) if mode == "run" else patient
+    with _readable(patient):
+        trials = published_trials(spec, patient) if spec.searches else {}
         plan = make_plan(with_published_trials(spec, trials))
-        done = completed_records(store, plan)
-        progress = progress_of(store, plan, done)
-    if mode == "status":
-        print_status(plan, done, store, progress)
+        done = completed_records(patient, plan)
+        progress = progress_of(patient, plan, done)
+    with _readable(patient, StorageUnavailableError):
+        if mode == "status":
+            print_status(plan, done, patient, progress)
+            print_searches(spec, trials)
+            return 0
+        estimate = estimate_from(patient, plan, done, progress)
+        print_plan(plan, done, patient, progress, estimate)
         print_searches(spec, trials)
-        return 0
-    estimate = estimate_from(store, plan, done, progress)
-    print_plan(plan, done, store, progress, estimate)
-    print_searches(spec, trials)
     if mode == "check":
         from orchestration.commands.check_models import check  # needs torch
 
@@ -76,7 +84,8 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     from orchestration.launch.run_sweep import run_sweep  # needs MLflow
 
     try:
-        single_driver.ensure_single_driver(store, spec.name)
+        with _readable(patient, StorageUnavailableError):
+            single_driver.ensure_single_driver(patient, spec.name)
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
@@ -87,8 +96,8 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
 
 
 @contextmanager
-def _readable(store: Store) -> Iterator[None]:
-    """Translate any error of any storage library: this root cannot be used.
+def _readable(store: Store, kind: type[Exception] = Exception) -> Iterator[None]:
+    """Translate errors, by default any of any storage library: this root cannot be used.
 
     Raises: UserError.
     """
@@ -96,5 +105,5 @@ def _readable(store: Store) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001  any storage library, any reason
+    except kind as error:
         raise UserError.of("storage.root", f"cannot read {store.root} ({reason_of(error, store.options)})") from None

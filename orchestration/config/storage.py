@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt
 
 from orchestration.storage.retry import RetryPolicy
+
+PLANNING_SECONDS = 15.0
+"""Time that a storage has to answer while a sweep is planned, where `call_seconds` and `retry_seconds` are longer."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class StorageConfig:
     for each MB."""
     retry_seconds: Annotated[float, Ge(0.0)] = 600.0
     """Time for which failed or unanswered calls to a URL's storage are repeated before their task fails."""
+
+    def at_most(self, seconds: float) -> StorageConfig:
+        """Return the same place with at most so many seconds for an answer, as somebody waits for it."""
+        call_seconds, retry_seconds = min(self.call_seconds, seconds), min(self.retry_seconds, seconds)
+        return replace(self, call_seconds=call_seconds, retry_seconds=retry_seconds)
 
     @property
     def retry_policy(self) -> RetryPolicy:

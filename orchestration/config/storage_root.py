@@ -6,38 +6,49 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
-from orchestration.config.storage import StorageConfig
+from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
+from orchestration.storage.retry import answer_within
 from orchestration.storage.store import Store
 
-_WAIT_SECONDS = 15.0
+_ASK_SECONDS = 12.0
+"""Less than `PLANNING_SECONDS`, so that the reason of a server that refuses comes in time."""
 ROOT_VARIABLE = "DFM_STORAGE_ROOT"
 
 
 def check_usable(config: StorageConfig, *, writable: bool) -> None:
     """Ask for a file or, if the storage is to be written, write one, read it back and remove it.
 
-    The user waits for the answer, so an unreachable storage is reported sooner here than in the middle of a sweep.
+    The user waits for the answer: it has `PLANNING_SECONDS` for all of it, also where a client's start or a mounted
+    disk hangs.
 
     Raises: UserError if the storage cannot be used.
     """
-    place, content = f".write-check-{uuid.uuid4().hex}", b"dfm"
     try:
-        store = Store(config.root, config.options, config.retry_policy.at_most(_WAIT_SECONDS))
-        if not writable:
-            store.exists(place)
-            return
-        store.write(place, content)
-        read_back = store.read(place)
-        store.remove(place)
+        asked = in_background("storage-check", lambda: _ask(config.at_most(_ASK_SECONDS), writable=writable))
+        is_sound = answer_within(asked, PLANNING_SECONDS)
     except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean "cannot be used"
         what = "write to" if writable else "read"
         reason = reason_of(error, config.options)
         raise UserError.of("storage.root", f"cannot {what} {config.root} ({reason})") from None
-    if read_back != content:
+    if not is_sound:
         raise UserError.of("storage.root", f"{config.root} does not give back what was written")
+
+
+def _ask(config: StorageConfig, *, writable: bool) -> bool:
+    """Return whether a storage that is to be written gives back what was written."""
+    store = Store(config.root, config.options, config.retry_policy)
+    if not writable:
+        store.exists(".read-check")
+        return True
+    place, content = f".write-check-{uuid.uuid4().hex}", b"dfm"
+    store.write(place, content)
+    read_back = store.read(place)
+    store.remove(place)
+    return read_back == content
 
 
 def resolve_root(configured: str, default: str, environment: Mapping[str, str], working_directory: Path) -> str:

@@ -12,10 +12,12 @@ from orchestration.common.errors import known_names
 from orchestration.common.redaction import reason_of
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
 from orchestration.data.identity import absent_identity, fingerprint_of
+from orchestration.storage.retry import StorageUnavailableError
 
 AutoencoderDescription = tuple[AutoencoderCard, str]
 """Shapes and identity of an autoencoder."""
@@ -49,6 +51,8 @@ class DatasetInspector:
     _known: dict[DataConfig, _Described] = field(default_factory=dict)
     _listed: dict[tuple[str, bool, bool], DatasetFacts] = field(default_factory=dict)
     _known_autoencoders: AutoencoderInspector | None = None
+    _silence: tuple[KeyProblem, ...] = ()
+    """A storage that did not answer. Nobody waits for it twice, and one message is enough."""
 
     def describe(self, data: DataConfig) -> tuple[DataConfig, tuple[KeyProblem, ...]]:
         """Return the section with its description; unchanged if it needs none."""
@@ -56,6 +60,8 @@ class DatasetInspector:
             return data, ()
         if not data.autoencoder and data.dataset not in self.runtime.datasets:
             return data, tuple(_user_settings_of_embedded(data))
+        if self._silence:
+            return data, self._silence
         key = replace(data, standardize=False, window_shards=1, mirrored=False, described=None)
         if key not in self._known:
             self._known[key] = self._inspect(self.runtime, data)
@@ -79,11 +85,15 @@ class DatasetInspector:
         except Exception as error:  # noqa: BLE001  any storage library, any file: the user is told where and why
             # A library's error needs its type to make sense; ours are whole sentences.
             reason = reason_of(error, runtime.storage.options).removeprefix("ValueError: ")
-            return _Described(None, ((key, f"cannot be used: {reason}"),))
+            problems = [(key, f"cannot be used: {reason}")]
+            if isinstance(error, StorageUnavailableError):
+                self._silence = tuple(problems)
+            return _Described(None, self._silence or tuple(problems))
 
     def _autoencoders(self, runtime: RuntimeConfig) -> AutoencoderInspector:
         if self._known_autoencoders is None:
-            self._known_autoencoders = AutoencoderInspector(runtime, self.describe, self.recipes, self.absent)
+            patient = replace(runtime, storage=runtime.storage.at_most(PLANNING_SECONDS))
+            self._known_autoencoders = AutoencoderInspector(patient, self.describe, self.recipes, self.absent)
         return self._known_autoencoders
 
     def _files(self, runtime: RuntimeConfig, data: DataConfig, encoder: AutoencoderDescription) -> DataDescription:
@@ -143,11 +153,14 @@ class DatasetInspector:
     def _listed_facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))
         if key not in self._listed:
-            from orchestration.data.user_files import open_raw
+            from orchestration.data.user_files import open_place, open_raw
 
-            raw = open_raw(
-                runtime.datasets[data.dataset], runtime.storage, reference=reference, clips=bool(data.frames)
-            )
+            config, storage = runtime.datasets[data.dataset], runtime.storage
+            patient = storage.at_most(PLANNING_SECONDS)
+            open_place(config.place(reference=reference), patient).exists("")
+            # Of a storage that answers, a long listing may take `call_seconds`.
+            patient = replace(patient, call_seconds=storage.call_seconds)
+            raw = open_raw(config, patient, reference=reference, clips=bool(data.frames))
             self._listed[key] = DatasetFacts.of(raw)
         return self._listed[key]
 

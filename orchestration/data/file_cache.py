@@ -21,7 +21,7 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url
 from orchestration.config.files import FileConfig, FileTable
-from orchestration.config.storage import StorageConfig
+from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
 from orchestration.storage.url_reader import UrlReader
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"
@@ -56,7 +56,10 @@ class FileCache:
         return self._place(file)
 
     def problem(self, file: FileConfig, needed: NeededFile) -> str | None:
-        """Return the reason why a file cannot be used and the remedy, or None. Fetches nothing."""
+        """Return the reason why a file cannot be used and the remedy, or None. Fetches nothing.
+
+        Raises: NoAnswerError if its server is silent for `PLANNING_SECONDS`.
+        """
         if not is_url(file.path):
             try:
                 return GivenFile(Path(file.path), file.sha256).verify(needed)
@@ -65,9 +68,8 @@ class FileCache:
         if self._holds(file):
             return None
         try:
-            with closing(self._source(file).chunks(num_bytes=1)) as chunks:
-                if next(chunks, b""):
-                    return None
+            if self._source(file).has_content(PLANNING_SECONDS):
+                return None
             why = f"{without_credentials(file.path)}: is empty"
         except UserError as error:
             why = str(error)

@@ -67,7 +67,7 @@ def autoencoder_folder(store: Store) -> Iterator[Path]:
 
     Raises: FileNotFoundError naming a missing file; errors of `Store`.
     """
-    with tempfile.TemporaryDirectory(prefix="dfm-autoencoder-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dfm-autoencoder-", ignore_cleanup_errors=True) as scratch:
         for name in (CONFIG, WEIGHTS):
             if not store.exists(name):
                 raise FileNotFoundError(f"{store.uri(name)}: is not there; needed are {CONFIG} and {WEIGHTS}")
@@ -114,7 +114,7 @@ class StoreFiles:
 
     @contextmanager
     def opened(self, file: DataFile) -> Iterator[BinaryIO]:
-        with tempfile.TemporaryDirectory(prefix="dfm-data-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dfm-data-", ignore_cleanup_errors=True) as scratch:
             path = self._store.fetch(file.name, Path(scratch), file.num_bytes)
             with path.open("rb") as content:
                 yield content

@@ -131,7 +131,7 @@ class ShardEncoder:
         paths, card = TaskPaths(task.digest), ShardCard(number, encoded.num_left_out)
         num_bytes = sum(tensor.nbytes for tensor in encoded.tensors.values())
         with (
-            tempfile.TemporaryDirectory(prefix="dfm-encode-") as scratch,
+            tempfile.TemporaryDirectory(prefix="dfm-encode-", ignore_cleanup_errors=True) as scratch,
             require_disk_space(
                 f"part {number} of the latents", num_bytes, Path(scratch), *self._store.local_directories()
             ),

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from orchestration.common.cleanup import always
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
 from orchestration.control.end_signals import EndSignals
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
@@ -47,11 +48,11 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
     with signals:
         heartbeat_writer.start()
         try:
-            plan = _launch(context, heartbeat_writer, signals, early_exit)
+            with always(display.close):
+                plan = _launch(context, heartbeat_writer, signals, early_exit)
         finally:
             if limit is not None and outcome.early_exit and outcome.early_exit.exit_code == EXIT_BUDGET_SPENT:
                 outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
-            display.close()
             heartbeat_writer.close(_describe(outcome))
     display.console.print(status_table(plan, outcome.states))
     if context.grow is None:

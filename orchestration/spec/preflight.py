@@ -17,6 +17,7 @@ from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
 from orchestration.spec.load import SweepSpec
+from orchestration.storage.retry import NoAnswerError
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
 
@@ -34,8 +35,13 @@ def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Pa
 
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
     """Return missing or damaged files, datasets, feature networks and statistics of a sweep with resolved paths."""
-    cache = FileCache(storage=spec.runtime.storage)
-    return [*spec.absent, *_missing_datasets(spec), *_missing_networks(spec, cache), *_missing_statistics(spec, cache)]
+    cache, problems = FileCache(storage=spec.runtime.storage), [*spec.absent, *_missing_datasets(spec)]
+    try:
+        for more in (_missing_networks(spec, cache), _missing_statistics(spec, cache)):
+            problems.extend(more)
+    except NoAnswerError as error:  # somebody waits: no other file of a silent server is asked for
+        problems.append(Problem(f"{spec.path}: networks, references", f"{error}; what follows it was not asked for"))
+    return problems
 
 
 def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:

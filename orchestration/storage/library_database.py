@@ -19,6 +19,8 @@ from pathlib import Path
 from filelock import FileLock
 from sqlalchemy import URL
 
+from orchestration.common.cleanup import always
+
 _LOG = logging.getLogger(__name__)
 _LOCK_SECONDS = 300.0
 """A first creation takes seconds; a creator that died holds no lock."""
@@ -112,8 +114,10 @@ def set_aside(path: Path, why: str) -> Path:
 def _partial(path: Path) -> Iterator[Path]:
     """A new name beside a path; nothing of it stays."""
     partial = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}.partial")
-    try:
-        yield partial
-    finally:
+
+    def remove() -> None:
         for ending in _SIDE_FILES:
             partial.with_name(partial.name + ending).unlink(missing_ok=True)
+
+    with always(remove):
+        yield partial

@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 
+from fsspec.implementations.local import LocalFileSystem
+
+from orchestration.common.cleanup import always
+
 EntrySize = int | str | None
 """Bytes of a file; None: a directory; text: why it is neither."""
 
@@ -34,18 +38,17 @@ class LocalFiles:
         place.parent.mkdir(parents=True, exist_ok=True)
         partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
         try:
-            partial.write_bytes(content)
-            try:
-                place.hardlink_to(partial)  # whole, and unlike a rename never in the place of another
-            except FileExistsError:
-                return False
-            except OSError:  # a file system without links; a kill may leave the file empty
-                with place.open("xb") as file:
-                    file.write(content)
+            with always(lambda: partial.unlink(missing_ok=True)):
+                partial.write_bytes(content)
+                try:
+                    place.hardlink_to(partial)  # whole, and unlike a rename never in the place of another
+                except FileExistsError:
+                    return False
+                except OSError:  # a file system without links; a kill may leave the file empty
+                    with place.open("xb") as file:
+                        file.write(content)
         except FileExistsError:
             return False
-        finally:
-            partial.unlink(missing_ok=True)
         return True
 
     def put(self, local: Path, path: str) -> None:
@@ -67,6 +70,12 @@ class LocalFiles:
                 return sorted(((entry.name, _size(entry)) for entry in entries), key=itemgetter(0))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def num_bytes(self, path: str) -> int:
+        try:
+            return int(LocalFileSystem().du(path))
+        except FileNotFoundError:
+            return 0
 
     def remove(self, path: str) -> None:
         try:
@@ -108,10 +117,8 @@ def _replacing(path: Path) -> Iterator[Path]:
     """Give a partial file that replaces `path`, synced to the disk, when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
+    with always(lambda: partial.unlink(missing_ok=True)):
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

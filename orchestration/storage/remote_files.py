@@ -11,7 +11,10 @@ from typing import Any
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
 from orchestration.storage.local_files import EntrySize
-from orchestration.storage.retry import RetryPolicy, answer_within
+from orchestration.storage.retry import RetryPolicy, answer_of, answer_within, is_refusal
+
+_WRITING = ("pipe_file", "put_file")
+"""Calls without a HEAD, whose refusal gives its reason. Reading a file begins with one."""
 
 
 class RemoteFiles:
@@ -74,6 +77,12 @@ class RemoteFiles:
                 entries.append((place.rsplit("/", 1)[-1], None if entry["type"] == "directory" else int(entry["size"])))
         return sorted(entries, key=lambda entry: entry[0])
 
+    def num_bytes(self, path: str) -> int:
+        try:
+            return int(self._ask("du", path))
+        except FileNotFoundError:
+            return 0
+
     def remove(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self._ask("rm", path, True)
@@ -81,29 +90,49 @@ class RemoteFiles:
     def _ask(self, method: str, *arguments: Any, place: str = "", num_bytes: int = 0, exclusive: bool = False) -> Any:
         """Make a call under the retry policy.
 
+        Args: exclusive: the call raises FileExistsError where the file is there.
         Raises: as `RetryPolicy.call`; FileNotFoundError and PermissionError name the place.
         """
         place = self._fs.unstrip_protocol(place or arguments[0])
+        options = {"mode": "create"} if exclusive else {}
         try:
             return self._retry_policy.call(
-                lambda seconds: self._once(seconds, method, *arguments, exclusive=exclusive),
-                place,
-                self._options,
-                num_bytes,
+                lambda seconds: self._once(seconds, method, arguments, options), place, self._options, num_bytes
             )
         except FileNotFoundError:
             raise FileNotFoundError(f"{place}: there is no such file") from None
-        except PermissionError as error:
+        except Exception as error:
+            if not is_refusal(error):
+                raise
             raise PermissionError(f"{place}: {reason_of(error, self._options)}") from None
 
-    def _once(self, seconds: float, method: str, *arguments: Any, exclusive: bool) -> Any:
-        """Make one call; a late one is cancelled if the file system can do that, else left alone.
+    def _once(self, seconds: float, method: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Make one call. The answer to a HEAD has no body: the reason of a refusal is asked for by a GET."""
+        try:
+            return self._send(seconds, method, arguments, options)
+        except Exception as error:
+            answer = answer_of(error)
+            if method in _WRITING or answer is None or answer.code or answer.status not in (400, 403):
+                raise
+            raise self._reason_behind(error, arguments[0], seconds) from None
 
-        Args: exclusive: the call raises FileExistsError where the file is there."""
-        more = {"mode": "create"} if exclusive else {}
+    def _reason_behind(self, error: Exception, path: str, seconds: float) -> Exception:
+        """Return the error of a GET that is refused too, else the error of the HEAD."""
+        is_file = "/" in path.strip("/")
+        try:
+            if is_file:
+                self._send(seconds, "cat_file", (path,), {"start": 0, "end": 1})
+            else:
+                self._send(seconds, "ls", (path, False), {})
+        except Exception as reason:  # noqa: BLE001  any storage library
+            return reason if is_refusal(reason) else error
+        return error
+
+    def _send(self, seconds: float, method: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Make one call; a late one is cancelled if the file system can do that, else left alone."""
         if self._fs.async_impl:
-            work = getattr(self._fs, f"_{method}")(*arguments, **more)
+            work = getattr(self._fs, f"_{method}")(*arguments, **options)
             answer: Any = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
         else:
-            answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments, **more))
+            answer = in_background("storage-call", lambda: getattr(self._fs, method)(*arguments, **options))
         return answer_within(answer, seconds)

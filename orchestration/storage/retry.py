@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from orchestration.common.redaction import reason_of
 
@@ -34,10 +34,29 @@ _LASTING: tuple[type[Exception], ...] = (
     TypeError,
     ValueError,
 )
-_LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
+_LASTING_NAMES = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ParamValidationError",
+    "ProfileNotFound",
+    "SSOTokenLoadError",
+    "UnauthorizedSSOTokenError",
+)
 """Errors of botocore by name: they share no base class, and importing it would slow planning down."""
 _LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the local disk that a download goes to."""
+_PASSING_STATUS = (408, 409, 425, 429)
+_PASSING_CODES = (
+    "RequestTimeout",
+    "IncompleteBody",
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+)
+"""Answers below 500 that another try can change: the request came late, cut off or too often."""
 _LOG = logging.getLogger(__name__)
 _JITTER = random.Random()  # noqa: S311  spreads the tries of many workers; no secret, and no number of a result
 
@@ -73,10 +92,6 @@ class RetryPolicy:
     call_seconds: float = 60.0
     retry_seconds: float = 600.0
 
-    def at_most(self, seconds: float) -> RetryPolicy:
-        """Return a policy of at most so many seconds, to check whether a storage is there while somebody waits."""
-        return RetryPolicy(min(self.call_seconds, seconds), min(self.retry_seconds, seconds))
-
     def longest_seconds(self, num_bytes: int) -> float:
         """Return the longest time that `call` takes for so many bytes."""
         return self.retry_seconds + self._deadline_seconds(num_bytes)
@@ -103,7 +118,7 @@ class RetryPolicy:
                 passed = time.monotonic() - began
                 reason = reason_of(error, options)
                 if passed >= self.retry_seconds:
-                    tries = f"{num_tries} tries in {passed:.0f} s"
+                    tries = f"{num_tries} {'try' if num_tries == 1 else 'tries'} in {passed:.0f} s"
                     raise StorageUnavailableError(f"{place}: the storage cannot be used ({tries}): {reason}") from None
                 # Never beyond the end: the last try finds a storage that came back in time.
                 pause = min(_pause_seconds(num_tries), self.retry_seconds - passed)
@@ -118,6 +133,40 @@ def _pause_seconds(num_tries: int) -> float:
 
 
 def _is_lasting(error: Exception) -> bool:
-    if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES:
+    if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES or is_refusal(error):
         return True
     return isinstance(error, OSError) and error.errno in _LASTING_ERRNO
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether a server will not do what it is asked however often: credentials that expired, no permission."""
+    if isinstance(error, _LASTING):
+        return isinstance(error, PermissionError)
+    answer = answer_of(error)
+    if answer is None or answer.status in _PASSING_STATUS or answer.code in _PASSING_CODES:
+        return False
+    return 400 < answer.status < 500 or (answer.status == 400 and answer.code != "")
+
+
+class ServerAnswer(NamedTuple):
+    """Answer of a server, as an error keeps it."""
+
+    status: int
+    code: str
+    """Name of the error; "": it gave none, as in the answer to a HEAD, which has no body."""
+
+
+def answer_of(error: BaseException) -> ServerAnswer | None:
+    """Return the answer behind an error of botocore or aiohttp, or of what wraps it; None if there is none.
+
+    They are known by their attributes: importing both would slow planning down.
+    """
+    for one in filter(None, (error, error.__cause__)):
+        response, status = getattr(one, "response", None), getattr(one, "status", None)
+        if isinstance(response, Mapping):
+            code = str(response.get("Error", {}).get("Code", ""))
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return ServerAnswer(status, "" if code.isdigit() else code)
+        if isinstance(status, int):
+            return ServerAnswer(status, str(getattr(one, "message", "")))
+    return None

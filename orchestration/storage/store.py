@@ -76,6 +76,9 @@ class Files(Protocol):
     def entries(self, path: str) -> list[tuple[str, EntrySize]]:
         """Return name and size of the entries of a directory, sorted."""
 
+    def num_bytes(self, path: str) -> int:
+        """Return the size of a file, or of all files in a directory; 0 if there is none."""
+
     def remove(self, path: str) -> None:
         """Remove a file or a directory with everything in it; nothing if it is gone already."""
 
@@ -167,11 +170,7 @@ class Store:
 
     def num_bytes(self, relative: str) -> int:
         """Return the size of a file, or of all files in a directory; 0 if there is none."""
-        self._fs.invalidate_cache()
-        try:
-            return int(self._fs.du(self.path(relative), total=True))
-        except FileNotFoundError:
-            return 0
+        return self._files.num_bytes(self.path(relative))
 
     def remove(self, relative: str) -> None:
         """Remove a file or a directory with everything in it; nothing if it is gone already."""
@@ -209,7 +208,7 @@ class Store:
         manifest = self.manifest(directory)
         if manifest is None:
             raise FileNotFoundError(f"no artifact at {self.uri(directory)}")
-        with tempfile.TemporaryDirectory(prefix="dfm-fetch-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dfm-fetch-", ignore_cleanup_errors=True) as scratch:
             yield [self._verified(directory, entry, Path(scratch)) for entry in manifest["files"]]
 
     def _verified(self, directory: str, entry: FileEntry, scratch: Path) -> Path:

@@ -28,6 +28,20 @@ class UrlReader:
     url: str
     options: Mapping[str, str]
 
+    def has_content(self, seconds: float) -> bool:
+        """Return whether there is a first byte. Raises: NoAnswerError after so many seconds; UserError."""
+
+        def read_first() -> bool:
+            with self._open() as file:
+                return bool(file.read(1))
+
+        try:
+            return answer_within(in_background("url-call", read_first), seconds)
+        except NoAnswerError as error:
+            raise NoAnswerError(f"{without_credentials(self.url)}: {error}") from None
+        except Exception as error:  # noqa: BLE001  as in `_ask`
+            raise self._refusal(error) from None
+
     def chunks(self, num_bytes: int) -> Generator[bytes, None, None]:
         """Yield the content, a piece at a time. Raises: UserError."""
         file = self._ask(self._open)
@@ -56,12 +70,13 @@ class UrlReader:
         try:
             return answer_within(in_background("url-call", call), ANSWER_WITHIN_SECONDS)
         except Exception as error:  # noqa: BLE001  any backend, any reason: all mean that it cannot be read
-            reason = str(error) if isinstance(error, NoAnswerError) else self._reason(error)
-            raise UserError.of(without_credentials(self.url), f"cannot be read ({reason})") from None
+            raise self._refusal(error) from None
 
-    def _reason(self, error: Exception) -> str:
-        """Return the reason of an error: its cause, since fsspec reports every refusal of http as a missing file."""
+    def _refusal(self, error: Exception) -> UserError:
+        """Return an error as the user's, by its cause, since fsspec reports every refusal of http as a missing file."""
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError):
-            return "there is no such file"
-        return reason_of(cause, self.options)
+            reason = "there is no such file"
+        else:
+            reason = str(cause) if isinstance(cause, NoAnswerError) else reason_of(cause, self.options)
+        return UserError.of(without_credentials(self.url), f"cannot be read ({reason})")

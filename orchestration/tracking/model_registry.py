@@ -72,7 +72,7 @@ class ModelRegistry:
         if not runs:
             return f"{name}: not registered, MLflow has no run of {best.row} @ {best.step}; submit again to try again"
         run_id = runs[0].info.run_id
-        with tempfile.TemporaryDirectory(prefix="dfm-model-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dfm-model-", ignore_cleanup_errors=True) as scratch:
             self._save(task, Path(scratch))
             self._client.log_artifacts(run_id, f"{scratch}/model", "model")
         if not self._client.search_registered_models(f"name = '{name}'"):

@@ -30,7 +30,7 @@ def write_task_files(client: MlflowClient, run_id: str, task: Task, provenance: 
 def write_result_files(client: MlflowClient, run_id: str, result: TaskRecord, store: Store) -> None:
     """Write the files beside a task's record, and what it says of its numbers."""
     for name in result.files:
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             local = Path(scratch) / name
             local.write_bytes(store.read(TaskPaths(result.digest).result_file(name)))
             client.log_artifact(run_id, str(local))

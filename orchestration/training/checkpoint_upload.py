@@ -94,7 +94,7 @@ class CheckpointUploads:
 
     def _upload(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
         directory = self._artifacts.paths.checkpoint(step)
-        with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-", ignore_cleanup_errors=True) as scratch:
             shard = Path(scratch, shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
             num_bytes = sum(tensor.nbytes for tensor in tensors.values())
             with require_disk_space(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dfm_core.config.training import OptimizerSettings
 from dfm_core.training.engine import Model, State, StateKind, build_optimizer
+from orchestration.common.cleanup import always
 from orchestration.config.workers import ZeroStage
 from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
 
@@ -165,13 +166,15 @@ class DeepSpeedEngine(Generic[Model]):
     def _ema_as_weights(self) -> Iterator[None]:
         """Swap the average in for the weights, so that gathering weights gathers it; always swap back."""
         weights = {name: local.clone() for name, local in self._local_weights()}
-        try:
+
+        def swap_back() -> None:
+            for name, local in self._local_weights():
+                local.copy_(weights[name])
+
+        with always(swap_back):
             for name, local in self._local_weights():
                 local.copy_(self._ema[name])
             yield
-        finally:
-            for name, local in self._local_weights():
-                local.copy_(weights[name])
 
     def _partition(self, parameter: Any, value: Tensor) -> Tensor:
         """Return this worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import uuid
 from concurrent.futures import wait
@@ -15,14 +16,15 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from orchestration.cluster.placement_groups import free_placement_groups
 from orchestration.common.background import in_background
+from orchestration.common.redaction import reason_of
 from orchestration.config.workers import WorkersConfig
 from orchestration.storage.layout import TRAIN_RUNS
-from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.train_request import TrainRequest
 from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
 
+_LOG = logging.getLogger(__name__)
 POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
 RAY_IS_LEFT = "the launch ends, and Ray is left"
 
@@ -71,8 +73,10 @@ class WorkerGroup:
         """Remove what Ray Train left behind; after the run."""
         ray.kill(self._queue)
         free_placement_groups()
-        with contextlib.suppress(StorageUnavailableError):  # some bytes that nobody reads; `--gc` finds them
+        try:
             self._store.remove_artifact(f"{TRAIN_RUNS}/{self._name}")
+        except Exception as error:  # noqa: BLE001  any storage: some bytes that nobody reads stay, and no result is lost
+            _LOG.warning("%s stays for --gc: %s", self._store.uri(TRAIN_RUNS), reason_of(error, self._store.options))
 
     def _trainer(self) -> TorchTrainer:
         workers = self._workers

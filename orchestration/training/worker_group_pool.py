@@ -17,6 +17,7 @@ from concurrent.futures import Future, wait
 from threading import Event
 
 from orchestration.common.background import in_background
+from orchestration.common.cleanup import clean_up_after
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.failure_policy import failure_of
 from orchestration.tasks.task import Task
@@ -80,7 +81,7 @@ class WorkerGroupPool:
             except Exception as error:
                 if self._leaving.is_set():
                     raise
-                group.clear()
+                clean_up_after(error, group.clear)
                 self._gone()
                 failure = failure_of(error)
                 attempts_left -= failure.kind.counts

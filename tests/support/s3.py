@@ -24,6 +24,12 @@ _BUSY = (
     b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
 )
 
+_BARE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_EXPIRED = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: 87\r\n\r\n"
+    b"<Error><Code>ExpiredToken</Code><Message>The token has run out by now</Message></Error>"
+)
+
 
 @contextmanager
 def moto_server() -> Iterator[str]:
@@ -108,7 +114,8 @@ class FaultyProxy:
     """Hands connections on to a server; while `fault` is set, does that to the next `faults_left` new ones instead.
 
     Faults: "busy": answers 503 SlowDown; "hang": takes the request and never answers; "reset": closes at once; "cut":
-    closes after the first `cut_at` bytes of the answer.
+    closes after the first `cut_at` bytes of the answer; "expired": refuses an expired token, to a HEAD without a body;
+    "bare head": answers a HEAD with 400 and no body, anything else is handed on.
     """
 
     def __init__(self, endpoint: str, port: int = 0) -> None:
@@ -136,13 +143,21 @@ class FaultyProxy:
             if fault == "hang":
                 while client.recv(65536):
                     pass
-            elif fault == "busy":
-                client.recv(65536)
-                client.sendall(_BUSY)
+            elif fault in ("busy", "expired", "bare head"):
+                request = client.recv(65536)
+                is_head = request.startswith(b"HEAD")
+                if fault == "bare head" and not is_head:
+                    self._hand_on(client, request, "")
+                else:
+                    client.sendall(_BUSY if fault == "busy" else _BARE if is_head else _EXPIRED)
             elif fault != "reset":
-                with socket.create_connection(self._server) as server:
-                    threading.Thread(target=_copy, args=(client, server), daemon=True).start()
-                    _copy(server, client, self.cut_at if fault == "cut" else None)
+                self._hand_on(client, b"", fault)
+
+    def _hand_on(self, client: socket.socket, begun: bytes, fault: str) -> None:
+        with socket.create_connection(self._server) as server:
+            server.sendall(begun)
+            threading.Thread(target=_copy, args=(client, server), daemon=True).start()
+            _copy(server, client, self.cut_at if fault == "cut" else None)
 
 
 def _copy(source: socket.socket, target: socket.socket, at_most: int | None = None) -> None:

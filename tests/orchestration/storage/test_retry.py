@@ -92,6 +92,56 @@ def test_missing_credentials_are_told_at_once(clock: Clock) -> None:
     assert clock.pauses == []
 
 
+class AnsweredError(Exception):
+    """As botocore's errors keep an answer."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+class StatusError(Exception):
+    """As aiohttp's errors keep an answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_passing"),
+    [
+        (AnsweredError(400, "InvalidToken"), False),
+        (AnsweredError(400, "TokenRefreshRequired"), False),
+        (AnsweredError(403, "ExpiredTokenException"), False),
+        (AnsweredError(401, "401"), False),
+        (StatusError(401, "Unauthorized"), False),
+        (AnsweredError(400, "400"), True),
+        (AnsweredError(400, "RequestTimeout"), True),
+        (AnsweredError(409, "OperationAborted"), True),
+        (AnsweredError(429, "TooManyRequests"), True),
+        (AnsweredError(503, "SlowDown"), True),
+        (StatusError(502, "Bad Gateway"), True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_refusal_is_told_from_a_passing_fault(
+    clock: Clock, answer: Exception, is_passing: bool, wrapped: bool
+) -> None:
+    error: Exception = answer
+    if wrapped:
+        error = OSError(errno.EIO, "as s3fs words it")
+        error.__cause__ = answer
+    if is_passing:
+        assert RetryPolicy().call(failing_until(clock, 9.0, error), "s3://bucket/file", {}) == "answer"
+        return
+    with pytest.raises(type(error)) as caught:
+        RetryPolicy().call(failing_until(clock, 9.0, error), "s3://bucket/file", {})
+    assert caught.value is error
+    assert clock.pauses == []
+
+
 def test_no_message_holds_a_credential(
     clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -130,6 +130,43 @@ def test_a_wrong_secret_is_told_at_once_and_not_repeated(tmp_path: Path) -> None
             assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, _: store.exists("a"),
+        lambda store, _: store.read("a"),
+        lambda store, _: store.names(""),
+        lambda store, _: store.write("a", b"x"),
+        lambda store, _: store.create("a", b"x"),
+        lambda store, _: store.num_bytes("a"),
+        lambda store, _: store.remove("a"),
+        lambda store, path: store.put(path, "a"),
+        lambda store, path: store.fetch("a", path.parent, 1),
+    ],
+    ids=["exists", "read", "names", "write", "create", "num_bytes", "remove", "put", "fetch"],
+)
+def test_credentials_that_expired_are_told_at_once_by_every_call(
+    proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path, ask: Callable[[Store, Path], object]
+) -> None:
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=10.0, retry_seconds=600.0))
+    (tmp_path / "local").write_bytes(b"x")
+    proxy.fault = "expired"
+    began = time.monotonic()
+    with pytest.raises(PermissionError, match=rf"{store.root}.*The token has run out by now"):
+        ask(store, tmp_path / "local")
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_head_that_is_refused_without_a_reason_is_asked_again(proxy: FaultyProxy, s3_endpoint: str) -> None:
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=5.0, retry_seconds=15.0))
+    store.write("a", b"x")
+    fsspec.filesystem("s3").clear_instance_cache()
+    again = Store(store.root, retry_policy=store.retry_policy)  # with connections of its own
+    proxy.fault, proxy.faults_left = "bare head", 3  # HEAD and GET, then HEAD again
+    assert again.exists("a")
+    assert proxy.faults_left == 0
+
+
 class _StuckFileSystem(MemoryFileSystem):  # type: ignore[misc]
     """One that knows no coroutines and whose first writes do not end, or fail."""
 
@@ -156,6 +193,26 @@ def test_a_client_without_coroutines_has_deadlines_too() -> None:
     store.write("a", b"x")
     _StuckFileSystem.ended.set()
     assert store.read("a") == b"x"
+
+
+class _HungFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """One whose start hangs, as on a machine that waits for somebody's metadata service."""
+
+    protocol = "hung"
+    cachable = False
+    ended = threading.Event()
+
+    def __init__(self, **options: object) -> None:
+        self.ended.wait(20)
+        super().__init__(**options)
+
+
+def test_before_a_sweep_a_client_that_hangs_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.config.storage_root.PLANNING_SECONDS", 0.6)
+    fsspec.register_implementation("hung", _HungFileSystem, clobber=True)
+    with pytest.raises(UserError, match=r"cannot read hung://root .*no answer within 0\.6 s"):
+        check_usable(StorageConfig("hung://root"), writable=False)
+    _HungFileSystem.ended.set()
 
 
 class _SlowFileSystem(AsyncFileSystem):  # type: ignore[misc]
@@ -197,7 +254,7 @@ def test_a_damaged_file_is_not_taken_for_a_passing_fault(proxy: FaultyProxy, s3_
 def test_before_a_sweep_a_storage_that_is_away_is_told_soon(
     proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.config.storage_root._WAIT_SECONDS", 0.6)
+    monkeypatch.setattr("orchestration.config.storage_root._ASK_SECONDS", 0.6)
     proxy.fault = "hang"
     for writable, word in ((True, "write to"), (False, "read")):
         with pytest.raises(UserError, match=f"cannot {word} s3://bucket/dfm .*no answer within"):

@@ -41,6 +41,8 @@ class Workers:
     failures: list[str]
     number: int
     is_alive: bool = True
+    refused: str = ""
+    """Why it cannot be cleared."""
     trained: list[str] = field(default_factory=list)
 
     def train(self, request: Any, over: threading.Event) -> None:  # noqa: ARG002
@@ -54,6 +56,8 @@ class Workers:
 
     def clear(self) -> None:
         self.diary.append(f"{self.number} cleared")
+        if self.refused:
+            raise PermissionError(self.refused)
 
 
 @dataclass
@@ -67,12 +71,12 @@ class Office:
     def __init__(self, max_failures: int = 1, failures: tuple[str, ...] = (), zero_stage: ZeroStage = 2) -> None:
         self.diary: list[str] = []
         self.started: list[Workers] = []
-        self.failures = list(failures)
+        self.failures, self.refused = list(failures), ""
         workers = WorkersConfig(max_failures=max_failures, zero_stage=zero_stage)
         self.groups = WorkerGroupPool(workers, lambda task: task.digest, self.start)  # type: ignore[arg-type, return-value]
 
     def start(self) -> Workers:
-        self.started.append(Workers(self.diary, self.failures, len(self.started)))
+        self.started.append(Workers(self.diary, self.failures, len(self.started), refused=self.refused))
         return self.started[-1]
 
     def train(self, digest: str) -> None:
@@ -101,6 +105,33 @@ def test_workers_that_failed_are_not_used_again_and_their_training_is_tried_agai
     office.train("a")
     office.train("b")
     assert office.diary == ["0 trains a", "0 cleared", "1 trains a", "1 trains b"]
+
+
+def test_a_clean_up_that_fails_hides_no_error_and_stops_no_retry() -> None:
+    office = Office(max_failures=1, failures=("first", "second"))
+    office.refused = "the token has expired"
+    with pytest.raises(RuntimeError, match="second") as caught:
+        office.train("a")
+    assert caught.value.__notes__ == ["Cleaning up failed too: PermissionError: the token has expired"]
+    office.train("b")
+    assert [line for line in office.diary if "trains" in line] == ["0 trains a", "1 trains a", "2 trains b"]
+
+
+class _RefusingStore(Store):
+    def remove(self, relative: str) -> None:
+        raise PermissionError(f"{relative}: the token has expired")
+
+
+def test_what_ray_train_leaves_in_a_storage_that_refuses_fails_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = "orchestration.training.worker_group"
+    monkeypatch.setattr(f"{module}.start_work_queue", lambda: ("name", None))
+    monkeypatch.setattr(f"{module}.in_background", lambda _name, _call: Future())
+    monkeypatch.setattr(f"{module}.ray.kill", lambda _actor: None)
+    monkeypatch.setattr(f"{module}.free_placement_groups", lambda: None)
+    WorkerGroup(_RefusingStore(str(tmp_path)), WorkersConfig()).clear()
+    assert "the token has expired" in caplog.text
 
 
 def test_a_training_fails_with_its_last_error_after_max_failures_the_next_anew() -> None:
