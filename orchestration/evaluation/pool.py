@@ -57,6 +57,15 @@ class EvaluationPool:
         return bool(self._jobs or self._ended)
 
     @property
+    def num_evaluators(self) -> int:
+        return len(self._actors)
+
+    @property
+    def num_idle(self) -> int:
+        """Number of evaluators without a call."""
+        return sum(actor.starting is None and not actor.calls for actor in self._actors)
+
+    @property
     def starting(self) -> bool:
         """True while an evaluator has not answered yet."""
         return any(actor.starting is not None for actor in self._actors)

@@ -106,6 +106,13 @@ class Display:
             for digest, running in list(self._running.items())
         )
 
+    def rates(self) -> list[tuple[Task, float, float | None]]:
+        """Return (task, units a second, newest loss) of all running tasks; None: it has no loss."""
+        return [
+            (running.task, running.rate() if running.first is not None else 0.0, running.loss)
+            for running in self._running.values()
+        ]
+
     def loss(self, digest: str, value: float) -> None:
         if digest in self._running:
             self._running[digest].loss = value

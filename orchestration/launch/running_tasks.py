@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from orchestration.config.workers import WorkersConfig
 from orchestration.evaluation.pool import EvaluationPool
 from orchestration.tasks.task import Task, TrainingTask
 from orchestration.training.worker_group_pool import WorkerGroupPool
@@ -32,3 +33,12 @@ class RunningTasks:
     @property
     def training_digests(self) -> list[str]:
         return [task.digest for task in self.trainings.values()]
+
+    def accelerators(self, workers: WorkersConfig) -> tuple[float, float]:
+        """Return how many GPUs, or CPU workers where there is none, are held, and how many of these have no work."""
+        held, idle = (num * float(workers.num_workers) for num in (self.groups.num_open, self.groups.num_idle))
+        if self.pool is not None:
+            each = workers.gpus_per_evaluator if workers.use_gpu else 1.0
+            held += each * self.pool.num_evaluators
+            idle += each * self.pool.num_idle
+        return held, idle

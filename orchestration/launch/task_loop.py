@@ -12,6 +12,7 @@ from orchestration.control.failure_policy import FirstMistakes, failure_of
 from orchestration.control.outcome import EarlyExit
 from orchestration.control.progress_board import start_progress_board
 from orchestration.evaluation.pool import EvaluationPool
+from orchestration.launch.gauges import SweepGauges
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress import ProgressReader
 from orchestration.launch.running_tasks import RunningTasks
@@ -48,6 +49,7 @@ class Launcher:
         )
         self._waiting = WaitingTasks(context)
         self._progress = ProgressReader(context, self._running, self._waiting, self._progress_board)
+        self._gauges = SweepGauges(context, self._running)
         self._first_mistakes = FirstMistakes()
         self._fit_to(capacity())
 
@@ -197,6 +199,7 @@ class Launcher:
 
     def _tick(self) -> None:
         self._context.meter.tick(self._running.training_digests, self._running.measured, self._num_evaluators)
+        self._gauges.show(len(self._waiting.tasks))
 
     def _collect_trainings(self) -> None:
         self._progress.report_retries()

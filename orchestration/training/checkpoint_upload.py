@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ray.util.metrics import Counter
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -53,6 +54,7 @@ class CheckpointUploads:
         self._artifacts, self._engine, self._attempt, self._keep = artifacts, engine, attempt, keep
         self._store = artifacts.store
         self._rank, self._world_size = engine.rank, engine.world_size
+        self._bytes_written = Counter("dfm_checkpoint_bytes", "Bytes of checkpoints that workers have written")
         self._under_way: Future[None] | None = None
         self._step = 0
 
@@ -103,6 +105,7 @@ class CheckpointUploads:
                 save_file(dict(tensors), shard)
                 entry = FileEntry.of(shard)
                 self._store.put(shard, f"{directory}/{shard.name}")
+        self._bytes_written.inc(entry.num_bytes)
         self._store.write(f"{directory}/{self._receipt(self._rank)}", json.dumps(vars(entry)).encode())
         if self._rank == 0:
             entries = self._receipts(directory, entry.num_bytes)

@@ -50,6 +50,16 @@ class WorkerGroupPool:
         self._num_open = 0
         self._lock = threading.Lock()
 
+    @property
+    def num_open(self) -> int:
+        """Number of groups that hold resources."""
+        return self._num_open
+
+    @property
+    def num_idle(self) -> int:
+        """Number of groups among them without a training."""
+        return len(self._idle)
+
     def submit(self, task: Task) -> Future[None]:
         """Start a training on an idle group or a new one.
 
