@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from dfm_core.config import as_plain
+from dfm_core.config.plain import as_plain
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
