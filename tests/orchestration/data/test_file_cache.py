@@ -208,7 +208,7 @@ def test_a_server_that_never_answers_is_given_up(
         ("file:///nowhere/x.pt", "file:///nowhere/x.pt: cannot be read (there is no such file)"),
         ("file:///dev/zero", "file:///dev/zero: cannot be read (there is no such file)"),
         ("nosuch://bucket/x.pt", "nosuch://bucket/x.pt: cannot be read (ValueError: Protocol not known: nosuch"),
-        ("http://127.0.0.1:1/x.pt", "http://127.0.0.1:1/x.pt: cannot be read (ClientConnectorError: Cannot connect"),
+        ("http://127.0.0.1:1/x.pt", "http://127.0.0.1:1/x.pt: cannot be read (ConnectionRefusedError: [Errno 111]"),
     ],
 )
 def test_every_backends_error_becomes_a_message(cache: FileCache, url: str, expected: str) -> None:
