@@ -35,7 +35,7 @@ from torch import Tensor
 from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.checkpoint_upload import CheckpointUploads
 
 NONE, AGAIN, BESIDE, BEFORE = "no checkpoint", "no checkpoint, again", "beside the training", "before it goes on"
 WAYS = (NONE, AGAIN, BESIDE, BEFORE)
@@ -101,7 +101,7 @@ def timed(way: str, worker: Worker, store: Store, num_steps: int) -> Timed:
     uploads = CheckpointUploads(TrainingArtifacts(store, digest), engine, "attempt", keep=1)
     began = time.perf_counter()
     if way in (BESIDE, BEFORE):
-        uploads.save(CheckpointCard(1))
+        uploads.save(1)
     if way == BEFORE:
         uploads.finish()
     saved = time.perf_counter()

@@ -48,7 +48,7 @@ class _VelocityWork(Work):
 
     def row(self, *, is_saved: bool) -> CurveRow:
         mean, num_timesteps = self.means(self._engine), math.prod(self._timestep_shape)
-        whole, timesteps = mean.split([len(mean) - num_timesteps, num_timesteps])
+        whole, timesteps = torch.split(mean, [len(mean) - num_timesteps, num_timesteps])
         losses, counts = whole[1:].chunk(2)
         per_stage = {
             f"loss_stage_{stage}": float(total / count)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 FieldForm = Literal["section", "sections", "tuple"]
 """A dataclass; a mapping of free keys to dataclasses; a tuple."""
+_FIELD_TYPES: dict[type[Any], Mapping[str, Any]] = {}
+_COMPOUND_FIELDS: dict[type[Any], Mapping[str, tuple[Any, FieldForm]]] = {}
 
 
-@cache
 def field_types(kind: type[Any]) -> Mapping[str, Any]:
     """Return name and type of every field of a config dataclass."""
-    hints = get_type_hints(kind, include_extras=False)
-    return {f.name: hints[f.name] for f in fields(kind)}
+    if kind not in _FIELD_TYPES:
+        hints = get_type_hints(kind, include_extras=False)
+        _FIELD_TYPES[kind] = {f.name: hints[f.name] for f in fields(kind)}
+    return _FIELD_TYPES[kind]
 
 
 def all_keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
@@ -41,19 +43,22 @@ def keys_at(hint: Any, path: Sequence[str | int]) -> list[str]:
     return list(field_types(hint)) if is_dataclass(hint) else []  # type: ignore[arg-type]  # as above
 
 
-@cache
 def compound_fields(kind: type[Any]) -> Mapping[str, tuple[Any, FieldForm]]:
     """Return the fields of a config dataclass that hold more than one value: (type, or that of its sections, form)."""
-    found: dict[str, tuple[Any, FieldForm]] = {}
+    if kind not in _COMPOUND_FIELDS:
+        _COMPOUND_FIELDS[kind] = dict(_find_compound_fields(kind))
+    return _COMPOUND_FIELDS[kind]
+
+
+def _find_compound_fields(kind: type[Any]) -> Iterator[tuple[str, tuple[Any, FieldForm]]]:
     for name, given in field_types(kind).items():
         hint = _without_none(given)
         if get_origin(hint) is dict and is_dataclass(get_args(hint)[1]):
-            found[name] = (get_args(hint)[1], "sections")
+            yield name, (get_args(hint)[1], "sections")
         elif is_dataclass(hint):
-            found[name] = (hint, "section")
+            yield name, (hint, "section")
         elif get_origin(hint) is tuple:
-            found[name] = (hint, "tuple")
-    return found
+            yield name, (hint, "tuple")
 
 
 def _without_none(hint: Any) -> Any:

@@ -56,10 +56,6 @@ class EvaluatorActor:
     """Reference of its first answer; None once it came."""
     calls: dict[Any, PendingCall] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, handle: Any) -> EvaluatorActor:
-        return cls(handle, handle.ready.remote())
-
     @property
     def is_able(self) -> bool:
         """True if it can take another call."""

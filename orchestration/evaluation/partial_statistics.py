@@ -13,15 +13,16 @@ from dfm_core.catalog.metrics import CHANGES, CLASS_SCORES, Output, reference_ou
 from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.scores.accumulator import Batch
-from dfm_core.metrics.suite import MetricSuite, Partial
+from dfm_core.metrics.suite import MetricSuite
 from orchestration.artifacts.features import Group
 from orchestration.evaluation.feature_files import read_groups, source_files
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.store import Store
 from orchestration.tasks.task import MeasuringTask, MetricTask, ReferenceTask, Source, Task
 
-REFERENCE: Any = "reference"
-"""Key of the sums of a reference, which has no other statistics."""
+Statistics = Mapping[Any, Any]
+"""Sums over some groups: of metrics a `Partial`, of a reference its accumulator under `REFERENCE`."""
+REFERENCE = "reference"
 
 
 def suite_of(task: Task, source: Source) -> MetricSuite:
@@ -39,7 +40,7 @@ def sum_groups(
     device: torch.device,
     *,
     keeps: bool,
-) -> Partial:
+) -> Statistics:
     """Return the sums over some groups of the task's source at a position, on the CPU.
 
     Raises: LostFeaturesError if a group is not in the store as it was written.

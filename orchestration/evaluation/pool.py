@@ -238,7 +238,8 @@ class EvaluationPool:
                     self._finish(running, message)
 
     def _start_actor(self) -> None:
-        self._actors.append(EvaluatorActor.of(self._make()))
+        handle = self._make()
+        self._actors.append(EvaluatorActor(handle, handle.ready.remote()))
 
     def _watch_start(self) -> None:
         """Fail all jobs, with a reason, if no evaluator could start for `workers.wait_for_workers_seconds`."""

@@ -22,13 +22,12 @@ from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
-from dfm_core.metrics.suite import Partial
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, write_record
 from orchestration.config.files import FileConfig
 from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
 from orchestration.evaluation.messages import Cost
-from orchestration.evaluation.partial_statistics import REFERENCE, output_rows, over_frames, suite_of
+from orchestration.evaluation.partial_statistics import REFERENCE, Statistics, output_rows, over_frames, suite_of
 from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, ResourceCache
 from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
 from orchestration.storage.layout import TaskPaths
@@ -52,7 +51,7 @@ class ResultWriter:
         about: Mapping[str, Any],
         seconds: float,
         cost: Cost,
-        statistics: Sequence[Partial],
+        statistics: Sequence[Statistics],
     ) -> None:
         """Publish the task's record, then remove its features unless they are kept."""
         match task:
@@ -85,7 +84,7 @@ class ResultWriter:
         metrics = {COST_METRIC: seconds}
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, about=about))
 
-    def _reference(self, task: ReferenceTask, statistics: Sequence[Partial]) -> TaskRecord:
+    def _reference(self, task: ReferenceTask, statistics: Sequence[Statistics]) -> TaskRecord:
         (sums,) = statistics
         about = self._write_arrays(task, REFERENCE_FILE, sums[REFERENCE].compute().arrays())
         (source,) = task.sources
@@ -103,7 +102,7 @@ class ResultWriter:
         probe = fit_linear_probe(torch.cat(rows).numpy(), torch.cat(labels).numpy(), num_classes)
         return _result(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
-    def _measurement(self, task: MetricTask, statistics: Sequence[Partial], cost: Cost) -> TaskRecord:
+    def _measurement(self, task: MetricTask, statistics: Sequence[Statistics], cost: Cost) -> TaskRecord:
         scores: dict[MetricName, Score] = {}
         for source, sums in zip(task.sources, statistics, strict=True):
             scores |= self._scores(task, source, sums)
@@ -136,7 +135,7 @@ class ResultWriter:
             costs["images_per_second"] = cost.images / max(cost.seconds, 1e-9)
         return _result(task, {**metrics, **costs}, files, about)
 
-    def _scores(self, task: MetricTask, source: Source, statistics: Partial) -> dict[MetricName, Score]:
+    def _scores(self, task: MetricTask, source: Source, statistics: Statistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)
         kept: dict[Output, FeatureStore] = {output: FeatureStore.empty(self._device) for output in suite.stored_outputs}
         if kept:

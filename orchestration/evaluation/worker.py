@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dfm_core.metrics.suite import MetricSuite, Partial
+from dfm_core.metrics.suite import MetricSuite
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
@@ -26,7 +26,7 @@ from orchestration.evaluation.encoding import ShardEncoder
 from orchestration.evaluation.feature_files import feature_paths
 from orchestration.evaluation.group_writer import GroupWriter
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
-from orchestration.evaluation.partial_statistics import sum_groups
+from orchestration.evaluation.partial_statistics import Statistics, sum_groups
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.evaluation.result_writer import ResultWriter
 from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
@@ -106,19 +106,19 @@ class Evaluator:
             errors={writer.missing.task.digest: writer.error for writer in writers if writer.error},
         )
 
-    def gather(self, task: MeasuringTask, position: int, groups: Sequence[Group]) -> tuple[None, Partial]:
+    def gather(self, task: MeasuringTask, position: int, groups: Sequence[Group]) -> tuple[None, Statistics]:
         """Return the sums over some groups of the task's source at a position.
 
         None comes first, so that the driver sees the end without receiving them.
         """
         return None, sum_groups(self._store, self._resources, task, position, groups, self._device, keeps=self._keeps)
 
-    def merge(self, first: Partial, second: Partial) -> tuple[None, Partial]:
+    def merge(self, first: Statistics, second: Statistics) -> tuple[None, Statistics]:
         """Return the sums over the groups of both, as `gather` does."""
         return None, MetricSuite.merge(first, second)
 
     def finish(
-        self, task: MeasuringTask, about: Mapping[str, Any], seconds: float, cost: Cost, *statistics: Partial
+        self, task: MeasuringTask, about: Mapping[str, Any], seconds: float, cost: Cost, *statistics: Statistics
     ) -> None:
         """Compute the numbers of a task and write its record.
 

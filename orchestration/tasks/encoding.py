@@ -20,9 +20,8 @@ def latents_task(config: ExperimentConfig) -> EncodeTask | None:
     if payload is None:
         return None
     assert data.described is not None, "what is encoded was described"
-    num_samples = data.described.num_samples
-    title = f"{data.dataset}, {num_samples:,} samples as {data.autoencoder or PIXELS}"
-    return _encode_task(config, payload, title, num_samples, latents_bytes(data, data.described))
+    what = f"samples as {data.autoencoder or PIXELS}"
+    return _encode_task(config, payload, what, data.described.num_samples, latents_bytes(data, data.described))
 
 
 def pixels_task(config: ExperimentConfig) -> EncodeTask | None:
@@ -31,16 +30,14 @@ def pixels_task(config: ExperimentConfig) -> EncodeTask | None:
     if payload is None:
         return None
     assert data.described is not None, "what is encoded was described"
-    num_samples = data.described.num_reference
-    title = f"{data.dataset}, {num_samples:,} real samples"
-    return _encode_task(config, payload, title, num_samples, pixels_bytes(data))
+    return _encode_task(config, payload, "real samples", data.described.num_reference, pixels_bytes(data))
 
 
 def _encode_task(
-    config: ExperimentConfig, payload: dict[str, object], title: str, num_samples: int, bytes_per_sample: int
+    config: ExperimentConfig, payload: dict[str, object], what: str, num_samples: int, bytes_per_sample: int
 ) -> EncodeTask:
     inputs = tuple(filter(None, [recipe_digest(str(payload["encoder"]))]))
-    num_bytes = num_samples * bytes_per_sample
+    title, num_bytes = f"{config.data.dataset}, {num_samples:,} {what}", num_samples * bytes_per_sample
     return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, num_samples)
 
 

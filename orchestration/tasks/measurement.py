@@ -12,7 +12,7 @@ from dfm_core.config import EvaluationConfig, ExperimentConfig
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of, without_neutral
-from orchestration.config.files import IMPORTABLE_STATISTICS, FileConfig, FileTable
+from orchestration.config.files import IMPORTABLE_STATISTICS, FileTable
 from orchestration.data.identity import real_identity
 from orchestration.tasks.task import Source
 
@@ -52,9 +52,6 @@ class MeasurementFiles:
         """Return all that decides what a network makes of pixels."""
         card = FEATURE_NETWORKS[network]
         return {"network": network, "weights": self.weights(network), "preprocessing": card.preprocessing}
-
-    def imported(self, dataset: str, network: FeatureNetworkName) -> FileConfig | None:
-        return self.references.get(dataset, {}).get(network)
 
     def looked_at_by(self, networks: Iterable[FeatureNetworkName]) -> dict[FeatureNetworkName, str]:
         """Return networks with the digest of their identities, as `Source` has them."""

@@ -25,7 +25,7 @@ def reference_task(config: ExperimentConfig, network: FeatureNetworkName, files:
     num_kept = min(card.num_reference_images, MAX_REFERENCE_FEATURES)
     widths = FEATURE_NETWORKS[network].outputs.values()
     num_bytes = sum(width * (2 * width + num_kept) for width in widths) * BYTES_PER_FEATURE
-    imported = files.imported(data, network)
+    imported = files.references.get(data, {}).get(network)
     payload = {
         "kind": "reference",
         "data": real_identity(config.data) if imported is None else data,

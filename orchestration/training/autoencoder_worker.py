@@ -26,8 +26,9 @@ from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask
 from orchestration.training.checkpointed_run import CheckpointedRun
+from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, start_engine, worker_device
+from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
 
 
 def finetune_autoencoder(request: TrainRequest, task: FinetuneAutoencoderTask) -> None:
@@ -56,7 +57,7 @@ class _Finetuning:
         model = FinetuningLoss(autoencoder, config)
         if workers.activation_checkpointing:
             model.use_activation_checkpointing()
-        engine = start_engine(model, config, workers, worker_device())
+        engine = DeepSpeedEngine(model, config, workers, worker_device())
         artifacts = TrainingArtifacts(self.store, self.task.digest)
         publisher = _AutoencoderPublisher(self, artifacts, engine, dataset)
         run = CheckpointedRun(self.request, artifacts, engine, publisher, self.started)

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ray.util.metrics import Counter
@@ -34,18 +33,6 @@ _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 1.0
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CheckpointCard:
-    """The metadata of a checkpoint."""
-
-    step: int
-    curve: Sequence[CurveRow] = ()
-    scale_std: Sequence[float] = ()
-    """Standard deviations of the training data's scales, for readers of the checkpoint."""
-    cost: TrainingCost = field(default_factory=TrainingCost)
-    """Cost up to this step."""
-
-
 class CheckpointUploads:
     """Uploads one worker's checkpoints; at most one upload is under way."""
 
@@ -58,26 +45,34 @@ class CheckpointUploads:
         self._under_way: Future[None] | None = None
         self._step = 0
 
-    def save(self, card: CheckpointCard) -> None:
+    def save(
+        self,
+        step: int,
+        curve: Sequence[CurveRow] = (),
+        scale_std: Sequence[float] = (),
+        cost: TrainingCost | None = None,
+    ) -> None:
         """Copy the state to the host and upload it in the background. Collective.
 
         Waits for the previous upload if it is still under way: a storage that is slower than the training must hold it
         up, not fill the memory.
 
+        Args: scale_std: standard deviations of the training data's scales, for readers of the checkpoint. cost: up to
+            this step.
         Raises: the error of the previous upload.
         """
-        self._wait(f"step {card.step}")
+        self._wait(f"step {step}")
         tensors = state_shard(self._engine)
         about = {
-            "step": card.step,
+            "step": step,
             "num_steps": self._engine.num_steps,
             "world_size": self._world_size,
-            "curve": list(card.curve),
-            "scale_std": list(card.scale_std),
-            "spent": vars(card.cost),
+            "curve": list(curve),
+            "scale_std": list(scale_std),
+            "spent": vars(cost or TrainingCost()),
         }
-        self._step = card.step
-        self._under_way = in_background(f"checkpoint-{card.step}", lambda: self._upload(card.step, tensors, about))
+        self._step = step
+        self._under_way = in_background(f"checkpoint-{step}", lambda: self._upload(step, tensors, about))
 
     def finish(self) -> None:
         """Return when the last checkpoint is published. Collective. Raises: the error of its upload."""

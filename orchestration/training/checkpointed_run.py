@@ -21,7 +21,7 @@ from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
 from orchestration.private.ray import is_preempted
-from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.checkpoint_upload import CheckpointUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch, end_hung
 from orchestration.training.train_request import TrainRequest
@@ -179,4 +179,4 @@ class CheckpointedRun(Observer):
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
         # No checkpoint is reported to Ray Train: its report is a barrier, and the manifests hold all of it.
-        self.uploads.save(CheckpointCard(step, tuple(curve), self.scale_std, self.cost()))
+        self.uploads.save(step, curve, self.scale_std, self.cost())

@@ -21,7 +21,7 @@ from torch import Tensor
 from dfm_core.config.training import OptimizerSettings
 from dfm_core.training.engine import Model, State, StateKind, build_optimizer
 from orchestration.common.cleanup import always
-from orchestration.config.workers import ZeroStage
+from orchestration.config.workers import WorkersConfig
 from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
 
 _LAUNCHERS = ("OMPI_", "PMI_", "PMIX_", "MPI_LOCAL", "MV2_COMM_WORLD_", "I_MPI_", "HYDRA_", "SLURM_", "AZUREML_", "AZ_")
@@ -42,18 +42,14 @@ def _import_deepspeed(device: torch.device) -> Any:
 
 
 class DeepSpeedEngine(Generic[Model]):
-    """ZeRO 1, 2 or 3 over an initialised torch process group."""
+    """ZeRO 1, 2 or 3 over an initialised torch process group.
 
-    def __init__(
-        self,
-        model: Model,
-        training: OptimizerSettings,
-        *,
-        zero_stage: ZeroStage,
-        micro_batch_size: int,
-        device: torch.device,
-    ) -> None:
+    It is closed after the training, but not after an error, which ends its processes.
+    """
+
+    def __init__(self, model: Model, training: OptimizerSettings, workers: WorkersConfig, device: torch.device) -> None:
         """Args: model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
+        zero_stage, micro_batch_size = workers.zero_stage, workers.micro_batch(training.batch_size)
         assert torch.distributed.is_initialized(), "the process group must exist before the engine"
         deepspeed = _import_deepspeed(device)
         self.rank = torch.distributed.get_rank()

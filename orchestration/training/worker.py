@@ -37,10 +37,11 @@ from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
 from orchestration.training.checkpointed_run import CheckpointedRun
+from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.train_request import TrainRequest
 from orchestration.training.work_queue import finish, trainings_of
-from orchestration.training.worker_setup import agreed_reason, open_training_data, start_engine, worker_device
+from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -97,7 +98,7 @@ class _TrainingWorker:
         model = self._initial_model(scale_std)
         if model is None:
             return
-        engine = start_engine(model, self.config.training, self.workers, device)
+        engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
         snapshots = _Snapshots(self, engine, scale_std, pyramid)
         run = CheckpointedRun(self.request, self.artifacts, engine, snapshots, self.started, scale_std)
         paradigm = with_faults(

@@ -7,18 +7,15 @@ import ray.train
 import torch
 
 from dfm_core.config import DataConfig
-from dfm_core.config.training import OptimizerSettings
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
-from dfm_core.training.engine import Model
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.train_request import TrainRequest
 
 
@@ -28,19 +25,6 @@ def worker_device() -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
     return device
-
-
-def start_engine(
-    model: Model, settings: OptimizerSettings, workers: WorkersConfig, device: torch.device
-) -> DeepSpeedEngine[Model]:
-    """Return the engine; it is closed after the training, but not after an error, which ends its processes."""
-    return DeepSpeedEngine(
-        model,
-        settings,
-        zero_stage=workers.zero_stage,
-        micro_batch_size=workers.micro_batch(settings.batch_size),
-        device=device,
-    )
 
 
 def agreed_reason(request: TrainRequest, reason: str) -> str:

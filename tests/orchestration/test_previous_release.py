@@ -25,7 +25,7 @@ from orchestration.control.lease import Lease, lease_in_force, take_lease
 from orchestration.plan.published import read_published
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.checkpoint_upload import CheckpointUploads
 from tests.support.process_group import CONFIG
 from tests.support.stored_sweeps import publish, tiny_plan
 
@@ -53,7 +53,7 @@ def leave(store: Store) -> None:
     trained, artifacts = engine(), TrainingArtifacts(store, "digest")
     trained.load(state_of(trained), NUM_STEPS)
     uploads = CheckpointUploads(artifacts, trained, "attempt", keep=1)
-    uploads.save(CheckpointCard(STEP, CURVE, STD, TrainingCost(3.0, 6.0)))
+    uploads.save(STEP, CURVE, STD, TrainingCost(3.0, 6.0))
     uploads.finish()
     artifacts.save_snapshot(trained, CONFIG, SnapshotCard(STEP, DataShape(1, 10), STD))
     artifacts.save_raw_weights(trained, STEP)

@@ -27,7 +27,7 @@ from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model, read_state
 from dfm_core.training.steps import LoopPlan
-from orchestration.config.workers import ZeroStage
+from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
@@ -153,9 +153,8 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
         engine = DeepSpeedEngine(
             model,
             config.training,
-            zero_stage=job.zero_stage,
-            micro_batch_size=job.micro_batch_size,
-            device=torch.device("cpu"),
+            WorkersConfig(world_size, zero_stage=job.zero_stage, micro_batch_size=job.micro_batch_size),
+            torch.device("cpu"),
         )
         store = Store(f"{folder}/store")
         if job.resume_from:

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
 from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.storage.store import MANIFEST, Store
-from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.checkpoint_upload import CheckpointUploads
 from tests.support.process_group import CONFIG
 
 STD = (0.6, 0.2)
@@ -39,12 +40,12 @@ def engine_after(num_steps: int) -> PlainEngine:
 
 def save(artifacts: TrainingArtifacts, *steps: int, keep: int = 9) -> None:
     for step in steps:
-        publish(artifacts, CheckpointCard(step, [{"step": step, "loss": 1.0}]), keep)
+        publish(artifacts, step, [{"step": step, "loss": 1.0}], keep=keep)
 
 
-def publish(artifacts: TrainingArtifacts, card: CheckpointCard, keep: int = 9) -> None:
-    uploads = CheckpointUploads(artifacts, engine_after(card.step), "attempt", keep)
-    uploads.save(card)
+def publish(artifacts: TrainingArtifacts, step: int, *about: Any, keep: int = 9, **more: Any) -> None:
+    uploads = CheckpointUploads(artifacts, engine_after(step), "attempt", keep)
+    uploads.save(step, *about, **more)
     uploads.finish()
 
 
@@ -117,7 +118,7 @@ def test_going_back_for_an_early_snapshot_keeps_the_checkpoints_it_makes(artifac
 
 
 def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifacts) -> None:
-    publish(artifacts, CheckpointCard(1, scale_std=STD))
+    publish(artifacts, 1, scale_std=STD)
     manifest = artifacts.store.manifest(artifacts.paths.checkpoint(1))
     assert manifest is not None
     assert manifest["about"]["scale_std"] == list(STD)
@@ -125,7 +126,7 @@ def test_a_checkpoint_keeps_the_statistics_of_its_data(artifacts: TrainingArtifa
 
 def test_what_a_training_cost_is_carried_over_attempts_on_any_number_of_workers(artifacts: TrainingArtifacts) -> None:
     first = TrainingCost().plus(seconds=10.0, num_workers=4)
-    publish(artifacts, CheckpointCard(1, [{"step": 1, "loss": 1.0}], cost=first))
+    publish(artifacts, 1, [{"step": 1, "loss": 1.0}], cost=first)
     resumed = artifacts.load_checkpoint(1).cost.plus(seconds=5.0, num_workers=2)
     assert resumed == TrainingCost(seconds=15.0, accelerator_seconds=50.0)
 
@@ -181,7 +182,7 @@ def test_a_sigkill_at_any_time_leaves_a_sound_checkpoint_and_no_step_back(artifa
             try:  # a forked process cannot train, but it can save
                 for step in range(newest + 1, 1_000_000):
                     uploads = CheckpointUploads(artifacts, engines[step % 3], f"attempt-{number}", keep=2)
-                    uploads.save(CheckpointCard(step, [{"step": step, "loss": 1.0}]))
+                    uploads.save(step, [{"step": step, "loss": 1.0}])
                     uploads.finish()
             finally:
                 os._exit(1)

@@ -17,7 +17,7 @@ from orchestration.artifacts.task_record import read_record
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
-from orchestration.evaluation.encoding import Shard, ShardEncoder
+from orchestration.evaluation.encoding import ShardEncoder
 from orchestration.storage.disk_space import DiskFullError
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.retry import StorageUnavailableError
@@ -159,8 +159,8 @@ def at_part(number: int, act: Callable[[], None], method: str, patch: pytest.Mon
     """Does something just before the encoder's `method` begins with this part."""
     plain = getattr(ShardEncoder, method)
 
-    def acting(self: ShardEncoder, task: Task, part: Shard, *rest: Any) -> Any:
-        if part.number == number:
+    def acting(self: ShardEncoder, task: Task, part: int, *rest: Any) -> Any:
+        if part == number:
             act()
         return plain(self, task, part, *rest)
 

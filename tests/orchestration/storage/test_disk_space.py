@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.disk_space import DiskFullError, require_disk_space
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.checkpoint_upload import CheckpointUploads
 from tests.orchestration.artifacts.test_training_artifacts import engine_after
 
 
@@ -69,7 +69,7 @@ def in_a_child(work: Callable[[], None]) -> int:
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_and_nothing_of_itself(store: Store, share: float) -> None:
     artifacts = TrainingArtifacts(store, "digest")
     first = CheckpointUploads(artifacts, engine_after(1), "attempt", keep=1)
-    first.save(CheckpointCard(1))
+    first.save(1)
     first.finish()
     (shard,) = Path(store.path(artifacts.paths.checkpoint(1))).glob("state-*")
     limit, trained = int(share * shard.stat().st_size), engine_after(2)  # here: a forked process cannot train
@@ -78,7 +78,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_and_nothing_of_its
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the write fails, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         second = CheckpointUploads(artifacts, trained, "attempt", keep=1)
-        second.save(CheckpointCard(2))
+        second.save(2)
         with pytest.raises(DiskFullError, match="the checkpoint of step 2 does not fit"):
             second.finish()
 

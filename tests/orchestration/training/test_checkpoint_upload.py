@@ -19,7 +19,7 @@ from dfm_core.training.state import build_model
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointCard, CheckpointUploads
+from orchestration.training.checkpoint_upload import CheckpointUploads
 from tests.support.process_group import CONFIG
 
 STD = (0.6, 0.2)
@@ -71,7 +71,7 @@ def save_both(store: Store, step: int, attempt: str, keep: int = 9) -> None:
     """A checkpoint of two workers; the second's shard arrives first."""
     for rank in (1, 0):
         saver = uploads(store, Worker(rank, 2).steps(step), attempt, keep)
-        saver.save(CheckpointCard(step))
+        saver.save(step)
         saver.finish()
 
 
@@ -87,7 +87,7 @@ def test_the_training_goes_on_while_its_checkpoint_is_on_its_way(tmp_path: Path)
     store = WatchedStore(str(tmp_path), lambda _: assert_true(gate.wait(10)))
     worker = Worker().steps(1)
     saver = uploads(store, worker)
-    saver.save(CheckpointCard(1))
+    saver.save(1)
     assert TrainingArtifacts(store, "digest").checkpoint_steps() == []
     worker.steps(3)  # must not reach into what was saved
     gate.set()
@@ -115,7 +115,7 @@ def test_the_next_save_waits_for_the_one_before_and_says_for_how_long(
     saver = uploads(WatchedStore(str(tmp_path), slow), worker)
     with caplog.at_level(logging.WARNING):
         for step in (1, 2, 3):
-            saver.save(CheckpointCard(step))
+            saver.save(step)
         saver.finish()
     assert most == [1]
     assert re.search(r"step 2 waited [0-9.]+ s for the upload of step 1's checkpoint", caplog.text)
@@ -133,8 +133,8 @@ def test_a_failed_upload_fails_the_training_and_leaves_the_checkpoint_before(tmp
     saver = uploads(store, worker, keep=1)
     for step in (1, 2):
         worker.steps(1)
-        saver.save(CheckpointCard(step))
-    asked = saver.finish if ask == "finish" else lambda: saver.save(CheckpointCard(3))
+        saver.save(step)
+    asked = saver.finish if ask == "finish" else lambda: saver.save(3)
     with pytest.raises(StorageUnavailableError, match="away"):
         asked()
     assert TrainingArtifacts(store, "digest").newest_sound_step(at_most=9) == 1
@@ -144,11 +144,11 @@ def test_a_failed_upload_fails_the_training_and_leaves_the_checkpoint_before(tmp
 def test_nothing_is_published_before_the_last_receipt(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     first = uploads(store, Worker(0, 2).steps(1))
-    first.save(CheckpointCard(1))
+    first.save(1)
     time.sleep(0.3)
     assert TrainingArtifacts(store, "digest").checkpoint_steps() == []
     second = uploads(store, Worker(1, 2).steps(1))
-    second.save(CheckpointCard(1))
+    second.save(1)
     second.finish()
     first.finish()
     manifest = store.manifest("checkpoints/digest/step-000000001")
@@ -159,7 +159,7 @@ def test_nothing_is_published_before_the_last_receipt(tmp_path: Path) -> None:
 
 def test_a_receipt_that_never_comes_is_an_error_that_names_it(tmp_path: Path) -> None:
     saver = uploads(WatchedStore(str(tmp_path), lambda _: None), Worker(0, 2).steps(1))
-    saver.save(CheckpointCard(1))
+    saver.save(1)
     with pytest.raises(StorageUnavailableError, match=r"step-000000001: receipt-00001\.attempt\.json never came"):
         saver.finish()
 
@@ -167,14 +167,14 @@ def test_a_receipt_that_never_comes_is_an_error_that_names_it(tmp_path: Path) ->
 def test_what_a_killed_attempt_left_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     left = uploads(store, Worker(1, 2).steps(5), "killed")  # other weights, as on other hardware
-    left.save(CheckpointCard(1))
+    left.save(1)
     left.finish()
     first = uploads(store, Worker(0, 2).steps(1), "alive")
-    first.save(CheckpointCard(1))
+    first.save(1)
     time.sleep(0.2)
     assert TrainingArtifacts(store, "digest").checkpoint_steps() == []
     second = uploads(store, Worker(1, 2).steps(1), "alive")
-    second.save(CheckpointCard(1))
+    second.save(1)
     second.finish()
     first.finish()
     assert_holds(store, 1)
@@ -214,7 +214,7 @@ def test_a_checkpoint_that_is_made_again_is_never_damaged_in_between(tmp_path: P
     store = Store(str(tmp_path))
     save_both(store, 1, "first")
     second = uploads(store, Worker(1, 2).steps(4), "second")  # on other hardware bits differ: nothing written over
-    second.save(CheckpointCard(1))
+    second.save(1)
     second.finish()
     assert_holds(store, 1)
     document = json.loads(store.read("checkpoints/digest/step-000000001/manifest.json"))
