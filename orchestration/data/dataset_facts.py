@@ -33,6 +33,10 @@ class DatasetFacts:
     """One of them, with the reason."""
     is_sorted: bool = True
     """The order of the classes is that of their names as text; else it is a class list's."""
+    listed: str = ""
+    """Time at which an earlier command listed the files; empty: now."""
+    stale: str = ""
+    """Time of an earlier listing that the files have left behind."""
 
     @classmethod
     def of(cls, raw: RawDataset) -> DatasetFacts:
@@ -66,6 +70,10 @@ class DatasetFacts:
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
         if self.is_sorted and (pair := self._out_of_number()):
             line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
+        if self.listed:
+            line += f" As listed on {self.listed}."
+        if self.stale:
+            line += f" Listed anew: the listing of {self.stale} is stale."
         if self.num_left_behind:
             line += f" {left_behind_text(self.num_left_behind, self.left_behind)}."
         return f"{line} Left out: {self.num_bad:,}, such as {self.bad}." if self.num_bad else line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import without_left_behind
@@ -37,7 +38,11 @@ class ImageShards:
     def _class_of(self, unit: DataFile) -> int | None:
         """Return the class of a tar that is named as one, as ImageNet's `n01440764.tar`."""
         stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
-        return self.class_names.index(stem) if stem in self.class_names else None
+        return self._numbers.get(stem)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.class_names)}
 
 
 def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShards:
