@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _NUM_FIRST, _NUM_LAST = 3, 2
 """Classes that are shown, of many."""
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class DatasetFacts:
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
         if self.is_sorted and (pair := self._out_of_number()):
             line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
+        if {name.lower() for name in self.class_names} <= _SPLITS:
+            line += " These look like splits, not classes: give the folder of one of them as files."
         if self.listed:
             line += f" As listed on {self.listed}."
         if self.stale:

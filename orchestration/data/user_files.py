@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
-from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
+from dfm_core.data.files.class_folders import open_class_folders, open_list
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
 from dfm_core.data.files.left_behind import left_behind
+from dfm_core.data.files.other_layouts import CLIP_EXTENSIONS
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.digests import digest_of
 from orchestration.common.urls import is_url
@@ -131,6 +132,8 @@ class StoreFiles:
         if self._listing is not None:
             return self._listing
         tree = self._store.tree(closed=lambda name: left_behind(name) or _name_problem(name))
+        if not tree and self._store.exists(""):
+            raise FileNotFoundError(f"{self.place}: is a file or an empty folder; give the folder of the files")
         if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
         files: list[DataFile] = []

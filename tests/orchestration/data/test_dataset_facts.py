@@ -73,3 +73,8 @@ def test_numbers_in_the_order_of_text_are_said_to_be() -> None:
     )
     for names in (map(str, range(10)), (f"{at:02}" for at in range(12)), ("a1", "a10", "a2")):
         assert "order" not in facts(*names)
+
+
+def test_classes_that_are_splits_are_doubted() -> None:
+    assert "These look like splits, not classes" in facts("train", "val")
+    assert "splits" not in facts("train", "car")

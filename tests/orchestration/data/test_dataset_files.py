@@ -177,3 +177,10 @@ def test_lists_as_windows_writes_them_are_read(tmp_path: Path) -> None:
     config = DatasetConfig(str(train), layout="list", class_list="classes.txt")
     dataset = UserDataset(config, StorageConfig(), reference=False, clips=False).open()
     assert (dataset.class_names, len(dataset.units), dataset.left_out) == (("bee", "ant"), 2, ())
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_in_the_place_of_a_folder_is_told(stores: tuple[Store, Store], which: int) -> None:
+    root = f"{stores[which].root}/ant/deep/0.png"
+    with pytest.raises(FileNotFoundError, match=f"{root}: is a file or an empty folder; give the folder of the files"):
+        StoreFiles(Store(root, retry_policy=PATIENCE)).listing()

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, SingleFiles, open_class_folders, open_list
+from dfm_core.data.files.class_folders import SingleFiles, open_class_folders, open_list
 from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
+from dfm_core.data.files.other_layouts import CLIP_EXTENSIONS
 from dfm_core.data.files.raw_samples import DataFile, Listing
 from tests.support.dataset_files import MemoryFiles, everything, png
 
