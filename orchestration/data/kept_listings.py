@@ -21,6 +21,7 @@ from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import left_behind
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
 from orchestration.common.documents import parse_document
+from orchestration.common.errors import UserError
 from orchestration.common.validation import validate
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.file_cache import CACHE_VARIABLE, default_cache_directory
@@ -32,6 +33,8 @@ WORTH_KEEPING_SECONDS = 1.0
 """Listings that are made faster are made again."""
 _UNSETTLED_SECONDS = 2.0
 """A folder that changed so shortly before it was listed may have changed again within the resolution of its time."""
+_NO_CACHE = (OSError, RuntimeError, UserError)
+"""Errors of a cache without a home, or one that cannot be read or written."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -111,7 +114,7 @@ def _read(dataset: UserDataset) -> _Kept | None:
     """Return what is kept; None: nothing, or it is damaged."""
     try:
         document = parse_document(_paths(dataset)[0].read_bytes())
-    except (OSError, ValueError):
+    except (ValueError, *_NO_CACHE):
         return None
     return validate(_Kept, document, str).config
 
@@ -133,10 +136,10 @@ def _write(dataset: UserDataset, kept: _Kept, listing: Listing) -> None:
         "folders": listing.folders,
         "unusable": [asdict(one) for one in listing.unusable],
     }
-    facts_path, listing_path = _paths(dataset)
     try:
+        facts_path, listing_path = _paths(dataset)
         LocalFiles().write(str(listing_path), gzip.compress(json.dumps(document).encode(), compresslevel=1))
         LocalFiles().write(str(facts_path), json.dumps(asdict(kept)).encode())
-    except OSError as error:
+    except _NO_CACHE as error:
         hint = f"make room there, or name another folder in {CACHE_VARIABLE}"
-        _LOG.warning("The listing of %s is not kept: %s (%s); %s", dataset.store.root, facts_path, error.strerror, hint)
+        _LOG.warning("The listing of %s is not kept (%s); %s", dataset.store.root, error, hint)

@@ -13,6 +13,7 @@ import pytest
 
 from dfm_core.data.files.raw_samples import Listing
 from orchestration.commands.sweep_modes import run_mode
+from orchestration.common.errors import UserError
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.data import kept_listings
@@ -131,8 +132,20 @@ def test_a_cache_that_cannot_be_written_costs_the_listing_alone(
 ) -> None:
     cache.write_text("a file")
     assert facts_of(dataset(train), kept=True).num_units == 20
-    assert f"is not kept: {cache}/listings/" in caplog.text
+    assert f"is not kept ([Errno 20] Not a directory: '{cache}/listings" in caplog.text
     assert f"name another folder in {CACHE_VARIABLE}" in caplog.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no home"), UserError.of("HOME", "no home")])
+def test_without_a_home_there_is_a_plan_all_the_same(
+    train: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def nowhere() -> Path:
+        raise error
+
+    monkeypatch.setattr(kept_listings, "default_cache_directory", nowhere)
+    assert facts_of(dataset(train), kept=True).num_units == 20
+    assert "no home); make room there" in caplog.text
 
 
 def test_a_dry_run_takes_what_is_kept_and_says_so(
