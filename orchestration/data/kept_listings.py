@@ -56,7 +56,7 @@ def facts_of(dataset: UserDataset, *, kept: bool) -> DatasetFacts:
     found = _read(dataset) if kept else None
     if found is not None and found.state == _state(dataset.store, found.folders)[0]:
         return replace(found.facts, listed=found.listed)
-    facts = DatasetFacts.of(list_now(dataset))
+    _, facts = _list_now(dataset)
     return replace(facts, stale=found.listed) if found is not None else facts
 
 
@@ -72,21 +72,22 @@ def open_planned(dataset: UserDataset, fingerprint: str) -> RawDataset:
             raw = dataset.open(listing)
             if raw.fingerprint == fingerprint:
                 return raw
-    return list_now(dataset)
+    return _list_now(dataset)[0]
 
 
-def list_now(dataset: UserDataset) -> RawDataset:
+def _list_now(dataset: UserDataset) -> tuple[RawDataset, DatasetFacts]:
     """List the files, and keep the listing if that took long. Raises: as `UserDataset.open`."""
     began, clock = datetime.now().astimezone(), time.monotonic()
     listing = StoreFiles(dataset.store).listing()
     seconds = time.monotonic() - clock
     raw = dataset.open(listing)
+    facts = DatasetFacts.of(raw, listing)
     folders = tuple(folder for folder in listing.folders if not left_behind(folder))
     state, newest = _state(dataset.store, folders)
     if seconds >= WORTH_KEEPING_SECONDS and newest < began.timestamp() - _UNSETTLED_SECONDS:
-        kept = _Kept(DatasetFacts.of(raw), began.isoformat(" ", "minutes"), folders, state)
+        kept = _Kept(facts, began.isoformat(" ", "minutes"), folders, state)
         _write(dataset, kept, listing)
-    return raw
+    return raw, facts
 
 
 def _state(store: Store, folders: tuple[str, ...]) -> tuple[str, float]:
