@@ -21,6 +21,7 @@ from orchestration.cluster.authentication import (
 from orchestration.cluster.capacity import Capacity, capacity_now
 from orchestration.cluster.token_file import LOOPBACK_VARIABLE
 from orchestration.common.errors import UserError
+from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.common.project import ROOT
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
@@ -93,7 +94,8 @@ def _join(address: str, *, insecure: bool) -> Any:
 
 def _start_here(*, insecure: bool) -> Any:
     use_no_tokens() if insecure else use_tokens(may_make_one=True)
-    os.environ[LOOPBACK_VARIABLE] = "0"  # the processes that Ray starts read it
+    drop_other_launchers(os.environ)  # the processes that Ray starts inherit it
+    os.environ[LOOPBACK_VARIABLE] = "0"
     listen_on_loopback()
     return ray.init(
         address="local",

@@ -83,8 +83,8 @@ def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImag
     folder = open_image_folder(path, channels=channels, size=size, max_bad_share=max_bad_share)
     labels = None
     if folder.labels is not None and set(folder.class_names) <= set(card.class_names):
-        classes = [card.class_names.index(name) for name in folder.class_names]
-        labels = torch.tensor([classes[label] for label in folder.labels])
+        numbers = {name: number for number, name in enumerate(card.class_names)}
+        labels = torch.tensor([numbers[folder.class_names[label]] for label in folder.labels])
     about = str(folder.report)
     if folder.labels is not None and labels is None:
         about += "\n  its sub-folders are not named as the dataset's classes; labels are not known"

@@ -35,7 +35,8 @@ def run_mode(mode: str, path: Path, overrides: Sequence[str], *, confirmed: bool
     Args: confirmed: "gc" removes without asking.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
     """
-    spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
+    spec = load_sweep(path, overrides, kept_listings=mode != "run")
+    spec = resolve_paths(spec, os.environ, Path.cwd())
     if mode in ("stop", "gc"):
         return _stop_or_collect(mode, spec, confirmed=confirmed)
     return _plan_and_run(mode, spec)

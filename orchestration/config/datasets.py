@@ -38,7 +38,7 @@ class DatasetConfig:
 
     files: Place
     layout: Layout = "class_folders"
-    """`class_folders`: a folder for each class; `list`: a CSV beside the files; `image_shards`: tar or Parquet."""
+    """`class_folders`: a folder for each class; `list`: a CSV beside the files; `image_shards`: tar, Parquet, Arrow."""
     list_file: str = "list.csv"
     """list: name of the CSV with the columns path and label, under the files' place."""
     class_list: str = ""

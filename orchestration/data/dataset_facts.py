@@ -7,12 +7,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dfm_core.data.files.folder_report import left_behind_text, shown_name
+from dfm_core.data.files.left_behind import left_behind
 
 if TYPE_CHECKING:
-    from dfm_core.data.files.raw_samples import RawDataset
+    from dfm_core.data.files.raw_samples import Listing, RawDataset
 
 _NUM_FIRST, _NUM_LAST = 3, 2
 """Classes that are shown, of many."""
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,20 @@ class DatasetFacts:
     """One of them, with the reason."""
     is_sorted: bool = True
     """The order of the classes is that of their names as text; else it is a class list's."""
+    num_other: int = 0
+    """Files that no reader looks at, such as images of formats that are not read."""
+    other: str = ""
+    """One of them."""
+    listed: str = ""
+    """Time at which an earlier command listed the files; empty: now."""
+    stale: str = ""
+    """Time of an earlier listing that the files have left behind."""
 
     @classmethod
-    def of(cls, raw: RawDataset) -> DatasetFacts:
+    def of(cls, raw: RawDataset, listing: Listing) -> DatasetFacts:
+        """Args: listing: all files, those that `raw` does not name too."""
+        named = {unit.name for unit in raw.units} | {one.file for one in raw.left_out}
+        others = [file.name for file in listing.files if file.name not in named and not left_behind(file.name)]
         left = [one.file for one in raw.left_out if not one.is_sample]
         bad = [str(one) for one in raw.left_out if one.is_sample]
         return cls(
@@ -47,6 +60,8 @@ class DatasetFacts:
             len(bad),
             bad[0] if bad else "",
             list(raw.class_names) == sorted(raw.class_names),
+            len(others),
+            others[0] if others else "",
         )
 
     @classmethod
@@ -66,8 +81,16 @@ class DatasetFacts:
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
         if self.is_sorted and (pair := self._out_of_number()):
             line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
+        if {name.lower() for name in self.class_names} <= _SPLITS:
+            line += " These look like splits, not classes: give the folder of one of them as files."
+        if self.listed:
+            line += f" As listed on {self.listed}."
+        if self.stale:
+            line += f" Listed anew: the listing of {self.stale} is stale."
         if self.num_left_behind:
             line += f" {left_behind_text(self.num_left_behind, self.left_behind)}."
+        if self.num_other:
+            line += f" Other files, which are let alone: {self.num_other:,}, such as {shown_name(self.other)}."
         return f"{line} Left out: {self.num_bad:,}, such as {self.bad}." if self.num_bad else line
 
     def _classes(self) -> str:

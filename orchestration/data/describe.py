@@ -44,6 +44,8 @@ class DatasetInspector:
 
     runtime: RuntimeConfig | None
     """None: it holds mistakes, and no file is opened."""
+    kept_listings: bool = False
+    """Listings that earlier commands kept will do, if they are not stale."""
     recipes: dict[str, AutoencoderRecipe] = field(default_factory=dict)
     """Autoencoders that have to be trained, by identity, as far as a data section named them."""
     absent: dict[str, str] = field(default_factory=dict)
@@ -153,15 +155,16 @@ class DatasetInspector:
     def _listed_facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))
         if key not in self._listed:
-            from orchestration.data.user_files import open_place, open_raw
+            from orchestration.data.kept_listings import facts_of
+            from orchestration.data.user_files import UserDataset, open_place
 
             config, storage = runtime.datasets[data.dataset], runtime.storage
             patient = storage.at_most(PLANNING_SECONDS)
             open_place(config.place(reference=reference), patient).exists("")
             # Of a storage that answers, a long listing may take `call_seconds`.
             patient = replace(patient, call_seconds=storage.call_seconds)
-            raw = open_raw(config, patient, reference=reference, clips=bool(data.frames))
-            self._listed[key] = DatasetFacts.of(raw)
+            dataset = UserDataset(config, patient, reference, bool(data.frames))
+            self._listed[key] = facts_of(dataset, kept=self.kept_listings)
         return self._listed[key]
 
 

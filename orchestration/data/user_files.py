@@ -5,16 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
-from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders, open_list
+from dfm_core.data.files.class_folders import open_class_folders, open_list
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
 from dfm_core.data.files.left_behind import left_behind
+from dfm_core.data.files.other_layouts import CLIP_EXTENSIONS
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
+from orchestration.common.digests import digest_of
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
@@ -24,29 +28,57 @@ from orchestration.storage.store import Store
 _MAX_TEXT_BYTES = 2**30
 
 
-def open_raw(config: DatasetConfig, storage: StorageConfig, *, reference: bool, clips: bool) -> RawDataset:
-    """Open the training or the reference files of a dataset.
+@dataclass(frozen=True)
+class UserDataset:
+    """The training or the reference files of a dataset, as the sweep names them."""
 
-    Args: storage: the sweep's; a place of its protocol is read with its options. clips: the files are videos.
-    Raises: ValueError, FileNotFoundError if files are not as described; errors of `Store`.
-    """
-    store = open_place(config.place(reference=reference), storage)
-    names = _lines(store, config.class_list) if config.class_list else None
-    files, extensions = StoreFiles(store), CLIP_EXTENSIONS if clips else EXTENSIONS
-    if config.layout == "image_shards":
-        return open_image_shards(files, names or ())
-    if config.layout == "list":
-        return open_list(files, _text(store, config.list_file), extensions, names)
-    return open_class_folders(files, extensions, names)
+    config: DatasetConfig
+    storage: StorageConfig
+    """The sweep's; a place of its protocol is read with its options."""
+    reference: bool
+    clips: bool
+    """The files are videos."""
+
+    @cached_property
+    def store(self) -> Store:
+        return open_place(self.config.place(reference=self.reference), self.storage)
+
+    @cached_property
+    def lists(self) -> tuple[str | None, str | None]:
+        """Texts of the class list and of the CSV, if they are read. Raises: as `open`."""
+        class_list, is_list = self.config.class_list, self.config.layout == "list"
+        return (
+            _text(self.store, class_list) if class_list else None,
+            _text(self.store, self.config.list_file) if is_list else None,
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of all that decides what is found, but the files."""
+        options = self.store.options
+        return digest_of(
+            {"place": self.store.root, "options": options, "layout": self.config.layout, "clips": self.clips}
+            | {"lists": self.lists}
+        )
+
+    def open(self, listing: Listing | None = None) -> RawDataset:
+        """Args: listing: one that was made before.
+
+        Raises: ValueError, FileNotFoundError if files are not as described; errors of `Store`.
+        """
+        class_list, listed = self.lists
+        names = None if class_list is None else [line.strip() for line in class_list.splitlines() if line.strip()]
+        files, extensions = StoreFiles(self.store, listing), CLIP_EXTENSIONS if self.clips else EXTENSIONS
+        if self.config.layout == "image_shards":
+            return open_image_shards(files, names or ())
+        if listed is not None:
+            return open_list(files, listed, extensions, names)
+        return open_class_folders(files, extensions, names)
 
 
 def open_place(place: str, storage: StorageConfig) -> Store:
     """Open a place that is only read."""
     return Store(place, storage.options_for(place) if is_url(place) else {}, storage.retry_policy)
-
-
-def _lines(store: Store, name: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in _text(store, name).splitlines() if line.strip())
 
 
 def _text(store: Store, name: str) -> str:
@@ -87,8 +119,9 @@ def _name_problem(name: str) -> str:
 class StoreFiles:
     """All files under the root of a store that is only read."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, listing: Listing | None = None) -> None:
+        """Args: listing: one that was made before."""
+        self._store, self._listing = store, listing
 
     @property
     def place(self) -> str:
@@ -96,7 +129,11 @@ class StoreFiles:
 
     def listing(self) -> Listing:
         """Return files and folders. Raises: FileNotFoundError if there is no such place; errors of `Store`."""
+        if self._listing is not None:
+            return self._listing
         tree = self._store.tree(closed=lambda name: left_behind(name) or _name_problem(name))
+        if not tree and self._store.exists(""):
+            raise FileNotFoundError(f"{self.place}: is a file or an empty folder; give the folder of the files")
         if not tree:
             raise FileNotFoundError(f"{self.place}: there is nothing")
         files: list[DataFile] = []

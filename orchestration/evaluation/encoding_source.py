@@ -7,34 +7,34 @@ from dfm_core.data.encoding.embedded_samples import EmbeddedSamples
 from dfm_core.data.files.raw_samples import RawDataset
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import is_embedded, pixels_digest
-from orchestration.data.user_files import open_raw
+from orchestration.data.kept_listings import open_planned
+from orchestration.data.user_files import UserDataset
 from orchestration.tasks.task import EncodeTask
 
 
 class EncodingSource:
-    """The datasets of encodings; keeps the listing of the one that it opened last."""
+    """The datasets of encodings; keeps their listings."""
 
     def __init__(self, runtime: RuntimeConfig) -> None:
         self._runtime = runtime
-        self._open: tuple[str, RawDataset] | None = None
+        self._open: dict[str, RawDataset] = {}
+        """Datasets by the fingerprints with which they were planned."""
 
     def dataset(self, task: EncodeTask) -> RawDataset:
         """Return the dataset of a task. Raises: ValueError if its files are not those that were planned with."""
-        if self._open is None or self._open[0] != task.digest:
-            data = task.config.data
+        planned, data = task.payload["fingerprint"], task.config.data
+        if planned not in self._open:
+            dataset: RawDataset
             if is_embedded(data):
-                dataset: RawDataset = EmbeddedSamples(data.dataset, task.payload["fingerprint"])
+                dataset = EmbeddedSamples(data.dataset, planned)
             else:
-                dataset = open_raw(
-                    self._runtime.datasets[data.dataset],
-                    self._runtime.storage,
-                    reference=_is_reference(task),
-                    clips=bool(data.frames),
-                )
-            if dataset.fingerprint != task.payload["fingerprint"]:
+                config = self._runtime.datasets[data.dataset]
+                files = UserDataset(config, self._runtime.storage, _is_reference(task), bool(data.frames))
+                dataset = open_planned(files, planned)
+            if dataset.fingerprint != planned:
                 raise ValueError(f"datasets.{data.dataset}: its files have changed since the sweep was planned")
-            self._open = task.digest, dataset
-        return self._open[1]
+            self._open[planned] = dataset
+        return self._open[planned]
 
     def units_per_part(self, task: EncodeTask) -> int:
         """Return how many of the dataset's units make one shard of latents."""

@@ -75,20 +75,21 @@ class SweepSpec:
         yield from (search.base for search in self.searches)
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
+def load_sweep(path: Path, overrides: Sequence[str] = (), *, kept_listings: bool = False) -> SweepSpec:
     """Read, compose and validate a sweep.
 
-    Args: path: the YAML file. overrides: `key=value` strings that win over the file.
+    Args: path: the YAML file. overrides: `key=value` strings that win over the file. kept_listings: of the user's
+        files, from earlier commands, will do.
     Raises: UserError with every mistake in the file and the overrides.
     """
-    return SpecReader(path, overrides).read()
+    return SpecReader(path, overrides, kept_listings=kept_listings).read()
 
 
 class SpecReader:
     """One reading of a sweep, a method a section; each collects its mistakes and goes on with what is sound."""
 
-    def __init__(self, path: Path, overrides: Sequence[str]) -> None:
-        self._path, self._overrides = path, tuple(overrides)
+    def __init__(self, path: Path, overrides: Sequence[str], *, kept_listings: bool) -> None:
+        self._path, self._overrides, self._kept_listings = path, tuple(overrides), kept_listings
         self._composed = ComposedFile(str(path))
         self._locate = self._composed.locate
         self._problems: list[Problem] = []
@@ -106,7 +107,7 @@ class SpecReader:
         # On half a config, rules that span fields would accuse the innocent; the rows' own values are checked anyway.
         is_sound &= self._keep(validate(ExperimentConfig, sections, self._locate)) is not None
         seeds = self._seeds()
-        inspector = DatasetInspector(readable)
+        inspector = DatasetInspector(readable, self._kept_listings)
         context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector)
         compute = self._section("compute", ComputeConfig)
         published = None

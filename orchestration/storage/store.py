@@ -10,6 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from orchestration.storage.safe_names import safe_join, safe_name
 
 MANIFEST = "manifest.json"
 _DEEPEST = 16
+_LISTED_AT_ONCE = 16
+"""Directories of a remote storage; each call waits for its answer."""
 
 
 class DamagedArtifactError(Exception):
@@ -157,15 +160,19 @@ class Store:
         Raises: RecursionError for directories without end, as links can make them.
         """
         sizes: dict[str, EntrySize] = {}
-        waiting = [""]
-        while waiting:
-            directory = waiting.pop()
-            if directory.count("/") > _DEEPEST:
-                raise RecursionError(f"{self.uri(directory)}: more than {_DEEPEST} directories deep")
-            for name, num_bytes in self._files.entries(f"{self._base}/{directory}".rstrip("/")):
-                sizes[f"{directory}{name}"] = num_bytes
-                if num_bytes is None and not closed(name):
-                    waiting.append(f"{directory}{name}/")
+        level = [""]
+        with ThreadPoolExecutor(1 if self.is_local else _LISTED_AT_ONCE) as threads:
+            while level:
+                if level[0].count("/") > _DEEPEST:
+                    raise RecursionError(f"{self.uri(level[0])}: more than {_DEEPEST} directories deep")
+                places = [f"{self._base}/{directory}".rstrip("/") for directory in level]
+                below = []
+                for directory, entries in zip(level, threads.map(self._files.entries, places), strict=True):
+                    for name, num_bytes in entries:
+                        sizes[f"{directory}{name}"] = num_bytes
+                        if num_bytes is None and not closed(name):
+                            below.append(f"{directory}{name}/")
+                level = below
         return sizes
 
     def num_bytes(self, relative: str) -> int:

@@ -21,19 +21,16 @@ from torch import Tensor
 from dfm_core.config.training import OptimizerSettings
 from dfm_core.training.engine import Model, State, StateKind, build_optimizer
 from orchestration.common.cleanup import always
+from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.config.workers import WorkersConfig
 from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
-
-_LAUNCHERS = ("OMPI_", "PMI_", "PMIX_", "MPI_LOCAL", "MV2_COMM_WORLD_", "I_MPI_", "HYDRA_", "SLURM_", "AZUREML_", "AZ_")
-"""Prefixes of variables of other launchers, whose ranks DeepSpeed would believe rather than Ray's."""
 
 
 def _import_deepspeed(device: torch.device) -> Any:
     """Return DeepSpeed, quiet and without its compiled communication op."""
     if device.type == "cpu":  # also on a machine that has a GPU which was not given to us
         os.environ["DS_ACCELERATOR"] = "cpu"
-    for name in [name for name in os.environ if name.startswith(_LAUNCHERS)]:
-        del os.environ[name]
+    drop_other_launchers(os.environ)
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

@@ -11,9 +11,8 @@ from dfm_core.data.files.class_list import agreed_classes
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import MAX_FILE_BYTES
 from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
+from dfm_core.data.files.other_layouts import other_layout
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, Listing, RawSample, fingerprint_of, mixed
-
-CLIP_EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,13 @@ def open_class_folders(
     bad += listing.unusable_of(extensions)
     if not sound:
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
-        raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{such}")
-    found = {file.name.split("/")[0] for file in sound}
+        hint = such or other_layout((file.name for file in listing.files), tuple(extensions))
+        raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{hint}")
+    found = {file.name.partition("/")[0] for file in sound}
     bad += _empty_classes(listing, found)
     names = agreed_classes(found, class_names, files.place)
-    labels = {file.name: names.index(file.name.split("/")[0]) for file in sound}
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = {file.name: numbers[file.name.partition("/")[0]] for file in sound}
     return _dataset(files, sound, labels, names, bad + left)
 
 
@@ -98,7 +99,8 @@ def open_list(
         raise ValueError(f"{files.place}: the list names no file that is there{f'; {bad[0]}' if bad else ''}")
     names = agreed_classes(set(classes.values()), class_names, files.place)
     sound, empty = _sorted_out([there[path] for path in classes], in_folders=False)
-    return _dataset(files, sound, {path: names.index(label) for path, label in classes.items()}, names, bad + empty)
+    numbers = {name: number for number, name in enumerate(names)}
+    return _dataset(files, sound, {path: numbers[label] for path, label in classes.items()}, names, bad + empty)
 
 
 def _read(rows: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:

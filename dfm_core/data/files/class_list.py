@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 _MAX_SHOWN = 10
@@ -15,14 +16,12 @@ def agreed_classes(found: Collection[str], wanted: Sequence[str] | None, place: 
     """
     if wanted is None:
         return tuple(sorted(found))
-    problems = []
-    if twice := sorted(
-        {name for name in wanted if list(wanted).count(name) > 1} if len(set(wanted)) < len(wanted) else []
-    ):
+    problems, there = [], set(found)
+    if twice := sorted(name for name, count in Counter(wanted).items() if count > 1):
         problems.append(f"the class list names twice: {_shown(twice)}")
-    if missing := [name for name in wanted if name not in set(found)]:
+    if missing := [name for name in wanted if name not in there]:
         problems.append(f"of the class list there are no samples: {_shown(missing, found)}")
-    if more := sorted(set(found) - set(wanted)):
+    if more := sorted(there - set(wanted)):
         problems.append(f"the class list does not have: {_shown(more, wanted)}")
     if problems:
         raise ValueError(f"{place}: {len(found)} classes, the class list has {len(wanted)}; {'; '.join(problems)}")

@@ -144,6 +144,7 @@ def _classes(folder: Path, names: Sequence[str], named: Collection[str]) -> tupl
     class_names = sorted({name.split("/")[0] for name in names if "/" in name})
     if not class_names:
         return [], sorted(names), []
+    known = {*class_names, *named}
     folders = [path.name for path in folder.iterdir() if path.is_dir()]
     misplaced = [
         *(
@@ -154,7 +155,7 @@ def _classes(folder: Path, names: Sequence[str], named: Collection[str]) -> tupl
         *(
             BadFile(name, "not in its place", "is a sub-folder without images among classes")
             for name in folders
-            if name not in class_names and name not in named
+            if name not in known
         ),
     ]
     return class_names, sorted(name for name in names if "/" in name), misplaced

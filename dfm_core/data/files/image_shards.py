@@ -1,17 +1,20 @@
-"""A dataset of images in shards: tar or Parquet files in one place."""
+"""A dataset of images in shards: tar, Parquet or Arrow files in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import without_left_behind
-from dfm_core.data.files.parquet_samples import parquet_samples
+from dfm_core.data.files.other_layouts import SHARD_EXTENSIONS, other_layout
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, RawSample, fingerprint_of, mixed
+from dfm_core.data.files.table_samples import TABLE_EXTENSIONS, table_samples
 from dfm_core.data.files.tar_samples import tar_samples
 
-SHARD_EXTENSIONS = (".tar", ".parquet")
+_SPLITS = "dataset_dict.json"
+"""File that Hugging Face's `DatasetDict.save_to_disk` puts beside the folders of the splits."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class ImageShards:
     def samples(self, unit: DataFile) -> Iterator[RawSample | BadFile]:
         try:
             with self.files.opened(unit) as file:
-                if unit.name.lower().endswith(".parquet"):
-                    yield from parquet_samples(file, unit.name, len(self.class_names))
+                if unit.name.lower().endswith(TABLE_EXTENSIONS):
+                    yield from table_samples(file, unit.name, len(self.class_names))
                 else:
                     yield from tar_samples(file, unit.name, len(self.class_names), self._class_of(unit))
         except FileNotFoundError:
@@ -37,11 +40,15 @@ class ImageShards:
     def _class_of(self, unit: DataFile) -> int | None:
         """Return the class of a tar that is named as one, as ImageNet's `n01440764.tar`."""
         stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
-        return self.class_names.index(stem) if stem in self.class_names else None
+        return self._numbers.get(stem)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.class_names)}
 
 
 def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShards:
-    """Open every tar and Parquet file in a place.
+    """Open every tar, Parquet and Arrow file in a place.
 
     Args: class_names: in the order of the labels in the shards.
     Raises: ValueError if there is no shard, or no class list; what `files` does.
@@ -51,7 +58,13 @@ def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShar
     listing, left = without_left_behind(files.listing())
     shards = [file for file in listing.files if file.name.lower().endswith(SHARD_EXTENSIONS)]
     if not shards:
-        raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)})")
+        hint = other_layout((file.name for file in listing.files), SHARD_EXTENSIONS)
+        raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)}){hint}")
+    if any(file.name == _SPLITS for file in listing.files):
+        splits = sorted({file.name.partition("/")[0] for file in shards})
+        raise ValueError(
+            f"{files.place}: holds the splits {', '.join(splits)} together: give the folder of one of them"
+        )
     bad = [BadFile(file.name, "empty", "is empty (0 bytes)", holds_many=True) for file in shards if not file.num_bytes]
     sound = [file for file in shards if file.num_bytes]
     bad += [replace(one, holds_many=True) for one in listing.unusable_of(SHARD_EXTENSIONS)]

@@ -28,11 +28,10 @@ parts: {{all: {{rows: {{DFM: {{}}}}}}}}
 """
 
 
-def facts(*names: str) -> str:
-    raw = open_class_folders(
-        MemoryFiles({f"{name}/{at}.png": png(at) for name in names for at in range(2)}), EXTENSIONS
-    )
-    return DatasetFacts.of(raw).text("data")
+def facts(*names: str, beside: tuple[str, ...] = ()) -> str:
+    images = {f"{name}/{at}.png": png(at) for name in names for at in range(2)}
+    files = MemoryFiles(images | dict.fromkeys(beside, b"x"))
+    return DatasetFacts.of(open_class_folders(files, EXTENSIONS), files.listing()).text("data")
 
 
 def test_the_first_and_last_classes_are_shown_with_their_labels() -> None:
@@ -73,3 +72,14 @@ def test_numbers_in_the_order_of_text_are_said_to_be() -> None:
     )
     for names in (map(str, range(10)), (f"{at:02}" for at in range(12)), ("a1", "a10", "a2")):
         assert "order" not in facts(*names)
+
+
+def test_classes_that_are_splits_are_doubted() -> None:
+    assert "These look like splits, not classes" in facts("train", "val")
+    assert "splits" not in facts("train", "car")
+
+
+def test_files_of_formats_that_are_not_read_are_counted() -> None:
+    told = facts("ant", "bee", beside=("ant/0.heic", "bee/.DS_Store"))
+    assert "Other files, which are let alone: 1, such as ant/0.heic." in told
+    assert "Other" not in facts("ant", "bee")

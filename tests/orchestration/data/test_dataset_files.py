@@ -14,7 +14,7 @@ from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.files.image_shards import open_image_shards
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
-from orchestration.data.user_files import StoreFiles, open_raw
+from orchestration.data.user_files import StoreFiles, UserDataset
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.dataset_files import everything, parquet, png
@@ -126,7 +126,7 @@ def test_pipes_and_devices_in_the_place_of_files_are_never_opened(stores: tuple[
     )
     config = DatasetConfig(str(data), layout="list")
     with pytest.raises(FileNotFoundError, match=r"list\.csv: is not there as a regular file"):
-        open_raw(config, StorageConfig(), reference=False, clips=False)
+        UserDataset(config, StorageConfig(), reference=False, clips=False).open()
     for read in (stores[0].read, lambda name: stores[0].fetch(name, tmp_path, 1)):
         with pytest.raises(FileNotFoundError, match="is no regular file"):
             read("ant/pipe.png")
@@ -175,5 +175,12 @@ def test_lists_as_windows_writes_them_are_read(tmp_path: Path) -> None:
     (train / "list.csv").write_bytes(codecs.BOM_UTF8 + b"path,label\r\nant/0.png,ant\r\nbee/0.png,bee\r\n")
     (train / "classes.txt").write_bytes(codecs.BOM_UTF8 + b"bee\r\nant\r\n")
     config = DatasetConfig(str(train), layout="list", class_list="classes.txt")
-    dataset = open_raw(config, StorageConfig(), reference=False, clips=False)
+    dataset = UserDataset(config, StorageConfig(), reference=False, clips=False).open()
     assert (dataset.class_names, len(dataset.units), dataset.left_out) == (("bee", "ant"), 2, ())
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_in_the_place_of_a_folder_is_told(stores: tuple[Store, Store], which: int) -> None:
+    root = f"{stores[which].root}/ant/deep/0.png"
+    with pytest.raises(FileNotFoundError, match=f"{root}: is a file or an empty folder; give the folder of the files"):
+        StoreFiles(Store(root, retry_policy=PATIENCE)).listing()

@@ -110,16 +110,13 @@ def test_what_is_lost_with_a_damaged_shard_counts_against_what_may_be_left_out(
 ) -> None:
     shards = tars(files).datasets["insects"]
     (Path(shards.files) / "1.tar").write_bytes(content)
-    for share in (0.0, 0.1):
-        runtime = tars(files, max_bad_share=share)
-        task = latents_task(described(runtime))
-        assert task is not None
-        with pytest.raises(ValueError, match=r"1\.tar: is"):
-            Bench(store, runtime=runtime).run(task)
-        assert_no_latents(store, task)
     runtime = tars(files, max_bad_share=0.5)
     task = latents_task(described(runtime))
     assert task is not None
+    for share in (0.0, 0.1):
+        with pytest.raises(ValueError, match=r"1\.tar: is"):
+            Bench(store, runtime=tars(files, max_bad_share=share)).run(task)
+        assert_no_latents(store, task)
     (record,) = Bench(store, runtime=runtime).run(task)
     assert record is not None
     found = int(record.metrics["num_samples"])

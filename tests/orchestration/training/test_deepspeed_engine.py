@@ -141,7 +141,8 @@ def test_a_worker_that_is_slow_for_a_while_is_waited_for(found: dict[str, Findin
 
 def test_ranks_of_another_launcher_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell of mpirun, SLURM or AzureML leaves such variables to whatever is started in it."""
-    for name in ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID", "AZUREML_RUN_ID"):
+    names = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID", "AZUREML_RUN_ID")
+    for name in (*names, "AZUREML_EXPERIMENT_ID", "SM_TRAINING_ENV"):
         monkeypatch.setenv(name, "7")
     assert len(run_jobs(1, [Job("preset", 1, 8, until=2)], tmp_path)["preset"].losses) == 2
 

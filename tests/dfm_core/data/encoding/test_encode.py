@@ -14,8 +14,9 @@ from dfm_core.autoencoders.pixels import Pixels
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
 from dfm_core.data.encoding.square_pixels import image_square
-from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, open_class_folders
+from dfm_core.data.files.class_folders import open_class_folders
 from dfm_core.data.files.image_files import EXTENSIONS
+from dfm_core.data.files.other_layouts import CLIP_EXTENSIONS
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.image_dataset import to_pixels
 from tests.support.dataset_files import MemoryFiles, clip, png

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
-from dfm_core.data.files.class_folders import CLIP_EXTENSIONS, SingleFiles, open_class_folders, open_list
+from dfm_core.data.files.class_folders import SingleFiles, open_class_folders, open_list
 from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
+from dfm_core.data.files.other_layouts import CLIP_EXTENSIONS
 from dfm_core.data.files.raw_samples import DataFile, Listing
 from tests.support.dataset_files import MemoryFiles, everything, png
 
@@ -157,3 +159,20 @@ def test_a_list_that_names_what_was_left_behind_has_no_sample_there() -> None:
 def test_a_list_with_the_paths_of_windows_is_told_how_paths_are_written() -> None:
     _, bad = everything(open_list(MemoryFiles(CLIPS), "path,label\nv/one.mp4,run\nv\\two.mp4,run\n", CLIP_EXTENSIONS))
     assert bad == {"v\\two.mp4": "is in the list, but not there; paths have forward slashes"}
+
+
+def test_opening_takes_as_long_for_each_file_whatever_the_number_of_classes() -> None:
+    def seconds_of_a_file(num_classes: int, layout: str) -> float:
+        names = [f"n{at % num_classes:05}/{at}.png" for at in range(20_000)]
+        files = MemoryFiles(dict.fromkeys(names, b"x"))
+        listed = "path,label\n" + "".join(f"{name},{name[:6]}\n" for name in names)
+        classes = [f"n{number:05}" for number in range(num_classes)]
+        began = time.process_time()
+        if layout == "list":
+            open_list(files, listed, EXTENSIONS, classes)
+        else:
+            open_class_folders(files, EXTENSIONS, classes)
+        return (time.process_time() - began) / len(names)
+
+    for layout in ("list", "class_folders"):
+        assert seconds_of_a_file(10_000, layout) < 6 * seconds_of_a_file(10, layout)

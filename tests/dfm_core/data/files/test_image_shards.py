@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dfm_core.data.files.image_shards import ImageShards, open_image_shards
-from tests.support.dataset_files import MemoryFiles, everything, parquet, png, tar
+from tests.support.dataset_files import MemoryFiles, arrow, everything, parquet, png, tar
 
 IMAGES = [png(seed) for seed in range(4)]
 WEB = tar([item for at, image in enumerate(IMAGES) for item in ((f"{at:04}.png", image), (f"{at:04}.cls", b"%d" % at))])
@@ -19,8 +21,18 @@ def opened(contents: dict[str, bytes]) -> ImageShards:
     return open_image_shards(MemoryFiles(contents), CLASSES)
 
 
+SAVED = arrow(IMAGES, [0, 1, 2, 3])
+FOOTED = arrow(IMAGES, [0, 1, 2, 3], footed=True)
+
+
 @pytest.mark.parametrize(
-    ("name", "content"), [("train-000.tar", WEB), ("train-000.parquet", parquet(IMAGES, [0, 1, 2, 3]))]
+    ("name", "content"),
+    [
+        ("train-000.tar", WEB),
+        ("train-000.parquet", parquet(IMAGES, [0, 1, 2, 3])),
+        ("data-00000-of-00001.arrow", SAVED),
+        ("data.arrow", FOOTED),
+    ],
 )
 def test_a_shard_gives_its_images_and_classes(name: str, content: bytes) -> None:
     sound, bad = everything(opened({name: content, "notes.txt": b""}))
@@ -102,7 +114,7 @@ def test_shards_need_a_class_list_and_a_shard() -> None:
         open_image_shards(MemoryFiles({"x.tar": WEB}), ())
     with pytest.raises(ValueError, match="give a class list without doubles"):
         open_image_shards(MemoryFiles({"x.tar": WEB}), ("a", "a"))
-    with pytest.raises(ValueError, match=r"memory://data: holds no shard \(\.tar, \.parquet\)"):
+    with pytest.raises(ValueError, match=r"memory://data: holds no shard \(\.tar, \.parquet, \.arrow\)"):
         opened({"a.png": IMAGES[0]})
 
 
@@ -134,3 +146,32 @@ def test_a_row_of_parquet_that_was_left_behind_is_no_sample() -> None:
     sound, bad = everything(opened({"x.parquet": parquet(IMAGES, [0, 1, 2, 3], paths)}))
     assert [sample.content for sample in sound] == [IMAGES[0], IMAGES[2], IMAGES[3]]
     assert set(bad) == {"x.parquet/1 (._1.png)"}
+
+
+@pytest.mark.parametrize("whole", [SAVED, FOOTED])
+def test_an_arrow_file_that_is_cut_off_anywhere_is_told(whole: bytes) -> None:
+    for length in [*range(1, len(whole), 53), *range(len(whole) - 20, len(whole))]:
+        sound, bad = everything(opened({"x.arrow": whole[:length]}))
+        assert "x.arrow" in bad, length
+        assert [sample.content for sample in sound] == IMAGES[: len(sound)]
+
+
+def test_a_folder_of_save_to_disk_is_read_without_what_its_library_left() -> None:
+    cards = {"state.json": b"{}", "dataset_info.json": b"{}", "cache-1b2c3d4e5f607182.arrow": SAVED}
+    sound, bad = everything(opened({"data-00000-of-00001.arrow": SAVED} | cards))
+    assert [sample.label for sample in sound] == [0, 1, 2, 3]
+    assert set(bad) == {"cache-1b2c3d4e5f607182.arrow"}
+    both = {
+        "dataset_dict.json": b"{}",
+        "test/data-00000-of-00001.arrow": SAVED,
+        "train/data-00000-of-00001.arrow": SAVED,
+    }
+    with pytest.raises(ValueError, match="holds the splits test, train together: give the folder of one of them"):
+        opened(both)
+
+
+def test_a_table_of_other_columns_says_which_it_has() -> None:
+    table = io.BytesIO()
+    pq.write_table(pa.table({"img": [b"x"], "fine_label": [1]}), table)
+    reason = everything(opened({"x.parquet": table.getvalue()}))[1]["x.parquet"]
+    assert reason == "has no column image and no label; it has img, fine_label; needed: image, label"
