@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from orchestration.search.single_level import MOST_REFUSED
 from orchestration.search.study_storage import StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import load_sweep
+from orchestration.spec.search_space import Parameter
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
@@ -118,6 +121,34 @@ def test_what_another_sweep_measured_is_known_too(tmp_path: Path, store: Store) 
     assert len(told(other.run())) == 6
     assert other.computed == []
     assert set(other.tracker.found) >= {digest for digest, task in make_plan(other.spec).tasks.items() if task.inputs}
+
+
+STEPS = "\n        sampling.tau: {uniform: [0.5, 0.95], step: 0.05}"
+
+
+def test_a_value_on_a_step_is_that_of_a_row_that_a_person_wrote(tmp_path: Path, store: Store) -> None:
+    sweep(tmp_path, STEPS, num_trials="10", sampler="grid")
+    path = tmp_path / "sweep.yaml"
+    rows = ", ".join(f"tau {tau}: {{sampling: {{tau: {tau}}}}}" for tau in (0.55, 0.8, 0.85, 0.9))
+    path.write_text(path.read_text().replace("  p:\n", f"  p:\n    rows: {{{rows}}}\n"))
+    driver = Driver(load_sweep(path), store)
+    trials = told(driver.run())
+    assert kinds(driver).count("evaluate") == 10
+    assert [trial.settings["sampling.tau"] for trial in trials[6:9]] == [0.8, 0.85, 0.9]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_values_on_steps_of_an_earlier_release_keep_their_digests_and_records(
+    tmp_path: Path, store: Store, sampler: str
+) -> None:
+    step, values = "\n        sampling.tau: {uniform: [0.1, 0.4], step: 0.1}", {0.1, 0.2, 0.30000000000000004, 0.4}
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr(Parameter, "on_step", lambda _self, value: value)
+        before = Driver(sweep(tmp_path, step, num_trials="16", sampler=sampler), store)
+        assert {trial.settings["sampling.tau"] for trial in told(before.run())} == values
+    after = Driver(sweep(tmp_path, step, num_trials="24", sampler=sampler), store)
+    assert {trial.settings["sampling.tau"] for trial in told(after.run())} == values
+    assert after.computed == []
 
 
 def test_two_equal_proposals_in_flight_are_one_computation(tmp_path: Path, store: Store) -> None:
@@ -403,13 +434,13 @@ def test_a_study_that_is_deleted_ends_its_search_with_one_message_and_the_others
     assert not set(again.computed) & set(driver.computed)
 
 
-def test_a_damaged_database_is_a_mistake_before_the_search_begins(tmp_path: Path, store: Store) -> None:
+def test_a_database_that_cannot_be_written_is_a_mistake_before_the_search_begins(tmp_path: Path, store: Store) -> None:
     spec = sweep(tmp_path, num_trials="2")
     Driver(spec, store).run()
-    file = Path(store.root) / "search.db"
-    file.write_bytes(file.read_bytes()[:4096] + b"x" * 40960)
-    with pytest.raises(UserError, match=r"search_storage: cannot use .*DatabaseError: database disk image is"):
-        Driver(spec, store).run()
+    with closing(sqlite3.connect(f"{store.root}/search.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match=r"search_storage: cannot use .*OperationalError: database is locked"):
+            Driver(spec, store).run()
 
 
 def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(store: Store) -> None:
