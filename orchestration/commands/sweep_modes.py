@@ -69,11 +69,11 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     with _readable(patient, StorageUnavailableError):
         if mode == "status":
             print_status(plan, done, patient, progress)
-            print_searches(spec, trials)
+            print_searches(plan, trials)
             return 0
         estimate = estimate_from(patient, plan, done, progress)
         print_plan(plan, done, patient, progress, estimate)
-        print_searches(spec, trials)
+        print_searches(plan, trials)
     if mode == "check":
         from orchestration.commands.check_models import check  # needs torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -329,6 +330,19 @@ def test_the_most_that_a_search_can_cost_is_that_of_its_costliest_corner(tmp_pat
     flops = 3 * 2 * whole_flops(costliest.configs[0])
     assert f"Its 3 trials to come: at most {flops:.3g} FLOPs of training" in most_flops_text(search, ())
     assert "All its trials are proposed" in most_flops_text(search, [SearchTrial(n, {}) for n in range(3)])
+
+
+def test_a_search_of_sampling_announces_no_training_that_is_planned_already(tmp_path: Path) -> None:
+    spec = sweep(tmp_path, SAMPLING, num_trials="1")
+    (search,) = spec.searches
+    alone = most_flops_text(search, ())
+    assert re.fullmatch(r"  Its 1 trial to come: at most \S+ FLOPs of training and \S+ of sampling\.", alone)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(path.read_text().replace("  p:\n", "  p:\n    rows: {base: {}}\n"))
+    plan = make_plan(load_sweep(path))
+    beside = most_flops_text(plan.spec.searches[0], (), plan.tasks.keys())
+    assert re.fullmatch(r"  Its 1 trial to come: at most \S+ FLOPs of sampling\.", beside)
+    assert next(search_text(search, ())).startswith("Search of p: 1 trial by tpe")
 
 
 def test_what_is_told_to_mlflow_names_search_trial_and_state(tmp_path: Path, store: Store) -> None:
