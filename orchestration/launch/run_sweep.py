@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from orchestration.search.searches import Searches
 
 _MANY_CALLS = 100
+_MLFLOW_UI = ("-m", "mlflow", "ui", "--backend-store-uri")
 
 
 def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate) -> int:
@@ -74,7 +77,7 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     if plan.spec.runtime.tracking.register_best:
         print(_registered(plan, outcome, uri, store))
     print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
-    print(f"Compare runs: {_ui_command(uri)}")
+    print(f"Compare runs: {ui_command(uri)}")
     if early_exit is not None:
         left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
         print(early_exit_text(early_exit, left))
@@ -150,5 +153,6 @@ def _report(document: str, sweep: str, path: str, store: Store) -> str:
     return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
 
 
-def _ui_command(uri: str) -> str:
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+def ui_command(uri: str) -> str:
+    """Return what shows the runs: a server's address, or the command that serves a database."""
+    return uri if uri.startswith("http") else shlex.join([sys.executable, *_MLFLOW_UI, uri])
