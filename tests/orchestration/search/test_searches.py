@@ -19,6 +19,7 @@ from orchestration.common.errors import UserError
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.plan.plan import make_plan
 from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.searches import open_searches
 from orchestration.search.single_level import MOST_REFUSED
 from orchestration.search.study_storage import StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
@@ -28,7 +29,7 @@ from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.tasks.training_chain import whole_flops
-from tests.support.searches import METRIC, Driver, Killed, smooth, sweep, told
+from tests.support.searches import METRIC, Driver, FakeTracker, Killed, smooth, sweep, told
 
 SAMPLING = """
         sampling.tau: {uniform: [0.5, 0.95]}
@@ -315,6 +316,8 @@ def test_the_published_trials_are_shown_without_optuna_as_they_were(tmp_path: Pa
     assert trials["p"] == told(searches)
     shown = make_plan(with_published_trials(spec, trials))
     assert shown.tasks.keys() == searches.plan.tasks.keys()
+    again = open_searches(spec, shown, store, FakeTracker(), lambda _: None, {})
+    assert again.plan is shown, "the same trials are planned once"
     assert published_trials(sweep(tmp_path, num_trials="4", sampler="random"), store) == {}
     text = "\n".join([*search_text(spec.searches[0], trials["p"]), most_flops_text(spec.searches[0], trials["p"])])
     assert "Best: trial" in text
@@ -416,7 +419,7 @@ def test_a_trial_that_a_person_ends_is_taken_so_and_said_and_the_search_goes_on(
 
 
 @pytest.mark.parametrize(("two_levels", "at"), [(False, 0), (True, 0), (True, -1)], ids=["plain", "outer", "inner"])
-def test_a_study_that_is_deleted_ends_its_search_with_one_message_and_the_others_go_on(
+def test_a_deleted_study_ends_its_search_with_one_message_and_the_others_go_on(
     tmp_path: Path, store: Store, two_levels: bool, at: int
 ) -> None:
     class Deleting(Meddling):
