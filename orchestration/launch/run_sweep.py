@@ -23,6 +23,7 @@ from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.plan_json import plan_json, shown_path
 from orchestration.plan.progress import Progress, progress_of
+from orchestration.spec.load import SweepSpec
 from orchestration.storage.layout import plan_file, report_directory
 from orchestration.storage.store import Store
 from orchestration.tracking.async_tracker import TrackingQueue
@@ -37,10 +38,13 @@ _MANY_CALLS = 100
 _MLFLOW_UI = ("-m", "mlflow", "ui", "--backend-store-uri")
 
 
-def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate) -> int:
+def run_sweep(
+    spec: SweepSpec, plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate
+) -> int:
     """Run what is missing and write the report. Return the exit code.
 
-    Args: plan: without the trials of searches. estimate: of it.
+    Args: spec: without the trials of searches. plan: with those that were published last: Optuna knows what came after.
+    done, progress, estimate: of the plan.
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
     """
     started = time.monotonic()
@@ -50,9 +54,11 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
     tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
     published = _Published(store, uri)
-    searches = _searches(plan, store, tracker, published)
+    searches = _searches(spec, plan, store, tracker, published)
     if searches is None:
         published.publish(plan)
+    else:
+        done = {digest: record for digest, record in done.items() if digest in searches.plan.tasks}
     _fill(tracker, plan, done)
     outcome = Outcome(dict(done))
     if searches is not None:
@@ -129,12 +135,14 @@ class _Published:
         self._store.write(plan_file(plan.spec.name), self.document.encode())
 
 
-def _searches(plan: Plan, store: Store, tracker: TrackingQueue, published: _Published) -> Searches | None:
-    if not plan.spec.searches:
+def _searches(
+    spec: SweepSpec, plan: Plan, store: Store, tracker: TrackingQueue, published: _Published
+) -> Searches | None:
+    if not spec.searches:
         return None
     from orchestration.search.searches import open_searches  # needs Optuna
 
-    return open_searches(plan, store, tracker, published.publish, os.environ)
+    return open_searches(spec, plan, store, tracker, published.publish, os.environ)
 
 
 def _report(document: str, sweep: str, path: str, store: Store) -> str:

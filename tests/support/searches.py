@@ -120,7 +120,7 @@ class Driver:
         plan = make_plan(self.spec)
         self.outcome = Outcome(completed_records(self.store, plan))
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
-        searches = open_searches(plan, self.store, self.tracker, self.publish, {}, self.said.append)
+        searches = open_searches(self.spec, plan, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
         while True:
             searches.advance(self.outcome, self.slots)
