@@ -145,7 +145,13 @@ class Study:
             frozen, trial = self._newest()[number]
             if frozen.state.is_finished():
                 return trial
-            tell(frozen)
+            try:
+                tell(frozen)
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # ended at this very moment
+                frozen, trial = self._newest()[number]
+                if not frozen.state.is_finished():
+                    raise
+                return trial
             return None
 
     def _prune(self, frozen: FrozenTrial, step: int, value: float) -> None:
