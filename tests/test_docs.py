@@ -115,6 +115,12 @@ def test_the_tests_named_here_exist(test: str) -> None:
     assert f"def {name}(" in (ROOT / path).read_text()
 
 
+def test_every_shipped_sweep_is_in_the_list() -> None:
+    table = (ROOT / "docs" / "running.md").read_text().partition("| sweep | content | runs |")[2].partition("\n\n")[0]
+    listed = re.findall(r"`(\w+\.yaml)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "sweeps").glob("*.yaml"))
+
+
 @pytest.mark.parametrize(
     "target",
     ["demo", "test", "setup", "lint", "types", "test-slow", "test-multihost", "chaos", "hashes", "clean", "help"],

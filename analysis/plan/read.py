@@ -51,8 +51,8 @@ def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None =
             text = file.read()
     except FileNotFoundError:
         raise UserError(
-            f"{path}: sweep {sweep!r} has no published plan here; submit it first (python orchestration/sweep.py ...) "
-            "or name the storage root it was submitted with: --storage ROOT"
+            f"{path}: sweep {sweep!r} has no published plan here; submit it first, or name the storage root that it "
+            "was submitted with: --storage ROOT"
         ) from None
     except Exception as error:  # each fsspec backend raises its own family
         raise UserError(f"{path}: cannot be read ({error or type(error).__name__}); check --storage") from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,10 +15,12 @@ from urllib.parse import urlsplit
 from orchestration.cluster.authentication import is_refused
 from orchestration.cluster.check_report import CheckResult
 from orchestration.cluster.token_file import TOKEN_VARIABLE, token_file
+from orchestration.common.project import ROOT
 
 _SECONDS = 10
 _LEAST_MLFLOW = (3, 11)
 """Older ones have known holes that let strangers read files and run jobs."""
+MAKE_TOKEN = f"cd {shlex.quote(str(ROOT))} && {shlex.quote(sys.executable)} -m orchestration.auth_token"
 _START_WITH_TOKEN = "start the cluster with RAY_AUTH_MODE=token (docs/running.md)"  # noqa: S105  advice
 
 
@@ -50,7 +54,7 @@ def _token_row() -> CheckResult:
         return CheckResult("access", "token", "note", f"in {TOKEN_VARIABLE}", advice)
     path = token_file(os.environ)
     if not path.is_file():
-        return CheckResult("access", "token", "FAILED", "there is none", "python -m orchestration.auth_token")
+        return CheckResult("access", "token", "FAILED", "there is none", MAKE_TOKEN)
     mode = stat.S_IMODE(path.stat().st_mode)
     readable = bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
     advice = f"chmod 600 {path}" if readable else ""

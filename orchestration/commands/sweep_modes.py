@@ -70,11 +70,11 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     with _readable(patient, StorageUnavailableError):
         if mode == "status":
             print_status(plan, done, patient, progress)
-            print_searches(spec, trials)
+            print_searches(plan, trials)
             return 0
         estimate = estimate_from(patient, plan, done, progress)
         print_plan(plan, done, patient, progress, estimate)
-        print_searches(spec, trials)
+        print_searches(plan, trials)
     if mode == "check":
         from orchestration.commands.check_models import check  # needs torch
 
@@ -90,10 +90,7 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
-    if any(trials.values()):  # Optuna is asked for them, since it knows what came after the last publication
-        plan = make_plan(spec)
-        done = {digest: result for digest, result in done.items() if digest in plan.tasks}
-    return run_sweep(plan, done, store, progress, estimate)
+    return run_sweep(spec, plan, done, store, progress, estimate)
 
 
 @contextmanager

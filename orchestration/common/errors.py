@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestration.common.counts import counted
 from orchestration.common.exit_codes import EXIT_USER_ERROR
 
 
@@ -61,8 +62,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 def tell_mistakes(error: UserError) -> int:
     """Print the mistakes that the user has to fix. Return the exit code."""
-    count = len(error.problems)
-    print(f"{count} mistake{'s' if count > 1 else ''}; nothing was started:", file=sys.stderr)
+    print(f"{counted(len(error.problems), 'mistake')}; nothing was started:", file=sys.stderr)
     for problem in error.problems:
         print(f"  {problem}", file=sys.stderr)
     return EXIT_USER_ERROR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from orchestration.common.errors import Problem, UserError, nearest
+from orchestration.common.errors import Problem, UserError
+from orchestration.common.project import ROOT
 from orchestration.common.yaml_limits import MAX_YAML_BYTES, check_yaml
 from orchestration.common.yaml_readings import misread_values
 
+_SWEEPS = ROOT / "sweeps"
 INVALID_YAML = (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError)
 """Exceptions that `parse_yaml` raises for text that is not valid YAML."""
 
@@ -39,11 +42,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError.of(f"{str(path)[:80]}...", f"cannot be read ({error.strerror})") from None
     if is_folder:
-        raise UserError.of(str(path), "is a directory; give one YAML file, e.g. sweeps/quickstart.yaml")
+        example = next(iter(sorted(path.glob("*.yaml"))), _SWEEPS / "quickstart.yaml").absolute()
+        raise UserError.of(str(path), f"is a directory; give one YAML file, e.g. {example}")
     if not is_file:
-        folder = path.parent if path.parent.is_dir() else Path()
-        hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])
-        raise UserError.of(str(path), f"no such file{hint}")
+        # Whole paths, since a name alone cannot be typed in their place.
+        known = {file.name: file.absolute() for place in (_SWEEPS, path.parent) for file in place.glob("*.yaml")}
+        close = get_close_matches(path.name, list(known), n=1)
+        raise UserError.of(str(path), f"no such file{f'; did you mean {str(known[close[0]])!r}?' if close else ''}")
     if path.stat().st_size > MAX_YAML_BYTES:
         raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_YAML_BYTES}")
     try:

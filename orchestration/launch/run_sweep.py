@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
 from orchestration.plan.plan_json import plan_json, shown_path
 from orchestration.plan.progress import Progress, progress_of
+from orchestration.spec.load import SweepSpec
 from orchestration.storage.layout import plan_file, report_directory
 from orchestration.storage.store import Store
 from orchestration.tracking.async_tracker import TrackingQueue
@@ -32,12 +35,16 @@ if TYPE_CHECKING:
     from orchestration.search.searches import Searches
 
 _MANY_CALLS = 100
+_MLFLOW_UI = ("-m", "mlflow", "ui", "--backend-store-uri")
 
 
-def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate) -> int:
+def run_sweep(
+    spec: SweepSpec, plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate
+) -> int:
     """Run what is missing and write the report. Return the exit code.
 
-    Args: plan: without the trials of searches. estimate: of it.
+    Args: spec: without the trials of searches. plan: with those that were published last: Optuna knows what came after.
+    done, progress, estimate: of the plan.
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
     """
     started = time.monotonic()
@@ -47,9 +54,11 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
     tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
     published = _Published(store, uri)
-    searches = _searches(plan, store, tracker, published)
+    searches = _searches(spec, plan, store, tracker, published)
     if searches is None:
         published.publish(plan)
+    else:
+        done = {digest: record for digest, record in done.items() if digest in searches.plan.tasks}
     _fill(tracker, plan, done)
     outcome = Outcome(dict(done))
     if searches is not None:
@@ -74,7 +83,7 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     if plan.spec.runtime.tracking.register_best:
         print(_registered(plan, outcome, uri, store))
     print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
-    print(f"Compare runs: {_ui_command(uri)}")
+    print(f"Compare runs: {ui_command(uri)}")
     if early_exit is not None:
         left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
         print(early_exit_text(early_exit, left))
@@ -126,12 +135,14 @@ class _Published:
         self._store.write(plan_file(plan.spec.name), self.document.encode())
 
 
-def _searches(plan: Plan, store: Store, tracker: TrackingQueue, published: _Published) -> Searches | None:
-    if not plan.spec.searches:
+def _searches(
+    spec: SweepSpec, plan: Plan, store: Store, tracker: TrackingQueue, published: _Published
+) -> Searches | None:
+    if not spec.searches:
         return None
     from orchestration.search.searches import open_searches  # needs Optuna
 
-    return open_searches(plan, store, tracker, published.publish, os.environ)
+    return open_searches(spec, plan, store, tracker, published.publish, os.environ)
 
 
 def _report(document: str, sweep: str, path: str, store: Store) -> str:
@@ -150,5 +161,6 @@ def _report(document: str, sweep: str, path: str, store: Store) -> str:
     return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
 
 
-def _ui_command(uri: str) -> str:
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+def ui_command(uri: str) -> str:
+    """Return what shows the runs: a server's address, or the command that serves a database."""
+    return uri if uri.startswith("http") else shlex.join([sys.executable, *_MLFLOW_UI, uri])

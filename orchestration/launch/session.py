@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from orchestration.common.cleanup import always
+from orchestration.common.counts import counted
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
 from orchestration.control.end_signals import EndSignals
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
@@ -96,4 +97,4 @@ def _describe(outcome: Outcome) -> str:
         return "interrupted" if issubclass(error, KeyboardInterrupt) else f"with an error: {error.__name__}"
     if outcome.early_exit is not None:
         return f"stopped: {outcome.early_exit.reason}"
-    return f"{len(outcome.failed)} tasks failed" if outcome.failed else "all is done"
+    return f"{counted(len(outcome.failed), 'task')} failed" if outcome.failed else "all is done"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import make_console
+from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
 from orchestration.control.budget_meter import hours
 from orchestration.control.outcome import EarlyExit
@@ -15,7 +16,6 @@ from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
-from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, TrainTask
@@ -33,25 +33,35 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: 
     trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
     cells = sum(len(trial.evaluations) for trial in plan.trials)
     console.print(
-        f"{len(plan.trials)} trials share {len(trainings)} trainings; "
-        f"{cells} cells share {len(evaluations)} evaluations.",
+        f"{_shared(len(plan.trials), 'trial', len(trainings), 'training')}; "
+        f"{_shared(cells, 'cell', len(evaluations), 'evaluation')}.",
         markup=False,
     )
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
-    console.print(f"{len(plan.tasks) - left.num_tasks} tasks are done or not needed, {left.num_tasks} to do.")
+    count = len(plan.tasks) - left.num_tasks
+    console.print(f"{_are(count, 'task')} done or not needed, {left.num_tasks} to do.")
     if left.num_tasks:
         console.print(str(left), markup=False)
     console.print(spent_text(progress.spent, plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
 
 
-def print_searches(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> None:
-    """Print each search's space, its trials so far, and the most that those to come cost."""
+def _shared(num_users: int, user: str, num_shared: int, shared: str) -> str:
+    """Return "6 trials share 3 trainings", "1 trial needs 1 training"."""
+    return f"{counted(num_users, user)} {'needs' if num_users == 1 else 'share'} {counted(num_shared, shared)}"
+
+
+def _are(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
+
+
+def print_searches(plan: Plan, trials: Mapping[str, Sequence[SearchTrial]]) -> None:
+    """Print each search's space, its trials so far, and the most that those to come cost beside the plan."""
     console = make_console()
-    for search in spec.searches:
+    for search in plan.spec.searches:
         own_trials = trials.get(search.part, ())
-        for line in (*search_text(search, own_trials), most_flops_text(search, own_trials)):
+        for line in (*search_text(search, own_trials), most_flops_text(search, own_trials, plan.tasks.keys())):
             console.print(line, markup=False)
 
 
@@ -89,8 +99,8 @@ def compared_text(estimated: Estimate, in_this_launch: float) -> str:
 
 def early_exit_text(early_exit: EarlyExit, left: Estimate) -> str:
     """Return why a launch ended early, what is left to do, and how to resume."""
-    tasks = "1 task is" if left.num_tasks == 1 else f"{left.num_tasks} tasks are"
     return (
-        f"Stopped: {early_exit.reason}. {tasks} left, about {hours(left.accelerator_seconds)} accelerator-hours "
+        f"Stopped: {early_exit.reason}. {_are(left.num_tasks, 'task')} left, "
+        f"about {hours(left.accelerator_seconds)} accelerator-hours "
         f"{left.basis}. To go on: {early_exit.how_to_go_on}."
     )

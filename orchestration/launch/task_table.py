@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.box import SIMPLE
 from rich.table import Table
 
+from orchestration.common.counts import counted
 from orchestration.plan.plan import Plan
 
 _MAX_TABLE_ROWS = 200
@@ -14,7 +15,7 @@ _MAX_TABLE_ROWS = 200
 
 def status_table(plan: Plan, statuses: Mapping[str, str]) -> Table:
     """Return a table of all tasks with their state, trainings once however many rows use them."""
-    title = f"{plan.spec.name}: {len(plan.tasks)} tasks for {len(plan.trials)} trials"
+    title = f"{plan.spec.name}: {counted(len(plan.tasks), 'task')} for {counted(len(plan.trials), 'trial')}"
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for name in ("task", "digest", "state", "used by"):
         table.add_column(name, overflow="fold")

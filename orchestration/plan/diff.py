@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestration.common.counts import counted
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import PublishedPlan, UnreadablePlanError, read_published
 from orchestration.storage.store import Store
@@ -29,8 +30,8 @@ class PlanChanges:
 
     def __str__(self) -> str:
         if self.is_empty:
-            return f"Against the published plan: nothing changed, {len(self.kept)} tasks."
-        parts = [f"adds {_named(self.added.values())}", f"keeps {len(self.kept)} tasks"]
+            return f"Against the published plan: nothing changed, {counted(len(self.kept), 'task')}."
+        parts = [f"adds {_named(self.added.values())}", f"keeps {counted(len(self.kept), 'task')}"]
         if self.longer:
             changed = ", ".join(f"{before} to {now}" for before, now in sorted(set(self.longer.values())))
             parts.append(f"takes {len(self.longer)} of their trainings from step {changed}")
@@ -68,4 +69,4 @@ def _named(tasks: Iterable[tuple[str, str]]) -> str:
         return "nothing"
     names = ", ".join(f"{kind} {title}" for kind, title in listed[:_MAX_NAMED])
     more = ", ..." if len(listed) > _MAX_NAMED else ""
-    return f"{len(listed)} task{'s' if len(listed) > 1 else ''} ({names}{more})"
+    return f"{counted(len(listed), 'task')} ({names}{more})"

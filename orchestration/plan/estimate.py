@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestration.artifacts.task_record import TaskRecord
+from orchestration.common.counts import counted
 from orchestration.control.budget_meter import hours
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import family_flops, group_into_families
@@ -81,8 +82,8 @@ def _sizes(todo: Sequence[Task]) -> list[str]:
 def _basis(todo: Sequence[Task], speeds: Mapping[str, Speed], assumed: float) -> str:
     sizes = _sizes(todo)
     measured = [
-        f"{speeds[size].flops_per_worker:.2g} FLOP/s a worker, measured on {speeds[size].num_trainings} finished "
-        f"training{'s' if speeds[size].num_trainings > 1 else ''} of size {size}"
+        f"{speeds[size].flops_per_worker:.2g} FLOP/s a worker, measured on "
+        f"{counted(speeds[size].num_trainings, 'finished training')} of size {size}"
         for size in sizes
         if size in speeds
     ]

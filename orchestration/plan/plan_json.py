@@ -94,7 +94,7 @@ def shown_path(path: str) -> str:
 
 
 def submit_command(spec: SweepSpec) -> str:
-    """Return the command that submits a sweep again from anywhere, the same however it was submitted.
+    """Return the command that submits a sweep again from a checkout, the same however it was submitted.
 
     Overrides are as they were given. An absolute storage root is in it wherever it came from; options of the storage,
     which may be secret, and credentials in URLs are not.

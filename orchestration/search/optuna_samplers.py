@@ -60,7 +60,7 @@ def _suggest_value(trial: Trial, parameter: Parameter) -> Any:
     low, high, step = parameter.low, parameter.high, parameter.step
     if parameter.kind == "int":
         return trial.suggest_int(key, int(low), int(high), step=int(step or 1))
-    return trial.suggest_float(key, low, high, step=step, log=parameter.kind == "log")
+    return parameter.on_step(trial.suggest_float(key, low, high, step=step, log=parameter.kind == "log"))
 
 
 def _seed_of(seed: int, number: int) -> int:

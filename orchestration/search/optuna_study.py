@@ -88,7 +88,7 @@ class Study:
             if self._grid:
                 self._study.enqueue_trial(encode(self._search, self._grid[number]))
             trial = self._study.ask()
-            settings = suggest(self._search, trial)
+            settings = self._as_before(suggest(self._search, trial))
             trial.set_user_attr(NUMBER, number)
             trial.set_user_attr(SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
             return SearchTrial(number, settings)
@@ -145,7 +145,13 @@ class Study:
             frozen, trial = self._newest()[number]
             if frozen.state.is_finished():
                 return trial
-            tell(frozen)
+            try:
+                tell(frozen)
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # ended at this very moment
+                frozen, trial = self._newest()[number]
+                if not frozen.state.is_finished():
+                    raise
+                return trial
             return None
 
     def _prune(self, frozen: FrozenTrial, step: int, value: float) -> None:
@@ -188,6 +194,12 @@ class Study:
                 trial = stored_trial(frozen, self._search)
                 proposals[trial.number] = (frozen, trial)
         return proposals
+
+    def _as_before(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return a proposal as it was made before: steps of earlier releases were sums of floats, and so are digests of
+        what was computed of them."""
+        before = (dict(trial.settings) for _, trial in self._newest().values())
+        return next((same for same in before if self._search.on_steps(same) == settings), settings)
 
     def _check(self, about: Mapping[str, Any]) -> None:
         """Check that the study under our name is this search. Raises: UserError."""

@@ -68,10 +68,10 @@ def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTria
 
 
 def with_published_trials(spec: SweepSpec, trials: Mapping[str, Sequence[SearchTrial]]) -> SweepSpec:
-    """Return the sweep with the rows of published trials."""
+    """Return the sweep with the rows of published trials, in the order in which a search takes them up."""
     rows = {}
     for search in spec.searches:
-        resolved = [search.row(trial)[0] for trial in search.ranked(list(trials.get(search.part, ())))]
+        resolved = [search.row(trial)[0] for trial in trials.get(search.part, ())]
         rows[search.part] = [row for row in resolved if row is not None]
     return with_trials(spec, rows)
 

@@ -24,6 +24,7 @@ from orchestration.search.study_storage import StudyDatabase, StudyGoneError, St
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.two_level import TwoLevelSearch
+from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
@@ -40,6 +41,7 @@ class Searches:
 
     def __init__(
         self,
+        spec: SweepSpec,
         plan: Plan,
         searches: Sequence[AnySearch],
         store: Store,
@@ -47,11 +49,13 @@ class Searches:
         publish: Callable[[Plan], None],
         say: Callable[[str], None] = print,
     ) -> None:
-        """Args: plan: of the sweep without trials. publish: is given every plan, its rows in the order of the table."""
-        self._spec, self._store, self._tracker, self._publish, self._say = plan.spec, store, tracker, publish, say
+        """Args: spec: the sweep without trials. plan: of it with trials that are known before; the same trials make no
+        other plan. publish: is given every plan, its rows in the order of the table.
+        """
+        self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
         self._searches = searches
         self._unavailable = ""
-        self.plan = self._make_plan() if any(search.rows for search in searches) else plan
+        self._known, self.plan = plan, self._plan_after(plan)
 
     @property
     def problems(self) -> list[str]:
@@ -89,10 +93,11 @@ class Searches:
         yield from (f"The search is not finished: {problem}" for problem in self.problems)
 
     def begin(self, outcome: Outcome) -> None:
-        """Add the records of trials that were proposed before to the outcome; publish the plan."""
-        for digest, task in self.plan.tasks.items():
-            if digest not in outcome.done and (result := completed_record(self._store, task)) is not None:
-                self._add_record(task, result, outcome)
+        """Add the records of trials that were proposed before to the outcome; publish the plan.
+
+        Args: outcome: holds those of the plan with which the searches were opened.
+        """
+        self._add_records(self._known, outcome)
         self._publish(self._published_plan())
 
     def _hear(self, outcome: Outcome) -> bool:
@@ -138,7 +143,12 @@ class Searches:
 
     def _grow(self, outcome: Outcome) -> None:
         """Make the plan with the trials that were proposed or go on; add the records of its tasks to the outcome."""
-        before, self.plan = self.plan, self._make_plan()
+        before, self.plan = self.plan, self._plan_after(self.plan)
+        self._add_records(before, outcome)
+        self._publish(self._published_plan())
+
+    def _add_records(self, before: Plan, outcome: Outcome) -> None:
+        """Add the records of tasks that the plan did not have before, or not so far."""
         for digest, task in self.plan.tasks.items():
             old = before.tasks.get(digest)
             if old is not None and old.demand == task.demand:
@@ -148,16 +158,17 @@ class Searches:
                 outcome.done.pop(digest, None)  # a training that goes on
             else:
                 self._add_record(task, result, outcome)
-        self._publish(self._published_plan())
 
     def _add_record(self, task: Task, result: TaskRecord, outcome: Outcome) -> None:
         outcome.done[task.digest] = result
         if not self._tracker.is_complete(task.digest):
             self._tracker.complete(task, result, self.plan.training_of(task))
 
-    def _make_plan(self) -> Plan:
+    def _plan_after(self, before: Plan) -> Plan:
+        """Return the plan with the rows of now: the one before if they are the same."""
         rows = {search.part.part: list(search.rows.values()) for search in self._searches}
-        return make_plan(with_trials(self._spec, rows))
+        spec = with_trials(self._spec, rows)
+        return before if before.spec.parts == spec.parts else make_plan(spec)
 
     def _published_plan(self) -> Plan:
         """Return the plan as it is published: trials best first, with their results."""
@@ -167,6 +178,7 @@ class Searches:
 
 
 def open_searches(
+    spec: SweepSpec,
     plan: Plan,
     store: Store,
     tracker: TaskTracker,
@@ -176,10 +188,10 @@ def open_searches(
 ) -> Searches:
     """Open the searches of a sweep, each with its trials.
 
-    Args: plan: of the sweep without trials.
+    Args: spec, plan: as of `Searches`.
     Raises: UserError if their storage cannot be used.
     """
-    database = StudyDatabase(search_storage(plan.spec.runtime.search_storage, store, environment))
+    database = StudyDatabase(search_storage(spec.runtime.search_storage, store, environment))
 
     def open_study(digest: str, search: SearchSpec, about: Mapping[str, Any]) -> Study:
         return Study(database, digest, search, about)
@@ -189,8 +201,8 @@ def open_searches(
             TwoLevelSearch(part, open_study)
             if part.spec.inner is not None
             else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
-            for part in plan.spec.searches
+            for part in spec.searches
         ]
     except StudyUnavailableError as error:
         raise UserError.of("search_storage", f"cannot use {error}") from None
-    return Searches(plan, searches, store, tracker, publish, say)
+    return Searches(spec, plan, searches, store, tracker, publish, say)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from dfm_core.config import ExperimentConfig
+from orchestration.common.counts import counted
 from orchestration.spec.search_rows import PartSearch, sampling_costs
 from orchestration.spec.search_space import Parameter
 from orchestration.spec.search_trial import SearchTrial, pareto_front
-from orchestration.tasks.training_chain import whole_flops
+from orchestration.tasks.training_chain import training_chain, whole_flops
 
 _MOST_CORNERS = 512
 
@@ -21,20 +22,19 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     config = search.spec.config
     wanted = " and ".join(f"{direction} {name}" for name, direction in config.objectives.items())
     limits = "".join(f", {name} {limit}" for name, limit in config.constraints.items())
-    yield f"Search of {search.part}: {config.num_trials} trials by {config.sampler} to {wanted}{limits}."
+    yield f"Search of {search.part}: {counted(config.num_trials, 'trial')} by {config.sampler} to {wanted}{limits}."
     for parameter in search.spec.parameters:
         yield f"  {parameter}"
     if search.spec.inner is not None:
         inner = search.spec.inner.config
-        yield f"  For each, {inner.num_trials} samplings of its snapshot by {inner.sampler}; the best counts:"
+        samplings = counted(inner.num_trials, "sampling")
+        yield f"  For each, {samplings} of its snapshot by {inner.sampler}; the best counts:"
         yield from (f"    {parameter}" for parameter in search.spec.inner.parameters)
     if config.pruner.kind != "none":
         rungs = ", ".join(f"{rung:g}" for rung in config.pruner.rungs)
         yield f"  {config.pruner.kind} prunes at {rungs} {config.pruner.rungs_in}"
-    counts = Counter(trial.state for trial in trials)
-    if counts:
-        counted = ", ".join(f"{count} {state}" for state, count in counts.items())
-        yield f"  Proposed so far: {counted}."
+    if counts := Counter(trial.state for trial in trials):
+        yield f"  Proposed so far: {', '.join(f'{count} {state}' for state, count in counts.items())}."
     for trial in pareto_front(list(trials), search.spec.directions):
         named = ", ".join(f"{name} {value:.6g}" for name, value in zip(config.objectives, trial.values, strict=True))
         yield f"  Best{' so far' if _goes_on(search, trials) else ''}: {trial.label}: {named}"
@@ -45,13 +45,16 @@ def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:
     return ended < search.spec.num_wanted
 
 
-def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
-    """Return an upper bound of the cost of the trials that are still to be proposed."""
+def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial], planned: Collection[str] = ()) -> str:
+    """Return an upper bound of the cost of the trials that are still to be proposed.
+
+    Args: planned: digests of tasks that are planned without them; a training among them costs nothing more.
+    """
     left = search.spec.num_wanted - sum(trial.state != "refused" for trial in trials)
     if left <= 0:
         return "  All its trials are proposed."
     corners, whole = _corners(search.spec.all_parameters)
-    costs = [cost for cost in (_flops(search, corner) for corner in corners) if cost is not None]
+    costs = [cost for cost in (_flops(search, corner, planned) for corner in corners) if cost is not None]
     if not costs:
         return "  What its trials cost cannot be said: no corner of the space is a sound row."
     seeds = len(search.context.seeds)
@@ -59,7 +62,9 @@ def most_flops_text(search: PartSearch, trials: Sequence[SearchTrial]) -> str:
     of_a_training = search.spec.inner.num_wanted if search.spec.inner else 1
     trained = training * -(-left // of_a_training) // left if search.trains else training // left
     most = "at most" if whole else f"about, by {_MOST_CORNERS} corners of its space,"
-    return f"  Its {left} trials to come: {most} {trained:.3g} FLOPs of training and {sampling:.3g} of sampling."
+    of_training = f"{trained:.3g} FLOPs of training and " if trained else ""
+    of_sampling = f"{sampling:.3g} {'' if trained else 'FLOPs '}of sampling"
+    return f"  Its {counted(left, 'trial')} to come: {most} {of_training}{of_sampling}."
 
 
 def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], bool]:
@@ -75,10 +80,12 @@ def _corners(parameters: Sequence[Parameter]) -> tuple[list[dict[str, object]], 
     return list(by_text.values()), math.prod(len(p.ends) for p in parameters) <= _MOST_CORNERS
 
 
-def _flops(search: PartSearch, settings: Mapping[str, object]) -> tuple[int, int] | None:
+def _flops(search: PartSearch, settings: Mapping[str, object], planned: Collection[str]) -> tuple[int, int] | None:
     """Return FLOPs of (training, sampling) of one seed; None if the settings break a rule."""
     row, _ = search.row(SearchTrial(0, settings, "complete"))
     if row is None:
         return None
     config: ExperimentConfig = row.configs[0]
-    return whole_flops(config), len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]
+    is_planned = all(link.digest in planned for config in row.configs for link in training_chain(config))
+    training = 0 if is_planned else whole_flops(config)
+    return training, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]

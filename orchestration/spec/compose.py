@@ -65,6 +65,10 @@ class ComposedFile:
         """Return the sections that were given, as they were written."""
         return {name: self.data[name] for name in names if name in self.data}
 
+    def layer_of(self, dotted: str) -> int:
+        """Return the layer of a key: 0 nowhere or in a base, 1 in the sweep's own file, 2 on the command line."""
+        return {self.path: 1, COMMAND_LINE: 2}.get(self.origin.get(dotted, ""), 0)
+
     def locates(self, dotted: str) -> bool:
         """Return whether this very key was written."""
         return dotted in self.origin

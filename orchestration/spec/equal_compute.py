@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from analysis.contract.limits import EQUAL_COMPUTE_PERCENT
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
 from orchestration.common.errors import Problem, nearest
-from orchestration.spec.compose import COMMAND_LINE, ComposedFile
+from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget, ComputeConfig
 from orchestration.spec.declared_parts import DeclaredPart
 from orchestration.spec.rows import PartSpec, SweepContext, row_config
@@ -24,7 +23,7 @@ _MOST_ROUNDING = 0.1
 
 
 def find_budget(
-    compute: ComputeConfig, context: SweepContext, declared: Sequence[DeclaredPart], path: Path
+    compute: ComputeConfig, context: SweepContext, declared: Sequence[DeclaredPart]
 ) -> tuple[Budget | None, list[Problem]]:
     """Return the training FLOPs that all rows share; none if the row that sets them is wrong, which it reports."""
     composed, given = context.composed, compute.budget
@@ -40,7 +39,7 @@ def find_budget(
         problems.append(Problem(composed.locate("compute.measure_at"), message))
     if not isinstance(given, str):
         # Steps of a base file, or of the file under a budget from the command line, are simply overruled.
-        if _strength(composed, "training.steps", path) >= _strength(composed, "compute.budget", path):
+        if composed.layer_of("training.steps") >= composed.layer_of("compute.budget"):
             message = "steps follow from compute.budget: leave them out, or give the label of a row as the budget"
             problems.append(Problem(composed.locate("training.steps"), message))
         return Budget(given, None, compute.measure_at), problems
@@ -58,12 +57,6 @@ def find_budget(
         message = f"{len(named)} rows are called {given!r} and differ in training compute; give them other labels"
         problems.append(Problem(composed.locate("compute.budget"), message))
     return Budget(max(flops), given, compute.measure_at), problems
-
-
-def _strength(composed: ComposedFile, key: str, path: Path) -> int:
-    """Return the layer of a key: 0 nowhere or in a base, 1 in the sweep's file, 2 on the command line."""
-    origin = composed.origin.get(key, "")
-    return 2 if origin.startswith(COMMAND_LINE) else int(origin.startswith(f"{path}: "))
 
 
 def unequal_compute(parts: Sequence[PartSpec], composed: ComposedFile, budget: Budget | None) -> Iterator[Problem]:

@@ -118,7 +118,7 @@ class SpecReader:
         self._check_counterparts(published, declared)
         budget = None
         if compute is not None and not form_problems:
-            budget = self._keep(find_budget(compute, context, declared, self._path))
+            budget = self._keep(find_budget(compute, context, declared))
         parts = tuple(self._keep(resolve_part(context, part, budget)) for part in declared)
         allow_unequal = compute is not None and compute.allow_unequal
         searches = self._keep(part_searches(context, declared, budget, runtime, allow_unequal=allow_unequal))

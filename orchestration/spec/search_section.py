@@ -110,6 +110,14 @@ class SearchSpec:
             parameter.key: settings[parameter.key] for parameter in self.all_parameters if parameter.key in settings
         }
 
+    def on_steps(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by key with those on a step as `Parameter.on_step` has them."""
+        return {
+            parameter.key: parameter.on_step(settings[parameter.key])
+            for parameter in self.parameters
+            if parameter.key in settings
+        }
+
     @property
     def _points(self) -> int:
         """Number of points of a grid, conditions left aside."""

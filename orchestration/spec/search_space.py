@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from dfm_core.config import ExperimentConfig
@@ -58,8 +59,15 @@ class Parameter:
         if self.step is None:
             return None
         count = int((self.high - self.low) / self.step + 1e-9) + 1
-        values = (round(self.low + self.step * number, 12) for number in range(count))
+        values = (self.on_step(self.low + self.step * number) for number in range(count))
         return tuple(map(int, values)) if self.kind == "int" else tuple(values)
+
+    def on_step(self, value: float) -> float:
+        """Return the number that a person would write for a value on a step: 0.85, not 0.8500000000000001."""
+        if self.step is None:
+            return value
+        low, step = Decimal(repr(self.low)), Decimal(repr(self.step))
+        return float(low + step * round((Decimal(value) - low) / step))
 
     def __str__(self) -> str:
         """Return e.g. "training.learning_rate: log 0.0001 to 0.01"."""

@@ -44,6 +44,13 @@ def test_a_dry_run_prints_the_plan_and_creates_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plan_of_one_says_so_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("name: one\nevaluation: {at_steps: [5]}\ntraining: {steps: 5}\n")
+    done = sweep("one.yaml", "--dry-run", cwd=tmp_path)
+    assert "1 trial needs 1 training; 1 cell needs 1 evaluation." in done.stdout, done.stderr
+    assert " for 1 trial\n" in done.stdout
+
+
 @pytest.mark.parametrize("mode", ["--dry-run", "--status", "--gc", "--stop"])
 def test_what_only_looks_imports_nothing_heavy_and_takes_less_than_two_seconds(tmp_path: Path, mode: str) -> None:
     sweep(str(QUICKSTART), mode, cwd=tmp_path)  # warms the disk cache

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
 from orchestration.artifacts.task_record import TaskRecord
+from orchestration.common.errors import UserError
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan
@@ -55,6 +58,13 @@ def sweep(folder: Path, space: str = SPACE, **search: Any) -> SweepSpec:
         f"parts:\n  p:\n    search:\n      space:{space}\n{lines}"
     )
     return load_sweep(path)
+
+
+def search_mistakes(folder: Path, space: str = SPACE, **search: str) -> str:
+    """All that is wrong with a sweep of one search."""
+    with pytest.raises(UserError) as caught:
+        sweep(folder, space, **search)
+    return str(caught.value)
 
 
 @dataclass
@@ -110,7 +120,7 @@ class Driver:
         plan = make_plan(self.spec)
         self.outcome = Outcome(completed_records(self.store, plan))
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
-        searches = open_searches(plan, self.store, self.tracker, self.publish, {}, self.said.append)
+        searches = open_searches(self.spec, plan, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
         while True:
             searches.advance(self.outcome, self.slots)

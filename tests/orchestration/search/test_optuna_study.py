@@ -312,6 +312,21 @@ def test_what_a_person_told_of_a_running_trial_stands_whatever_is_told_later(
     assert again == found, "a person's decision is not tried again"
 
 
+def test_what_a_person_told_while_we_tell_it_stands_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study(tmp_path, search_of())
+    study.ask()
+    real = study._tell
+
+    def slower(*given: Any) -> None:
+        stock(tmp_path).tell(0, 2.5)
+        real(*given)
+
+    monkeypatch.setattr(study, "_tell", slower)
+    found = study.complete(0, [1.0])
+    assert found is not None
+    assert (found.state, found.values) == ("complete", (2.5,))
+
+
 def test_a_trial_that_nobody_ended_is_told_and_needs_no_answer(tmp_path: Path) -> None:
     study = open_study(tmp_path, search_of())
     assert study.ask().number == 0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,17 @@ from orchestration.common.errors import UserError
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.plan.plan import make_plan
 from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.search.searches import open_searches
 from orchestration.search.single_level import MOST_REFUSED
 from orchestration.search.study_storage import StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import load_sweep
+from orchestration.spec.search_space import Parameter
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.tasks.training_chain import whole_flops
-from tests.support.searches import METRIC, Driver, Killed, smooth, sweep, told
+from tests.support.searches import METRIC, Driver, FakeTracker, Killed, smooth, sweep, told
 
 SAMPLING = """
         sampling.tau: {uniform: [0.5, 0.95]}
@@ -118,6 +123,34 @@ def test_what_another_sweep_measured_is_known_too(tmp_path: Path, store: Store) 
     assert len(told(other.run())) == 6
     assert other.computed == []
     assert set(other.tracker.found) >= {digest for digest, task in make_plan(other.spec).tasks.items() if task.inputs}
+
+
+STEPS = "\n        sampling.tau: {uniform: [0.5, 0.95], step: 0.05}"
+
+
+def test_a_value_on_a_step_is_that_of_a_row_that_a_person_wrote(tmp_path: Path, store: Store) -> None:
+    sweep(tmp_path, STEPS, num_trials="10", sampler="grid")
+    path = tmp_path / "sweep.yaml"
+    rows = ", ".join(f"tau {tau}: {{sampling: {{tau: {tau}}}}}" for tau in (0.55, 0.8, 0.85, 0.9))
+    path.write_text(path.read_text().replace("  p:\n", f"  p:\n    rows: {{{rows}}}\n"))
+    driver = Driver(load_sweep(path), store)
+    trials = told(driver.run())
+    assert kinds(driver).count("evaluate") == 10
+    assert [trial.settings["sampling.tau"] for trial in trials[6:9]] == [0.8, 0.85, 0.9]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_values_on_steps_of_an_earlier_release_keep_their_digests_and_records(
+    tmp_path: Path, store: Store, sampler: str
+) -> None:
+    step, values = "\n        sampling.tau: {uniform: [0.1, 0.4], step: 0.1}", {0.1, 0.2, 0.30000000000000004, 0.4}
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr(Parameter, "on_step", lambda _self, value: value)
+        before = Driver(sweep(tmp_path, step, num_trials="16", sampler=sampler), store)
+        assert {trial.settings["sampling.tau"] for trial in told(before.run())} == values
+    after = Driver(sweep(tmp_path, step, num_trials="24", sampler=sampler), store)
+    assert {trial.settings["sampling.tau"] for trial in told(after.run())} == values
+    assert after.computed == []
 
 
 def test_two_equal_proposals_in_flight_are_one_computation(tmp_path: Path, store: Store) -> None:
@@ -283,6 +316,8 @@ def test_the_published_trials_are_shown_without_optuna_as_they_were(tmp_path: Pa
     assert trials["p"] == told(searches)
     shown = make_plan(with_published_trials(spec, trials))
     assert shown.tasks.keys() == searches.plan.tasks.keys()
+    again = open_searches(spec, shown, store, FakeTracker(), lambda _: None, {})
+    assert again.plan is shown, "the same trials are planned once"
     assert published_trials(sweep(tmp_path, num_trials="4", sampler="random"), store) == {}
     text = "\n".join([*search_text(spec.searches[0], trials["p"]), most_flops_text(spec.searches[0], trials["p"])])
     assert "Best: trial" in text
@@ -298,6 +333,19 @@ def test_the_most_that_a_search_can_cost_is_that_of_its_costliest_corner(tmp_pat
     flops = 3 * 2 * whole_flops(costliest.configs[0])
     assert f"Its 3 trials to come: at most {flops:.3g} FLOPs of training" in most_flops_text(search, ())
     assert "All its trials are proposed" in most_flops_text(search, [SearchTrial(n, {}) for n in range(3)])
+
+
+def test_a_search_of_sampling_announces_no_training_that_is_planned_already(tmp_path: Path) -> None:
+    spec = sweep(tmp_path, SAMPLING, num_trials="1")
+    (search,) = spec.searches
+    alone = most_flops_text(search, ())
+    assert re.fullmatch(r"  Its 1 trial to come: at most \S+ FLOPs of training and \S+ of sampling\.", alone)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(path.read_text().replace("  p:\n", "  p:\n    rows: {base: {}}\n"))
+    plan = make_plan(load_sweep(path))
+    beside = most_flops_text(plan.spec.searches[0], (), plan.tasks.keys())
+    assert re.fullmatch(r"  Its 1 trial to come: at most \S+ FLOPs of sampling\.", beside)
+    assert next(search_text(search, ())).startswith("Search of p: 1 trial by tpe")
 
 
 def test_what_is_told_to_mlflow_names_search_trial_and_state(tmp_path: Path, store: Store) -> None:
@@ -371,7 +419,7 @@ def test_a_trial_that_a_person_ends_is_taken_so_and_said_and_the_search_goes_on(
 
 
 @pytest.mark.parametrize(("two_levels", "at"), [(False, 0), (True, 0), (True, -1)], ids=["plain", "outer", "inner"])
-def test_a_study_that_is_deleted_ends_its_search_with_one_message_and_the_others_go_on(
+def test_a_deleted_study_ends_its_search_with_one_message_and_the_others_go_on(
     tmp_path: Path, store: Store, two_levels: bool, at: int
 ) -> None:
     class Deleting(Meddling):
@@ -403,13 +451,13 @@ def test_a_study_that_is_deleted_ends_its_search_with_one_message_and_the_others
     assert not set(again.computed) & set(driver.computed)
 
 
-def test_a_damaged_database_is_a_mistake_before_the_search_begins(tmp_path: Path, store: Store) -> None:
+def test_a_database_that_cannot_be_written_is_a_mistake_before_the_search_begins(tmp_path: Path, store: Store) -> None:
     spec = sweep(tmp_path, num_trials="2")
     Driver(spec, store).run()
-    file = Path(store.root) / "search.db"
-    file.write_bytes(file.read_bytes()[:4096] + b"x" * 40960)
-    with pytest.raises(UserError, match=r"search_storage: cannot use .*DatabaseError: database disk image is"):
-        Driver(spec, store).run()
+    with closing(sqlite3.connect(f"{store.root}/search.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match=r"search_storage: cannot use .*OperationalError: database is locked"):
+            Driver(spec, store).run()
 
 
 def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(store: Store) -> None:

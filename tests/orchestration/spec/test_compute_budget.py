@@ -239,3 +239,24 @@ def test_the_plan_says_beside_which_published_values_it_stands() -> None:
     assert table["same_setting"] is False
     assert (first, second) == tuple({"part": "imagenet_512", "guidance": guidance} for guidance in (1.0, 1.5))
     assert published_keys(json.loads(plan_json(make_plan(load_sweep(QUICKSTART)), "x"))) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("own", "overrides", "refused_at"),
+    [
+        ("compute: {budget: 1.0e+12}", (), ""),
+        ("compute: {budget: 1.0e+12}\ntraining: {steps: 9}", (), "sweep.yaml: training.steps"),
+        ("training: {steps: 9}", ("compute.budget=1.0e+12",), ""),
+        ("compute: {budget: 1.0e+12}", ("training.steps=9",), "command line: training.steps"),
+        ("", ("compute.budget=1.0e+12", "training.steps=9"), "command line: training.steps"),
+    ],
+)
+def test_a_budget_overrules_the_steps_of_weaker_layers_and_of_no_others(
+    tmp_path: Path, own: str, overrides: tuple[str, ...], refused_at: str
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"name: a\nbase: {ROOT}/sweeps/base/fashion_mnist_small.yaml\n{own}\n")
+    if refused_at:
+        assert f"{refused_at}: steps follow from compute.budget" in mistakes(*overrides, path=path)
+    else:
+        assert load_sweep(path, overrides).budget_flops == 1e12

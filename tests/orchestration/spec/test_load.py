@@ -174,8 +174,30 @@ def test_a_grid_of_too_many_trials_is_refused_before_it_is_expanded(tmp_path: Pa
     assert "more than 10000 trials" in mistakes(write(tmp_path, text))
 
 
-def test_a_missing_file_names_the_nearest_one() -> None:
-    assert "did you mean 'quickstart.yaml'?" in mistakes(ROOT / "sweeps" / "quikstart.yaml")
+@pytest.mark.parametrize("given", ["quikstart.yaml", "sweeps/quikstart.yaml", f"{ROOT}/sweeps/quikstart.yaml"])
+def test_a_missing_file_names_the_nearest_one_as_it_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hint = mistakes(Path(given)).partition("did you mean ")[2].strip("'?")
+    assert load_sweep(Path(hint)).name == "quickstart"
+
+
+def test_a_file_beside_a_misspelt_one_comes_before_the_shipped_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "name: a\nbase: bse.yaml\n").rename("quickstart.yaml")
+    (tmp_path / "base.yaml").write_text("training: {steps: 5}\n")
+    assert f"did you mean '{tmp_path}/quickstart.yaml'?" in mistakes(Path("quickstrt.yaml"))
+    assert f"did you mean '{tmp_path}/base.yaml'?" in mistakes(Path("quickstart.yaml"))
+
+
+def test_a_folder_names_a_sweep_that_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_sweep(Path(mistakes(tmp_path).partition("e.g. ")[2])).name == "quickstart"
+    write(tmp_path, "name: own\n")
+    assert load_sweep(Path(mistakes(Path("../") / tmp_path.name).partition("e.g. ")[2])).name == "own"
 
 
 def test_a_base_with_a_base_of_its_own_is_refused(tmp_path: Path) -> None:
