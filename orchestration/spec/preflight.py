@@ -11,6 +11,7 @@ from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkNa
 from dfm_core.catalog.metrics import METRICS, STATISTICS, networks_of
 from dfm_core.catalog.weight_files import NeededFile
 from orchestration.common.errors import Problem, UserError
+from orchestration.common.redaction import one_line
 from orchestration.config.absolute_paths import absolute_files
 from orchestration.config.files import FileTable
 from orchestration.config.storage import StorageConfig
@@ -95,7 +96,7 @@ def open_store(config: StorageConfig, *, writable: bool) -> Store:
     try:
         store = Store(config.root, config.options, config.retry_policy)
     except (ValueError, ImportError, OSError, TypeError) as error:
-        raise UserError.of("storage.root", f"{config.root!r}: {' '.join(str(error).split())}") from None
+        raise UserError.of("storage.root", f"{config.root!r}: {one_line(str(error), config.options)}") from None
     check_usable(config, writable=writable)
     return store
 

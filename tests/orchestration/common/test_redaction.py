@@ -119,6 +119,7 @@ def test_a_cause_is_shown_without_secrets() -> None:
         ("postgresql://host/db?user=me&password=pw", "a secret, password, in its query"),
         ("https://host/x?X-Amz-Signature=0f", "a secret, X-Amz-Signature, in its query"),
         ("https://host/x?sig=0f", "a secret, sig, in its query"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dab1", "a secret in odbc_connect in its query"),
         ("https://host/x?versionId=3&design=a", ""),
         ("s3://bucket/dfm", ""),
         ("/data/runs", ""),
@@ -133,6 +134,13 @@ def test_a_storage_root_with_credentials_is_refused_and_they_are_not_repeated(tm
     with pytest.raises(UserError, match=r"storage.root: holds a password, which would be published") as caught:
         resolve_root("s3://key:open-sesame@bucket/dfm", "runs", {}, tmp_path)
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["storage.options.secret=[20481]", "storage.options.secret=20481: ["])
+def test_a_mistake_in_a_secret_does_not_repeat_it(override: str) -> None:
+    with pytest.raises(UserError, match="secret") as caught:
+        load_sweep(QUICKSTART, [override])
+    assert "20481" not in str(caught.value)
 
 
 _CRASH = """
