@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from analysis.contract.output import make_output_unfailing
+from analysis.contract.printable import printable
 from orchestration.common.errors import cause_of
 from orchestration.common.secret_forms import pattern_of
 
@@ -94,11 +95,11 @@ def without_credentials(text: str) -> str:
 
 def shown(text: str, options: Mapping[str, str] | None = None) -> str:
     """Return a message that can be printed and stored: `without_secrets`, `without_credentials`, and without what the
-    text itself calls a secret.
+    text itself calls a secret and without control characters.
 
     It comes before any other change: a secret that is cut, or whose spaces are gone, is not found any more.
     """
-    return without_credentials(_without_named(without_secrets(text, options)))
+    return printable(without_credentials(_without_named(without_secrets(text, options))))
 
 
 def one_line(text: str, options: Mapping[str, str] | None = None) -> str:
@@ -138,15 +139,18 @@ def credentials_in(url: str) -> str:
 
 
 class _Redacting:
-    """A text stream that blanks secrets in what is written to it; anything else is as the stream has it."""
+    """A text stream that keeps secrets and control characters out; anything else is as the stream has it."""
 
-    def __init__(self, stream: TextIO, secrets: Sequence[str]) -> None:
-        self._stream, self._secrets = stream, pattern_of(secrets)
+    def __init__(self, stream: TextIO, secrets: Sequence[str], last: Callable[[str], str] = printable) -> None:
+        """Args: last: what else is done to a text."""
+        self._stream, self._secrets, self._last = stream, pattern_of(secrets), last
+        self.drawable: _Redacting = self if last is str else _Redacting(stream, secrets, str)
+        """The same for a library that draws on terminals, and keeps controls out of texts itself."""
 
     def write(self, text: str) -> int:
         # Less than `without_credentials`: addresses and commands are printed to be used.
         text = re.sub(r"(://[^/\s:@'\"]*):[^/\s@'\"]+@", rf"\1:{_BLANK}@", text)
-        self._stream.write(_without_named(self._secrets.sub(_BLANK, text)))
+        self._stream.write(self._last(_without_named(self._secrets.sub(_BLANK, text))))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -158,8 +162,8 @@ class _Redacting:
 
 
 def guard_output() -> None:
-    """Blank the environment's secrets in all that this process prints from here on, tracebacks included. Nothing of it
-    fails, see `make_output_unfailing`.
+    """Keep the environment's secrets, and control characters, out of all that this process prints from here on,
+    tracebacks included. Nothing of it fails, see `make_output_unfailing`.
 
     Programs call it before anything else is imported: loggers keep the stream that they find.
     """

@@ -175,6 +175,42 @@ def test_a_crash_prints_no_secret(tmp_path: Path) -> None:
     assert "open-sesame" not in output
 
 
+_CONTROLS = r"""
+import sys
+from orchestration.common.redaction import guard_output, reason_of
+guard_output()
+from orchestration.common.console import make_console
+hostile = "a \x1b[31mlabel\x1b]0;title\x07 of\u202e a host\rall is well"
+print(hostile)
+print(hostile, file=sys.stderr)
+from rich.table import Table
+table = Table()
+table.add_column(hostile)
+table.add_row(hostile)
+console = make_console()
+console.print(hostile)
+console.print(table)
+print(reason_of(OSError(hostile)))
+"""
+
+
+@pytest.mark.parametrize("force_terminal", [False, True])
+def test_no_control_character_is_printed_but_the_consoles_own(tmp_path: Path, force_terminal: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CONTROLS],
+        env={"PYTHONPATH": str(ROOT), **({"FORCE_COLOR": "1", "TERM": "xterm"} if force_terminal else {})},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    output = done.stdout + done.stderr
+    assert output.count("label") >= 6
+    for control in ("\x1b[31m", "\x1b]", "\x07", "\u202e", "\r"):
+        assert control not in output
+    assert force_terminal or "\x1b" not in output
+
+
 @pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py", "auth_token.py"])
 def test_every_program_guards_its_output(program: str) -> None:
     _, main, last = (ROOT / "orchestration" / program).read_text().partition('if __name__ == "__main__":')
