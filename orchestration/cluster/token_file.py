@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orchestration.common.cleanup import always
 from orchestration.common.errors import UserError
+from orchestration.common.home import place_of
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
 PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"
@@ -24,9 +25,11 @@ _NUM_BYTES = 32
 
 
 def token_file(environment: Mapping[str, str]) -> Path:
-    """Return the file from which Ray reads the token, if it is not in the environment itself."""
-    given = environment.get(PATH_VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".ray" / "auth_token"
+    """Return the file from which Ray reads the token, if it is not in the environment itself.
+
+    Raises: UserError if it would lie in a home that is not there.
+    """
+    return place_of(environment, PATH_VARIABLE, "~/.ray/auth_token")
 
 
 def read_token(environment: Mapping[str, str]) -> str:
@@ -36,7 +39,7 @@ def read_token(environment: Mapping[str, str]) -> str:
         return given
     try:
         return token_file(environment).read_text().strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, UserError):
         return ""
 
 
