@@ -38,7 +38,7 @@ def read_token(environment: Mapping[str, str]) -> str:
     if given:
         return given
     try:
-        return token_file(environment).read_text().strip()
+        return token_file(environment).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError, UserError):
         return ""
 
@@ -68,7 +68,7 @@ def write_token(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=".token-", dir=path.parent)  # mkstemp: 0600 from the start
     with always(Path(partial).unlink):
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(_NUM_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)

@@ -112,9 +112,7 @@ class AutoencoderInspector:
         card, identity = self.encoder(made.start)
         if before.files is None:
             return card, InitialAutoencoder(kind, identity, made_by=self._recipes[identity].digest)
-        files = (
-            before.files
-            if is_url(before.files)
-            else str(expanded(before.files, f"autoencoders.{made.start}.files").absolute())
-        )
+        files = before.files
+        if not is_url(files):
+            files = str(expanded(files, f"autoencoders.{made.start}.files").absolute())
         return card, InitialAutoencoder(kind, identity, files=files)
