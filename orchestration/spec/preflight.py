@@ -18,6 +18,7 @@ from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
 from orchestration.spec.load import SweepSpec
+from orchestration.spec.missing_packages import missing_packages
 from orchestration.storage.retry import NoAnswerError
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
@@ -35,8 +36,9 @@ def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Pa
 
 
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
-    """Return missing or damaged files, datasets, feature networks and statistics of a sweep with resolved paths."""
-    cache, problems = FileCache(storage=spec.runtime.storage), [*spec.absent, *_missing_datasets(spec)]
+    """Return what is missing or damaged of packages, datasets, networks and statistics, for resolved paths."""
+    cache = FileCache(storage=spec.runtime.storage)
+    problems = [*missing_packages(spec), *spec.absent, *_missing_datasets(spec)]
     try:
         for more in (_missing_networks(spec, cache), _missing_statistics(spec, cache)):
             problems.extend(more)
