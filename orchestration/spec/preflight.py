@@ -54,11 +54,26 @@ def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
         if path is None:
             where = f"{spec.path}: data.dataset"
             how = "name its files under datasets:, and give data.dataset, data.side and data.autoencoder (docs/data.md)"
-            yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}")
+            yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}{_named_by(spec, name)}")
         elif not path.is_file():
             yield Problem(
                 f"{spec.path}: data.dataset", f"{name}: its file {path} is missing; check out the repository anew"
             )
+
+
+def _named_by(spec: SweepSpec, dataset: str) -> str:
+    """Return which rows name a dataset themselves, where the sweep has files of its own that they do not read."""
+    rows = [
+        f"{part.name} / {row.label}"
+        for part in spec.parts
+        for row in part.rows
+        if row.settings.get("data.dataset") == dataset
+    ]
+    if not rows or not spec.runtime.datasets:
+        return ""
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    own = f"give its files as datasets.{dataset}.files, or another name there"
+    return f"; {rows[0]}{more} name it themselves, which wins over data.dataset: {own}"
 
 
 def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
