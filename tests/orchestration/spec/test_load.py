@@ -318,8 +318,8 @@ def test_what_a_row_names_itself_is_said_where_its_files_are_missing(tmp_path: P
     problems = [str(problem) for problem in missing_inputs(load_sweep(with_own_files(tmp_path, part)))]
     (told,) = [problem for problem in problems if "data.dataset" in problem]
     assert told.endswith(
-        "; p / one name it themselves, which wins over data.dataset: give its files as datasets.imagenet512_flux.files, "
-        "or another name there"
+        "; p / one name it themselves, which wins over data.dataset: give its files as "
+        "datasets.imagenet512_flux.files, or another name there"
     )
     part = "{rows: {one: {}, two: {}}}"
     assert "wins" not in " ".join(map(str, missing_inputs(load_sweep(with_own_files(tmp_path / "other", part)))))
