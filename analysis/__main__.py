@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.contract.output import make_output_unfailing
+from analysis.contract.printable import printable
 from analysis.errors import EXIT_USER_ERROR, UserError
 from analysis.plan.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _report(given)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return EXIT_USER_ERROR
 
 
@@ -72,7 +73,7 @@ def _report(given: argparse.Namespace) -> int:
     options = None if given.output else sweep.storage_options
     written = write_report(plan, output, options, StorageRoot(root, sweep.storage_options))
     if written.alarm:
-        print(f"warning: {written.alarm}", file=sys.stderr)
+        print(printable(f"warning: {written.alarm}"), file=sys.stderr)
     print(f"{written.html}: {written.num_filled} of {written.num_cells} cells filled, {len(written.names)} files")
     return 0
 

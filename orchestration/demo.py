@@ -173,7 +173,7 @@ def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> No
         except OSError:
             pass
         time.sleep(0.3)
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
     raise UserError.of("ray start", f"the head did not come up; its last words:\n{tail}")
 
 

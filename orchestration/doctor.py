@@ -8,6 +8,7 @@ RAY_ADDRESS, or this machine, as a sweep does. Leaves nothing behind.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -51,7 +52,8 @@ def _check(options: argparse.Namespace) -> list[CheckResult]:
     redaction = Redaction(enabled=options.redacted)
     redaction.add(store.root, "STORAGE")
     redaction.add(uri, "TRACKING")
-    redaction.add(str(Path.home()), "HOME")
+    with contextlib.suppress(RuntimeError):  # no home
+        redaction.add(str(Path.home()), "HOME")
     rows = diagnose(
         storage,
         store,

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _write(measured: MeasuredImages, path: Path) -> None:
     try:
-        path.write_text(json.dumps(asdict(measured), indent=1, sort_keys=True))
+        path.write_text(json.dumps(asdict(measured), indent=1, sort_keys=True), encoding="utf-8")
     except OSError as error:
         raise UserError.of("--json", f"{path} cannot be written ({error.strerror})") from None
 

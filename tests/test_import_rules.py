@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,3 +149,11 @@ def test_no_module_in_orchestration_has_a_standard_library_name() -> None:
     names = {path.stem for path in (ROOT / "orchestration").glob("*.py")}
     names |= {path.parent.name for path in (ROOT / "orchestration").glob("*/__init__.py")}
     assert not (names - {"__init__"}) & sys.stdlib_module_names
+
+
+def test_product_code_names_the_encoding_of_every_text_file() -> None:
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--preview", "--select", "PLW1514"]
+    done = subprocess.run(
+        [*command, "dfm_core", "orchestration", "analysis"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout.decode()

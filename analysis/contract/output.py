@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -34,7 +35,8 @@ class _Unfailing:
 
 
 def make_output_unfailing() -> None:
-    """Open closed standard streams on the null device, and let output never raise. Programs call it first.
+    """Open closed standard streams on the null device, and let output never raise, nor for letters that its encoding
+    lacks, which are replaced. Programs call it first.
 
     A file that got the number of a closed stream would hold what libraries write to it.
     """
@@ -45,6 +47,8 @@ def make_output_unfailing() -> None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # letters that the output's encoding lacks
         setattr(sys, name, _Unfailing(stream))
         atexit.register(_drop_unwritable, stream)
 

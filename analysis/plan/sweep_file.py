@@ -39,7 +39,8 @@ def read_sweep_file(path: Path) -> SweepFile:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        mark = getattr(error, "problem_mark", None)  # the line's number, not its content: it may be any file
+        raise UserError(f"{path}: not YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
     except RecursionError:
         raise UserError(f"{path}: not YAML (its values are nested too deep)") from None
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):

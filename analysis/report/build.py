@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.comparison.joined_sweep import JoinedSweep
+from analysis.contract.printable import printable
 from analysis.figures.gallery import drawing_ids, figure_files, make_galleries
 from analysis.plan.model import PublishedPlan
 from analysis.records.read import read_records
@@ -24,6 +25,7 @@ from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.text_tables import csv_table, make_text_tables
 
 _PAGE = "report.html"
+_TEXTS = (".csv", ".html", ".md", ".svg", ".tex")
 
 
 @dataclass(frozen=True)
@@ -120,5 +122,9 @@ def render_report(
     files[DRAWINGS] = encode_drawings(drawing_ids(galleries))
     files |= {grid.path: grid.image for grid in grids}
     files |= {grid.moving_path: grid.moving for grid in grids if grid.moving is not None}
-    page = render_page(joined_sweep, tables, comparison, galleries, grids, notes, alarm)
-    return {**files, _PAGE: page.encode()}
+    files[_PAGE] = render_page(joined_sweep, tables, comparison, galleries, grids, notes, alarm).encode()
+    return {name: _printable(data) if name.endswith(_TEXTS) else data for name, data in files.items()}
+
+
+def _printable(data: bytes) -> bytes:
+    return printable(data.decode()).encode()

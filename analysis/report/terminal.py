@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from analysis.contract.printable import printable
 from analysis.report.line_breaks import wrap_text
 from analysis.text.comparison_text import TextComparison
 from analysis.text.text_tables import TextCell
@@ -19,7 +20,7 @@ def format_for_terminal(comparison: TextComparison) -> str:
         lines += ["", _one_line(table.title), table.beside]
         lines += _aligned([header, *([_starred(cell) for cell in row] for row in table.rows)])
         lines += [_one_line(text) for text in (*table.orders, *table.notes)]
-    return "\n".join([*lines, "", "* best of its column, in our rows and in the paper's."])
+    return printable("\n".join([*lines, "", "* best of its column, in our rows and in the paper's."]))
 
 
 def _starred(cell: TextCell) -> str:

@@ -13,5 +13,16 @@ def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({key: _quoted(value) for key, value in line.items()} for line in lines)
     return buffer.getvalue()
+
+
+def _quoted(value: Any) -> Any:
+    """Return a text that a spreadsheet would take for a formula with a quote before it; numbers are none."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("=", "+", "-", "@")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

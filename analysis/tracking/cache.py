@@ -159,4 +159,6 @@ class CacheSession:
         try:
             self._cache.add(self._fresh, runs)
         except (OSError, sqlite3.Error) as error:
-            _LOG.warning("%s: cannot be written (%s); the next reading takes as long", self._cache.path, error)
+            _LOG.warning(
+                "%s: cannot be written (%s); name another place in %s", self._cache.path, error, FOLDER_VARIABLE
+            )

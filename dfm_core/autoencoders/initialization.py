@@ -67,6 +67,6 @@ def write_autoencoder(
     settings: dict[str, Any] = {"_class_name": type(autoencoder.network).__name__, **kept}
     if scale is not None:
         settings["scaling_factor"], settings["shift_factor"] = scale
-    (folder / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True))
+    (folder / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
     return [folder / CONFIG, folder / WEIGHTS]

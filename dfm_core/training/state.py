@@ -123,7 +123,7 @@ def write_snapshot_files(
     weights_path, card_path = directory / SNAPSHOT_WEIGHTS, directory / SNAPSHOT_CARD
     save_file(dict(weights), weights_path)
     document = {"numerics": NUMERICS_CHANGED_IN["train"], "config": as_plain(config), "card": as_plain(card)}
-    card_path.write_text(json.dumps(document, indent=1, sort_keys=True))
+    card_path.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     if pyramid is None:
         return [weights_path, card_path]
     save_file(dict(pyramid), directory / PYRAMID_WEIGHTS)
@@ -176,7 +176,7 @@ def _require(directory: Path, *names: str) -> None:
 
 def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:
     """Raises: ValueError, TypeError or KeyError if the card cannot be of a snapshot that this version wrote."""
-    document = json.loads((directory / SNAPSHOT_CARD).read_text())
+    document = json.loads((directory / SNAPSHOT_CARD).read_text(encoding="utf-8"))
     if document["numerics"] != NUMERICS_CHANGED_IN["train"]:
         raise ValueError(f"its numerics are version {document['numerics']}, ours {NUMERICS_CHANGED_IN['train']}")
     config, card = from_plain(ExperimentConfig, document["config"]), from_plain(SnapshotCard, document["card"])

@@ -7,8 +7,9 @@ from pathlib import Path
 from dfm_core.data.latents.latent_dataset import LatentDataset
 from dfm_core.data.latents.manifest import MANIFEST, LatentManifest, read_manifest
 from dfm_core.data.latents.shard_cache import ShardCache
+from orchestration.common.errors import UserError
 from orchestration.config.workers import WorkersConfig
-from orchestration.data.file_cache import default_cache_directory
+from orchestration.data.file_cache import CACHE_VARIABLE, default_cache_directory
 from orchestration.storage.store import FileEntry, Store
 
 
@@ -30,8 +31,16 @@ class StoreShards:
 
 
 def latent_cache(workers: WorkersConfig) -> ShardCache:
-    """Return this machine's cache of latents, which all its processes share."""
-    return ShardCache(default_cache_directory() / "latents", int(workers.latent_cache_gb * 1e9))
+    """Return this machine's cache of latents, which all its processes share.
+
+    Raises: UserError if it cannot be made.
+    """
+    folder = default_cache_directory() / "latents"
+    try:
+        return ShardCache(folder, int(workers.latent_cache_gb * 1e9))
+    except OSError as error:
+        hint = f"name another folder in {CACHE_VARIABLE}"
+        raise UserError.of(str(folder), f"cannot be made for latents ({error.strerror}); {hint}") from None
 
 
 def open_latents(store: Store, directory: str, cache: ShardCache) -> LatentDataset:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -14,15 +15,19 @@ from typing import Any
 
 from orchestration.common.documents import DamagedDocumentError, parse_document
 from orchestration.common.project import ROOT
-from orchestration.common.redaction import without_secrets
+from orchestration.common.redaction import one_line, without_secrets
 from orchestration.storage.layout import source_record
 from orchestration.storage.store import Store
 
-_SOURCES = ("dfm_core", "orchestration", "analysis", "sweeps", "pyproject.toml")
+_SOURCES = ("dfm_core", "orchestration", "analysis", "pyproject.toml")
+"""The code; a sweep is none: its plan holds all of it."""
 _SUFFIXES = (".py", ".yaml", ".toml", ".j2")
 _PACKAGES = ("torch", "numpy", "scipy", "ray", "deepspeed", "optuna", "mlflow", "omegaconf", "fsspec", "s3fs", "pandas")
 _MAX_DIFF_CHARACTERS = 2_000_000
 _GIT_SECONDS = 30
+_MOST_NEW_FILES = 200
+_NO_COMMIT = "unknown: no git here"
+_LOG = logging.getLogger(__name__)
 
 
 def source_digest(root: Path = ROOT) -> str:
@@ -42,43 +47,65 @@ def _source_files(root: Path) -> list[Path]:
     return sorted(files)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """Return the output of git, or None without a repository or git."""
+def _git(root: Path, *arguments: str, differs: int = 0) -> str:
+    """Return the output of git. What runs this code trusts it, whoever owns the checkout; no program of its is run.
+
+    Args: differs: exit code besides 0 that is no failure.
+    Raises: OSError with git's own reason.
+    """
+    trust = ["-c", f"safe.directory={root}", "-c", "core.fsmonitor=false"]
     try:
         completed = subprocess.run(
-            ["git", "-C", str(root), *arguments],
+            ["git", *trust, "-C", str(root), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=_GIT_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return completed.stdout if completed.returncode == 0 else None
+    except subprocess.TimeoutExpired:
+        raise OSError(f"git did not answer within {_GIT_SECONDS} s") from None
+    if completed.returncode not in (0, differs):
+        raise OSError(completed.stderr.strip() or f"git ended with code {completed.returncode}")
+    return completed.stdout
+
+
+def _uncommitted(root: Path) -> str:
+    """Return how the code differs from its commit, files that git does not track yet included."""
+    diff = ("diff", "--no-ext-diff", "--no-textconv")
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *_SOURCES).split("\0")
+    new = [name for name in new if Path(name).suffix in _SUFFIXES][:_MOST_NEW_FILES]
+    return _git(root, *diff, "HEAD", "--", *_SOURCES) + "".join(
+        _git(root, *diff, "--no-index", "--", os.devnull, name, differs=1) for name in new
+    )
 
 
 def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
     """Return the source's identity; the answer of git is recorded in the store under the source's digest.
 
-    A Ray job runs in a copy without .git. Submitting from a checkout that recorded itself before (as `make demo` and
-    every direct run do) lets the job find commit and diff by the digest of the files it runs.
+    A Ray job runs in a copy without .git. Submitting from a checkout that recorded itself before (as `make demo`,
+    `--dry-run` and every direct run do) lets the job find commit and diff by the digest of the files it runs.
     """
     digest = source_digest(root)
-    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
-    if commit is None:
-        if store.exists(source_record(digest)):
-            with contextlib.suppress(DamagedDocumentError):
-                return parse_document(store.read(source_record(digest)))
-        return {"source_digest": digest, "git_commit": "unknown: no git here", "uncommitted_diff": ""}
-    diff = without_secrets(_git(root, "diff", "HEAD") or "", store.options)
-    record = {
-        "source_digest": digest,
-        "git_commit": commit.strip(),
-        "uncommitted_diff": diff[:_MAX_DIFF_CHARACTERS],
-    }
+    try:
+        if not (root / ".git").exists():
+            return _recorded(store, digest)
+        commit, diff = _git(root, "rev-parse", "HEAD").strip(), _uncommitted(root)
+    except OSError as error:
+        _LOG.warning("the commit of %s is not recorded: %s", root, one_line(str(error)))
+        return _recorded(store, digest)
+    diff = without_secrets(diff, store.options)[:_MAX_DIFF_CHARACTERS]
+    record = {"source_digest": digest, "git_commit": commit, "uncommitted_diff": diff}
     store.write(source_record(digest), json.dumps(record, indent=1).encode())
     return record
+
+
+def _recorded(store: Store, digest: str) -> dict[str, Any]:
+    """Return what a checkout of the same code has recorded of itself."""
+    if store.exists(source_record(digest)):
+        with contextlib.suppress(DamagedDocumentError):
+            return parse_document(store.read(source_record(digest)))
+    return {"source_digest": digest, "git_commit": _NO_COMMIT, "uncommitted_diff": ""}
 
 
 def environment() -> dict[str, Any]:
@@ -101,7 +128,7 @@ def environment() -> dict[str, Any]:
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -132,7 +132,9 @@ def _versions() -> dict[str, str]:
 
 def _gpus() -> tuple[str, ...]:
     try:
-        done = subprocess.run(_GPU_QUERY, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            _GPU_QUERY, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip()) if done.returncode == 0 else ()

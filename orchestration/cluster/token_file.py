@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orchestration.common.cleanup import always
 from orchestration.common.errors import UserError
+from orchestration.common.home import place_of
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
 PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"
@@ -24,9 +25,11 @@ _NUM_BYTES = 32
 
 
 def token_file(environment: Mapping[str, str]) -> Path:
-    """Return the file from which Ray reads the token, if it is not in the environment itself."""
-    given = environment.get(PATH_VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".ray" / "auth_token"
+    """Return the file from which Ray reads the token, if it is not in the environment itself.
+
+    Raises: UserError if it would lie in a home that is not there.
+    """
+    return place_of(environment, PATH_VARIABLE, "~/.ray/auth_token")
 
 
 def read_token(environment: Mapping[str, str]) -> str:
@@ -35,8 +38,8 @@ def read_token(environment: Mapping[str, str]) -> str:
     if given:
         return given
     try:
-        return token_file(environment).read_text().strip()
-    except (OSError, UnicodeDecodeError):
+        return token_file(environment).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, UserError):
         return ""
 
 
@@ -65,7 +68,7 @@ def write_token(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=".token-", dir=path.parent)  # mkstemp: 0600 from the start
     with always(Path(partial).unlink):
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(_NUM_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)

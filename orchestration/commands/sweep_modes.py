@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from orchestration.artifacts.provenance import record_source
 from orchestration.commands.garbage import ask_on_terminal, collect_garbage
 from orchestration.commands.status import print_status
 from orchestration.commands.stop import stop
@@ -81,6 +82,8 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
         check(plan)
     if mode != "run":
         print_missing(missing)
+        if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
+            _record_source(patient)
         return 0
     from orchestration.launch.run_sweep import run_sweep  # needs MLflow
 
@@ -91,6 +94,14 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
     return run_sweep(spec, plan, done, store, progress, estimate)
+
+
+def _record_source(store: Store) -> None:
+    """Record commit and diff for jobs that run without .git; a root that is not there yet is not made for it."""
+    try:
+        record_source(store)
+    except Exception as error:  # noqa: BLE001  any storage library: it may be one that is only read
+        print(f"Commit and diff are not recorded for jobs: {reason_of(error, store.options)}", file=sys.stderr)
 
 
 @contextmanager

@@ -5,36 +5,76 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from analysis.contract.output import make_output_unfailing
+from analysis.contract.printable import printable
 from orchestration.common.errors import cause_of
+from orchestration.common.secret_forms import pattern_of
 
 _SHOWN_OPTIONS = ("endpoint_url", "region_name")
-_SECRET_NAMES = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|passphrase|token|credentials?|api_?key|access_key)$")
-_SECRET_ENDING = re.compile(r"(?i)(?:password|secret|_key)$")
-_SHORTEST_SECRET = 4  # characters; a shorter one would blank half of every message
-_SHORTEST_GUESSED = 8  # characters of a value that is secret by its variable's name alone: X_KEY=true is none
+_NAMES = "password|passwd|passphrase|pass|pwd|secret|token|credentials?|api_?key|access_key"
+_SECRET_NAMES = re.compile(rf"(?i)(?:(?:^|_)(?:{_NAMES})|password|secret)$")
+_GUESSED_NAMES = re.compile(r"(?i)_key$")
+_NO_SECRETS = ("PWD", "OLDPWD")  # folders of the shell
+_SHORTEST_SECRET = 4  # characters; a shorter one would blank half of every message, and is found by its name alone
+_SHORTEST_GUESSED = 8  # characters of a value that its variable's name makes no secret for sure: X_KEY=true is none
 _MAX_REASON = 300
 _BLANK = "***"
+_VALUE = r"""\{(?:[^}]|\}\})*\}|"[^"]*"|'[^']*'|[^\s'",;&)}%]+(?:%(?!3B|26)[^\s'",;&)}%]+)*"""
+_NAMED_VALUE = re.compile(
+    rf"(?i)((?:(?<![a-z0-9])|(?<=%3B))(?:{_NAMES}|account_?key|shared_?access_?(?:key|signature))\s*(?:=|%3D)\s*)"
+    rf"(?:{_VALUE})"
+)
+"""A value that a text itself calls a secret, as a database's connection string does: PWD=...;"""
+_NAMED_ENTRY = re.compile(rf"""(?i)(\\*(["'])[\w.-]*(?:{_NAMES})\\*\2\s*:\s*\\*(["'])).*?(?<!\\)(?=\\*\3)""")
+"""An entry of a mapping that is printed by JSON or repr."""
+_HEADER = re.compile(
+    r"""(?i)((?:authorization|x-amz-security-token)\\*["']?\s*[:=]\s*(?:b?\\*["'])?)(?:\w+ +)?[^\s"',}\\]+"""
+)
+
+
+_BASIC = re.compile(r"(\bBasic +)(?=[A-Za-z+/]*[0-9+/=])[\w+/-]{6,}=*")
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable or key of this name holds a secret."""
+    return name not in _NO_SECRETS and bool(_SECRET_NAMES.search(name) or _GUESSED_NAMES.search(name))
 
 
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
-    """Return the values of variables that are secrets by name, such as AWS_SECRET_ACCESS_KEY, PGPASSWORD, HF_TOKEN."""
-    return [
-        value
-        for name, value in environment.items()
-        if (_SECRET_NAMES.search(name) or _SECRET_ENDING.search(name)) and len(value) >= _SHORTEST_GUESSED
-    ]
+    """Return the values of variables that are secrets by name (AWS_SECRET_ACCESS_KEY, PGPASSWORD, HF_TOKEN), and the
+    passwords in the URLs of others.
+
+    Of a value of several lines each line is one too: texts are cut at their ends.
+    """
+    found = []
+    for name, value in environment.items():
+        secret = value if is_secret_name(name) else _password_in(value)
+        is_guessed = secret == value and not _SECRET_NAMES.search(name)
+        if len(secret) >= (_SHORTEST_GUESSED if is_guessed else _SHORTEST_SECRET):
+            lines = secret.splitlines()
+            found += [secret, *(line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST_GUESSED)]
+    return found
+
+
+def _password_in(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).password or "") if "://" in url else ""
+    except ValueError:
+        return ""
 
 
 def blanked(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without these secrets, as they are and as a URL has them."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        for form in (secret, quote(secret, safe="")):
-            text = text.replace(form, _BLANK)
+    """Return the text without these secrets, in any form that a library may give them."""
+    return pattern_of(secrets).sub(_BLANK, text)
+
+
+def _without_named(text: str) -> str:
+    for pattern in (_HEADER, _BASIC, _NAMED_VALUE, _NAMED_ENTRY):
+        text = pattern.sub(rf"\1{_BLANK}", text)
     return text
 
 
@@ -43,7 +83,7 @@ def without_secrets(text: str, options: Mapping[str, str] | None = None) -> str:
 
     Args: options: their values are secrets, but for endpoint and region.
     """
-    given = [value for name, value in (options or {}).items() if name not in _SHOWN_OPTIONS]
+    given = [str(value) for name, value in (options or {}).items() if name not in _SHOWN_OPTIONS]
     return blanked(text, [*secrets_of(os.environ), *(value for value in given if len(value) >= _SHORTEST_SECRET)])
 
 
@@ -54,8 +94,17 @@ def without_credentials(text: str) -> str:
 
 
 def shown(text: str, options: Mapping[str, str] | None = None) -> str:
-    """Return a message that can be printed and stored: `without_secrets` and `without_credentials`."""
-    return without_credentials(without_secrets(text, options))
+    """Return a message that can be printed and stored: `without_secrets`, `without_credentials`, and without what the
+    text itself calls a secret and without control characters.
+
+    It comes before any other change: a secret that is cut, or whose spaces are gone, is not found any more.
+    """
+    return printable(without_credentials(_without_named(without_secrets(text, options))))
+
+
+def one_line(text: str, options: Mapping[str, str] | None = None) -> str:
+    """Return a text in one short line that can be shown. Args: options: see `shown`."""
+    return " ".join(shown(text, options).split())[:_MAX_REASON]
 
 
 def reason_of(error: BaseException, options: Mapping[str, str] | None = None) -> str:
@@ -63,13 +112,9 @@ def reason_of(error: BaseException, options: Mapping[str, str] | None = None) ->
 
     What it was raised from comes first, since a library's own words may mislead, unless they say it as well.
     """
-    first, last = _line(cause_of(error)), _line(error)
-    said = first.partition(": ")[2] in last[:_MAX_REASON]
-    return shown(last if said else f"{first} ({last})", options)[:_MAX_REASON]
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    first, last = (one_line(f"{type(one).__name__}: {one}", options) for one in (cause_of(error), error))
+    said = first.partition(": ")[2] in last
+    return last if said else f"{first} ({last})"[:_MAX_REASON]
 
 
 def credentials_in(url: str) -> str:
@@ -85,22 +130,27 @@ def credentials_in(url: str) -> str:
         return "a password"
     if parts.username and parts.scheme in ("http", "https"):
         return "a user name or token"
-    for key, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if _SECRET_NAMES.search(key) or _SECRET_ENDING.search(key) or re.search(r"(?i)(?:signature|^sig)$", key):
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if is_secret_name(key.lower()) or re.search(r"(?i)(?:signature|^sig)$", key):
             return f"a secret, {key}, in its query"
+        if _NAMED_VALUE.search(value):  # odbc_connect holds a whole connection string
+            return f"a secret in {key} in its query"
     return ""
 
 
 class _Redacting:
-    """A text stream that blanks secrets in what is written to it; anything else is as the stream has it."""
+    """A text stream that keeps secrets and control characters out; anything else is as the stream has it."""
 
-    def __init__(self, stream: TextIO, secrets: Sequence[str]) -> None:
-        self._stream, self._secrets = stream, secrets
+    def __init__(self, stream: TextIO, secrets: Sequence[str], last: Callable[[str], str] = printable) -> None:
+        """Args: last: what else is done to a text."""
+        self._stream, self._secrets, self._last = stream, pattern_of(secrets), last
+        self.drawable: _Redacting = self if last is str else _Redacting(stream, secrets, str)
+        """The same for a library that draws on terminals, and keeps controls out of texts itself."""
 
     def write(self, text: str) -> int:
         # Less than `without_credentials`: addresses and commands are printed to be used.
         text = re.sub(r"(://[^/\s:@'\"]*):[^/\s@'\"]+@", rf"\1:{_BLANK}@", text)
-        self._stream.write(blanked(text, self._secrets))
+        self._stream.write(self._last(_without_named(self._secrets.sub(_BLANK, text))))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -112,8 +162,8 @@ class _Redacting:
 
 
 def guard_output() -> None:
-    """Blank the environment's secrets in all that this process prints from here on, tracebacks included. Nothing of it
-    fails, see `make_output_unfailing`.
+    """Keep the environment's secrets, and control characters, out of all that this process prints from here on,
+    tracebacks included. Nothing of it fails, see `make_output_unfailing`.
 
     Programs call it before anything else is imported: loggers keep the stream that they find.
     """

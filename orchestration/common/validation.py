@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestration.common.config_types import compound_fields, field_types, keys_at, type_of_key
 from orchestration.common.errors import Problem, nearest, unknown_key
-from orchestration.common.redaction import without_credentials
+from orchestration.common.redaction import is_secret_name
+from orchestration.common.redaction import shown as redacted
 
 Config = TypeVar("Config")
 _MAX_SHOWN = 80
@@ -115,6 +116,8 @@ def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
     given = detail["input"]
     if detail["type"] == "missing":
         return _missing(key, given, locate)
+    if is_secret_name(key.rpartition(".")[2]):
+        given = "***"
     if detail["type"] == "dataclass_type" and (keys := keys_at(kind, detail["loc"])):
         return Problem(locate(key), f"{shown(given)} should be a mapping with {', '.join(keys)}")
     if detail["type"] == "literal_error":
@@ -131,5 +134,5 @@ def _explain(detail: Any, kind: type[Any], locate: Locate) -> Problem:
 
 def shown(value: Any) -> str:
     """Return a value as the user gave it, cut to fit a line."""
-    text = without_credentials(repr(value))
+    text = redacted(repr(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.project import ROOT
@@ -22,13 +23,22 @@ INVALID_YAML = (OmegaConfBaseException, YAMLError, OSError, RecursionError, Valu
 """Exceptions that `parse_yaml` raises for text that is not valid YAML."""
 
 
+_CONTENT = re.compile(r"(?<=duplicate key) .*|['\"].*['\"]")
+
+
 def parse_yaml(text: str) -> Any:
     """Return plain data. Raises: one of `INVALID_YAML`."""
-    check_yaml(text)
-    return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+    check_yaml(text)  # whose limits are ours
+    return OmegaConf.to_container(OmegaConf.load(io.StringIO(text), max_yaml_expanded_nodes=None), resolve=False)
 
 
 def invalid_yaml(error: Exception) -> str:
+    """Return the reason with its line, and nothing of the content: it may be any file that a `base:` names."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        problem = _CONTENT.sub("", error.problem or "")
+        return f"not valid YAML: {problem} (line {error.problem_mark.line + 1})"
+    if isinstance(error, OmegaConfBaseException):
+        return f"not valid YAML: {error.full_key or 'it'} is no plain value ({type(error).__name__})"
     return f"not valid YAML: {' '.join(str(error).split())}"
 
 

@@ -13,7 +13,8 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check_yaml(text: str) -> None:
-    """Raise ValueError for a tag, an alias in itself, too much depth or too many values; YAMLError if it is no YAML."""
+    """Raise ValueError for a tag, an alias in itself, too much depth, too many values, or one text; YAMLError if it is
+    no YAML. No message repeats what the text holds: it may be any file that a `base:` names."""
     sizes: dict[str, int] = {}  # anchor -> size of its node, aliases expanded
     open_nodes: list[tuple[str | None, int]] = []  # (anchor, size so far)
     for event in yaml.parse(text, Loader=_LOADER):
@@ -28,6 +29,8 @@ def check_yaml(text: str) -> None:
             anchor, size = open_nodes.pop()
         if anchor is not None:
             sizes[anchor] = size
+        elif isinstance(event, ScalarEvent) and not open_nodes:
+            raise ValueError("one text, no mapping of names to values")
         if open_nodes:
             parent, before = open_nodes[-1]
             size += before
@@ -40,11 +43,11 @@ def _size(event: Event, sizes: dict[str, int]) -> int:
     """Return the number of values that a node itself is. Raises: ValueError for a tag or a premature alias."""
     if isinstance(event, AliasEvent):
         if event.anchor not in sizes:
-            raise ValueError(f"the alias *{event.anchor} is not of anything complete before it{_line(event)}")
+            raise ValueError(f"an alias is not of anything complete before it{_line(event)}")
         return sizes[event.anchor]
     tag = event.tag if isinstance(event, (ScalarEvent, CollectionStartEvent)) else None
     if tag is not None:
-        raise ValueError(f"the tag {tag!r} is not allowed: give plain values{_line(event)}")
+        raise ValueError(f"a tag is not allowed: give plain values{_line(event)}")
     return 1 if isinstance(event, NodeEvent) else 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestration.common.errors import Problem, UserError
+from orchestration.common.home import expanded
 from orchestration.common.urls import is_url
 from orchestration.config.files import FileConfig, FileTable
 from orchestration.config.ray_job import JOB_VARIABLE
@@ -26,9 +27,9 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
         if is_url(given):
             return given
         try:
-            path = Path(given).expanduser()
-        except RuntimeError:
-            problems.append(Problem(key, f"{given!r}: there is no such user; give an absolute path or a URL"))
+            path = expanded(given, key)
+        except UserError as error:
+            problems.extend(error.problems)
             return given
         if not path.is_absolute() and JOB_VARIABLE in environment:
             why = "is relative, but inside a Ray job the working directory is thrown away; give an absolute path"

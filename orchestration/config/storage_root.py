@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
+from orchestration.common.home import expanded
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
@@ -56,7 +57,8 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
 
     Inside a Ray job the working directory is a copy that is thrown away, so a relative root is refused there.
 
-    Raises: UserError for a relative root inside a Ray job, and for one that holds credentials.
+    Raises: UserError for a relative root inside a Ray job, for one that holds credentials, and for one in a home
+        that is not there.
     """
     root = environment.get(ROOT_VARIABLE, configured) if configured == default else configured
     if credentials := credentials_in(root):
@@ -72,7 +74,7 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
         )
     if separator:
         return root.rstrip("/")
-    root = str(Path(root).expanduser())
+    root = str(expanded(root, "storage.root"))
     if Path(root).is_absolute():
         return root
     if JOB_VARIABLE in environment:

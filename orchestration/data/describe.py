@@ -218,4 +218,6 @@ def _user_settings_of_embedded(data: DataConfig) -> list[KeyProblem]:
     asked = [key for key in ("side", "frames", "stride") if getattr(data, key) != getattr(default, key)]
     if data.mirrored and not data.autoencoder:
         asked.append("mirrored")
-    return [(f"data.{key}", f"is for datasets under datasets:, and {data.dataset} is embedded") for key in asked]
+    card = DATASETS.get(data.dataset)
+    why = "is embedded" if card is None or card.path is not None else "has no files there"
+    return [(f"data.{key}", f"is for datasets under datasets:, and {data.dataset} {why}") for key in asked]

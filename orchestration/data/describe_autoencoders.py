@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 from dfm_core.autoencoder_training.config import finetuning_problems
 from dfm_core.autoencoders.architecture import architecture_problems
@@ -12,6 +11,7 @@ from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard,
 from dfm_core.config import DataConfig
 from dfm_core.config.dataset_card import find_card, pixels_card_of
 from orchestration.common.errors import nearest
+from orchestration.common.home import expanded
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
 from orchestration.config.runtime import RuntimeConfig
@@ -112,5 +112,7 @@ class AutoencoderInspector:
         card, identity = self.encoder(made.start)
         if before.files is None:
             return card, InitialAutoencoder(kind, identity, made_by=self._recipes[identity].digest)
-        files = before.files if is_url(before.files) else str(Path(before.files).expanduser().absolute())
+        files = before.files
+        if not is_url(files):
+            files = str(expanded(files, f"autoencoders.{made.start}.files").absolute())
         return card, InitialAutoencoder(kind, identity, files=files)

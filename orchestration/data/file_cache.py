@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.catalog.weight_files import GivenFile, NeededFile, file_sha256
 from orchestration.common.errors import Problem, UserError
+from orchestration.common.home import place_of
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url
 from orchestration.config.files import FileConfig, FileTable
@@ -30,19 +31,24 @@ _MAX_NAME = 128
 
 
 def default_cache_directory() -> Path:
-    """Return DFM_CACHE_DIR, else a folder in the user's cache."""
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dfm"
+    """Return DFM_CACHE_DIR, else a folder in the user's cache. Raises: UserError if there is no such home."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return place_of(os.environ, CACHE_VARIABLE, f"{base}/dfm").absolute()
 
 
 @dataclass(frozen=True)
 class FileCache:
     """A machine's copies of the files that URLs name. Each machine has its own: make it where it is used."""
 
-    directory: Path = field(default_factory=default_cache_directory)
+    given: Path | None = None
+    """Another place than the default one, which is looked for where it is needed."""
     storage: StorageConfig = field(default_factory=StorageConfig)
     """The sweep's, with its root resolved: URLs of its protocol are read with its options."""
+
+    @property
+    def directory(self) -> Path:
+        """Place of all files. Raises: UserError if there is none."""
+        return self.given or default_cache_directory()
 
     def local_path(self, file: FileConfig) -> Path:
         """Return a local path as it is; for a URL the cached file, fetched if need be.
@@ -87,7 +93,7 @@ class FileCache:
     def _holds(self, file: FileConfig) -> bool:
         try:
             return file_sha256(self._place(file)) == file.sha256.lower()
-        except OSError:
+        except (OSError, UserError):  # planning needs no cache
             return False
 
     def _source(self, file: FileConfig) -> UrlReader:
@@ -95,11 +101,12 @@ class FileCache:
 
     def _fetch(self, file: FileConfig) -> None:
         """Fetch into a partial file of its own, so that two fetches at once disturb nothing, then rename it."""
-        partial = self.directory / f".{uuid.uuid4().hex}.partial"
+        directory = self.directory
+        partial = directory / f".{uuid.uuid4().hex}.partial"
         digest = hashlib.sha256()
         url, place = without_credentials(file.path), self._place(file)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
             with partial.open("xb") as target, closing(self._source(file).chunks(_CHUNK_BYTES)) as chunks:
                 for chunk in chunks:
                     digest.update(chunk)
@@ -113,7 +120,7 @@ class FileCache:
             partial.replace(place)
         except OSError as error:
             hint = f"make room there, or name another folder in {CACHE_VARIABLE}"
-            raise UserError.of(url, f"cannot be kept in {self.directory} ({error.strerror}); {hint}") from None
+            raise UserError.of(url, f"cannot be kept in {directory} ({error.strerror}); {hint}") from None
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)

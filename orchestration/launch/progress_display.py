@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from analysis.contract.printable import printable
 from orchestration.common.console import clock, make_console
 from orchestration.control.heartbeat import TaskProgress
 from orchestration.tasks.task import Task
@@ -54,7 +55,7 @@ class Display:
         self._progress: Progress | None = None
         if self.console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed}/{task.total} {task.fields[rate]}"),
                 TimeRemainingColumn(),
@@ -68,7 +69,7 @@ class Display:
         running = self._running[task.digest] = _Running(task, total, time.monotonic(), time.monotonic())
         if self._progress:
             self._progress.start()  # once; here, since a launch without a task shows no bars
-            running.bar = self._progress.add_task(f"{task.kind} {task.title}", total=total, rate="")
+            running.bar = self._progress.add_task(printable(f"{task.kind} {task.title}"), total=total, rate="")
         else:
             self.say(f"[{_now()}] {task.kind} {task.title}: started")
 

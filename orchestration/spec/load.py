@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
-from orchestration.common.validation import validate
+from orchestration.common.validation import shown, validate
 from orchestration.common.yaml_file import read_yaml
 from orchestration.config.files import unknown_file_names
 from orchestration.config.runtime import RuntimeConfig
@@ -202,7 +202,9 @@ class SpecReader:
             or not all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
             or len(set(seeds)) != len(seeds)
         ):
-            self._problem(self._locate("seeds"), f"{seeds!r} must be a list of different integers from 0 to 2**63 - 1")
+            self._problem(
+                self._locate("seeds"), f"{shown(seeds)} must be a list of different integers from 0 to 2**63 - 1"
+            )
             return (0,)
         return tuple(seeds)
 

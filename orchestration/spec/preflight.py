@@ -11,12 +11,14 @@ from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkNa
 from dfm_core.catalog.metrics import METRICS, STATISTICS, networks_of
 from dfm_core.catalog.weight_files import NeededFile
 from orchestration.common.errors import Problem, UserError
+from orchestration.common.redaction import one_line
 from orchestration.config.absolute_paths import absolute_files
 from orchestration.config.files import FileTable
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
 from orchestration.spec.load import SweepSpec
+from orchestration.spec.missing_packages import missing_packages
 from orchestration.storage.retry import NoAnswerError
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
@@ -34,8 +36,9 @@ def resolve_paths(spec: SweepSpec, environment: Mapping[str, str], directory: Pa
 
 
 def missing_inputs(spec: SweepSpec) -> list[Problem]:
-    """Return missing or damaged files, datasets, feature networks and statistics of a sweep with resolved paths."""
-    cache, problems = FileCache(storage=spec.runtime.storage), [*spec.absent, *_missing_datasets(spec)]
+    """Return what is missing or damaged of packages, datasets, networks and statistics, for resolved paths."""
+    cache = FileCache(storage=spec.runtime.storage)
+    problems = [*missing_packages(spec), *spec.absent, *_missing_datasets(spec)]
     try:
         for more in (_missing_networks(spec, cache), _missing_statistics(spec, cache)):
             problems.extend(more)
@@ -51,11 +54,26 @@ def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
         if path is None:
             where = f"{spec.path}: data.dataset"
             how = "name its files under datasets:, and give data.dataset, data.side and data.autoencoder (docs/data.md)"
-            yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}")
+            yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}{_named_by(spec, name)}")
         elif not path.is_file():
             yield Problem(
                 f"{spec.path}: data.dataset", f"{name}: its file {path} is missing; check out the repository anew"
             )
+
+
+def _named_by(spec: SweepSpec, dataset: str) -> str:
+    """Return which rows name a dataset themselves, where the sweep has files of its own that they do not read."""
+    rows = [
+        f"{part.name} / {row.label}"
+        for part in spec.parts
+        for row in part.rows
+        if row.settings.get("data.dataset") == dataset
+    ]
+    if not rows or not spec.runtime.datasets:
+        return ""
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    own = f"give its files as datasets.{dataset}.files, or another name there"
+    return f"; {rows[0]}{more} name it themselves, which wins over data.dataset: {own}"
 
 
 def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
@@ -95,7 +113,7 @@ def open_store(config: StorageConfig, *, writable: bool) -> Store:
     try:
         store = Store(config.root, config.options, config.retry_policy)
     except (ValueError, ImportError, OSError, TypeError) as error:
-        raise UserError.of("storage.root", f"{config.root!r}: {' '.join(str(error).split())}") from None
+        raise UserError.of("storage.root", f"{config.root!r}: {one_line(str(error), config.options)}") from None
     check_usable(config, writable=writable)
     return store
 

@@ -76,8 +76,20 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
         return None, list(mistakes)
     described, problems = context.inspector.describe(config.data)
     if problems:
-        return None, [Problem(context.place(row, key), message) for key, message in problems]
+        why = _won_over(context, row, config.data.dataset)
+        whose = f"row {row.label!r}" if why else ""
+        return None, [Problem(context.place(row, key), f"{message}{why}", whose) for key, message in problems]
     return replace(config, data=described), []
+
+
+def _won_over(context: SweepContext, row: DeclaredRow, dataset: str) -> str:
+    """Return what a row's own dataset wins over: whoever gives another for all rows may take it for theirs."""
+    data = context.sections.get("data")
+    shared = data.get("dataset") if isinstance(data, Mapping) else None
+    if shared in (None, dataset) or not row.has("data.dataset"):
+        return ""
+    place = context.composed.locate("data.dataset").split(": ")[0]
+    return f"; it names data.dataset {dataset!r} itself, or its part does, which wins over {shared!r} ({place})"
 
 
 def resolve_part(context: SweepContext, part: DeclaredPart, budget: Budget | None) -> tuple[PartSpec, list[Problem]]:

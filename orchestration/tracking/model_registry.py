@@ -100,9 +100,9 @@ class ModelRegistry:
         if task.config.sampling.weights == "raw":
             self._fetch(TaskPaths(train).raw_weights(step), snapshot)
             (snapshot / RAW_WEIGHTS).replace(snapshot / SNAPSHOT_WEIGHTS)
-        card = json.loads((snapshot / SNAPSHOT_CARD).read_text())
+        card = json.loads((snapshot / SNAPSHOT_CARD).read_text(encoding="utf-8"))
         card["config"]["sampling"] = as_plain(task.config.sampling)
-        (snapshot / SNAPSHOT_CARD).write_text(json.dumps(card, indent=1, sort_keys=True))
+        (snapshot / SNAPSHOT_CARD).write_text(json.dumps(card, indent=1, sort_keys=True), encoding="utf-8")
         mlflow.pyfunc.save_model(
             f"{scratch}/model",
             python_model=str(_CODE),

@@ -225,3 +225,28 @@ def test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4(tmp_
     assert "measured on 1 finished training of size nano" in done.stdout
     assert "e.g. --max-accelerator-hours 4, goes on from here." in done.stdout
     assert "Ray:" not in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_label_that_the_output_cannot_encode_is_printed_with_replaced_letters(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    base = QUICKSTART.parent / "base" / "fashion_mnist_small.yaml"
+    path.write_text(f"name: a\nbase: {base}\nparts: {{p: {{rows: {{ours 𝜏 日本: {{}}}}}}}}\n", encoding="utf-8")
+    for arguments, code in (("--dry-run", 0), ("evaluation.sede𝜏=1", 2)):
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "orchestration" / "sweep.py"),
+                str(path),
+                arguments,
+                f"storage.root={tmp_path}/r",
+            ],
+            env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            encoding="latin-1",
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "ours ? ??" in done.stdout or "sede?" in done.stderr

@@ -80,11 +80,11 @@ class ShardCache:
         with suppress(FileNotFoundError):
             found = local.stat()
             seen = f"{local} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
-            if mark.exists() and mark.read_text() == seen:
+            if mark.exists() and mark.read_text(encoding="utf-8") == seen:
                 return
         if problem := _problem(local, entry):
             raise DamagedLatentsError(f"{source.place}/{entry.name}: {problem}")
-        mark.write_text(seen)
+        mark.write_text(seen, encoding="utf-8")
 
     def _fetch(self, path: Path, source: ShardSource, entry: ShardEntry) -> None:
         problem = ""

@@ -278,6 +278,19 @@ def test_hostile_text_cannot_become_markup() -> None:
     assert all(address.startswith(("data:image/", "#")) for address in Page(page).addresses)
 
 
+def test_control_characters_and_formulas_stay_out_of_every_text() -> None:
+    attack = "=1+1 \x1b[31mred\u202e"
+    document = plan_document(parts={attack: (attack, f"{attack} row")})
+    plan = parse_plan(json.dumps(document))
+    files = render_report(JoinedSweep.of(plan, {}), notes=(f"a host \x1b[2J{attack}",))
+    texts = {name: data.decode() for name, data in files.items() if not name.endswith((".png", ".gif", ".json"))}
+    assert {name.rpartition(".")[2] for name in texts} >= {"md", "csv", "tex", "html"}
+    for name, text in texts.items():
+        assert "\x1b" not in text, name
+        assert "\u202e" not in text, name
+    assert "'=1+1 red" in texts["table.csv"]
+
+
 def test_a_tracking_server_is_linked_and_its_password_left_out() -> None:
     page = render_report(JoinedSweep.of(make_plan(uri="https://me:secret@host:5000"), {}))["report.html"].decode()
     assert 'href="https://me:***@host:5000"' in page

@@ -119,6 +119,7 @@ def test_a_cause_is_shown_without_secrets() -> None:
         ("postgresql://host/db?user=me&password=pw", "a secret, password, in its query"),
         ("https://host/x?X-Amz-Signature=0f", "a secret, X-Amz-Signature, in its query"),
         ("https://host/x?sig=0f", "a secret, sig, in its query"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dab1", "a secret in odbc_connect in its query"),
         ("https://host/x?versionId=3&design=a", ""),
         ("s3://bucket/dfm", ""),
         ("/data/runs", ""),
@@ -133,6 +134,13 @@ def test_a_storage_root_with_credentials_is_refused_and_they_are_not_repeated(tm
     with pytest.raises(UserError, match=r"storage.root: holds a password, which would be published") as caught:
         resolve_root("s3://key:open-sesame@bucket/dfm", "runs", {}, tmp_path)
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["storage.options.secret=[20481]", "storage.options.secret=20481: ["])
+def test_a_mistake_in_a_secret_does_not_repeat_it(override: str) -> None:
+    with pytest.raises(UserError, match="secret") as caught:
+        load_sweep(QUICKSTART, [override])
+    assert "20481" not in str(caught.value)
 
 
 _CRASH = """
@@ -165,6 +173,42 @@ def test_a_crash_prints_no_secret(tmp_path: Path) -> None:
     assert (output.count("out ***"), output.count("error ***"), output.count("a log line: ***")) == (3, 3, 3)
     assert "sentinel" not in output
     assert "open-sesame" not in output
+
+
+_CONTROLS = r"""
+import sys
+from orchestration.common.redaction import guard_output, reason_of
+guard_output()
+from orchestration.common.console import make_console
+hostile = "a \x1b[31mlabel\x1b]0;title\x07 of\u202e a host\rall is well"
+print(hostile)
+print(hostile, file=sys.stderr)
+from rich.table import Table
+table = Table()
+table.add_column(hostile)
+table.add_row(hostile)
+console = make_console()
+console.print(hostile)
+console.print(table)
+print(reason_of(OSError(hostile)))
+"""
+
+
+@pytest.mark.parametrize("force_terminal", [False, True])
+def test_no_control_character_is_printed_but_the_consoles_own(tmp_path: Path, force_terminal: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CONTROLS],
+        env={"PYTHONPATH": str(ROOT), **({"FORCE_COLOR": "1", "TERM": "xterm"} if force_terminal else {})},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    output = done.stdout + done.stderr
+    assert output.count("label") >= 6
+    for control in ("\x1b[31m", "\x1b]", "\x07", "\u202e", "\r"):
+        assert control not in output
+    assert force_terminal or "\x1b" not in output
 
 
 @pytest.mark.parametrize("program", ["sweep.py", "reproduce.py", "measure.py", "demo.py", "doctor.py", "auth_token.py"])

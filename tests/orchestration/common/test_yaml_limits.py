@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
+from orchestration.common.yaml_file import parse_yaml
 from orchestration.common.yaml_limits import MAX_DEPTH, MAX_NODES, check_yaml
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART
@@ -21,14 +22,15 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "why"),
     [
         (BOMB, f"more than {MAX_NODES} values, aliases expanded .line 6"),
-        ("a: &a [*a]", "the alias .a is not of anything complete before it"),
-        ("a: &a {b: &b [*a]}", "the alias .a is not of anything complete"),
+        ("a: &a [*a]", r"an alias is not of anything complete before it .line 1"),
+        ("a: &a {b: &b [*a]}", "an alias is not of anything complete"),
         ("[" * 100_000, f"deeper than {MAX_DEPTH} levels"),
         ("{a: " * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1), "deeper than"),
-        ("a: !!python/object/apply:os.system ['true']", "the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
-        ("!!python/name:os.system ''", "the tag"),
-        ("a: [!!binary aGVsbG8=]", "the tag"),
-        ("a: !local {b: 1}", "the tag '!local' is not allowed"),
+        ("a: !!python/object/apply:os.system ['true']", r"a tag is not allowed: give plain values .line 1"),
+        ("!!python/name:os.system ''", "a tag"),
+        ("a: [!!binary aGVsbG8=]", "a tag"),
+        ("a: !local {b: 1}", "a tag is not allowed"),
+        ("root:x:0:0:root:/root", "one text, no mapping"),
     ],
 )
 def test_hostile_yaml_is_refused_with_its_reason(text: str, why: str) -> None:
@@ -56,7 +58,7 @@ def test_what_a_sweep_may_say_is_let_through() -> None:
 def test_a_hostile_file_is_a_users_mistake(tmp_path: Path, text: str) -> None:
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(text)
-    with pytest.raises(UserError, match=r"sweep.yaml: not valid YAML: (more|deeper|the tag)"):
+    with pytest.raises(UserError, match=r"sweep.yaml: not valid YAML: (more|deeper|a tag)"):
         load_sweep(sweep)
 
 
@@ -67,6 +69,43 @@ def test_a_hostile_override_is_a_users_mistake() -> None:
 
 def test_an_override_without_end_is_not_repeated_whole() -> None:
     with pytest.raises(UserError) as error:
-        load_sweep(QUICKSTART, [f"seeds=[{', '.join(map(str, range(20_000)))}]"])
-    assert "not valid YAML" in str(error.value)
+        load_sweep(QUICKSTART, [f"seeds=[{', '.join(map(str, range(20_000)))}, -1]"])
+    assert "must be a list of different integers" in str(error.value)
     assert len(str(error.value)) < 600
+
+
+def test_a_flat_list_may_have_as_many_values_as_the_limit_says() -> None:
+    for num_values in (10_000, MAX_NODES - 10):
+        text = f"values: [{', '.join(map(str, range(num_values)))}]"
+        assert parse_yaml(text) == {"values": list(range(num_values))}
+    with pytest.raises(ValueError, match=f"more than {MAX_NODES} values"):
+        parse_yaml(f"values: [{', '.join(map(str, range(MAX_NODES)))}]")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "SECRET\n",
+        "root:SECRET:0:0:root:/root\n",
+        "-----BEGIN SECRET-----\nSECRET\n",
+        "[default]\nkey = SECRET\n",
+        "a: *SECRET\n",
+        "a: !SECRET b\n",
+        "a: {SECRET\n",
+        "a: 'SECRET\n",
+        'a: "\\SECRET"\n',
+        "SECRET: 1\nSECRET: 2\n",
+        "a: ${SECRET\n",
+        "\tSECRET: 1\n",
+        "a: @SECRET\n",
+        "? [SECRET]\n: 1\n",
+        "- SECRET\n",
+        "a: 2024-01-01SECRET: 3\n",
+    ],
+)
+def test_a_base_that_is_no_yaml_is_told_without_its_content(tmp_path: Path, content: str) -> None:
+    (tmp_path / "file").write_text(content)
+    (tmp_path / "sweep.yaml").write_text("name: a\nbase: file\n")
+    with pytest.raises(UserError, match="file: ") as caught:
+        load_sweep(tmp_path / "sweep.yaml")
+    assert "SECRET" not in str(caught.value)

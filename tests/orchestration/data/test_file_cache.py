@@ -427,5 +427,5 @@ def test_relative_paths_inside_a_ray_job_are_refused_all_at_once() -> None:
 
 
 def test_a_home_of_nobody_is_a_message() -> None:
-    with pytest.raises(UserError, match="there is no such user"):
+    with pytest.raises(UserError, match="there is no such home"):
         absolute_files(config("~nobody-of-this-name/x.pt"), dict(os.environ), Path("/somewhere/here"))

@@ -8,6 +8,7 @@ import pytest
 
 from orchestration.common.errors import UserError
 from orchestration.spec.load import load_sweep
+from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 
@@ -307,3 +308,40 @@ def test_a_mistake_that_all_rows_have_in_common_is_told_once() -> None:
     lines = mistakes(QUICKSTART, "evaluation.metrics=[fvd]").splitlines()
     assert len(lines) == 1
     assert "evaluation.metrics (row 'flow matching' and 5 more): fvd does not measure images" in lines[0]
+
+
+def with_own_files(tmp_path: Path, part: str) -> Path:
+    """A sweep with files of its own, whose part names another dataset."""
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / "a" / "0.png").write_bytes(b"a picture")
+    base = ROOT / "sweeps" / "base" / "imagenet512_dit_b.yaml"
+    text = f"name: a\nbase: {base}\ndatasets: {{mine: {{files: {tmp_path}/images}}}}\nparts: {{p: {part}}}\n"
+    return write(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "{rows: {one: {data.dataset: imagenet1024_flux}, two: {data: {dataset: imagenet1024_flux}}}}",
+        "{settings: {data.dataset: imagenet1024_flux}, rows: {one: {}, two: {}}}",
+    ],
+)
+def test_what_wins_over_own_files_is_said(tmp_path: Path, part: str) -> None:
+    told = mistakes(with_own_files(tmp_path, part), "data.dataset=mine", "data.side=512")
+    assert told == (
+        "command line: data.side (row 'one' and 1 more): is for datasets under datasets:, and imagenet1024_flux has no "
+        "files there; it names data.dataset 'imagenet1024_flux' itself, or its part does, which wins over 'mine' "
+        "(command line)"
+    )
+
+
+def test_what_a_row_names_itself_is_said_where_its_files_are_missing(tmp_path: Path) -> None:
+    part = "{rows: {one: {data.dataset: imagenet512_flux}, two: {}}}"
+    problems = [str(problem) for problem in missing_inputs(load_sweep(with_own_files(tmp_path, part)))]
+    (told,) = [problem for problem in problems if "data.dataset" in problem]
+    assert told.endswith(
+        "; p / one name it themselves, which wins over data.dataset: give its files as "
+        "datasets.imagenet512_flux.files, or another name there"
+    )
+    part = "{rows: {one: {}, two: {}}}"
+    assert "wins" not in " ".join(map(str, missing_inputs(load_sweep(with_own_files(tmp_path / "other", part)))))
