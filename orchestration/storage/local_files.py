@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
+from typing import Literal
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -77,9 +78,14 @@ class LocalFiles:
         except FileNotFoundError:
             return 0
 
+    def kind(self, path: str) -> Literal["directory", "link", "other"]:
+        if Path(path).is_symlink():
+            return "link"
+        return "directory" if Path(path).is_dir() else "other"
+
     def remove(self, path: str) -> None:
         try:
-            if Path(path).is_dir():
+            if self.kind(path) == "directory":
                 shutil.rmtree(path)
             else:
                 Path(path).unlink()

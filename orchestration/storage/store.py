@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
@@ -25,6 +25,7 @@ from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.safe_names import safe_join, safe_name
 
 MANIFEST = "manifest.json"
+EntryKind = Literal["directory", "link", "other"]
 _DEEPEST = 16
 
 
@@ -79,8 +80,11 @@ class Files(Protocol):
     def num_bytes(self, path: str) -> int:
         """Return the size of a file, or of all files in a directory; 0 if there is none."""
 
+    def kind(self, path: str) -> EntryKind:
+        """Return what is at a path."""
+
     def remove(self, path: str) -> None:
-        """Remove a file or a directory with everything in it; nothing if it is gone already."""
+        """Remove a file, a link or a directory with everything in it; nothing if it is gone already."""
 
 
 class Store:
@@ -172,8 +176,12 @@ class Store:
         """Return the size of a file, or of all files in a directory; 0 if there is none."""
         return self._files.num_bytes(self.path(relative))
 
+    def kind(self, relative: str) -> EntryKind:
+        """Return what is at a path; a remote storage has directories alone."""
+        return self._files.kind(self.path(relative))
+
     def remove(self, relative: str) -> None:
-        """Remove a file or a directory with everything in it; nothing if it is gone already."""
+        """Remove a file, a link or a directory with everything in it; nothing if it is gone already."""
         self._files.remove(self.path(relative))
 
     def publish(self, directory: str, entries: Sequence[FileEntry], about: Mapping[str, Any] | None = None) -> None:
