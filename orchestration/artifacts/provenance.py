@@ -69,7 +69,7 @@ def record_source(store: Store, root: Path = ROOT) -> dict[str, Any]:
     if commit is None:
         if store.exists(source_record(digest)):
             with contextlib.suppress(DamagedDocumentError):
-                return parse_document(store.read(source_record(digest)))
+                return parse_document(store.read_document(source_record(digest)))
         return {"source_digest": digest, "git_commit": "unknown: no git here", "uncommitted_diff": ""}
     diff = without_secrets(_git(root, "diff", "HEAD") or "", store.options)
     record = {

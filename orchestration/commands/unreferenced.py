@@ -90,7 +90,7 @@ def plans_fingerprint(store: Store) -> str:
     """Return a digest that changes with any plan."""
     digest = hashlib.sha256()
     for sweep in published_sweeps(store):
-        digest.update(f"{sweep}\n".encode() + store.read(plan_file(sweep)))
+        digest.update(f"{sweep}\n".encode() + store.read_document(plan_file(sweep)))
     return digest.hexdigest()
 
 

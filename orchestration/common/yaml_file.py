@@ -40,6 +40,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError.of(f"{str(path)[:80]}...", f"cannot be read ({error.strerror})") from None
     if is_folder:
         raise UserError.of(str(path), "is a directory; give one YAML file, e.g. sweeps/quickstart.yaml")
+    if path.exists() and not is_file:
+        raise UserError.of(str(path), "is no regular file; a sweep file is read again by whoever submits it again")
     if not is_file:
         folder = path.parent if path.parent.is_dir() else Path()
         hint = nearest(path.name, [p.name for p in folder.glob("*.yaml")])

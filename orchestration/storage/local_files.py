@@ -15,7 +15,9 @@ from typing import Literal
 
 from fsspec.implementations.local import LocalFileSystem
 
+from analysis.contract.regular_files import IrregularFileError, check_regular
 from orchestration.common.cleanup import always
+from orchestration.common.documents import DamagedDocumentError
 
 EntrySize = int | str | None
 """Bytes of a file; None: a directory; text: why it is neither."""
@@ -29,6 +31,12 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes:
         return _no_device(Path(path)).read_bytes()
+
+    def check_document(self, path: str) -> None:
+        try:
+            check_regular(path)
+        except IrregularFileError as error:
+            raise DamagedDocumentError(str(error)) from None
 
     def write(self, path: str, content: bytes) -> None:
         with _replacing(Path(path)) as partial:

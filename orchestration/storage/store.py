@@ -56,6 +56,9 @@ class Files(Protocol):
     def read(self, path: str) -> bytes:
         """Read a file. Raises: FileNotFoundError."""
 
+    def check_document(self, path: str) -> None:
+        """Look before a document is read. Raises: FileNotFoundError; DamagedDocumentError: it is none, or too long."""
+
     def write(self, path: str, content: bytes) -> None:
         """Write a file whole or not at all."""
 
@@ -130,6 +133,11 @@ class Store:
         """Read a file. Raises: FileNotFoundError."""
         return self._files.read(self.path(relative))
 
+    def read_document(self, relative: str) -> bytes:
+        """Read a file that holds a document. Raises: FileNotFoundError; DamagedDocumentError: it cannot be one."""
+        self._files.check_document(self.path(relative))
+        return self.read(relative)
+
     def write(self, relative: str, content: bytes) -> None:
         """Write a file whole or not at all."""
         self._files.write(self.path(relative), content)
@@ -198,7 +206,7 @@ class Store:
     def manifest(self, directory: str) -> Mapping[str, Any] | None:
         """Return an artifact's manifest, or None if it is not published or its manifest cannot be read."""
         try:
-            document = parse_document(self.read(f"{directory}/{MANIFEST}"), finite=False)
+            document = parse_document(self.read_document(f"{directory}/{MANIFEST}"), finite=False)
             expected = document.pop("sha256", None)  # release 0.1.0 wrote none
             if expected not in (None, _digest_of(document)):
                 return None
@@ -226,10 +234,10 @@ class Store:
             raise DamagedArtifactError(f"{self.uri(directory)}: its manifest leads elsewhere ({error})") from None
         try:
             path = self._files.fetch(self.path(f"{directory}/{name}"), scratch, entry.num_bytes)
-            actual = FileEntry.of(path)
+            is_whole = path.stat().st_size == entry.num_bytes and FileEntry.of(path).sha256 == entry.sha256
         except FileNotFoundError:
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is missing") from None
-        if actual != FileEntry(name, entry.num_bytes, entry.sha256):
+        if not is_whole:
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
         return path
 
