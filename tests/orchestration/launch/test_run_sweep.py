@@ -126,7 +126,7 @@ def test_a_copied_root_is_tracked_in_the_copy_and_keeps_what_people_added(
 
 
 @pytest.mark.parametrize("how", ["folder", "library"])
-def test_no_error_of_the_report_changes_the_outcome_and_the_printed_command_makes_it(
+def test_an_error_of_the_report_is_a_line_whose_command_makes_it(
     stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """A folder that cannot be written, and a matplotlibrc that ends the import of matplotlib itself."""
