@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from orchestration.artifacts.provenance import record_source
 from orchestration.cluster.token_file import (
@@ -188,8 +189,22 @@ def _stop_group(head: subprocess.Popen[bytes]) -> None:
     head.wait()
 
 
+def end_by_exit() -> None:
+    """Let SIGTERM and SIGHUP end the process as an error does, by which the head is stopped; later ones are ignored."""
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        for one in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
 if __name__ == "__main__":
     if shutil.which("ray", path=str(Path(sys.executable).parent)) is None:
         sys.exit("ray is not installed beside this Python; run `make setup`")
     guard_output()
+    end_by_exit()
     sys.exit(main(sys.argv[1:]))

@@ -19,14 +19,19 @@ import traceback  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+from analysis.errors import UserError as AnalysisError  # noqa: E402
 from orchestration.common.errors import Problem, UserError, nearest, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import (  # noqa: E402
+    EXIT_CLUSTER_LOST,
+    EXIT_HANGUP,
     EXIT_INTERRUPTED,
     EXIT_STOPPED,
     EXIT_TASKS_FAILED,
+    EXIT_TERMINATED,
     EXIT_TRACKING_INCOMPLETE,
 )
-from orchestration.common.redaction import guard_output  # noqa: E402
+from orchestration.common.redaction import guard_output, reason_of  # noqa: E402
+from orchestration.sweep import end_program  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ SWEEPS = {
 }
 """(table, scale) -> files in sweeps/; small ones run on any machine, with other data, model and metrics."""
 _FOLDER = _HERE.parent / "sweeps"
+_ENDS_ALL = (EXIT_STOPPED, EXIT_CLUSTER_LOST, EXIT_HANGUP, EXIT_INTERRUPTED, EXIT_TERMINATED)
+"""Exit codes of a sweep after which the others are not started."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -129,7 +136,7 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
 
 
 def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
-    """Run one sweep after the other, failed ones included, unless interrupted. Return the worst exit code."""
+    """Run one sweep after the other, failed ones included, unless told to end. Return the worst exit code."""
     worst = 0
     for number, path in enumerate(paths, 1):
         print(f"\n{path.name}, sweep {number} of {len(paths)}", flush=True)
@@ -138,7 +145,7 @@ def _run_all(paths: Sequence[Path], arguments: Sequence[str]) -> int:
         except Exception:  # noqa: BLE001  a fault of ours in one sweep is no reason to leave out the others
             traceback.print_exc()
             code = EXIT_TASKS_FAILED
-        if code in (EXIT_INTERRUPTED, EXIT_STOPPED):
+        if code in _ENDS_ALL:
             return code
         worst = max(worst, code, key=_severity)
     return worst
@@ -151,22 +158,22 @@ def _severity(code: int) -> float:
 
 def _print_comparisons(stores: Mapping[str, Store]) -> None:
     """Print each sweep beside the paper's table, or why it cannot be compared."""
-    # The analysis pulls in matplotlib, which nothing before needs.
-    from analysis.errors import UserError as AnalysisError
-    from analysis.plan.read import read_plan
-    from analysis.records.stored_files import StorageRoot
-    from analysis.report.build import comparison_with_paper
-
     for name, store in stores.items():
         try:
+            # The analysis pulls in matplotlib, which nothing before needs.
+            from analysis.plan.read import read_plan
+            from analysis.records.stored_files import StorageRoot
+            from analysis.report.build import comparison_with_paper
+
             plan = read_plan(store.root, name, store.options)
             text = comparison_with_paper(plan, StorageRoot(store.root, store.options))
-        except AnalysisError as error:
-            print(f"\n{name} is not compared with the paper: {error}", file=sys.stderr)
+        except Exception as error:  # noqa: BLE001  any library of the analysis: the sweeps are done
+            reason = str(error) if isinstance(error, AnalysisError) else reason_of(error, store.options)
+            print(f"\n{name} is not compared with the paper: {reason}", file=sys.stderr)
         else:
             print(f"\n{text}" if text else f"\n{name} has no result yet that the paper prints a number for.")
 
 
 if __name__ == "__main__":
     guard_output()
-    sys.exit(main(sys.argv[1:]))
+    end_program(main(sys.argv[1:]))

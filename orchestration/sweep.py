@@ -15,6 +15,7 @@ sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).reso
 import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 from orchestration.common.errors import UserError, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED  # noqa: E402
@@ -68,11 +69,15 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-if __name__ == "__main__":
-    guard_output()
-    code = main(sys.argv[1:])
-    if code == EXIT_CLUSTER_LOST:  # Ray's exit handlers would call it and end the process with a signal
+def end_program(code: int) -> NoReturn:
+    """End the process; of a lost cluster without Ray's exit handlers, which would call it and end it with a signal."""
+    if code == EXIT_CLUSTER_LOST:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    guard_output()
+    end_program(main(sys.argv[1:]))

@@ -71,6 +71,7 @@ ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report"},
     "reproduce": {"errors", "plan", "records", "report"},
     "common": {"contract"},
+    "storage": {"contract"},
     "artifacts": {"contract"},
     "spec": {"contract"},
     "plan": {"contract"},

@@ -26,6 +26,8 @@ _PANEL_INCHES = {1: 3.5, 2: 2.75, 3: 2.6}
 _PNG_DPI = 150
 _LEGEND_CHARACTERS = 125
 _CAPTION_CHARACTERS = 120
+_DEFAULTS = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
+"""Settings of matplotlib itself."""
 SOURCES = tuple(sorted(Path(__file__).parent.glob("*.py")))
 """Modules that decide how a chart is drawn: a changed one makes all earlier drawings stale."""
 
@@ -39,8 +41,9 @@ class Drawing:
 
 
 def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
-    """Draw a chart as image files; the same chart gives the same bytes."""
+    """Draw a chart as image files; the same chart gives the same bytes, whatever a matplotlibrc or style says."""
     settings = {
+        **_DEFAULTS,
         "svg.hashsalt": chart.name,
         "font.family": "DejaVu Sans",
         "font.size": 9.5,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import fsspec
+from fsspec.core import url_to_fs
 
 from analysis.contract.plan_schema import (
     PLAN_FORMAT,
@@ -20,6 +20,7 @@ from analysis.contract.plan_schema import (
     TrialEntry,
     parse_plan_document,
 )
+from analysis.contract.regular_files import read_file
 from analysis.errors import UserError
 from analysis.plan.model import (
     EvaluateTask,
@@ -47,8 +48,7 @@ def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None =
     """
     path = f"{root.rstrip('/')}/plans/{sweep}.json"
     try:
-        with fsspec.open(path, "rt", encoding="utf-8", **(storage_options or {})) as file:
-            text = file.read()
+        text = read_file(*url_to_fs(path, **(storage_options or {}))).decode()
     except FileNotFoundError:
         raise UserError(
             f"{path}: sweep {sweep!r} has no published plan here; submit it first, or name the storage root that it "

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from analysis.contract.regular_files import IrregularFileError, check_regular
 from analysis.errors import UserError
 
 DEFAULT_ROOT = "runs"
@@ -33,10 +34,11 @@ def read_sweep_file(path: Path) -> SweepFile:
     Raises: UserError if there is no such file or it is not a sweep.
     """
     try:
+        check_regular(path)
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the YAML file that was submitted") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, IrregularFileError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)  # the line's number, not its content: it may be any file

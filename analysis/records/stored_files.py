@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from analysis.contract.regular_files import IrregularFileError, read_file
 from analysis.tracking import cache
 from analysis.tracking.cache import CacheSession, Item
 
@@ -75,12 +76,14 @@ class StoredFiles:
             state = self._state_of(path) if cacheable else ""
             content = self._cache.find(file.digest, file.name, state) if state else None
             if content is None:
-                data = bytes(self._filesystem.cat_file(path))
+                data = read_file(self._filesystem, path)
                 content = parse(data) if parse else data
                 if state:
                     self._cache.add(Item(file.digest, file.name, state, content))
         except FileNotFoundError:
             return None
+        except IrregularFileError:
+            return parse(b"") if parse else None
         return content
 
     def _state_of(self, path: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
+from analysis.contract.regular_files import IrregularFileError, read_file
 from analysis.drawing.render import Drawing
 from analysis.report.write_files import read_manifest
 
@@ -41,8 +42,8 @@ class PreviousDrawings:
         if self.filesystem is None:
             return None
         try:
-            data = bytes(self.filesystem.cat_file(f"{self.root}/{path}"))
-        except OSError:
+            data = read_file(self.filesystem, f"{self.root}/{path}")
+        except (OSError, IrregularFileError):
             return None
         return data if hashlib.sha256(data).hexdigest() == self.hashes.get(path) else None
 

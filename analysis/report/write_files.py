@@ -17,6 +17,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from analysis.contract.regular_files import IrregularFileError, read_file
 from analysis.errors import UserError
 
 MANIFEST = "files.json"
@@ -49,7 +50,7 @@ def _manifest(listed: Mapping[str, str]) -> bytes:
 def read_manifest(filesystem: AbstractFileSystem, root: str) -> dict[str, str]:
     """Read the sha256 of a previous report's files by name; empty if there is no readable list."""
     try:
-        entries = json.loads(filesystem.cat_file(f"{root}/{MANIFEST}"))["sha256"].items()
+        entries = json.loads(read_file(filesystem, f"{root}/{MANIFEST}"))["sha256"].items()
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return {}
     return {name: checksum for name, checksum in entries if _is_inside(name) and isinstance(checksum, str)}
@@ -65,10 +66,10 @@ def _remove(filesystem: AbstractFileSystem, root: str, name: str, checksum: str)
     """Remove a file that is as it was written, and its folder if that leaves it empty."""
     path = f"{root}/{name}"
     try:
-        if hashlib.sha256(filesystem.cat_file(path)).hexdigest() != checksum:
+        if hashlib.sha256(read_file(filesystem, path)).hexdigest() != checksum:
             return
         filesystem.rm_file(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IrregularFileError):
         return
     if isinstance(filesystem, LocalFileSystem):
         for folder in _folders(Path(root), name):

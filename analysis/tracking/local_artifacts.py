@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from analysis.contract.regular_files import IrregularFileError, check_regular
 from analysis.tracking.run import Run
 
 
@@ -21,7 +22,8 @@ def local_files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
     files = {}
     for name in names:
         try:
+            check_regular(folder / name)
             files[name] = (folder / name).read_bytes()
-        except FileNotFoundError:  # the run did not get so far, or its kind has no such file
+        except (FileNotFoundError, IrregularFileError):  # the run did not get so far, or its kind has no such file
             continue
     return files

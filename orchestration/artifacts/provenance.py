@@ -104,7 +104,7 @@ def _recorded(store: Store, digest: str) -> dict[str, Any]:
     """Return what a checkout of the same code has recorded of itself."""
     if store.exists(source_record(digest)):
         with contextlib.suppress(DamagedDocumentError):
-            return parse_document(store.read(source_record(digest)))
+            return parse_document(store.read_document(source_record(digest)))
     return {"source_digest": digest, "git_commit": _NO_COMMIT, "uncommitted_diff": ""}
 
 

@@ -44,7 +44,7 @@ def read_record(store: Store, digest: str) -> TaskRecord | None:
     """Return the record of a task, or None if it is not done; an unreadable record counts as not done."""
     path = TaskPaths(digest).result
     try:
-        data = parse_document(store.read(path), finite=False)
+        data = parse_document(store.read_document(path), finite=False)
         if data["digest"] != digest:
             return None
         files = tuple(safe_name(name) for name in data["files"])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from orchestration.commands.unreferenced import Unreferenced, find_unreferenced, plans_fingerprint, read_roots
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
+from orchestration.common.redaction import reason_of
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import MANIFEST, Store
 
@@ -24,11 +25,14 @@ def collect_garbage(
     Raises: UserError if a plan or a heartbeat cannot be read.
     """
     roots = read_roots(store)
-    leftovers = find_unreferenced(store, roots)
+    found = find_unreferenced(store, roots)
+    leftovers = [one for one in found if not one.stays]
     names = ", ".join(plan.sweep for plan in roots.plans) or "none"
     say(f"Storage: {store.root}; published plans: {names}.")
     for sweep in sorted(roots.live):
         say(f"A driver runs {sweep} now: nothing of it is touched.")
+    for reason in sorted({one.stays for one in found if one.stays}):
+        say(f"{reason}.")
     if not leftovers:
         say("Nothing is left over.")
         return 0
@@ -37,7 +41,7 @@ def collect_garbage(
         say("Nothing was removed; --gc --yes removes it.")
         return 0
     again = read_roots(store)  # confirming takes its time, and a sweep may have been submitted meanwhile
-    still = {leftover.path for leftover in find_unreferenced(store, again)}
+    still = {leftover.path for leftover in find_unreferenced(store, again) if not leftover.stays}
     return _remove_all(store, [leftover for leftover in leftovers if leftover.path in still], again.fingerprint, say)
 
 
@@ -50,12 +54,16 @@ def ask_on_terminal() -> bool:
 
 
 def remove_artifact(store: Store, path: str) -> None:
-    """Remove an artifact, its manifests and record first: cut off in the middle, no half of it is ever read."""
-    inner = [name for name in store.names(path) if name.startswith(("step-", "raw-"))]
-    marks = [f"{path}/{MANIFEST}", *(f"{path}/{name}/{MANIFEST}" for name in inner)]
-    record = TaskPaths(path.rsplit("/", 1)[-1]).result
-    for mark in [*marks, *([record] if record.startswith(f"{path}/") else [])]:
-        store.remove(mark)
+    """Remove an artifact, its manifests and record first: cut off in the middle, no half of it is ever read.
+
+    A link is removed itself: what is behind it is not ours.
+    """
+    if store.kind(path) == "directory":
+        inner = [f"{path}/{name}" for name in store.names(path) if name.startswith(("step-", "raw-"))]
+        marks = [f"{place}/{MANIFEST}" for place in (path, *inner) if store.kind(place) == "directory"]
+        record = TaskPaths(path.rsplit("/", 1)[-1]).result
+        for mark in [*marks, *([record] if record.startswith(f"{path}/") else [])]:
+            store.remove(mark)
     store.remove(path)
     parent = path.rsplit("/", 1)[0]
     if "/" in parent and not store.names(parent):
@@ -64,17 +72,22 @@ def remove_artifact(store: Store, path: str) -> None:
 
 def _remove_all(store: Store, leftovers: Sequence[Unreferenced], fingerprint: str, say: Callable[[str], None]) -> int:
     looked = time.monotonic()
-    num_removed, num_bytes = 0, 0
+    num_removed, num_bytes, code = 0, 0, 0
     for leftover in leftovers:
         if time.monotonic() - looked > _LOOK_SECONDS:
             looked = time.monotonic()
             if plans_fingerprint(store) != fingerprint:
                 say(f"A plan was published meanwhile: {num_removed} removed, the rest stays. Run --gc again.")
                 return EXIT_TASKS_FAILED
-        remove_artifact(store, leftover.path)
-        num_removed, num_bytes = num_removed + 1, num_bytes + leftover.num_bytes
+        try:
+            remove_artifact(store, leftover.path)
+        except OSError as error:
+            say(f"{leftover.path} cannot be removed ({reason_of(error, store.options)}).")
+            code = EXIT_TASKS_FAILED
+        else:
+            num_removed, num_bytes = num_removed + 1, num_bytes + leftover.num_bytes
     say(f"Removed {_count(num_removed)}, {_size(num_bytes)}.")
-    return 0
+    return code
 
 
 def _report(leftovers: Sequence[Unreferenced]) -> str:

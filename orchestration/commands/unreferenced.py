@@ -39,6 +39,8 @@ class Unreferenced:
     kind: str
     path: str
     num_bytes: int
+    stays: str = ""
+    """Reason why it cannot be removed, as a sentence; "": it can."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,12 @@ def plans_fingerprint(store: Store) -> str:
     """Return a digest that changes with any plan."""
     digest = hashlib.sha256()
     for sweep in published_sweeps(store):
-        digest.update(f"{sweep}\n".encode() + store.read(plan_file(sweep)))
+        digest.update(f"{sweep}\n".encode() + store.read_document(plan_file(sweep)))
     return digest.hexdigest()
 
 
 def find_unreferenced(store: Store, roots: Roots) -> list[Unreferenced]:
-    """Return everything that can be removed; of sweeps that run now, nothing.
+    """Return everything that is not needed; of sweeps that run now, nothing.
 
     Raises: UserError if a plan does not say what it needs.
     """
@@ -111,7 +113,19 @@ def find_unreferenced(store: Store, roots: Roots) -> list[Unreferenced]:
         **_results(store, needed),
         **({} if roots.live else {f"{TRAIN_RUNS}/{name}": "Ray Train's own" for name in store.names(TRAIN_RUNS)}),
     }
-    return [Unreferenced(kind, path, store.num_bytes(path)) for path, kind in unneeded.items()]
+    return [_found(store, path, kind) for path, kind in unneeded.items()]
+
+
+def _found(store: Store, path: str, kind: str) -> Unreferenced:
+    """Look at what is there: behind a link nothing is ours, and a link itself takes no room."""
+    parts = path.split("/")
+    for parent in ("/".join(parts[:depth]) for depth in range(1, len(parts))):
+        if store.kind(parent) == "link":
+            return Unreferenced(kind, path, 0, f"{parent} is a link: what is behind it stays")
+    entry = store.kind(path)
+    if entry == "other":
+        return Unreferenced(kind, path, 0, f"{path} is no directory: it stays")
+    return Unreferenced(kind, path, store.num_bytes(path) if entry == "directory" else 0)
 
 
 def _digests(store: Store, directory: str) -> list[str]:

@@ -54,6 +54,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if is_folder:
         example = next(iter(sorted(path.glob("*.yaml"))), _SWEEPS / "quickstart.yaml").absolute()
         raise UserError.of(str(path), f"is a directory; give one YAML file, e.g. {example}")
+    if path.exists() and not is_file:
+        raise UserError.of(str(path), "is no regular file; a sweep file is read again by whoever submits it again")
     if not is_file:
         # Whole paths, since a name alone cannot be typed in their place.
         known = {file.name: file.absolute() for place in (_SWEEPS, path.parent) for file in place.glob("*.yaml")}

@@ -113,7 +113,7 @@ def read_heartbeat(store: Store, sweep: str) -> Heartbeat | None:
     """
     place = heartbeat_file(sweep)
     try:
-        data = parse_document(store.read(place), finite=False)
+        data = parse_document(store.read_document(place), finite=False)
     except FileNotFoundError:
         return None
     except DamagedDocumentError as error:

@@ -44,7 +44,7 @@ def lease_in_force(store: Store, sweep: str, own: Lease) -> Lease | None:
     if store.exists(lease_file(sweep, epoch + 1)):  # nobody can take an epoch without the one before it
         epoch = max((other for other in _epochs(store, sweep) if other > epoch), default=epoch + 1)
     try:
-        return Lease(**parse_document(store.read(lease_file(sweep, epoch))))
+        return Lease(**parse_document(store.read_document(lease_file(sweep, epoch))))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):  # whoever holds it, this one is over

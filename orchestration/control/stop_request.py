@@ -31,7 +31,7 @@ def ask_to_stop(store: Store, sweep: str, request: StopRequest) -> None:
 def read_stop_request(store: Store, sweep: str) -> StopRequest | None:
     """Return the request; None if there is none that can be read: then `--stop` says that nobody answered."""
     try:
-        data = parse_document(store.read(stop_file(sweep)))
+        data = parse_document(store.read_document(stop_file(sweep)))
         return StopRequest(str(data["driver"]), str(data["request"]))
     except FileNotFoundError:
         return None

@@ -7,11 +7,16 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.errors import UserError
 from orchestration.artifacts.provenance import environment, record_source
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED, EXIT_TRACKING_INCOMPLETE
+from orchestration.common.project import ROOT
+from orchestration.common.redaction import reason_of
+from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
@@ -82,7 +87,7 @@ def run_sweep(
     _tell_the_rest(tracker)
     if plan.spec.runtime.tracking.register_best:
         print(_registered(plan, outcome, uri, store))
-    print(_report(published.document, plan.spec.name, shown_path(plan.spec.path), store))
+    print(_report(published.document, plan.spec, store))
     print(f"Compare runs: {ui_command(uri)}")
     if early_exit is not None:
         left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
@@ -145,20 +150,28 @@ def _searches(
     return open_searches(spec, plan, store, tracker, published.publish, os.environ)
 
 
-def _report(document: str, sweep: str, path: str, store: Store) -> str:
-    """Write the report. Return the line that says where it is, or why there is none."""
-    # The analysis pulls in matplotlib, which nothing before needs.
-    from analysis.errors import UserError
-    from analysis.plan.read import parse_plan
-    from analysis.records.stored_files import StorageRoot
-    from analysis.report.build import write_report
-
+def _report(document: str, spec: SweepSpec, store: Store) -> str:
+    """Write the report. Return the line that says where it is, or why there is none, and how to make it."""
     try:
-        output, records = store.uri(report_directory(sweep)), StorageRoot(store.root, store.options)
+        # The analysis pulls in matplotlib, which nothing before needs.
+        from analysis.plan.read import parse_plan
+        from analysis.records.stored_files import StorageRoot
+        from analysis.report.build import write_report
+
+        output, records = store.uri(report_directory(spec.name)), StorageRoot(store.root, store.options)
         report = write_report(parse_plan(document), output, store.options, records)
-    except UserError as error:
-        return f"No report: {error}. Nothing that was computed is lost; later: python -m analysis {path}"
+    except Exception as error:  # noqa: BLE001  any library of the report: everything is computed by then
+        reason = str(error) if isinstance(error, UserError) else reason_of(error, store.options)
+        return f"No report: {reason}. Nothing that was computed is lost; later: {_analysis_command(spec, store)}"
     return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
+
+
+def _analysis_command(spec: SweepSpec, store: Store) -> str:
+    """Return the command that writes the report, from any directory; from the project's own where a job ran."""
+    if JOB_VARIABLE in os.environ:  # the job's copy of the project goes with it
+        return shlex.join(["python", "-m", "analysis", shown_path(spec.path), "--storage", store.root])
+    command = [sys.executable, "-m", "analysis", str(Path(spec.path).resolve()), "--storage", store.root]
+    return f"cd {shlex.quote(str(ROOT))} && {shlex.join(command)}"
 
 
 def ui_command(uri: str) -> str:

@@ -70,7 +70,7 @@ def read_published(store: Store, sweep: str) -> PublishedPlan | None:
     """
     place = plan_file(sweep)
     try:
-        document = parse_plan_document(store.read(place))
+        document = parse_plan_document(store.read_document(place))
         return PublishedPlan(sweep, {checked_digest(digest): _task(task) for digest, task in document["tasks"].items()})
     except FileNotFoundError:
         return None

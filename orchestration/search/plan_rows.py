@@ -54,7 +54,7 @@ def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTria
     For reading alone: needs no Optuna, and creates nothing.
     """
     try:
-        document = parse_document(store.read(plan_file(spec.name)), finite=False)
+        document = parse_document(store.read_document(plan_file(spec.name)), finite=False)
         published = {part["name"]: part.get("search") for part in document["parts"]}
         return {
             search.part: [_trial(entry, search) for entry in published[search.part]["trials"]]

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
+from typing import Literal
 
 from fsspec.implementations.local import LocalFileSystem
 
+from analysis.contract.regular_files import IrregularFileError, check_regular
 from orchestration.common.cleanup import always
+from orchestration.common.documents import DamagedDocumentError
 
 EntrySize = int | str | None
 """Bytes of a file; None: a directory; text: why it is neither."""
@@ -28,6 +31,12 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes:
         return _no_device(Path(path)).read_bytes()
+
+    def check_document(self, path: str) -> None:
+        try:
+            check_regular(path)
+        except IrregularFileError as error:
+            raise DamagedDocumentError(str(error)) from None
 
     def write(self, path: str, content: bytes) -> None:
         with _replacing(Path(path)) as partial:
@@ -77,9 +86,14 @@ class LocalFiles:
         except FileNotFoundError:
             return 0
 
+    def kind(self, path: str) -> Literal["directory", "link", "other"]:
+        if Path(path).is_symlink():
+            return "link"
+        return "directory" if Path(path).is_dir() else "other"
+
     def remove(self, path: str) -> None:
         try:
-            if Path(path).is_dir():
+            if self.kind(path) == "directory":
                 shutil.rmtree(path)
             else:
                 Path(path).unlink()

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
@@ -26,6 +26,7 @@ from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.safe_names import safe_join, safe_name
 
 MANIFEST = "manifest.json"
+EntryKind = Literal["directory", "link", "other"]
 _DEEPEST = 16
 _LISTED_AT_ONCE = 16
 """Directories of a remote storage; each call waits for its answer."""
@@ -58,6 +59,9 @@ class Files(Protocol):
     def read(self, path: str) -> bytes:
         """Read a file. Raises: FileNotFoundError."""
 
+    def check_document(self, path: str) -> None:
+        """Look before a document is read. Raises: FileNotFoundError; DamagedDocumentError: it is none, or too long."""
+
     def write(self, path: str, content: bytes) -> None:
         """Write a file whole or not at all."""
 
@@ -82,8 +86,11 @@ class Files(Protocol):
     def num_bytes(self, path: str) -> int:
         """Return the size of a file, or of all files in a directory; 0 if there is none."""
 
+    def kind(self, path: str) -> EntryKind:
+        """Return what is at a path."""
+
     def remove(self, path: str) -> None:
-        """Remove a file or a directory with everything in it; nothing if it is gone already."""
+        """Remove a file, a link or a directory with everything in it; nothing if it is gone already."""
 
 
 class Store:
@@ -128,6 +135,11 @@ class Store:
     def read(self, relative: str) -> bytes:
         """Read a file. Raises: FileNotFoundError."""
         return self._files.read(self.path(relative))
+
+    def read_document(self, relative: str) -> bytes:
+        """Read a file that holds a document. Raises: FileNotFoundError; DamagedDocumentError: it cannot be one."""
+        self._files.check_document(self.path(relative))
+        return self.read(relative)
 
     def write(self, relative: str, content: bytes) -> None:
         """Write a file whole or not at all."""
@@ -179,8 +191,12 @@ class Store:
         """Return the size of a file, or of all files in a directory; 0 if there is none."""
         return self._files.num_bytes(self.path(relative))
 
+    def kind(self, relative: str) -> EntryKind:
+        """Return what is at a path; a remote storage has directories alone."""
+        return self._files.kind(self.path(relative))
+
     def remove(self, relative: str) -> None:
-        """Remove a file or a directory with everything in it; nothing if it is gone already."""
+        """Remove a file, a link or a directory with everything in it; nothing if it is gone already."""
         self._files.remove(self.path(relative))
 
     def publish(self, directory: str, entries: Sequence[FileEntry], about: Mapping[str, Any] | None = None) -> None:
@@ -197,7 +213,7 @@ class Store:
     def manifest(self, directory: str) -> Mapping[str, Any] | None:
         """Return an artifact's manifest, or None if it is not published or its manifest cannot be read."""
         try:
-            document = parse_document(self.read(f"{directory}/{MANIFEST}"), finite=False)
+            document = parse_document(self.read_document(f"{directory}/{MANIFEST}"), finite=False)
             expected = document.pop("sha256", None)  # release 0.1.0 wrote none
             if expected not in (None, _digest_of(document)):
                 return None
@@ -225,10 +241,10 @@ class Store:
             raise DamagedArtifactError(f"{self.uri(directory)}: its manifest leads elsewhere ({error})") from None
         try:
             path = self._files.fetch(self.path(f"{directory}/{name}"), scratch, entry.num_bytes)
-            actual = FileEntry.of(path)
+            is_whole = path.stat().st_size == entry.num_bytes and FileEntry.of(path).sha256 == entry.sha256
         except FileNotFoundError:
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is missing") from None
-        if actual != FileEntry(name, entry.num_bytes, entry.sha256):
+        if not is_whole:
             raise DamagedArtifactError(f"{self.uri(directory)}: {name} is not what its manifest says")
         return path
 

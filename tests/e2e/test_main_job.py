@@ -22,6 +22,7 @@ from tests.support.sweeps import (
     descendants,
     environment,
     goes_on_to_the_table_of,
+    has_checkpoints,
     numbers,
     published_steps,
     run,
@@ -168,6 +169,7 @@ finally:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("launcher", "code", "last_words"),
     [("sound", 130, "the same command goes on from there"), ("broken", 1, "RuntimeError: broken on purpose")],
@@ -177,7 +179,7 @@ def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
 ) -> None:
     log, where = tmp_path / "log", Where(lambda *given: [given[0], "-c", LINGERS, launcher, *given[2:]])
     with started(with_reference, log, ONLY_DFM, where=where) as driver:
-        wait_until(lambda: len(published_steps(with_reference)) >= 1, "a checkpoint")
+        has_checkpoints(with_reference, 1)
         heads, children = set(children_called(driver.pid, "gcs_server")), descendants(driver.pid)
         if launcher == "sound":
             driver.send_signal(signal.SIGINT)
@@ -196,6 +198,7 @@ def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "lost", ['"$@" 2>&1 | head -n 3; exit ${PIPESTATUS[0]}', '"$@" >/dev/full 2>&1', '"$@" <&- >&- 2>&-']
 )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from analysis.errors import UserError as AnalysisError
 from analysis.plan.read import read_plan
+from analysis.plan.sweep_file import read_sweep_file
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
+from orchestration.commands.garbage import collect_garbage
+from orchestration.common.errors import UserError
+from orchestration.common.yaml_file import read_yaml
 from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbeat
 from orchestration.control.lease import Lease, lease_in_force
 from orchestration.control.stop_request import read_stop_request
 from orchestration.plan.published import UnreadablePlanError, read_published
 from orchestration.storage.layout import TaskPaths, heartbeat_file, lease_file, plan_file, stop_file
-from orchestration.storage.store import MANIFEST, Store
+from orchestration.storage.store import MANIFEST, DamagedArtifactError, FileEntry, Store
 
 DIGEST = "a" * 40
 HOSTILE = {
@@ -84,3 +90,60 @@ def test_a_plan_is_named_as_unreadable(store: Store, content: bytes, tmp_path: P
         read_published(store, "sweep")
     with pytest.raises(AnalysisError):
         read_plan(str(tmp_path), "sweep")
+
+
+def put_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def put_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def put_link_to_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def put_file_without_end(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)  # sparse: it takes no room
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("put", [put_fifo, put_folder, put_link_to_device, put_file_without_end])
+def test_what_is_no_small_regular_file_is_never_read(put: Callable[[Path], None], store: Store, tmp_path: Path) -> None:
+    places = {
+        "record": TaskPaths(DIGEST).result,
+        "manifest": f"snapshots/{DIGEST}/{MANIFEST}",
+        "heartbeat": heartbeat_file("sweep"),
+        "lease": lease_file("sweep", 1),
+        "request": stop_file("sweep"),
+        "plan": plan_file("sweep"),
+        "file": "sweep.yaml",
+    }
+    for place in places.values():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        put(tmp_path / place)
+    own = Lease(1, "d", "here", 42)
+    assert read_record(store, DIGEST) is None
+    assert store.manifest(f"snapshots/{DIGEST}") is None
+    assert lease_in_force(store, "sweep", own) not in (None, own)
+    assert read_stop_request(store, "sweep") is None
+    for call, error in (
+        (lambda: read_heartbeat(store, "sweep"), DamagedHeartbeatError),
+        (lambda: read_published(store, "sweep"), UnreadablePlanError),
+        (lambda: collect_garbage(store, confirmed=True), UserError),
+        (lambda: read_yaml(tmp_path / "sweep.yaml"), UserError),
+        (lambda: read_sweep_file(tmp_path / "sweep.yaml"), AnalysisError),
+        (lambda: read_plan(str(tmp_path), "sweep"), AnalysisError),
+    ):
+        with pytest.raises(error, match=r"no regular file|bytes|directory"):
+            call()
+
+
+@pytest.mark.timeout(60)
+def test_a_file_of_an_artifact_that_has_another_size_is_not_hashed(store: Store, tmp_path: Path) -> None:
+    store.publish("snapshots/x", [FileEntry("weights", 3, "0" * 64)])
+    put_file_without_end(tmp_path / "snapshots" / "x" / "weights")
+    with pytest.raises(DamagedArtifactError, match="is not what its manifest says"), store.fetched("snapshots/x"):
+        pass

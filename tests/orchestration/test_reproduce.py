@@ -15,7 +15,14 @@ import pytest
 
 from orchestration import reproduce
 from orchestration.common.errors import Problem
-from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_TRACKING_INCOMPLETE
+from orchestration.common.exit_codes import (
+    EXIT_CLUSTER_LOST,
+    EXIT_HANGUP,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_TERMINATED,
+    EXIT_TRACKING_INCOMPLETE,
+)
 from tests.orchestration.conftest import ROOT
 from tests.support.plans import Database, plan_document
 
@@ -130,6 +137,9 @@ def test_a_table_given_twice_runs_once_and_a_dry_run_is_passed_on(
         ({"quickstart": EXIT_INTERRUPTED}, EXIT_INTERRUPTED, 2),
         ({"quickstart": KeyboardInterrupt()}, EXIT_INTERRUPTED, 2),
         ({"quickstart": EXIT_STOPPED}, EXIT_STOPPED, 2),
+        ({"quickstart": EXIT_CLUSTER_LOST}, EXIT_CLUSTER_LOST, 2),
+        ({"quickstart": EXIT_HANGUP}, EXIT_HANGUP, 2),
+        ({"quickstart": EXIT_TERMINATED}, EXIT_TERMINATED, 2),
         ({"quickstart": EXIT_TRACKING_INCOMPLETE}, EXIT_TRACKING_INCOMPLETE, 3),
         ({"table1_small": EXIT_TRACKING_INCOMPLETE, "quickstart": 1}, 1, 3),
     ],

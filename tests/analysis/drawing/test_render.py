@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 
+import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,6 +49,26 @@ def test_a_chart_draws_the_same_bytes_twice(panel: Panel | BarPanel | ImagePanel
     first, second = draw(chart), draw(chart)
     assert first == second
     assert not any(word in data for word in (b"Matplotlib", b"dc:date") for data in (first.svg, first.png))
+
+
+OWN_SETTINGS: tuple[dict[str, object], ...] = (
+    {"text.usetex": True, "svg.fonttype": "none"},
+    {"savefig.bbox": "tight", "savefig.transparent": True, "figure.constrained_layout.h_pad": 1.0},
+    {"axes.grid": True, "lines.linewidth": 9.0, "font.weight": "bold", "axes.formatter.use_locale": True},
+)
+
+
+@pytest.mark.parametrize("panel", [PLAIN.panels[0], BARS, IMAGES])
+@pytest.mark.parametrize("settings", [*OWN_SETTINGS, "dark_background"])
+def test_a_matplotlibrc_or_style_of_the_user_changes_no_byte(
+    panel: Panel | BarPanel | ImagePanel, settings: dict[str, object] | str
+) -> None:
+    chart = replace(PLAIN, panels=(panel,))
+    expected = draw(chart)
+    with mpl.rc_context(settings) if isinstance(settings, dict) else mpl.style.context(settings):
+        before = dict(mpl.rcParams)
+        assert draw(chart) == expected
+        assert dict(mpl.rcParams) == before
 
 
 @pytest.mark.filterwarnings("ignore:Glyph .* missing")

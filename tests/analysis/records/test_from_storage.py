@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,17 @@ def test_a_broken_record_counts_for_nothing_and_says_so(tmp_path: Path, text: st
     (note,) = found.notes
     assert note.startswith(f"results/{TRAIN}/result.json is no record of this task (")
     assert reason in note
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_the_place_of_a_record_or_picture_counts_for_nothing(tmp_path: Path) -> None:
+    write(tmp_path, EVALUATE, {"fd": 1.0})
+    os.mkfifo(tmp_path / "results" / EVALUATE / "samples.png")
+    (tmp_path / "results" / TRAIN).mkdir()
+    os.mkfifo(tmp_path / "results" / TRAIN / "result.json")
+    found = read(tmp_path)
+    assert (found[EVALUATE].status, found[EVALUATE].image) == ("done", None)
+    assert (found[TRAIN].status, len(found[TRAIN].notes)) == ("missing", 1)
 
 
 def test_a_storage_that_cannot_be_read_is_a_mistake_of_the_user(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,84 @@ def test_a_plan_that_is_published_while_artifacts_go_stops_it(store: Store, monk
     monkeypatch.setattr("orchestration.commands.garbage.remove_artifact", and_somebody_submits)
     assert collect_garbage(store, confirmed=True, say=said.append) == 1
     assert said[-1] == "A plan was published meanwhile: 1 removed, the rest stays. Run --gc again."
+
+
+@pytest.fixture
+def outside(store: Store, tmp_path: Path) -> Path:
+    """A folder beside the root with what an artifact has, to which links in the root lead."""
+    Path(store.root).mkdir(exist_ok=True)
+    places = Store(str(tmp_path / "outside"))
+    for place in ("", "/step-000000004"):
+        places.write(f"x{place}/{MANIFEST}", b"{}")
+    places.write("x/result.json", b"{}")
+    publish_checkpoint(places, "b" * 20, 4)
+    return tmp_path / "outside"
+
+
+def link(store: Store, relative: str, target: Path) -> None:
+    place = Path(store.root) / relative
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target)
+
+
+def collect(store: Store) -> tuple[int, str]:
+    said: list[str] = []
+    code = collect_garbage(store, confirmed=True, say=said.append)
+    return code, "\n".join(said)
+
+
+def test_links_are_removed_and_nothing_behind_them(store: Store, outside: Path) -> None:
+    before = sorted(outside.rglob("*"))
+    tops = ("checkpoints", "snapshots", "features", "latents", "autoencoders", "results", "ray-train")
+    for top in tops:
+        link(store, f"{top}/{'a' * 20}", outside / "x")
+    publish_checkpoint(store, "c" * 20, 8)
+    link(store, f"checkpoints/{'c' * 20}/step-000000004", outside / "x")
+    link(store, f"checkpoints/{'c' * 20}/step-000000008/loop", Path(store.root))
+    link(store, f"latents/{'d' * 20}", outside / "nowhere")
+    code, said = collect(store)
+    assert (code, sorted(outside.rglob("*"))) == (0, before)
+    assert [name for top in tops for name in store.names(top)] == ["a" * 20]  # a snapshot goes by its steps alone
+    assert store.kind(f"snapshots/{'a' * 20}") == "link"
+    assert f"snapshots/{'a' * 20} is a link: what is behind it stays." in said
+
+
+def test_a_directory_of_the_root_that_is_a_link_is_not_looked_into_and_named(store: Store, outside: Path) -> None:
+    link(store, "checkpoints", outside / "checkpoints")
+    code, said = collect(store)
+    assert code == 0
+    assert said.count("checkpoints is a link: what is behind it stays.") == 1
+    assert "Nothing is left over." in said
+    assert (outside / "checkpoints" / ("b" * 20) / "step-000000004" / MANIFEST).exists()
+
+
+def test_what_is_no_directory_is_named_and_stays(store: Store) -> None:
+    store.write(f"checkpoints/{'a' * 20}", b"a file")
+    Path(store.root, "latents").mkdir()
+    os.mkfifo(f"{store.root}/latents/{'b' * 20}")
+    publish_checkpoint(store, "c" * 20, 8)
+    os.mkfifo(f"{store.root}/checkpoints/{'c' * 20}/step-000000008/fifo")
+    code, said = collect(store)
+    assert code == 0
+    for path in (f"checkpoints/{'a' * 20}", f"latents/{'b' * 20}"):
+        assert f"{path} is no directory: it stays." in said
+        assert store.exists(path)
+    assert not store.exists(f"checkpoints/{'c' * 20}")
+
+
+def test_what_cannot_be_removed_is_named_and_the_rest_goes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for digest in ("a" * 20, "b" * 20, "c" * 20):
+        publish_checkpoint(store, digest, 4)
+    whole = Store.remove
+
+    def refuse(store: Store, relative: str) -> None:
+        if relative == f"checkpoints/{'b' * 20}":
+            raise PermissionError("somebody else's")
+        whole(store, relative)
+
+    monkeypatch.setattr(Store, "remove", refuse)
+    code, said = collect(store)
+    assert code == 1
+    assert f"checkpoints/{'b' * 20} cannot be removed (PermissionError: somebody else's)." in said
+    assert "Removed 2 artifacts" in said
+    assert store.names("checkpoints") == ["b" * 20]

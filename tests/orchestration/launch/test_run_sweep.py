@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,27 @@ def test_a_copied_root_is_tracked_in_the_copy_and_keeps_what_people_added(
     assert len(list(Path(copy.root).glob("mlflow.db.aside-*"))) == 1
     assert main(arguments(copy)) == 0
     assert len(list(Path(copy.root).glob("mlflow.db.aside-*"))) == 1
+
+
+@pytest.mark.parametrize("how", ["folder", "library"])
+def test_an_error_of_the_report_is_a_line_whose_command_makes_it(
+    stored: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A folder that cannot be written, and a matplotlibrc that ends the import of matplotlib itself."""
+    settings, reports = tmp_path / "matplotlibrc", Path(stored.root, "reports")
+    if how == "folder":
+        reports.write_text("a file")
+    else:
+        settings.write_bytes(b"font.family: \xff\n")
+        monkeypatch.setenv("MATPLOTLIBRC", str(settings))
+    done = python("orchestration/sweep.py", *arguments(stored))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("No report: ")]
+    assert ("cannot be written" if how == "folder" else "UnicodeDecodeError") in line
+    reports.unlink(missing_ok=True)
+    settings.unlink(missing_ok=True)
+    command = line.partition("; later: ")[2]
+    made = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert (reports / "quickstart" / "report.html").is_file()
