@@ -13,7 +13,9 @@ from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import DATABASE, MLFLOW_ARTIFACTS
+from orchestration.storage.library_database import sqlite_file
 from orchestration.storage.store import Store
+from orchestration.tracking.limits import MAX_ARTIFACT_LOCATION
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -83,7 +85,14 @@ def artifact_location(uri: str, store: Store) -> str | None:
     if urlsplit(uri).scheme in {"http", "https"}:
         return None
     if store.is_local:
-        return store.path(MLFLOW_ARTIFACTS)
+        location = store.path(MLFLOW_ARTIFACTS)
+        if sqlite_file(uri) is None and len(location) > MAX_ARTIFACT_LOCATION:
+            raise UserError.of(
+                "storage.root",
+                f"is too long for MLflow in a database server, whose tables take {MAX_ARTIFACT_LOCATION} characters of "
+                f"{location}; give a shorter root, or a tracking server before the database",
+            )
+        return location
     if not uri.startswith("sqlite:"):
         raise UserError.of(
             "tracking.uri",
