@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from analysis.errors import TrackingUnreachableError
 
@@ -20,11 +20,11 @@ def check_reachable(uri: str) -> None:
     Raises: TrackingUnreachableError if there is no such database, or nothing listens, or what does not answer in 10
         seconds.
     """
-    parts = urlsplit(uri)
+    parts = urlsplit(uri, allow_fragments=False)
     dialect = parts.scheme.split("+")[0]
     try:
         if dialect == "sqlite":
-            with Path(uri.partition(":///")[2].partition("?")[0]).open("rb") as file:
+            with Path(unquote(parts.path.removeprefix("/"))).open("rb") as file:
                 head = file.read(len(_SQLITE_SIGNATURE))
             if head and head != _SQLITE_SIGNATURE:
                 raise unreachable(uri, "not an sqlite database")

@@ -65,13 +65,17 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
             f"holds {credentials}, which would be published with the plan; give it where the storage's client looks, "
             "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
+    if "::" in root:
+        raise UserError.of(
+            "storage.root", f"{root!r} holds '::', by which fsspec chains file systems; give a directory or URL without"
+        )
     protocol, separator, rest = root.partition("://")
     if separator and not (protocol and rest.strip("/")):
         raise UserError.of(
             "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
         )
     if separator:
-        return root.rstrip("/")
+        return f"{protocol.lower()}://{rest}".rstrip("/")
     root = str(Path(root).expanduser())
     if Path(root).is_absolute():
         return root

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from orchestration.artifacts.provenance import environment, record_source
 from orchestration.artifacts.task_record import TaskRecord
@@ -26,7 +28,7 @@ from orchestration.storage.store import Store
 from orchestration.tracking.async_tracker import TrackingQueue
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.run_params import varying_settings
-from orchestration.tracking.uri import resolve_uri
+from orchestration.tracking.uri import resolve_uri, uri_source
 
 if TYPE_CHECKING:
     from orchestration.search.searches import Searches
@@ -45,7 +47,8 @@ def run_sweep(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: P
     tracking = plan.spec.runtime.tracking
     uri = resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
-    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
+    where = uri_source(tracking.uri, os.environ)
+    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan), where))
     published = _Published(store, uri)
     searches = _searches(plan, store, tracker, published)
     if searches is None:
@@ -151,4 +154,5 @@ def _report(document: str, sweep: str, path: str, store: Store) -> str:
 
 
 def _ui_command(uri: str) -> str:
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    is_server = urlsplit(uri).scheme in ("http", "https")
+    return uri if is_server else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"

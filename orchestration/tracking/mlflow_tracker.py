@@ -52,10 +52,12 @@ class Tracker:
         store: Store,
         provenance: Mapping[str, Any],
         varying: Collection[str] = frozenset({"seed"}),
+        where: str = "tracking.uri",
     ) -> None:
         """Open or create the experiment.
 
-        Args: varying: keys that become params, see `run_params.varying_settings`.
+        Args: varying: keys that become params, see `run_params.varying_settings`. where: the key or variable that gives
+            the URI.
         Raises: UserError if the server or database cannot be used.
         """
         logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -72,7 +74,7 @@ class Tracker:
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
-            raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason_of(error)})") from None
+            raise UserError.of(where, f"cannot use MLflow at {uri} ({reason_of(error)})") from None
 
     @property
     def num_lacking(self) -> int:

@@ -122,3 +122,15 @@ def test_a_copied_root_is_tracked_in_the_copy_and_keeps_what_people_added(
     assert len(list(Path(copy.root).glob("mlflow.db.aside-*"))) == 1
     assert main(arguments(copy)) == 0
     assert len(list(Path(copy.root).glob("mlflow.db.aside-*"))) == 1
+
+
+def test_a_root_with_an_odd_name_is_tracked_and_read_there(stored: Store, plan: Plan, tmp_path: Path) -> None:
+    odd = Store(str(tmp_path / "a?b%2Fc#d"))
+    shutil.copytree(f"{stored.root}/results", f"{odd.root}/results")
+    for name in ("snapshots", "features"):
+        shutil.copytree(f"{stored.root}/{name}", f"{odd.root}/{name}")
+    assert main(arguments(odd)) == 0
+    assert {run.info.status for run in runs_of(odd, plan)} == {"FINISHED"}
+    assert len(list(Path(odd.root).glob("mlflow-artifacts/*/artifacts/task.json"))) == len(plan.tasks)
+    assert "Without MLflow" not in (Path(odd.root) / "reports" / "quickstart" / "report.html").read_text()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a?b%2Fc#d", "store"]
