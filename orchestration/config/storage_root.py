@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
+from orchestration.common.urls import with_lower_scheme
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
 from orchestration.storage.retry import answer_within
@@ -75,7 +76,7 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
             "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
         )
     if separator:
-        return f"{protocol.lower()}://{rest}".rstrip("/")
+        return with_lower_scheme(root).rstrip("/")
     root = str(Path(root).expanduser())
     if Path(root).is_absolute():
         return root
