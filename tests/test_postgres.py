@@ -15,6 +15,7 @@ from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.from_mlflow import read
 from orchestration.artifacts.task_record import TaskRecord, write_record
+from orchestration.common.errors import UserError
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.search.optuna_study import Study
@@ -96,6 +97,27 @@ def test_a_tracking_server_before_postgres_gives_the_same_report(plan: Plan, tra
     for digest, record in found.records.items():
         assert record.url == f"{address}/#/experiments/{found.experiment_id}/runs/{record.run_id}"
         assert replace(record, url="") == directly.records[digest]
+
+
+def test_texts_beyond_the_limits_of_mlflows_tables_are_cut(postgres: Postgres, plan: Plan, tmp_path: Path) -> None:
+    uri, store = postgres.database("limits"), Store(str(tmp_path))
+    task = replace(plan.of_kind(EvaluateTask)[0], title="β" * 300)
+    sampling = replace(task.config.sampling, steps=tuple(range(100, 200)))
+    task = replace(task, config=replace(task.config, sampling=sampling))
+    training = plan.training_of(task)
+    tracker = Tracker(uri, plan.spec.name, store, PROVENANCE, {"seed", "sampling.steps"})
+    result = TaskRecord(
+        task.digest, task.kind, {"x" * 300: 1.0, "a+b": 2.0, "fd_lite0_block10": 3.0}, 1.0, step=task.step
+    )
+    assert training is not None
+    tracker.begin(training)
+    tracker.fail(task, "out of memory \0 \ud800" * 1000)
+    tracker.tag(task.digest, {"k" * 300: "v" * 9000, "nul": "\0"})
+    tracker.complete(task, result, training)
+    assert tracker.num_lacking == 0
+    assert Tracker(uri, plan.spec.name, store, PROVENANCE).is_complete(task.digest)
+    with pytest.raises(UserError, match=r"storage\.root: is too long for MLflow in a database server"):
+        Tracker(uri, "elsewhere", Store(str(tmp_path / ("d" * 100) / ("e" * 100))), PROVENANCE)
 
 
 def test_a_search_is_kept_in_postgres_and_goes_on_after_an_outage(postgres: Postgres) -> None:

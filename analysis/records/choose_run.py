@@ -151,7 +151,7 @@ def absent_note(records: Mapping[str, Record], runs: Iterable[Run]) -> str:
 
 
 def curve_notes(curves: Mapping[str, MetricHistory]) -> Iterator[str]:
-    """Yield where a history is NaN or infinite."""
+    """Yield where a history is NaN or infinite, as `sound_curves` makes what is too large."""
     for key, curve in curves.items():
         broken = curve.steps[~np.isfinite(curve.values)]
         if len(broken):

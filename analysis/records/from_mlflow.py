@@ -32,6 +32,7 @@ from analysis.records.choose_run import (
 from analysis.records.code_versions import versions_note
 from analysis.records.record import MEASURING, Record, is_loss
 from analysis.records.sample_images import image_names, images_in
+from analysis.records.sound_numbers import sound_curves, sound_metrics
 from analysis.tracking.address import check_reachable, run_url, unreachable
 from analysis.tracking.cache import CacheSession
 from analysis.tracking.cached_run_data import RunData
@@ -171,12 +172,14 @@ class _Join:
             again: dict[str, list[Run]] = {}
             for digest, run in first.items():
                 others = left[digest][1:]
-                did = json_object(files[run.run_id].get(_TASK, b""))
+                found, problem = files[run.run_id]
+                did = json_object(found.get(_TASK, b""))
                 if did is not None and did != self.plan.payloads.get(digest, did):
                     notes[digest].append(impostor_note(run))
                     again |= {digest: others} if others else {}
                     continue
-                chosen[digest] = run, files[run.run_id]
+                chosen[digest] = run, found
+                notes[digest].extend([f"files of run {run.run_id} are left out: {problem}"] if problem else [])
                 notes[digest].extend(status_notes(run, self.plan.kinds[digest]))
                 notes[digest].extend(filter(None, [duplicate_note(self.plan, run, others), disagreements[digest]]))
             left = again
@@ -185,15 +188,17 @@ class _Join:
     def _from_run(self, run: Run, files: Mapping[str, bytes], curves: Mapping[str, MetricHistory]) -> Record:
         """Return what a run says of a task; of a record that could not be read, its note."""
         pictures, stored = images_in(self.plan.kinds[run.digest], files), self.stored.get(run.digest)
+        metrics, left_out = sound_metrics(metrics_of(run))
+        curves = sound_curves(curves)
         return Record(
             status=status_of(run),
-            metrics=metrics_of(run),
-            curves=dict(sorted(curves.items())),
+            metrics=metrics,
+            curves=curves,
             image=pictures.image,
             strips=pictures.strips,
             moving=pictures.moving,
             about=parse_about(files[_ABOUT]) if _ABOUT in files else About(),
-            notes=(*curve_notes(curves), *(stored.notes if stored is not None and not stored.path else ())),
+            notes=(*left_out, *curve_notes(curves), *(stored.notes if stored is not None and not stored.path else ())),
         )
 
     def _with_run(self, record: Record, run: Run, files: Mapping[str, bytes]) -> Record:

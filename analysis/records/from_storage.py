@@ -18,6 +18,7 @@ from analysis.records.choose_run import curve_notes
 from analysis.records.record import MEASURING, Record
 from analysis.records.record_file import RecordContent, pack_record, reason_of, unpack_record
 from analysis.records.sample_images import image_names, images_in
+from analysis.records.sound_numbers import sound_curves, sound_metrics
 from analysis.records.stored_files import StorageRoot, StoredFiles, TaskFile
 
 
@@ -52,23 +53,24 @@ def _record(plan: PublishedPlan, file: TaskFile, content: RecordContent, images:
         _check_identity(content, file.digest, kind)
         step, seconds = int(fields["step"]), float(fields["seconds"])
         metrics = {str(name): float(value) for name, value in fields["metrics"].items()}
+        metrics, left_out = sound_metrics({**metrics, SECONDS: seconds})
         about = json.dumps(fields["about"]).encode()
         _check_curves(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return Record("missing", notes=(f"{file.path} is no record of this task ({reason_of(error)}); it is left out",))
     until = plan.trainings[file.digest].until_step if kind == "train" else 0
     short = (f"the record ends at step {step:,} of {until:,}",) if step < until else ()
-    pictures = images_in(kind, images)
+    pictures, curves = images_in(kind, images), sound_curves(content.curves)
     return Record(
         status="missing" if short else "done",
-        metrics=dict(sorted({**metrics, SECONDS: seconds}.items())),
-        curves=content.curves,
+        metrics=metrics,
+        curves=curves,
         image=pictures.image,
         strips=pictures.strips,
         moving=pictures.moving,
         about=parse_about(about) if kind in MEASURING else About(),
         path=file.path,
-        notes=(*short, *curve_notes(content.curves)),
+        notes=(*short, *left_out, *curve_notes(curves)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from analysis.errors import TrackingUnreachableError
 
@@ -20,11 +20,11 @@ def check_reachable(uri: str) -> None:
     Raises: TrackingUnreachableError if there is no such database, or nothing listens, or what does not answer in 10
         seconds.
     """
-    parts = urlsplit(uri)
-    dialect = parts.scheme.split("+")[0]
     try:
+        parts = urlsplit(uri, allow_fragments=False)
+        dialect = parts.scheme.split("+")[0]
         if dialect == "sqlite":
-            with Path(uri.partition(":///")[2].partition("?")[0]).open("rb") as file:
+            with Path(unquote(parts.path.removeprefix("/"))).open("rb") as file:
                 head = file.read(len(_SQLITE_SIGNATURE))
             if head and head != _SQLITE_SIGNATURE:
                 raise unreachable(uri, "not an sqlite database")
@@ -35,6 +35,8 @@ def check_reachable(uri: str) -> None:
                     _await_answer(connection, parts.hostname)
     except OSError as error:
         raise unreachable(uri, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise unreachable(uri, f"it is no address: {error}") from error
 
 
 def _await_answer(connection: socket.socket, host: str) -> None:
@@ -52,13 +54,21 @@ def unreachable(uri: str, why: str) -> TrackingUnreachableError:
 
 def without_password(uri: str) -> str:
     """An address that can be shown: its password, if any, replaced by asterisks."""
-    parts = urlsplit(uri)
-    return uri if parts.password is None else uri.replace(f":{parts.password}@", ":***@", 1)
+    password = _parts(uri).password
+    return uri if password is None else uri.replace(f":{password}@", ":***@", 1)
+
+
+def _parts(uri: str) -> SplitResult:
+    """Return the parts of an address; a text that is none is a path."""
+    try:
+        return urlsplit(uri)
+    except ValueError:
+        return SplitResult("", "", uri, "", "")
 
 
 def run_url(uri: str, experiment_id: str, run_id: str) -> str:
     """The page of a run; empty where MLflow is a database, whose pages have no address before somebody serves it."""
-    parts = urlsplit(uri)
+    parts = _parts(uri)
     if parts.scheme not in {"http", "https"}:
         return ""
     host = parts.netloc.rpartition("@")[2]  # a user's name and password are not for a link
@@ -67,6 +77,6 @@ def run_url(uri: str, experiment_id: str, run_id: str) -> str:
 
 def ui_command(uri: str) -> str | None:
     """The shell command that shows a database in a browser; None for a server, which is opened as it is."""
-    if urlsplit(uri).scheme in {"http", "https"}:
+    if _parts(uri).scheme in {"http", "https"}:
         return None
     return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"

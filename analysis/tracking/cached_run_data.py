@@ -9,11 +9,10 @@ from analysis.tracking.cache import CacheSession, Item
 from analysis.tracking.history import MetricHistory
 from analysis.tracking.local_artifacts import local_files, local_folder
 from analysis.tracking.mlflow_api import TrackingClient
-from analysis.tracking.run import STATUS_TAG, HistoryRequest, Run
+from analysis.tracking.run import STATUS_TAG, HistoryRequest, Run, RunFiles
 
 _ASKED = "asked"
 """Name of the item that lists the files a run was asked for: those that are not cached do not exist."""
-Files = dict[str, bytes]
 
 
 class RunData:
@@ -43,24 +42,34 @@ class RunData:
             self._add(request.run, f"curve/{request.key}", state, history.to_bytes())
             yield request, history
 
-    def files(self, requests: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, Files]]:
+    def files(self, requests: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, RunFiles]]:
         """Yield for each run those of the named files that it has, in no order."""
         missing = []
         for run, names in requests:
-            folder, state = local_folder(run), _state(run)
-            if folder is not None and _is_here(folder):
-                yield run, local_files(folder, names)
+            state, here = _state(run), _files_here(run, names)
+            if here is not None:
+                yield run, here
             elif set(names) <= set((self._find(run, _ASKED, state) or b"").decode().split("\n")):
                 cached = {name: self._find(run, f"file/{name}", state) for name in names}
-                yield run, {name: data for name, data in cached.items() if data is not None}
+                yield run, RunFiles({name: data for name, data in cached.items() if data is not None})
             else:
                 missing.append((run, frozenset(names)))
         asked = {run.run_id: names for run, names in missing}
         for run, files in self._client.files(missing):
-            for name, data in files.items():
+            for name, data in files.found.items():
                 self._add(run, f"file/{name}", _state(run), data)
-            self._add(run, _ASKED, _state(run), "\n".join(sorted(asked[run.run_id])).encode())
+            if not files.problem:
+                self._add(run, _ASKED, _state(run), "\n".join(sorted(asked[run.run_id])).encode())
             yield run, files
+
+
+def _files_here(run: Run, names: Iterable[str]) -> RunFiles | None:
+    """Return those of the named files that lie on this machine; None if its artifacts do not."""
+    try:
+        folder = local_folder(run)
+        return RunFiles(local_files(folder, names)) if folder is not None and _is_here(folder) else None
+    except (OSError, ValueError) as error:
+        return RunFiles({}, str(error))
 
 
 def _is_here(folder: Path) -> bool:

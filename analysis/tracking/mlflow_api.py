@@ -25,7 +25,8 @@ from mlflow.exceptions import MlflowException
 
 from analysis.tracking.changed_runs import RefusedError
 from analysis.tracking.history import MetricHistory, as_logged
-from analysis.tracking.run import Experiment, HistoryRequest, Run
+from analysis.tracking.local_artifacts import is_served, store_of
+from analysis.tracking.run import Experiment, HistoryRequest, Run, RunFiles
 
 FAILURES = (MlflowException, OSError, ImportError)
 """Errors of a server or database that cannot be read."""
@@ -40,6 +41,7 @@ class TrackingClient:
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._client = MlflowClient(tracking_uri=uri)
+        self._failed: dict[str, str] = {}
         self._threads = _THREADS_TO_A_SERVER if urlsplit(uri).scheme in {"http", "https"} else 1
 
     def experiment(self, name: str) -> Experiment | None:
@@ -83,7 +85,7 @@ class TrackingClient:
         points = self._client.get_metric_history(request.run.run_id, request.key)
         return MetricHistory.of_logged((point.step, point.timestamp, point.value) for point in points)
 
-    def files(self, requests: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, dict[str, bytes]]]:
+    def files(self, requests: Sequence[tuple[Run, Iterable[str]]]) -> Iterator[tuple[Run, RunFiles]]:
         """Yield for each run those of the named artifacts that it has."""
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
@@ -93,11 +95,26 @@ class TrackingClient:
             for (run, _), files in zip(requests, contents, strict=True):
                 yield run, files
 
-    def _files(self, run: Run, names: frozenset[str], scratch: Path) -> dict[str, bytes]:
-        """Ask by the place that the run names: by its id, each call would ask for the run first."""
-        place, folder = run.artifact_uri.rstrip("/"), scratch / run.run_id
-        listed = {entry.path.rpartition("/")[2] for entry in list_artifacts(place, tracking_uri=self._uri)}
-        return {name: self._file(f"{place}/{name}", folder) for name in sorted(names & listed)}
+    def _files(self, run: Run, names: frozenset[str], scratch: Path) -> RunFiles:
+        """Ask by the place that the run names: by its id, each call would ask for the run first.
+
+        A place outside the tracking server can be anything; if it cannot be read, its run lacks the files alone. A
+        store that failed once is not waited for again.
+        """
+        place, folder, store, served = run.artifact_uri.rstrip("/"), scratch / run.run_id, "", False
+        try:
+            store, served = store_of(place), is_served(place, self._uri)
+            if store in self._failed:
+                return RunFiles({}, self._failed[store])
+            listed = {entry.path.rpartition("/")[2] for entry in list_artifacts(place, tracking_uri=self._uri)}
+            return RunFiles({name: self._file(f"{place}/{name}", folder) for name in sorted(names & listed)})
+        except Exception as error:  # each artifact store has its own
+            if served and isinstance(error, FAILURES):
+                raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            if store:
+                self._failed[store] = reason
+            return RunFiles({}, reason)
 
     def _file(self, uri: str, folder: Path) -> bytes:
         return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=self._uri)).read_bytes()

@@ -40,6 +40,14 @@ class Run:
         return self.tags.get(DIGEST_TAG, "")
 
 
+class RunFiles(NamedTuple):
+    """Files of a run by name, as far as it has them."""
+
+    found: Mapping[str, bytes]
+    problem: str = ""
+    """Why the place of its artifacts cannot be read; "" if it can."""
+
+
 class HistoryRequest(NamedTuple):
     """A metric of a run whose history is wanted."""
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.config import DataConfig
-from orchestration.common.urls import is_url, parts_of_url
+from orchestration.common.urls import is_url, parts_of_url, with_lower_scheme
 
 _A_PLACE = "should be a folder, or a URL such as s3://bucket/images"
 
@@ -24,6 +24,7 @@ def _place_of_files(path: str) -> str:
         parts = parts_of_url(path, _A_PLACE)
         if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
             raise ValueError("should name a place, as s3://bucket/images does")
+        path = with_lower_scheme(path)
     return path.rstrip("/") or path
 
 

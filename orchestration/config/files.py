@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from orchestration.common.errors import known_names
-from orchestration.common.urls import is_url, parts_of_url
+from orchestration.common.urls import is_url, parts_of_url, with_lower_scheme
 
 IMPORTABLE_STATISTICS = ("inception", "dinov2", "i3d")
 """Feature networks whose statistics can come from a file."""
@@ -24,8 +24,9 @@ def _place_of_a_file(path: str) -> str:
         raise ValueError("should be the path or the URL of a file")
     if is_url(path):
         parts = parts_of_url(path, "should be a path, or a URL such as s3://bucket/weights.pt")
-        if not parts.path.strip("/") or path.startswith("://"):
+        if not parts.scheme or not parts.path.strip("/"):
             raise ValueError("should name a file at the end, as s3://bucket/weights.pt does")
+        return with_lower_scheme(path)
     return path
 
 

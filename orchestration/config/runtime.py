@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from orchestration.common.redaction import credentials_in
-from orchestration.common.urls import is_url
+from orchestration.common.urls import is_url, with_lower_scheme
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
 from orchestration.config.files import FileConfig
 from orchestration.config.storage import StorageConfig
@@ -33,7 +33,7 @@ def _database(url: str) -> str:
         raise ValueError("should be the URL of a database, e.g. postgresql://host/name")
     if credentials := credentials_in(url):
         raise ValueError(f"should not hold {credentials}: give it where the database's client looks, e.g. PGPASSWORD")
-    return url
+    return with_lower_scheme(url)
 
 
 @dataclass(frozen=True)

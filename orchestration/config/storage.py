@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt
 
+from orchestration.common.urls import is_same_service
 from orchestration.storage.retry import RetryPolicy
 
 PLANNING_SECONDS = 15.0
@@ -38,5 +38,5 @@ class StorageConfig:
         return RetryPolicy(self.call_seconds, self.retry_seconds)
 
     def options_for(self, url: str) -> dict[str, str]:
-        """Return the options for a URL of the storage's protocol, none for others: they are keys of its own service."""
-        return self.options if urlsplit(url).scheme == urlsplit(self.root).scheme else {}
+        """Return the options for a URL of the storage's service, none for others: they hold its own keys."""
+        return self.options if is_same_service(url, self.root) else {}

@@ -10,6 +10,7 @@ from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.home import expanded
 from orchestration.common.redaction import credentials_in, reason_of
+from orchestration.common.urls import with_lower_scheme
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
 from orchestration.storage.retry import answer_within
@@ -67,13 +68,17 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
             f"holds {credentials}, which would be published with the plan; give it where the storage's client looks, "
             "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
+    if "::" in root:
+        raise UserError.of(
+            "storage.root", f"{root!r} holds '::', by which fsspec chains file systems; give a directory or URL without"
+        )
     protocol, separator, rest = root.partition("://")
     if separator and not (protocol and rest.strip("/")):
         raise UserError.of(
             "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
         )
     if separator:
-        return root.rstrip("/")
+        return with_lower_scheme(root).rstrip("/")
     root = str(expanded(root, "storage.root"))
     if Path(root).is_absolute():
         return root

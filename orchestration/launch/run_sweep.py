@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from analysis.errors import UserError
 from orchestration.artifacts.provenance import environment, record_source
@@ -34,7 +35,7 @@ from orchestration.storage.store import Store
 from orchestration.tracking.async_tracker import TrackingQueue
 from orchestration.tracking.mlflow_tracker import Tracker
 from orchestration.tracking.run_params import varying_settings
-from orchestration.tracking.uri import resolve_uri
+from orchestration.tracking.uri import resolve_uri, uri_source
 
 if TYPE_CHECKING:
     from orchestration.search.searches import Searches
@@ -57,7 +58,8 @@ def run_sweep(
     tracking = plan.spec.runtime.tracking
     uri = resolve_uri(tracking.uri, store, os.environ, insecure_http=tracking.insecure_http)
     provenance: dict[str, Any] = {"source": record_source(store), **environment()}
-    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan)))
+    where = uri_source(tracking.uri, os.environ)
+    tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan), where))
     published = _Published(store, uri)
     searches = _searches(spec, plan, store, tracker, published)
     if searches is None:
@@ -176,4 +178,5 @@ def _analysis_command(spec: SweepSpec, store: Store) -> str:
 
 def ui_command(uri: str) -> str:
     """Return what shows the runs: a server's address, or the command that serves a database."""
-    return uri if uri.startswith("http") else shlex.join([sys.executable, *_MLFLOW_UI, uri])
+    is_server = urlsplit(uri).scheme in ("http", "https")
+    return uri if is_server else shlex.join([sys.executable, *_MLFLOW_UI, uri])

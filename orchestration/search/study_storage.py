@@ -13,7 +13,7 @@ from orchestration.common.errors import UserError, cause_of
 from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import SEARCHES
-from orchestration.storage.library_database import ensure_whole, sqlite_file
+from orchestration.storage.library_database import absolute_url, ensure_whole, sqlite_file, sqlite_url
 from orchestration.storage.store import Store
 
 _KEY = "search_storage"
@@ -53,7 +53,7 @@ class StudyDatabase:
 
 
 def _create(path: Path) -> None:
-    RDBStorage(f"sqlite:///{path}").engine.dispose()
+    RDBStorage(sqlite_url(path)).engine.dispose()
 
 
 def search_storage(configured: str | None, store: Store, environment: Mapping[str, str]) -> str:
@@ -64,10 +64,11 @@ def search_storage(configured: str | None, store: Store, environment: Mapping[st
     if configured is None:
         if not store.is_local:
             raise UserError.of(_KEY, f"give a database, e.g. postgresql://host/name: {store.root} cannot hold one")
-        return f"sqlite:///{store.path(SEARCHES)}"
-    if JOB_VARIABLE in environment and configured.startswith("sqlite:///") and not configured.startswith("sqlite:////"):
+        return sqlite_url(Path(store.path(SEARCHES)))
+    file = sqlite_file(configured)
+    if JOB_VARIABLE in environment and file is not None and not file.is_absolute():
         raise UserError.of(_KEY, f"{configured!r} is relative: inside a Ray job it would be thrown away")
-    return configured
+    return absolute_url(configured)
 
 
 def unavailable(uri: str, error: Exception) -> StudyUnavailableError:
@@ -79,6 +80,6 @@ def unavailable(uri: str, error: Exception) -> StudyUnavailableError:
 
 
 def _engine_options(uri: str) -> dict[str, Any]:
-    if uri.startswith("sqlite:"):
+    if sqlite_file(uri) is not None:
         return {"connect_args": {"timeout": _SQLITE_WAIT_SECONDS}}
     return {"pool_pre_ping": True}  # a connection that the server dropped meanwhile is made anew

@@ -17,7 +17,8 @@ from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from orchestration.common.cleanup import always
 
@@ -75,9 +76,20 @@ def sqlite_url(path: Path, *, read_only: bool = False) -> str:
 
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of an SQLAlchemy URL of SQLite; None for other databases, servers and databases in memory."""
-    scheme, _, place = uri.partition(":///")
-    path = place.partition("?")[0]
-    return Path(path) if scheme.partition("+")[0] == "sqlite" and path not in ("", ":memory:") else None
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        return None
+    place = url.database or ":memory:"
+    return None if url.get_backend_name() != "sqlite" or place.startswith((":", "file:")) else Path(place)
+
+
+def absolute_url(uri: str) -> str:
+    """Return the URL of a database, that of a file by its absolute path."""
+    file = sqlite_file(uri)
+    if file is None or file.is_absolute():
+        return uri
+    return str(make_url(sqlite_url(file.absolute())).update_query_dict(make_url(uri).query))
 
 
 def is_complete(path: Path) -> bool:

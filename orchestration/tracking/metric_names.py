@@ -8,6 +8,7 @@ from analysis.contract.record_schema import COST_PREFIX, standard_error_of
 from dfm_core.config import SamplingConfig
 from dfm_core.training.curve import CurveRow, has_timesteps
 from orchestration.tasks.task import MetricTask, Task
+from orchestration.tracking.limits import metric_name
 
 MAX_POINTS = 1000
 """Points of a history: the UI crawls beyond. The record in the store has all."""
@@ -29,10 +30,10 @@ def sampling_name(sampling: SamplingConfig) -> str:
 
 
 def shown_name(name: str, task: Task) -> str:
-    """Return a metric's name in MLflow: unchanged for a result, with a prefix for a cost."""
+    """Return a metric's name in MLflow: a result's own, within its limits, and with a prefix for a cost."""
     metrics = task.protocols if isinstance(task, MetricTask) else {}
     quality = any(name in (metric, standard_error_of(metric)) for metric in metrics)
-    return name if quality else f"{COST_PREFIX}{name}"
+    return metric_name(name if quality else f"{COST_PREFIX}{name}")
 
 
 def thinned(rows: Sequence[CurveRow], logged: int, until: int) -> list[CurveRow]:

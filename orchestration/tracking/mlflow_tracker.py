@@ -25,13 +25,20 @@ from orchestration.common.redaction import reason_of
 from orchestration.storage.store import Store
 from orchestration.tasks.task import MetricTask, Task, TrainingTask
 from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, STATUS, KnownRun, known_runs, open_experiment
+from orchestration.tracking.limits import (
+    MAX_METRICS_AT_ONCE,
+    MAX_NAME,
+    MAX_PARAM,
+    MAX_PARAMS_AT_ONCE,
+    MAX_TAG,
+    metric_name,
+    storable,
+)
 from orchestration.tracking.metric_names import sampling_name, shown_name, thinned
 from orchestration.tracking.run_files import write_result_files, write_task_files
 from orchestration.tracking.run_params import run_params
 from orchestration.tracking.sqlite_database import ensure_database
 
-_MAX_BATCH = 900
-_MAX_PARAM_CHARACTERS = 6000
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,10 +52,12 @@ class Tracker:
         store: Store,
         provenance: Mapping[str, Any],
         varying: Collection[str] = frozenset({"seed"}),
+        where: str = "tracking.uri",
     ) -> None:
         """Open or create the experiment.
 
-        Args: varying: keys that become params, see `run_params.varying_settings`.
+        Args: varying: keys that become params, see `run_params.varying_settings`. where: the key or variable that gives
+            the URI.
         Raises: UserError if the server or database cannot be used.
         """
         logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -65,7 +74,7 @@ class Tracker:
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  any failure to open means that tracking cannot be used
-            raise UserError.of("tracking.uri", f"cannot use MLflow at {uri} ({reason_of(error)})") from None
+            raise UserError.of(where, f"cannot use MLflow at {uri} ({reason_of(error)})") from None
 
     @property
     def num_lacking(self) -> int:
@@ -110,7 +119,7 @@ class Tracker:
         """Set tags on a task's run, if it has one here; a task of several trials keeps those of the last."""
         known = self._runs.get(digest)
         if known is not None:
-            run_tags = [RunTag(key, value) for key, value in tags.items()]
+            run_tags = [_tag(key, value) for key, value in tags.items()]
             self._safely(digest, lambda: self._client.log_batch(known.run_id, tags=run_tags))
 
     def fail(self, task: Task, message: str) -> None:
@@ -144,15 +153,18 @@ class Tracker:
         known = self._runs.get(task.digest)
         if known is None:
             tags = {DIGEST: task.digest, KIND: task.kind, "git_commit": self._provenance["source"]["git_commit"]}
-            run = self._client.create_run(self._experiment, tags=tags, run_name=f"{task.kind}: {task.title}")
+            run = self._client.create_run(
+                self._experiment, tags=tags, run_name=storable(f"{task.kind}: {task.title}", MAX_NAME)
+            )
             known = self._runs[task.digest] = KnownRun(run.info.run_id, "", 0)
         return known
 
     def _describe(self, known: KnownRun, task: Task) -> None:
         params = {key: text for key, text in run_params(task, self._varying).items() if key not in known.params}
-        if params:
-            self._client.log_batch(known.run_id, params=_as_params(params))
-            known.params |= set(params)
+        batch = [Param(storable(key, MAX_NAME), storable(text, MAX_PARAM)) for key, text in params.items()]
+        for start in range(0, len(batch), MAX_PARAMS_AT_ONCE):
+            self._client.log_batch(known.run_id, params=batch[start : start + MAX_PARAMS_AT_ONCE])
+        known.params |= set(params)
 
     def _write_task_files(self, known: KnownRun, task: Task) -> None:
         """Write the files of a run that has no status yet, which is set after them."""
@@ -164,10 +176,13 @@ class Tracker:
         fresh = thinned(rows, known.last_curve_step, task.total_units)
         now = int(time.time() * 1000)
         points = [
-            Metric(name, value, now, int(row["step"])) for row in fresh for name, value in row.items() if name != "step"
+            Metric(metric_name(name), value, now, int(row["step"]))
+            for row in fresh
+            for name, value in row.items()
+            if name != "step"
         ]
-        for start in range(0, len(points), _MAX_BATCH):
-            self._client.log_batch(known.run_id, metrics=points[start : start + _MAX_BATCH])
+        for start in range(0, len(points), MAX_METRICS_AT_ONCE):
+            self._client.log_batch(known.run_id, metrics=points[start : start + MAX_METRICS_AT_ONCE])
         if fresh:
             known.last_curve_step = int(fresh[-1]["step"])
 
@@ -199,7 +214,7 @@ class Tracker:
             return
         now, setting = int(time.time() * 1000), sampling_name(task.config.sampling)
         points = [
-            Metric(f"{name}/{setting}", result.metrics[name], now, result.step)
+            Metric(metric_name(f"{name}/{setting}"), result.metrics[name], now, result.step)
             for name in task.protocols
             if name in result.metrics
         ]
@@ -207,11 +222,11 @@ class Tracker:
 
     def _fail(self, task: Task, message: str) -> None:
         known = self._run_of(task)
-        for key, value in ((STATUS, "failed"), (FAILURE, message[:5000])):
+        for key, value in ((STATUS, "failed"), (FAILURE, storable(message, MAX_TAG))):
             self._client.set_tag(known.run_id, key, value)
         self._client.set_terminated(known.run_id, status="FAILED")
         known.status = "failed"
 
 
-def _as_params(texts: Mapping[str, str]) -> list[Param]:
-    return [Param(key, text[:_MAX_PARAM_CHARACTERS]) for key, text in texts.items()]
+def _tag(key: str, value: str) -> RunTag:
+    return RunTag(storable(key, MAX_NAME), storable(value, MAX_TAG))

@@ -30,6 +30,7 @@ from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.task import EvaluateTask
+from orchestration.tracking.limits import MAX_NAME, storable
 
 ALIAS = "best"
 _EVALUATION = "dfm.evaluation"
@@ -62,7 +63,7 @@ class ModelRegistry:
 
     def _register(self, plan: Plan, best: BestRow) -> str:
         task = _evaluation(plan, best)
-        name = _NOT_IN_NAMES.sub("-", f"{plan.spec.name} {best.part}")
+        name = storable(_NOT_IN_NAMES.sub("-", f"{plan.spec.name} {best.part}"), MAX_NAME)
         if len(task.snapshots) != 1:
             return f"{name}: not registered, its best row has a network for each stage"
         if self._registered(name) == task.digest:

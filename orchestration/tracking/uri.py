@@ -7,49 +7,76 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.storage.layout import DATABASE, MLFLOW_ARTIFACTS
+from orchestration.storage.library_database import absolute_url, sqlite_file, sqlite_url
 from orchestration.storage.store import Store
+from orchestration.tracking.limits import MAX_ARTIFACT_LOCATION
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default blocks a call for four minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from mlflow import MlflowClient
 
+VARIABLE = "MLFLOW_TRACKING_URI"
+_KEY = "tracking.uri"
+_NAMES = frozenset({"databricks", "databricks-uc", "uc"})
+"""Addresses that MLflow knows by name."""
+
+
+def uri_source(configured: str | None, environment: Mapping[str, str]) -> str:
+    """Return the name of what gives the tracking URI, for messages."""
+    return VARIABLE if not configured and environment.get(VARIABLE) else _KEY
+
 
 def resolve_uri(
     configured: str | None, store: Store, environment: Mapping[str, str], *, insecure_http: bool = False
 ) -> str:
-    """Return the tracking URI: the config's, else MLFLOW_TRACKING_URI, else sqlite under a local storage root.
+    """Return the absolute tracking URI: the config's, else MLFLOW_TRACKING_URI, else sqlite under a local storage root.
 
-    Raises: UserError if it holds credentials (it is published with the plan), if it is a server on another machine over
-        http and that was not asked for, or if there is none for a remote root.
+    Raises: UserError if it is no URI, or relative in a Ray job; if it holds credentials, which the plan would publish;
+        if it is another machine over http and that was not asked for; if there is none for a remote root.
     """
-    uri = configured or environment.get("MLFLOW_TRACKING_URI")
-    if uri:
-        if JOB_VARIABLE in environment and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-            raise UserError.of("tracking.uri", f"{uri!r} is relative: inside a Ray job it would be thrown away")
-        if credentials := credentials_in(uri):
-            raise UserError.of(
-                "tracking.uri",
-                f"holds {credentials}, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, a database's in its own client settings",
-            )
-        host = urlsplit(uri).hostname or ""
-        if uri.startswith("http://") and not (insecure_http or _is_this_machine(host)):
-            raise UserError.of(
-                "tracking.uri",
-                f"{uri} sends passwords and numbers to {host} in clear: give an https:// address, or ask for it: "
-                "tracking.insecure_http=true",
-            )
-        return uri
-    if not store.is_local:
-        raise UserError.of("tracking.uri", f"give a tracking server: {store.root} cannot hold a database")
-    return f"sqlite:///{store.path(DATABASE)}"
+    given, where = configured or environment.get(VARIABLE), uri_source(configured, environment)
+    if not given:
+        if not store.is_local:
+            raise UserError.of(_KEY, f"give a tracking server: {store.root} cannot hold a database")
+        return sqlite_url(Path(store.path(DATABASE)))
+    if credentials := credentials_in(given):
+        raise UserError.of(
+            where,
+            f"holds {credentials}, which would be published with the plan; give it in MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, a database's in its own client settings",
+        )
+    try:
+        parts, folder = urlsplit(given), _folder(given)
+    except ValueError as error:
+        raise UserError.of(where, f"{given!r} is no address ({error})") from None
+    uri = parts.scheme + given[len(parts.scheme) :]  # in lower case, as SQLAlchemy wants it
+    place = folder or sqlite_file(uri)
+    if JOB_VARIABLE in environment and place is not None and not place.is_absolute():
+        raise UserError.of(where, f"{given!r} is relative: inside a Ray job it would be thrown away")
+    uri = absolute_url(uri) if folder is None else folder.absolute().as_uri()
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme == "http" and not (insecure_http or _is_this_machine(host)):
+        raise UserError.of(
+            where,
+            f"{uri} sends passwords and numbers to {host} in clear: give an https:// address, or ask for it: "
+            "tracking.insecure_http=true",
+        )
+    return uri
+
+
+def _folder(given: str) -> Path | None:
+    """Return the folder that an address names; None for servers and databases."""
+    parts = urlsplit(given)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return None if parts.scheme or given in _NAMES else Path(given)
 
 
 def _is_this_machine(host: str) -> bool:
@@ -64,7 +91,8 @@ def ask_server(uri: str) -> float | None:
 
     Raises: UserError if it cannot be used.
     """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
         return None
     begin = time.monotonic()
     try:
@@ -82,13 +110,20 @@ def artifact_location(uri: str, store: Store) -> str | None:
     """
     if urlsplit(uri).scheme in {"http", "https"}:
         return None
+    database = sqlite_file(uri)
     if store.is_local:
-        return store.path(MLFLOW_ARTIFACTS)
-    if not uri.startswith("sqlite:"):
+        location = Path(store.path(MLFLOW_ARTIFACTS)).as_uri()
+        if database is None and len(location) > MAX_ARTIFACT_LOCATION:
+            raise UserError.of(
+                "storage.root",
+                f"is too long for MLflow in a database server, whose tables take {MAX_ARTIFACT_LOCATION} characters of "
+                f"{location}; give a shorter root, or a tracking server before the database",
+            )
+        return location
+    if database is None:
         raise UserError.of(
             "tracking.uri",
             f"beside the remote root {store.root} a database has no place for artifacts; give a tracking server before "
             "it: mlflow server --backend-store-uri ... --artifacts-destination ...",
         )
-    database = Path(uri.removeprefix("sqlite:///"))
-    return str(database.resolve().parent / MLFLOW_ARTIFACTS)
+    return (database.resolve().parent / MLFLOW_ARTIFACTS).as_uri()

@@ -79,7 +79,7 @@ def test_a_server_hands_out_the_named_files_that_there_are(addresses: dict[str, 
         client.log_text(run_id, "deeper", "folder/provenance.json")
     runs = {run.run_id: run for run in source.runs(experiment)}
     assert all(run.artifact_uri.startswith("mlflow-artifacts:/") for run in runs.values())
-    found = {run.run_id: files for run, files in source.files([(run, {"task.json"}) for run in runs.values()])}
+    found = {run.run_id: files.found for run, files in source.files([(run, {"task.json"}) for run in runs.values()])}
     assert found == {ids[0]: {"task.json": b"of 0"}, ids[1]: {"task.json": b"of 1"}, ids[2]: {}}
 
 

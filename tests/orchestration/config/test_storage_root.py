@@ -35,6 +35,7 @@ def test_a_relative_root_inside_a_ray_job_is_refused(tmp_path: Path) -> None:
 
 def test_a_url_keeps_its_slashes(tmp_path: Path) -> None:
     assert resolve_root("s3://bucket/prefix/", "runs", {}, tmp_path) == "s3://bucket/prefix"
+    assert resolve_root("S3://Bucket/prefix/", "runs", {}, tmp_path) == "s3://Bucket/prefix"
 
 
 @pytest.mark.parametrize("root", ["s3://", "://", "s3:///"])
@@ -46,3 +47,9 @@ def test_a_url_that_names_no_place_is_refused(tmp_path: Path, root: str) -> None
 def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     assert resolve_root("~/runs", "runs", {}, tmp_path) == "/home/somebody/runs"
+
+
+@pytest.mark.parametrize("root", ["/data/a::b", "memory::s3://bucket/x", "runs::x"])
+def test_a_root_that_fsspec_would_take_for_several_is_refused(tmp_path: Path, root: str) -> None:
+    with pytest.raises(UserError, match=r"storage\.root: .* holds '::', by which fsspec chains file systems"):
+        resolve_root(root, "runs", {}, tmp_path)

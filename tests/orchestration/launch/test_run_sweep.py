@@ -147,3 +147,15 @@ def test_an_error_of_the_report_is_a_line_whose_command_makes_it(
     made = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     assert (reports / "quickstart" / "report.html").is_file()
+
+
+def test_a_root_with_an_odd_name_is_tracked_and_read_there(stored: Store, plan: Plan, tmp_path: Path) -> None:
+    odd = Store(str(tmp_path / "a?b%2Fc#d"))
+    shutil.copytree(f"{stored.root}/results", f"{odd.root}/results")
+    for name in ("snapshots", "features"):
+        shutil.copytree(f"{stored.root}/{name}", f"{odd.root}/{name}")
+    assert main(arguments(odd)) == 0
+    assert {run.info.status for run in runs_of(odd, plan)} == {"FINISHED"}
+    assert len(list(Path(odd.root).glob("mlflow-artifacts/*/artifacts/task.json"))) == len(plan.tasks)
+    assert "Without MLflow" not in (Path(odd.root) / "reports" / "quickstart" / "report.html").read_text()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a?b%2Fc#d", "store"]

@@ -21,7 +21,7 @@ from orchestration.plan.plan import make_plan
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.search.searches import open_searches
 from orchestration.search.single_level import MOST_REFUSED
-from orchestration.search.study_storage import StudyUnavailableError, search_storage
+from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import load_sweep
 from orchestration.spec.search_space import Parameter
@@ -463,6 +463,11 @@ def test_a_database_that_cannot_be_written_is_a_mistake_before_the_search_begins
 def test_trials_are_kept_beside_a_local_store_and_a_remote_one_needs_a_database(store: Store) -> None:
     assert search_storage(None, store, {}) == f"sqlite:///{store.root}/search.db"
     assert search_storage("postgresql://host/name", store, {}) == "postgresql://host/name"
+    assert search_storage("sqlite:///here.db", store, {}) == f"sqlite:///{Path.cwd()}/here.db"
+    odd = Store(f"{store.root}/a?b%2Fc")
+    Path(odd.root).mkdir(parents=True)
+    StudyDatabase(search_storage(None, odd, {}))
+    assert Path(odd.path("search.db")).exists()
     with pytest.raises(UserError, match="give a database"):
         search_storage(None, Store("memory://bucket"), {})
     with pytest.raises(UserError, match="it would be thrown away"):

@@ -224,7 +224,7 @@ def test_beside_a_remote_store_artifacts_lie_with_the_local_database(tmp_path: P
 
 def test_artifacts_of_a_database_server_lie_under_the_local_root_or_nowhere(tmp_path: Path) -> None:
     store, uri = Store(str(tmp_path)), "postgresql://host/mlflow"
-    assert artifact_location(uri, store) == f"{tmp_path}/mlflow-artifacts"
+    assert artifact_location(uri, Store("/data/dfm")) == "file:///data/dfm/mlflow-artifacts"
     assert artifact_location("http://host", store) is None
     with pytest.raises(UserError, match=r"tracking\.uri: beside the remote root .* give a tracking server before it"):
         artifact_location(uri, Store("memory://bucket"))
