@@ -23,7 +23,7 @@ def misread_values(text: str) -> Iterator[tuple[int, str]]:
     """Yield line and message of each plain key or value that would be misread. Raises: YAMLError if it is no YAML."""
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, ScalarEvent) and event.implicit[0] and (message := _misreading(event.value)):
-            yield event.start_mark.line + 1, message
+            yield (event.start_mark.line if event.start_mark else 0) + 1, message
 
 
 def _misreading(text: str) -> str:
