@@ -10,7 +10,7 @@ import sys
 
 from orchestration.cluster.token_file import TOKEN_VARIABLE, ensure_token, token_file
 from orchestration.common.errors import UserError, tell_mistakes
-from orchestration.common.redaction import guard_output
+from orchestration.common.program_start import prepare_program
 
 
 def main() -> int:
@@ -25,5 +25,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    guard_output()
+    prepare_program()
     sys.exit(main())

@@ -33,8 +33,8 @@ from orchestration.cluster.token_file import (
 )
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.exit_codes import EXIT_USER_ERROR
+from orchestration.common.program_start import prepare_program
 from orchestration.common.project import ROOT
-from orchestration.common.redaction import guard_output
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.spec.preflight import open_store
@@ -205,6 +205,6 @@ def end_by_exit() -> None:
 if __name__ == "__main__":
     if shutil.which("ray", path=str(Path(sys.executable).parent)) is None:
         sys.exit("ray is not installed beside this Python; run `make setup`")
-    guard_output()
+    prepare_program()
     end_by_exit()
     sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,7 @@ from orchestration.cluster.check_report import CheckResult, Redaction, print_row
 from orchestration.cluster.diagnose import diagnose
 from orchestration.common.errors import UserError, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
-from orchestration.common.redaction import guard_output
+from orchestration.common.program_start import prepare_program
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import resolve_root
 from orchestration.spec.preflight import open_store
@@ -78,5 +78,5 @@ def _tracking_row(uri: str) -> CheckResult:
 
 
 if __name__ == "__main__":
-    guard_output()
+    prepare_program()
     sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 # Started as a script, Python puts this folder, not the project, first on the path; the project must be there instead.
 _HERE = Path(__file__).resolve().parent
-sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).resolve() != _HERE)]
+sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
 import argparse  # noqa: E402
 import json  # noqa: E402
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 from orchestration.common.errors import Problem, UserError, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import EXIT_INTERRUPTED  # noqa: E402
-from orchestration.common.redaction import guard_output  # noqa: E402
+from orchestration.common.program_start import prepare_program  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
@@ -131,5 +131,5 @@ def _print(measured: MeasuredImages) -> None:
 
 
 if __name__ == "__main__":
-    guard_output()
+    prepare_program()
     sys.exit(main(sys.argv[1:]))

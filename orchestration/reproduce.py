@@ -11,7 +11,7 @@ from pathlib import Path
 
 # As in sweep.py, which this cannot ask for it: until this is done, the project is not on the path.
 _HERE = Path(__file__).resolve().parent
-sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).resolve() != _HERE)]
+sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
 import argparse  # noqa: E402
 import os  # noqa: E402
@@ -30,7 +30,8 @@ from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_TERMINATED,
     EXIT_TRACKING_INCOMPLETE,
 )
-from orchestration.common.redaction import guard_output, reason_of  # noqa: E402
+from orchestration.common.program_start import prepare_program  # noqa: E402
+from orchestration.common.redaction import reason_of  # noqa: E402
 from orchestration.sweep import end_program  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
@@ -175,5 +176,5 @@ def _print_comparisons(stores: Mapping[str, Store]) -> None:
 
 
 if __name__ == "__main__":
-    guard_output()
+    prepare_program()
     end_program(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 # Started as a script, Python puts this folder, not the project, first on the path; the project must be there instead.
 _HERE = Path(__file__).resolve().parent
-sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not p or Path(p).resolve() != _HERE)]
+sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
 import argparse  # noqa: E402
 import os  # noqa: E402
@@ -19,7 +19,7 @@ from typing import NoReturn  # noqa: E402
 
 from orchestration.common.errors import UserError, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED  # noqa: E402
-from orchestration.common.redaction import guard_output  # noqa: E402
+from orchestration.common.program_start import prepare_program  # noqa: E402
 
 _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",
@@ -79,5 +79,5 @@ def end_program(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    guard_output()
+    prepare_program()
     end_program(main(sys.argv[1:]))

@@ -215,7 +215,7 @@ def test_no_control_character_is_printed_but_the_consoles_own(tmp_path: Path, fo
 def test_every_program_guards_its_output(program: str) -> None:
     _, main, last = (ROOT / "orchestration" / program).read_text().partition('if __name__ == "__main__":')
     assert main
-    assert "    guard_output()\n" in last
+    assert "    prepare_program()\n" in last
 
 
 def test_a_plan_and_what_is_printed_of_it_hold_no_option_and_no_signature(tmp_path: Path) -> None:
@@ -273,6 +273,7 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
         """Workers that die with a word too many."""
 
         retries: tuple[()] = ()
+        num_open = num_idle = 0
 
         def __init__(self, *_others: object) -> None: ...
 

@@ -70,6 +70,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
         """Workers that train at once."""
 
         retries: tuple[()] = ()
+        num_open = num_idle = 0
 
         def __init__(self, *_others: object) -> None: ...
 

@@ -1,0 +1,31 @@
+"""The start of a program: what a shell may hand down that libraries cannot live with."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from orchestration.common.errors import UserError, tell_mistakes
+from orchestration.common.redaction import guard_output
+
+_WARNINGS, _TRAIN_V2 = "PYTHONWARNINGS", "RAY_TRAIN_V2_ENABLED"
+
+
+def prepare_program() -> None:
+    """Guard the output and take out of the environment what would break libraries, here and in what is started.
+
+    Programs call it before anything else is imported: Ray reads its variables, and loggers their stream, once.
+    Ends the process with code 2 if its working directory is gone: nearly every library asks for it.
+    """
+    guard_output()
+    if "error" in os.environ.get(_WARNINGS, ""):  # MLflow's and SQLAlchemy's warnings of their own would end them
+        del os.environ[_WARNINGS]
+        warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
+    os.environ.pop(_TRAIN_V2, None)  # the trainings are written for version 2, Ray's default
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        gone = UserError.of("working directory", "it no longer exists; run the command again in one that does")
+        sys.exit(tell_mistakes(gone))
