@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from analysis.contract.printable import printable
 from orchestration.common.console import clock, make_console
 from orchestration.control.heartbeat import TaskProgress
 from orchestration.tasks.task import Task
@@ -69,7 +68,8 @@ class Display:
         running = self._running[task.digest] = _Running(task, total, time.monotonic(), time.monotonic())
         if self._progress:
             self._progress.start()  # once; here, since a launch without a task shows no bars
-            running.bar = self._progress.add_task(printable(f"{task.kind} {task.title}"), total=total, rate="")
+            shown = self.console.render_str(f"{task.kind} {task.title}", markup=False).plain
+            running.bar = self._progress.add_task(shown, total=total, rate="")
         else:
             self.say(f"[{_now()}] {task.kind} {task.title}: started")
 
