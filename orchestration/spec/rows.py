@@ -76,9 +76,12 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
         return None, list(mistakes)
     described, problems = context.inspector.describe(config.data)
     if problems:
-        why = _won_over(context, row, config.data.dataset)
-        whose = f"row {row.label!r}" if why else ""
-        return None, [Problem(context.place(row, key), f"{message}{why}", whose) for key, message in problems]
+        won = _won_over(context, row, config.data.dataset)
+        found = []
+        for key, message in problems:
+            why = won if key.startswith("data.") else ""  # files are the same for all
+            found.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
+        return None, found
     return replace(config, data=described), []
 
 
