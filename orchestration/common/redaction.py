@@ -34,8 +34,6 @@ _NAMED_ENTRY = re.compile(rf"""(?i)(\\*(["'])[\w.-]*(?:{_NAMES})\\*\2\s*:\s*\\*(
 _HEADER = re.compile(
     r"""(?i)((?:authorization|x-amz-security-token)\\*["']?\s*[:=]\s*(?:b?\\*["'])?)(?:\w+ +)?[^\s"',}\\]+"""
 )
-
-
 _BASIC = re.compile(r"(\bBasic +)(?=[A-Za-z+/]*[0-9+/=])[\w+/-]{6,}=*")
 
 
