@@ -26,7 +26,7 @@ class RunningTasks:
 
     def leave(self, *, cluster_is_lost: bool) -> None:
         """Stop what runs, before Ray is left. Args: cluster_is_lost: nobody is there who could be told."""
-        self.groups.leave(self.trainings)
+        self.groups.leave(self.trainings, cluster_is_lost=cluster_is_lost)
         if self.pool is not None and not cluster_is_lost:
             self.pool.abandon()
 

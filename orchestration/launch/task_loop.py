@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord
 from orchestration.cluster.capacity import Capacity
+from orchestration.common.cleanup import always
 from orchestration.common.redaction import reason_of, shown
 from orchestration.control.failure_policy import FirstMistakes, failure_of
 from orchestration.control.outcome import EarlyExit
@@ -58,11 +59,12 @@ class Launcher:
 
         However it ends, nothing of it calls Ray any more.
         """
-        try:
+        with always(self._leave):
             return self._walk()
-        finally:
-            early_exit = self._context.outcome.early_exit or self._early_exit()
-            self._running.leave(cluster_is_lost=early_exit is not None and early_exit.cluster_is_lost)
+
+    def _leave(self) -> None:
+        early_exit = self._context.outcome.early_exit or self._early_exit()
+        self._running.leave(cluster_is_lost=early_exit is not None and early_exit.cluster_is_lost)
 
     def _walk(self) -> Plan:
         while self._waiting.tasks or self._running:

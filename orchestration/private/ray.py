@@ -70,6 +70,21 @@ def placement_groups_of_dead_actors(job: str) -> list[bytes]:
     return ids
 
 
+def kill_train_controllers(job: str) -> None:
+    """End the Ray Train runs of a job, so that their `fit` returns.
+
+    Ray Train 2.60 gives nobody the handle of a run's controller, and aborts a run on SIGINT only if `fit` is called in
+    the main thread. A thread that waits in `fit` while Ray shuts down can end the process by a segmentation fault.
+
+    Args: job: hex id of this process's job.
+    """
+    import ray
+
+    for identity, actor in ray._private.state.state.actor_table(None, ray.JobID(bytes.fromhex(job))).items():
+        if actor["ActorClassName"].endswith("TrainController") and actor["State"] != "DEAD":
+            ray._private.worker.global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(identity)), True)
+
+
 def is_preempted() -> bool:
     """Return whether a node of this Ray Train worker's run is to be taken away.
 

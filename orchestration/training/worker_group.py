@@ -14,10 +14,12 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from orchestration.cluster.address import through_client
 from orchestration.cluster.placement_groups import free_placement_groups
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
 from orchestration.config.workers import WorkersConfig
+from orchestration.private.ray import kill_train_controllers
 from orchestration.storage.layout import TRAIN_RUNS
 from orchestration.storage.store import Store
 from orchestration.training.train_request import TrainRequest
@@ -25,7 +27,7 @@ from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
 
 _LOG = logging.getLogger(__name__)
-POLL_SECONDS, _FREE_SECONDS = 0.1, 5.0
+POLL_SECONDS, _FREE_SECONDS, _ABANDON_SECONDS = 0.1, 5.0, 10.0
 RAY_IS_LEFT = "the launch ends, and Ray is left"
 
 
@@ -68,6 +70,13 @@ class WorkerGroup:
             ray.get(self._queue.close.remote())
         wait([self._run])
         self.clear()
+
+    def abandon(self) -> None:
+        """End the run and its thread, whatever the workers do: Ray is left next."""
+        deadline = time.monotonic() + _ABANDON_SECONDS
+        while self.is_alive and time.monotonic() < deadline and not through_client():
+            kill_train_controllers(ray.get_runtime_context().get_job_id())
+            wait([self._run], POLL_SECONDS)
 
     def clear(self) -> None:
         """Remove what Ray Train left behind; after the run."""

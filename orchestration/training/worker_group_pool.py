@@ -46,6 +46,8 @@ class WorkerGroupPool:
         self.retries: deque[tuple[str, str]] = deque()
         """(digest, reason) of trainings that are tried again; taken out when the user is told."""
         self._idle: list[WorkerGroup] = []
+        self._started_groups: list[WorkerGroup] = []
+        """All of them, also those that have ended."""
         self._leaving = Event()
         self._num_open = 0
         self._lock = threading.Lock()
@@ -76,11 +78,13 @@ class WorkerGroupPool:
             group.close()
             self._gone()
 
-    def leave(self, trainings: Collection[Future[None]]) -> None:
-        """End the threads of trainings, whatever their workers do, before Ray is left: calls during its shutdown would
-        end the process."""
+    def leave(self, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None:
+        """End trainings and all groups, with their threads, before Ray is left: calls during its shutdown would end the
+        process. Args: cluster_is_lost: nobody is there who could be told."""
         self._leaving.set()
         wait(trainings, _LEAVE_SECONDS)
+        for group in () if cluster_is_lost else self._started_groups:
+            group.abandon()
 
     def _train(self, task: Task, request: TrainRequest) -> None:
         attempts_left = self._workers.max_failures
@@ -113,10 +117,12 @@ class WorkerGroupPool:
 
     def _started(self) -> WorkerGroup:
         try:
-            return self._start()
+            group = self._start()
         except BaseException:
             self._gone()
             raise
+        self._started_groups.append(group)
+        return group
 
     def _gone(self) -> None:
         with self._lock:

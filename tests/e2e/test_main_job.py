@@ -155,7 +155,7 @@ from orchestration import sweep
 from orchestration.launch.waiting_tasks import WaitingTasks
 
 def fail(self):
-    if any(pathlib.Path(sys.argv[3].partition("=")[2]).glob("checkpoints/*/step-*/manifest.json")):
+    if any(pathlib.Path(sys.argv[2].partition("=")[2]).glob("checkpoints/*/step-*/manifest.json")):
         raise RuntimeError("broken on purpose")
 
 if sys.argv.pop(1) == "broken":

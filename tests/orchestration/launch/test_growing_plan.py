@@ -83,7 +83,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
 
         def close_idle(self) -> None: ...
 
-        def leave(self, trainings: Collection[Future[None]]) -> None: ...
+        def leave(self, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None: ...
 
     monkeypatch.setattr(task_loop, "start_progress_board", lambda: ("board", progress_board))
     monkeypatch.setattr(progress.ray, "get", lambda answer: answer)
@@ -280,8 +280,8 @@ def test_any_way_out_leaves_no_thread_of_a_training_and_no_evaluator(
         def abandon(self) -> None:
             events.append("evaluators")
 
-    def leave(_groups: Any, trainings: Collection[Future[None]]) -> None:
-        assert list(trainings) == [training]
+    def leave(_groups: Any, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None:
+        assert (list(trainings), cluster_is_lost) == ([training], lost)
         events.append("trainings")
 
     def fail(*_: object) -> None:

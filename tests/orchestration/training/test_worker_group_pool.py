@@ -59,6 +59,9 @@ class Workers:
         if self.refused:
             raise PermissionError(self.refused)
 
+    def abandon(self) -> None:
+        self.diary.append(f"{self.number} abandoned")
+
 
 @dataclass
 class Named:
@@ -176,7 +179,8 @@ def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypa
     assert office.diary == ["0 trains a", "0 trains b"]
 
 
-def test_trainings_touch_their_workers_no_more_once_ray_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_trainings_touch_their_workers_no_more_once_ray_is_left(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
     office = Office(max_failures=3)
 
     def train(workers: Workers, request: Any, over: threading.Event) -> None:
@@ -188,12 +192,12 @@ def test_trainings_touch_their_workers_no_more_once_ray_is_left(monkeypatch: pyt
     ended = office.groups.submit(Named("a"))  # type: ignore[arg-type]
     while not office.diary:
         time.sleep(0.01)
-    office.groups.leave([ended])
+    office.groups.leave([ended], cluster_is_lost=lost)
     assert ended.done()
     assert isinstance(ended.exception(), RuntimeError)
     with pytest.raises(WorkersEndedError):
         office.train("b")
-    assert office.diary == ["0 trains a"]
+    assert office.diary == ["0 trains a"] + ([] if lost else ["0 abandoned"])
 
 
 def test_workers_that_went_leave_their_room_to_others() -> None:
@@ -324,6 +328,16 @@ def test_a_diverged_training_redoes_less_than_an_interval_when_resubmitted(store
     assert again == first[-len(again) :]
     assert len(again) <= 2
     assert read_record(store, task.digest) is None
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_the_thread_of_a_run_ends_before_ray_is_left_whatever_its_workers_do(store: Store) -> None:
+    """A thread that waits in Ray Train's `fit` while Ray shuts down can end the process by a segmentation fault."""
+    group = WorkerGroup(store, WorkersConfig(num_workers=1))
+    assert group.is_alive
+    group.abandon()
+    assert not group.is_alive
+    ray.kill(group._queue)
 
 
 @pytest.mark.usefixtures("ray_here")
