@@ -25,6 +25,7 @@ from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.state import shard_name, state_shard
 from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.common.background import in_background
+from orchestration.common.redaction import reason_of
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import MANIFEST, FileEntry
@@ -126,8 +127,14 @@ class CheckpointUploads:
         return [FileEntry(**json.loads(self._store.read(f"{directory}/{name}"))) for name in receipts]
 
     def _drop_superseded(self, step: int, directory: str, entries: Sequence[FileEntry]) -> None:
-        """Remove receipts, files of killed attempts at this checkpoint, and older checkpoints."""
-        for name in set(self._store.names(directory)) - {MANIFEST, *(entry.name for entry in entries)}:
-            self._store.remove(f"{directory}/{name}")
-        for old in self._artifacts.superseded(step, self._keep):
-            self._store.remove_artifact(old)
+        """Remove receipts, files of killed attempts at this checkpoint, and older checkpoints.
+
+        The checkpoint is published: a storage that refuses to remove ends no training. The next one tries again.
+        """
+        try:
+            for name in set(self._store.names(directory)) - {MANIFEST, *(entry.name for entry in entries)}:
+                self._store.remove(f"{directory}/{name}")
+            for old in self._artifacts.superseded(step, self._keep):
+                self._store.remove_artifact(old)
+        except (OSError, StorageUnavailableError) as error:
+            _LOG.warning("superseded checkpoints stay for now: %s", reason_of(error, self._store.options))

@@ -219,3 +219,21 @@ def test_a_checkpoint_that_is_made_again_is_never_damaged_in_between(tmp_path: P
     assert_holds(store, 1)
     document = json.loads(store.read("checkpoints/digest/step-000000001/manifest.json"))
     assert {"first" in entry["name"] for entry in document["files"]} == {True}
+
+
+def test_a_storage_that_removes_nothing_ends_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    refuses = True
+
+    def refuse_to_remove(change: str) -> None:
+        if refuses and change.startswith("remove"):
+            raise PermissionError("no DeleteObject for this key")
+
+    store = WatchedStore(str(tmp_path), refuse_to_remove)
+    save_both(store, 1, "first", keep=1)
+    save_both(store, 2, "second", keep=1)
+    assert_holds(store, 2)
+    assert "superseded checkpoints stay for now: PermissionError: no DeleteObject for this key" in caplog.text
+    assert TrainingArtifacts(store, "digest").checkpoint_steps() == [1, 2]
+    refuses = False
+    save_both(store, 3, "third", keep=1)
+    assert TrainingArtifacts(store, "digest").checkpoint_steps() == [3]
