@@ -20,11 +20,11 @@ from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUM
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
-from analysis.records.from_mlflow import Reading
-from analysis.records.read import read_with_runs
-from analysis.records.record import MISSING, Record
+from analysis.records.read import read_records
+from analysis.records.record import MISSING, Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
+from analysis.tracking.address import run_url
 from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
@@ -72,7 +72,7 @@ def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Fram
     Args: storage: where the records lie; None: numbers are MLflow's.
     Raises: UserError if the tracking server cannot be reached.
     """
-    reading = read_with_runs(plan, storage)
+    reading = read_records(plan, storage, whole_runs=True)
     return Frames(
         plan,
         _runs(plan, reading),
@@ -89,7 +89,7 @@ def _runs(plan: PublishedPlan, reading: Reading) -> pd.DataFrame:
     rows = [
         {
             "run_id": run.run_id,
-            "url": reading.url_of(plan, run) or None,
+            "url": run_url(plan.tracking_uri, reading.experiment_id, run.run_id) or None,
             "name": run.name,
             "digest": run.digest or None,
             "kind": run.tags.get(KIND_TAG),
@@ -126,15 +126,11 @@ def _curves(records: Mapping[str, Record]) -> pd.DataFrame:
         for digest, record in sorted(records.items())
         for key, curve in record.curves.items()
     ]
-    lengths = [len(curve) for *_, curve in curves]
-    columns: dict[str, Any] = {}
-    for index, name in enumerate(("digest", "run_id", "metric")):
-        kinds = {value: code for code, value in enumerate(sorted({str(item[index]) for item in curves}))}
-        codes = np.repeat(np.array([kinds[str(item[index])] for item in curves], np.int64), lengths)
-        columns[name] = pd.Categorical.from_codes(codes, list(kinds))
-    columns["step"] = np.concatenate([curve.steps for *_, curve in curves] or [np.zeros(0, np.int64)])
-    columns["value"] = np.concatenate([curve.values for *_, curve in curves] or [np.zeros(0)])  # noqa: PD011
-    return pd.DataFrame(columns)
+    owners = pd.DataFrame([owner for *owner, _ in curves], columns=["digest", "run_id", "metric"], dtype="category")
+    frame = owners.take(np.repeat(np.arange(len(curves)), [len(curve) for *_, curve in curves])).reset_index(drop=True)
+    frame["step"] = np.concatenate([curve.steps for *_, curve in curves] or [np.zeros(0, np.int64)])
+    frame["value"] = np.concatenate([curve.values for *_, curve in curves] or [np.zeros(0)])  # noqa: PD011
+    return frame
 
 
 def _trials(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:

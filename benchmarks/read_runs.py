@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.plan.model import PublishedPlan
-    from analysis.records.from_mlflow import Reading
+    from analysis.records.record import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -189,14 +189,13 @@ def _read(name: str, folder: Path) -> None:
 def _read_records(folder: Path) -> tuple[PublishedPlan, Reading]:
     """The plan, and everything that was measured for it."""
     from analysis.plan.read import parse_plan
-    from analysis.records.from_mlflow import read
-    from analysis.records.from_storage import read_record_files
+    from analysis.records.read import read_records
     from analysis.records.stored_files import StorageRoot
 
     plan = parse_plan((folder / "plan.json").read_text(encoding="utf-8"))
-    storage = StorageRoot(**json.loads((folder / "storage.json").read_text(encoding="utf-8")))
-    reading = read(plan, read_record_files(plan, storage))
+    reading = read_records(plan, StorageRoot(**json.loads((folder / "storage.json").read_text(encoding="utf-8"))))
     assert not reading.notes
+    assert not reading.alarm
     assert not any(record.notes for record in reading.records.values())
     return plan, reading
 

@@ -13,7 +13,7 @@ import pytest
 from analysis.errors import UserError as AnalysisError
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
-from analysis.records.from_mlflow import read
+from analysis.records.read import read_records
 from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import Plan, make_plan
@@ -79,7 +79,7 @@ def published(plan: Plan, uri: str) -> PublishedPlan:
 
 
 def test_a_sweep_is_tracked_in_postgres_and_read_again(plan: Plan, tracked: str) -> None:
-    records = read(published(plan, tracked)).records
+    records = read_records(published(plan, tracked), None).records
     assert set(records) == set(plan.tasks)
     assert {record.status for record in records.values()} == {"done"}
     first = plan.of_kind(EvaluateTask)[0].digest
@@ -91,8 +91,8 @@ def test_a_sweep_is_tracked_in_postgres_and_read_again(plan: Plan, tracked: str)
 
 def test_a_tracking_server_before_postgres_gives_the_same_report(plan: Plan, tracked: str, tmp_path: Path) -> None:
     with mlflow_server(tracked, tmp_path) as address:
-        found = read(published(plan, address))
-        directly = read(published(plan, tracked))
+        found = read_records(published(plan, address), None)
+        directly = read_records(published(plan, tracked), None)
     assert found.notes == directly.notes
     for digest, record in found.records.items():
         assert record.url == f"{address}/#/experiments/{found.experiment_id}/runs/{record.run_id}"
@@ -159,4 +159,4 @@ def test_a_driver_that_is_not_installed_is_named(plan: Plan, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"postgresql://dfm@127.0.0.1:{listener.getsockname()[1]}/mlflow"
         with pytest.raises(AnalysisError, match=r"its driver is not installed .*pip install 'psycopg\[binary\]'"):
-            read(published(plan, uri))
+            read_records(published(plan, uri), None)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from analysis.comparison.joined_sweep import JoinedSweep
-from analysis.drawing.chart import Chart, ImagePanel, chart_csv, chart_rows
+from analysis.drawing.chart import Chart, Group, ImagePanel, chart_csv, chart_rows
 from analysis.drawing.render import Drawing, draw, drawing_id
 from analysis.drawing.theme import DARK, LIGHT, recolor
-from analysis.figures.registry import FIGURES
+from analysis.figures.registry import FIGURES, FigureKind
 
 _MOST_ROWS_ON_PAGE = 60
 FindDrawing = Callable[[str, str], Drawing | None]
@@ -43,9 +43,8 @@ class Figure:
 class FigureGroup:
     """Figures under one heading; empty if they need none."""
 
-    title: str
+    group: Group
     figures: tuple[Figure, ...]
-    folded: bool
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,7 @@ class Gallery:
     """One kind of figures."""
 
     id: str
-    heading: str
-    about: str
-    empty: str
+    kind: FigureKind
     groups: tuple[FigureGroup, ...]
 
     @property
@@ -69,13 +66,11 @@ def make_galleries(joined_sweep: JoinedSweep, find_drawing: FindDrawing) -> tupl
     galleries = []
     for kind_id, kind in FIGURES.items():
         groups = tuple(
-            FigureGroup(
-                group.title, tuple(_figure(chart, next(numbers), find_drawing) for chart in group.charts), group.folded
-            )
+            FigureGroup(group, tuple(_figure(chart, next(numbers), find_drawing) for chart in group.charts))
             for group in kind.collect(joined_sweep)
         )
         if any(group.figures for group in groups) or kind.empty:
-            galleries.append(Gallery(kind_id, kind.heading, kind.about, kind.empty, groups))
+            galleries.append(Gallery(kind_id, kind, groups))
     return tuple(galleries)
 
 

@@ -74,7 +74,9 @@ def cut_sample_images(joined_sweep: JoinedSweep, digest: str) -> GridImages | No
 def cut_real_images(joined_sweep: JoinedSweep) -> GridImages | None:
     """Cut the first real images out of their grid, if the sweep has one set of them."""
     grids = {
-        image for digest in joined_sweep.plan.references if (image := joined_sweep.record(digest).image) is not None
+        image
+        for digest in joined_sweep.plan.titles["reference"]
+        if (image := joined_sweep.record(digest).image) is not None
     }
     sides = {task.resolution for task in joined_sweep.plan.trainings.values()}
     return cut_grid(grids.pop(), sides.pop() if len(sides) == 1 else None) if len(grids) == 1 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from analysis.figures.qualitative import shrink_images
 from analysis.figures.series import group_by_part
 from analysis.plan.model import Part
 from analysis.plan.row_selection import MOST_ROWS, choose_evenly, first_trials, left_out_note, select_alike
-from analysis.records.grid_images import cut_grid, grid_text
+from analysis.records.grid_images import cut_grid
 
 _CLIPS = 3
 
@@ -39,11 +38,12 @@ def cut_clip_frames(png: bytes) -> ClipFrames | None:
     The image has a column for each of `frames`, a row for each of `labels`.
     """
     try:
-        description = json.loads(grid_text(png) or "")
-        frames, num_frames = tuple(map(int, description["frames"])), int(description["num_frames"])
-        labels = tuple(map(str, description["labels"]))
         cut = cut_grid(png)
-        if cut is None or len(frames) != description["columns"] or not labels:
+        if cut is None:
+            return None
+        frames, num_frames = tuple(map(int, cut.said["frames"])), int(cut.said["num_frames"])
+        labels = tuple(map(str, cut.said["labels"]))
+        if len(frames) != cut.said["columns"] or not labels:
             return None
         size = len(labels), len(frames), *cut.pixels.shape[1:]
         return ClipFrames(cut.pixels[: len(labels) * len(frames)].reshape(size), labels, frames, num_frames)
@@ -76,7 +76,9 @@ def _charts(joined_sweep: JoinedSweep, part: Part, number: int) -> list[Chart]:
 def _cut_real_clips(joined_sweep: JoinedSweep) -> ClipFrames | None:
     """Cut the frames of the first real clips, if the sweep has one set of them."""
     images = {
-        data for digest in joined_sweep.plan.references if (data := joined_sweep.record(digest).strips) is not None
+        data
+        for digest in joined_sweep.plan.titles["reference"]
+        if (data := joined_sweep.record(digest).strips) is not None
     }
     return cut_clip_frames(images.pop()) if len(images) == 1 else None
 

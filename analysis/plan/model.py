@@ -160,14 +160,6 @@ class FloorTask:
 
 
 @dataclass(frozen=True)
-class NamedTask:
-    """A task that the tables only need by name: a reference, a probe or a pyramid."""
-
-    digest: str
-    title: str
-
-
-@dataclass(frozen=True)
 class PublishedPlan:
     """Everything the analysis knows of a sweep without asking MLflow."""
 
@@ -183,12 +175,8 @@ class PublishedPlan:
     trainings: Mapping[str, TrainTask]
     evaluations: Mapping[str, EvaluateTask]
     floors: Mapping[str, FloorTask]
-    references: Mapping[str, NamedTask]
-    """Statistics of real images."""
-    probes: Mapping[str, NamedTask]
-    """Classifiers of labels, fitted on features of real images."""
-    pyramids: Mapping[str, NamedTask]
-    """Trained decompositions."""
+    titles: Mapping[TaskKind, Mapping[str, str]]
+    """Kind -> digest -> title, of the tasks that the tables only need by name: all other kinds."""
     published: TableCounterpart | None = None
     equal_compute: bool = True
     """False if the sweep allows rows of unequal training compute in one part."""
@@ -196,20 +184,12 @@ class PublishedPlan:
     """Command that submits it again."""
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
-    encodings: Mapping[str, NamedTask] = field(default_factory=dict)
-    """Files that become latents, or are kept as pixels."""
-    autoencoders: Mapping[str, NamedTask] = field(default_factory=dict)
-    """That are trained before anything is encoded."""
 
     @cached_property
     def kinds(self) -> Mapping[str, TaskKind]:
         """Digest of each task -> what it is."""
         return {
-            **dict.fromkeys(self.references, "reference"),
-            **dict.fromkeys(self.probes, "probe"),
-            **dict.fromkeys(self.pyramids, "pyramid"),
-            **dict.fromkeys(self.encodings, "encode"),
-            **dict.fromkeys(self.autoencoders, "finetune_autoencoder"),
+            **{digest: kind for kind, tasks in self.titles.items() for digest in tasks},
             **dict.fromkeys(self.trainings, "train"),
             **dict.fromkeys(self.floors, "floor"),
             **dict.fromkeys(self.evaluations, "evaluate"),

@@ -112,6 +112,6 @@ def shown(value: Any) -> str:
 
 
 def shown_apart(values: Sequence[Any]) -> list[str]:
-    """Unequal values for people, in full where their short forms are alike."""
-    short = [shown(value) for value in values]
-    return short if len(set(short)) == len(short) else [json.dumps(value, sort_keys=True) for value in values]
+    """Values for people, in full where short forms of unequal ones are alike."""
+    short, full = [shown(value) for value in values], [json.dumps(value, sort_keys=True) for value in values]
+    return short if len(set(short)) == len(set(full)) else full

@@ -14,7 +14,6 @@ from analysis.contract.plan_schema import (
     PartEntry,
     PlanDocument,
     PlanFormatError,
-    TableEntry,
     TaskEntry,
     TaskKind,
     TrialEntry,
@@ -26,7 +25,6 @@ from analysis.plan.model import (
     EvaluateTask,
     FloorTask,
     Metric,
-    NamedTask,
     Part,
     PartCounterpart,
     PublishedPlan,
@@ -39,6 +37,8 @@ from analysis.plan.model import (
 from analysis.plan.protocol import Protocol, parse_protocol
 from analysis.plan.settings import resolved_settings
 from analysis.plan.sweep_file import SWEEP_NAME
+
+_NAMED: tuple[TaskKind, ...] = ("reference", "probe", "pyramid", "encode", "finetune_autoencoder")
 
 
 def read_plan(root: str, sweep: str, storage_options: Mapping[str, Any] | None = None) -> PublishedPlan:
@@ -77,10 +77,10 @@ def parse_plan(text: str, where: str = "plan") -> PublishedPlan:
 
 
 def _parse_document(document: PlanDocument) -> PublishedPlan:
-    tasks = document["tasks"]
+    tasks, table = document["tasks"], document.get("published")
     if not SWEEP_NAME.fullmatch(document["sweep"]):
         raise ValueError(f"{document['sweep'][:80]!r} is not a sweep's name")
-    floors = {key: _parse_floor(key, task) for key, task in _of_kind(tasks, "floor")}
+    floors = {key: FloorTask(key, task["title"], _parse_protocols(task)) for key, task in _of_kind(tasks, "floor")}
     return PublishedPlan(
         sweep=document["sweep"],
         title=document["title"],
@@ -96,12 +96,10 @@ def _parse_document(document: PlanDocument) -> PublishedPlan:
         trainings={key: _parse_training(key, task) for key, task in _of_kind(tasks, "train")},
         evaluations={key: _parse_evaluation(key, task, floors) for key, task in _of_kind(tasks, "evaluate")},
         floors=floors,
-        references=_named(tasks, "reference"),
-        probes=_named(tasks, "probe"),
-        pyramids=_named(tasks, "pyramid"),
-        encodings=_named(tasks, "encode"),
-        autoencoders=_named(tasks, "finetune_autoencoder"),
-        published=_parse_counterpart(document.get("published")),
+        titles={kind: {key: task["title"] for key, task in _of_kind(tasks, kind)} for kind in _NAMED},
+        published=None
+        if table is None
+        else TableCounterpart(table["table"], dict(table["metrics"]), table["same_setting"]),
         equal_compute=bool(document.get("equal_compute", True)),
         command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),
         payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
@@ -110,14 +108,6 @@ def _parse_document(document: PlanDocument) -> PublishedPlan:
 
 def _of_kind(tasks: Mapping[str, TaskEntry], kind: TaskKind) -> Iterator[tuple[str, TaskEntry]]:
     return ((digest, task) for digest, task in tasks.items() if task["kind"] == kind)
-
-
-def _named(tasks: Mapping[str, TaskEntry], kind: TaskKind) -> dict[str, NamedTask]:
-    return {digest: NamedTask(digest, task["title"]) for digest, task in _of_kind(tasks, kind)}
-
-
-def _parse_counterpart(entry: TableEntry | None) -> TableCounterpart | None:
-    return None if entry is None else TableCounterpart(entry["table"], dict(entry["metrics"]), entry["same_setting"])
 
 
 def _parse_part(part: PartEntry, trials: Sequence[TrialEntry], tasks: Mapping[str, TaskEntry]) -> Part:
@@ -186,10 +176,6 @@ def _parse_evaluation(digest: str, task: TaskEntry, floors: Mapping[str, FloorTa
         {str(train): int(steps) for train, steps in task.get("trained", {task["train"]: task["step"]}).items()},
         json.dumps([evaluation.get("seed"), evaluation.get("label_sampling"), payload.get("references")]),
     )
-
-
-def _parse_floor(digest: str, task: TaskEntry) -> FloorTask:
-    return FloorTask(digest, task["title"], _parse_protocols(task))
 
 
 def _parse_protocols(task: TaskEntry) -> dict[str, Protocol]:

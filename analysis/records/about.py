@@ -22,10 +22,9 @@ class About:
     """Entries that could not be read, and so count as absent."""
 
 
-def parse_about(data: bytes) -> About:
-    """Parse an about.json; keep the sound entries of a broken one and name the others."""
-    document = json_object(data)
-    if document is None:
+def parse_about(document: Any) -> About:
+    """Parse the content of an about.json; keep the sound entries of a broken one and name the others."""
+    if not isinstance(document, Mapping):
         return About(problems=("about.json is not a JSON object; it is left out",))
     notes: dict[str, tuple[str, ...]] = {}
     protocols: dict[str, Protocol] = {}

@@ -15,8 +15,6 @@ from analysis.tracking.run import KIND_TAG, STATUS_TAG, Run
 _STATUSES = ("running", "done", "failed")
 _MOST_NAMED = 3
 
-"""Before the names of costs in MLflow, so that the compare view comes to them last."""
-
 
 def candidates(plan: PublishedPlan, runs: Iterable[Run], complete: Mapping[str, Record]) -> dict[str, list[Run]]:
     """Return runs by the digest in their tag, for digests of the plan, the one to be believed first.
@@ -56,12 +54,14 @@ def disagreement_note(run: Run, record: Record) -> str:
     if status_of(run) != "done":
         return f"run {run.run_id} is {status_of(run)} in MLflow; the task's record is complete and stands"
     differing = differences(record.metrics, metrics_of(run))
-    texts = [
-        f"{name} {'none' if other is None else format(other, '.6g')}, not {record.metrics[name]:.6g}"
-        for name, other in list(differing.items())[:_MOST_NAMED]
-    ]
-    more = f"; and {len(differing) - _MOST_NAMED} more" if len(differing) > _MOST_NAMED else ""
-    return f"run {run.run_id} differs from the task's record, which stands: {'; '.join(texts)}{more}" if texts else ""
+    texts = [f"{name} {_shown(other)}, not {record.metrics[name]:.6g}" for name, other in differing.items()]
+    more = [f"and {len(texts) - _MOST_NAMED} more"] if len(texts) > _MOST_NAMED else []
+    listed = "; ".join(texts[:_MOST_NAMED] + more)
+    return f"run {run.run_id} differs from the task's record, which stands: {listed}" if texts else ""
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
 
 
 def status_of(run: Run) -> Status:
@@ -113,16 +113,9 @@ def duplicate_note(plan: PublishedPlan, chosen: Run, others: Sequence[Run]) -> s
 
 
 def _differences(plan: PublishedPlan, chosen: Run, other: Run) -> str:
-    values = (
-        (metric.name, other.metrics[metric.name], chosen.metrics.get(metric.name))
-        for metric in plan.metrics
-        if metric.name in other.metrics
-    )
-    texts = [
-        f"{name} {was:.6g}, not {'none' if counts is None else format(counts, '.6g')}"
-        for name, was, counts in values
-        if counts is None or repr(was) != repr(counts)
-    ]
+    planned = {metric.name: other.metrics[metric.name] for metric in plan.metrics if metric.name in other.metrics}
+    differing = differences(planned, chosen.metrics)
+    texts = [f"{name} {planned[name]:.6g}, not {_shown(counts)}" for name, counts in differing.items()]
     return f" ({'; '.join(texts)})" if texts else " (the same values)"
 
 

@@ -6,8 +6,9 @@ or was never begun; nor do they know MLflow's runs, or the code and machines tha
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from analysis.contract.plan_schema import TaskKind
 from analysis.contract.record_schema import SECONDS
@@ -18,7 +19,7 @@ from analysis.records.choose_run import curve_notes
 from analysis.records.record import MEASURING, Record
 from analysis.records.record_file import RecordContent, pack_record, reason_of, unpack_record
 from analysis.records.sample_images import image_names, images_in
-from analysis.records.sound_numbers import sound_curves, sound_metrics
+from analysis.records.sound_numbers import SoundMetrics, sound_curves, sound_metrics
 from analysis.records.stored_files import StorageRoot, StoredFiles, TaskFile
 
 
@@ -38,9 +39,9 @@ def read_record_files(plan: PublishedPlan, storage: StorageRoot) -> dict[str, Re
             f"{storage.root}: its records cannot be read ({error or type(error).__name__}); check --storage, the root "
             "that the sweep was run with"
         ) from error
-    images: dict[str, dict[str, bytes]] = {}
+    images: dict[str, dict[str, bytes]] = defaultdict(dict)
     for file, data in pictures.items():
-        images.setdefault(file.digest, {})[file.name] = data
+        images[file.digest][file.name] = data
     return {
         file.digest: _record(plan, file, unpack_record(packed), images.get(file.digest, {}))
         for file, packed in documents.items()
@@ -48,41 +49,38 @@ def read_record_files(plan: PublishedPlan, storage: StorageRoot) -> dict[str, Re
 
 
 def _record(plan: PublishedPlan, file: TaskFile, content: RecordContent, images: Mapping[str, bytes]) -> Record:
-    kind, fields = plan.kinds[file.digest], content.fields
+    kind = plan.kinds[file.digest]
     try:
-        _check_identity(content, file.digest, kind)
-        step, seconds = int(fields["step"]), float(fields["seconds"])
-        metrics = {str(name): float(value) for name, value in fields["metrics"].items()}
-        metrics, left_out = sound_metrics({**metrics, SECONDS: seconds})
-        about = json.dumps(fields["about"]).encode()
-        _check_curves(content)
+        step, (metrics, left_out), about = _checked(content, file.digest, kind)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return Record("missing", notes=(f"{file.path} is no record of this task ({reason_of(error)}); it is left out",))
     until = plan.trainings[file.digest].until_step if kind == "train" else 0
     short = (f"the record ends at step {step:,} of {until:,}",) if step < until else ()
-    pictures, curves = images_in(kind, images), sound_curves(content.curves)
+    curves = sound_curves(content.curves)
     return Record(
         status="missing" if short else "done",
         metrics=metrics,
         curves=curves,
-        image=pictures.image,
-        strips=pictures.strips,
-        moving=pictures.moving,
+        **images_in(kind, images),
         about=parse_about(about) if kind in MEASURING else About(),
         path=file.path,
         notes=(*short, *left_out, *curve_notes(curves)),
     )
 
 
-def _check_identity(content: RecordContent, digest: str, kind: TaskKind) -> None:
-    """Raise ValueError or KeyError if it is not the record of this task."""
-    if not content.fields:
+def _checked(content: RecordContent, digest: str, kind: TaskKind) -> tuple[int, SoundMetrics, Any]:
+    """Return step, metrics with notes on those that are left out, and about.
+
+    Raises: KeyError, TypeError, ValueError or AttributeError if it is not the whole record of this task.
+    """
+    fields = content.fields
+    if not fields:
         raise ValueError(content.problem)
-    if (content.fields["digest"], content.fields["kind"]) != (digest, kind):
-        raise ValueError(f"of {content.fields['kind']} {content.fields['digest']}")
-
-
-def _check_curves(content: RecordContent) -> None:
-    """Raise ValueError if its curves could not be read."""
+    if (fields["digest"], fields["kind"]) != (digest, kind):
+        raise ValueError(f"of {fields['kind']} {fields['digest']}")
+    step, seconds = int(fields["step"]), float(fields["seconds"])
+    metrics = {str(name): float(value) for name, value in fields["metrics"].items()}
+    sound, about = sound_metrics({**metrics, SECONDS: seconds}), fields["about"]
     if content.problem:
         raise ValueError(content.problem)
+    return step, sound, about

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class GridImages:
     """[N, H, W, 3] uint8."""
     labels: tuple[str, ...]
     """The class of each; empty texts if the grid does not say."""
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """The text `dfm.grid`; empty for a grid of before there was one."""
 
 
 def cut_grid(png: bytes, resolution: int | None = None) -> GridImages | None:
@@ -37,21 +39,15 @@ def cut_grid(png: bytes, resolution: int | None = None) -> GridImages | None:
         image = Image.open(io.BytesIO(png))
         if image.width * image.height > _LARGEST_PIXELS:
             return None
-        layout = _layout(getattr(image, "text", {}).get(_KEY), image.width, image.height, resolution)
+        text = getattr(image, "text", {}).get(_KEY)
+        said = {} if text is None else json.loads(text)
+        layout = _usual_layout(*image.size, resolution) if text is None else _said_layout(said)
         canvas = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, Image.DecompressionBombError):
         return None
     cells = _cells(canvas, layout)
-    return cells if len(cells.pixels) else None
-
-
-def grid_text(png: bytes) -> str | None:
-    """Return the text inside a grid's PNG; None if it has none, or is no picture."""
-    try:
-        text = getattr(Image.open(io.BytesIO(png)), "text", {}).get(_KEY)
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
-    return None if text is None else str(text)
+    labels = (*layout.labels, *[""] * len(cells))[: len(cells)]
+    return GridImages(np.stack(cells), labels, said) if cells else None
 
 
 @dataclass(frozen=True)
@@ -66,24 +62,17 @@ class _Layout:
     """True if each row has a label, False if each image has."""
 
 
-def _layout(text: str | None, width: int, height: int, resolution: int | None) -> _Layout:
-    """Raises: KeyError, TypeError, ValueError, ZeroDivisionError if it is none."""
-    if text is not None:
-        said: Mapping[str, Any] = json.loads(text)
-        rows, columns = said["side"]
-        labels = tuple(map(str, said["labels"]))
-        layout = _Layout(
-            int(said["columns"]),
-            int(said["caption"]),
-            int(rows),
-            int(columns),
-            int(said["factor"]),
-            labels,
-            "frames" in said,
-        )
-        if min(layout.columns, layout.height, layout.width, layout.factor) < 1 or layout.caption < 0:
-            raise ValueError("sizes of a grid are positive")
-        return layout
+def _said_layout(said: Mapping[str, Any]) -> _Layout:
+    """Return the layout that a grid describes. Raises: KeyError, TypeError, ValueError if it is none."""
+    columns, caption, factor = (int(said[name]) for name in ("columns", "caption", "factor"))
+    height, width = map(int, said["side"])
+    if min(columns, height, width, factor) < 1 or caption < 0:
+        raise ValueError("sizes of a grid are positive")
+    return _Layout(columns, caption, height, width, factor, tuple(map(str, said["labels"])), "frames" in said)
+
+
+def _usual_layout(width: int, height: int, resolution: int | None) -> _Layout:
+    """Return the layout of a grid of before there was a text. Raises: ValueError, ZeroDivisionError if it is none."""
     side = width // _USUAL_COLUMNS
     if side * _USUAL_COLUMNS != width or height % (side + _USUAL_CAPTION):
         raise ValueError("not a grid of square pictures")
@@ -91,7 +80,7 @@ def _layout(text: str | None, width: int, height: int, resolution: int | None) -
     return _Layout(_USUAL_COLUMNS, _USUAL_CAPTION, own, own, side // own, ())
 
 
-def _cells(canvas: np.ndarray, layout: _Layout) -> GridImages:
+def _cells(canvas: np.ndarray, layout: _Layout) -> list[np.ndarray]:
     """All cells that lie in the picture; with labels as many as there are labels, of strips that many rows."""
     height, width = layout.height * layout.factor, layout.width * layout.factor
     rows = canvas.shape[0] // (height + layout.caption)
@@ -103,6 +92,4 @@ def _cells(canvas: np.ndarray, layout: _Layout) -> GridImages:
         for left in range(0, columns * width, width)
     ]
     each = layout.columns if layout.strips else 1
-    count = len(layout.labels) * each if layout.labels else len(cells)
-    pixels = np.stack(cells[:count]) if cells[:count] else np.zeros((0, 1, 1, 3), np.uint8)
-    return GridImages(pixels, (*layout.labels, *[""] * len(cells))[: len(pixels)])
+    return cells[: len(layout.labels) * each] if layout.labels else cells

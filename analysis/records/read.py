@@ -2,73 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from analysis.errors import TrackingUnreachableError, UserError
 from analysis.plan.model import PublishedPlan
 from analysis.records.from_storage import read_record_files
-from analysis.records.record import Record
+from analysis.records.record import Reading, Record
 from analysis.records.stored_files import StorageRoot
 
-if TYPE_CHECKING:
-    from analysis.records.from_mlflow import Reading
 
+def read_records(plan: PublishedPlan, storage: StorageRoot | None, *, whole_runs: bool = False) -> Reading:
+    """Return the records of a plan and the runs of its experiment; without MLflow the storage root's records alone.
 
-@dataclass(frozen=True)
-class RecordSet:
-    """The records that a report is made of."""
+    Args: storage: the place of the records; None if they are not to be read. whole_runs: whether all runs are wanted
+        with their params, and so MLflow.
 
-    records: dict[str, Record]
-    """By digest."""
-    notes: tuple[str, ...] = ()
-    """Facts about the experiment as a whole that a reader has to know."""
-    alarm: str = ""
-    """Text above everything: where the numbers come from, if MLflow is away."""
-
-
-def read_records(plan: PublishedPlan, storage: StorageRoot | None) -> RecordSet:
-    """Return the records of a plan; without MLflow those of the storage root alone.
-
-    Args: storage: the place of the records; None if they are not to be read.
-
-    Raises: UserError if neither can be read, or MLflow cannot and no task has a record.
+    Raises: UserError if neither can be read, or MLflow cannot and no task has a record or `whole_runs` are wanted.
     """
-    stored, problem = _read_stored(plan, storage)
-    try:
-        reading = _join(plan, stored, problem, with_params=False)
-    except TrackingUnreachableError as error:
-        if problem is not None:
-            raise problem from error
-        if storage is None or not stored:
-            raise
-        return RecordSet(stored, alarm=_alarm(error, storage))
-    return RecordSet(reading.records, reading.notes)
+    from analysis.records.from_mlflow import find_runs, join  # which imports MLflow
 
-
-def read_with_runs(plan: PublishedPlan, storage: StorageRoot | None) -> Reading:
-    """Return the records of a plan and all runs of its experiment, with their params.
-
-    Raises: UserError if the tracking server cannot be reached.
-    """
-    return _join(plan, *_read_stored(plan, storage), with_params=True)
-
-
-def _read_stored(plan: PublishedPlan, storage: StorageRoot | None) -> tuple[dict[str, Record], UserError | None]:
-    """Return the records in the storage root, or why it cannot be read."""
-    try:
-        return ({} if storage is None else read_record_files(plan, storage)), None
-    except UserError as error:
-        return {}, error
-
-
-def _join(plan: PublishedPlan, stored: dict[str, Record], problem: UserError | None, *, with_params: bool) -> Reading:
-    from analysis.records.from_mlflow import read  # which imports MLflow
-
-    reading = read(plan, stored, with_params=with_params)
-    if problem is None:
-        return reading
-    return replace(reading, notes=(*reading.notes, f"{problem}. Every number is MLflow's."))
+    stored: dict[str, Record] = {}
+    problem: UserError | None = None
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(find_runs, plan, with_params=whole_runs)
+        try:
+            stored = {} if storage is None else read_record_files(plan, storage)
+        except UserError as error:
+            problem = error
+        try:
+            reading = join(plan, found.result(), stored)
+        except TrackingUnreachableError as error:
+            if problem is not None and not whole_runs:
+                raise problem from error
+            if storage is None or not stored or whole_runs:
+                raise
+            return Reading(stored, alarm=_alarm(error, storage))
+    return replace(reading, notes=(*reading.notes, f"{problem}. Every number is MLflow's.")) if problem else reading
 
 
 def _alarm(error: TrackingUnreachableError, storage: StorageRoot) -> str:

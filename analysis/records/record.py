@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from analysis.contract.plan_schema import TaskKind
 from analysis.records.about import About
+from analysis.tracking.run import Run
 
 MEASURING: frozenset[TaskKind] = frozenset({"evaluate", "floor"})
 """Kinds of tasks that say how they measured."""
@@ -53,6 +54,22 @@ class Record:
 
 
 MISSING = Record("missing")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The records of a plan, and the runs of its experiment."""
+
+    records: dict[str, Record]
+    """By digest; a digest nothing was recorded for is absent."""
+    notes: tuple[str, ...] = ()
+    """Facts about the experiment as a whole that a reader has to know."""
+    runs: tuple[Run, ...] = ()
+    """All runs of the experiment, deleted ones too."""
+    experiment_id: str = ""
+    """MLflow's; "" if there is no such experiment."""
+    alarm: str = ""
+    """Text above everything: where the numbers come from, if MLflow is away."""
 
 
 def is_loss(key: str) -> bool:

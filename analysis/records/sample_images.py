@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TypedDict
 
 from analysis.contract.plan_schema import TaskKind
 from analysis.plan.model import PublishedPlan
@@ -12,20 +12,17 @@ _STEMS: Mapping[TaskKind, str] = {"evaluate": "samples", "reference": "real"}
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", b"GIF8"
 
 
-class ImageFiles(NamedTuple):
-    """Images of an evaluation, or of real images; None where there is none, or no such file."""
+class ImageFiles(TypedDict, total=False):
+    """Images of an evaluation, or of real images, as a `Record` has them."""
 
     image: bytes | None
-    """PNG of the grid; of videos it has the middle frames."""
     strips: bytes | None
-    """Frames of a few videos in rows, as PNG; see `figures.video_frames`."""
     moving: bytes | None
-    """Grid of videos as an animated GIF."""
 
 
 def image_names(plan: PublishedPlan) -> dict[str, tuple[str, ...]]:
     """The pictures to be read, by digest: of all the grid; videos, which are large, of last evaluations and real."""
-    videos = {trial.evaluations[-1][1] for trial in plan.trials} | plan.references.keys()
+    videos = {trial.evaluations[-1][1] for trial in plan.trials} | plan.titles["reference"].keys()
     names = {}
     for digest, kind in plan.kinds.items():
         if kind in _STEMS:
@@ -37,9 +34,10 @@ def image_names(plan: PublishedPlan) -> dict[str, tuple[str, ...]]:
 def images_in(kind: TaskKind, files: Mapping[str, bytes]) -> ImageFiles:
     """The pictures among the files of a task."""
     if kind not in _STEMS:
-        return ImageFiles(None, None, None)
+        return {}
     found = (_checked(files.get(name), begin) for name, begin in zip(_names(kind), (_PNG, _PNG, _GIF), strict=True))
-    return ImageFiles(*found)
+    image, strips, moving = found
+    return {"image": image, "strips": strips, "moving": moving}
 
 
 def _names(kind: TaskKind) -> tuple[str, str, str]:

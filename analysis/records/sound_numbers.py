@@ -10,9 +10,11 @@ from analysis.tracking.history import MetricHistory
 
 LARGEST = 1e150
 """Largest number of a metric, loss or cost; the square of a larger one is beyond a float."""
+SoundMetrics = tuple[dict[str, float], tuple[str, ...]]
+"""Metrics by name, and a note on each that was left out."""
 
 
-def sound_metrics(metrics: Mapping[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
+def sound_metrics(metrics: Mapping[str, float]) -> SoundMetrics:
     """Return the metrics by name, less finite ones that are too large, and a note on each of these."""
     too_large = {name: value for name, value in metrics.items() if LARGEST < abs(value) < np.inf}
     kept = {name: value for name, value in sorted(metrics.items()) if name not in too_large}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fsspec.core import url_to_fs
@@ -12,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from analysis.contract.regular_files import IrregularFileError, read_file
 from analysis.tracking import cache
-from analysis.tracking.cache import CacheSession, Item
+from analysis.tracking.cache import Cache, Item, cache_folder
 
 _FILES_AT_ONCE = 16
 _MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
@@ -51,55 +52,56 @@ class StoredFiles:
         """
         self._filesystem, root = url_to_fs(storage.root, **storage.options)
         self._root, self._digests = root.rstrip("/"), digests
+        folder = cache_folder() if len(digests) >= cache.WORTH_CACHING else None
+        self._cache = Cache(folder, self._filesystem.unstrip_protocol(root), name)
         self._is_local = isinstance(self._filesystem, LocalFileSystem)
-        uri = self._filesystem.unstrip_protocol(root)
-        self._cache = CacheSession.open(uri, name) if len(digests) >= cache.WORTH_CACHING else CacheSession(None)
-        self._states = self._listed() if self._cache.is_on and not self._is_local else None
+        self._listing = None if folder is None or self._is_local else self._list_all()
 
-    def _listed(self) -> dict[str, str]:
-        """Return the state of each file under results/, in a question for each thousand instead of one for each."""
+    def _list_all(self) -> dict[str, Mapping[str, Any]]:
+        """Return the entry of each file under results/, in a question for each thousand instead of one for each."""
         self._filesystem.invalidate_cache()
-        listing = self._filesystem.find(f"{self._root}/results", detail=True)
-        return {path: _state(entry) for path, entry in listing.items()}
+        listing: dict[str, Mapping[str, Any]] = self._filesystem.find(f"{self._root}/results", detail=True)
+        return listing
 
     def read(self, files: Iterable[TaskFile], parse: Callable[[bytes], bytes] | None = None) -> dict[TaskFile, bytes]:
         """Return those of the files that exist, as `parse` makes them, which a cache keeps then."""
-        files = list(files)
+        cacheable = self._cache.path is not None and not (self._is_local and parse is None)
+        states = {file: self._state(f"{self._root}/{file.path}") if cacheable else "" for file in files}
+        found = {file: self._cache.find(*file, state) if state else None for file, state in states.items()}
+        missing = [file for file, state in states.items() if state is not None and found[file] is None]
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-            contents = list(pool.map(lambda file: self._content(file, parse), files))
-        return {file: content for file, content in zip(files, contents, strict=True) if content is not None}
+            for file, data in zip(missing, pool.map(lambda file: self._content(file, parse), missing), strict=True):
+                found[file] = data
+                if data is not None and states[file]:
+                    self._cache.add(Item(*file, str(states[file]), data))
+        return {file: data for file, data in found.items() if data is not None}
 
     def _content(self, file: TaskFile, parse: Callable[[bytes], bytes] | None) -> bytes | None:
-        path = f"{self._root}/{file.path}"
-        cacheable = self._cache.is_on and not (self._is_local and parse is None)
         try:
-            state = self._state_of(path) if cacheable else ""
-            content = self._cache.find(file.digest, file.name, state) if state else None
-            if content is None:
-                data = read_file(self._filesystem, path)
-                content = parse(data) if parse else data
-                if state:
-                    self._cache.add(Item(file.digest, file.name, state, content))
+            data = read_file(self._filesystem, f"{self._root}/{file.path}")
         except FileNotFoundError:
             return None
         except IrregularFileError:
             return parse(b"") if parse else None
-        return content
+        return parse(data) if parse else data
 
-    def _state_of(self, path: str) -> str:
-        """Return the state of a file before it is read. Raises: FileNotFoundError."""
-        if self._states is None:
-            return _state(self._filesystem.info(path))
-        if path not in self._states:
-            raise FileNotFoundError(path)
-        return self._states[path]
+    def _state(self, path: str) -> str | None:
+        """Return a text that changes with a file; "" if the backend does not say enough, so that nothing is cached.
+
+        Returns: None if there is no such file.
+        """
+        if self._listing is None:
+            try:
+                entry = Path(path).stat()
+            except FileNotFoundError:
+                return None
+            return f"{entry.st_size} {entry.st_mtime_ns}"
+        if path not in self._listing:
+            return None
+        listed = self._listing[path]
+        mark = next((listed[name] for name in _MARKS if listed.get(name)), None)
+        return "" if mark is None else f"{listed.get('size')} {mark}"
 
     def save(self) -> None:
         """Write the cache."""
         self._cache.save(self._digests)
-
-
-def _state(entry: Mapping[str, Any]) -> str:
-    """Return a text that changes with a file; "" if the backend does not say enough, so that nothing is cached."""
-    mark = next((entry[name] for name in _MARKS if entry.get(name)), None)
-    return "" if mark is None else f"{entry.get('size')} {mark}"

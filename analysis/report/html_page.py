@@ -79,9 +79,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["data_uri"] = _data_uri
-    environment.filters["short"] = _short
-    environment.filters["breakable"] = breakable
+    environment.filters |= {"data_uri": _data_uri, "short": _short, "breakable": breakable}
     return environment
 
 

@@ -36,10 +36,10 @@ class SampleGrid:
 def collect_sample_grids(plan: PublishedPlan, records: Mapping[str, Record]) -> tuple[SampleGrid, ...]:
     """Collect real images, then each grid once, in the order of the table, a row's last step first."""
     grids = []
-    for digest, task in plan.references.items():
+    for digest, title in plan.titles["reference"].items():
         record = records.get(digest, MISSING)
         if record.image is not None:
-            path, about = f"samples/real-{slug(digest[:8])}.png", f"Grid of real images: {task.title}"
+            path, about = f"samples/real-{slug(digest[:8])}.png", f"Grid of real images: {title}"
             grids.append(SampleGrid(path, "real images", about, None, True, record.image, record.moving))
     users: dict[str, list[str]] = {}
     last = {trial.evaluations[-1][1] for trial in plan.trials}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,15 +72,10 @@ def _remove(filesystem: AbstractFileSystem, root: str, name: str, checksum: str)
     except (FileNotFoundError, IrregularFileError):
         return
     if isinstance(filesystem, LocalFileSystem):
-        for folder in _folders(Path(root), name):
-            if any(folder.iterdir()):
+        for folder in PurePosixPath(name).parents:  # innermost first
+            if not folder.parts or any(Path(root, folder).iterdir()):
                 return
-            folder.rmdir()
-
-
-def _folders(root: Path, name: str) -> Iterator[Path]:
-    """Return the folders of a file inside the root, innermost first."""
-    return (root / parent for parent in PurePosixPath(name).parents if parent.parts)
+            Path(root, folder).rmdir()
 
 
 def _write(files: Mapping[str, bytes], filesystem: AbstractFileSystem, root: str) -> None:

@@ -53,7 +53,7 @@ def _differences(tasks: Sequence[FloorTask]) -> list[list[str]]:
     texts: list[list[str]] = [[] for _ in tasks]
     for name, values in _compared(tasks):
         if any(value != values[0] for value in values):
-            for own, text in zip(texts, _shown(values), strict=True):
+            for own, text in zip(texts, shown_apart(values), strict=True):
                 if f"{name} {text}" not in own:
                     own.append(f"{name} {text}")
     return texts
@@ -67,13 +67,3 @@ def _compared(tasks: Sequence[FloorTask]) -> Iterator[tuple[str, list[object]]]:
             yield from (
                 (field, [task.protocols[metric].values.get(field) for task in tasks]) for field in protocol.values
             )
-
-
-def _shown(values: Sequence[object]) -> list[str]:
-    """Return values for people: short, but in full where unequal ones would look alike."""
-    distinct: list[object] = []
-    for value in values:
-        if value not in distinct:
-            distinct.append(value)
-    texts = shown_apart(distinct)
-    return [texts[distinct.index(value)] for value in values]

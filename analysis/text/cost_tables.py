@@ -13,22 +13,11 @@ from analysis.contract.record_schema import ACCELERATOR_SECONDS, IMAGES_PER_SECO
 from analysis.plan.model import EvaluateTask, PublishedPlan
 from analysis.records.record import MISSING, Record
 from analysis.text.numbers import scientific
-from analysis.text.text_tables import NOTHING
+from analysis.text.text_tables import NOTHING, PlainTable
 
 _BUSY = "accelerator time"
 _MOST_VALUES = 3
 _LONGEST_VALUE = 300
-
-
-@dataclass(frozen=True)
-class LedgerTable:
-    """A table of costs in plain text; `total` is its last line."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    total: tuple[str, ...]
-    runs: tuple[tuple[str, str], ...] = ()
-    """MLflow's id and page of each row's run; empty texts where there is none."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +28,7 @@ class ProvenanceGroup:
     entries: tuple[tuple[str, str], ...]
 
 
-def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
+def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> PlainTable:
     """List every training once, with its planned costs and the time that it took."""
     labels = plan.training_labels()
     rows, times, busy = [], [], []
@@ -56,10 +45,10 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Ledge
     sums = f"{images:,}", scientific(flops), _total(times), _total(busy)
     total = ("all", _done(records, plan.trainings), "", "", *sums)
     header = ("training", "status", "steps", "parameters", "images", "FLOPs", "wall time", _BUSY)
-    return LedgerTable(header, tuple(rows), total, _runs(plan.trainings, records))
+    return PlainTable(header, tuple(rows), total, _runs(plan.trainings, records))
 
 
-def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> LedgerTable:
+def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> PlainTable:
     """List every evaluation once."""
     rows, busy, flops = [], [], []
     for digest, task in plan.evaluations.items():
@@ -75,7 +64,7 @@ def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Led
     total = ("all", _done(records, plan.evaluations), *sums)
     made = ("samples", "network evaluations / image", "FLOPs")
     header = ("evaluation", "status", *made, _BUSY, "images / s")
-    return LedgerTable(header, tuple(rows), total, _runs(plan.evaluations, records))
+    return PlainTable(header, tuple(rows), total, _runs(plan.evaluations, records))
 
 
 def _runs(digests: Mapping[str, object], records: Mapping[str, Record]) -> tuple[tuple[str, str], ...]:

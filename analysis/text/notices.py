@@ -7,12 +7,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.contract.plan_schema import TaskKind
 from analysis.contract.record_schema import NUM_LEFT_OUT
-from analysis.plan.model import EvaluateTask, NamedTask, PublishedPlan
+from analysis.plan.model import PublishedPlan
 from analysis.plan.protocol import Protocol, shown_apart
 from analysis.records.record import MISSING, Record
 from analysis.results.measurements import Measurement, is_standard_error, logged_standard_error, protocols_of
 from analysis.results.real_image_titles import real_image_titles
+
+_NAMED: Mapping[TaskKind, str] = {
+    "pyramid": "pyramid", "encode": "encoding", "finetune_autoencoder": "making of", "reference": "reference",
+    "probe": "probe",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,11 @@ def list_warnings(
 
 def _titles(plan: PublishedPlan) -> dict[str, str]:
     """Return the kind and title of every task by digest."""
-    named: Mapping[str, Mapping[str, NamedTask | EvaluateTask]] = {
-        "pyramid": plan.pyramids,
-        "encoding": plan.encodings,
-        "making of": plan.autoencoders,
-        "reference": plan.references,
-        "probe": plan.probes,
-        "evaluation": plan.evaluations,
-    }
     titles = {digest: f"training {label}" for digest, label in plan.training_labels().items()}
     titles |= {digest: f"floor {title}" for digest, title in real_image_titles(plan.floors).items()}
-    return titles | {digest: f"{kind} {task.title}" for kind, tasks in named.items() for digest, task in tasks.items()}
+    for kind, word in _NAMED.items():
+        titles |= {digest: f"{word} {title}" for digest, title in plan.titles[kind].items()}
+    return titles | {digest: f"evaluation {task.title}" for digest, task in plan.evaluations.items()}
 
 
 def _gaps(measurements: Sequence[Measurement]) -> Iterator[Note]:
@@ -102,10 +102,10 @@ def _planned_protocols(plan: PublishedPlan) -> dict[str, Mapping[str, Protocol]]
 
 def _left_out(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:
     """Note datasets with samples that could not be encoded."""
-    for digest, task in plan.encodings.items():
+    for digest, title in plan.titles["encode"].items():
         record = records.get(digest, MISSING)
         if count := int(record.metrics.get(NUM_LEFT_OUT, 0)):
-            yield Note(f"encoding {task.title}", f"{count} samples could not be read and were left out.")
+            yield Note(f"encoding {title}", f"{count} samples could not be read and were left out.")
 
 
 def _metric_notes(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[Note]:

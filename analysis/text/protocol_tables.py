@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from analysis.plan.model import Part, PublishedPlan
@@ -12,7 +11,7 @@ from analysis.plan.protocol import FIELDS, Protocol, shown
 from analysis.records.record import MISSING, Record
 from analysis.results.measurements import Measurement, protocols_of
 from analysis.text.caveats import some_of
-from analysis.text.text_tables import NOTHING
+from analysis.text.text_tables import NOTHING, PlainTable
 
 _HEADER = (
     "metric", "network", "weights", "preprocessing", "samples", "reference", "label sampling", "settings", "EMA decay",
@@ -22,14 +21,6 @@ _COLUMNS = (
     "network", "weights_sha256", "preprocessing", "num_samples", "reference", "label_sampling", "settings", "ema_decay",
 )  # fmt: skip
 _MERGED = "guidance"
-
-
-@dataclass(frozen=True)
-class PlainTable:
-    """A table of plain text; the first column holds labels."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def make_protocol_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from analysis.plan.model import Metric, PublishedPlan
 from analysis.results.cells import Cell
 from analysis.results.measurements import Measurement
 from analysis.results.run_links import RunLink
-from analysis.results.sections import Section
+from analysis.results.sections import Row, Section
 from analysis.text.caveats import section_caveats
 from analysis.text.csv_text import csv_text
 from analysis.text.numbers import decimals_for, scientific
@@ -28,6 +28,18 @@ class TextCell:
     text: str
     best: bool = False
     status: str = "done"
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of plain text; the first column holds labels."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...] = ()
+    """Last line of a table of costs."""
+    runs: tuple[tuple[str, str], ...] = ()
+    """MLflow's id and page of each row's run; empty texts where there is none."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +65,13 @@ def make_text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[
     header = ("", *map(column_title, plan.metrics), "training steps", "training FLOPs", "network evaluations / image")
     tables = []
     for section in sections:
+        best = section.part.search.best if section.part.search else ()
         rows = [
-            (
-                TextCell(row.label, section.part.search is not None and row.label in section.part.search.best),
-                *(cell_text(cell, places) for cell, places in zip(row.cells, decimals, strict=True)),
-                TextCell(f"{row.step:,}"),
-                TextCell(scientific(row.training_flops)),
-                TextCell(f"{row.num_evaluations:,}"),
-            )
+            (TextCell(row.label, row.label in best), *_cells(row.cells, decimals), *map(TextCell, _costs(row)))
             for row in section.rows
         ]
-        real_images = [
-            (
-                TextCell(row.label),
-                *(cell_text(cell, places) for cell, places in zip(row.values, decimals, strict=True)),
-                *[TextCell(NOTHING)] * 3,
-            )
-            for row in section.real_images
-        ]
+        nothing = [TextCell(NOTHING)] * 3
+        real_images = [(TextCell(row.label), *_cells(row.values, decimals), *nothing) for row in section.real_images]
         caveats = section_caveats(section, unequal_compute_allowed=not plan.equal_compute)
         notes = separation_notes(section)
         runs = (*(row.runs for row in section.rows), *(row.runs for row in section.real_images))
@@ -78,6 +79,14 @@ def make_text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[
             TextTable(section.part.title, header, (*rows, *real_images), len(real_images), caveats, runs, notes)
         )
     return tuple(tables)
+
+
+def _cells(cells: Sequence[Cell], decimals: Sequence[int]) -> Iterator[TextCell]:
+    return (cell_text(cell, places) for cell, places in zip(cells, decimals, strict=True))
+
+
+def _costs(row: Row) -> tuple[str, str, str]:
+    return f"{row.step:,}", scientific(row.training_flops), f"{row.num_evaluations:,}"
 
 
 def column_title(metric: Metric) -> str:

@@ -16,9 +16,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
-from typing import Protocol, get_args
+from typing import get_args
 
 from analysis.contract.plan_schema import TaskKind
+from analysis.tracking.mlflow_api import TrackingClient
 from analysis.tracking.run import DIGEST_TAG, KIND_TAG, STATUS_TAG, Run
 
 _TILE = 1000
@@ -31,30 +32,13 @@ _FINISHED = "attributes.status = 'FINISHED'"
 _DONE = f"{_FINISHED} AND tags.`{STATUS_TAG}` = 'done'"
 
 
-class RefusedError(Exception):
-    """A server does not know the search language, or not this far."""
-
-
-class RunSearch(Protocol):
-    """The search of a tracking server or database."""
-
-    def search(self, experiment_id: str, condition: str, *, deleted: bool = False) -> list[Run]:
-        """Return the runs for which a condition in MLflow's search language holds, all if it is empty.
-
-        Args: deleted: search MLflow's bin alone, else everything but it.
-
-        Raises: RefusedError.
-        """
-        ...
-
-
 def is_final(run: Run) -> bool:
     """Return whether nothing is expected to change in a run any more."""
     done = run.status == "FINISHED" and run.end_time is not None and run.tags.get(STATUS_TAG) == "done"
     return done and not run.deleted and DIGEST_TAG in run.tags and run.tags.get(KIND_TAG) in _KINDS
 
 
-def changed_runs(api: RunSearch, experiment_id: str, final: Sequence[Run]) -> list[Run] | None:
+def changed_runs(api: TrackingClient, experiment_id: str, final: Sequence[Run]) -> list[Run] | None:
     """Return every run of an experiment that may be another than it was when it was read last.
 
     Args: final: all runs that were final then, those first that were not sent for longest.

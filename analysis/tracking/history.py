@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,8 @@ class MetricHistory(Sequence[tuple[int, float]]):
 
         Args: logged: (step, timestamp in ms, value), in any order; of equal timestamps the later entry counts.
         """
-        rows = list(logged)
-        steps = np.array([step for step, _, _ in rows], np.int64)
-        order = np.lexsort((np.array([timestamp for _, timestamp, _ in rows], np.int64), steps))  # stable
-        steps, values = steps[order], np.array([value for _, _, value in rows], np.float64)[order]
-        last = np.append(steps[1:] != steps[:-1], True) if len(steps) else np.zeros(0, bool)
-        return cls(steps[last], as_logged(values[last]))
+        rows = sorted(logged, key=lambda row: row[:2])
+        return cls.of({step: as_logged(value) for step, _, value in rows}.items())
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, float]]) -> MetricHistory:
@@ -73,11 +70,6 @@ class MetricHistory(Sequence[tuple[int, float]]):
         return cls(np.frombuffer(data, "<i8", size), np.frombuffer(data, "<f8", size, size * 8))
 
 
-def as_logged(values: Any) -> Any:
-    """Return infinities where MLflow's databases store the largest float; values: a number or an array, NaN stays."""
-    infinite = np.abs(values) >= LARGEST_FLOAT
-    return (
-        np.where(infinite, np.copysign(np.inf, values), values)
-        if np.ndim(values)
-        else (float(np.copysign(np.inf, values)) if infinite else float(values))
-    )
+def as_logged(value: float) -> float:
+    """Return infinity where MLflow's databases store the largest float; NaN stays."""
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST_FLOAT else float(value)

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from analysis.contract.regular_files import IrregularFileError, check_regular
-from analysis.tracking.run import Run
+from analysis.tracking.run import Run, RunFiles
 
 _OF_TRACKING_SERVERS = frozenset({"http", "https", "mlflow-artifacts"})
 
 
-def local_folder(run: Run) -> Path | None:
-    """Return the folder of a run's artifacts; None if it is not on this machine. Raises: ValueError if it is no URI."""
-    parts = urlsplit(run.artifact_uri)
-    path = unquote(parts.path) if parts.scheme == "file" else run.artifact_uri if not parts.scheme else ""
+def local_files(run: Run, names: Iterable[str]) -> RunFiles | None:
+    """Return those of the named artifacts that a run has; None if its artifacts are not on this machine."""
+    files: dict[str, bytes] = {}
+    try:
+        folder = _local_folder(run.artifact_uri)
+        if folder is None:
+            return None
+        for name in names:
+            with suppress(FileNotFoundError, IrregularFileError):  # the run did not get so far, or its kind has none
+                check_regular(folder / name)
+                files[name] = (folder / name).read_bytes()
+        # A run without any artifact has no folder; those of other runs tell then that they are here.
+        is_here = bool(files) or any(place.is_dir() for place in (folder, *folder.parents[1:2]))
+        return RunFiles(files) if is_here else None
+    except (OSError, ValueError) as error:
+        return RunFiles({}, str(error))
+
+
+def _local_folder(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    path = unquote(parts.path) if parts.scheme == "file" else uri if not parts.scheme else ""
     return Path(path) if path.startswith("/") and parts.netloc in {"", "localhost"} else None
-
-
-def local_files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Return those of the named files that exist. Raises: OSError, ValueError."""
-    files = {}
-    for name in names:
-        try:
-            check_regular(folder / name)
-            files[name] = (folder / name).read_bytes()
-        except (FileNotFoundError, IrregularFileError):  # the run did not get so far, or its kind has no such file
-            continue
-    return files
 
 
 def store_of(place: str) -> str:

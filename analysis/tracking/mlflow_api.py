@@ -23,7 +23,6 @@ from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from analysis.tracking.changed_runs import RefusedError
 from analysis.tracking.history import MetricHistory, as_logged
 from analysis.tracking.local_artifacts import is_served, store_of
 from analysis.tracking.run import Experiment, HistoryRequest, Run, RunFiles
@@ -33,6 +32,10 @@ FAILURES = (MlflowException, OSError, ImportError)
 _REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})
 _PAGE = 1000
 _THREADS_TO_A_SERVER = 8
+
+
+class RefusedError(Exception):
+    """A server does not know the search language, or not this far."""
 
 
 class TrackingClient:
@@ -52,12 +55,17 @@ class TrackingClient:
         deleted = experiment.lifecycle_stage == "deleted"
         return Experiment(experiment.experiment_id, deleted, experiment.creation_time or 0)
 
-    def runs(self, experiment_id: str) -> list[Run]:
+    def runs(self, experiment_id: str, *, with_params: bool = False) -> list[Run]:
         """Return all runs of an experiment, deleted ones too, in no order."""
-        return self._search(experiment_id, "", ViewType.ALL)
+        return self._search(experiment_id, "", ViewType.ALL, with_params=with_params)
 
     def search(self, experiment_id: str, condition: str, *, deleted: bool = False) -> list[Run]:
-        """See `changed_runs.RunSearch`."""
+        """Return the runs for which a condition in MLflow's search language holds, all if it is empty.
+
+        Args: deleted: search MLflow's bin alone, else everything but it.
+
+        Raises: RefusedError.
+        """
         try:
             return self._search(experiment_id, condition, ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY)
         except MlflowException as error:
@@ -65,13 +73,13 @@ class TrackingClient:
                 raise RefusedError(str(error).partition("\n")[0]) from error
             raise
 
-    def _search(self, experiment_id: str, condition: str, view: int) -> list[Run]:
+    def _search(self, experiment_id: str, condition: str, view: int, *, with_params: bool = False) -> list[Run]:
         runs: list[Run] = []
         token = None
         while True:
             with _without_garbage_collection():
                 page = self._client.search_runs([experiment_id], condition, view, _PAGE, page_token=token)
-                runs.extend(map(_plain, page))
+                runs.extend(_plain(run, with_params=with_params) for run in page)
             token = page.token
             if not token:
                 return runs
@@ -132,7 +140,7 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _plain(run: Any) -> Run:
+def _plain(run: Any, *, with_params: bool) -> Run:
     """Return the run with interned keys and values, which thousands of runs share."""
     info, data = run.info, run.data
     return Run(
@@ -145,5 +153,5 @@ def _plain(run: Any) -> Run:
         info.artifact_uri or "",
         {sys.intern(key): sys.intern(value) for key, value in data.tags.items()},
         {sys.intern(key): as_logged(value) for key, value in data.metrics.items()},
-        {sys.intern(key): sys.intern(value) for key, value in data.params.items()},
+        {sys.intern(key): sys.intern(value) for key, value in data.params.items()} if with_params else {},
     )

@@ -28,6 +28,7 @@ class Run:
     metrics: Mapping[str, float]
     """The last value of each."""
     params: Mapping[str, str]
+    """Empty if they were not asked for."""
 
     @property
     def ended(self) -> bool:

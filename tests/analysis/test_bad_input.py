@@ -19,7 +19,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.plan.model import PublishedPlan
-from analysis.records.from_mlflow import read
+from analysis.records.read import read_records
 from analysis.report.build import render_report
 from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, train_digest
 
@@ -28,14 +28,14 @@ DIGEST, TRAIN = evaluate_digest("DFM", 200), train_digest("DFM")
 
 def report(plan: PublishedPlan) -> tuple[str, str]:
     """Words of the page, and table.csv."""
-    reading = read(plan)
+    reading = read_records(plan, None)
     files = render_report(JoinedSweep.of(plan, reading.records), reading.notes)
     page = unescape(re.sub(r"<[^>]*>", " ", files["report.html"].decode()))
     return re.sub(r"\s+", " ", page), files["table.csv"].decode()
 
 
 def value_of(database: Database, digest: str = DIGEST, metric: str = "fd") -> float:
-    return read(make_plan(uri=database.uri)).records[digest].metrics[metric]
+    return read_records(make_plan(uri=database.uri), None).records[digest].metrics[metric]
 
 
 def source(commit: str, **more: Any) -> dict[str, bytes]:
@@ -67,7 +67,7 @@ def test_runs_of_several_code_versions_are_told_apart(database: Database) -> Non
 def test_one_code_version_is_no_news(database: Database) -> None:
     for step in (100, 200):
         database.run(evaluate_digest("DFM", step), {"fd": 1.0}, files=source("aaaa1111"))
-    assert read(make_plan(uri=database.uri)).notes == ()
+    assert read_records(make_plan(uri=database.uri), None).notes == ()
 
 
 def test_runs_of_another_plan_are_counted_and_left_out(database: Database) -> None:
@@ -101,7 +101,7 @@ def test_a_deleted_run_leaves_a_gap_that_says_why(database: Database) -> None:
     database.client.delete_run(run_id)
     page, _ = report(make_plan(uri=database.uri))
     assert f"deleted in MLflow: run {run_id}; restore it there, or submit the sweep again" in page
-    assert read(make_plan(uri=database.uri)).records[DIGEST].status == "missing"
+    assert read_records(make_plan(uri=database.uri), None).records[DIGEST].status == "missing"
     database.client.restore_run(run_id)
     assert value_of(database) == 1.0
 
@@ -109,7 +109,7 @@ def test_a_deleted_run_leaves_a_gap_that_says_why(database: Database) -> None:
 def test_a_deleted_run_beside_a_whole_one_is_no_news(database: Database) -> None:
     database.client.delete_run(database.run(DIGEST, {"fd": 1.0}))
     database.run(DIGEST, {"fd": 2.0})
-    assert read(make_plan(uri=database.uri)).records[DIGEST].notes == ()
+    assert read_records(make_plan(uri=database.uri), None).records[DIGEST].notes == ()
     assert value_of(database) == 2.0
 
 
@@ -129,7 +129,7 @@ def test_a_digest_written_onto_another_run_is_found_out(database: Database) -> N
     did = {"task.json": json.dumps({"kind": "evaluate", "step": 200}).encode()}
     database.run(DIGEST, {"fd": 2.0}, files=did)
     other = database.run(DIGEST, {"fd": 1.0}, files={"task.json": b'{"kind": "evaluate", "step": 100}'})
-    record = read(honest).records[DIGEST]
+    record = read_records(honest, None).records[DIGEST]
     assert record.metrics["fd"] == 2.0
     (note,) = record.notes
     assert note.startswith(f"run {other} carries this task's digest, but its task.json says that it did something else")
@@ -139,7 +139,7 @@ def test_a_digest_written_onto_another_run_is_found_out(database: Database) -> N
 def test_a_task_that_only_impostors_claim_is_missing(database: Database) -> None:
     honest = replace(make_plan(uri=database.uri), payloads={DIGEST: {"step": 200}})
     database.run(DIGEST, {"fd": 1.0}, files={"task.json": b'{"step": 100}'})
-    record = read(honest).records[DIGEST]
+    record = read_records(honest, None).records[DIGEST]
     assert (record.status, dict(record.metrics)) == ("missing", {})
     assert "it is left out" in record.notes[0]
 
@@ -159,7 +159,7 @@ def test_a_tag_changed_by_hand_is_said_and_not_believed(
     for key, value in tags.items():
         database.client.set_tag(run_id, key, value)
     page, _ = report(make_plan(uri=database.uri))
-    assert read(make_plan(uri=database.uri)).records[DIGEST].status == status
+    assert read_records(make_plan(uri=database.uri), None).records[DIGEST].status == status
     assert said in page
 
 

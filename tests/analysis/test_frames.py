@@ -16,7 +16,7 @@ from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.errors import UserError
 from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from analysis.frames import Frames, make_frames
-from analysis.records.from_mlflow import read
+from analysis.records.read import read_records
 from analysis.report.build import render_report
 from tests.support.plans import Database, evaluate_digest, make_plan, plan_document, train_digest
 
@@ -57,7 +57,7 @@ def test_an_empty_experiment_has_the_same_columns(database: Database) -> None:
 
 
 def test_measurements_are_those_of_the_reports_table(filled: Frames) -> None:
-    reading = read(filled.plan)
+    reading = read_records(filled.plan, None)
     table = render_report(JoinedSweep.of(filled.plan, reading.records))["table.csv"].decode()
     rows = list(csv.DictReader(io.StringIO(table)))
     assert len(rows) == len(filled.measurements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.plan.model import PublishedPlan
+from analysis.records import read
 from analysis.records.record import Record
 
 
@@ -11,6 +12,4 @@ def read_records(plan: PublishedPlan) -> dict[str, Record]:
 
     Raises: UserError if the tracking server or database cannot be reached.
     """
-    from analysis.records.from_mlflow import read  # which imports MLflow
-
-    return read(plan).records
+    return read.read_records(plan, None).records

@@ -81,7 +81,9 @@ def test_lines_of_different_protocols_say_so_in_caption_and_alternative_text() -
 
 def test_a_line_that_was_not_measured_as_planned_says_so() -> None:
     digest = evaluate_digest("DFM", 100, 1)
-    (chart,) = charts_of(PLAN, {**RECORDS, digest: Record("done", {"fd": 9.0}, about=parse_about(about(guidance=2)))})
+    (chart,) = charts_of(
+        PLAN, {**RECORDS, digest: Record("done", {"fd": 9.0}, about=parse_about(json.loads(about(guidance=2))))}
+    )
     assert chart.caption == ("These lines do not compare: not measured as planned: guidance is 2, planned 1 (DFM).")
 
 

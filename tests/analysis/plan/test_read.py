@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import UserError
-from analysis.plan.model import NamedTask, PartCounterpart, TableCounterpart
+from analysis.plan.model import PartCounterpart, TableCounterpart
 from analysis.plan.read import parse_plan, read_plan
 from analysis.records.record import MISSING
 from analysis.report.sample_grids import collect_sample_grids
@@ -52,7 +52,10 @@ def test_protocols_floors_and_samplings_are_read() -> None:
     assert task.sampling == SAMPLING
     assert task.floor == "floor"
     assert plan.floors["floor"].protocols["fd"].values == protocol("fd", ema_decay=0.0)
-    assert (plan.probes["probe"].title, plan.references["reference"].title) == ("labels, lite0", "real images, lite0")
+    assert (plan.titles["probe"]["probe"], plan.titles["reference"]["reference"]) == (
+        "labels, lite0",
+        "real images, lite0",
+    )
 
 
 def test_an_evaluation_may_have_no_floor() -> None:
@@ -160,6 +163,6 @@ def test_a_plan_whose_sweep_is_a_path_is_refused(sweep: str) -> None:
 def test_a_digest_that_is_a_path_names_no_file_elsewhere() -> None:
     plan = make_plan()
     grids = collect_sample_grids(
-        replace(plan, references={"../../x": NamedTask("../../x", "real")}), {"../../x": replace(MISSING, image=b"png")}
+        replace(plan, titles={"reference": {"../../x": "real"}}), {"../../x": replace(MISSING, image=b"png")}
     )
     assert [grid.path for grid in grids] == ["samples/real-x.png"]

@@ -12,7 +12,7 @@ from tests.support.plans import protocol
 
 
 def said(document: Any) -> About:
-    return parse_about(json.dumps(document).encode())
+    return parse_about(json_object(json.dumps(document).encode()))
 
 
 def test_notes_and_protocols_are_read_by_metric() -> None:
@@ -32,7 +32,7 @@ def test_both_keys_are_optional_and_others_are_left_alone() -> None:
     ids=["empty", "cut", "list", "null", "no text", "deep", "half a surrogate pair"],
 )
 def test_a_broken_file_counts_as_absent_and_says_so(data: bytes) -> None:
-    assert parse_about(data) == About(problems=("about.json is not a JSON object; it is left out",))
+    assert parse_about(json_object(data)) == About(problems=("about.json is not a JSON object; it is left out",))
     assert json_object(data) is None
 
 

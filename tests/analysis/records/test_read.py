@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from analysis.errors import TrackingUnreachableError, UserError
-from analysis.records.read import RecordSet, read_records, read_with_runs
-from analysis.records.record import Record
+from analysis.records import from_mlflow
+from analysis.records import read as read_module
+from analysis.records.read import read_records
+from analysis.records.record import Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.tracking.mlflow_api import TrackingClient
 from analysis.tracking.run import HistoryRequest, Run
@@ -28,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def read(database: Database, root: Path, **changes: Any) -> RecordSet:
+def read(database: Database, root: Path, **changes: Any) -> Reading:
     return read_records(replace(make_plan(uri=database.uri), **changes), StorageRoot(str(root)))
 
 
@@ -54,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
     monkeypatch.setattr(TrackingClient, "files", ask_files)
     monkeypatch.setattr(TrackingClient, "histories", ask_histories)
-    monkeypatch.setattr("analysis.tracking.cached_run_data.local_folder", lambda _: None)
+    monkeypatch.setattr("analysis.tracking.cached_run_data.local_files", lambda *_: None)
     return names
 
 
@@ -206,4 +209,25 @@ def test_without_either_it_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(TrackingUnreachableError):
         read_records(plan, None)
     with pytest.raises(TrackingUnreachableError):
-        read_with_runs(plan, StorageRoot(str(tmp_path / "nowhere")))
+        read_records(plan, StorageRoot(str(tmp_path / "nowhere")), whole_runs=True)
+
+
+def test_the_store_is_read_while_mlflow_answers(
+    database: Database, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run(DIGEST, {"fd": 1.0})
+    write(root, DIGEST, {"fd": 1.0})
+    begun = threading.Event()
+    find, read_files = from_mlflow.find_runs, read_module.read_record_files
+
+    def find_once_files_are_read(*plan: Any, **more: Any) -> Any:
+        assert begun.wait(60), "the records are not read meanwhile"
+        return find(*plan, **more)
+
+    def read_and_say_so(*given: Any) -> Any:
+        begun.set()
+        return read_files(*given)
+
+    monkeypatch.setattr(from_mlflow, "find_runs", find_once_files_are_read)
+    monkeypatch.setattr(read_module, "read_record_files", read_and_say_so)
+    assert record(database, root).run_id

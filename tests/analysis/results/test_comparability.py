@@ -24,7 +24,7 @@ FIXED_FIELDS = (
 
 
 def done(value: float, said: bytes = b"{}") -> Record:
-    return Record("done", {"fd": value, "accuracy": value / 10}, about=parse_about(said))
+    return Record("done", {"fd": value, "accuracy": value / 10}, about=parse_about(json.loads(said)))
 
 
 RECORDS = {evaluate_digest(row, 200): done(value) for row, value in zip(ROWS, (3.0, 2.0, 4.0), strict=True)}
@@ -159,7 +159,9 @@ def test_a_number_whose_protocol_nobody_says_is_not_compared() -> None:
 
 
 def test_what_an_unfinished_run_says_does_not_count() -> None:
-    early = Record("running", {"fd": 1.0}, about=About(protocols=parse_about(about(num_samples=1)).protocols))
+    early = Record(
+        "running", {"fd": 1.0}, about=About(protocols=parse_about(json.loads(about(num_samples=1))).protocols)
+    )
     assert caveats_of(section_of(three_rows(), {**RECORDS, evaluate_digest("a", 200): early})) == ()
 
 

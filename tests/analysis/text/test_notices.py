@@ -59,8 +59,8 @@ def test_every_kind_of_task_has_its_title_in_failures_and_warnings() -> None:
 
 
 def test_a_number_not_measured_as_planned_gives_a_warning_with_field_and_values() -> None:
-    record = Record("done", {"fd": 4.0, "accuracy": 0.5}, about=parse_about(about(num_samples=40_000)))
-    floor = Record("done", {"fd": 1.0}, about=parse_about(about(ema_decay=0.0, settings="k=5")))
+    record = Record("done", {"fd": 4.0, "accuracy": 0.5}, about=parse_about(json.loads(about(num_samples=40_000))))
+    floor = Record("done", {"fd": 1.0}, about=parse_about(json.loads(about(ema_decay=0.0, settings="k=5"))))
     end = "; it counts as not comparable."
     assert warned(PLAN, {evaluate_digest("DFM", 200): record, "floor": floor}) == [
         (
@@ -76,7 +76,7 @@ def test_a_number_not_measured_as_planned_gives_a_warning_with_field_and_values(
 
 def test_what_an_unfinished_run_says_of_its_numbers_is_not_heard() -> None:
     notes = {"fd": ("few samples",)}
-    said = About(notes, parse_about(about(num_samples=1)).protocols)
+    said = About(notes, parse_about(json.loads(about(num_samples=1))).protocols)
     assert warned(PLAN, {evaluate_digest("DFM", 200): Record("running", {"fd": 4.0}, about=said)}) == []
 
 
@@ -111,7 +111,7 @@ def test_equal_notes_stand_once_with_the_rows_they_concern() -> None:
 
 
 def test_a_broken_about_file_is_warned_of_and_its_run_stays() -> None:
-    record = Record("done", {"fd": 4.0, "accuracy": 0.5}, about=parse_about(b"{"))
+    record = Record("done", {"fd": 4.0, "accuracy": 0.5}, about=parse_about(None))
     assert warned(PLAN, {evaluate_digest("DFM", 200): record}) == [
         ("evaluation DFM @ 200", "about.json is not a JSON object; it is left out.")
     ]

@@ -10,7 +10,8 @@ from analysis.plan.read import parse_plan
 from analysis.records.about import parse_about
 from analysis.records.record import Record
 from analysis.results.measurements import measure
-from analysis.text.protocol_tables import PlainTable, make_protocol_table, make_sampling_table
+from analysis.text.protocol_tables import make_protocol_table, make_sampling_table
+from analysis.text.text_tables import PlainTable
 from tests.support.plans import about, change_protocols, evaluate_digest, make_plan, plan_document, protocol
 
 LINE = ("lite0 block10", "a5a5a5a5a5a5", "bicubic to 112", "500", "b7b7b7b7b7b7", "balanced", "none")
@@ -59,7 +60,7 @@ def test_any_other_difference_is_a_line_of_its_own() -> None:
 
 
 def test_what_was_really_done_stands_in_the_place_of_what_was_planned() -> None:
-    done = Record("done", {"fd": 1.0}, about=parse_about(about(num_samples=400)))
+    done = Record("done", {"fd": 1.0}, about=parse_about(json.loads(about(num_samples=400))))
     records = {evaluate_digest(row, step): done for row in ("flow matching", "DFM") for step in (100, 200)}
     assert table_of(plan_document(), records).rows[0][4] == "400"
 

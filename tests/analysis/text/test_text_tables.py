@@ -192,7 +192,7 @@ def test_csv_has_the_standard_error_and_the_id_of_the_protocol_of_each_measureme
     change_protocols(document, "flow matching", guidance=1.5)
     del document["tasks"][evaluate_digest("flow matching", 100, 0)]["protocols"]["fd"]
     plan = parse_plan(json.dumps(document))
-    said = parse_about(about(num_samples=400))
+    said = parse_about(json.loads(about(num_samples=400)))
     records = {
         evaluate_digest("DFM", 200, 0): Record("done", {"fd": 4.0, "fd_standard_error": 0.1 + 0.2}),
         evaluate_digest("DFM", 200, 1): Record("done", {"fd": 5.0, "fd_standard_error": -1.0}, about=said),

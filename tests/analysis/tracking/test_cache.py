@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from analysis.records.from_mlflow import read
+from analysis.records.read import read_records
 from analysis.tracking import cache as cache_module
 from analysis.tracking import cached_run_data
 from analysis.tracking import mlflow_api as server
-from analysis.tracking.cache import Item, ReadingCache, UnusableCacheError, cache_folder
+from analysis.tracking.cache import Cache, Item, cache_folder
 from analysis.tracking.run import HistoryRequest
 from tests.support.plans import Database, evaluate_digest, make_plan, png, train_digest
 
@@ -49,7 +50,7 @@ def train(database: Database, digest: str = TRAIN, status: str = "done") -> str:
 
 
 def curve(database: Database) -> list[tuple[int, float]]:
-    return list(read(make_plan(uri=database.uri)).records[TRAIN].curves["loss"])
+    return list(read_records(make_plan(uri=database.uri), None).records[TRAIN].curves["loss"])
 
 
 def test_a_history_is_read_once(database: Database, folder: Path, asked: list[str]) -> None:
@@ -91,17 +92,28 @@ def test_a_tag_changed_by_hand_makes_a_run_be_read_again(database: Database, ask
 
 def test_what_is_kept_of_runs_that_are_gone_goes(database: Database, folder: Path) -> None:
     train(database)
-    read(make_plan(uri=database.uri))
+    read_records(make_plan(uri=database.uri), None)
     (path,) = folder.iterdir()
     with sqlite3.connect(path) as opened:
         opened.execute("UPDATE items SET run = 'gone', checksum = 0 WHERE name = 'curve/loss'")
-    read(make_plan(uri=database.uri))  # thrown away, and made again
+    read_records(make_plan(uri=database.uri), None)  # thrown away, and made again
     with sqlite3.connect(path) as opened:
         assert opened.execute("SELECT count(*) FROM items WHERE run = 'gone'").fetchone() == (0,)
-    cache = ReadingCache(folder, "uri", "1")
-    cache.add([Item("a", "x", "s", b"1"), Item("b", "x", "s", b"2")], ["a", "b"])
-    cache.add([Item("c", "x", "s", b"3")], ["b", "c"])
-    assert {item.run for item in cache.items()} == {"b", "c"}
+    write(folder, [Item("a", "x", "s", b"1"), Item("b", "x", "s", b"2")], ["a", "b"])
+    write(folder, [Item("c", "x", "s", b"3")], ["b", "c"])
+    assert {item.run for item in Cache(folder, "uri", "1").of_name("x")} == {"b", "c"}
+    write(folder, [], ["c"])
+    assert {item.run for item in Cache(folder, "uri", "1").of_name("x")} == {"c"}
+
+
+def write(folder: Path, items: Sequence[Item], runs: Sequence[str]) -> Path:
+    """The file of a cache, once a reading added the items."""
+    cache = Cache(folder, "uri", "1")
+    for item in items:
+        cache.add(item)
+    cache.save(runs)
+    assert cache.path is not None
+    return cache.path
 
 
 def spoil_text(path: Path) -> None:
@@ -123,13 +135,14 @@ def spoil_state(path: Path) -> None:
 
 
 def spoil_identity(path: Path) -> None:
-    with sqlite3.connect(path) as opened:
-        opened.execute("UPDATE about SET experiment = 'another'")
+    path.write_bytes(write(path.parent, [Item("a", "x", "s", b"1")], ["a"]).read_bytes())
 
 
 def spoil_version(path: Path) -> None:
-    with sqlite3.connect(path) as opened:
-        opened.execute("UPDATE about SET format = 'dfm analysis, format 0'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "_FORMAT", "dfm analysis, format 0")
+        path.unlink()
+        shutil.move(write(path.parent, [Item("a", "x", "s", b"1")], ["a"]), path)
 
 
 def spoil_tables(path: Path) -> None:
@@ -171,11 +184,11 @@ def test_files_over_the_api_are_kept_with_the_knowledge_of_absent_ones(
 ) -> None:
     digest = evaluate_digest("DFM", 200)
     database.run(digest, {"fd": 1.0}, files={"samples.png": png()})
-    monkeypatch.setattr(cached_run_data, "local_folder", lambda _: None)
-    assert read(make_plan(uri=database.uri)).records[digest].image == png()
+    monkeypatch.setattr(cached_run_data, "local_files", lambda *_: None)
+    assert read_records(make_plan(uri=database.uri), None).records[digest].image == png()
     refuse = lambda _, wanted: pytest.fail("asked again") if wanted else iter(())  # noqa: E731
     monkeypatch.setattr(server.TrackingClient, "files", refuse)
-    again = read(make_plan(uri=database.uri)).records[digest]
+    again = read_records(make_plan(uri=database.uri), None).records[digest]
     assert (again.image, again.provenance) == (png(), {})
 
 
@@ -184,7 +197,7 @@ def test_a_small_experiment_leaves_no_cache(
 ) -> None:
     monkeypatch.setenv("DFM_ANALYSIS_CACHE", str(tmp_path / "cache"))
     train(database)
-    read(make_plan(uri=database.uri))
+    read_records(make_plan(uri=database.uri), None)
     assert not (tmp_path / "cache").exists()
 
 
@@ -196,12 +209,13 @@ def test_the_folder_is_the_users_unless_it_is_named_or_turned_off() -> None:
     assert cache_folder({}) is None
 
 
-def test_an_item_that_was_changed_is_refused(tmp_path: Path) -> None:
-    cache = ReadingCache(tmp_path, "uri", "1")
-    assert list(cache.items()) == []
-    cache.add([Item("a", "x", "s", b"1")], ["a"])
-    assert list(cache.items()) == [Item("a", "x", "s", b"1")]
-    with sqlite3.connect(cache.path) as opened:
-        opened.execute("UPDATE items SET name = 'y'")
-    with pytest.raises(UnusableCacheError, match="damaged at y of run a"):
-        list(cache.items())
+@pytest.mark.parametrize("change", ["name = 'y'", "run = 'b'", "state = 't'", "data = zeroblob(1)", "data = '1'"])
+def test_an_item_that_was_changed_is_refused(folder: Path, caplog: pytest.LogCaptureFixture, change: str) -> None:
+    assert list(Cache(folder, "uri", "1").of_name("x")) == []
+    path = write(folder, [Item("a", "x", "s", b"1")], ["a"])
+    assert list(Cache(folder, "uri", "1").of_name("x")) == [Item("a", "x", "s", b"1")]
+    with sqlite3.connect(path) as opened:
+        opened.execute(f"UPDATE items SET {change}")
+    assert list(Cache(folder, "uri", "1").of_name("x")) == []
+    assert "damaged (at " in caplog.text
+    assert not path.exists()

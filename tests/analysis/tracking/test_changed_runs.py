@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis.records.from_mlflow import Reading, read
+from analysis.records.read import read_records
+from analysis.records.record import Reading
 from analysis.tracking import cache
 from analysis.tracking import changed_runs as changes
 from analysis.tracking import mlflow_api as server
-from analysis.tracking.changed_runs import RefusedError
+from analysis.tracking.mlflow_api import RefusedError
 from analysis.tracking.run import Run
 from tests.support.plans import Database, evaluate_digest, make_plan, train_digest
 
@@ -35,8 +37,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     original = server.TrackingClient._search
 
-    def search(self: server.TrackingClient, experiment_id: str, condition: str, view: int) -> list[Run]:
-        runs = original(self, experiment_id, condition, view)
+    def search(self: server.TrackingClient, *asked: Any, **more: Any) -> list[Run]:
+        runs = original(self, *asked, **more)
         found.extend(run.run_id for run in runs)
         return runs
 
@@ -70,20 +72,20 @@ def text(reading: Reading) -> tuple[list[str], str, tuple[str, ...]]:
 def anew(database: Database, monkeypatch: pytest.MonkeyPatch) -> Reading:
     with monkeypatch.context() as patch:
         patch.setenv("DFM_ANALYSIS_CACHE", "off")
-        return read(make_plan(uri=database.uri))
+        return read_records(make_plan(uri=database.uri), None)
 
 
 def test_of_final_runs_one_after_the_other_is_sent_again(
     database: Database, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = fill(database)
-    first = read(make_plan(uri=database.uri))
+    first = read_records(make_plan(uri=database.uri), None)
     assert sorted(sent) == sorted(runs.values())
     final = {runs[name] for name in FINAL}
     again: list[str] = []
     for _ in range(len(final)):
         sent.clear()
-        assert text(read(make_plan(uri=database.uri))) == text(first) == text(anew(database, monkeypatch))
+        assert text(read_records(make_plan(uri=database.uri), None)) == text(first) == text(anew(database, monkeypatch))
         del sent[-len(runs) :]  # of the reading anew
         assert set(sent) - final == {runs[name] for name in ("failed", "running", "deleted", "odd")}
         again += [run for run in sent if run in final]
@@ -170,12 +172,12 @@ def test_what_was_changed_meanwhile_is_seen(
     database: Database, monkeypatch: pytest.MonkeyPatch, change: Callable[[Database, dict[str, str]], None]
 ) -> None:
     runs = fill(database)
-    first = read(make_plan(uri=database.uri))
+    first = read_records(make_plan(uri=database.uri), None)
     change(database, runs)
     with monkeypatch.context() as patch:
         patch.setattr(changes, "_CONFIRMED", 0)
         patch.setattr(server.TrackingClient, "runs", lambda *_, **__: pytest.fail("all runs are asked for"))
-        again = read(make_plan(uri=database.uri))
+        again = read_records(make_plan(uri=database.uri), None)
     assert text(again) == text(anew(database, monkeypatch)) != text(first)
 
 
@@ -188,11 +190,11 @@ def test_a_run_that_was_deleted_and_then_for_good_does_not_come_back(
 ) -> None:
     monkeypatch.setattr(changes, "_CONFIRMED", 0)
     runs = fill(database)
-    read(make_plan(uri=database.uri))
+    read_records(make_plan(uri=database.uri), None)
     database.client.delete_run(runs[EVALUATE])
-    assert text(read(make_plan(uri=database.uri))) == text(anew(database, monkeypatch))
+    assert text(read_records(make_plan(uri=database.uri), None)) == text(anew(database, monkeypatch))
     remove_for_good(database, runs[EVALUATE])
-    assert text(read(make_plan(uri=database.uri))) == text(anew(database, monkeypatch))
+    assert text(read_records(make_plan(uri=database.uri), None)) == text(anew(database, monkeypatch))
 
 
 @pytest.mark.parametrize("change", [remove_for_good, replace_digest])
@@ -200,9 +202,9 @@ def test_what_no_question_finds_is_seen_when_its_turn_comes(
     database: Database, monkeypatch: pytest.MonkeyPatch, change: Callable[[Database, str], None]
 ) -> None:
     runs = fill(database)
-    read(make_plan(uri=database.uri))
+    read_records(make_plan(uri=database.uri), None)
     change(database, runs[EVALUATE])
-    readings = [text(read(make_plan(uri=database.uri))) for _ in range(6)]
+    readings = [text(read_records(make_plan(uri=database.uri), None)) for _ in range(6)]
     assert readings[-1] == text(anew(database, monkeypatch))
 
 
@@ -211,18 +213,18 @@ def test_one_run_that_is_another_makes_all_be_read(
     database: Database, monkeypatch: pytest.MonkeyPatch, change: Callable[[Database, str], None]
 ) -> None:
     runs = fill(database)
-    read(make_plan(uri=database.uri))
+    read_records(make_plan(uri=database.uri), None)
     for name in FINAL:
         change(database, runs[name])
-    assert text(read(make_plan(uri=database.uri))) == text(anew(database, monkeypatch))
+    assert text(read_records(make_plan(uri=database.uri), None)) == text(anew(database, monkeypatch))
 
 
 def test_a_server_that_was_set_up_anew_is_not_taken_for_the_old_one(database: Database, tmp_path: Path) -> None:
     fill(database)
-    assert read(make_plan(uri=database.uri)).records
+    assert read_records(make_plan(uri=database.uri), None).records
     with sqlite3.connect(database.uri.removeprefix("sqlite:///")) as opened:
         opened.execute("UPDATE experiments SET creation_time = creation_time + 1")
-    read(make_plan(uri=database.uri))
+    read_records(make_plan(uri=database.uri), None)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -230,9 +232,9 @@ def test_a_server_that_cannot_search_so_is_read_whole(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(database)
-    first = read(make_plan(uri=database.uri))
+    first = read_records(make_plan(uri=database.uri), None)
     monkeypatch.setattr(changes, "_DONE", "tags.`a` IS UNHEARD OF")
-    assert text(read(make_plan(uri=database.uri))) == text(first)
+    assert text(read_records(make_plan(uri=database.uri), None)) == text(first)
     assert "the server refuses to search for changed ones" in caplog.text
     with pytest.raises(RefusedError, match="Invalid"):
         server.TrackingClient(database.uri).search("1", "tags.`a` IS UNHEARD OF")

@@ -43,7 +43,7 @@ def client(request: pytest.FixtureRequest, addresses: dict[str, str]) -> Trackin
 
 
 def test_a_run_is_as_it_was_logged(client: TrackingClient) -> None:
-    runs = {run.digest: run for run in client.runs("1")}
+    runs = {run.digest: run for run in client.runs("1", with_params=True)}
     assert {digest: (run.status, run.deleted) for digest, run in runs.items()} == {
         TRAIN: ("FINISHED", False),
         evaluate_digest("DFM", 200): ("FINISHED", True),
@@ -52,6 +52,7 @@ def test_a_run_is_as_it_was_logged(client: TrackingClient) -> None:
     run = runs[TRAIN]
     assert run.tags["note"] == "a % b ? c\n'\""
     assert run.params == {"sampling.tau": "(0.7,)"}
+    assert [run.params for run in client.runs("1")] == [{}] * 3
     assert {key: run.metrics[key] for key in ("seconds", "low", "größe")} == {
         "seconds": math.inf,
         "low": -math.inf,
