@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dfm_core.config import ExperimentConfig
 from orchestration.cluster.check_access import MAKE_TOKEN
-from orchestration.common.config_types import all_keys
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.launch.run_sweep import ui_command
+from orchestration.parsing.config_types import all_keys
 from orchestration.spec.compute_budget import ComputeConfig
 
 ROOT = Path(__file__).parents[1]

@@ -30,6 +30,7 @@ LAYERS = {
     ),
     "orchestration": (
         "common",
+        "parsing",
         "private",
         "storage",
         "config",

@@ -13,9 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from orchestration.common.documents import DamagedDocumentError, parse_document
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import one_line, without_secrets
+from orchestration.parsing.documents import DamagedDocumentError, parse_document
 from orchestration.storage.layout import source_record
 from orchestration.storage.store import Store
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from dfm_core.training.curve import CurveRow
-from orchestration.common.documents import parse_document
+from orchestration.parsing.documents import parse_document
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.safe_names import safe_name
 from orchestration.storage.store import DamagedArtifactError, Store

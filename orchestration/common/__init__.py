@@ -1,4 +1,4 @@
-"""Leaves that know nothing of sweeps: mistakes and exit codes, redaction, validation, digests, limits of YAML.
+"""Leaves that know nothing of sweeps: mistakes and exit codes, redaction, digests, the start of programs.
 
 Begin with `errors` (every mistake of a user is a `Problem`) and `digests` (the identity of work). Imports no other
 package of `orchestration`, and of `analysis` the contract's `printable`.

@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from dfm_core.config.plain import as_plain
-from orchestration.common.documents import DamagedDocumentError, parse_document
-from orchestration.common.validation import validate
+from orchestration.parsing.documents import DamagedDocumentError, parse_document
+from orchestration.parsing.validation import validate
 from orchestration.storage.layout import heartbeat_file
 from orchestration.storage.store import Store
 

@@ -13,7 +13,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from orchestration.common.documents import parse_document
+from orchestration.parsing.documents import parse_document
 from orchestration.storage.layout import lease_directory, lease_file
 from orchestration.storage.store import Store
 

@@ -7,7 +7,7 @@ import logging
 import uuid
 from dataclasses import dataclass, field
 
-from orchestration.common.documents import parse_document
+from orchestration.parsing.documents import parse_document
 from orchestration.storage.layout import stop_file
 from orchestration.storage.store import Store
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import left_behind
 from dfm_core.data.files.raw_samples import DataFile, Listing, RawDataset
-from orchestration.common.documents import parse_document
 from orchestration.common.errors import UserError
-from orchestration.common.validation import validate
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.file_cache import CACHE_VARIABLE, default_cache_directory
 from orchestration.data.user_files import StoreFiles, UserDataset
+from orchestration.parsing.documents import parse_document
+from orchestration.parsing.validation import validate
 from orchestration.storage.local_files import LocalFiles
 from orchestration.storage.store import Store
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestration.common.documents import parse_document
+from orchestration.parsing.documents import parse_document
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_rows import PartSearch

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dfm_core.config import ExperimentConfig
-from orchestration.common.config_types import all_keys, field_types
-from orchestration.common.dotted_keys import get_dotted, set_dotted
 from orchestration.common.errors import Problem, UserError, nearest
-from orchestration.common.validation import shown
-from orchestration.common.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
-from orchestration.common.yaml_readings import misread_values
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.parsing.config_types import all_keys, field_types
+from orchestration.parsing.dotted_keys import get_dotted, set_dotted
+from orchestration.parsing.validation import shown
+from orchestration.parsing.yaml_file import INVALID_YAML, invalid_yaml, parse_yaml, read_yaml
+from orchestration.parsing.yaml_readings import misread_values
 
 COMMAND_LINE = "command line"
 SWEEP_KEYS = ("name", "title", "base", "seeds", "compute", "published", "parts")

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dfm_core.config import ExperimentConfig
-from orchestration.common.config_types import all_keys
-from orchestration.common.dotted_keys import flatten
 from orchestration.common.errors import Problem, unknown_key
-from orchestration.common.validation import validate
+from orchestration.parsing.config_types import all_keys
+from orchestration.parsing.dotted_keys import flatten
+from orchestration.parsing.validation import validate
 from orchestration.spec.compose import ComposedFile
 from orchestration.spec.published_table import PublishedPart
 from orchestration.spec.search_reader import read_search

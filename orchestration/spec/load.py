@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
-from orchestration.common.validation import shown, validate
-from orchestration.common.yaml_file import read_yaml
 from orchestration.config.files import unknown_file_names
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
 from orchestration.data.describe import DatasetInspector
+from orchestration.parsing.validation import shown, validate
+from orchestration.parsing.yaml_file import read_yaml
 from orchestration.spec.compose import (
     COMMAND_LINE,
     EXPERIMENT_SECTIONS,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestration.common.errors import Problem
-from orchestration.common.validation import validate
+from orchestration.parsing.validation import validate
 from orchestration.spec.search_rules import broken_search_rules, sampler_rules
 from orchestration.spec.search_section import PrunerConfig, SearchConfig, SearchSpec
 from orchestration.spec.search_space import read_space

@@ -15,8 +15,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from dfm_core.config import ExperimentConfig
-from orchestration.common.config_types import all_keys
 from orchestration.common.errors import Problem, nearest
+from orchestration.parsing.config_types import all_keys
 
 Kind = Literal["uniform", "log", "int", "choice"]
 _KINDS: tuple[Kind, ...] = ("uniform", "log", "int", "choice")

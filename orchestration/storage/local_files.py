@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from analysis.contract.regular_files import IrregularFileError, check_regular
 from orchestration.common.cleanup import always
-from orchestration.common.documents import DamagedDocumentError
+from orchestration.parsing.documents import DamagedDocumentError
 
 EntrySize = int | str | None
 """Bytes of a file; None: a directory; text: why it is neither."""

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import fsspec
 from fsspec.implementations.local import LocalFileSystem as FsspecLocalFileSystem
 
-from orchestration.common.documents import parse_document
+from orchestration.parsing.documents import parse_document
 from orchestration.storage.local_files import EntrySize, LocalFiles
 from orchestration.storage.remote_files import RemoteFiles
 from orchestration.storage.retry import RetryPolicy

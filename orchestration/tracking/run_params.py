@@ -12,7 +12,7 @@ from typing import Any
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.plain import as_plain
-from orchestration.common.dotted_keys import flatten
+from orchestration.parsing.dotted_keys import flatten
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import DRAW_SETTINGS, draw_settings

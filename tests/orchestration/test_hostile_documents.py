@@ -14,10 +14,10 @@ from analysis.plan.sweep_file import read_sweep_file
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.commands.garbage import collect_garbage
 from orchestration.common.errors import UserError
-from orchestration.common.yaml_file import read_yaml
 from orchestration.control.heartbeat import DamagedHeartbeatError, read_heartbeat
 from orchestration.control.lease import Lease, lease_in_force
 from orchestration.control.stop_request import read_stop_request
+from orchestration.parsing.yaml_file import read_yaml
 from orchestration.plan.published import UnreadablePlanError, read_published
 from orchestration.storage.layout import TaskPaths, heartbeat_file, lease_file, plan_file, stop_file
 from orchestration.storage.store import MANIFEST, DamagedArtifactError, FileEntry, Store

@@ -11,9 +11,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.plain import as_plain
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import without_credentials
-from orchestration.common.validation import revive
 from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.parsing.validation import revive
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 

@@ -6,7 +6,7 @@ import pytest
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.plain import as_plain
-from orchestration.common.dotted_keys import flatten
+from orchestration.parsing.dotted_keys import flatten
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.tasks.task import EvaluateTask, ProbeTask, RealImagesTask, ReferenceTask, TrainTask

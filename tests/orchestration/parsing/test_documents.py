@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from orchestration.common.documents import MOST_DEPTH, DamagedDocumentError, parse_document
+from orchestration.parsing.documents import MOST_DEPTH, DamagedDocumentError, parse_document
 
 
 def nested(levels: int) -> bytes:

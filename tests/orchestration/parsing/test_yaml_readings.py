@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
-from orchestration.common.yaml_readings import misread_values
+from orchestration.parsing.yaml_readings import misread_values
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
 

@@ -14,10 +14,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from orchestration.common.config_types import compound_fields, field_types, keys_at, type_of_key
 from orchestration.common.errors import Problem, nearest, unknown_key
 from orchestration.common.redaction import is_secret_name
 from orchestration.common.redaction import shown as redacted
+from orchestration.parsing.config_types import compound_fields, field_types, keys_at, type_of_key
 
 Config = TypeVar("Config")
 _MAX_SHOWN = 80

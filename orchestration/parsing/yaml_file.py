@@ -15,8 +15,8 @@ from yaml import MarkedYAMLError, YAMLError
 
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.project import ROOT
-from orchestration.common.yaml_limits import MAX_YAML_BYTES, check_yaml
-from orchestration.common.yaml_readings import misread_values
+from orchestration.parsing.yaml_limits import MAX_YAML_BYTES, check_yaml
+from orchestration.parsing.yaml_readings import misread_values
 
 _SWEEPS = ROOT / "sweeps"
 INVALID_YAML = (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError)

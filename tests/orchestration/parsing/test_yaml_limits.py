@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
-from orchestration.common.yaml_file import parse_yaml
-from orchestration.common.yaml_limits import MAX_DEPTH, MAX_NODES, check_yaml
+from orchestration.parsing.yaml_file import parse_yaml
+from orchestration.parsing.yaml_limits import MAX_DEPTH, MAX_NODES, check_yaml
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART
 
