@@ -18,14 +18,19 @@ def filled_cells(sections: Sequence[Section]) -> list[bool]:
 def summarize(plan: PublishedPlan, sections: Sequence[Section]) -> list[tuple[str, str]]:
     """Return the numbers for the head of the page, each with its unit."""
     cells = filled_cells(sections)
+    num_rows, num_parts = sum(len(part.rows) for part in plan.parts), len(plan.parts)
     return [
-        (str(len(plan.trials)), "trials"),
-        (str(sum(len(part.rows) for part in plan.parts)), f"rows in {len(plan.parts)} parts"),
-        (str(len(plan.seeds)), "seed" if len(plan.seeds) == 1 else "seeds"),
-        (str(len(plan.trainings)), "trainings"),
-        (str(len(plan.evaluations)), "evaluations"),
+        _counted(len(plan.trials), "trial"),
+        (str(num_rows), f"{_counted(num_rows, 'row')[1]} in {' '.join(_counted(num_parts, 'part'))}"),
+        _counted(len(plan.seeds), "seed"),
+        _counted(len(plan.trainings), "training"),
+        _counted(len(plan.evaluations), "evaluation"),
         (f"{sum(cells)} of {len(cells)}", "table cells filled"),
     ]
+
+
+def _counted(number: int, noun: str) -> tuple[str, str]:
+    return str(number), noun if number == 1 else f"{noun}s"
 
 
 def list_findings(
