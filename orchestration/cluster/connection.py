@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
-from orchestration.cluster.address import starts_its_own, through_client
+from orchestration.cluster.address import reach_nodes_directly, starts_its_own, through_client
 from orchestration.cluster.authentication import (
     refuse_open_cluster,
     refuse_wrong_token,
@@ -72,6 +72,7 @@ def connection(*, insecure: bool, cluster_lost: Event | None = None) -> Iterator
             context = ray.init(**_QUIET) if in_job else _join(address, insecure=insecure)
         if not insecure and not through_client():
             refuse_open_cluster(ray.get_runtime_context().gcs_address)
+        reach_nodes_directly()
         yield str(context.dashboard_url or "")
     finally:
         if starts_its_own() or cluster_lost is None or not cluster_lost.is_set():
