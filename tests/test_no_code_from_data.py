@@ -16,7 +16,8 @@ PICKLE_HOMES = {
     "dfm_core/metrics/features/pretrained.py",  # the name of an exception
 }
 TORCHSCRIPT_HOME = "dfm_core/metrics/features/torchscript.py"  # of a file whose sha256 the user gave
-RUNTIME_ENVIRONMENT_HOME = "orchestration/cluster/connection.py"  # of constants alone
+RUNTIME_ENVIRONMENT_HOMES = {"orchestration/cluster/connection.py", "orchestration/cluster/ray_start.py"}
+"""Of constants and the user's PYTHONPATH alone."""
 FORBIDDEN_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.hub.load", "pd.read_pickle",
     "pandas.read_pickle", "yaml.unsafe_load", "yaml.full_load", "mlflow.pyfunc.load_model", "pickle.load",
@@ -61,7 +62,7 @@ def _of_call(path: str, call: ast.Call) -> Iterator[str]:
     for argument, value in given.items():
         if argument in FORBIDDEN_ARGUMENTS and ast.unparse(value) == str(FORBIDDEN_ARGUMENTS[argument]):
             yield f"{argument}={ast.unparse(value)}"
-        if argument == "runtime_env" and path != RUNTIME_ENVIRONMENT_HOME:
+        if argument == "runtime_env" and path not in RUNTIME_ENVIRONMENT_HOMES:
             yield "a runtime_env of its own"
 
 

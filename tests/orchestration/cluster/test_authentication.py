@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -112,16 +113,18 @@ def test_nothing_is_sent_to_an_open_cluster(own_token: Path, monkeypatch: pytest
 def test_a_job_on_an_open_cluster_ends_before_it_computes(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.setattr(cluster.ray, "init", lambda **_: SimpleNamespace(dashboard_url="127.0.0.1:8265"))
+    connected = partial(cluster.connection, wait_seconds=1.0)
     monkeypatch.setattr(cluster.ray, "nodes", list)
+    monkeypatch.setattr(cluster, "await_workers", lambda *_: None)
     own_token.write_text(TOKEN)
     for is_open in (True, False):
         with control_service(is_open=is_open) as address:
             context = SimpleNamespace(gcs_address=address)
             monkeypatch.setattr(cluster.ray, "get_runtime_context", lambda context=context: context)
             if is_open:
-                with pytest.raises(UserError, match="without a token"), cluster.connection(insecure=False):
+                with pytest.raises(UserError, match="without a token"), connected(insecure=False):
                     pass
-            with cluster.connection(insecure=is_open) as dashboard:
+            with connected(insecure=is_open) as dashboard:
                 assert dashboard == "127.0.0.1:8265"
 
 
