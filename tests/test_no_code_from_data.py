@@ -23,8 +23,11 @@ FORBIDDEN_CALLS = {
     "pandas.read_pickle", "yaml.unsafe_load", "yaml.full_load", "mlflow.pyfunc.load_model", "pickle.load",
     "pickle.loads",
 }  # fmt: skip
-FORBIDDEN_METHODS = {"extractall", "load_checkpoint", "save_checkpoint", "read_pickle"}
-"""Of tar archives; of DeepSpeed, whose checkpoints are pickles; of pandas."""
+FORBIDDEN_METHODS = {
+    "extractall", "load_checkpoint", "save_checkpoint", "read_pickle",
+    "all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list", "recv_object_list",
+}  # fmt: skip
+"""Of tar archives; of DeepSpeed, whose checkpoints are pickles; of pandas; of torch.distributed, which unpickles."""
 OWN_METHODS = {"self.artifacts.load_checkpoint"}
 FORBIDDEN_ARGUMENTS = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True, "shell": True}
 SAFE_LOADERS = {"yaml.SafeLoader", "yaml.BaseLoader", "yaml.CSafeLoader"}
@@ -88,6 +91,8 @@ def _of_call(path: str, call: ast.Call) -> Iterator[str]:
         "Model.from_pretrained(name, trust_remote_code=True)",
         "mlflow.pyfunc.load_model(uri)",
         "ray.init(runtime_env=config.runtime_env)",
+        "dist.all_gather_object(texts, text)",
+        "torch.distributed.broadcast_object_list(chosen, src=0)",
     ],
 )
 def test_the_reader_sees_every_form(source: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 
 import ray
@@ -21,6 +22,15 @@ def through_client() -> bool:
     return os.environ.get("RAY_ADDRESS", "").startswith(CLIENT_SCHEME)
 
 
+def is_on_loopback() -> bool:
+    """Return whether the cluster that this process is connected to listens on loopback, thus on this machine."""
+    return all(ipaddress.ip_address(address).is_loopback for address in _node_addresses())
+
+
 def reach_nodes_directly() -> None:
     """Keep what this process, connected to Ray, sends to the nodes of its cluster and to loopback off any proxy."""
-    bypass_proxies(os.environ, *sorted({node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}))
+    bypass_proxies(os.environ, *_node_addresses())
+
+
+def _node_addresses() -> list[str]:
+    return sorted({node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]})
