@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from orchestration.artifacts.provenance import record_source
-from orchestration.cluster.start_checks import RayDidNotStartError, interpreter_problems
+from orchestration.cluster.start_checks import RayDidNotStartError, interpreter_problems, upload_problems
 from orchestration.cluster.token_file import (
     LOOPBACK_VARIABLE,
     MODE_VARIABLE,
@@ -64,7 +64,7 @@ def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) 
     default = StorageConfig().root
     store = open_store(StorageConfig(resolve_root(default, default, os.environ, ROOT)), writable=True)
     record_source(store)  # the job runs in a copy without .git and looks its commit up here
-    if problems := list(interpreter_problems(sys.executable)):
+    if problems := [*interpreter_problems(sys.executable), *upload_problems(ROOT)]:
         raise UserError(problems)
     # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
     ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})

@@ -15,6 +15,7 @@ from orchestration.cluster.address import reach_nodes_directly, starts_its_own, 
 from orchestration.cluster.authentication import refuse_open_cluster, refuse_wrong_token, use_tokens
 from orchestration.cluster.capacity import Capacity, capacity_now
 from orchestration.cluster.ray_start import QUIET, await_workers, start_here
+from orchestration.cluster.start_checks import upload_problems
 from orchestration.common.errors import UserError
 from orchestration.common.exit_codes import EXIT_HANGUP, EXIT_TERMINATED
 from orchestration.common.project import ROOT
@@ -99,6 +100,8 @@ def _join(*, insecure: bool) -> Any:
         use_tokens(may_make_one=False)
         if ":" in address:
             refuse_wrong_token(address)
+    if problems := list(upload_problems(ROOT)):
+        raise UserError(problems)
     try:
         return ray.init(runtime_env={"working_dir": str(ROOT)}, **QUIET)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:

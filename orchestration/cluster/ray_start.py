@@ -16,7 +16,9 @@ import ray
 from orchestration.cluster.authentication import use_no_tokens, use_tokens
 from orchestration.cluster.start_checks import (
     RayDidNotStartError,
+    folder_problems,
     interpreter_problems,
+    limit_problems,
     ray_folder,
 )
 from orchestration.cluster.token_file import LOOPBACK_VARIABLE
@@ -46,7 +48,7 @@ def start_here(*, insecure: bool) -> Any:
 
     Raises: UserError if this machine keeps it from starting. RayDidNotStartError after some tries.
     """
-    if problems := list(interpreter_problems(sys.executable)):
+    if problems := [*interpreter_problems(sys.executable), *folder_problems(os.environ, os.getpid())]:
         raise UserError(problems)
     use_no_tokens() if insecure else use_tokens(may_make_one=True)
     drop_other_launchers(os.environ)
@@ -92,7 +94,9 @@ def await_workers(limit_seconds: float, signals: EndSignals) -> None:
 
 
 def _did_not_start(reason: str) -> UserError:
-    """Return the error that ends this process, with Ray's own last words."""
+    """Return the error that ends this process: a limit of its user's, or Ray's own last words."""
+    if problems := list(limit_problems(reason)):
+        return UserError(problems)
     return RayDidNotStartError.of("Ray", f"{reason}{_last_words()}")
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestration.cluster import authentication, ray_start
+from orchestration.cluster import authentication, ray_start, start_checks
 from orchestration.cluster.ray_start import await_workers, start_here
 from orchestration.cluster.start_checks import RayDidNotStartError
 from orchestration.common.errors import UserError, tell_mistakes
-from orchestration.common.exit_codes import EXIT_RAY_DID_NOT_START, EXIT_TERMINATED
+from orchestration.common.exit_codes import EXIT_RAY_DID_NOT_START, EXIT_TERMINATED, EXIT_USER_ERROR
 from orchestration.common.project import ROOT
 from orchestration.control.end_signals import EndSignals
 from orchestration.control.outcome import EarlyExit
@@ -49,6 +49,7 @@ class FaultyRay:
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Ray's folder, with a log that this process's cluster left. Nothing of the real Ray is touched."""
+    monkeypatch.setattr(ray_start, "folder_problems", lambda *_: [])  # the folder's path is long
     monkeypatch.setattr(ray_start, "listen_on_loopback", lambda: None)
     monkeypatch.setattr(authentication, "_set_mode", lambda _: None)
     for name in (ray_start.LOOPBACK_VARIABLE, *ray_start._ON_DEMAND):
@@ -136,3 +137,15 @@ def test_waiting_for_workers_ends_when_the_process_is_to_end(monkeypatch: pytest
     begin = time.monotonic()
     await_workers(60.0, signals)
     assert time.monotonic() - begin < 10
+
+
+def test_a_limit_of_address_space_is_named_where_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_ray(monkeypatch, *(Exception(TIMED_OUT) for _ in range(9)))
+    monkeypatch.setattr(start_checks.resource, "getrlimit", lambda _: (4_000_000 * 1024, -1))
+    with pytest.raises(UserError) as caught:
+        start_here(insecure=False)
+    assert caught.value.exit_code == EXIT_USER_ERROR
+    (problem,) = caught.value.problems
+    assert problem.where == "ulimit -v 4000000"
+    assert TIMED_OUT in problem.message
+    assert problem.message.endswith("raise the limit (ulimit -v unlimited)")
