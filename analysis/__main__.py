@@ -13,6 +13,7 @@ from analysis.contract.output import make_output_unfailing
 from analysis.contract.printable import printable
 from analysis.errors import EXIT_USER_ERROR, UserError
 from analysis.plan.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
+from analysis.tracking.address import bypass_proxies
 
 _ABOUT = """\
 Writes the report of a sweep, finished or not, from its published plan (ROOT/plans/NAME.json) and what MLflow holds for
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(given: argparse.Namespace) -> int:
+    bypass_proxies()
     sweep = read_sweep_file(Path(given.sweep))
     # Imported late: a wrong path should not wait for MLflow's import. Its log messages do not concern the user.
     logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -24,7 +24,7 @@ from analysis.records.read import read_records
 from analysis.records.record import MISSING, Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
-from analysis.tracking.address import run_url
+from analysis.tracking.address import bypass_proxies, run_url
 from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
@@ -60,6 +60,7 @@ def load(sweep: str | Path, storage: str | None = None) -> Frames:
 
     Raises: UserError if there is no such sweep or published plan, or its tracking server cannot be reached.
     """
+    bypass_proxies()
     file = read_sweep_file(Path(sweep))
     root = storage_root(file, storage, os.environ)
     plan = read_plan(root, file.name, file.storage_options)

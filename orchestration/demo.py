@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from orchestration.artifacts.provenance import record_source
+from orchestration.cluster.start_checks import RayDidNotStartError, interpreter_problems, upload_problems
 from orchestration.cluster.token_file import (
     LOOPBACK_VARIABLE,
     MODE_VARIABLE,
@@ -31,8 +32,7 @@ from orchestration.cluster.token_file import (
     TOKEN_VARIABLE,
     write_token,
 )
-from orchestration.common.errors import Problem, UserError
-from orchestration.common.exit_codes import EXIT_USER_ERROR
+from orchestration.common.errors import Problem, UserError, tell_mistakes
 from orchestration.common.program_start import prepare_program
 from orchestration.common.project import ROOT
 from orchestration.config.storage import StorageConfig
@@ -47,7 +47,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the demo. Return the job's exit code, or 2 for a mistake in the arguments."""
+    """Run the demo. Return the job's exit code, 2 for a mistake in the arguments, or 8 if Ray did not start."""
     parser = argparse.ArgumentParser(prog="demo", description="Run a sweep as a Ray job on a head of its own.")
     parser.add_argument("--sweep", default="sweeps/quickstart.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the Ray head; default: any free one")
@@ -57,15 +57,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _demo(options.sweep, options.overrides, options.port, options.dashboard_port)
     except UserError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return EXIT_USER_ERROR
+        return tell_mistakes(error)
 
 
 def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
     default = StorageConfig().root
     store = open_store(StorageConfig(resolve_root(default, default, os.environ, ROOT)), writable=True)
     record_source(store)  # the job runs in a copy without .git and looks its commit up here
+    if problems := [*interpreter_problems(sys.executable), *upload_problems(ROOT)]:
+        raise UserError(problems)
     # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
     ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})
     command = ["python", "orchestration/sweep.py", sweep, *overrides]
@@ -161,7 +161,7 @@ def _ray_head(ports: dict[str, int], scratch: Path, environment: dict[str, str])
 def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> None:
     """Return when the jobs API answers; without the token it must refuse.
 
-    Raises: UserError if the head does not come up.
+    Raises: RayDidNotStartError if the head does not come up; UserError if it takes calls without a token.
     """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and head.poll() is None:
@@ -175,7 +175,7 @@ def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> No
             pass
         time.sleep(0.3)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-    raise UserError.of("ray start", f"the head did not come up; its last words:\n{tail}")
+    raise RayDidNotStartError.of("ray start", f"the head did not come up; its last words:\n{tail}")
 
 
 def _stop_group(head: subprocess.Popen[bytes]) -> None:

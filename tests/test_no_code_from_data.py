@@ -16,14 +16,18 @@ PICKLE_HOMES = {
     "dfm_core/metrics/features/pretrained.py",  # the name of an exception
 }
 TORCHSCRIPT_HOME = "dfm_core/metrics/features/torchscript.py"  # of a file whose sha256 the user gave
-RUNTIME_ENVIRONMENT_HOME = "orchestration/cluster/connection.py"  # of constants alone
+RUNTIME_ENVIRONMENT_HOMES = {"orchestration/cluster/connection.py", "orchestration/cluster/ray_start.py"}
+"""Of constants and the user's PYTHONPATH alone."""
 FORBIDDEN_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.hub.load", "pd.read_pickle",
     "pandas.read_pickle", "yaml.unsafe_load", "yaml.full_load", "mlflow.pyfunc.load_model", "pickle.load",
     "pickle.loads",
 }  # fmt: skip
-FORBIDDEN_METHODS = {"extractall", "load_checkpoint", "save_checkpoint", "read_pickle"}
-"""Of tar archives; of DeepSpeed, whose checkpoints are pickles; of pandas."""
+FORBIDDEN_METHODS = {
+    "extractall", "load_checkpoint", "save_checkpoint", "read_pickle",
+    "all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list", "recv_object_list",
+}  # fmt: skip
+"""Of tar archives; of DeepSpeed, whose checkpoints are pickles; of pandas; of torch.distributed, which unpickles."""
 OWN_METHODS = {"self.artifacts.load_checkpoint"}
 FORBIDDEN_ARGUMENTS = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True, "shell": True}
 SAFE_LOADERS = {"yaml.SafeLoader", "yaml.BaseLoader", "yaml.CSafeLoader"}
@@ -61,7 +65,7 @@ def _of_call(path: str, call: ast.Call) -> Iterator[str]:
     for argument, value in given.items():
         if argument in FORBIDDEN_ARGUMENTS and ast.unparse(value) == str(FORBIDDEN_ARGUMENTS[argument]):
             yield f"{argument}={ast.unparse(value)}"
-        if argument == "runtime_env" and path != RUNTIME_ENVIRONMENT_HOME:
+        if argument == "runtime_env" and path not in RUNTIME_ENVIRONMENT_HOMES:
             yield "a runtime_env of its own"
 
 
@@ -87,6 +91,8 @@ def _of_call(path: str, call: ast.Call) -> Iterator[str]:
         "Model.from_pretrained(name, trust_remote_code=True)",
         "mlflow.pyfunc.load_model(uri)",
         "ray.init(runtime_env=config.runtime_env)",
+        "dist.all_gather_object(texts, text)",
+        "torch.distributed.broadcast_object_list(chosen, src=0)",
     ],
 )
 def test_the_reader_sees_every_form(source: str) -> None:

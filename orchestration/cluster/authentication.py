@@ -26,6 +26,8 @@ _CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 CLIENT_SCHEME = "ray://"
 _ANSWER_SECONDS = 15.0
+_NO_PROXY = [("grpc.enable_http_proxy", 0)]
+"""By default gRPC obeys http_proxy, to loopback too, and the proxy would see the token. Ray's own channels set this."""
 _TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Variables that name the files, as Ray documents them."""
 
@@ -102,8 +104,8 @@ def is_refused(address: str, token: str = "") -> bool:
 
 def _channel(address: str) -> grpc.Channel:
     if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
-        return grpc.insecure_channel(address)
+        return grpc.insecure_channel(address, _NO_PROXY)
     if missing := [name for name in _TLS_FILES if name not in os.environ]:
         raise UserError.of("RAY_USE_TLS=1", f"needs {' and '.join(missing)}")
     chain, key, authority = (Path(os.environ[name]).read_bytes() for name in _TLS_FILES)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, chain))
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, chain), _NO_PROXY)

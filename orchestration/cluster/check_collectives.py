@@ -13,6 +13,8 @@ import ray
 import torch
 import torch.distributed as dist
 
+from orchestration.cluster.address import is_on_loopback
+from orchestration.cluster.loopback_group import Meeting
 from orchestration.common.cleanup import always
 from orchestration.common.redaction import reason_of
 
@@ -36,17 +38,22 @@ class Collective:
 class Worker:
     """One worker of the process group."""
 
-    def address(self) -> str:
-        """Return the address at which the others find this worker."""
+    def address(self) -> str | Meeting:
+        """Return the place at which the others find this worker."""
+        if is_on_loopback():
+            return Meeting.open()
         with socket.socket() as listener:
             listener.bind(("", 0))
             return f"tcp://{ray.util.get_node_ip_address()}:{listener.getsockname()[1]}"
 
-    def all_reduce(self, address: str, rank: int, num_workers: int, num_bytes: int, backend: str) -> float:
+    def all_reduce(self, address: str | Meeting, rank: int, num_workers: int, num_bytes: int, backend: str) -> float:
         """Return the seconds of the fastest of some rounds. Raises: errors of torch; ValueError for a wrong sum."""
         os.environ.setdefault("NCCL_DEBUG", "WARN")
         limit = dt.timedelta(seconds=_JOIN_SECONDS)
-        dist.init_process_group(backend, address, world_size=num_workers, rank=rank, timeout=limit)
+        if isinstance(address, Meeting):
+            address.join(backend, rank, num_workers, limit)
+        else:
+            dist.init_process_group(backend, address, world_size=num_workers, rank=rank, timeout=limit)
         with always(dist.destroy_process_group):
             device = torch.device("cuda" if backend == "nccl" else "cpu")
             tensor = torch.empty(num_bytes // 4, dtype=torch.float32, device=device)

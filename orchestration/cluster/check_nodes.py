@@ -17,6 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestration.artifacts.provenance import source_digest
+from orchestration.cluster.address import reach_nodes_directly
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import StorageConfig
 from orchestration.storage.store import Store
@@ -77,6 +78,7 @@ class NodeProbe:
 
         Args: marker: a file that the driver wrote: a root that every node has for itself does not hold it.
         """
+        reach_nodes_directly()
         begin = time.monotonic()
         place, content = f"{marker}-{secrets.token_hex(8)}", secrets.token_bytes(PROBE_BYTES)
         try:

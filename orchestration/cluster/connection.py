@@ -11,27 +11,23 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
-from orchestration.cluster.address import starts_its_own, through_client
-from orchestration.cluster.authentication import (
-    refuse_open_cluster,
-    refuse_wrong_token,
-    use_no_tokens,
-    use_tokens,
-)
+from orchestration.cluster.address import reach_nodes_directly, starts_its_own, through_client
+from orchestration.cluster.authentication import refuse_open_cluster, refuse_wrong_token, use_tokens
 from orchestration.cluster.capacity import Capacity, capacity_now
-from orchestration.cluster.token_file import LOOPBACK_VARIABLE
+from orchestration.cluster.ray_start import QUIET, await_workers, start_here
+from orchestration.cluster.start_checks import upload_problems
 from orchestration.common.errors import UserError
-from orchestration.common.other_launchers import drop_other_launchers
+from orchestration.common.exit_codes import EXIT_HANGUP, EXIT_TERMINATED
 from orchestration.common.project import ROOT
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
-from orchestration.private.ray import listen_on_loopback, never_start_alone
+from orchestration.control.end_signals import EndSignals
+from orchestration.private.ray import never_start_alone
 
-_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
 """Time without a head after which Ray aborts this process; its default of 60 s is too soon for a report."""
-_LEAST_CPUS = 2
-"""Least number on a cluster of this machine, so that the quickstart's two workers fit on one core too."""
+_OWN_WORKER_SECONDS = 120.0
+"""Longest time for the first worker of a cluster on this machine, which takes seconds."""
 
 
 @contextmanager
@@ -45,65 +41,72 @@ def cluster(workers: WorkersConfig, cluster_lost: Event | None = None) -> Iterat
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")  # a notice may come a few seconds before the end
     # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
-    with connection(insecure=workers.insecure_no_auth, cluster_lost=cluster_lost):
+    wait_seconds = workers.wait_for_workers_seconds
+    with connection(insecure=workers.insecure_no_auth, wait_seconds=wait_seconds, cluster_lost=cluster_lost):
         capacity = capacity_now()
         _check_capacity(capacity, workers)
         yield capacity
 
 
 @contextmanager
-def connection(*, insecure: bool, cluster_lost: Event | None = None) -> Iterator[str]:
+def connection(*, insecure: bool, wait_seconds: float, cluster_lost: Event | None = None) -> Iterator[str]:
     """Connect to the job's cluster in a submitted job, to that of RAY_ADDRESS if it is set, otherwise to a new cluster
     on this machine, which listens on loopback alone and ends with the block.
 
-    Args: cluster_lost: once set, make no Ray calls: leaving a lost cluster would end the process with a signal while
-        its threads wait for answers. The caller that set it ends the process by `os._exit`.
+    Args: wait_seconds: for the first worker. cluster_lost: once set, make no Ray calls: leaving a lost cluster would
+        end the process with a signal while its threads wait for answers. The caller that set it ends the process by
+        `os._exit`.
     Yields: host:port of the dashboard, which has the jobs API; "" if there is none.
-    Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`.
+    Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`;
+        RayDidNotStartError; SystemExit after SIGTERM or SIGHUP.
     """
-    address = os.environ.get("RAY_ADDRESS", "")
     never_start_alone()
     try:
-        if starts_its_own():
-            context = _start_here(insecure=insecure)
-        else:
-            os.environ.setdefault(_RECONNECT_VARIABLE, str(_RECONNECT_SECONDS))
-            in_job = JOB_VARIABLE in os.environ
-            context = ray.init(**_QUIET) if in_job else _join(address, insecure=insecure)
-        if not insecure and not through_client():
-            refuse_open_cluster(ray.get_runtime_context().gcs_address)
-        yield str(context.dashboard_url or "")
+        try:
+            dashboard = _connect(insecure=insecure, wait_seconds=wait_seconds)
+        except SystemExit as ended:
+            # Ray's own handlers of SIGTERM have codes of their own.
+            raise SystemExit(EXIT_HANGUP if ended.code == EXIT_HANGUP else EXIT_TERMINATED) from None
+        yield dashboard
     finally:
         if starts_its_own() or cluster_lost is None or not cluster_lost.is_set():
             ray.shutdown()
 
 
-def _join(address: str, *, insecure: bool) -> Any:
+def _connect(*, insecure: bool, wait_seconds: float) -> str:
+    """Connect; return when a worker has answered."""
+    if starts_its_own():
+        context = start_here(insecure=insecure)
+        wait_seconds = min(wait_seconds, _OWN_WORKER_SECONDS)
+    else:
+        os.environ.setdefault(_RECONNECT_VARIABLE, str(_RECONNECT_SECONDS))
+        context = ray.init(**QUIET) if JOB_VARIABLE in os.environ else _join(insecure=insecure)
+    with EndSignals() as signals:
+        signals.listen()  # in the place of Ray's own handler, which would wait until the node is drained
+        reach_nodes_directly()
+        await_workers(wait_seconds, signals)
+        if not insecure and not through_client():
+            refuse_open_cluster(ray.get_runtime_context().gcs_address)
+        if signals.early_exit is not None:
+            raise SystemExit(signals.early_exit.exit_code)
+    return str(context.dashboard_url or "")
+
+
+def _join(*, insecure: bool) -> Any:
+    address = os.environ.get("RAY_ADDRESS", "")
     if not insecure:
         if ":" in address:  # before our files and our token go there
             refuse_open_cluster(address)
         use_tokens(may_make_one=False)
         if ":" in address:
             refuse_wrong_token(address)
+    if problems := list(upload_problems(ROOT)):
+        raise UserError(problems)
     try:
-        return ray.init(runtime_env={"working_dir": str(ROOT)}, **_QUIET)
+        return ray.init(runtime_env={"working_dir": str(ROOT)}, **QUIET)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {address}: {reason}") from None
-
-
-def _start_here(*, insecure: bool) -> Any:
-    use_no_tokens() if insecure else use_tokens(may_make_one=True)
-    drop_other_launchers(os.environ)  # the processes that Ray starts inherit it
-    os.environ[LOOPBACK_VARIABLE] = "0"
-    listen_on_loopback()
-    return ray.init(
-        address="local",
-        num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
-        dashboard_host="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-        **_QUIET,
-    )
 
 
 def _check_capacity(capacity: Capacity, workers: WorkersConfig) -> None:

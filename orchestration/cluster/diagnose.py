@@ -32,7 +32,7 @@ def diagnose(
         num_gpus: to wait for, which an autoscaler may start; 0: as many as there are. num_bytes: that each worker adds.
     Raises: UserError if the cluster cannot be reached, or takes calls without a token and is not to be used `insecure`.
     """
-    with connection(insecure=insecure) as dashboard:
+    with connection(insecure=insecure, wait_seconds=_NODE_SECONDS) as dashboard:
         # First, since its workers make an autoscaling cluster start the nodes that are looked at afterwards.
         collective = _measure_collective(num_gpus, num_bytes)
         nodes = [node for node in ray.nodes() if node["Alive"]]

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from orchestration.common.counts import counted
 from orchestration.common.exit_codes import EXIT_USER_ERROR
@@ -41,6 +42,8 @@ def merge_duplicates(problems: Iterable[Problem]) -> list[Problem]:
 class UserError(Exception):
     """One or more mistakes that only the user can fix."""
 
+    exit_code: ClassVar[int] = EXIT_USER_ERROR
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
         assert self.problems, "a UserError needs at least one problem"
@@ -49,6 +52,10 @@ class UserError(Exception):
     @classmethod
     def of(cls, where: str, message: str) -> UserError:
         return cls([Problem(where, message)])
+
+    @property
+    def headline(self) -> str:
+        return f"{counted(len(self.problems), 'mistake')}; nothing was started"
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -62,10 +69,10 @@ def cause_of(error: BaseException) -> BaseException:
 
 def tell_mistakes(error: UserError) -> int:
     """Print the mistakes that the user has to fix. Return the exit code."""
-    print(f"{counted(len(error.problems), 'mistake')}; nothing was started:", file=sys.stderr)
+    print(f"{error.headline}:", file=sys.stderr)
     for problem in error.problems:
         print(f"  {problem}", file=sys.stderr)
-    return EXIT_USER_ERROR
+    return error.exit_code
 
 
 def nearest(name: object, known: Sequence[str]) -> str:

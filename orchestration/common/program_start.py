@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from orchestration.common.errors import UserError, tell_mistakes
+from orchestration.common.proxies import bypass_proxies
 from orchestration.common.redaction import guard_output
 
 _WARNINGS, _TRAIN_V2 = "PYTHONWARNINGS", "RAY_TRAIN_V2_ENABLED"
@@ -20,6 +21,7 @@ def prepare_program() -> None:
     Ends the process with code 2 if its working directory is gone: nearly every library asks for it.
     """
     guard_output()
+    bypass_proxies(os.environ)
     if "error" in os.environ.get(_WARNINGS, ""):  # MLflow's and SQLAlchemy's warnings of their own would end them
         del os.environ[_WARNINGS]
         warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]

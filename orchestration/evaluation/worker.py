@@ -17,6 +17,7 @@ from dfm_core.metrics.suite import MetricSuite
 from orchestration.artifacts.features import Group
 from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
+from orchestration.cluster.address import reach_nodes_directly
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
@@ -55,6 +56,8 @@ class Evaluator:
     ) -> None:
         """Args: progress_board: its name; "": progress is not reported, and no Ray is needed. outside: function (group,
         batch size) -> the images of a source that is neither generated nor of a dataset."""
+        if progress_board:
+            reach_nodes_directly()
         workers: WorkersConfig = runtime.workers
         torch.set_num_threads(workers.cpus_per_worker)
         # TF32 would give a GPU's evaluators other features than a CPU's, under one digest.

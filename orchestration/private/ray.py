@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
 
 
 def listen_on_loopback() -> None:
@@ -94,3 +99,20 @@ def is_preempted() -> bool:
     from ray.train.v2._internal.execution.context import get_train_context
 
     return get_train_context().preemption_context.preemption_info is not None
+
+
+def upload_sizes(folder: Path) -> tuple[Mapping[str, int], int]:
+    """Return the bytes of each entry of a folder that go to a cluster with a job, and the most that Ray 2.60 takes.
+
+    Ray leaves out what .rayignore and .gitignore name, and refuses the rest, zipped, only when it is all there.
+    """
+    from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE, _dir_travel
+
+    sizes: Counter[str] = Counter()
+
+    def add(path: Path) -> None:
+        if path.is_file():
+            sizes[path.relative_to(folder).parts[0]] += path.stat().st_size
+
+    _dir_travel(folder, [], add, include_gitignore=True, logger=_LOG)
+    return sizes, GCS_STORAGE_MAX_SIZE

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ray
-import torch
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
@@ -24,6 +23,7 @@ from orchestration.private.ray import is_preempted
 from orchestration.training.checkpoint_upload import CheckpointUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch, end_hung
+from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
 _PROGRESS_SECONDS = 0.5
@@ -113,13 +113,13 @@ class CheckpointedRun(Observer):
 
     def _resume(self) -> tuple[int, list[CurveRow]]:
         """Load the newest sound checkpoint from which all missing artifacts can still be made."""
-        chosen: list[Any] = [None]
+        own = ""
         if self.engine.rank == 0:  # one decides for all: two workers may see different things in a store
             missing = self.publisher.missing()
             begin = self.artifacts.newest_sound_step(min([*missing, self.task.until_step]))
-            chosen = [(begin, begin in missing, uuid.uuid4().hex[:8])]
-        torch.distributed.broadcast_object_list(chosen, src=0)
-        ((start, is_missing, attempt),) = chosen
+            own = json.dumps([begin, begin in missing, uuid.uuid4().hex[:8]])
+        chosen, *_ = gather_texts(own, self.engine.device)
+        start, is_missing, attempt = json.loads(chosen)
         self.attempt: str = attempt
         self.uploads = CheckpointUploads(self.artifacts, self.engine, attempt, self.workers.keep_checkpoints)
         if start == 0:

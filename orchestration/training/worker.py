@@ -30,6 +30,7 @@ from orchestration.artifacts.learned_pyramid import read_pyramid
 from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
+from orchestration.cluster.address import reach_nodes_directly
 from orchestration.common.redaction import shown
 from orchestration.control.failure_policy import MEMORY, failure_of
 from orchestration.control.progress_board import find_progress_board
@@ -46,6 +47,7 @@ from orchestration.training.worker_setup import agreed_reason, open_training_dat
 
 def train_worker(loop_config: dict[str, Any]) -> None:
     """Run the trainings of a work queue on one Ray Train worker, one after the other, until no more come."""
+    reach_nodes_directly()
     for serial, request in trainings_of(loop_config["work_queue"]):
         _train(request)
         if ray.train.get_context().get_world_rank() == 0:

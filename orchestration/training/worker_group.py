@@ -14,7 +14,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from orchestration.cluster.address import through_client
+from orchestration.cluster.address import is_on_loopback, through_client
 from orchestration.cluster.placement_groups import free_placement_groups
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
@@ -22,6 +22,7 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.private.ray import kill_train_controllers
 from orchestration.storage.layout import TRAIN_RUNS
 from orchestration.storage.store import Store
+from orchestration.training.loopback_config import LoopbackConfig
 from orchestration.training.train_request import TrainRequest
 from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
@@ -89,10 +90,11 @@ class WorkerGroup:
 
     def _trainer(self) -> TorchTrainer:
         workers = self._workers
+        config = LoopbackConfig if is_on_loopback() else TorchConfig
         return TorchTrainer(
             train_worker,
             train_loop_config={"work_queue": self._queue_name},
-            torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo"),
+            torch_config=config(backend="nccl" if workers.use_gpu else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=workers.num_workers,
                 use_gpu=workers.use_gpu,

@@ -16,6 +16,7 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
+from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
 
@@ -30,9 +31,7 @@ def worker_device() -> torch.device:
 def agreed_reason(request: TrainRequest, reason: str) -> str:
     """Return the first reason of any worker not to start, "" for none, and report it to the board. Collective."""
     context = ray.train.get_context()
-    reasons = [reason] * context.get_world_size()
-    torch.distributed.all_gather_object(reasons, reason)
-    agreed = next(filter(None, reasons), "")
+    agreed = next(filter(None, gather_texts(reason, worker_device())), "")
     if agreed and context.get_world_rank() == 0:
         ray.get(find_progress_board(request.progress_board).failed.remote(request.task.digest, agreed))
     return agreed

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from orchestration.common.errors import UserError
 from orchestration.config.workers import WorkersConfig
 from orchestration.spec.load import load_sweep
 from tests.orchestration.conftest import QUICKSTART, ROOT
+from tests.support.proxies import deaf_proxy
 
 TOKEN = "ab" * 32
 
@@ -111,31 +113,39 @@ def test_nothing_is_sent_to_an_open_cluster(own_token: Path, monkeypatch: pytest
 def test_a_job_on_an_open_cluster_ends_before_it_computes(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.setattr(cluster.ray, "init", lambda **_: SimpleNamespace(dashboard_url="127.0.0.1:8265"))
+    connected = partial(cluster.connection, wait_seconds=1.0)
+    monkeypatch.setattr(cluster.ray, "nodes", list)
+    monkeypatch.setattr(cluster, "await_workers", lambda *_: None)
     own_token.write_text(TOKEN)
     for is_open in (True, False):
         with control_service(is_open=is_open) as address:
             context = SimpleNamespace(gcs_address=address)
             monkeypatch.setattr(cluster.ray, "get_runtime_context", lambda context=context: context)
             if is_open:
-                with pytest.raises(UserError, match="without a token"), cluster.connection(insecure=False):
+                with pytest.raises(UserError, match="without a token"), connected(insecure=False):
                     pass
-            with cluster.connection(insecure=is_open) as dashboard:
+            with connected(insecure=is_open) as dashboard:
                 assert dashboard == "127.0.0.1:8265"
 
 
 def test_a_cluster_behind_tls_is_asked_through_tls(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate alone does not let anybody in: the jobs API asks for none."""
-    certificate, key = self_signed()
-    for name, content in (("SERVER_CERT", certificate), ("SERVER_KEY", key), ("CA_CERT", certificate)):
-        path = own_token.parent / name
-        path.write_bytes(content)
-        monkeypatch.setenv(f"RAY_TLS_{name}", str(path))
-    monkeypatch.setenv("RAY_USE_TLS", "1")
-    credentials = grpc.ssl_server_credentials([(key, certificate)], certificate, require_client_auth=True)
+    credentials = behind_tls(own_token.parent, monkeypatch)
     for is_open in (True, False):
         with control_service(is_open=is_open, credentials=credentials) as address:
             assert is_refused(address) is not is_open
             assert not is_refused(address, TOKEN)
+
+
+def behind_tls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> grpc.ServerCredentials:
+    """Credentials of a server that asks for a certificate, which this process has from here on."""
+    certificate, key = self_signed()
+    for name, content in (("SERVER_CERT", certificate), ("SERVER_KEY", key), ("CA_CERT", certificate)):
+        path = folder / name
+        path.write_bytes(content)
+        monkeypatch.setenv(f"RAY_TLS_{name}", str(path))
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    return grpc.ssl_server_credentials([(key, certificate)], certificate, require_client_auth=True)
 
 
 def self_signed() -> tuple[bytes, bytes]:
@@ -154,6 +164,19 @@ def self_signed() -> tuple[bytes, bytes]:
     pem = serialization.Encoding.PEM
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return certificate.public_bytes(pem), key.private_bytes(pem, *plain)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_no_proxy_is_asked_for_a_cluster_or_sees_its_token(
+    own_token: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    credentials = behind_tls(own_token.parent, monkeypatch) if tls else None
+    with deaf_proxy() as proxy, control_service(is_open=False, credentials=credentials) as address:
+        for name, value in proxy.variables.items():
+            monkeypatch.setenv(name, value)
+        assert is_refused(address)
+        assert not is_refused(address, TOKEN)
+    assert proxy.asked == []
 
 
 def test_a_mode_without_authentication_has_to_be_asked_for(own_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
