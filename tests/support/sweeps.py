@@ -100,18 +100,23 @@ def run(root: Path | str, *more: str, cwd: Path = ROOT, where: Where = HERE) -> 
     )
 
 
+def _heed_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def started(root: Path | str, log: Path, *more: str, where: Where = HERE) -> Iterator[subprocess.Popen[bytes]]:
     """The tiny sweep, running; nothing of it is left after the block."""
     with log.open("wb") as output:
-        # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must reach this one.
+        # A shell starts background jobs with SIGINT ignored, nohup its command with SIGHUP, and children inherit that.
         driver = subprocess.Popen(
             where.command(*command(root, *more)),
             cwd=ROOT,
             env=environment() | where.environment,
             stdout=output,
             stderr=output,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=_heed_signals,
         )
     try:
         yield driver
