@@ -20,9 +20,23 @@ good: removing or changing one changes digests.
 
 
 def digest_of(payload: Mapping[str, Any]) -> str:
-    """Return the 80-bit digest of plain data, the same on every machine and Python."""
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the 80-bit digest of plain data, the same on every machine and Python; -0.0 is 0.0."""
+    text = _canonical_text(payload)
+    if "-0.0" in text:
+        text = _canonical_text(_without_negative_zeros(payload))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _canonical_text(payload: object) -> str:
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _without_negative_zeros(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_negative_zeros(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_negative_zeros(one) for one in value]
+    return value + 0.0 if isinstance(value, float) else value
 
 
 def without_neutral(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
