@@ -73,7 +73,8 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
             "storage.root", f"{root!r} holds '::', by which fsspec chains file systems; give a directory or URL without"
         )
     protocol, separator, rest = root.partition("://")
-    if separator and not (protocol and rest.strip("/")):
+    is_bare_slash = Path(root).is_absolute() and not Path(root).name  # sweeps' folders would lie among the system's
+    if is_bare_slash or (separator and not (protocol and rest.strip("/"))):
         raise UserError.of(
             "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
         )

@@ -38,8 +38,8 @@ def test_a_url_keeps_its_slashes(tmp_path: Path) -> None:
     assert resolve_root("S3://Bucket/prefix/", "runs", {}, tmp_path) == "s3://Bucket/prefix"
 
 
-@pytest.mark.parametrize("root", ["s3://", "://", "s3:///"])
-def test_a_url_that_names_no_place_is_refused(tmp_path: Path, root: str) -> None:
+@pytest.mark.parametrize("root", ["s3://", "://", "s3:///", "/", "//", "///"])
+def test_a_root_that_names_no_place_is_refused(tmp_path: Path, root: str) -> None:
     with pytest.raises(UserError, match="names no place"):
         resolve_root(root, "runs", {}, tmp_path)
 
