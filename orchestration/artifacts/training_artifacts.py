@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights,
 from orchestration.artifacts.checkpoint_index import listed_steps
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
+from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 
 _LOG = logging.getLogger(__name__)
@@ -81,9 +81,9 @@ class TrainingArtifacts:
         published = engine.rank == 0 and self.store.manifest(directory) is not None
         if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
             return
-        with tempfile.TemporaryDirectory(prefix="dfm-snapshot-", ignore_cleanup_errors=True) as scratch:
-            with require_disk_space(directory, 0, Path(scratch), *self.store.local_directories()):
-                files = write(Path(scratch))
+        with scratch_folder("snapshot") as scratch:
+            with require_disk_space(directory, 0, scratch, *self.store.local_directories()):
+                files = write(scratch)
                 for path in files:
                     self.store.put(path, f"{directory}/{path.name}")
             if files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from orchestration.common.urls import is_url
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.storage.safe_names import safe_name
+from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import Store
 
 _MAX_TEXT_BYTES = 2**30
@@ -99,11 +99,11 @@ def autoencoder_folder(store: Store) -> Iterator[Path]:
 
     Raises: FileNotFoundError naming a missing file; errors of `Store`.
     """
-    with tempfile.TemporaryDirectory(prefix="dfm-autoencoder-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder("autoencoder") as scratch:
         for name in (CONFIG, WEIGHTS):
             if not store.exists(name):
                 raise FileNotFoundError(f"{store.uri(name)}: is not there; needed are {CONFIG} and {WEIGHTS}")
-        paths = [store.fetch(name, Path(scratch), store.num_bytes(name)) for name in (CONFIG, WEIGHTS)]
+        paths = [store.fetch(name, scratch, store.num_bytes(name)) for name in (CONFIG, WEIGHTS)]
         yield paths[0].parent
 
 
@@ -151,7 +151,7 @@ class StoreFiles:
 
     @contextmanager
     def opened(self, file: DataFile) -> Iterator[BinaryIO]:
-        with tempfile.TemporaryDirectory(prefix="dfm-data-", ignore_cleanup_errors=True) as scratch:
-            path = self._store.fetch(file.name, Path(scratch), file.num_bytes)
+        with scratch_folder("data") as scratch:
+            path = self._store.fetch(file.name, scratch, file.num_bytes)
             with path.open("rb") as content:
                 yield content

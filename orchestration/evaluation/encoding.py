@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 
@@ -36,6 +34,7 @@ from orchestration.data.identity import PIXELS
 from orchestration.evaluation.encoding_source import EncodingSource, side_of
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
+from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EncodeTask
 
@@ -131,13 +130,11 @@ class ShardEncoder:
         paths, card = TaskPaths(task.digest), ShardCard(number, encoded.num_left_out)
         num_bytes = sum(tensor.nbytes for tensor in encoded.tensors.values())
         with (
-            tempfile.TemporaryDirectory(prefix="dfm-encode-", ignore_cleanup_errors=True) as scratch,
-            require_disk_space(
-                f"part {number} of the latents", num_bytes, Path(scratch), *self._store.local_directories()
-            ),
+            scratch_folder("encode") as scratch,
+            require_disk_space(f"part {number} of the latents", num_bytes, scratch, *self._store.local_directories()),
         ):
             if len(encoded.labels):
-                path = Path(scratch) / shard_name(number, num_parts)
+                path = scratch / shard_name(number, num_parts)
                 card = encode_shard(
                     path,
                     number,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from orchestration.storage.local_files import EntrySize, LocalFiles
 from orchestration.storage.remote_files import RemoteFiles
 from orchestration.storage.retry import RetryPolicy
 from orchestration.storage.safe_names import safe_join, safe_name
+from orchestration.storage.scratch import scratch_folder
 
 MANIFEST = "manifest.json"
 EntryKind = Literal["directory", "link", "other"]
@@ -231,8 +231,8 @@ class Store:
         manifest = self.manifest(directory)
         if manifest is None:
             raise FileNotFoundError(f"no artifact at {self.uri(directory)}")
-        with tempfile.TemporaryDirectory(prefix="dfm-fetch-", ignore_cleanup_errors=True) as scratch:
-            yield [self._verified(directory, entry, Path(scratch)) for entry in manifest["files"]]
+        with scratch_folder("fetch") as scratch:
+            yield [self._verified(directory, entry, scratch) for entry in manifest["files"]]
 
     def _verified(self, directory: str, entry: FileEntry, scratch: Path) -> Path:
         try:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from orchestration.common.project import ROOT
 from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
+from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.task import EvaluateTask
 from orchestration.tracking.limits import MAX_NAME, storable
@@ -73,8 +73,8 @@ class ModelRegistry:
         if not runs:
             return f"{name}: not registered, MLflow has no run of {best.row} @ {best.step}; submit again to try again"
         run_id = runs[0].info.run_id
-        with tempfile.TemporaryDirectory(prefix="dfm-model-", ignore_cleanup_errors=True) as scratch:
-            self._save(task, Path(scratch))
+        with scratch_folder("model") as scratch:
+            self._save(task, scratch)
             self._client.log_artifacts(run_id, f"{scratch}/model", "model")
         if not self._client.search_registered_models(f"name = '{name}'"):
             self._client.create_registered_model(name, description=f"Best snapshots of {plan.spec.title}, {best.part}")

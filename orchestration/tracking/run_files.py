@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -13,6 +11,7 @@ from mlflow import MlflowClient
 from dfm_core.config.plain import as_plain
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.storage.layout import TaskPaths
+from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 
@@ -30,8 +29,8 @@ def write_task_files(client: MlflowClient, run_id: str, task: Task, provenance: 
 def write_result_files(client: MlflowClient, run_id: str, result: TaskRecord, store: Store) -> None:
     """Write the files beside a task's record, and what it says of its numbers."""
     for name in result.files:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            local = Path(scratch) / name
+        with scratch_folder("run") as scratch:
+            local = scratch / name
             local.write_bytes(store.read(TaskPaths(result.digest).result_file(name)))
             client.log_artifact(run_id, str(local))
     if result.about:

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 
 from ray.util.metrics import Counter
 from safetensors.torch import save_file
@@ -28,6 +26,7 @@ from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.retry import StorageUnavailableError
+from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import MANIFEST, FileEntry
 
 _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 1.0
@@ -92,11 +91,11 @@ class CheckpointUploads:
 
     def _upload(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
         directory = self._artifacts.paths.checkpoint(step)
-        with tempfile.TemporaryDirectory(prefix="dfm-checkpoint-", ignore_cleanup_errors=True) as scratch:
-            shard = Path(scratch, shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
+        with scratch_folder("checkpoint") as scratch:
+            shard = (scratch / shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
             num_bytes = sum(tensor.nbytes for tensor in tensors.values())
             with require_disk_space(
-                f"the checkpoint of step {step}", num_bytes, Path(scratch), *self._store.local_directories()
+                f"the checkpoint of step {step}", num_bytes, scratch, *self._store.local_directories()
             ):
                 save_file(dict(tensors), shard)
                 entry = FileEntry.of(shard)
