@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,7 +70,9 @@ class StoredFiles:
         states = {file: self._state(f"{self._root}/{file.path}") if cacheable else "" for file in files}
         found = {file: self._cache.find(*file, state) if state else None for file, state in states.items()}
         missing = [file for file, state in states.items() if state is not None and found[file] is None]
-        with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        # Files of this machine come at once: more threads than cores only wait for each other to parse them.
+        num_threads = (os.cpu_count() or 1) if self._is_local else _FILES_AT_ONCE
+        with ThreadPoolExecutor(num_threads) as pool:
             for file, data in zip(missing, pool.map(lambda file: self._content(file, parse), missing), strict=True):
                 found[file] = data
                 if data is not None and states[file]:
