@@ -11,9 +11,9 @@ from pathlib import Path
 
 from analysis.contract.output import make_output_unfailing
 from analysis.contract.printable import printable
+from analysis.contract.proxies import bypass_proxies
 from analysis.errors import EXIT_USER_ERROR, UserError
 from analysis.plan.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
-from analysis.tracking.address import bypass_proxies
 
 _ABOUT = """\
 Writes the report of a sweep, finished or not, from its published plan (ROOT/plans/NAME.json) and what MLflow holds for
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(given: argparse.Namespace) -> int:
-    bypass_proxies()
+    bypass_proxies(os.environ)
     sweep = read_sweep_file(Path(given.sweep))
     # Imported late: a wrong path should not wait for MLflow's import. Its log messages do not concern the user.
     logging.getLogger("mlflow").setLevel(logging.WARNING)

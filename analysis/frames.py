@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.contract.proxies import bypass_proxies
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
 from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, to_column, to_frame
 from analysis.plan.model import PublishedPlan
@@ -24,7 +25,7 @@ from analysis.records.read import read_records
 from analysis.records.record import MISSING, Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
-from analysis.tracking.address import bypass_proxies, run_url
+from analysis.tracking.address import run_url
 from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
@@ -60,7 +61,7 @@ def load(sweep: str | Path, storage: str | None = None) -> Frames:
 
     Raises: UserError if there is no such sweep or published plan, or its tracking server cannot be reached.
     """
-    bypass_proxies()
+    bypass_proxies(os.environ)
     file = read_sweep_file(Path(sweep))
     root = storage_root(file, storage, os.environ)
     plan = read_plan(root, file.name, file.storage_options)

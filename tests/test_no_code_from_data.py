@@ -17,7 +17,7 @@ PICKLE_HOMES = {
 }
 TORCHSCRIPT_HOME = "dfm_core/metrics/features/torchscript.py"  # of a file whose sha256 the user gave
 RUNTIME_ENVIRONMENT_HOMES = {"orchestration/cluster/connection.py", "orchestration/cluster/ray_start.py"}
-"""Of constants and the user's PYTHONPATH alone."""
+"""Their runtime environments hold constants and the user's PYTHONPATH alone."""
 FORBIDDEN_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.hub.load", "pd.read_pickle",
     "pandas.read_pickle", "yaml.unsafe_load", "yaml.full_load", "mlflow.pyfunc.load_model", "pickle.load",
@@ -27,7 +27,7 @@ FORBIDDEN_METHODS = {
     "extractall", "load_checkpoint", "save_checkpoint", "read_pickle",
     "all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list", "recv_object_list",
 }  # fmt: skip
-"""Of tar archives; of DeepSpeed, whose checkpoints are pickles; of pandas; of torch.distributed, which unpickles."""
+"""Methods of tar archives, pandas, DeepSpeed (its checkpoints are pickles) and torch.distributed (it unpickles)."""
 OWN_METHODS = {"self.artifacts.load_checkpoint"}
 FORBIDDEN_ARGUMENTS = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True, "shell": True}
 SAFE_LOADERS = {"yaml.SafeLoader", "yaml.BaseLoader", "yaml.CSafeLoader"}

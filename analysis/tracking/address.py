@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import socket
 from pathlib import Path
@@ -13,14 +12,6 @@ from analysis.errors import TrackingUnreachableError
 _SQLITE_SIGNATURE = b"SQLite format 3\x00"
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _CONNECT_SECONDS = 10.0
-_LOOPBACK = "localhost,127.0.0.1,127.0.0.0/8,::1,[::1]"
-
-
-def bypass_proxies() -> None:
-    """Keep what this process sends to loopback off any proxy, which could not reach it."""
-    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if given.strip() != "*" and _LOOPBACK not in given:
-        os.environ["no_proxy"] = f"{given},{_LOOPBACK}".lstrip(",")  # read before NO_PROXY
 
 
 def check_reachable(uri: str) -> None:

@@ -8,7 +8,7 @@ import os
 import ray
 
 from orchestration.cluster.authentication import CLIENT_SCHEME
-from orchestration.common.proxies import bypass_proxies
+from orchestration.common.program_start import reach_directly
 from orchestration.config.ray_job import JOB_VARIABLE
 
 
@@ -29,7 +29,7 @@ def is_on_loopback() -> bool:
 
 def reach_nodes_directly() -> None:
     """Keep what this process, connected to Ray, sends to the nodes of its cluster and to loopback off any proxy."""
-    bypass_proxies(os.environ, *_node_addresses())
+    reach_directly(*_node_addresses())
 
 
 def _node_addresses() -> list[str]:

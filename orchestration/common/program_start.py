@@ -7,8 +7,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from analysis.contract.proxies import bypass_proxies
 from orchestration.common.errors import UserError, tell_mistakes
-from orchestration.common.proxies import bypass_proxies
 from orchestration.common.redaction import guard_output
 
 _WARNINGS, _TRAIN_V2 = "PYTHONWARNINGS", "RAY_TRAIN_V2_ENABLED"
@@ -21,7 +21,7 @@ def prepare_program() -> None:
     Ends the process with code 2 if its working directory is gone: nearly every library asks for it.
     """
     guard_output()
-    bypass_proxies(os.environ)
+    reach_directly()
     if "error" in os.environ.get(_WARNINGS, ""):  # MLflow's and SQLAlchemy's warnings of their own would end them
         del os.environ[_WARNINGS]
         warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
@@ -31,3 +31,8 @@ def prepare_program() -> None:
     except FileNotFoundError:
         gone = UserError.of("working directory", "it no longer exists; run the command again in one that does")
         sys.exit(tell_mistakes(gone))
+
+
+def reach_directly(*nodes: str) -> None:
+    """Keep what this process sends to loopback and to these hosts off any proxy."""
+    bypass_proxies(os.environ, *nodes)

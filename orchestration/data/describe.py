@@ -30,14 +30,6 @@ class _Described(NamedTuple):
     problems: tuple[KeyProblem, ...] = ()
 
 
-class _Listed(NamedTuple):
-    """A dataset by its listing."""
-
-    fingerprint: str
-    class_names: tuple[str, ...]
-    num_units: int
-
-
 @dataclass
 class DatasetInspector:
     """Describes data sections with the files that a sweep names."""

@@ -1,4 +1,4 @@
-"""What a sweep or the doctor starts on this machine listens on loopback alone, trainings and their rendezvous too."""
+"""Processes of a sweep or the doctor on this machine listen on loopback alone, trainings and their rendezvous too."""
 
 from __future__ import annotations
 

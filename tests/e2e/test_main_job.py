@@ -205,7 +205,7 @@ def test_a_way_out_ends_at_once_what_it_began_and_no_second_ray_starts(
 def test_a_sweep_whose_output_is_lost_ends_with_the_same_table(
     undisturbed: FinishedSweep, with_reference: Path, lost: str
 ) -> None:
-    """Of a closed pager, of a full disk, of closed streams: before anything is computed, and for the whole run."""
+    """A closed pager, a full disk, closed streams: before anything is computed, and for the whole run."""
     done = run(with_reference, ONLY_DFM, where=Where(lambda *given: ["bash", "-c", lost, "bash", *given]))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What fits on a cluster, how connecting to one ends, and calls after it was left."""
+"""Connections to a cluster: trainings that fit on it, ways in which connecting ends, calls after it was left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps Ray from starting on this machine is told before it is tried."""
+"""Causes that keep Ray from starting on this machine are told before it is tried."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ FILE = FileConfig("memory://home/x.pt", hashlib.sha256(CONTENT).hexdigest())
 
 @pytest.fixture
 def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a container's user whom no list of users knows."""
+    """Run as a container's user whom no list of users knows."""
 
     def unknown(_uid: int) -> None:
         raise KeyError("uid not found")

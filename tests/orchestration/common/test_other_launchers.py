@@ -1,4 +1,4 @@
-"""What other launchers leave in the environment is dropped, and nothing else."""
+"""Variables that other launchers leave in the environment are dropped, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a driver does that is told to end, or whose terminal closes."""
+"""A driver that is told to end, or whose terminal closes, ends by our codes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ HANGS_UP = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('alive
 
 
 def test_a_process_that_starts_before_we_listen_outlives_the_terminal() -> None:
-    """As Ray's do: without them a training could not write its checkpoint."""
+    """Ray's processes do so: without them a training could not write its checkpoint."""
     with EndSignals() as signals:
         assert subprocess.run([sys.executable, "-c", HANGS_UP], capture_output=True, check=True).stdout == b"alive\n"
         signal.raise_signal(signal.SIGHUP)

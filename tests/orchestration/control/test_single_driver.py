@@ -163,7 +163,7 @@ def test_a_driver_whose_lease_is_removed_says_so_and_writes_no_more(store: Store
 
 
 def test_a_driver_that_takes_the_removed_epoch_again_is_another(store: Store) -> None:
-    """As after `rm -r` of the root and a second submission: both hold epoch 1."""
+    """Both hold epoch 1, as after `rm -r` of the root and a second submission."""
     first, second = (HeartbeatWriter(store, "quickstart", DriverState, beat_seconds=0.02) for _ in range(2))
     first._lease = take_lease(store, "quickstart", first.driver)
     store.remove("")

@@ -42,7 +42,7 @@ def train(tmp_path: Path) -> Path:
 
 
 def settle(folder: Path) -> None:
-    """As if nothing had changed for an hour."""
+    """Set the times of all entries back, as if nothing had changed for an hour."""
     for path in [folder, *folder.rglob("*")]:
         os.utime(path, (time.time() - 3600,) * 2)
 
@@ -162,7 +162,7 @@ def test_a_dry_run_takes_what_is_kept_and_says_so(
 
 @pytest.mark.slow
 def test_a_dry_run_of_21841_known_classes_takes_under_2_seconds(tmp_path: Path) -> None:
-    """Of a processor, since others may use it."""
+    """The limit is one on processor seconds, since others may use the machine too."""
     make_files(tmp_path)
     for number in range(21_839):
         folder = tmp_path / "train" / f"n{number:08}"

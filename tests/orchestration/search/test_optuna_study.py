@@ -50,8 +50,6 @@ ABOUT = {"space": "as given"}
 
 
 def search_of(name: str = "tpe", **more: Any) -> SearchSpec:
-    if name == "cmaes":
-        pytest.importorskip("cmaes")
     given = {
         "objectives": {"fd_lite0_block10": "minimize"},
         "num_trials": 20,

@@ -93,7 +93,7 @@ def test_missing_credentials_are_told_at_once(clock: Clock) -> None:
 
 
 class AnsweredError(Exception):
-    """As botocore's errors keep an answer."""
+    """An error that keeps its answer as botocore's do."""
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)
@@ -101,7 +101,7 @@ class AnsweredError(Exception):
 
 
 class StatusError(Exception):
-    """As aiohttp's errors keep an answer."""
+    """An error that keeps its answer as aiohttp's do."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

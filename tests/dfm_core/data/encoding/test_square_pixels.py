@@ -101,7 +101,7 @@ def test_a_line_of_pixels_becomes_a_square(size: tuple[int, int]) -> None:
 
 
 def test_of_a_picture_with_previews_behind_it_the_first_is_read() -> None:
-    """As cameras and phones write it (MPO)."""
+    """Write a picture with a preview behind it, as cameras and phones do (MPO)."""
     content = encoded(RGB, "MPO", save_all=True, append_images=[RGB.rotate(180)], quality=95)
     assert Image.open(io.BytesIO(content)).n_frames == 2  # type: ignore[attr-defined]
     assert torch.equal(image_square(content, 16), image_square(encoded(RGB, "JPEG", quality=95), 16))

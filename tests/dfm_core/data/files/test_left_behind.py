@@ -1,4 +1,4 @@
-"""What systems, archivers and editors leave behind: known by name at any depth, and told apart from samples."""
+"""Leftovers of systems, archivers and editors are known by name at any depth, and told apart from samples."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import botocore.utils
 import pytest
 import requests.utils
 
-from orchestration.common.proxies import bypass_proxies
+from analysis.contract.proxies import bypass_proxies
 
 HERE = "localhost,127.0.0.1,127.0.0.0/8,::1,[::1],169.254.169.254,169.254.170.2,metadata.google.internal"
 
