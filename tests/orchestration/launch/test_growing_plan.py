@@ -93,6 +93,16 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
     return seen
 
 
+def hold_trainings(monkeypatch: pytest.MonkeyPatch, begun: list[tuple[str, int]]) -> None:
+    """Make trainings begin and never end."""
+
+    def hold(_groups: Any, task: Task) -> Future[None]:
+        begun.append((task.title, 0))
+        return Future()
+
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+
+
 def launcher(
     store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2, grow: Grow | None = None
 ) -> task_loop.Launcher:
@@ -244,14 +254,10 @@ def test_a_driver_without_its_cluster_waits_for_nobody(
         looks.append(1)
         return lost if trained and len(looks) % 2 == look else None
 
-    def hold(_groups: Any, task: Task) -> Future[None]:
-        trained.append((task.title, 0))
-        return Future()
-
     def nobody_is_asked(*_: object) -> None:
         raise AssertionError("nobody is there who could be asked")
 
-    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+    hold_trainings(monkeypatch, trained)
     monkeypatch.setattr(shutdown, "shut_down", nobody_is_asked)
     lost = EarlyExit(EXIT_CLUSTER_LOST, "the raylet is gone", "again", cluster_is_lost=True)
     outcome = Outcome({})
@@ -304,14 +310,10 @@ def test_any_way_out_leaves_no_thread_of_a_training_and_no_evaluator(
 def test_a_driver_that_may_write_no_more_asks_for_no_checkpoint(
     store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hold(_groups: Any, task: Task) -> Future[None]:
-        trained.append((task.title, 0))
-        return Future()
-
     def none_is_wanted(*_: object) -> None:
         raise AssertionError("its checkpoint would be written into the root of another")
 
-    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", hold)
+    hold_trainings(monkeypatch, trained)
     monkeypatch.setattr(shutdown, "shut_down", none_is_wanted)
     outcome, gone = Outcome({}), lease_gone("leases/quickstart/epoch-000000001.json")
     running = launcher(store, tiny_plan(*SHORT), outcome)

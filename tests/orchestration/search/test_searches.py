@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -380,11 +381,12 @@ def test_a_storage_that_is_lost_stops_the_search_and_nothing_else(
     assert searches.problems == []
 
 
-class Meddling(Driver):
+class Meddling(Driver, ABC):
     """A driver beside which a person does something in Optuna's dashboard at the second evaluation."""
 
+    @abstractmethod
     def meddle(self, storage: optuna.storages.RDBStorage, studies: list[optuna.Study]) -> None:
-        raise NotImplementedError
+        """Do it."""
 
     def compute(self, task: Any) -> None:
         if task.kind == "evaluate" and kinds(self).count("evaluate") == 1:
