@@ -40,7 +40,7 @@ def _nevergrad(space: Mapping[str, Any], metric: str, mode: str, seed: int) -> S
 
     parameters = NevergradSearch.convert_search_space(dict(space))
     parameters.random_state = np.random.RandomState(seed)
-    return NevergradSearch(nevergrad.optimizers.NGOpt, None, parameters, metric, mode)
+    return NevergradSearch(nevergrad.optimizers.OnePlusOne, None, parameters, metric, mode)
 
 
 def _with_space(searcher: Searcher, space: Mapping[str, Any], metric: str, mode: str) -> Searcher:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
@@ -14,16 +15,19 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 from ray.tune.stopper import Stopper
 
+from orchestration.exploration.callbacks import make_callbacks
 from orchestration.exploration.exploration import Exploration
 from orchestration.exploration.proposals import Proposals
 from orchestration.exploration.trainable import DESK, NUMBER, TIME, RungAnswer, explore, start_rung_desk
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.layout import TUNE_RUNS
 from orchestration.storage.scratch import scratch_folder
+from orchestration.storage.store import Store
 
 _LOG = logging.getLogger(__name__)
-_ANALYSIS_LOG = "ray.tune.analysis.experiment_analysis"
-"""It looks for files of Tune's loggers, of which there are none, and warns of each."""
+_SILENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+"""Tune writes the files that a search names alone, and nothing into the terminal."""
 _MOST_OPEN = 100
 """Trials that Tune may have at the same time; each is a process of about 240 MB on the driver's node."""
 _MOST_TRIALS = 1_000_000
@@ -33,13 +37,11 @@ _SECONDS_TO_END = 3.0
 
 
 class TunerExploration(Exploration):
-    """A search under `Tuner.fit`. Tune's own files are thrown away: the study holds the search."""
+    """A search under `Tuner.fit`."""
 
-    def __init__(
-        self, title: str, search: SearchSpec, trials: Iterable[SearchTrial], callbacks: Sequence[Callback] = ()
-    ) -> None:
-        """Args: title: shown in Ray's dashboard."""
-        self._title, self._callbacks = title, callbacks
+    def __init__(self, title: str, store: Store, search: SearchSpec, trials: Iterable[SearchTrial]) -> None:
+        """Args: title: name of its files. store: takes what callbacks write; Tune's own files are thrown away."""
+        self._title, self._store = title, store
         super().__init__(search, trials)
 
     @property
@@ -54,12 +56,12 @@ class TunerExploration(Exploration):
         self._proposals.close()
         with contextlib.suppress(ray.exceptions.RayError):  # the cluster may be lost, or this actor
             ray.get(self._desk.close.remote(), timeout=_SECONDS_TO_END)
-        self._thread.join(_SECONDS_TO_END)
-        if self._thread.is_alive():  # it waits for the ends of processes that end with Ray
-            for name in ("ray.tune", "ray.air"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._thread.join(_SECONDS_TO_END)  # what it still waits for then are processes that end with Ray
 
     def _begin(self) -> None:
+        os.environ.update({name: value for name, value in _SILENT.items() if name not in os.environ})
+        for name in ("ray.tune", "ray.air"):  # what ends a trial or Tune is told as `failure`
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         node = f"node:{ray.util.get_node_ip_address()}"
         self._trial_resources = PlacementGroupFactory([{node: 0.5 / _MOST_OPEN}])
         self._desk_name = f"rung desk {uuid.uuid4().hex}"
@@ -77,16 +79,25 @@ class TunerExploration(Exploration):
 
     def _fit(self) -> None:
         try:
-            logging.getLogger(_ANALYSIS_LOG).setLevel(logging.ERROR)
-            with scratch_folder("tune") as folder:
-                self._tuner(str(folder)).fit()
+            with self._place() as place:
+                self._tuner(place).fit()
             if not (self._is_closed.is_set() or self._proposals.is_done):
                 self._error = "Ray Tune ended before the search did"
         except Exception as error:  # noqa: BLE001  any error of Tune, or of a callback: the search starts it anew
             self._error = f"{type(error).__name__}: {error}"
             _LOG.debug("Ray Tune failed", exc_info=True)
 
-    def _tuner(self, folder: str) -> Tuner:
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[dict[str, Any]]:
+        """Yield where Tune writes, as arguments of a `RunConfig`."""
+        if self._search.config.callbacks:
+            filesystem = self._store.pyarrow_filesystem()
+            yield {"storage_path": self._store.path(TUNE_RUNS), "storage_filesystem": filesystem}
+        else:
+            with scratch_folder("tune") as folder:
+                yield {"storage_path": str(folder)}
+
+    def _tuner(self, place: Mapping[str, Any]) -> Tuner:
         return Tuner(
             tune.with_resources(explore, self._trial_resources),
             param_space={NUMBER: -1},
@@ -101,18 +112,13 @@ class TunerExploration(Exploration):
             ),
             run_config=RunConfig(
                 name=self._title,
-                storage_path=folder,
+                **place,
                 verbose=0,
                 stop=_StopWhenClosed(self._is_closed),
                 failure_config=FailureConfig(max_failures=_RETRIES),
-                callbacks=[_Acknowledge(self._desk), *self._callbacks],
+                callbacks=[_Acknowledge(self._desk), *make_callbacks(self._search.config.callbacks)],
             ),
         )
-
-
-def explore_by_tuner(title: str, search: SearchSpec, trials: Sequence[SearchTrial]) -> TunerExploration:
-    """Let a Tuner explore a search, with the callbacks that it names."""
-    return TunerExploration(title, search, trials)
 
 
 class _StopWhenClosed(Stopper):  # type: ignore[misc]  # Ray has no types

@@ -12,36 +12,34 @@ from orchestration.search.single_level import SingleLevelSearch
 from orchestration.search.tune_link import Explore
 from orchestration.search.two_level import TwoLevelSearch
 from orchestration.spec.search_rows import PartSearch
+from orchestration.storage.store import Store
 
 _LOG = logging.getLogger(__name__)
 _VERDICT_SECONDS = 0.1
 _MOST_FAILURES = 3
-"""Failures of Ray Tune after which a search ends: a lost thread or actor is made anew, a broken callback is not."""
+"""Failures of Ray Tune after which a search does without: a lost thread is made anew, a broken callback is not."""
 AnySearch = SingleLevelSearch[PartSearch] | TwoLevelSearch
 
 
 class Explorations:
     """The explorations of a sweep's searches: without Ray at first, by a Tuner each while the launcher runs."""
 
-    def __init__(self, sweep: str, searches: Sequence[AnySearch]) -> None:
-        self._sweep, self._searches = sweep, searches
+    def __init__(self, sweep: str, searches: Sequence[AnySearch], store: Store) -> None:
+        self._sweep, self._searches, self._store = sweep, searches, store
         self._by_part: dict[str, Explore] = {}
         self._failures: Counter[str] = Counter()
         for search in searches:
-            if search.part.spec.config.trial_scheduler.kind != "none":
-                from orchestration.exploration.single_thread import SingleThreadExploration  # needs Ray Tune
-
-                _begin(search, SingleThreadExploration)
+            _begin_without_ray(search)
 
     @contextlib.contextmanager
     def on_ray(self) -> Iterator[None]:
         """Let Ray Tune explore while the block runs, on the cluster that this process is connected to."""
-        from orchestration.exploration.tuner import explore_by_tuner  # needs Ray Tune
+        from orchestration.exploration.tuner import TunerExploration  # needs Ray Tune
 
         try:
             for search in self._searches:
                 part = search.part.part
-                self._by_part[part] = partial(explore_by_tuner, f"{self._sweep}-{part}")
+                self._by_part[part] = partial(TunerExploration, f"{self._sweep}-{part}", self._store)
                 if search.running or search.wants_more:
                     _begin(search, self._by_part[part])
             yield
@@ -51,7 +49,7 @@ class Explorations:
                 search.tune.close()
 
     def revive(self) -> None:
-        """Begin explorations anew that have failed; end searches where that does not help."""
+        """Begin explorations anew that have failed; where that does not help, their searches go on without Tune."""
         for search in self._searches:
             part, failure = search.part.part, search.tune.failure
             if not failure:
@@ -61,8 +59,9 @@ class Explorations:
                 _LOG.warning("Ray Tune explores %s anew: %s", part, failure)
                 _begin(search, self._by_part[part])
             else:
+                _LOG.warning("Ray Tune failed %d times, and %s goes on without it: %s", _MOST_FAILURES, part, failure)
                 search.tune.close()
-                search.end(f"Ray Tune failed {_MOST_FAILURES} times, the last time with {failure}")
+                _begin_without_ray(search)
 
     def wait_for_verdict(self) -> bool:
         """Wait a moment if a trial waits for the verdict of a trial scheduler. Return whether one does."""
@@ -70,6 +69,14 @@ class Explorations:
         if search is not None:
             search.tune.wait(_VERDICT_SECONDS)
         return search is not None
+
+
+def _begin_without_ray(search: AnySearch) -> None:
+    """Let the rules of a trial scheduler decide in this thread; a search without one needs nobody."""
+    if search.part.spec.config.trial_scheduler.kind != "none":
+        from orchestration.exploration.single_thread import SingleThreadExploration  # needs Ray Tune
+
+        _begin(search, SingleThreadExploration)
 
 
 def _begin(search: AnySearch, explore: Explore) -> None:

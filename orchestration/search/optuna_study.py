@@ -20,10 +20,11 @@ from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import Problem, UserError
-from orchestration.common.redaction import without_credentials
+from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.search.optuna_samplers import distribution_of, encode, sampler_of, suggest
 from orchestration.search.stored_trial import KIND, LIMITS, NUMBER, PRUNED_AT, REASON, SETTINGS, stored_trial
 from orchestration.search.study_storage import (
+    SearcherFailedError,
     StudyDatabase,
     StudyGoneError,
     unavailable,
@@ -105,18 +106,31 @@ class Study:
     def _given(self, number: int) -> dict[str, Any] | None:
         """Return the settings of a proposal that Optuna does not draw."""
         if self._searcher is not None:
-            return self._searcher.suggest(number)
+            with self._searcher_errors():
+                return self._searcher.suggest(number)
         return self._grid[number] if self._grid else None
 
     def _open_searcher(self) -> TuneSearcher:
         from orchestration.exploration.searchers import TuneSearcher  # needs Ray Tune
 
-        return TuneSearcher(self._search, self.trials())
+        with self._searcher_errors():
+            return TuneSearcher(self._search, self.trials())
+
+    @contextmanager
+    def _searcher_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  any library, any reason: the search ends, the sweep goes on
+            name = self._config.searcher
+            raise SearcherFailedError(
+                f"the searcher {name} failed ({reason_of(error)}); submit it with another"
+            ) from None
 
     def ended(self, trial: SearchTrial) -> None:
         """Let a searcher of Ray Tune hear how a trial ended."""
         if self._searcher is not None:
-            self._searcher.tell(trial)
+            with self._searcher_errors():
+                self._searcher.tell(trial)
 
     def report(self, number: int, step: int, value: float) -> SearchTrial | None:
         """Tell the value of the objective at a rung. Returns, Raises: as `_change`."""

@@ -55,7 +55,7 @@ class Searches:
         """
         self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
         self._searches = searches
-        self._explorations = Explorations(spec.name, searches)
+        self._explorations = Explorations(spec.name, searches, store)
         self._unavailable = ""
         self._known, self.plan = plan, self._plan_after(plan)
 
