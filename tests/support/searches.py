@@ -47,10 +47,10 @@ def smooth(config: ExperimentConfig, step: int) -> dict[str, float]:
 
 
 def sweep(folder: Path, space: str = SPACE, **search: Any) -> SweepSpec:
-    """A sweep of one search at a seed; other keys of `search:` as YAML texts."""
+    """A sweep of one search at a seed; other keys of `search:` as YAML texts, None to leave one out."""
     keys = {"objectives": f"{{{METRIC}: minimize}}", "num_trials": "8", "sampler": "tpe", **search}
     more = keys.pop("part", "")
-    lines = "".join(f"      {key}: {value}\n" for key, value in keys.items())
+    lines = "".join(f"      {key}: {value}\n" for key, value in keys.items() if value is not None)
     path = folder / "sweep.yaml"
     path.write_text(
         f"name: searched\nbase: {ROOT}/sweeps/base/fashion_mnist_small.yaml\n"
@@ -60,7 +60,7 @@ def sweep(folder: Path, space: str = SPACE, **search: Any) -> SweepSpec:
     return load_sweep(path)
 
 
-def search_mistakes(folder: Path, space: str = SPACE, **search: str) -> str:
+def search_mistakes(folder: Path, space: str = SPACE, **search: str | None) -> str:
     """All that is wrong with a sweep of one search."""
     with pytest.raises(UserError) as caught:
         sweep(folder, space, **search)
