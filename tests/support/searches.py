@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,14 @@ class Driver:
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
         searches = open_searches(self.spec, plan, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
+        with self.connected(searches):
+            return self.walk(searches)
+
+    def connected(self, searches: Searches) -> AbstractContextManager[None]:  # noqa: ARG002
+        """What surrounds the search while it runs."""
+        return nullcontext()
+
+    def walk(self, searches: Searches) -> Searches:
         while True:
             searches.advance(self.outcome, self.slots)
             ready = [
@@ -129,9 +138,10 @@ class Driver:
                 for task in tasks_to_run(searches.plan, self.outcome.done)
                 if task.digest not in self.outcome.failed
             ]
-            if not ready:
+            if ready:
+                self.compute(ready[0])
+            elif not any(search.running for search in searches._searches):
                 return searches
-            self.compute(ready[0])
 
     def compute(self, task: Task) -> None:
         if len(self.computed) >= self.kill_after:
