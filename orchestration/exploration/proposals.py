@@ -47,7 +47,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
 
     @property
     def is_done(self) -> bool:
-        """Whether every proposal became a trial that ended, and no more come."""
+        """Return whether every proposal became a trial that ended, and no more come."""
         return self.is_sealed and not self._waiting and not self._open
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
