@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,9 @@ def test_forty_trials_killed_at_three_moments_end_as_the_uninterrupted(with_refe
     )
     scheduler = f"trial_scheduler: {{kind: {kind}, first: 2, eta: 2, num_rungs: 2}}"
     search = f"{{space: {{{space}}}, objectives: {{fd_lite0_block10: minimize}}, num_trials: 40, {scheduler}}}"
-    # One training at a time, and no evaluator beside it: so that trials follow each other.
+    # Its two workers take both CPUs: so that trials follow each other.
     settings = (f"parts={{p: {{search: {search}}}}}", "compute.allow_unequal=true", "training.steps=8", "seeds=[0]")
-    alone = ("workers.cpus_per_worker=2", "evaluation.at_steps=[8]", "evaluation.num_samples=10")
+    alone = ("workers.num_workers=2", "evaluation.at_steps=[8]", "evaluation.num_samples=10")
     whole, cut = with_reference, with_reference.parent / "cut"
     shutil.copytree(whole, cut)
     done = run(whole, *settings, *alone)

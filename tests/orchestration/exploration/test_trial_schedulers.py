@@ -36,8 +36,14 @@ def test_hyperband_halves_whole_brackets_whatever_runs_at_once() -> None:
     whole = dict.fromkeys([0, 1, 2, 3, 4], "complete")
     halved = {**whole, 5: "2", 6: "2", 7: "2", 8: "complete", 9: "2", 10: "2", **dict.fromkeys(range(11, 17), "1")}
     assert ends("hyperband", 17, at_once=17) == halved
-    second_band = {number + 17: end for number, end in halved.items()}
-    assert ends("hyperband", 34, at_once=34) == halved | second_band
+
+
+def test_a_second_band_of_hyperband_is_compared_in_brackets_of_its_own() -> None:
+    exploring = SingleThreadExploration(search_with("hyperband"), [])
+    bands = [explored(exploring, trials(34)[start : start + 17], lambda n, r: n - r, 2) for start in (0, 17)]
+    rungs = [[(trial.state, len(trial.at_rungs)) for trial in band] for band in bands]
+    assert rungs[0] == rungs[1]
+    assert [state for state, _ in rungs[0]].count("complete") == 3 + 2 + 1
 
 
 @pytest.mark.parametrize("eta", range(2, 11))
