@@ -83,6 +83,7 @@ class Launcher:
                 return self._end_early(early_exit)
             self._start_evaluations()
             self._start_trainings()
+            self._running.release_idle()
             self._wait()
         if self._running.pool:
             self._running.pool.close()
@@ -200,7 +201,9 @@ class Launcher:
         self._context.display.started(task, task.total_units)
 
     def _tick(self) -> None:
-        self._context.meter.tick(self._running.training_digests, self._running.measured, self._num_evaluators)
+        running, context = self._running, self._context
+        held, _ = running.accelerators(context.workers)
+        context.meter.tick(running.training_digests, running.measured, self._num_evaluators, held)
         self._gauges.show(len(self._waiting.tasks))
 
     def _collect_trainings(self) -> None:

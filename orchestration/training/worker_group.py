@@ -43,6 +43,8 @@ class WorkerGroup:
         self._store, self._workers = store, workers
         self._name = uuid.uuid4().hex
         self._queue_name, self._queue = start_work_queue()
+        self._asked = self._queue.asked.remote()
+        self._has_begun = False
         self._run = in_background(f"workers-{self._name}", lambda: self._trainer().fit())
 
     def train(self, request: TrainRequest, leaving: Event) -> None:
@@ -51,15 +53,22 @@ class WorkerGroup:
         Args: leaving: once set, no more calls of Ray are made.
         Raises: whatever ended the run; WorkersEndedError if it ended without an error, or Ray is left.
         """
-        serial, freed = _answer(self._queue.put.remote(request), leaving), time.monotonic()
-        while not _answer(self._queue.is_done.remote(serial), leaving):
+        serial, freed = self._put(request, leaving), time.monotonic()
+        done = self._queue.done.remote(serial)
+        while not _is_there(done, leaving):
             if self._run.done():
                 self._run.result()
                 raise WorkersEndedError("the workers ended before their training")
             if time.monotonic() - freed > _FREE_SECONDS:
                 freed = time.monotonic()
                 free_placement_groups()
-            time.sleep(POLL_SECONDS)
+        ray.get(done)
+
+    @property
+    def has_begun(self) -> bool:
+        """True once a worker has asked for a training: from then on at the latest it holds resources."""
+        self._has_begun = self._has_begun or bool(ray.wait([self._asked], timeout=0)[0])
+        return self._has_begun
 
     @property
     def is_alive(self) -> bool:
@@ -88,6 +97,12 @@ class WorkerGroup:
         except Exception as error:  # noqa: BLE001  any storage: some bytes that nobody reads stay, and no result is lost
             _LOG.warning("%s stays for --gc: %s", self._store.uri(TRAIN_RUNS), reason_of(error, self._store.options))
 
+    def _put(self, request: TrainRequest, leaving: Event) -> int:
+        answer = self._queue.put.remote(request)
+        while not _is_there(answer, leaving):
+            pass
+        return int(ray.get(answer))
+
     def _trainer(self) -> TorchTrainer:
         workers = self._workers
         config = LoopbackConfig if is_on_loopback() else TorchConfig
@@ -110,9 +125,8 @@ class WorkerGroup:
         )
 
 
-def _answer(call: Any, leaving: Event) -> Any:
-    """Wait for the answer of an actor. Raises: what the call raises; WorkersEndedError once `leaving` is set."""
-    while not leaving.is_set():
-        if ray.wait([call], timeout=POLL_SECONDS)[0]:
-            return ray.get(call)
-    raise WorkersEndedError(RAY_IS_LEFT)
+def _is_there(answer: Any, leaving: Event) -> bool:
+    """Return whether an answer has come, after a moment at most. Raises: WorkersEndedError once `leaving` is set."""
+    if leaving.is_set():
+        raise WorkersEndedError(RAY_IS_LEFT)
+    return bool(ray.wait([answer], timeout=POLL_SECONDS)[0])

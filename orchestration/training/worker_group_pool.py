@@ -45,17 +45,17 @@ class WorkerGroupPool:
         """Maximum of groups at the same time; a training that finds no room for its own waits for another's."""
         self.retries: deque[tuple[str, str]] = deque()
         """(digest, reason) of trainings that are tried again; taken out when the user is told."""
-        self._idle: list[WorkerGroup] = []
-        self._started_groups: list[WorkerGroup] = []
-        """All of them, also those that have ended."""
+        self._idle: dict[WorkerGroup, float] = {}
+        """Groups without a training, and since when, on the monotonic clock."""
+        self._open_groups: list[WorkerGroup] = []
         self._leaving = Event()
         self._num_open = 0
         self._lock = threading.Lock()
 
     @property
     def num_open(self) -> int:
-        """Number of groups that hold resources."""
-        return self._num_open
+        """Number of groups that hold resources: their workers have answered."""
+        return sum(group.has_begun for group in list(self._open_groups))
 
     @property
     def num_idle(self) -> int:
@@ -70,20 +70,23 @@ class WorkerGroupPool:
         """
         return in_background(f"train-{task.digest}", lambda: self._train(task, self._request(task)))
 
-    def close_idle(self) -> None:
-        """Free the resources of groups without a training."""
+    def close_idle(self, for_seconds: float = 0.0) -> None:
+        """Free the resources of groups that had no training for so long."""
+        now = time.monotonic()
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle = [group for group, since in self._idle.items() if now - since >= for_seconds]
+            for group in idle:
+                del self._idle[group]
         for group in idle:
             group.close()
-            self._gone()
+            self._gone(group)
 
     def leave(self, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None:
         """End trainings and all groups, with their threads, before Ray is left: calls during its shutdown would end the
         process. Args: cluster_is_lost: nobody is there who could be told."""
         self._leaving.set()
         wait(trainings, _LEAVE_SECONDS)
-        for group in () if cluster_is_lost else self._started_groups:
+        for group in () if cluster_is_lost else list(self._open_groups):
             group.abandon()
 
     def _train(self, task: Task, request: TrainRequest) -> None:
@@ -96,7 +99,7 @@ class WorkerGroupPool:
                 if self._leaving.is_set():
                     raise
                 clean_up_after(error, group.clear)
-                self._gone()
+                self._gone(group)
                 failure = failure_of(error)
                 attempts_left -= failure.kind.counts
                 if not failure.kind.is_retried or attempts_left < 0:
@@ -110,10 +113,10 @@ class WorkerGroupPool:
     def _keep(self, group: WorkerGroup) -> None:
         if not self._may_stay:
             group.close()
-            self._gone()
+            self._gone(group)
             return
         with self._lock:
-            self._idle.append(group)
+            self._idle[group] = time.monotonic()
 
     def _started(self) -> WorkerGroup:
         try:
@@ -121,19 +124,22 @@ class WorkerGroupPool:
         except BaseException:
             self._gone()
             raise
-        self._started_groups.append(group)
+        self._open_groups.append(group)
         return group
 
-    def _gone(self) -> None:
+    def _gone(self, group: WorkerGroup | None = None) -> None:
+        """Note that a group has ended; None: that it did not start."""
         with self._lock:
             self._num_open -= 1
+            if group is not None:
+                self._open_groups.remove(group)
 
     def _idle_or_new(self) -> WorkerGroup:
         while True:
             if self._leaving.is_set():
                 raise WorkersEndedError(RAY_IS_LEFT)
             with self._lock:
-                group = self._idle.pop() if self._idle else None
+                group = self._idle.popitem()[0] if self._idle else None
                 may_start = group is None and self._num_open < self.most
                 self._num_open += may_start
             if may_start:
@@ -144,4 +150,4 @@ class WorkerGroupPool:
                 return group
             else:
                 group.clear()  # ended while it was idle: a node went
-                self._gone()
+                self._gone(group)

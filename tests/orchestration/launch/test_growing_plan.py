@@ -53,10 +53,14 @@ class Pool:
         done, self.done = self.done, []
         return done
 
+    num_evaluators = num_idle = 0
+
     def wait(self, seconds: float) -> None: ...
 
     def close(self) -> None:
         assert not self.done
+
+    def release_idle(self, for_seconds: float) -> None: ...
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
             ended.set_result(None)
             return ended
 
-        def close_idle(self) -> None: ...
+        def close_idle(self, for_seconds: float = 0.0) -> None: ...
 
         def leave(self, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None: ...
 

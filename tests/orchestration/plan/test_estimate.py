@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.control.budget_meter import HOUR
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import stop_requested
 from orchestration.launch.summary import compared_text, early_exit_text
 from orchestration.plan.completed import completed_records
@@ -84,9 +85,13 @@ def test_steps_that_are_made_are_not_estimated_again(store: Store) -> None:
 
 def test_the_end_compares_estimate_and_cost() -> None:
     guess = Estimate(3, 1.0, 1.0, 1, 2 * HOUR, "at an assumed 1e+10 FLOP/s a worker")
-    text = compared_text(guess, 3 * HOUR)
-    assert "This run cost 3 accelerator-hours; estimated for all that was to do: 2 at an assumed" in text
-    assert "actual / estimated = 1.5" in text
+    now = 0.0
+    meter = BudgetMeter({"before": 5.0}, WorkersConfig(num_workers=3), lambda: now)
+    now += HOUR
+    meter.tick(["a"], [], 0, held=4.0)
+    text = compared_text(guess, meter)
+    assert text.startswith("This run held 4 accelerator-hours and was busy for 3; estimated for all that was to do: 2 at")
+    assert "busy / estimated = 1.5" in text
     text = early_exit_text(stop_requested(), guess)
     assert text.startswith("Stopped: it was asked to by `--stop`. 3 tasks are left, about 2 accelerator-hours at an ")
     assert text.endswith("To go on: the same command goes on from here.")

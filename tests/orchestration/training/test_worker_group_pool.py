@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -33,7 +34,7 @@ from tests.orchestration.conftest import QUICKSTART, TINY
 SECONDS = 120
 
 
-@dataclass
+@dataclass(eq=False)
 class Workers:
     """Made up: fails as often as it is told, and says what it does."""
 
@@ -41,6 +42,7 @@ class Workers:
     failures: list[str]
     number: int
     is_alive: bool = True
+    has_begun: bool = True
     refused: str = ""
     """Why it cannot be cleared."""
     trained: list[str] = field(default_factory=list)
@@ -96,6 +98,20 @@ def test_a_training_that_follows_another_gets_its_workers() -> None:
     assert office.diary == ["0 trains a", "0 trains b", "0 closes"]
 
 
+def test_workers_without_a_training_for_long_give_back_what_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    office, now = Office(), 1000.0
+    monkeypatch.setattr("orchestration.training.worker_group_pool.time.monotonic", lambda: now)
+    office.train("a")
+    now += 59
+    office.groups.close_idle(60.0)
+    assert (office.groups.num_open, office.groups.num_idle) == (1, 1)
+    now += 1
+    office.groups.close_idle(60.0)
+    assert (office.groups.num_open, office.groups.num_idle) == (0, 0)
+    office.train("b")
+    assert office.diary == ["0 trains a", "0 closes", "1 trains b"]
+
+
 def test_workers_of_zero_3_go_after_each_training_since_deepspeed_keeps_its_memory() -> None:
     office = Office(zero_stage=3)
     office.train("a")
@@ -129,7 +145,7 @@ def test_what_ray_train_leaves_in_a_storage_that_refuses_fails_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     module = "orchestration.training.worker_group"
-    monkeypatch.setattr(f"{module}.start_work_queue", lambda: ("name", None))
+    monkeypatch.setattr(f"{module}.start_work_queue", lambda: ("name", MagicMock()))
     monkeypatch.setattr(f"{module}.in_background", lambda _name, _call: Future())
     monkeypatch.setattr(f"{module}.ray.kill", lambda _actor: None)
     monkeypatch.setattr(f"{module}.free_placement_groups", lambda: None)
@@ -244,13 +260,14 @@ def weights_after(store: Store, task: TrainTask) -> list[Any]:
     return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
 
 
-def test_a_second_training_in_the_same_processes_ends_as_in_new_ones_despite_kills(
+def test_a_training_in_warm_processes_ends_as_in_new_ones_after_idle_ones_went_and_kills(
     groups: WorkerGroupPool, store: Store, tmp_path: Path
 ) -> None:
     first, second = trainings(store)
     groups.submit(first).result(SECONDS)
     processes = train_processes()
     assert len(processes) == 2
+    assert (groups.num_open, groups.num_idle) == (1, 1)
     groups.submit(second).result(SECONDS)
     assert train_processes() == processes
 
@@ -258,7 +275,13 @@ def test_a_second_training_in_the_same_processes_ends_as_in_new_ones_despite_kil
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
-    groups.close_idle()
+    assert held() == ["CREATED"]
+    deadline = time.monotonic() + SECONDS
+    while groups.num_open:  # a minute in a launch
+        assert time.monotonic() < deadline
+        groups.close_idle(for_seconds=0.5)
+        time.sleep(0.1)
+    assert held() == []
     there = other.submit(second)
     while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
         assert not there.done()
