@@ -76,7 +76,8 @@ def run_sweep(
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
         grow = searches.advance if searches is not None else None
-        run_within_budget(LaunchContext(plan, store, outcome, tracker, Display(), meter, grow), estimate)
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, grow, estimate.speeds)
+        run_within_budget(context, estimate)
     else:
         print("Everything is done already; nothing is computed.")
     early_exit = outcome.early_exit

@@ -10,7 +10,6 @@ from orchestration.evaluation.pool import EvaluationPool
 from orchestration.tasks.task import Task, TrainingTask
 from orchestration.training.worker_group_pool import WorkerGroupPool
 
-
 IDLE_SECONDS = 60.0
 """Time without work after which workers and evaluators end, so that their accelerators cost no more."""
 

@@ -20,6 +20,7 @@ from orchestration.launch.running_tasks import RunningTasks
 from orchestration.launch.shutdown import end_early
 from orchestration.launch.waiting_tasks import WaitingTasks
 from orchestration.plan.completed import completed_record
+from orchestration.plan.estimate import is_short
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import EvaluateTask, Task, TrainingTask
 from orchestration.training.train_request import request_of
@@ -45,7 +46,8 @@ class Launcher:
             WorkerGroupPool(
                 workers,
                 lambda task: request_of(task, store, workers, self._board_name),
-                lambda: WorkerGroup(store, workers),
+                lambda only: WorkerGroup(store, workers, only),
+                lambda task: is_short(task, workers, context.speeds),
             )
         )
         self._waiting = WaitingTasks(context)

@@ -1,8 +1,8 @@
-"""Pools of warm training workers: a training that follows another of the same launch begins at once.
+"""The Ray Train runs of all trainings: each has one of its own, but for short trainings, which share warm workers.
 
 Starting Ray Train, its processes, torch and DeepSpeed takes longer than many a trial. After any error, and with ZeRO-3,
 the processes are not used again: the same training, or the next one, gets new ones. `failure_policy` says after which
-errors a training is tried again.
+errors a training is tried again: in a run of its own Ray Train does it, see `run_failures`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, wait
 from threading import Event
+
+from ray.train import WorkerGroupError
 
 from orchestration.common.background import in_background
 from orchestration.common.cleanup import clean_up_after
@@ -35,10 +37,12 @@ class WorkerGroupPool:
         self,
         workers: WorkersConfig,
         request: Callable[[Task], TrainRequest],
-        start: Callable[[], WorkerGroup],
+        start: Callable[[TrainRequest | None], WorkerGroup],
+        is_short: Callable[[Task], bool],
     ) -> None:
-        """Args: request: builds the request of a training for its workers. start: starts a `WorkerGroup`."""
-        self._workers, self._request, self._start = workers, request, start
+        """Args: request: builds the request of a training for its workers. start: starts a `WorkerGroup` for one
+        training alone, or None. is_short: tells whether a training may share workers."""
+        self._workers, self._request, self._start, self._is_short = workers, request, start, is_short
         # DeepSpeed 0.19 frees nothing of a ZeRO-3 engine: 12 trainings one after the other held the state of 12.
         self._may_stay = workers.zero_stage < 3
         self.most = sys.maxsize
@@ -91,8 +95,9 @@ class WorkerGroupPool:
 
     def _train(self, task: Task, request: TrainRequest) -> None:
         attempts_left = self._workers.max_failures
+        is_short = self._may_stay and self._is_short(task)
         while True:
-            group = self._idle_or_new()
+            group = self._group(request, is_short=is_short)
             try:
                 group.train(request, self._leaving)
             except Exception as error:
@@ -102,25 +107,23 @@ class WorkerGroupPool:
                 self._gone(group)
                 failure = failure_of(error)
                 attempts_left -= failure.kind.counts
-                if not failure.kind.is_retried or attempts_left < 0:
+                is_tried_out = not is_short and isinstance(error, WorkerGroupError)
+                if is_tried_out or not failure.kind.is_retried or attempts_left < 0:
                     raise
                 _LOG.info("training %s is tried again", task.digest, exc_info=error)
                 self.retries.append((task.digest, str(failure)))
+                continue
+            if is_short:
+                with self._lock:
+                    self._idle[group] = time.monotonic()
             else:
-                self._keep(group)
-                return
-
-    def _keep(self, group: WorkerGroup) -> None:
-        if not self._may_stay:
-            group.close()
-            self._gone(group)
+                group.close()
+                self._gone(group)
             return
-        with self._lock:
-            self._idle[group] = time.monotonic()
 
-    def _started(self) -> WorkerGroup:
+    def _started(self, only: TrainRequest | None) -> WorkerGroup:
         try:
-            group = self._start()
+            group = self._start(only)
         except BaseException:
             self._gone()
             raise
@@ -134,20 +137,22 @@ class WorkerGroupPool:
             if group is not None:
                 self._open_groups.remove(group)
 
-    def _idle_or_new(self) -> WorkerGroup:
+    def _group(self, request: TrainRequest, *, is_short: bool) -> WorkerGroup:
+        """Return workers for a training: idle ones if it is short, else new ones, for which idle ones make room."""
         while True:
             if self._leaving.is_set():
                 raise WorkersEndedError(RAY_IS_LEFT)
             with self._lock:
-                group = self._idle.popitem()[0] if self._idle else None
-                may_start = group is None and self._num_open < self.most
+                has_room = self._num_open < self.most
+                idle = self._idle.popitem()[0] if self._idle and (is_short or not has_room) else None
+                may_start = idle is None and has_room
                 self._num_open += may_start
             if may_start:
-                return self._started()
-            if group is None:  # after a node went, for one of the others
+                return self._started(None if is_short else request)
+            if idle is None:  # after a node went, for one of the others
                 time.sleep(POLL_SECONDS)
-            elif group.is_alive:
-                return group
+            elif is_short and idle.is_alive:
+                return idle
             else:
-                group.clear()  # ended while it was idle: a node went
-                self._gone(group)
+                idle.close()  # makes room, or ended while it was idle: a node went
+                self._gone(idle)

@@ -66,7 +66,7 @@ class Pool:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, int]]:
     """(title, last step) of every training that is run, in a launcher without Ray."""
-    update = SimpleNamespace(rows={}, snapshots=[], done={}, retries={}, failures={}, stopped={})
+    update = SimpleNamespace(rows={}, snapshots=[], done={}, retries={}, lost={}, failures={}, stopped={})
     progress_board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: update))
     seen: list[tuple[str, int]] = []
 
