@@ -75,8 +75,7 @@ def run_sweep(
     if tasks_to_run(plan, outcome.done):
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
-        grow = searches.advance if searches is not None else None
-        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, grow, estimate.speeds)
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds)
         run_within_budget(context, estimate)
     else:
         print("Everything is done already; nothing is computed.")
