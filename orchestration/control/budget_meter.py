@@ -18,8 +18,8 @@ HOUR = 3600.0
 class BudgetMeter:
     """Counts held accelerators times wall time; and for each task workers times wall time, or the cost in its record.
 
-    Of a task a training's workers are counted from its launch on, Ray's start included, and the evaluators while they
-    have something to measure, in equal shares for the tasks that they measure.
+    A training's workers are busy while it runs, and the evaluators while they have something to measure, in equal
+    shares for the tasks that they measure; but no more are busy than are held.
     """
 
     def __init__(
@@ -45,10 +45,12 @@ class BudgetMeter:
         now = self._clock()
         seconds, self._last = now - self._last, now
         self.held_in_this_launch += seconds * held
-        for digest in trainings:
-            self._running[digest] += seconds * self._workers.num_workers
-        for digest in measured:
-            self._running[digest] += seconds * num_evaluators / len(measured)
+        busy = dict.fromkeys(trainings, float(self._workers.num_workers))
+        busy |= {digest: num_evaluators / len(measured) for digest in measured}
+        # Workers that wait for resources hold none, and an evaluator can have a share of a GPU.
+        share = min(1.0, held / sum(busy.values())) if busy else 0.0
+        for digest, number in busy.items():
+            self._running[digest] += seconds * share * number
 
     def ended(self, digest: str, recorded: float | None) -> None:
         """Close the account of a task. Args: recorded: its cost over all attempts; None: it left no record."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class _WorkQueue:
@@ -67,7 +68,9 @@ class _WorkQueue:
 def start_work_queue() -> tuple[str, Any]:
     """Start a work queue. Returns its name, for `trainings_of`, and the handle by which it is ended."""
     name = f"work-queue-{uuid.uuid4().hex}"
-    return name, ray.remote(_WorkQueue).options(name=name, num_cpus=0).remote()
+    # On the driver's node, which ends the driver anyway when it goes: one that can be drained would take the run along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return name, ray.remote(_WorkQueue).options(name=name, num_cpus=0, scheduling_strategy=here).remote()
 
 
 def trainings_of(queue_name: str) -> Iterator[tuple[int, Any]]:

@@ -57,6 +57,17 @@ def test_evaluators_cost_the_same_however_many_tasks_they_measure() -> None:
     assert meter.busy_in_this_launch == pytest.approx(12)
 
 
+def test_workers_that_wait_for_resources_cost_nothing() -> None:
+    clock = Clock()
+    meter = BudgetMeter({}, WorkersConfig(num_workers=2), clock)
+    clock.now += 60
+    meter.tick(["a", "b"], [], 0, held=0)
+    assert meter.spent == meter.of("a") == 0
+    clock.now += 10
+    meter.tick(["a", "b"], [], 0, held=2)  # one of them has begun
+    assert meter.spent == meter.busy_in_this_launch == 20
+
+
 def test_a_record_takes_the_place_of_what_was_counted_for_its_task() -> None:
     clock = Clock()
     meter = BudgetMeter({"a": 30.0, "before": 5.0}, WorkersConfig(num_workers=1), clock)

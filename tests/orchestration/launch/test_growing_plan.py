@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
 from orchestration.control.single_driver import lease_gone
 from orchestration.launch import progress, shutdown, task_loop
-from orchestration.launch.launch_context import Grow, LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
@@ -24,6 +24,7 @@ from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from tests.support.stored_sweeps import finish, tiny_plan
 
+Grow = Callable[[Outcome, int], Plan | None]
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
 
 
@@ -112,7 +113,8 @@ def launcher(
 ) -> task_loop.Launcher:
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
-    context = LaunchContext(plan, store, outcome, silent, Display(), meter, grow)
+    searches: Any = None if grow is None else SimpleNamespace(advance=grow)
+    context = LaunchContext(plan, store, outcome, silent, Display(), meter, searches)
     return task_loop.Launcher(context, lambda: Capacity(num_cpus, 0, 1), lambda: None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestration.config.workers import WorkersConfig
@@ -9,11 +11,12 @@ from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import stop_requested
 from orchestration.launch.summary import compared_text, early_exit_text
 from orchestration.plan.completed import completed_records
-from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.estimate import Estimate, estimate_from, is_short
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
+from orchestration.plan.throughput import Speed
 from orchestration.storage.store import Store
-from orchestration.tasks.task import TrainTask
+from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.support.stored_sweeps import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"
@@ -81,6 +84,19 @@ def test_steps_that_are_made_are_not_estimated_again(store: Store) -> None:
     before = estimated(store, plan)
     publish_checkpoint(store, plan.of_kind(TrainTask)[0].digest, 9)
     assert estimated(store, plan).training_flops == pytest.approx(before.training_flops / 4)
+
+
+def test_trainings_of_few_minutes_by_measured_or_assumed_speed_are_short() -> None:
+    (train,) = tiny_plan().of_kind(TrainTask)
+    per_worker = train.flops / 2 / 60  # FLOP/s with which two workers take a minute
+    one, none = WorkersConfig(reuse_under_minutes=1.0), WorkersConfig(reuse_under_minutes=0.0)
+    for factor, expected in ((1.01, True), (0.99, False)):
+        assumed = replace(one, assumed_flops_per_worker=factor * per_worker)
+        assert is_short(train, assumed, {}) is expected
+        speeds = {train.config.model.size: Speed(factor * per_worker, 1)}
+        assert is_short(train, one, speeds) is expected
+        assert not is_short(train, none, speeds)
+    assert not is_short(tiny_plan().of_kind(EvaluateTask)[0], one, {})  # as of an autoencoder, nobody knows
 
 
 def test_the_end_compares_estimate_and_cost() -> None:
