@@ -86,7 +86,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/recovery.py": RECOVERY,
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
-    ".venv/bin/python benchmarks/encode.py --images 200 --rounds 3": ENCODING,
+    ".venv/bin/python benchmarks/encode.py --images 600 --rounds 2": ENCODING,
     ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 1000": READING,
     ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 10 --server": SERVED,
     "export AWS_ACCESS_KEY_ID=KEY AWS_SECRET_ACCESS_KEY=SECRET AWS_ENDPOINT_URL=http://127.0.0.1:9000": S3,

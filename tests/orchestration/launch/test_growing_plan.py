@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +22,9 @@ from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
+from tests.support.growing import Grow, GrowingBy
 from tests.support.stored_sweeps import finish, tiny_plan
 
-Grow = Callable[[Outcome, int], Plan | None]
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
 
 
@@ -113,8 +113,7 @@ def launcher(
 ) -> task_loop.Launcher:
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
-    searches: Any = None if grow is None else SimpleNamespace(advance=grow)
-    context = LaunchContext(plan, store, outcome, silent, Display(), meter, searches)
+    context = LaunchContext(plan, store, outcome, silent, Display(), meter, GrowingBy(grow) if grow else None)
     return task_loop.Launcher(context, lambda: Capacity(num_cpus, 0, 1), lambda: None)
 
 
