@@ -61,7 +61,8 @@ def ours(folder: Path, num_steps: int, every: int) -> None:
         groups = WorkerGroupPool(
             workers,
             lambda task: request_of(task, store, workers, name),
-            lambda: WorkerGroup(store, workers),
+            lambda only: WorkerGroup(store, workers, only),
+            is_short=lambda _task: False,
         )
         training = groups.submit(task)
         is_over = False

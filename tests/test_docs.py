@@ -34,6 +34,7 @@ FRECHET = "tests/test_examples.py::test_the_frechet_benchmark_prints_both_conten
 OVERHEAD = "tests/test_examples.py::test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune"
 STALL = "tests/test_examples.py::test_the_stall_of_a_checkpoint_is_printed_for_every_storage_and_way"
 DATA = "tests/test_examples.py::test_the_data_benchmark_prints_a_row_for_each_place_that_is_installed"
+ENCODING = "tests/test_examples.py::test_the_encoding_benchmark_prints_a_row_for_each_way"
 PLANNING = "tests/test_examples.py::test_the_planning_benchmark_prints_a_row_for_each_size"
 RECOVERY = "tests/test_examples.py::test_recovery_is_told_for_ours_and_for_plain_ray_train"
 READING = "tests/test_examples.py::test_the_analysis_benchmark_prints_every_reading_of_the_same_points"
@@ -85,6 +86,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/recovery.py": RECOVERY,
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
+    ".venv/bin/python benchmarks/encode.py --images 600 --rounds 2": ENCODING,
     ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 1000": READING,
     ".venv/bin/python benchmarks/read_runs.py --runs 10000 --points 10 --server": SERVED,
     "export AWS_ACCESS_KEY_ID=KEY AWS_SECRET_ACCESS_KEY=SECRET AWS_ENDPOINT_URL=http://127.0.0.1:9000": S3,

@@ -121,6 +121,17 @@ def test_the_planning_benchmark_prints_a_row_for_each_size(tmp_path: Path) -> No
     assert all(float(both) >= float(planned) > 0.0 for _, _, planned, both, _ in rows)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_encoding_benchmark_prints_a_row_for_each_way(tmp_path: Path) -> None:
+    """It asserts itself that no way loses an image."""
+    few = ("--images", "8", "--side", "32", "--batch", "4", "--rounds", "1", "--encode-milliseconds", "1")
+    done = python(str(ROOT / "benchmarks" / "encode.py"), *few, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for way in ("alternating", "ahead", "Ray Data", "the accelerator alone"):
+        assert way in done.stdout
+
+
 def test_the_data_benchmark_prints_a_row_for_each_place_that_is_installed(tmp_path: Path) -> None:
     size = ["--shards", "2", "--shard-samples", "8", "--batch", "8", "--rounds", "1", "--epochs", "1", "--steps", "1"]
     speed = ["--step-milliseconds", "1", "--latency-milliseconds", "0", "--loaders", "latent store"]

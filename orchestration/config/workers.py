@@ -42,6 +42,9 @@ class WorkersConfig:
     """Keep the features of samples in the store, so that another metric costs no sampling."""
     keep_samples: bool = False
     """Keep all samples in the store, beside the first ones of the grid."""
+    reuse_under_minutes: Annotated[float, Ge(0.0)] = 5.0
+    """Trainings that should take less share warm workers, one after the other, in one Ray Train run; others have a run
+    of their own, with their name. 0: all have."""
     max_failures: Annotated[int, Ge(0)] = 3
     """Times that a dead training restarts from its last checkpoint, or that a dead evaluator's call is repeated."""
     latent_cache_gb: Annotated[float, Gt(0.0)] = 100.0

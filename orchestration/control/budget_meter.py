@@ -1,4 +1,8 @@
-"""The meter of a sweep's accelerator-seconds: the cost of its tasks before this launch, and of those that run now."""
+"""The meter of a sweep's accelerator-seconds: those that its workers hold, and those in which they work.
+
+A budget counts what is held: an accelerator that waits for a storage or for the next task costs as much as one that
+works. Records, and limits of a single training, count the work.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ HOUR = 3600.0
 
 
 class BudgetMeter:
-    """Counts workers times wall time of running tasks; an ended task counts with the cost in its record.
+    """Counts held accelerators times wall time; and for each task workers times wall time, or the cost in its record.
 
-    A training's workers are counted from its launch on, Ray's start included. The evaluators are counted while they
-    have something to measure, in equal shares for the tasks that they measure.
+    A training's workers are busy while it runs, and the evaluators while they have something to measure, in equal
+    shares for the tasks that they measure; but no more are busy than are held.
     """
 
     def __init__(
@@ -30,18 +34,23 @@ class BudgetMeter:
         self._workers, self._clock = workers, clock
         self._ended = dict(spent)
         self._running: dict[str, float] = defaultdict(float)
-        self._unrecorded = max(0.0, counted - sum(spent.values()))
-        self._before = self.spent
+        self._busy_before = sum(spent.values())
+        self._held_before = max(counted, self._busy_before)
         self._last = clock()
+        self.held_in_this_launch = 0.0
+        """Accelerator-seconds that workers and evaluators had the accelerators for."""
 
-    def tick(self, trainings: Collection[str], measured: Collection[str], num_evaluators: int) -> None:
-        """Count the time since the last tick for the tasks that run."""
+    def tick(self, trainings: Collection[str], measured: Collection[str], num_evaluators: int, held: float) -> None:
+        """Count the time since the last tick for the tasks that run. Args: held: accelerators that are held."""
         now = self._clock()
         seconds, self._last = now - self._last, now
-        for digest in trainings:
-            self._running[digest] += seconds * self._workers.num_workers
-        for digest in measured:
-            self._running[digest] += seconds * num_evaluators / len(measured)
+        self.held_in_this_launch += seconds * held
+        busy = dict.fromkeys(trainings, float(self._workers.num_workers))
+        busy |= {digest: num_evaluators / len(measured) for digest in measured}
+        # Workers that wait for resources hold none, and an evaluator can have a share of a GPU.
+        share = min(1.0, held / sum(busy.values())) if busy else 0.0
+        for digest, number in busy.items():
+            self._running[digest] += seconds * share * number
 
     def ended(self, digest: str, recorded: float | None) -> None:
         """Close the account of a task. Args: recorded: its cost over all attempts; None: it left no record."""
@@ -54,12 +63,13 @@ class BudgetMeter:
 
     @property
     def spent(self) -> float:
-        """Accelerator-seconds of all tasks. Also read by the heartbeat's thread, hence the copies."""
-        return self._unrecorded + sum(list(self._ended.values())) + sum(list(self._running.values()))
+        """Accelerator-seconds that were held, earlier submissions included. Also read by the heartbeat's thread."""
+        return self._held_before + self.held_in_this_launch
 
     @property
-    def in_this_launch(self) -> float:
-        return self.spent - self._before
+    def busy_in_this_launch(self) -> float:
+        """Accelerator-seconds of the tasks alone."""
+        return sum(self._ended.values()) + sum(self._running.values()) - self._busy_before
 
     @property
     def is_spent(self) -> bool:

@@ -23,6 +23,8 @@ class ProgressUpdate:
     """New points of training curves, by digest."""
     retries: dict[str, list[str]] = field(default_factory=dict)
     """Errors after which Ray restarts a task's workers, by digest."""
+    lost: dict[str, list[str]] = field(default_factory=dict)
+    """The same as Ray Train's controllers see them: also those of workers that could say nothing."""
     failures: dict[str, str] = field(default_factory=dict)
     """Reasons why tasks gave up, by digest."""
     stopped: dict[str, int] = field(default_factory=dict)
@@ -50,6 +52,9 @@ class _ProgressBoard:
 
     def retried(self, digest: str, message: str) -> None:
         self._update.retries.setdefault(digest, []).append(message)
+
+    def lost(self, digest: str, message: str) -> None:
+        self._update.lost.setdefault(digest, []).append(message)
 
     def failed(self, digest: str, message: str) -> None:
         self._update.failures[digest] = message

@@ -68,7 +68,7 @@ class ShardEncoder:
     ) -> None:
         """Args: autoencoder: loads that of a data section; pixels where it names none."""
         self._store, self._device, self._autoencoder = store, device, autoencoder
-        self._source = EncodingSource(runtime)
+        self._source, self._num_threads = EncodingSource(runtime), runtime.workers.cpus_per_worker
 
     def num_parts(self, task: EncodeTask) -> int:
         """Return how many shards a task makes.
@@ -90,7 +90,15 @@ class ShardEncoder:
             raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
         mirrored = bool(task.payload["mirrored"])
         spec = EncodingSpec(side_of(task), data.frames or None, data.stride, mirrored)
-        encoded = encode_units(dataset, units, autoencoder, spec, batch_samples=batch_samples, device=self._device)
+        encoded = encode_units(
+            dataset,
+            units,
+            autoencoder,
+            spec,
+            batch_samples=batch_samples,
+            device=self._device,
+            num_threads=self._num_threads,
+        )
         with _in_one_line():
             ExcludedSamples(self._source.place(task), self._source.max_bad_share(task), task.num_samples).add(
                 encoded.left_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,12 +55,18 @@ class EvaluatorActor:
     handle: Any
     starting: Any
     """Reference of its first answer; None once it came."""
+    last_answer: float = field(default_factory=time.monotonic)
+    """Time of its last answer."""
     calls: dict[Any, PendingCall] = field(default_factory=dict)
 
     @property
     def is_able(self) -> bool:
         """True if it can take another call."""
         return self.starting is None and len(self.calls) < CALLS_AHEAD
+
+    @property
+    def is_idle(self) -> bool:
+        return self.starting is None and not self.calls
 
     @property
     def awaited(self) -> list[Any]:

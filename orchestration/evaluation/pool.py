@@ -49,6 +49,7 @@ class EvaluationPool:
         self._ended: list[tuple[Task, str]] = []
         self._num_lost_starting = 0
         self._last_able = time.monotonic()
+        self._most = num_evaluators
         for _ in range(num_evaluators):
             self._start_actor()
 
@@ -58,22 +59,18 @@ class EvaluationPool:
 
     @property
     def num_evaluators(self) -> int:
-        return len(self._actors)
+        """Number of evaluators that hold resources: they have answered."""
+        return sum(actor.starting is None for actor in self._actors)
 
     @property
     def num_idle(self) -> int:
         """Number of evaluators without a call."""
-        return sum(actor.starting is None and not actor.calls for actor in self._actors)
-
-    @property
-    def starting(self) -> bool:
-        """True while an evaluator has not answered yet."""
-        return any(actor.starting is not None for actor in self._actors)
+        return sum(actor.is_idle for actor in self._actors)
 
     @property
     def wants_work(self) -> bool:
         """True if another job would keep an evaluator from idling, also while the driver is busy elsewhere."""
-        return len(self._under_way()) < (CALLS_AHEAD + 1) * len(self._actors)
+        return len(self._under_way()) < (CALLS_AHEAD + 1) * self._most
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Start a task, or a family of evaluations of one snapshot."""
@@ -95,6 +92,13 @@ class EvaluationPool:
         awaited = [answer for actor in self._actors for answer in actor.awaited]
         if awaited and not self._ended:
             ray.wait(awaited, num_returns=1, timeout=seconds, fetch_local=False)
+
+    def release_idle(self, for_seconds: float) -> None:
+        """Free the resources of evaluators that had no call for so long; others start when there are calls again."""
+        now = time.monotonic()
+        for actor in [one for one in self._actors if one.is_idle and now - one.last_answer >= for_seconds]:
+            self._actors.remove(actor)
+            ray.kill(actor.handle)
 
     def close(self) -> None:
         """Free the evaluators' resources."""
@@ -157,6 +161,8 @@ class EvaluationPool:
         self._ended.extend((task, running.failed.get(task.digest, reason)) for task in running.tasks)
 
     def _hand_out(self) -> None:
+        while len(self._actors) < min(self._most, len(self._pending)):
+            self._start_actor()
         while self._pending:
             able = [actor for actor in self._actors if actor.is_able]
             if not able:
@@ -172,6 +178,7 @@ class EvaluationPool:
 
     def _take(self, actor: EvaluatorActor, answer: Any) -> RayError | None:
         """Take an answer. Returns the error if it says that the evaluator is gone."""
+        actor.last_answer = time.monotonic()
         try:
             value = ray.get(answer)
         except RayError as error:

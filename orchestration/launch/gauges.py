@@ -24,7 +24,7 @@ GAUGES = {
     "dfm_tasks": "Tasks by state: waiting, running, done or failed",
     "dfm_accelerators_held": "GPUs, or CPU workers where there is none, that trainings and evaluators hold",
     "dfm_accelerators_idle": "Those among them without work",
-    "dfm_accelerator_hours": "Accelerator-hours of the sweep, earlier submissions included",
+    "dfm_accelerator_hours": "Accelerator-hours that the sweep has held, earlier submissions included",
 }
 """Description by name; Prometheus has the names with the prefix `ray_`."""
 _TAGS = {"dfm_loss": ("sweep", "training"), "dfm_tasks": ("sweep", "state")}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from orchestration.config.workers import WorkersConfig
@@ -11,6 +12,7 @@ from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import Outcome
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan
+from orchestration.plan.throughput import Speed
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
 
@@ -47,6 +49,8 @@ class LaunchContext:
     meter: BudgetMeter
     searches: GrowingPlan | None = None
     """Asked in every round; None: the plan stays as it is."""
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    """Measured speeds of trainings, by model size."""
 
     @property
     def workers(self) -> WorkersConfig:

@@ -44,11 +44,13 @@ class ProgressReader:
         for digest, lines in update.retries.items():
             for line in lines:
                 display.retried(digest, line)
+        for digest, lines in update.lost.items():
+            self._running.groups.retries.extend((digest, line) for line in lines)
         self.failures.update(update.failures)
         self.stopped.update(update.stopped)
 
     def report_retries(self) -> None:
-        """Tell of retries that no worker reported, since its whole node was lost."""
+        """Tell of retries that no worker reported, since it was killed or its whole node was lost."""
         retries, display = self._running.groups.retries, self._context.display
         while retries:
             digest, reason = retries.popleft()

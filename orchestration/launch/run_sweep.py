@@ -75,7 +75,8 @@ def run_sweep(
     if tasks_to_run(plan, outcome.done):
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
-        run_within_budget(LaunchContext(plan, store, outcome, tracker, Display(), meter, searches), estimate)
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds)
+        run_within_budget(context, estimate)
     else:
         print("Everything is done already; nothing is computed.")
     early_exit = outcome.early_exit

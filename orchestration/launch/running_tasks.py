@@ -10,6 +10,9 @@ from orchestration.evaluation.pool import EvaluationPool
 from orchestration.tasks.task import Task, TrainingTask
 from orchestration.training.worker_group_pool import WorkerGroupPool
 
+IDLE_SECONDS = 60.0
+"""Time without work after which workers and evaluators end, so that their accelerators cost no more."""
+
 
 @dataclass
 class RunningTasks:
@@ -29,6 +32,12 @@ class RunningTasks:
         self.groups.leave(self.trainings, cluster_is_lost=cluster_is_lost)
         if self.pool is not None and not cluster_is_lost:
             self.pool.abandon()
+
+    def release_idle(self) -> None:
+        """Free the accelerators of workers and evaluators that had no work for a while; they start again on demand."""
+        self.groups.close_idle(IDLE_SECONDS)
+        if self.pool is not None:
+            self.pool.release_idle(IDLE_SECONDS)
 
     @property
     def training_digests(self) -> list[str]:

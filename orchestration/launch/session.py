@@ -58,9 +58,9 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
             heartbeat_writer.close(_describe(outcome))
     display.console.print(status_table(plan, outcome.states))
     if context.searches is None:
-        print(compared_text(estimate, meter.in_this_launch))
+        print(compared_text(estimate, meter))
     else:
-        print(f"{cost_text(meter.in_this_launch)}, trials that were proposed meanwhile among them.")
+        print(f"{cost_text(meter)}, trials that were proposed meanwhile among them.")
 
 
 def _launch(

@@ -8,7 +8,7 @@ from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import make_console
 from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
-from orchestration.control.budget_meter import hours
+from orchestration.control.budget_meter import BudgetMeter, hours
 from orchestration.control.outcome import EarlyExit
 from orchestration.launch.task_table import status_table
 from orchestration.plan.diff import changes_text
@@ -80,20 +80,21 @@ def spent_text(seconds: float, limit_hours: float | None) -> str:
     return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours."
 
 
-def cost_text(in_this_launch: float) -> str:
+def cost_text(meter: BudgetMeter) -> str:
     """Return the cost of a launch in words."""
-    return f"This run cost {hours(in_this_launch)} accelerator-hours"
+    held, busy = meter.held_in_this_launch, meter.busy_in_this_launch
+    return f"This run held {hours(held)} accelerator-hours and was busy for {hours(busy)}"
 
 
-def compared_text(estimated: Estimate, in_this_launch: float) -> str:
+def compared_text(estimated: Estimate, meter: BudgetMeter) -> str:
     """Return the estimate of a launch beside what it cost."""
-    text = cost_text(in_this_launch)
+    text = cost_text(meter)
     if estimated.accelerator_seconds <= 0:
         return f"{text}."
-    share = in_this_launch / estimated.accelerator_seconds
+    share = meter.busy_in_this_launch / estimated.accelerator_seconds
     return (
         f"{text}; estimated for all that was to do: {hours(estimated.accelerator_seconds)} {estimated.basis} "
-        f"(actual / estimated = {share:.2g})."
+        f"(busy / estimated = {share:.2g})."
     )
 
 

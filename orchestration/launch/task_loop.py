@@ -20,6 +20,7 @@ from orchestration.launch.running_tasks import RunningTasks
 from orchestration.launch.shutdown import end_early
 from orchestration.launch.waiting_tasks import WaitingTasks
 from orchestration.plan.completed import completed_record
+from orchestration.plan.estimate import is_short
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import EvaluateTask, Task, TrainingTask
 from orchestration.training.train_request import request_of
@@ -45,7 +46,8 @@ class Launcher:
             WorkerGroupPool(
                 workers,
                 lambda task: request_of(task, store, workers, self._board_name),
-                lambda: WorkerGroup(store, workers),
+                lambda only: WorkerGroup(store, workers, only),
+                lambda task: is_short(task, workers, context.speeds),
             )
         )
         self._waiting = WaitingTasks(context)
@@ -83,6 +85,7 @@ class Launcher:
                 return self._end_early(early_exit)
             self._start_evaluations()
             self._start_trainings()
+            self._running.release_idle()
             self._wait()
         if self._running.pool:
             self._running.pool.close()
@@ -200,7 +203,9 @@ class Launcher:
         self._context.display.started(task, task.total_units)
 
     def _tick(self) -> None:
-        self._context.meter.tick(self._running.training_digests, self._running.measured, self._num_evaluators)
+        running, context = self._running, self._context
+        held, _ = running.accelerators(context.workers)
+        context.meter.tick(running.training_digests, running.measured, self._num_evaluators, held)
         self._gauges.show(len(self._waiting.tasks))
 
     def _collect_trainings(self) -> None:

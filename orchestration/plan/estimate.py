@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.counts import counted
+from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import family_flops, group_into_families
@@ -31,6 +32,8 @@ class Estimate:
     accelerator_seconds: float
     basis: str
     """Origin of the speed, for people."""
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    """Measured speeds, by model size."""
 
     def __str__(self) -> str:
         return (
@@ -47,25 +50,36 @@ def estimate(
 
     Args: steps: of unfinished trainings that are made already. speeds: measured, by model size.
     """
-    assumed = plan.spec.runtime.workers.assumed_flops_per_worker
-    todo = tasks_to_run(plan, done)
+    workers, todo = plan.spec.runtime.workers, tasks_to_run(plan, done)
     training, sampling, seconds = 0.0, 0.0, 0.0
-
-    def speed(task: Task) -> float:
-        measured = speeds.get(task.config.model.size)
-        return assumed if measured is None else measured.flops_per_worker
-
     for task in todo:
         if isinstance(task, TrainTask):
             flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
             training += flops
-            seconds += flops / speed(task)
+            seconds += flops / _speed(task, workers, speeds)
     for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):
         flops = family_flops(family)
         sampling += flops
-        seconds += _EVALUATION_OVERHEAD * flops / speed(family[0])
+        seconds += _EVALUATION_OVERHEAD * flops / _speed(family[0], workers, speeds)
     num_bytes = sum(task.num_bytes for task in todo)
-    return Estimate(len(todo), training, sampling, num_bytes, seconds, _basis(todo, speeds, assumed))
+    basis = _basis(todo, speeds, workers.assumed_flops_per_worker)
+    return Estimate(len(todo), training, sampling, num_bytes, seconds, basis, speeds)
+
+
+def is_short(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> bool:
+    """Return whether a training should take less than `workers.reuse_under_minutes`; of an autoencoder's nobody knows.
+
+    Args: speeds: measured, by model size.
+    """
+    if not isinstance(task, TrainTask):
+        return False
+    seconds = task.flops / (workers.num_workers * _speed(task, workers, speeds))
+    return seconds < 60.0 * workers.reuse_under_minutes
+
+
+def _speed(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> float:
+    measured = speeds.get(task.config.model.size)
+    return workers.assumed_flops_per_worker if measured is None else measured.flops_per_worker
 
 
 def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], progress: Progress) -> Estimate:

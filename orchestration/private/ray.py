@@ -91,17 +91,6 @@ def kill_train_controllers(job: str) -> None:
             ray._private.worker.global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(identity)), True)
 
 
-def is_preempted() -> bool:
-    """Return whether a node of this Ray Train worker's run is to be taken away.
-
-    The public `ray.train.get_preemption_info` of Ray 2.60 is a collective through an actor (ray-project/ray#65183), too
-    slow for every point of a curve; this is the value in this process that it broadcasts.
-    """
-    from ray.train.v2._internal.execution.context import get_train_context
-
-    return get_train_context().preemption_context.preemption_info is not None
-
-
 def upload_sizes(folder: Path) -> tuple[Mapping[str, int], int]:
     """Return the bytes of each entry of a folder that go to a cluster with a job, and the most that Ray 2.60 takes.
 

@@ -65,7 +65,7 @@ class _Finetuning:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, workers.micro_batch(config.batch_size))
+        rows = run.run(loop, config.batch_size)
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows, real)
         engine.close()

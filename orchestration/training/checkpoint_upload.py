@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 from ray.util.metrics import Counter
@@ -36,8 +36,18 @@ _LOG = logging.getLogger(__name__)
 class CheckpointUploads:
     """Uploads one worker's checkpoints; at most one upload is under way."""
 
-    def __init__(self, artifacts: TrainingArtifacts, engine: TrainingEngine, attempt: str, keep: int) -> None:
-        """Args: attempt: unique name of this attempt, shared by its workers. keep: number of checkpoints that stay."""
+    def __init__(
+        self,
+        artifacts: TrainingArtifacts,
+        engine: TrainingEngine,
+        attempt: str,
+        keep: int,
+        published: Callable[[int], None] = lambda _step: None,
+    ) -> None:
+        """Args: attempt: unique name of this attempt, shared by its workers. keep: number of checkpoints that stay.
+        published: collective; called with a step by every worker once its own part of that checkpoint, and for worker 0
+        all of it, is in the store."""
+        self._published = published
         self._artifacts, self._engine, self._attempt, self._keep = artifacts, engine, attempt, keep
         self._store = artifacts.store
         self._rank, self._world_size = engine.rank, engine.world_size
@@ -88,6 +98,7 @@ class CheckpointUploads:
         if late:
             waited = time.monotonic() - began
             _LOG.warning("%s waited %.1f s for the upload of step %d's checkpoint", who, waited, self._step)
+        self._published(self._step)
 
     def _upload(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
         directory = self._artifacts.paths.checkpoint(step)

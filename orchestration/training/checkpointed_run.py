@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ray
+from ray.train import get_preemption_info
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
@@ -19,10 +20,10 @@ from orchestration.artifacts.training_artifacts import TrainingArtifacts, Traini
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
-from orchestration.private.ray import is_preempted
 from orchestration.training.checkpoint_upload import CheckpointUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch, end_hung
+from orchestration.training.run_report import Pace, report_checkpoint
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
@@ -59,7 +60,8 @@ class CheckpointedRun(Observer):
     ) -> None:
         """Args: started: start of this attempt's cost on the monotonic clock. scale_std: standard deviations of the
         training data's scales, for readers of a checkpoint."""
-        self.task, self.workers, self.artifacts = request.task, request.workers, artifacts
+        self.request, self.artifacts = request, artifacts
+        self.task, self.workers = request.task, request.workers
         self.engine, self.publisher, self.started, self.scale_std = engine, publisher, started, scale_std
         self.progress_board = find_progress_board(request.progress_board)
         every = self.workers.checkpoint_every
@@ -69,17 +71,21 @@ class CheckpointedRun(Observer):
         self.rows: list[CurveRow] = []
         """The curve so far."""
 
-    def run(self, loop: Loop, micro_batch: int) -> list[CurveRow] | None:
-        """Train to the end. Returns the curve; None if it stopped early, as the progress board is told. Collective."""
+    def run(self, loop: Loop, batch_size: int) -> list[CurveRow] | None:
+        """Train to the end. Returns the curve; None if it stopped early, as the progress board is told. Collective.
+
+        Args: batch_size: global.
+        """
         start, self.rows = self._resume()
+        self.batch_size, self.pace = batch_size, Pace(start)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
-            self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, is_preempted
+            self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, get_preemption_info
         )
         self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         plan = LoopPlan(
             until_step=self.task.until_step,
-            micro_batch_size=micro_batch,
+            micro_batch_size=self.workers.micro_batch(batch_size),
             log_every=self.workers.log_every,
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
         )
@@ -121,7 +127,9 @@ class CheckpointedRun(Observer):
         chosen, *_ = gather_texts(own, self.engine.device)
         start, is_missing, attempt = json.loads(chosen)
         self.attempt: str = attempt
-        self.uploads = CheckpointUploads(self.artifacts, self.engine, attempt, self.workers.keep_checkpoints)
+        self.uploads = CheckpointUploads(
+            self.artifacts, self.engine, attempt, self.workers.keep_checkpoints, self._report
+        )
         if start == 0:
             return 0, []
         point = self.artifacts.load_checkpoint(start)
@@ -178,5 +186,18 @@ class CheckpointedRun(Observer):
                 self._save_checkpoint(step, curve)
 
     def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
-        # No checkpoint is reported to Ray Train: its report is a barrier, and the manifests hold all of it.
         self.uploads.save(step, curve, self.scale_std, self.cost())
+        speed = self.pace.since(step)
+        self.saved_metrics = {
+            **({"loss": curve[-1]["loss"]} if curve else {}),
+            "step": float(step),
+            "steps_per_second": speed,
+            "images_per_second": speed * self.batch_size,
+            "accelerator_seconds": self.cost().accelerator_seconds,
+        }
+
+    def _report(self, step: int) -> None:
+        """Tell Ray Train that the checkpoint of a step is published. Collective."""
+        if self.request.run_directory:  # a run that is not this training's own would show others' numbers as its own
+            directory, checkpoint = self.request.run_directory, self.artifacts.paths.checkpoint(step)
+            report_checkpoint(self.artifacts.store, directory, checkpoint, self.attempt, self.saved_metrics)

@@ -24,6 +24,8 @@ class TrainRequest:
     """Its name."""
     faults: str = ""
     """Faults on purpose, see `fault_hook`."""
+    run_directory: str = ""
+    """Directory of the Ray Train run that is this training's own; "": it shares one."""
 
     def open_store(self) -> Store:
         return Store(self.storage.root, self.storage.options, self.storage.retry_policy)
@@ -34,4 +36,4 @@ def request_of(task: Task, store: Store, workers: WorkersConfig, progress_board:
     assert isinstance(task, TrainingTask), f"{task.kind} is no training"
     policy = store.retry_policy
     storage = StorageConfig(store.root, store.options, policy.call_seconds, policy.retry_seconds)
-    return TrainRequest(task, workers, storage, progress_board, faults_in(os.environ))
+    return TrainRequest(task, workers, storage, progress_board, faults=faults_in(os.environ))

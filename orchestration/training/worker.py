@@ -114,7 +114,7 @@ class _TrainingWorker:
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return train(self.config, paradigm, dataset, engine, plan, observer, start_step=start, curve=curve)
 
-        rows = run.run(loop, self.workers.micro_batch(self.config.training.batch_size))
+        rows = run.run(loop, self.config.training.batch_size)
         if rows is not None and engine.rank == 0:
             self._write_result(run, rows)
         engine.close()

@@ -35,6 +35,12 @@ SLOWLY = {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(22, 
 """Holds a training between its second and third checkpoints: without it, it ends within two seconds."""
 
 
+RUN_OF = pytest.mark.parametrize(
+    "run_of", ["workers.reuse_under_minutes=5", "workers.reuse_under_minutes=0"], ids=["shared", "own"]
+)
+"""Whether trainings share a Ray Train run with others: by whom workers are replaced."""
+
+
 @contextmanager
 def cluster_of(*plans: NodePlan) -> Iterator[RayCluster]:
     with (
@@ -113,13 +119,20 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@RUN_OF
 def test_a_training_leaves_a_drained_node_without_a_lost_step_or_counted_failure(
-    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path
+    undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path, run_of: str
 ) -> None:
     log = tmp_path / "log"
     with cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster:
         where = Where(environment=cluster.environment | SLOWLY)
-        strict = (ONLY_DFM, "workers.max_failures=0", "workers.checkpoint_every=20", "workers.keep_checkpoints=99")
+        strict = (
+            ONLY_DFM,
+            run_of,
+            "workers.max_failures=0",
+            "workers.checkpoint_every=20",
+            "workers.keep_checkpoints=99",
+        )
         with started(with_reference, log, *strict, where=where) as driver:
             wait_until(lambda: published_steps(with_reference) == [20], "a checkpoint", seconds=600)
             node = next(filter(trains, cluster.nodes[1:]))

@@ -69,7 +69,7 @@ def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told
     )
     for module in (checkpointed_run, early_stop, worker_start):
         module.ray = without_ray  # type: ignore[attr-defined, assignment]  # of this process alone
-    checkpointed_run.is_preempted = lambda: False
+    checkpointed_run.get_preemption_info = lambda: None
     early_stop._ASK_SECONDS, autoencoder_worker.MEASURED_SAMPLES = 0.0, MEASURED
     for attempt in attempts:
         board = Board(told, stops=attempt.stops)

@@ -1,10 +1,14 @@
-"""Files into latents: units of a dataset are decoded, cropped and encoded; failures are listed."""
+"""Files into latents: units of a dataset are decoded, cropped and encoded; failures are listed.
+
+Threads read and decode ahead, so that an accelerator that encodes need not wait for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 
 import torch
 from torch import Tensor
@@ -15,6 +19,7 @@ from dfm_core.data.files.clips import ClipSpec
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import UnusableImageError
 from dfm_core.data.files.raw_samples import DataFile, RawDataset, RawSample
+from dfm_core.data.latents.read_ahead import ahead
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,10 @@ def encode_units(
     *,
     batch_samples: int,
     device: torch.device,
+    num_threads: int = 1,
 ) -> EncodedUnits:
     """Args: batch_samples: that are encoded at once, flips not counted; changes no latent but by rounding.
+    num_threads: that decode; one more reads.
 
     Raises: what the dataset's files do; ValueError if the autoencoder does not take what `spec` says.
     """
@@ -62,16 +69,21 @@ def encode_units(
     kept: dict[str, list[Tensor]] = {}
     labels: list[int] = []
     copies = 2 if spec.mirrored else 1
-    squares = _squares(dataset, units, spec, bad)
-    while batch := list(islice(squares, batch_samples)):
-        pixels = torch.stack([square for square, _ in batch])
-        if spec.mirrored:
-            pixels = with_mirror_images(pixels)
-        with torch.no_grad():
-            posterior = autoencoder.encode(pixels.to(device).float() / 127.5 - 1.0)
-        for name, tensor in posterior.stored().items():
-            kept.setdefault(name, []).append(tensor.cpu())
-        labels += [label for _, label in batch for _ in range(copies)]
+    with (
+        closing(_squares(dataset, units, spec, bad, num_threads)) as squares,
+        closing(ahead(lambda size: list(islice(squares, size)), repeat(batch_samples), depth=1)) as batches,
+    ):
+        for batch in batches:
+            if not batch:
+                break
+            pixels = torch.stack([square for square, _ in batch])
+            if spec.mirrored:
+                pixels = with_mirror_images(pixels)
+            with torch.no_grad():
+                posterior = autoencoder.encode(pixels.to(device).float() / 127.5 - 1.0)
+            for name, tensor in posterior.stored().items():
+                kept.setdefault(name, []).append(tensor.cpu())
+            labels += [label for _, label in batch for _ in range(copies)]
     return EncodedUnits(
         tensors={name: torch.cat(parts) for name, parts in kept.items()},
         labels=torch.tensor(labels, dtype=torch.int64),
@@ -81,21 +93,25 @@ def encode_units(
 
 
 def _squares(
-    dataset: RawDataset, units: Sequence[DataFile], spec: EncodingSpec, bad: list[BadFile]
-) -> Iterator[tuple[Tensor, int]]:
+    dataset: RawDataset, units: Sequence[DataFile], spec: EncodingSpec, bad: list[BadFile], num_threads: int
+) -> Generator[tuple[Tensor, int], None, None]:
     """Yield pixels and class of each sample that can be used; the others are added to `bad`."""
-    for unit in units:
-        for sample in dataset.samples(unit):
-            if isinstance(sample, BadFile):
-                bad.append(sample)
-                continue
-            try:
-                yield _square(sample, spec), sample.label
-            except UnusableImageError as error:
-                bad.append(BadFile(sample.name, error.fault, error.reason))
+    samples = (sample for unit in units for sample in dataset.samples(unit))
+    with closing(ahead(lambda sample: _square(sample, spec), samples, 2 * num_threads, num_threads)) as squares:
+        for square in squares:
+            if isinstance(square, BadFile):
+                bad.append(square)
+            else:
+                yield square
 
 
-def _square(sample: RawSample, spec: EncodingSpec) -> Tensor:
-    if spec.frames is None:
-        return image_square(sample.content, spec.side)
-    return clip_square(sample.content, ClipSpec(spec.frames, spec.side, spec.stride))
+def _square(sample: RawSample | BadFile, spec: EncodingSpec) -> tuple[Tensor, int] | BadFile:
+    """Return pixels and class, or why there are none."""
+    if isinstance(sample, BadFile):
+        return sample
+    try:
+        if spec.frames is None:
+            return image_square(sample.content, spec.side), sample.label
+        return clip_square(sample.content, ClipSpec(spec.frames, spec.side, spec.stride)), sample.label
+    except UnusableImageError as error:
+        return BadFile(sample.name, error.fault, error.reason)

@@ -282,11 +282,11 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
             ended.set_exception(OSError(f"no access to https://me:open-sesame@host with {SENTINEL}-1"))
             return ended
 
-        def close_idle(self) -> None: ...
+        def close_idle(self, for_seconds: float = 0.0) -> None: ...
 
         def leave(self, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None: ...
 
-    update: Mapping[str, Any] = {name: {} for name in ("rows", "done", "retries", "failures", "stopped")}
+    update: Mapping[str, Any] = {name: {} for name in ("rows", "done", "retries", "lost", "failures", "stopped")}
     board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: SimpleNamespace(snapshots=[], **update)))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SENTINEL}-1")
     monkeypatch.setattr(task_loop, "start_progress_board", lambda: ("board", board))

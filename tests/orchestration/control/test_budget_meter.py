@@ -27,40 +27,66 @@ def test_a_training_costs_its_workers_times_wall_time() -> None:
     clock = Clock()
     meter = BudgetMeter({}, WorkersConfig(num_workers=4), clock)
     clock.now += 10
-    meter.tick(["a", "b"], [], 2)
+    meter.tick(["a", "b"], [], 2, held=8)
     assert meter.of("a") == 40
-    assert meter.spent == 80
+    assert meter.busy_in_this_launch == meter.spent == 80
+
+
+def test_what_is_held_without_work_is_spent_and_no_task_is_charged_for_it() -> None:
+    clock = Clock()
+    meter = BudgetMeter({}, WorkersConfig(num_workers=2), clock)
+    clock.now += 10
+    meter.tick(["a"], [], 0, held=6)
+    clock.now += 5
+    meter.tick([], [], 0, held=4)
+    meter.ended("a", 12.0)
+    clock.now += 100
+    meter.tick([], [], 0, held=0)  # given back
+    assert meter.spent == meter.held_in_this_launch == 80
+    assert meter.busy_in_this_launch == meter.of("a") == 12
 
 
 def test_evaluators_cost_the_same_however_many_tasks_they_measure() -> None:
     clock = Clock()
     meter = BudgetMeter({}, WorkersConfig(), clock)
     clock.now += 6
-    meter.tick([], ["a", "b", "c"], 2)
-    assert meter.spent == pytest.approx(12)
+    meter.tick([], ["a", "b", "c"], 2, held=2)
+    assert meter.busy_in_this_launch == pytest.approx(12)
     clock.now += 6
-    meter.tick([], [], 2)  # idle
-    assert meter.spent == pytest.approx(12)
+    meter.tick([], [], 2, held=2)  # idle
+    assert meter.busy_in_this_launch == pytest.approx(12)
+
+
+def test_workers_that_wait_for_resources_cost_nothing() -> None:
+    clock = Clock()
+    meter = BudgetMeter({}, WorkersConfig(num_workers=2), clock)
+    clock.now += 60
+    meter.tick(["a", "b"], [], 0, held=0)
+    assert meter.spent == meter.of("a") == 0
+    clock.now += 10
+    meter.tick(["a", "b"], [], 0, held=2)  # one of them has begun
+    assert meter.spent == meter.busy_in_this_launch == 20
 
 
 def test_a_record_takes_the_place_of_what_was_counted_for_its_task() -> None:
     clock = Clock()
     meter = BudgetMeter({"a": 30.0, "before": 5.0}, WorkersConfig(num_workers=1), clock)
     clock.now += 20
-    meter.tick(["a"], [], 0)
-    assert meter.spent == 55
+    meter.tick(["a"], [], 0, held=1)
+    assert meter.of("a") == 50
     meter.ended("a", 48.0)  # over all attempts, the 30 seconds of the first among them
-    assert meter.spent == 53
-    assert meter.in_this_launch == 18
+    assert meter.of("a") == 48
+    assert meter.busy_in_this_launch == 18
+    assert meter.spent == 55
 
 
 def test_what_failed_has_cost_too() -> None:
     clock = Clock()
     meter = BudgetMeter({"a": 30.0}, WorkersConfig(num_workers=1), clock)
     clock.now += 20
-    meter.tick(["a"], [], 0)
+    meter.tick(["a"], [], 0, held=1)
     meter.ended("a", None)
-    assert meter.spent == 50
+    assert meter.of("a") == meter.spent == 50
 
 
 def test_the_sweeps_limit_counts_earlier_submissions() -> None:
@@ -69,7 +95,7 @@ def test_the_sweeps_limit_counts_earlier_submissions() -> None:
     meter = BudgetMeter({"before": HOUR - 10}, workers, clock)
     assert not meter.is_spent
     clock.now += 10
-    meter.tick(["a"], [], 0)
+    meter.tick(["a"], [], 0, held=1)
     assert meter.is_spent
     assert not BudgetMeter({"before": 99 * HOUR}, WorkersConfig()).is_spent
 
@@ -83,9 +109,10 @@ def test_what_was_stopped_without_a_record_is_known_from_the_heartbeat_and_count
     assert found.spent == HOUR
     meter = BudgetMeter(found.seconds, WorkersConfig(max_accelerator_hours=1.0), counted=found.counted)
     assert meter.is_spent
-    assert meter.in_this_launch == 0
+    assert meter.busy_in_this_launch == 0
     meter.ended(train.digest, 60.0)
-    assert meter.spent == HOUR + 20
+    assert meter.spent == HOUR
+    assert meter.busy_in_this_launch == 20
     beat(store, accelerator_seconds=30.0)
     assert progress_of(store, plan, {}).spent == 40
 

@@ -147,6 +147,30 @@ def test_a_killed_evaluator_is_replaced_and_nothing_is_lost_or_counted_twice(
     assert_expected(store, expected)
 
 
+def test_idle_evaluators_end_and_others_start_on_demand(store: Store, expected: dict[str, dict[str, float]]) -> None:
+    with pool(store, 2) as runner:
+        runner.pool.submit([evaluation_of(small_config(evaluation__num_samples=40))])
+        runner.until_done()
+        handles = [actor.handle for actor in runner.pool._actors]
+        deadline = time.monotonic() + MOST_SECONDS
+        while runner.pool.num_evaluators < 2:  # the one that had nothing to do may still be starting
+            assert time.monotonic() < deadline
+            runner.pool.collect()
+        runner.pool.release_idle(30.0)
+        assert runner.pool.num_evaluators == runner.pool.num_idle == 2
+        time.sleep(0.5)
+        runner.pool.release_idle(0.5)
+        assert runner.pool.num_evaluators == 0
+        for handle in handles:
+            while is_there(handle):
+                assert time.monotonic() < deadline
+        runner.pool.submit(family())
+        assert set(runner.until_done().values()) == {""}
+        assert runner.pool.num_evaluators == 2
+        assert runner.said == []
+    assert_expected(store, expected)
+
+
 def is_there(handle: Any) -> bool:
     try:
         ray.get(handle.ready.remote())

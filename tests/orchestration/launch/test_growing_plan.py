@@ -54,16 +54,20 @@ class Pool:
         done, self.done = self.done, []
         return done
 
+    num_evaluators = num_idle = 0
+
     def wait(self, seconds: float) -> None: ...
 
     def close(self) -> None:
         assert not self.done
 
+    def release_idle(self, for_seconds: float) -> None: ...
+
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, int]]:
     """(title, last step) of every training that is run, in a launcher without Ray."""
-    update = SimpleNamespace(rows={}, snapshots=[], done={}, retries={}, failures={}, stopped={})
+    update = SimpleNamespace(rows={}, snapshots=[], done={}, retries={}, lost={}, failures={}, stopped={})
     progress_board = SimpleNamespace(take_update=SimpleNamespace(remote=lambda: update))
     seen: list[tuple[str, int]] = []
 
@@ -82,7 +86,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[tuple[str, in
             ended.set_result(None)
             return ended
 
-        def close_idle(self) -> None: ...
+        def close_idle(self, for_seconds: float = 0.0) -> None: ...
 
         def leave(self, trainings: Collection[Future[None]], *, cluster_is_lost: bool) -> None: ...
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from orchestration.control.budget_meter import HOUR
+from orchestration.config.workers import WorkersConfig
+from orchestration.control.budget_meter import HOUR, BudgetMeter
 from orchestration.control.outcome import stop_requested
 from orchestration.launch.summary import compared_text, early_exit_text
 from orchestration.plan.completed import completed_records
-from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.estimate import Estimate, estimate_from, is_short
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
+from orchestration.plan.throughput import Speed
 from orchestration.storage.store import Store
-from orchestration.tasks.task import TrainTask
+from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.support.stored_sweeps import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"
@@ -82,11 +86,28 @@ def test_steps_that_are_made_are_not_estimated_again(store: Store) -> None:
     assert estimated(store, plan).training_flops == pytest.approx(before.training_flops / 4)
 
 
+def test_trainings_of_few_minutes_by_measured_or_assumed_speed_are_short() -> None:
+    (train,) = tiny_plan().of_kind(TrainTask)
+    per_worker = train.flops / 2 / 60  # FLOP/s with which two workers take a minute
+    one, none = WorkersConfig(reuse_under_minutes=1.0), WorkersConfig(reuse_under_minutes=0.0)
+    for factor, expected in ((1.01, True), (0.99, False)):
+        assumed = replace(one, assumed_flops_per_worker=factor * per_worker)
+        assert is_short(train, assumed, {}) is expected
+        speeds = {train.config.model.size: Speed(factor * per_worker, 1)}
+        assert is_short(train, one, speeds) is expected
+        assert not is_short(train, none, speeds)
+    assert not is_short(tiny_plan().of_kind(EvaluateTask)[0], one, {})  # as of an autoencoder, nobody knows
+
+
 def test_the_end_compares_estimate_and_cost() -> None:
     guess = Estimate(3, 1.0, 1.0, 1, 2 * HOUR, "at an assumed 1e+10 FLOP/s a worker")
-    text = compared_text(guess, 3 * HOUR)
-    assert "This run cost 3 accelerator-hours; estimated for all that was to do: 2 at an assumed" in text
-    assert "actual / estimated = 1.5" in text
+    now = 0.0
+    meter = BudgetMeter({"before": 5.0}, WorkersConfig(num_workers=3), lambda: now)
+    now += HOUR
+    meter.tick(["a"], [], 0, held=4.0)
+    text = compared_text(guess, meter)
+    assert text.startswith("This run held 4 accelerator-hours and was busy for 3; estimated for all that was to do: 2")
+    assert "busy / estimated = 1.5" in text
     text = early_exit_text(stop_requested(), guess)
     assert text.startswith("Stopped: it was asked to by `--stop`. 3 tasks are left, about 2 accelerator-hours at an ")
     assert text.endswith("To go on: the same command goes on from here.")

@@ -6,19 +6,15 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import ray
 from ray._private import ray_constants, services
-from ray.train.v2._internal.execution import context
-from ray.train.v2._internal.execution.preemption import PreemptionContext
-from ray.train.v2.api.preemption import PreemptionInfo
 from ray.util.placement_group import PlacementGroup, placement_group
 
 from orchestration.private.ray import (
     draining_nodes,
-    is_preempted,
     listen_on_loopback,
     placement_groups_of_dead_actors,
 )
@@ -81,15 +77,3 @@ def test_only_placement_groups_of_dead_actors_are_listed() -> None:
         ray.util.remove_placement_group(PlacementGroup(identity))
     ray.kill(living)
     assert placement_groups_of_dead_actors(job) == before
-
-
-def test_a_preemption_notice_is_where_ray_train_puts_it() -> None:
-    worker = SimpleNamespace(preemption_context=PreemptionContext())
-    before = context._train_context
-    context._train_context = cast("Any", worker)
-    try:
-        assert not is_preempted()
-        worker.preemption_context.preemption_info = PreemptionInfo(None, {"node": [0]})
-        assert is_preempted()
-    finally:
-        context._train_context = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,12 +11,14 @@ from typing import Any, cast
 import pytest
 import ray
 import torch
+from ray.train import WorkerGroupError
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
 from orchestration.artifacts.training_artifacts import TrainingCost
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import HOUR
+from orchestration.control.failure_policy import PREEMPTED, failure_of
 from orchestration.control.progress_board import start_progress_board
 from orchestration.launch.shutdown import shut_down
 from orchestration.tasks.task import TrainingTask
@@ -189,14 +192,31 @@ def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_ends_its_attempt(
     assert told == [("published", ())]  # neither stopped nor failed: the next attempt goes on
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 512])
-def test_a_notice_to_worker_0_reaches_all_and_gives_way_to_the_users_request(world_size: int) -> None:
-    first = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: 0.0, lambda: True)
-    assert first.agreed() == "preempted"
-    last = early_stop(Rank(world_size - 1, world_size, 3.0))
-    assert last.agreed() == ("preempted" if world_size > 1 else "")
-    limited = EarlyStop(None, cast("TrainingEngine", Rank(0, world_size)), 1.0, lambda: HOUR, lambda: True)
-    assert limited.agreed() == "limit"
+@pytest.mark.parametrize("world_size", [2, 512])
+def test_worker_0_says_when_all_ask_ray_train_for_a_preemption(
+    world_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def worker(rank: int, said_by_0: float, info: object | None, spent: float = 0.0) -> EarlyStop:
+        engine = cast("TrainingEngine", Rank(rank, world_size, said_by_0))
+        return EarlyStop(None, engine, 1.0, lambda: spent, lambda: asked.append(rank) or info)
+
+    assert worker(0, 0.0, "a node goes").agreed() == ""  # it asked a moment ago
+    assert asked == []
+    monkeypatch.setattr("orchestration.training.early_stop._PREEMPTION_SECONDS", 0.0)
+    assert [worker(rank, 3.0, "a node goes").agreed() for rank in (0, world_size - 1)] == ["preempted"] * 2
+    assert [worker(rank, 3.0, None).agreed() for rank in (0, world_size - 1)] == [""] * 2
+    assert asked == [0, world_size - 1] * 2
+    assert worker(0, 0.0, "a node goes", spent=HOUR).agreed() == "limit"
+    assert asked == [0, world_size - 1] * 2
+
+
+def test_ray_train_takes_a_preempted_attempt_for_an_actor_that_a_preemption_ended() -> None:
+    error = pickle.loads(pickle.dumps(PreemptedError("a node is to be taken away")))
+    assert error.preempted
+    assert str(error) == "a node is to be taken away"
+    assert failure_of(WorkerGroupError("", {0: error})).kind is PREEMPTED
 
 
 def test_a_training_that_spent_its_limit_says_so_and_keeps_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

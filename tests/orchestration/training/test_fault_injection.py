@@ -13,9 +13,13 @@ from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
 from dfm_core.paradigms import Batch, LossResult, Paradigm
 from orchestration.common.errors import UserError
 from orchestration.common.project import ROOT
+from orchestration.config.workers import WorkersConfig
 from orchestration.storage.store import Store
+from orchestration.tasks.task import TrainTask
 from orchestration.training.fault_hook import faults_in, with_faults
+from orchestration.training.train_request import request_of
 from tests.support.fault_injection import InjectedError
+from tests.support.stored_sweeps import tiny_plan
 
 BATCH = 8
 
@@ -87,6 +91,12 @@ def test_an_installed_package_without_the_faults_says_so(monkeypatch: pytest.Mon
     assert faults_in({}) == ""
     with pytest.raises(UserError, match="DFM_FAULT: works in a checkout alone"):
         faults_in({"DFM_FAULT": "0:1:kill"})
+
+
+def test_the_faults_travel_with_a_request(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFM_FAULT", "1:25:kill")
+    request = request_of(tiny_plan().of_kind(TrainTask)[0], store, WorkersConfig(), "board")
+    assert (request.faults, request.run_directory, request.progress_board) == ("1:25:kill", "", "board")
 
 
 def test_the_faults_travel_with_a_submitted_job() -> None:

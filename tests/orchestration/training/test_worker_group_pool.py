@@ -11,10 +11,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
 import ray
+from ray.train import WorkerGroupError
 
 from orchestration.artifacts.task_record import read_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
@@ -29,18 +31,20 @@ from orchestration.training.work_queue import trainings_of
 from orchestration.training.worker_group import WorkerGroup, WorkersEndedError
 from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
+from tests.support.train_processes import train_processes
 
 SECONDS = 120
 
 
-@dataclass
+@dataclass(eq=False)
 class Workers:
     """Made up: fails as often as it is told, and says what it does."""
 
     diary: list[str]
-    failures: list[str]
+    failures: list[str | Exception]
     number: int
     is_alive: bool = True
+    has_begun: bool = True
     refused: str = ""
     """Why it cannot be cleared."""
     trained: list[str] = field(default_factory=list)
@@ -48,8 +52,8 @@ class Workers:
     def train(self, request: Any, over: threading.Event) -> None:  # noqa: ARG002
         self.diary.append(f"{self.number} trains {request}")
         if self.failures:
-            self.is_alive = False
-            raise RuntimeError(self.failures.pop(0))
+            self.is_alive, failure = False, self.failures.pop(0)
+            raise RuntimeError(failure) if isinstance(failure, str) else failure
 
     def close(self) -> None:
         self.diary.append(f"{self.number} closes")
@@ -71,14 +75,23 @@ class Named:
 class Office:
     """Groups of made-up workers."""
 
-    def __init__(self, max_failures: int = 1, failures: tuple[str, ...] = (), zero_stage: ZeroStage = 2) -> None:
+    def __init__(
+        self, max_failures: int = 1, failures: tuple[str | Exception, ...] = (), zero_stage: ZeroStage = 2
+    ) -> None:
         self.diary: list[str] = []
         self.started: list[Workers] = []
         self.failures, self.refused = list(failures), ""
         workers = WorkersConfig(max_failures=max_failures, zero_stage=zero_stage)
-        self.groups = WorkerGroupPool(workers, lambda task: task.digest, self.start)  # type: ignore[arg-type, return-value]
+        self.groups = WorkerGroupPool(
+            workers,
+            lambda task: task.digest,  # type: ignore[arg-type, return-value]
+            self.start,  # type: ignore[arg-type]
+            is_short=lambda task: not task.digest.startswith("long"),
+        )
 
-    def start(self) -> Workers:
+    def start(self, only: str | None) -> Workers:
+        if only is not None:
+            self.diary.append(f"{len(self.started)} is for {only}")
         self.started.append(Workers(self.diary, self.failures, len(self.started), refused=self.refused))
         return self.started[-1]
 
@@ -96,11 +109,54 @@ def test_a_training_that_follows_another_gets_its_workers() -> None:
     assert office.diary == ["0 trains a", "0 trains b", "0 closes"]
 
 
+def test_workers_without_a_training_for_long_give_back_what_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    office, now = Office(), 1000.0
+    monkeypatch.setattr("orchestration.training.worker_group_pool.time.monotonic", lambda: now)
+    office.train("a")
+    now += 59
+    office.groups.close_idle(60.0)
+    assert (office.groups.num_open, office.groups.num_idle) == (1, 1)
+    now += 1
+    office.groups.close_idle(60.0)
+    assert (office.groups.num_open, office.groups.num_idle) == (0, 0)
+    office.train("b")
+    assert office.diary == ["0 trains a", "0 closes", "1 trains b"]
+
+
 def test_workers_of_zero_3_go_after_each_training_since_deepspeed_keeps_its_memory() -> None:
     office = Office(zero_stage=3)
     office.train("a")
     office.train("b")
-    assert office.diary == ["0 trains a", "0 closes", "1 trains b", "1 closes"]
+    assert office.diary == ["0 is for a", "0 trains a", "0 closes", "1 is for b", "1 trains b", "1 closes"]
+
+
+def test_a_long_training_has_workers_to_itself_and_idle_ones_make_room_for_it() -> None:
+    office = Office()
+    office.train("a")
+    office.train("long")
+    office.train("b")
+    assert office.diary == ["0 trains a", "1 is for long", "1 trains long", "1 closes", "0 trains b"]
+    office.diary.clear()
+    office.groups.most = 1
+    office.train("long")
+    assert office.diary == ["0 closes", "2 is for long", "2 trains long", "2 closes"]
+    assert office.groups.num_open == 0
+
+
+def test_ray_train_itself_tries_a_long_training_again_unless_its_controller_is_lost() -> None:
+    tried_out = WorkerGroupError("", {0: RuntimeError("broke")})
+    office = Office(max_failures=3, failures=(tried_out,))
+    with pytest.raises(WorkerGroupError):
+        office.train("long")
+    assert office.diary == ["0 is for long", "0 trains long", "0 cleared"]
+    office.diary.clear()
+    office.failures += [tried_out, ray.exceptions.ActorDiedError()]
+    office.train("short")
+    assert [line for line in office.diary if "trains" in line] == [f"{n} trains short" for n in (1, 2, 3)]
+    office.diary.clear()
+    office.failures.append(ray.exceptions.ActorDiedError())
+    office.train("long")
+    assert [line for line in office.diary if "trains" in line] == ["4 trains long", "5 trains long"]
 
 
 def test_workers_that_failed_are_not_used_again_and_their_training_is_tried_again() -> None:
@@ -129,7 +185,7 @@ def test_what_ray_train_leaves_in_a_storage_that_refuses_fails_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     module = "orchestration.training.worker_group"
-    monkeypatch.setattr(f"{module}.start_work_queue", lambda: ("name", None))
+    monkeypatch.setattr(f"{module}.start_work_queue", lambda: ("name", MagicMock()))
     monkeypatch.setattr(f"{module}.in_background", lambda _name, _call: Future())
     monkeypatch.setattr(f"{module}.ray.kill", lambda _actor: None)
     monkeypatch.setattr(f"{module}.free_placement_groups", lambda: None)
@@ -155,7 +211,7 @@ def test_workers_that_ended_while_they_waited_are_replaced() -> None:
     office.train("a")
     office.started[0].is_alive = False
     office.train("b")
-    assert office.diary == ["0 trains a", "0 cleared", "1 trains b"]
+    assert office.diary == ["0 trains a", "0 closes", "1 trains b"]
 
 
 def test_a_training_that_finds_no_room_waits_for_the_workers_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +276,10 @@ def trainings(store: Store) -> list[TrainTask]:
 
 def groups_in(store: Store, workers: WorkersConfig, board: str) -> WorkerGroupPool:
     return WorkerGroupPool(
-        workers, lambda task: request_of(task, store, workers, board), lambda: WorkerGroup(store, workers)
+        workers,
+        lambda task: request_of(task, store, workers, board),
+        lambda only: WorkerGroup(store, workers, only),
+        is_short=lambda _task: True,
     )
 
 
@@ -234,23 +293,19 @@ def groups(ray_here: None, store: Store) -> Iterator[WorkerGroupPool]:  # noqa: 
     assert store.names("ray-train") == []
 
 
-def train_processes() -> set[int]:
-    own = psutil.Process().children(recursive=True)
-    return {process.pid for process in own if "RayTrainWorker" in " ".join(process.cmdline())}
-
-
 def weights_after(store: Store, task: TrainTask) -> list[Any]:
     point = TrainingArtifacts(store, task.digest).load_checkpoint(task.until_step)
     return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
 
 
-def test_a_second_training_in_the_same_processes_ends_as_in_new_ones_despite_kills(
+def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     groups: WorkerGroupPool, store: Store, tmp_path: Path
 ) -> None:
     first, second = trainings(store)
     groups.submit(first).result(SECONDS)
     processes = train_processes()
     assert len(processes) == 2
+    assert (groups.num_open, groups.num_idle) == (1, 1)
     groups.submit(second).result(SECONDS)
     assert train_processes() == processes
 
@@ -258,7 +313,13 @@ def test_a_second_training_in_the_same_processes_ends_as_in_new_ones_despite_kil
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
-    groups.close_idle()
+    assert held() == ["CREATED"]
+    deadline = time.monotonic() + SECONDS
+    while groups.num_open:  # a minute in a launch
+        assert time.monotonic() < deadline
+        groups.close_idle(for_seconds=0.5)
+        time.sleep(0.1)
+    assert held() == []
     there = other.submit(second)
     while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
         assert not there.done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
@@ -29,18 +30,50 @@ def images(extra: dict[str, bytes] | None = None) -> RawDataset:
     return open_class_folders(MemoryFiles({**CONTENTS, **(extra or {})}), EXTENSIONS)
 
 
-def encoded(dataset: RawDataset, spec: EncodingSpec, own: Autoencoder | None = None, batch: int = 3) -> EncodedUnits:
-    return encode_units(dataset, dataset.units, own or Pixels(), spec, batch_samples=batch, device=torch.device("cpu"))
+def encoded(
+    dataset: RawDataset, spec: EncodingSpec, own: Autoencoder | None = None, batch: int = 3, num_threads: int = 1
+) -> EncodedUnits:
+    return encode_units(
+        dataset,
+        dataset.units,
+        own or Pixels(),
+        spec,
+        batch_samples=batch,
+        device=torch.device("cpu"),
+        num_threads=num_threads,
+    )
 
 
+@pytest.mark.parametrize("num_threads", [1, 4])
 @pytest.mark.parametrize("batch", [1, 3, 100])
-def test_every_sample_is_encoded_in_the_order_of_the_units(batch: int) -> None:
+def test_every_sample_is_encoded_in_the_order_of_the_units(batch: int, num_threads: int) -> None:
     dataset = images()
-    found = encoded(dataset, EncodingSpec(side=16), batch=batch)
+    found = encoded(dataset, EncodingSpec(side=16), batch=batch, num_threads=num_threads)
     wanted = torch.stack([image_square(CONTENTS[unit.name], 16) for unit in dataset.units])
     assert torch.equal(to_pixels(found.tensors["mean"].float()), wanted)
     assert found.labels.tolist() == [int(unit.name.startswith("bee")) for unit in dataset.units]
     assert (len(found.labels), found.num_left_out, found.left_out) == (10, 0, ())
+
+
+def test_the_next_samples_are_decoded_while_some_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: Queue[int] = Queue()
+
+    class Waiting(Pixels):
+        """Encodes the first of two batches when the second is decoded, too."""
+
+        def encode(self, pixels: Tensor) -> Posterior:
+            while len(seen) < 10:
+                seen.append(decoded.get(timeout=30))
+            return super().encode(pixels)
+
+    seen: list[int] = []
+
+    def square(content: bytes, side: int) -> Tensor:
+        decoded.put(1)
+        return image_square(content, side)
+
+    monkeypatch.setattr("dfm_core.data.encoding.encode.image_square", square)
+    assert len(encoded(images(), EncodingSpec(side=16), Waiting(), batch=5).labels) == 10
 
 
 def test_flips_follow_their_samples_and_are_encoded_for_themselves(tmp_path: Path) -> None:
