@@ -48,6 +48,19 @@ class TaskProgress:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Work for which the cluster has no room yet."""
+
+    what: str
+    """"2 trainings, each for 2 workers with 1 CPU"."""
+    since: float
+    """Seconds since 1970 by the driver's clock."""
+
+    def __str__(self) -> str:
+        return f"Waiting since {time.strftime('%H:%M:%S', time.localtime(self.since))}: {self.what}"
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """One beat."""
 
@@ -67,6 +80,8 @@ class Heartbeat:
     """Number of restarts of workers, by digest of their training; "evaluators": of those."""
     accelerator_seconds: float = 0.0
     """Cost of the sweep, earlier launches included."""
+    waiting: tuple[Waiting, ...] = ()
+    """Work that has waited for room on the cluster for a while."""
     outcome: str = ""
     """Description of how the launch ended."""
     stop_request: str = ""

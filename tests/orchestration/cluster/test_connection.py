@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from orchestration.cluster import connection
-from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.capacity import Capacity, NodeSize
 from orchestration.common.exit_codes import EXIT_TERMINATED
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
@@ -30,7 +30,7 @@ from tests.support.sweeps import python
 def test_trainings_and_evaluators_share_what_there_is(
     cpus: int, gpus: float, workers: WorkersConfig, trainings: int, evaluators: int, together: bool
 ) -> None:
-    capacity = Capacity(cpus, gpus, 1)
+    capacity = Capacity((NodeSize(cpus, gpus),))
     assert capacity.concurrent_trainings(workers) == trainings
     assert capacity.num_evaluators(workers) == evaluators
     assert capacity.fits_both(workers) is together
