@@ -16,12 +16,15 @@ def capacity_problems(capacity: Capacity, workers: WorkersConfig) -> Iterator[Pr
     unit, each = "GPU" if workers.use_gpu else "CPU", worker_size(workers)
     worker = f"{workers.cpus_per_worker} CPU(s){' and a GPU' if workers.use_gpu else ''}"
     fitting = sum(size.how_many(each) for size in sizes)
-    if fitting == 0:
-        key = "workers.use_gpu" if workers.use_gpu and not total(sizes).num_gpus else "workers.cpus_per_worker"
-        yield Problem(key, f"a worker with {worker} fits on no node: {_nodes(capacity)}. {_advice(capacity, unit)}")
+    if fitting == 0 and workers.use_gpu and not total(sizes).num_gpus:
+        message = f"there is no GPU: {_nodes(capacity)}. Set it to false, or {_advice(capacity, unit)}"
+        yield Problem("workers.use_gpu", message)
+    elif fitting == 0:
+        message = f"a worker with {worker} fits on no node: {_nodes(capacity)}. Lower it, or {_advice(capacity, unit)}"
+        yield Problem("workers.cpus_per_worker", message)
     elif fitting < workers.num_workers:
         message = f"{workers.num_workers} workers with {worker} each do not fit: {_nodes(capacity)}"
-        yield Problem("workers.num_workers", f"{message}. Lower workers.num_workers. {_advice(capacity, unit)}")
+        yield Problem("workers.num_workers", f"{message}. Lower it, or {_advice(capacity, unit)}")
     room_for_evaluators = sum(size.how_many(evaluator_size(workers)) for size in sizes)
     if workers.gpus_per_evaluator and workers.num_evaluators > room_for_evaluators:
         yield Problem(
@@ -42,5 +45,5 @@ def _listed(nodes: tuple[NodeSize, ...]) -> str:
 
 def _advice(capacity: Capacity, unit: str) -> str:
     if capacity.coming:
-        return f"Name a node type with more {unit}s to `ray up`"
-    return f"Add {unit} nodes; for a cluster that grows in a way of its own set workers.max_accelerators"
+        return "give `ray up` larger nodes, or more of them"
+    return f"add {unit} nodes; if the cluster adds nodes, and does not say which, set workers.max_accelerators"

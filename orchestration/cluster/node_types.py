@@ -13,6 +13,7 @@ import ray
 import yaml
 
 from orchestration.cluster.capacity import NodeSize, worker_size
+from orchestration.common.counts import counted
 from orchestration.common.redaction import reason_of
 from orchestration.config.workers import WorkersConfig
 from orchestration.private.ray import autoscaler_config_file
@@ -31,6 +32,9 @@ class NodeType:
     size: NodeSize
     most: int
     """Number of nodes of this kind at the same time."""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {counted(self.most, 'node')} of {self.size}"
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,14 @@ class NodeTypes:
     def can_come(self, workers_here: Sequence[NodeSize], workers: WorkersConfig) -> tuple[NodeSize, ...]:
         """Return the nodes that can still be added, those that hold most workers of a training first.
 
+        Nodes with GPUs are expensive: nobody asks for them without a use for GPUs.
+
         Args: workers_here: the nodes that are alive, without the head.
         """
         here, coming = Counter(workers_here), list[NodeSize]()
-        for kind in sorted(self.types, key=lambda kind: -kind.size.how_many(worker_size(workers))):
+        wants_gpus = workers.use_gpu or workers.gpus_per_evaluator > 0
+        useful = [kind for kind in self.types if wants_gpus or not kind.size.num_gpus]
+        for kind in sorted(useful, key=lambda kind: -kind.size.how_many(worker_size(workers))):
             alive = min(here[kind.size], kind.most)
             here[kind.size] -= alive
             num = min(kind.most - alive, self.most - len(workers_here) - len(coming))
