@@ -43,11 +43,13 @@ def test_what_waits_for_a_node_that_never_comes_is_told_and_the_sweep_goes_on(
 ) -> None:
     """The head has room for one training: once nobody expects a node any more, it does them all."""
     log, two = tmp_path / "log", (*FOUR, "seeds=[0, 1]", "workers.wait_for_workers_seconds=80")
-    with autoscaling_cluster(1, TWO_FIT, 2, NOBODY_COMES) as cluster:
-        with started(with_reference, log, *two, where=Where(environment=cluster.environment)) as driver:
-            wait_until(lambda: "Waiting since" in log.read_text() or driver.poll() is not None, "the notice")
-            wait_until(lambda: "Waiting since" in status(with_reference, two) or driver.poll() is not None, "the beat")
-            has_ended(driver, 0, log)
+    with (
+        autoscaling_cluster(1, TWO_FIT, 2, NOBODY_COMES) as cluster,
+        started(with_reference, log, *two, where=Where(environment=cluster.environment)) as driver,
+    ):
+        wait_until(lambda: "Waiting since" in log.read_text() or driver.poll() is not None, "the notice")
+        wait_until(lambda: "Waiting since" in status(with_reference, two) or driver.poll() is not None, "the beat")
+        has_ended(driver, 0, log)
     (notice,) = {line.partition(",")[0] for line in log.read_text().splitlines() if line.startswith("Waiting since")}
     assert notice.endswith(": 1 training"), notice
     assert "Ray has 1 node(s), 1 CPUs, 0 GPUs now." in log.read_text()

@@ -22,10 +22,10 @@ _FAKE = f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__name__}"
 NOBODY_COMES = "tests.support.autoscaling.NothingToRent"
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _UNUSED: Mapping[str, Any] = {
-    **dict.fromkeys(("auth", "docker", "file_mounts"), {}),
-    **dict.fromkeys(("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands"), []),
-    **dict.fromkeys(("setup_commands", "head_setup_commands", "worker_setup_commands"), []),
-    **dict.fromkeys(("head_start_ray_commands", "worker_start_ray_commands"), []),
+    **{name: {} for name in ("auth", "docker", "file_mounts")},
+    **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands")},
+    **{f"{kind}setup_commands": [] for kind in ("", "head_", "worker_")},
+    **{f"{kind}_start_ray_commands": [] for kind in ("head", "worker")},
     "file_mounts_sync_continuously": False,
 }
 """Settings that the autoscaler asks for, of clouds and ssh."""

@@ -15,6 +15,7 @@ from ray.train.v2._internal.execution import context
 from ray.train.v2._internal.execution.preemption import PreemptionContext
 from ray.train.v2.api.preemption import PreemptionInfo
 from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestration.private.ray import (
     autoscaler_config_file,
@@ -92,15 +93,14 @@ def test_claims_are_what_groups_and_actors_of_this_job_hold_or_wait_for() -> Non
     held = placement_group([{"CPU": 0.25}, {"CPU": 0.25}])
     ray.get(held.ready())
     waiting = placement_group([{"CPU": 1, "GPU": 64}])
-    inside = Holder.options(num_cpus=0.25, placement_group=held).remote()  # counted with its group
+    strategy = PlacementGroupSchedulingStrategy(held)
+    inside = Holder.options(num_cpus=0.25, scheduling_strategy=strategy).remote()  # counted with its group
     actor, free_of_charge = Holder.options(num_cpus=0.125).remote(), Holder.options(num_cpus=0).remote()
     ray.get([one.hold.remote() for one in (inside, actor, free_of_charge)])
     claims = [claim for claim in claims_of_job(job) if claim.num_cpus < 1 or claim.num_gpus]
     ids = (held.id.hex(), waiting.id.hex(), actor._actor_id.hex())
-    expected = [(ids[0], True, 0.25, 0.0, False)] * 2 + [
-        (ids[1], True, 1.0, 64.0, True),
-        (ids[2], False, 0.125, 0.0, False),
-    ]
+    bundle = (ids[0], True, 0.25, 0.0, False)
+    expected = [bundle, bundle, (ids[1], True, 1.0, 64.0, True), (ids[2], False, 0.125, 0.0, False)]
     found = [(one.owner, one.is_bundle, one.num_cpus, one.num_gpus, one.is_waiting) for one in claims]
     assert sorted(found) == sorted(expected)
     assert {claim.node for claim in claims if not claim.is_waiting} == {node}
