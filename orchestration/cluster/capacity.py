@@ -55,11 +55,11 @@ class Capacity:
     nodes: tuple[NodeSize, ...]
     """Nodes that are alive and stay."""
     others: tuple[NodeSize, ...] = ()
-    """What other jobs use of each; empty: nothing."""
+    """Use of each by other jobs; empty: none."""
     coming: tuple[NodeSize, ...] = ()
     """Nodes that an autoscaler can add."""
     waiting: tuple[Waiting, ...] = field(default=(), compare=False)
-    """What the launch has asked for and not got."""
+    """Requests of the launch for which there is no room yet."""
 
     def __str__(self) -> str:
         text = f"{len(self.nodes)} node(s), {total(self.nodes)}"
@@ -69,7 +69,7 @@ class Capacity:
 
     @property
     def rooms(self) -> tuple[NodeSize, ...]:
-        """What a launch can have, node by node."""
+        """Rooms that a launch can have, node by node."""
         if not self.others:
             return (*self.nodes, *self.coming)
         return (*(node.less(used) for node, used in zip(self.nodes, self.others, strict=True)), *self.coming)

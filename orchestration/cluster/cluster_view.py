@@ -28,7 +28,7 @@ class ClusterView:
     """Looks at the cluster, again and again; a node that does not come in time is not counted on any more."""
 
     def __init__(
-        self, workers: WorkersConfig, node_types: NodeTypes | None, clock: Callable[[], float] = time.time
+        self, workers: WorkersConfig, node_types: NodeTypes | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._workers, self._node_types, self._clock = workers, node_types, clock
         self._others: defaultdict[str, deque[NodeSize]] = defaultdict(lambda: deque(maxlen=_LASTING_LOOKS))
@@ -98,7 +98,7 @@ class ClusterView:
         training = f"{counted(self._workers.num_workers, 'worker')} with {_needs(worker_size(self._workers))}"
         kinds = ((True, "training", training), (False, "evaluator", _needs(evaluator_size(self._workers))))
         return tuple(
-            Waiting(f"{counted(len(those), noun)}, each for {needs}", min(since[owner] for owner in those))
+            Waiting(f"{counted(len(those), noun)}, each for {needs}", now - min(since[owner] for owner in those))
             for is_bundle, noun, needs in kinds
             if (those := [owner for owner in owners if owners[owner] is is_bundle])
         )

@@ -37,7 +37,7 @@ class SweepStatus:
     accelerator_seconds: float
     left: Estimate
     waiting: tuple[str, ...] = ()
-    """What waits for room on the cluster, and for how long."""
+    """Lines about work that waits for room on the cluster."""
 
 
 def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress) -> SweepStatus:
@@ -110,7 +110,7 @@ def _progress(task: Task, running: TaskProgress) -> str:
 
 
 def _waiting(beat: Heartbeat) -> tuple[str, ...]:
-    return tuple(f"{one}, for {clock(beat.written_at - one.since)}." for one in beat.waiting)
+    return tuple(one.text(beat.written_at) for one in beat.waiting)
 
 
 def _restarts(plan: Plan, beat: Heartbeat | None) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from dfm_core.config.plain import as_plain
+from orchestration.common.console import clock
 from orchestration.parsing.documents import DamagedDocumentError, parse_document
 from orchestration.parsing.validation import validate
 from orchestration.storage.layout import heartbeat_file
@@ -53,11 +54,13 @@ class Waiting:
 
     what: str
     """"2 trainings, each for 2 workers with 1 CPU"."""
-    since: float
-    """Seconds since 1970 by the driver's clock."""
+    seconds: float
+    """Time that it has waited."""
 
-    def __str__(self) -> str:
-        return f"Waiting since {time.strftime('%H:%M:%S', time.localtime(self.since))}: {self.what}"
+    def text(self, now: float) -> str:
+        """Return it with its begin. Args: now: seconds since 1970 when this was said."""
+        begin = time.strftime("%H:%M:%S", time.localtime(now - self.seconds))
+        return f"Waiting since {begin}, for {clock(self.seconds)}: {self.what}."
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Display:
         self.restarts: Counter[str] = Counter()
         """Number of restarts of workers, by digest of their training; "evaluators": of those."""
         self.waiting: tuple[Waiting, ...] = ()
-        """What has waited for room on the cluster for long, for the heartbeat."""
+        """Work that has waited for room on the cluster for long; the heartbeat tells it."""
         self._progress: Progress | None = None
         if self.console.is_terminal:
             columns = (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from orchestration.cluster.capacity import Capacity
-from orchestration.common.console import clock
 from orchestration.launch.progress_display import Display
 
 NOTICE_SECONDS = 30.0
@@ -16,19 +14,18 @@ NOTICE_SECONDS = 30.0
 class WaitingNotice:
     """Tells what waits, for what, and since when."""
 
-    def __init__(self, display: Display, now: Callable[[], float] = time.time) -> None:
-        self._display, self._now = display, now
-        self._next: dict[float, float] = {}
-        """Seconds of waiting at which it is told next, by its begin."""
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._longest, self._next = 0.0, NOTICE_SECONDS
 
     def look(self, capacity: Capacity) -> None:
         """Tell of what has waited for long."""
-        now = self._now()
-        long = tuple(one for one in capacity.waiting if now - one.since >= NOTICE_SECONDS)
-        self._display.waiting = long
-        self._next = {one.since: self._next.get(one.since, NOTICE_SECONDS) for one in long}
-        for one in long:
-            waited = now - one.since
-            if waited >= self._next[one.since]:
-                self._next[one.since] = 2 * waited
-                self._display.say(f"{one}, for {clock(waited)} now. Ray has {capacity}.")
+        long = tuple(one for one in capacity.waiting if one.seconds >= NOTICE_SECONDS)
+        longest = max((one.seconds for one in long), default=0.0)
+        if longest < self._longest:  # that has got what it waited for
+            self._next = NOTICE_SECONDS
+        self._longest, self._display.waiting = longest, long
+        if longest >= self._next:
+            self._next = 2 * longest
+            for one in long:
+                self._display.say(f"{one.text(time.time())} Ray has {capacity}.")

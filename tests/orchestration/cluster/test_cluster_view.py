@@ -11,6 +11,7 @@ from orchestration.cluster.capacity import Capacity, NodeSize
 from orchestration.cluster.cluster_view import ClusterView
 from orchestration.cluster.node_types import NodeType, NodeTypes
 from orchestration.config.workers import WorkersConfig
+from orchestration.control.heartbeat import Waiting
 from orchestration.private.ray import Claim
 
 WORKERS = WorkersConfig(num_workers=2, wait_for_workers_seconds=100.0)
@@ -59,11 +60,11 @@ def test_what_waits_is_told_by_kind_since_it_was_first_seen() -> None:
     seen = Seen()
     seen.claims = waits("first")
     (waiting,) = seen.look().waiting
-    assert (waiting.what, waiting.since) == ("1 training, each for 2 workers with 1 CPU", 1001.0)
+    assert waiting == Waiting("1 training, each for 2 workers with 1 CPU", 0.0)
     seen.claims = [*waits("first"), *waits("second"), Claim("actor", False, "head", 1.0, 0.0, True)]
     training, evaluator = seen.look(10).waiting
-    assert (training.what, training.since) == ("2 trainings, each for 2 workers with 1 CPU", 1001.0)
-    assert (evaluator.what, evaluator.since) == ("1 evaluator, each for 1 CPU", 1011.0)
+    assert training == Waiting("2 trainings, each for 2 workers with 1 CPU", 10.0)
+    assert evaluator == Waiting("1 evaluator, each for 1 CPU", 0.0)
     seen.claims = [holds("actor", "head", 1.0)]
     assert seen.look().waiting == ()
 
