@@ -27,9 +27,8 @@ class NodeSize:
         return NodeSize(max(cpus, 0.0), max(gpus, 0.0))
 
     def how_many(self, other: NodeSize) -> int:
-        """Return how often something fits. Whole GPUs are whole: half of one and half of another hold nothing."""
-        gpus = self.num_gpus // 1 if other.num_gpus >= 1 else self.num_gpus
-        shares = [(self.num_cpus, other.num_cpus), (gpus, other.num_gpus)]
+        """Return how often something fits."""
+        shares = [(self.num_cpus, other.num_cpus), (self.num_gpus, other.num_gpus)]
         return min((int(there // each) for there, each in shares if each), default=sys.maxsize)
 
 
