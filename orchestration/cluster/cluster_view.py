@@ -22,6 +22,8 @@ _LASTING_LOOKS = 10
 """Looks in which others hold something before it counts as theirs: Ray's tables are a moment behind each other."""
 _PATIENCE = 0.9
 """Part of `workers.wait_for_workers_seconds` after which no node is expected any more: before Ray Train gives up."""
+_PAUSE = 10
+"""The same, after which nodes are expected again: a cloud may have machines by then."""
 
 
 class ClusterView:
@@ -34,8 +36,8 @@ class ClusterView:
         self._others: defaultdict[str, deque[NodeSize]] = defaultdict(lambda: deque(maxlen=_LASTING_LOOKS))
         self._waiting_since: dict[str, float] = {}
         self._known: set[str] = set()
-        self._last_came = clock()
-        self._is_hopeless = False
+        self._expecting_since = clock()
+        self._gave_up: float | None = None
 
     def look(self) -> Capacity:
         """Return the capacity now. Calls Ray."""
@@ -57,7 +59,7 @@ class ClusterView:
         staying = [node for node in alive if node["NodeID"] not in going]
         sizes = {node["NodeID"]: _size(node["Resources"]) for node in staying}
         if set(sizes) - self._known:
-            self._last_came, self._is_hopeless = now, False
+            self._expecting_since, self._gave_up = now, None
         self._known = set(sizes)
         waiting = self._now_waiting(claims, now)
         others = tuple(self._of_others(node, size, free.get(node), claims) for node, size in sizes.items())
@@ -65,7 +67,7 @@ class ClusterView:
         return Capacity(
             tuple(sizes.values()),
             others if any(used != NodeSize(0.0) for used in others) else (),
-            () if self._is_hopeless else self._can_come(on_workers, list(sizes.values())),
+            () if self._gave_up is not None else self._can_come(on_workers, list(sizes.values())),
             waiting,
         )
 
@@ -92,9 +94,8 @@ class ClusterView:
     def _now_waiting(self, claims: Sequence[Claim], now: float) -> tuple[Waiting, ...]:
         owners = {claim.owner: claim.is_bundle for claim in claims if claim.is_waiting}
         self._waiting_since = {owner: self._waiting_since.get(owner, now) for owner in owners}
-        since, patience = self._waiting_since, _PATIENCE * self._workers.wait_for_workers_seconds
-        if since and now - max(self._last_came, min(since.values())) > patience:
-            self._is_hopeless = True
+        self._judge(now)
+        since = self._waiting_since
         training = f"{counted(self._workers.num_workers, 'worker')} with {_needs(worker_size(self._workers))}"
         kinds = ((True, "training", training), (False, "evaluator", _needs(evaluator_size(self._workers))))
         return tuple(
@@ -102,6 +103,14 @@ class ClusterView:
             for is_bundle, noun, needs in kinds
             if (those := [owner for owner in owners if owners[owner] is is_bundle])
         )
+
+    def _judge(self, now: float) -> None:
+        """Give up expecting nodes where something has waited too long since the last one came, for a while."""
+        limit, waiting = self._workers.wait_for_workers_seconds, self._waiting_since.values()
+        if self._gave_up is None and waiting and now - max(self._expecting_since, min(waiting)) > _PATIENCE * limit:
+            self._gave_up = now
+        elif self._gave_up is not None and now - self._gave_up > _PAUSE * limit:
+            self._expecting_since, self._gave_up = now, None
 
 
 def _needs(size: NodeSize) -> str:

@@ -115,7 +115,8 @@ class Launcher:
         capacity, running = self._capacity_now(), self._running
         if capacity == self._capacity:
             return
-        self._context.display.say(f"Ray has {capacity} now.")
+        if (capacity.nodes, capacity.coming) != (self._capacity.nodes, self._capacity.coming):
+            self._context.display.say(f"Ray has {capacity} now.")
         self._fit_to(capacity)
         if self._fits_both or running.pool is None or not running.trainings:
             return

@@ -88,6 +88,17 @@ def test_a_node_that_does_not_come_in_time_is_expected_no_more_until_one_comes()
     assert len(seen.look().coming) == 1
 
 
+def test_nodes_are_expected_again_after_a_long_pause() -> None:
+    seen = Seen()
+    seen.claims = waits("group")
+    seen.look()
+    assert seen.look(100).coming == ()
+    assert seen.look(999).coming == ()
+    assert len(seen.look(2).coming) == 2
+    assert len(seen.look(89).coming) == 2
+    assert seen.look(2).coming == ()
+
+
 def test_a_node_that_joins_gives_the_others_their_time_again() -> None:
     seen = Seen()
     seen.claims = waits("group")
