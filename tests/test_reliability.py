@@ -42,7 +42,7 @@ def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
         if re.search(r"\btime\.time(_ns)?\(|\bdatetime\.(now|utcnow|today)\(|\btime\.time\b", path.read_text())
     }
     shown = {
-        "orchestration/cluster/check_nodes.py",  # how far the clocks of nodes are apart, for people
+        "orchestration/diagnosis/check_nodes.py",  # how far the clocks of nodes are apart, for people
         "orchestration/control/heartbeat_writer.py",  # when a beat was written, for people
         "orchestration/data/kept_listings.py",  # when a dataset was listed, for people
         "orchestration/launch/waiting_notice.py",  # since when something waits, for people

@@ -9,15 +9,15 @@ from typing import Any
 
 import ray
 
-from orchestration.cluster.check_access import ray_rows
-from orchestration.cluster.check_collectives import Collective, measure
-from orchestration.cluster.check_nodes import NodeReport, clock_difference, start_probes
-from orchestration.cluster.check_report import CheckResult, Redaction, collective_row, node_rows
 from orchestration.cluster.connection import connection
 from orchestration.cluster.node_types import node_types_of_cluster
 from orchestration.common.cleanup import always
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import StorageConfig
+from orchestration.diagnosis.check_access import ray_rows
+from orchestration.diagnosis.check_collectives import Collective, measure
+from orchestration.diagnosis.check_nodes import NodeReport, clock_difference, start_probes
+from orchestration.diagnosis.check_report import CheckResult, Redaction, collective_row, node_rows
 from orchestration.storage.store import Store
 
 _NODE_SECONDS = 120.0
