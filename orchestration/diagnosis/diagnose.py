@@ -49,7 +49,7 @@ def _growth_rows() -> Iterator[CheckResult]:
     """Tell what the autoscaler can add, where there is one that says so."""
     node_types = node_types_of_cluster()
     for kind in node_types.types if node_types is not None else ():
-        yield CheckResult("nodes", "autoscaler", "ok", f"can add {kind}")
+        yield CheckResult("node", "autoscaler", "ok", f"can add {kind}")
 
 
 def _measure_collective(num_gpus: int, num_bytes: int) -> Collective:
