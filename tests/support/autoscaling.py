@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
 
 from tests.support.ports import free_port
@@ -77,5 +78,10 @@ def autoscaling_cluster(
 
 
 def num_workers(cluster: RayCluster) -> int:
-    """Number of worker nodes that run."""
-    return len(children_called(cluster.nodes[0].process.pid, "raylet")) - 1
+    """Number of worker nodes that run; a raylet's child has its name until it becomes a worker."""
+    raylets = set(children_called(cluster.nodes[0].process.pid, "raylet"))
+    parents = []
+    for pid in raylets:
+        with suppress(psutil.NoSuchProcess):
+            parents.append(psutil.Process(pid).ppid())
+    return sum(parent not in raylets for parent in parents) - 1
