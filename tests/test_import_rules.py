@@ -32,7 +32,7 @@ OWNERS = {
         "orchestration/diagnosis/",
         "orchestration/training/",
         "orchestration/evaluation/",
-        "orchestration/search/",
+        "orchestration/exploration/",
         "orchestration/launch/",
     ),
 }

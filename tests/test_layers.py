@@ -45,6 +45,7 @@ LAYERS = {
         "tracking",
         "training",
         "evaluation",
+        "exploration",
         "search",
         "launch",
         "commands",
