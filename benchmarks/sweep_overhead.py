@@ -27,7 +27,7 @@ import ray
 from rich.table import Table
 
 from orchestration.artifacts.task_record import TaskRecord, write_record
-from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.capacity import Capacity, NodeSize, total
 from orchestration.cluster.connection import cluster
 from orchestration.common.console import make_console
 from orchestration.common.project import ROOT
@@ -262,8 +262,9 @@ def measure(options: Options) -> list[Row]:
     guidance = [round(1 + 0.01 * number, 2) for number in range(options.evaluations)]
     seeds = list(range(options.trainings))
     rows = []
-    with cluster(WorkersConfig(**_CPUS)) as capacity:
-        roomy = Capacity(max(4, capacity.num_cpus), capacity.num_gpus, capacity.num_nodes)
+    with cluster(WorkersConfig(**_CPUS)) as view:
+        capacity = view.look()
+        roomy = Capacity((NodeSize(max(4.0, total(capacity.nodes).num_cpus)),))
         ray.get(ray.remote(lambda: None).remote())
         if options.evaluations:
             parts = f"{{p: {{grid: {{sampling.guidance: {guidance}}}}}}}"

@@ -14,14 +14,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration.cluster.check_access import tracking_rows
-from orchestration.cluster.check_report import CheckResult, Redaction, print_rows
-from orchestration.cluster.diagnose import diagnose
 from orchestration.common.errors import UserError, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
 from orchestration.common.program_start import prepare_program
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import resolve_root
+from orchestration.diagnosis.check_access import tracking_rows
+from orchestration.diagnosis.check_report import CheckResult, Redaction, print_rows
+from orchestration.diagnosis.diagnose import diagnose
 from orchestration.spec.preflight import open_store
 from orchestration.tracking.uri import ask_server, resolve_uri
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dfm_core.config import ExperimentConfig
-from orchestration.cluster.check_access import MAKE_TOKEN
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.diagnosis.check_access import MAKE_TOKEN
 from orchestration.launch.run_sweep import ui_command
 from orchestration.parsing.config_types import all_keys
 from orchestration.spec.compute_budget import ComputeConfig

@@ -29,6 +29,7 @@ OWNERS = {
         "orchestration/private/",
         "orchestration/control/",
         "orchestration/cluster/",
+        "orchestration/diagnosis/",
         "orchestration/training/",
         "orchestration/evaluation/",
         "orchestration/exploration/",

@@ -38,6 +38,7 @@ LAYERS = {
         "artifacts",
         "control",
         "cluster",
+        "diagnosis",
         "tasks",
         "spec",
         "plan",

@@ -12,6 +12,11 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.symmetric_run import symmetric_run
 
+from orchestration.cluster.capacity import Capacity, NodeSize
+from orchestration.cluster.capacity_checks import capacity_problems
+from orchestration.cluster.node_types import NodeTypes
+from orchestration.spec.load import load_sweep
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "clusters.md").read_text()
 
@@ -42,6 +47,22 @@ def test_gpu_workers_come_with_demand_alone(config: dict[str, Any]) -> None:
     assert worker["resources"]["GPU"] > 0
     assert "GPU" not in head["resources"]
     assert worker["node_config"]["ImageId"] == head["node_config"]["ImageId"]
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("workers.use_gpu=true", "workers.num_workers=4", "workers.gpus_per_evaluator=1")]
+)
+@pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_sweeps_fit_on_the_shipped_cluster(
+    config: dict[str, Any], sweep: Path, more: tuple[str, ...]
+) -> None:
+    workers = load_sweep(sweep, more).runtime.workers
+    coming = NodeTypes.of(config).can_come([], workers)
+    head = NodeSize(config["available_node_types"]["head"]["resources"]["CPU"])
+    capacity = Capacity((head,), coming=coming)
+    assert list(capacity_problems(capacity, workers)) == []
+    assert capacity.concurrent_trainings(workers) >= 1
+    assert len(coming) == (4 if workers.use_gpu else 0)
 
 
 def test_every_node_has_the_token_for_its_owner_alone_and_starts_ray_with_it(config: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_FAULTS = 32
+NUM_FAULTS = 33
 ROWS = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if re.match(r"\| \d+ \|", line)]
 TESTS = [
     (int(line.split("|")[1]), test, apart)
@@ -42,9 +42,10 @@ def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
         if re.search(r"\btime\.time(_ns)?\(|\bdatetime\.(now|utcnow|today)\(|\btime\.time\b", path.read_text())
     }
     shown = {
-        "orchestration/cluster/check_nodes.py",  # how far the clocks of nodes are apart, for people
+        "orchestration/diagnosis/check_nodes.py",  # how far the clocks of nodes are apart, for people
         "orchestration/control/heartbeat_writer.py",  # when a beat was written, for people
         "orchestration/data/kept_listings.py",  # when a dataset was listed, for people
+        "orchestration/launch/waiting_notice.py",  # since when something waits, for people
         "orchestration/tracking/mlflow_tracker.py",  # MLflow wants a time for each point; its readers go by step
     }
     trusted_only_if_seen_to_go_on = {"orchestration/control/heartbeat.py"}

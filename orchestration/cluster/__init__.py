@@ -1,5 +1,5 @@
-"""The Ray cluster: connecting, authentication, capacity, the watch for its loss, and the checks of `doctor`.
+"""The Ray cluster: connecting, authentication, capacity on nodes that are there or can come, the watch for its loss.
 
-Begin with `connection`; `watch` notices a lost cluster, `diagnose` runs the checks (`check_*`). May import control and
-the packages below it.
+Begin with `connection`; `cluster_view` says what a launch can have, `watch` notices a lost cluster. May import control
+and the packages below it.
 """

@@ -13,7 +13,8 @@ from ray.exceptions import AuthenticationError
 
 from orchestration.cluster.address import reach_nodes_directly, starts_its_own, through_client
 from orchestration.cluster.authentication import refuse_open_cluster, refuse_wrong_token, use_tokens
-from orchestration.cluster.capacity import Capacity, capacity_now
+from orchestration.cluster.capacity_checks import capacity_problems
+from orchestration.cluster.cluster_view import ClusterView, cluster_view
 from orchestration.cluster.ray_start import QUIET, await_workers, start_here
 from orchestration.cluster.start_checks import upload_problems
 from orchestration.common.errors import UserError
@@ -31,10 +32,10 @@ _OWN_WORKER_SECONDS = 120.0
 
 
 @contextmanager
-def cluster(workers: WorkersConfig, cluster_lost: Event | None = None) -> Iterator[Capacity]:
-    """Connect to Ray for the length of a `with` block, see `connection`; yield the capacity.
+def cluster(workers: WorkersConfig, cluster_lost: Event | None = None) -> Iterator[ClusterView]:
+    """Connect to Ray for the length of a `with` block, see `connection`; yield the view of the cluster.
 
-    Raises: UserError as `connection`, and if the cluster is too small for one training.
+    Raises: UserError as `connection`, and if the cluster is, and stays, too small for one training.
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # the dashboard shows runs
@@ -44,9 +45,10 @@ def cluster(workers: WorkersConfig, cluster_lost: Event | None = None) -> Iterat
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(2 * workers.hung_after_seconds))
     wait_seconds = workers.wait_for_workers_seconds
     with connection(insecure=workers.insecure_no_auth, wait_seconds=wait_seconds, cluster_lost=cluster_lost):
-        capacity = capacity_now()
-        _check_capacity(capacity, workers)
-        yield capacity
+        view = cluster_view(workers)
+        if problems := list(capacity_problems(view.look(), workers)):
+            raise UserError(problems)
+        yield view
 
 
 @contextmanager
@@ -108,20 +110,3 @@ def _join(*, insecure: bool) -> Any:
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {address}: {reason}") from None
-
-
-def _check_capacity(capacity: Capacity, workers: WorkersConfig) -> None:
-    if capacity.concurrent_trainings(workers) < 1:
-        unit = "GPU" if workers.use_gpu else "CPU"
-        raise UserError.of(
-            "workers.num_workers",
-            f"{workers.num_workers} workers with {workers.cpus_per_worker} CPU(s)"
-            f"{' and a GPU' if workers.use_gpu else ''} each do not fit: the cluster has {capacity.num_cpus} CPUs and "
-            f"{capacity.num_gpus:g} GPUs. Lower workers.num_workers or add {unit} nodes",
-        )
-    if workers.gpus_per_evaluator * workers.num_evaluators > capacity.num_gpus:
-        raise UserError.of(
-            "workers.gpus_per_evaluator",
-            f"{workers.num_evaluators} evaluators with {workers.gpus_per_evaluator} GPU each do not fit: "
-            f"the cluster has {capacity.num_gpus:g} GPUs",
-        )

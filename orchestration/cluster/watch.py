@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import ray
 
 from orchestration.cluster.address import starts_its_own, through_client
-from orchestration.cluster.capacity import Capacity, capacity_now
+from orchestration.cluster.capacity import Capacity
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 from orchestration.control.outcome import EarlyExit
 
@@ -53,7 +53,7 @@ class ClusterWatch:
         self,
         places: list[Place],
         first: Capacity,
-        look: Callable[[], Capacity] = capacity_now,
+        look: Callable[[], Capacity],
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         """Args: first: the capacity at the start. look: returns the capacity now."""

@@ -36,6 +36,8 @@ class SweepStatus:
     best: tuple[BestRow, ...]
     accelerator_seconds: float
     left: Estimate
+    waiting: tuple[str, ...] = ()
+    """Lines about work that waits for room on the cluster."""
 
 
 def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress) -> SweepStatus:
@@ -57,6 +59,7 @@ def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
         best=tuple(best_rows(plan, done)),
         accelerator_seconds=progress.spent,
         left=estimate_from(store, plan, done, progress),
+        waiting=_waiting(beat) if beat is not None and driver.state == "running" else (),
     )
 
 
@@ -68,6 +71,8 @@ def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
     console.print(", ".join(f"{count} {state}" for state, count in status.counts.items()))
+    for line in status.waiting:
+        console.print(line, markup=False)
     for title, count in status.restarts.items():
         console.print(f"Started again {count} times in the last launch: {title}", markup=False)
     if status.best:
@@ -102,6 +107,10 @@ def _progress(task: Task, running: TaskProgress) -> str:
     if running.rate > 0:
         text += f", {running.rate:.1f} {task.unit}/s, ETA {clock(max(running.total - running.done, 0) / running.rate)}"
     return text
+
+
+def _waiting(beat: Heartbeat) -> tuple[str, ...]:
+    return tuple(one.text(beat.written_at) for one in beat.waiting)
 
 
 def _restarts(plan: Plan, beat: Heartbeat | None) -> dict[str, int]:

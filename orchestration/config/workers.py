@@ -54,6 +54,9 @@ class WorkersConfig:
     stacks are written into the store, and the workers are replaced."""
     wait_for_workers_seconds: Annotated[float, Gt(0.0)] = 600.0
     """Time without free resources after which a task fails and names the missing ones."""
+    max_accelerators: Annotated[int, Gt(0)] | None = None
+    """Most GPUs (CPU workers and evaluators, where `use_gpu` is off) that a sweep holds at once. On a cluster that does
+    not say which nodes it can add, as many are expected to come."""
     assumed_flops_per_worker: Annotated[float, Gt(0.0)] = 2.5e10
     """Sustained FLOP/s of one worker, for the plan's estimate of hours where no finished training was measured."""
     max_accelerator_hours: Annotated[float, Gt(0.0)] | None = None

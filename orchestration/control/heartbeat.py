@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from dfm_core.config.plain import as_plain
+from orchestration.common.console import clock
 from orchestration.parsing.documents import DamagedDocumentError, parse_document
 from orchestration.parsing.validation import validate
 from orchestration.storage.layout import heartbeat_file
@@ -48,6 +49,21 @@ class TaskProgress:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Work for which the cluster has no room yet."""
+
+    what: str
+    """"2 trainings, each for 2 workers with 1 CPU"."""
+    seconds: float
+    """Time that it has waited."""
+
+    def text(self, now: float) -> str:
+        """Return it with its begin. Args: now: seconds since 1970 when this was said."""
+        begin = time.strftime("%H:%M:%S", time.localtime(now - self.seconds))
+        return f"Waiting since {begin}, for {clock(self.seconds)}: {self.what}."
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """One beat."""
 
@@ -67,6 +83,8 @@ class Heartbeat:
     """Number of restarts of workers, by digest of their training; "evaluators": of those."""
     accelerator_seconds: float = 0.0
     """Cost of the sweep, earlier launches included."""
+    waiting: tuple[Waiting, ...] = ()
+    """Work that has waited for room on the cluster for a while."""
     outcome: str = ""
     """Description of how the launch ended."""
     stop_request: str = ""

@@ -16,6 +16,7 @@ from orchestration.control.heartbeat import (
     Heartbeat,
     Phase,
     TaskProgress,
+    Waiting,
     write_heartbeat,
 )
 from orchestration.control.lease import Lease, lease_in_force, take_lease
@@ -36,6 +37,7 @@ class DriverState:
     failed: Mapping[str, str] = field(default_factory=dict)
     restarts: Mapping[str, int] = field(default_factory=dict)
     accelerator_seconds: float = 0.0
+    waiting: tuple[Waiting, ...] = ()
 
 
 class HeartbeatWriter:
@@ -123,6 +125,7 @@ class HeartbeatWriter:
             failed=state.failed,
             restarts=state.restarts,
             accelerator_seconds=state.accelerator_seconds,
+            waiting=state.waiting,
             outcome=outcome,
             stop_request="" if self._request is None else self._request.request,
         )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from orchestration.common.console import clock, make_console
-from orchestration.control.heartbeat import TaskProgress
+from orchestration.control.heartbeat import TaskProgress, Waiting
 from orchestration.tasks.task import Task
 
 _LINE_SECONDS = 15.0
@@ -51,6 +51,8 @@ class Display:
         self._running: dict[str, _Running] = {}
         self.restarts: Counter[str] = Counter()
         """Number of restarts of workers, by digest of their training; "evaluators": of those."""
+        self.waiting: tuple[Waiting, ...] = ()
+        """Work that has waited for room on the cluster for long; the heartbeat tells it."""
         self._progress: Progress | None = None
         if self.console.is_terminal:
             columns = (

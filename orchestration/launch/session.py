@@ -33,7 +33,9 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
     heartbeat_writer = HeartbeatWriter(
         context.store,
         context.plan.spec.name,
-        lambda: DriverState(display.progress(), dict(outcome.failed), dict(display.restarts), meter.spent),
+        lambda: DriverState(
+            display.progress(), dict(outcome.failed), dict(display.restarts), meter.spent, display.waiting
+        ),
     )
 
     signals = EndSignals()
@@ -77,11 +79,11 @@ def _launch(
 
     cluster_lost = threading.Event()
     with (
-        cluster(context.workers, cluster_lost) as capacity,
-        ClusterWatch(places_of_this_driver(), capacity) as watch,
+        cluster(context.workers, cluster_lost) as view,
+        ClusterWatch(places_of_this_driver(), view.look(), view.look) as watch,
     ):
         signals.listen()  # only now: Ray puts a SIGTERM handler of its own in the place of any that is there before
-        context.display.say(f"Ray: {capacity}")
+        context.display.say(f"Ray: {watch.capacity}")
         heartbeat_writer.phase = "running"
         launcher = Launcher(context, lambda: watch.capacity, lambda: watch.lost or early_exit())
         try:

@@ -18,6 +18,7 @@ from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress import ProgressReader
 from orchestration.launch.running_tasks import RunningTasks
 from orchestration.launch.shutdown import end_early
+from orchestration.launch.waiting_notice import WaitingNotice
 from orchestration.launch.waiting_tasks import WaitingTasks
 from orchestration.plan.completed import completed_record
 from orchestration.plan.estimate import is_short
@@ -53,6 +54,7 @@ class Launcher:
         self._waiting = WaitingTasks(context)
         self._progress = ProgressReader(context, self._running, self._waiting, self._progress_board)
         self._gauges = SweepGauges(context, self._running)
+        self._waiting_notice = WaitingNotice(context.display)
         self._first_mistakes = FirstMistakes()
         self._fit_to(capacity())
 
@@ -103,9 +105,9 @@ class Launcher:
         return self._waiting.plan
 
     def _fit_to(self, capacity: Capacity) -> None:
-        """Set how much can run at the same time."""
+        """Set how much can run at the same time, nodes that can come included: asking for them makes them come."""
         workers, self._capacity = self._context.workers, capacity
-        # At least one: where nothing fits now, asking for it makes a cluster grow, or names what is missing.
+        # At least one: where nothing fits now, what it waits for is told.
         self._max_trainings = self._running.groups.most = max(1, capacity.concurrent_trainings(workers))
         self._fits_both = capacity.fits_both(workers)
         self._num_slots = self._max_trainings + (1 if self._fits_both else 0)  # one is measured while others train
@@ -116,7 +118,8 @@ class Launcher:
         capacity, running = self._capacity_now(), self._running
         if capacity == self._capacity:
             return
-        self._context.display.say(f"Ray has {capacity} now.")
+        if (capacity.nodes, capacity.coming) != (self._capacity.nodes, self._capacity.coming):
+            self._context.display.say(f"Ray has {capacity} now.")
         self._fit_to(capacity)
         if self._fits_both or running.pool is None or not running.trainings:
             return
@@ -207,6 +210,7 @@ class Launcher:
         held, _ = running.accelerators(context.workers)
         context.meter.tick(running.training_digests, running.measured, self._num_evaluators, held)
         self._gauges.show(len(self._waiting.tasks))
+        self._waiting_notice.look(self._capacity_now())
 
     def _collect_trainings(self) -> None:
         self._progress.report_retries()

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
@@ -74,6 +75,86 @@ def placement_groups_of_dead_actors(job: str) -> list[bytes]:
         if is_of_job and by_actor and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
             ids.append(group.placement_group_id)
     return ids
+
+
+@dataclass(frozen=True)
+class Claim:
+    """CPUs and GPUs that a job holds on a node, or waits for."""
+
+    owner: str
+    """Hex id of the actor, or of the placement group, one bundle of which this is."""
+    is_bundle: bool
+    node: str
+    """Hex id."""
+    num_cpus: float
+    num_gpus: float
+    is_waiting: bool
+
+
+def claims_of_job(job: str) -> Iterator[Claim]:
+    """Yield what placement groups and actors of a job hold or wait for of CPUs and GPUs.
+
+    Ray 2.60's public table of placement groups does not name their job, and its state API needs a dashboard.
+
+    Args: job: hex id.
+    """
+    import ray
+    from ray.core.generated.gcs_pb2 import ActorTableData, PlacementGroupTableData
+
+    accessor = ray._private.state.state._connect_and_get_accessor()
+    waiting = (PlacementGroupTableData.PENDING, PlacementGroupTableData.RESCHEDULING)
+    for serialized in accessor.get_placement_group_table():
+        group = PlacementGroupTableData.FromString(serialized)
+        if group.creator_job_id.hex() == job and group.state != PlacementGroupTableData.REMOVED:
+            for bundle in group.bundles:
+                owner, node, is_waiting = group.placement_group_id.hex(), bundle.node_id.hex(), group.state in waiting
+                yield from _claims(owner, True, node, bundle.unit_resources, is_waiting)
+    for state in ("PENDING_CREATION", "ALIVE"):
+        for serialized in accessor.get_actor_table(ray.JobID(bytes.fromhex(job)), state):
+            actor = ActorTableData.FromString(serialized)
+            if not actor.placement_group_id:  # else its group was counted
+                # One that waits names the node that it asked first.
+                owner, node, is_waiting = actor.actor_id.hex(), actor.address.node_id.hex(), state != "ALIVE"
+                yield from _claims(owner, False, node, actor.required_resources, is_waiting)
+
+
+def _claims(
+    owner: str, is_bundle: bool, node: str, resources: Mapping[str, float], is_waiting: bool
+) -> Iterator[Claim]:
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    if cpus or gpus:
+        yield Claim(owner, is_bundle, node, cpus, gpus, is_waiting)
+
+
+def free_resources() -> Mapping[str, Mapping[str, float]]:
+    """Return what nobody uses of each node, by its hex id.
+
+    Ray 2.60's public call gives a sum over the cluster alone (ray-project/ray#60134).
+    """
+    import ray
+
+    free: dict[str, dict[str, float]] = ray._private.state.available_resources_per_node()
+    return free
+
+
+def autoscaler_config_file(port: int) -> str | None:
+    """Return the file that the autoscaler on this node, its cluster's head, was started with; None: there is none.
+
+    Open-source Ray 2.60 tells nobody what its autoscaler may start: `report_cluster_config` is never called
+    (ray-project/ray#63012). The command line of its process names the file, with `ray up` ~/ray_bootstrap_config.yaml.
+
+    Args: port: of the cluster's control service.
+    """
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = process.read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        options = dict(argument.partition("=")[::2] for argument in arguments)
+        is_monitor = any(argument.endswith("/monitor.py") for argument in arguments)
+        if is_monitor and options.get("--gcs-address", "").endswith(f":{port}"):
+            return options.get("--autoscaling-config")
+    return None
 
 
 def kill_train_controllers(job: str) -> None:

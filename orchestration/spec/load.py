@@ -224,10 +224,13 @@ class SpecReader:
             self._problem(self._locate(key), why)
 
     def _check_batches(self, parts: Sequence[PartSpec], workers: WorkersConfig) -> None:
-        """Check that every batch divides evenly over workers and micro-batches."""
+        """Check that every batch divides evenly over workers and micro-batches, and that settings of workers agree."""
         if workers.compile and workers.zero_stage == 3:
             message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
             self._problem(self._locate("workers.compile"), message)
+        if workers.max_accelerators is not None and workers.max_accelerators < workers.num_workers:
+            message = f"{workers.max_accelerators} is less than one training takes, workers.num_workers = "
+            self._problem(self._locate("workers.max_accelerators"), f"{message}{workers.num_workers}")
         found: dict[str, list[str]] = {}
         for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
             if batch_problem := workers.batch_problem(batch):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.cluster import check_access as access_probe
-from orchestration.cluster.check_access import ray_rows, tracking_rows
-from orchestration.cluster.check_nodes import NodeProbe
-from orchestration.cluster.check_report import CheckResult, Redaction, print_rows
 from orchestration.config.storage import StorageConfig
+from orchestration.diagnosis import check_access as access_probe
+from orchestration.diagnosis.check_access import ray_rows, tracking_rows
+from orchestration.diagnosis.check_nodes import NodeProbe
+from orchestration.diagnosis.check_report import CheckResult, Redaction, print_rows
 from orchestration.doctor import main
 from tests.orchestration.conftest import ROOT
 

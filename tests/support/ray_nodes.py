@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestration.cluster.token_file import write_token
@@ -25,6 +25,10 @@ class NodePlan:
     num_cpus: int
     address: str = "127.0.0.1"
     command: Command = here
+    options: Sequence[str] = ()
+    """More of `ray start`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More of its environment."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,12 @@ class RayCluster:
             "--object-store-memory=150000000",
             f"--temp-dir={self.scratch / f'node-{number}'}",
             f"--dashboard-agent-listen-port={free_port()}",
+            *plan.options,
         ]
         own = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
         own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         log = self.scratch / f"node-{number}.log"
-        node = self.stack.enter_context(_started(plan.command(*command), environment() | own, log))
+        node = self.stack.enter_context(_started(plan.command(*command), environment() | own | plan.environment, log))
         wait_until(lambda: "runtime started" in log.read_text() or node.poll() is not None, "a node", START_SECONDS)
         assert node.poll() is None, log.read_text()
         self.nodes.append(RayNode(node))

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.capacity import Capacity, NodeSize
 from orchestration.cluster.watch import ClusterWatch, Place
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 
-SMALL, LARGE = Capacity(2, 0, 1), Capacity(8, 4, 2)
+SMALL, LARGE = Capacity((NodeSize(2),)), Capacity((NodeSize(4, 2), NodeSize(4, 2)))
 
 
 @pytest.fixture

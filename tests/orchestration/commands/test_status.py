@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.commands.status import SweepStatus, sweep_status
-from orchestration.control.heartbeat import TaskProgress
+from orchestration.control.heartbeat import TaskProgress, Waiting
 from orchestration.plan.best_rows import best_rows
 from orchestration.plan.completed import completed_records
 from orchestration.plan.diff import changes_text
@@ -55,6 +57,17 @@ def test_every_task_is_in_the_state_that_records_checkpoints_and_heartbeat_say(s
     assert found.restarts == {"train dfm, seed=0": 2, "evaluators": 1}
     assert found.accelerator_seconds == 360.0
     assert found.driver.startswith("Running: driver 42 on there")
+
+
+def test_what_waits_for_room_is_told_by_the_drivers_own_clock_while_it_runs(store: Store) -> None:
+    now = time.time()
+    waiting = (Waiting("2 trainings, each for 8 workers with 12 CPUs and 1 GPU", 598.0),)
+    beat(store, written_at=now - 2, waiting=waiting)
+    (line,) = status(store, tiny_plan()).waiting
+    since = time.strftime("%H:%M:%S", time.localtime(now - 600))
+    assert line == f"Waiting since {since}, for 9:58: 2 trainings, each for 8 workers with 12 CPUs and 1 GPU."
+    beat(store, written_at=now, waiting=waiting, phase="ended", outcome="interrupted")
+    assert status(store, tiny_plan()).waiting == ()
 
 
 def test_nothing_runs_where_the_driver_has_ended_and_steps_that_are_made_are_told(store: Store) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestration.artifacts.provenance import record_source
-from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.capacity import Capacity, NodeSize
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import blanked, credentials_in, reason_of, secrets_of
 from orchestration.config.storage import StorageConfig
@@ -298,7 +298,7 @@ def test_a_task_that_fails_with_a_secret_in_its_error_leaves_none_behind(
     only: Any = tracker
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     context = LaunchContext(plan, store, outcome, only, Display(), meter)
-    running = task_loop.Launcher(context, lambda: Capacity(2, 0, 1), lambda: None)
+    running = task_loop.Launcher(context, lambda: Capacity((NodeSize(2),)), lambda: None)
     running._waiting.tasks = {training.digest: training}
     running.run()
     assert outcome.failed == {training.digest: "OSError: no access to https://***@host with ***"}

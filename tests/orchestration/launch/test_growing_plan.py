@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.cluster.capacity import Capacity
+from orchestration.cluster.capacity import Capacity, NodeSize
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST
 from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
@@ -114,7 +114,7 @@ def launcher(
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
     context = LaunchContext(plan, store, outcome, silent, Display(), meter, GrowingBy(grow) if grow else None)
-    return task_loop.Launcher(context, lambda: Capacity(num_cpus, 0, 1), lambda: None)
+    return task_loop.Launcher(context, lambda: Capacity((NodeSize(num_cpus),)), lambda: None)
 
 
 def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(
@@ -238,7 +238,7 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
     monkeypatch.setattr(task_loop, "EvaluationPool", Busy)
     outcome = Outcome({})
     running = launcher(store, tiny_plan(*SHORT), outcome, num_cpus=4)
-    running._capacity_now = lambda: Capacity(2, 0, 1) if waiting else Capacity(4, 0, 2)
+    running._capacity_now = lambda: Capacity((NodeSize(2),) if waiting else (NodeSize(2), NodeSize(2)))
     running.run()
     assert len(abandoned) == 1
     assert abandoned[0]

@@ -12,9 +12,13 @@ import pytest
 import ray
 from ray._private import ray_constants, services
 from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestration.private.ray import (
+    autoscaler_config_file,
+    claims_of_job,
     draining_nodes,
+    free_resources,
     listen_on_loopback,
     placement_groups_of_dead_actors,
 )
@@ -77,3 +81,52 @@ def test_only_placement_groups_of_dead_actors_are_listed() -> None:
         ray.util.remove_placement_group(PlacementGroup(identity))
     ray.kill(living)
     assert placement_groups_of_dead_actors(job) == before
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_claims_are_what_groups_and_actors_of_this_job_hold_or_wait_for() -> None:
+    job, node = ray.get_runtime_context().get_job_id(), ray.get_runtime_context().get_node_id()
+    held = placement_group([{"CPU": 0.25}, {"CPU": 0.25}])
+    ray.get(held.ready())
+    waiting = placement_group([{"CPU": 1, "GPU": 64}])
+    strategy = PlacementGroupSchedulingStrategy(held)
+    inside = Holder.options(num_cpus=0.25, scheduling_strategy=strategy).remote()  # counted with its group
+    actor, free_of_charge = Holder.options(num_cpus=0.125).remote(), Holder.options(num_cpus=0).remote()
+    ray.get([one.hold.remote() for one in (inside, actor, free_of_charge)])
+    claims = [claim for claim in claims_of_job(job) if claim.num_cpus < 1 or claim.num_gpus]
+    ids = (held.id.hex(), waiting.id.hex(), actor._actor_id.hex())
+    bundle = (ids[0], True, 0.25, 0.0, False)
+    expected = [bundle, bundle, (ids[1], True, 1.0, 64.0, True), (ids[2], False, 0.125, 0.0, False)]
+    found = [(one.owner, one.is_bundle, one.num_cpus, one.num_gpus, one.is_waiting) for one in claims]
+    assert sorted(found) == sorted(expected)
+    assert {claim.node for claim in claims if not claim.is_waiting} == {node}
+    assert list(claims_of_job("00" * 4)) == []
+    assert free_resources()[node]["CPU"] <= ray.cluster_resources()["CPU"]
+    for group in (held, waiting):
+        ray.util.remove_placement_group(group)
+    for one in (inside, actor, free_of_charge):
+        ray.kill(one)
+
+
+@ray.remote
+class Holder:
+    def hold(self) -> None: ...
+
+
+@pytest.mark.parametrize(("port", "file"), [(4242, "/x/ray_bootstrap_config.yaml"), (4243, None), (4244, None)])
+def test_the_autoscalers_file_is_that_of_the_cluster_at_a_port(port: int, file: str | None) -> None:
+    """4243 is a head without an autoscaler's file; nobody is at 4244."""
+    options = ["--gcs-address=10.0.0.1:4242", "--autoscaling-config=/x/ray_bootstrap_config.yaml"]
+    asleep = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)", "/ray/autoscaler/monitor.py"]
+    others = [sys.executable, "-c", asleep[2], "/ray/log_monitor.py", *options]
+    commands = ([*asleep, *options], [*asleep, "--gcs-address=10.0.0.1:4243"], others)
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        assert autoscaler_config_file(port) == file
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()

@@ -33,7 +33,7 @@ SEARCHES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kill_at", [0.1, 0.5, 0.7])
+@pytest.mark.parametrize("kill_at", [0.1, 0.5, 0.75])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_killed_and_resumed_search_under_tune_is_the_uninterrupted_one(
     tmp_path: Path, name: str, kill_at: float

@@ -110,6 +110,8 @@ seeds: [0, 0]
     [
         ("training.batch_size=31", "31 is not divisible by workers.num_workers = 2"),
         ("workers.micro_batch_size=5", "5 does not divide 16"),
+        ("workers.max_accelerators=1", "1 is less than one training takes, workers.num_workers = 2"),
+        ("workers.max_accelerators=0", "should be greater than 0"),
         ("model.patch_sizes=[2, 2]", r"[2, 2] give [64, 256] tokens"),
         ("model.patch_sizes=[3, 6]", "patch 3 does not divide side 16"),
         ("sampling.tau=[0.7, 0.8]", "has 2 entries; 2 stage(s) need 1"),

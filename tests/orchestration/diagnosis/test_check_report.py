@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from orchestration.cluster.check_collectives import Collective
-from orchestration.cluster.check_nodes import NodeReport
-from orchestration.cluster.check_report import CheckResult, collective_row, node_rows
+from orchestration.diagnosis.check_collectives import Collective
+from orchestration.diagnosis.check_nodes import NodeReport
+from orchestration.diagnosis.check_report import CheckResult, collective_row, node_rows
 
 VERSIONS = {"python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0", "deepspeed": "0.19.8", "this project": "abc"}
 WELL = NodeReport("10.0.0.1 (a)", VERSIONS, (), 0.0, 10**12, 0.001, 0.002, "", 0.5)

@@ -10,10 +10,10 @@ from typing import Literal
 from rich.box import SIMPLE
 from rich.table import Table
 
-from orchestration.cluster.check_collectives import Collective
-from orchestration.cluster.check_nodes import PROBE_BYTES, NodeReport
 from orchestration.common.console import make_console
 from orchestration.common.redaction import shown
+from orchestration.diagnosis.check_collectives import Collective
+from orchestration.diagnosis.check_nodes import PROBE_BYTES, NodeReport
 
 State = Literal["ok", "note", "FAILED"]
 MAX_CLOCK_SECONDS = 2.0

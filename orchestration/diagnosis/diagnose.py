@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 
-from orchestration.cluster.check_access import ray_rows
-from orchestration.cluster.check_collectives import Collective, measure
-from orchestration.cluster.check_nodes import NodeReport, clock_difference, start_probes
-from orchestration.cluster.check_report import CheckResult, Redaction, collective_row, node_rows
 from orchestration.cluster.connection import connection
+from orchestration.cluster.node_types import node_types_of_cluster
 from orchestration.common.cleanup import always
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import StorageConfig
+from orchestration.diagnosis.check_access import ray_rows
+from orchestration.diagnosis.check_collectives import Collective, measure
+from orchestration.diagnosis.check_nodes import NodeReport, clock_difference, start_probes
+from orchestration.diagnosis.check_report import CheckResult, Redaction, collective_row, node_rows
 from orchestration.storage.store import Store
 
 _NODE_SECONDS = 120.0
@@ -41,7 +42,14 @@ def diagnose(
             redaction.add(node["NodeManagerHostname"], f"host-{number}")
             redaction.add(node["NodeManagerAddress"], f"address-{number}")
         access = ray_rows(ray.get_runtime_context().gcs_address, dashboard, len(nodes))
-        return [*access, *node_rows(reports), collective_row(collective)]
+        return [*access, *node_rows(reports), *_growth_rows(), collective_row(collective)]
+
+
+def _growth_rows() -> Iterator[CheckResult]:
+    """Tell what the autoscaler can add, where there is one that says so."""
+    node_types = node_types_of_cluster()
+    for kind in node_types.types if node_types is not None else ():
+        yield CheckResult("node", "autoscaler", "ok", f"can add {kind}")
 
 
 def _measure_collective(num_gpus: int, num_bytes: int) -> Collective:

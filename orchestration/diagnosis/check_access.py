@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from orchestration.cluster.authentication import is_refused
-from orchestration.cluster.check_report import CheckResult
 from orchestration.cluster.token_file import TOKEN_VARIABLE, token_file
 from orchestration.common.project import ROOT
+from orchestration.diagnosis.check_report import CheckResult
 
 _SECONDS = 10
 _LEAST_MLFLOW = (3, 11)
