@@ -136,7 +136,7 @@ def test_waiting_for_workers_ends_when_the_process_is_to_end(monkeypatch: pytest
     signals.early_exit = EarlyExit(EXIT_TERMINATED, "", "")
     begin = time.monotonic()
     await_workers(60.0, signals)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
 
 
 def test_a_limit_of_address_space_is_named_where_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
