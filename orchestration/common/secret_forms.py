@@ -11,7 +11,7 @@ from functools import lru_cache
 _LONG = 8  # characters; a shorter secret may be a part of any word
 _WORD_BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])|(?<=\\x[0-9A-Fa-f]{2}))"
 _RUN_BEGINS = r"(?<!(?<![A-Za-z0-9])\\)"
-"""Where a run of backslashes is looked at: from each of them, the time would grow with the square of their number."""
+"""Beginning of a run of backslashes: a search from each of them would take time with the square of their number."""
 _LEAST_BASE64 = 6  # characters that a secret alone decides; fewer may stand in any digest
 
 
