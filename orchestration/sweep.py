@@ -17,8 +17,8 @@ import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
-from orchestration.common.errors import UserError, tell_mistakes  # noqa: E402
-from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED  # noqa: E402
+from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST  # noqa: E402
 from orchestration.common.program_start import prepare_program  # noqa: E402
 
 _MODES = {
@@ -65,8 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:
-        print("\nInterrupted. Nothing published is lost; the same command goes on from there.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return tell_interruption(" Nothing published is lost; the same command goes on from there.")
 
 
 def end_program(code: int) -> NoReturn:
