@@ -77,6 +77,7 @@ ANALYSIS_FOR = {
     "spec": {"contract"},
     "plan": {"contract"},
     "tracking": {"contract"},
+    "evaluation": {"contract"},
 }
 """Which packages of `analysis` a package of `orchestration` may import; the others none."""
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dfm_core.data.files.class_list import agreed_classes
+from dfm_core.data.files.class_list import agreed_classes, spelling_of
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import MAX_FILE_BYTES
 from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
@@ -78,10 +78,10 @@ def open_list(
         raise ValueError(f"the list has the columns {', '.join(rows.fieldnames or ()) or 'none'}; needed: path, label")
     listing = files.listing()
     there, unusable = {file.name: file for file in listing.files}, {one.file: one for one in listing.unusable}
-    classes: dict[str, str] = {}
+    classes, spelled = dict[str, str](), spelling_of(there)
     bad: list[BadFile] = []
     for row in _read(rows):
-        path, label = row["path"] or "", row["label"] or ""
+        path, label = spelled(row["path"] or ""), row["label"] or ""
         if entry := left_behind(path):
             bad.append(as_left_behind(entry))
         elif path in classes:

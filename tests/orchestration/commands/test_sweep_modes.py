@@ -155,3 +155,14 @@ def test_a_storage_that_falls_silent_while_planning_is_one_message(
     assert "storage.root: cannot read fallen://root" in capsys.readouterr().err
     _FallenSilent.ended.set()
     _FallenSilent.ended.clear()
+
+
+def test_faults_that_cannot_be_injected_are_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DFM_FAULT", "0:5:explode")
+    assert main([str(QUICKSTART), f"storage.root={tmp_path}/runs", "--dry-run"]) == 0
+    assert "It cannot run here yet:\n  DFM_FAULT: 'explode' is no action" in capsys.readouterr().out
+    assert main([str(QUICKSTART), f"storage.root={tmp_path}/runs"]) == 2
+    assert "DFM_FAULT: 'explode' is no action" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

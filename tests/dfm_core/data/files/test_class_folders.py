@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Literal, get_args
+from unicodedata import normalize
 
 import pytest
 
@@ -14,6 +16,9 @@ from tests.support.dataset_files import MemoryFiles, everything, png
 from tests.support.work import CountedName
 
 CONTENTS = {f"{name}/{index:03}.png": png(index) for index in range(40) for name in ("cat", "ant", "bee")}
+
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def opened(contents: dict[str, bytes] = CONTENTS, folders: tuple[str, ...] = ()) -> SingleFiles:
@@ -99,6 +104,25 @@ def test_a_file_that_went_or_changed_since_the_listing_is_left_out() -> None:
 def test_a_class_list_that_does_not_match_is_told_whole(wanted: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=f"^memory://data: .*{re.escape(message)}"):
         open_class_folders(MemoryFiles(CONTENTS), EXTENSIONS, wanted)
+
+
+@pytest.mark.parametrize(("listed", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_that_differ_in_their_unicode_form_alone_are_the_same(listed: Form, there: Form) -> None:
+    contents = {normalize(there, name): png() for name in ("Äpfel/é.png", "Birne/1.png")}
+    classes = [normalize(listed, name) for name in ("Birne", "Äpfel")]
+    dataset = open_class_folders(MemoryFiles(contents), EXTENSIONS, classes)
+    assert dataset.class_names == ("Birne", normalize(there, "Äpfel"))
+    assert dataset.labels == {"Birne/1.png": 0, normalize(there, "Äpfel/é.png"): 1}
+    rows = "".join(f"{normalize(listed, path)},{path.split('/')[0]}\n" for path in contents)
+    by_list = open_list(MemoryFiles(contents), f"path,label\n{rows}", EXTENSIONS, classes)
+    assert by_list.labels == dataset.labels
+    assert everything(by_list) == everything(dataset)
+
+
+def test_a_class_in_both_unicode_forms_is_two_classes() -> None:
+    both = {f"{normalize(form, 'ä')}/1.png": png() for form in FORMS}
+    wanted = [normalize("NFD", "ä"), normalize("NFC", "ä")]
+    assert open_class_folders(MemoryFiles(both), EXTENSIONS, wanted).class_names == tuple(wanted)
 
 
 @pytest.mark.parametrize("contents", [{}, {"a.png": b"x"}, {"ant/a.txt": b"x"}, {"ant/a.png": b""}])
