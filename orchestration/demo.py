@@ -33,7 +33,7 @@ from orchestration.cluster.token_file import (
     write_token,
 )
 from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes
-from orchestration.common.program_start import prepare_program
+from orchestration.common.program_start import end_program, prepare_program
 from orchestration.common.project import ROOT
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
@@ -209,4 +209,4 @@ if __name__ == "__main__":
         sys.exit("ray is not installed beside this Python; run `make setup`")
     prepare_program()
     end_by_exit()
-    sys.exit(main(sys.argv[1:]))
+    end_program(main(sys.argv[1:]))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
-from orchestration.common.program_start import prepare_program
+from orchestration.common.program_start import end_program, prepare_program
 from orchestration.config.storage import StorageConfig
 
 if TYPE_CHECKING:
@@ -90,4 +90,4 @@ def _tracking_row(uri: str) -> CheckResult:
 
 if __name__ == "__main__":
     prepare_program()
-    sys.exit(main(sys.argv[1:]))
+    end_program(main(sys.argv[1:]))

@@ -30,9 +30,8 @@ from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_TERMINATED,
     EXIT_TRACKING_INCOMPLETE,
 )
-from orchestration.common.program_start import prepare_program  # noqa: E402
+from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 from orchestration.common.redaction import reason_of  # noqa: E402
-from orchestration.sweep import end_program  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.sweeps import ROOT, environment
+from tests.support.sweeps import ROOT, environment, wait_until
 
 QUICKSTART = "sweeps/quickstart.yaml"
 
@@ -80,3 +81,43 @@ def test_ctrl_c_while_a_storage_is_asked_ends_every_program_in_one_line(
     assert "Traceback" not in told
     assert told.strip().splitlines()[-1].startswith("Interrupted.")
     assert len(told.strip().splitlines()) == 1
+
+
+_SILENT_RESOLVER = """
+import pathlib, socket, time
+
+def getaddrinfo(*_, **__):
+    pathlib.Path(__file__).with_name("asked").touch()
+    time.sleep(300)
+
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        (130, ["orchestration/sweep.py", QUICKSTART, "--status"]),
+        pytest.param(2, ["orchestration/sweep.py", QUICKSTART, "--status"], marks=pytest.mark.slow),
+        pytest.param(2, ["-m", "orchestration.doctor", "--storage", "s3://bucket/dfm"], marks=pytest.mark.slow),
+    ],
+)
+def test_nobody_waits_for_a_silent_name_server_after_the_end(code: int, command: Sequence[str], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_SILENT_RESOLVER)
+    own = environment() | {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+        "DFM_STORAGE_ROOT": "s3://bucket/dfm",
+        "AWS_ENDPOINT_URL": "http://nowhere.example:9000",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+    }
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=own,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        wait_until(lambda: (tmp_path / "asked").exists(), "the first question", 60)
+        if code == 130:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(120) == code
