@@ -25,13 +25,13 @@ def read_records(plan: PublishedPlan, storage: StorageRoot | None, *, whole_runs
     stored: dict[str, Record] = {}
     problem: UserError | None = None
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(find_runs, plan, with_params=whole_runs)
+        experiment_runs = pool.submit(find_runs, plan, with_params=whole_runs)
         try:
             stored = {} if storage is None else read_record_files(plan, storage)
         except UserError as error:
             problem = error
         try:
-            reading = join(plan, found.result(), stored)
+            reading = join(plan, experiment_runs.result(), stored)
         except TrackingUnreachableError as error:
             if problem is not None and not whole_runs:
                 raise problem from error

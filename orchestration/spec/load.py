@@ -228,10 +228,10 @@ class SpecReader:
         if workers.compile and workers.zero_stage == 3:
             message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
             self._problem(self._locate("workers.compile"), message)
-        found: dict[str, list[str]] = {}
+        messages_of: dict[str, list[str]] = {}
         for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
             if batch_problem := workers.batch_problem(batch):
                 key, message = batch_problem
-                found.setdefault(key, []).append(message)
-        for key, messages in found.items():
+                messages_of.setdefault(key, []).append(message)
+        for key, messages in messages_of.items():
             self._problem(self._locate(key), "; ".join(messages))

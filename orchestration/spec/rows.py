@@ -77,11 +77,11 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     described, problems = context.inspector.describe(config.data)
     if problems:
         won = _won_over(context, row, config.data.dataset)
-        found = []
+        told = []
         for key, message in problems:
             why = won if key.startswith("data.") else ""  # files are the same for all
-            found.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
-        return None, found
+            told.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
+        return None, told
     return replace(config, data=described), []
 
 

@@ -58,9 +58,9 @@ def open_class_folders(
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
         hint = such or other_layout((file.name for file in listing.files), tuple(extensions))
         raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{hint}")
-    found = {file.name.partition("/")[0] for file in sound}
-    bad += _empty_classes(listing, found)
-    names = agreed_classes(found, class_names, files.place)
+    classes = {file.name.partition("/")[0] for file in sound}
+    bad += _empty_classes(listing, classes)
+    names = agreed_classes(classes, class_names, files.place)
     numbers = {name: number for number, name in enumerate(names)}
     labels = {file.name: numbers[file.name.partition("/")[0]] for file in sound}
     return _dataset(files, sound, labels, names, bad + left)
@@ -140,6 +140,6 @@ def _sorted_out(samples: Sequence[DataFile], *, in_folders: bool = True) -> tupl
     return sound, bad
 
 
-def _empty_classes(listing: Listing, found: set[str]) -> list[BadFile]:
-    empty = sorted(folder for folder in listing.folders if "/" not in folder and folder not in found)
+def _empty_classes(listing: Listing, classes: set[str]) -> list[BadFile]:
+    empty = sorted(folder for folder in listing.folders if "/" not in folder and folder not in classes)
     return [BadFile(folder, "not in its place", "is a class without samples") for folder in empty]
