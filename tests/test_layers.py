@@ -72,6 +72,7 @@ ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report"},
     "reproduce": {"errors", "plan", "records", "report"},
     "common": {"contract"},
+    "config": {"contract"},
     "storage": {"contract"},
     "artifacts": {"contract"},
     "spec": {"contract"},

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.config.files import unknown_file_names
+from orchestration.config.published_table import PublishedTable, unknown_counterparts
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
@@ -28,7 +29,6 @@ from orchestration.spec.compose import (
 from orchestration.spec.compute_budget import ComputeConfig
 from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts
 from orchestration.spec.equal_compute import find_budget, unequal_compute
-from orchestration.spec.published_table import PublishedTable, unknown_counterparts
 from orchestration.spec.rows import (
     DESCRIBED_IS_DERIVED,
     PartSpec,

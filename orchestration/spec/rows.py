@@ -11,13 +11,13 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
 from orchestration.common.errors import Problem, nearest
+from orchestration.config.published_table import PublishedPart
 from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.dotted_keys import set_dotted
 from orchestration.parsing.validation import validate
 from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
-from orchestration.spec.published_table import PublishedPart
 
 DESCRIBED_IS_DERIVED = "is found when a sweep is read, never given"
 
