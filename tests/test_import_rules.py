@@ -31,7 +31,7 @@ OWNERS = {
         "orchestration/cluster/",
         "orchestration/training/",
         "orchestration/evaluation/",
-        "orchestration/search/",
+        "orchestration/exploration/",
         "orchestration/launch/",
     ),
 }

@@ -44,6 +44,7 @@ LAYERS = {
         "tracking",
         "training",
         "evaluation",
+        "exploration",
         "search",
         "launch",
         "commands",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import BudgetMeter
@@ -17,8 +17,20 @@ from orchestration.tasks.task import Task
 if TYPE_CHECKING:
     from orchestration.tracking.tracker import TaskTracker
 
-Grow = Callable[[Outcome, int], Plan | None]
-"""(outcome so far, trials to keep running) -> the plan if it has grown, after adding known records to the outcome."""
+
+class GrowingPlan(Protocol):
+    """What lets a plan grow while it runs: its searches."""
+
+    def advance(self, outcome: Outcome, num_slots: int) -> Plan | None:
+        """Return the plan if it has grown, after adding known records to the outcome.
+
+        Args: num_slots: trials to keep running.
+        """
+        ...
+
+    def on_ray(self) -> AbstractContextManager[None]:
+        """Use the cluster that this process is connected to while the block runs."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class LaunchContext:
     tracker: TaskTracker
     display: Display
     meter: BudgetMeter
-    grow: Grow | None = None
+    searches: GrowingPlan | None = None
     """Asked in every round; None: the plan stays as it is."""
 
     @property

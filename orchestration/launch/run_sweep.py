@@ -75,8 +75,7 @@ def run_sweep(
     if tasks_to_run(plan, outcome.done):
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
-        grow = searches.advance if searches is not None else None
-        run_within_budget(LaunchContext(plan, store, outcome, tracker, Display(), meter, grow), estimate)
+        run_within_budget(LaunchContext(plan, store, outcome, tracker, Display(), meter, searches), estimate)
     else:
         print("Everything is done already; nothing is computed.")
     early_exit = outcome.early_exit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
                 outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
             heartbeat_writer.close(_describe(outcome))
     display.console.print(status_table(plan, outcome.states))
-    if context.grow is None:
+    if context.searches is None:
         print(compared_text(estimate, meter.in_this_launch))
     else:
         print(f"{cost_text(meter.in_this_launch)}, trials that were proposed meanwhile among them.")
@@ -84,7 +85,8 @@ def _launch(
         heartbeat_writer.phase = "running"
         launcher = Launcher(context, lambda: watch.capacity, lambda: watch.lost or early_exit())
         try:
-            return launcher.run()
+            with context.searches.on_ray() if context.searches is not None else contextlib.nullcontext():
+                return launcher.run()
         finally:
             if watch.lost:
                 cluster_lost.set()

@@ -134,8 +134,8 @@ class Launcher:
 
     def _grow(self) -> None:
         """Take the tasks of a plan that has grown, and trainings in it that go further than before."""
-        grow, outcome = self._context.grow, self._context.outcome
-        plan = grow(outcome, self._num_slots) if grow else None
+        searches, outcome = self._context.searches, self._context.outcome
+        plan = searches.advance(outcome, self._num_slots) if searches else None
         if plan is not None:
             self._waiting.set_plan(
                 plan, begun={*self._running.measured, *self._running.training_digests, *outcome.failed}

@@ -70,7 +70,8 @@ def placement_groups_of_dead_actors(job: str) -> list[bytes]:
     for serialized in ray._private.state.state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(serialized)
         is_of_job = group.creator_job_id.hex() == job and not group.is_detached
-        if is_of_job and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
+        by_actor = not ray.ActorID(group.creator_actor_id).is_nil()  # of others Ray says that their creator is dead
+        if is_of_job and by_actor and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
             ids.append(group.placement_group_id)
     return ids
 

@@ -13,17 +13,18 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import Problem, UserError
-from orchestration.common.redaction import without_credentials
+from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.search.optuna_samplers import distribution_of, encode, sampler_of, suggest
 from orchestration.search.stored_trial import KIND, LIMITS, NUMBER, PRUNED_AT, REASON, SETTINGS, stored_trial
 from orchestration.search.study_storage import (
+    SearcherFailedError,
     StudyDatabase,
     StudyGoneError,
     unavailable,
@@ -31,6 +32,9 @@ from orchestration.search.study_storage import (
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
 from orchestration.spec.search_trial import SearchTrial, TrialState
+
+if TYPE_CHECKING:
+    from orchestration.exploration.searchers import TuneSearcher
 
 _NAME = "dfm-{digest}"
 _ABOUT, _ASKED = "about", "asked"
@@ -54,7 +58,7 @@ class Study:
         """
         self._search, self._config, self._uri = search, search.config, database.uri
         self._storage = database.storage
-        self._grid = grid_points(search.parameters) if search.config.sampler == "grid" else []
+        self._grid = grid_points(search.parameters) if search.proposer == "grid" else []
         self._name = name = _NAME.format(digest=digest)
         try:
             # An existing study is loaded whatever its directions are: `_check` looks.
@@ -67,6 +71,7 @@ class Study:
         with self._translated_errors():
             self._check(about)
             self._take_up()
+        self._searcher = self._open_searcher() if search.config.searcher is not None else None
 
     def trials(self) -> list[SearchTrial]:
         """Return all proposals by number; of a retried one the last attempt. Raises: StudyUnavailableError."""
@@ -76,22 +81,56 @@ class Study:
     @property
     def most_trials(self) -> float:
         """Number of possible trials: the points of a grid, else infinity."""
-        return len(self._grid) if self._config.sampler == "grid" else math.inf
+        if self._searcher is not None and self._searcher.is_exhausted:
+            return 0
+        return len(self._grid) if self._grid else math.inf
 
-    def ask(self) -> SearchTrial:
-        """Return a new proposal, running. Raises: StudyUnavailableError."""
+    def ask(self) -> SearchTrial | None:
+        """Return a new proposal, running; None if the searcher has none now. Raises: StudyUnavailableError."""
         with self._translated_errors():
             number = len(self._newest())
+            given = self._given(number)
+            if given is None and self._searcher is not None:
+                return None
             # Where nothing can be written this fails at once; Optuna would try five times to add a trial.
             self._study.set_user_attr(_ASKED, number + 1)
             self._study.sampler = sampler_of(self._search, number)
-            if self._grid:
-                self._study.enqueue_trial(encode(self._search, self._grid[number]))
+            if given is not None:
+                self._study.enqueue_trial(encode(self._search, given))
             trial = self._study.ask()
             settings = self._as_before(suggest(self._search, trial))
             trial.set_user_attr(NUMBER, number)
             trial.set_user_attr(SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
             return SearchTrial(number, settings)
+
+    def _given(self, number: int) -> dict[str, Any] | None:
+        """Return the settings of a proposal that Optuna does not draw."""
+        if self._searcher is not None:
+            with self._searcher_errors():
+                return self._searcher.suggest(number)
+        return self._grid[number] if self._grid else None
+
+    def _open_searcher(self) -> TuneSearcher:
+        from orchestration.exploration.searchers import TuneSearcher  # needs Ray Tune
+
+        with self._searcher_errors():
+            return TuneSearcher(self._search, self.trials())
+
+    @contextmanager
+    def _searcher_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  any library, any reason: the search ends, the sweep goes on
+            name = self._config.searcher
+            raise SearcherFailedError(
+                f"the searcher {name} failed ({reason_of(error)}); submit it with another"
+            ) from None
+
+    def ended(self, trial: SearchTrial) -> None:
+        """Let a searcher of Ray Tune hear how a trial ended."""
+        if self._searcher is not None:
+            with self._searcher_errors():
+                self._searcher.tell(trial)
 
     def report(self, number: int, step: int, value: float) -> SearchTrial | None:
         """Tell the value of the objective at a rung. Returns, Raises: as `_change`."""

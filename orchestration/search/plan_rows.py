@@ -27,7 +27,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
     front = pareto_front(list(trials), part.spec.directions)
     return {
         "digest": part.digest,
-        "sampler": config.sampler,
+        "sampler": part.spec.proposer,
         "num_trials": config.num_trials,
         "objectives": dict(config.objectives),
         "best": [trial.label for trial in front],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from orchestration.common.errors import UserError
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan, make_plan
+from orchestration.search.explorations import AnySearch, Explorations
 from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
 from orchestration.search.single_level import SingleLevelSearch
@@ -33,7 +35,6 @@ from orchestration.tasks.task import EvaluateTask, Task
 from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
-AnySearch = SingleLevelSearch[PartSearch] | TwoLevelSearch
 
 
 class Searches:
@@ -54,6 +55,7 @@ class Searches:
         """
         self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
         self._searches = searches
+        self._explorations = Explorations(spec.name, searches, store)
         self._unavailable = ""
         self._known, self.plan = plan, self._plan_after(plan)
 
@@ -70,7 +72,8 @@ class Searches:
         """
         changed = False
         try:
-            while self._hear(outcome) or self._propose(num_slots):
+            self._explorations.revive()
+            while self._hear(outcome) or self._propose(num_slots) or self._hear_verdict(outcome):
                 self._grow(outcome)
                 changed = True
             self._unavailable = ""
@@ -81,6 +84,10 @@ class Searches:
                 changed = True
             self._unavailable = str(error)
         return self.plan if changed else None
+
+    def on_ray(self) -> AbstractContextManager[None]:
+        """Let Ray Tune explore while the block runs, on the cluster that this process is connected to."""
+        return self._explorations.on_ray()
 
     def trials(self) -> dict[str, list[SearchTrial]]:
         """Return the trials by part, as they are now."""
@@ -99,6 +106,9 @@ class Searches:
         """
         self._add_records(self._known, outcome)
         self._publish(self._published_plan())
+
+    def _hear_verdict(self, outcome: Outcome) -> bool:
+        return self._explorations.wait_for_verdict() and self._hear(outcome)
 
     def _hear(self, outcome: Outcome) -> bool:
         """Tell the studies of trials that changed. Return whether any did."""
@@ -137,9 +147,9 @@ class Searches:
 
     def _propose(self, num_slots: int) -> bool:
         """Propose at most one trial. Return whether there is one."""
-        if sum(len(search.running) for search in self._searches) >= num_slots:
-            return False
-        return any(self._unless_gone(search, search.propose) for search in self._searches)
+        computing = sum(len(search.running) - len(search.undecided) for search in self._searches)
+        wanted = [search for search in self._searches if computing < num_slots or search.fills_band]
+        return any(self._unless_gone(search, search.propose) for search in wanted)
 
     def _grow(self, outcome: Outcome) -> None:
         """Make the plan with the trials that were proposed or go on; add the records of its tasks to the outcome."""

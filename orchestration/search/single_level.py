@@ -10,7 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from orchestration.control.outcome import Outcome
 from orchestration.search.optuna_study import Study
 from orchestration.search.trial_values import TrialTasks, violations
-from orchestration.spec.pruning import keep_training
+from orchestration.search.tune_link import TuneLink
+from orchestration.spec.pruning import bracket_sizes, keep_training
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
@@ -46,6 +47,9 @@ class SingleLevelSearch(Generic[Part]):
         """Rows of all trials that have one, by number."""
         self.problem = ""
         """Reason why it ended before it had all its trials."""
+        self.undecided: set[int] = set()
+        """Running trials that wait for Ray Tune's verdict, and need no worker."""
+        self.tune = TuneLink()
         for trial in study.trials():
             problems = self._store(trial)
             if problems and trial.state == "running":  # the rules, or the workers, have changed
@@ -61,12 +65,27 @@ class SingleLevelSearch(Generic[Part]):
         ranked = self.part.ranked(list(self.trials.values()))
         return [self.rows[trial.number] for trial in ranked if trial.number in self.rows]
 
+    @property
+    def proposals(self) -> list[SearchTrial]:
+        """All trials as Ray Tune sees them, by number."""
+        return [self.trials[number] for number in sorted(self.trials)]
+
+    @property
+    def fills_band(self) -> bool:
+        """Whether the last band of HyperBand has room: it is proposed at once, to be compared as a whole."""
+        config = self.part.spec.config.trial_scheduler
+        num_trials = sum(trial.state != "refused" for trial in self.trials.values())
+        return config.kind == "hyperband" and self.wants_more and num_trials % sum(bracket_sizes(config)) > 0
+
     def propose(self) -> bool:
         """Ask for a trial that breaks no rule. Return whether there is one. Raises: StudyUnavailableError."""
         while self.wants_more:
             trial = self.study.ask()
+            if trial is None:
+                return False
             problems = self._store(trial)
             if not problems:
+                self.tune.added(trial, wants_more=self.wants_more)
                 return True
             self._refuse(trial, problems)
             self.problem = only_refused(list(self.trials.values()))
@@ -74,9 +93,14 @@ class SingleLevelSearch(Generic[Part]):
 
     def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
         """Return a running trial as it is by now; None if nothing has changed. Raises: StudyUnavailableError."""
+        if self.fills_band:
+            return None
         heard = self._heard(trial, tasks, outcome)
         if heard is not None:
+            self.undecided.discard(trial.number)
             self._store(heard)
+            self.study.ended(heard)
+            self.tune.ended(heard)
         return heard
 
     def _heard(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
@@ -99,12 +123,24 @@ class SingleLevelSearch(Generic[Part]):
         complete = replace(trial, state="complete", values=tuple(values), violations=tuple(excess.values()))
         return self.study.complete(number, values, excess) or complete
 
-    def _at_rung(self, trial: SearchTrial, rung: int, value: float) -> SearchTrial:
-        others = [other.at_rungs[rung] for other in self.trials.values() if rung in other.at_rungs]
+    def _at_rung(self, trial: SearchTrial, rung: int, value: float) -> SearchTrial | None:
+        keep = self._keeps(trial, rung, value)
+        if keep is None:
+            self.undecided.add(trial.number)
+            return None
         there = replace(trial, at_rungs={**trial.at_rungs, rung: value})
-        if keep_training(self.part.spec.config.pruner, self.part.spec.directions[0], value, others):
+        if keep:
             return self.study.report(trial.number, rung, value) or there
         return self.study.prune(trial.number, rung, value) or replace(there, state="pruned")
+
+    def _keeps(self, trial: SearchTrial, rung: int, value: float) -> bool | None:
+        """Return whether a trial is trained on after a rung; None: Ray Tune has not decided yet."""
+        verdict = self.tune.verdict(trial, rung, value)
+        config = self.part.spec.config
+        if config.trial_scheduler.kind != "none":
+            return verdict
+        others = [other.at_rungs[rung] for other in self.trials.values() if rung in other.at_rungs]
+        return keep_training(config.pruner, self.part.spec.directions[0], value, others)
 
     @property
     def wants_more(self) -> bool:
@@ -129,7 +165,9 @@ class SingleLevelSearch(Generic[Part]):
     def _refuse(self, trial: SearchTrial, problems: Sequence[str]) -> None:
         reason = "; ".join(problems)
         self.study.fail(trial.number, reason, "refused")
-        self._store(replace(trial, state="refused", reason=reason))
+        refused = replace(trial, state="refused", reason=reason)
+        self._store(refused)
+        self.study.ended(refused)
 
 
 def lacks_trials(spec: SearchSpec, study: Study, trials: Collection[SearchTrial]) -> bool:

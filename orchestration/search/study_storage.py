@@ -33,7 +33,11 @@ class StudyUnavailableError(Exception):
 
 
 class StudyGoneError(StudyUnavailableError):
-    """The study of a search is there no more, and will not come back."""
+    """The study of a search is there no more, and will not come back: the search ends."""
+
+
+class SearcherFailedError(StudyGoneError):
+    """A searcher of a library raised an error: nobody can propose any more."""
 
 
 class StudyDatabase:

@@ -22,7 +22,8 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     config = search.spec.config
     wanted = " and ".join(f"{direction} {name}" for name, direction in config.objectives.items())
     limits = "".join(f", {name} {limit}" for name, limit in config.constraints.items())
-    yield f"Search of {search.part}: {counted(config.num_trials, 'trial')} by {config.sampler} to {wanted}{limits}."
+    proposals = f"{counted(config.num_trials, 'trial')} by {search.spec.proposer}"
+    yield f"Search of {search.part}: {proposals} to {wanted}{limits}."
     for parameter in search.spec.parameters:
         yield f"  {parameter}"
     if search.spec.inner is not None:
@@ -30,9 +31,11 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
         samplings = counted(inner.num_trials, "sampling")
         yield f"  For each, {samplings} of its snapshot by {inner.sampler}; the best counts:"
         yield from (f"    {parameter}" for parameter in search.spec.inner.parameters)
-    if config.pruner.kind != "none":
-        rungs = ", ".join(f"{rung:g}" for rung in config.pruner.rungs)
-        yield f"  {config.pruner.kind} prunes at {rungs} {config.pruner.rungs_in}"
+    ladder = search.spec.ladder
+    if ladder.kind != "none":
+        rungs = ", ".join(f"{rung:g}" for rung in ladder.rungs)
+        whose = "Ray Tune's " if ladder is config.trial_scheduler else ""
+        yield f"  {whose}{ladder.kind} prunes at {rungs} {ladder.rungs_in}"
     if counts := Counter(trial.state for trial in trials):
         yield f"  Proposed so far: {', '.join(f'{count} {state}' for state, count in counts.items())}."
     for trial in pareto_front(list(trials), search.spec.directions):

@@ -15,6 +15,7 @@ from orchestration.control.outcome import Outcome
 from orchestration.search.optuna_study import Study
 from orchestration.search.single_level import SingleLevelSearch, lacks_trials, only_refused
 from orchestration.search.trial_values import TrialTasks
+from orchestration.search.tune_link import TuneLink
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import SearchSpec
@@ -67,10 +68,22 @@ class TwoLevelSearch:
         self.part, self._inner, self._open = part, part.spec.inner, open_study
         self.study = open_study(part.digest, part.spec, part.about)
         self.problem = ""
+        self.tune = TuneLink()
+        self.undecided: set[int] = set()
+        """Always empty: trainings are compared at their end alone."""
         self._outer: dict[int, SearchTrial] = {}
         self._states: dict[int, SingleLevelSearch[InnerPart]] = {}
         for trial in self.study.trials():
             self._store(trial)
+
+    @property
+    def fills_band(self) -> bool:
+        return False
+
+    @property
+    def proposals(self) -> list[SearchTrial]:
+        """Trainings, as Ray Tune sees them, by number."""
+        return [self._outer[number] for number in sorted(self._outer)]
 
     @property
     def running(self) -> list[SearchTrial]:
@@ -109,9 +122,11 @@ class TwoLevelSearch:
                     if self._states[number].propose():
                         return True
                 self._complete_outer(number)
-            if not self._wants_more:
+            proposed = self.study.ask() if self.wants_more else None
+            if proposed is None:
                 return False
-            self._store(self.study.ask())
+            self._store(proposed)
+            self.tune.added(proposed, wants_more=self.wants_more)
 
     def hear(self, trial: SearchTrial, tasks: TrialTasks, outcome: Outcome) -> SearchTrial | None:
         """Return a running inner trial as it is by now; None if nothing has changed. Raises: StudyUnavailableError."""
@@ -133,7 +148,7 @@ class TwoLevelSearch:
                 self._outer[number] = replace(trial, state="failed", reason=reason)
 
     @property
-    def _wants_more(self) -> bool:
+    def wants_more(self) -> bool:
         return not self.problem and lacks_trials(self.part.spec, self.study, self._outer.values())
 
     def _store(self, trial: SearchTrial) -> None:
@@ -145,7 +160,14 @@ class TwoLevelSearch:
         self._states[trial.number] = SingleLevelSearch(inner, study)
 
     def _complete_outer(self, number: int) -> None:
-        """Tell the outer study the value of a training's best sampling, once all its samplings ended."""
+        """Tell the outer study and Ray Tune the value of a training's best sampling, once all its samplings ended."""
+        before = self._outer[number]
+        self._complete(number)
+        if self._outer[number] != before:
+            self.study.ended(self._outer[number])
+            self.tune.ended(self._outer[number])
+
+    def _complete(self, number: int) -> None:
         state = self._states.get(number)
         trial = self._outer[number]
         if state is None or trial.state != "running" or state.running or state.wants_more:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from orchestration.common.errors import Problem
 from orchestration.parsing.validation import validate
 from orchestration.spec.search_rules import broken_search_rules, sampler_rules
-from orchestration.spec.search_section import PrunerConfig, SearchConfig, SearchSpec
+from orchestration.spec.search_section import SearchConfig, SearchSpec
 from orchestration.spec.search_space import read_space
 
 _EMPTY_SPACE = "must be a mapping of at least one key to its values"
@@ -31,6 +30,8 @@ def read_search(given: Any, where: str) -> tuple[SearchSpec | None, list[Problem
     inner, inner_problems = _read_inner(config, given.get("inner"), f"{where}.inner")
     if inner_problems:
         return None, [*problems, *inner_problems]
+    if config.searcher is not None and "sampler" in given:
+        problems.append(Problem(f"{where}.searcher", "cannot go with `sampler`: both propose; give one of them"))
     search = SearchSpec(config, parameters, inner)
     problems.extend(Problem(f"{where}.{key}", message) for key, message in broken_search_rules(search))
     return (None if problems else search), problems
@@ -43,8 +44,13 @@ def _read_inner(config: SearchConfig, given: Any, where: str) -> tuple[SearchSpe
     if not isinstance(space, Mapping) or not space:
         return None, [Problem(f"{where}.space", _EMPTY_SPACE)]
     parameters, problems = read_space(space, f"{where}.space")
-    own = replace(
-        config, num_trials=config.inner.num_trials, sampler=config.inner.sampler, pruner=PrunerConfig(), inner=None
+    own = SearchConfig(
+        config.objectives,
+        config.inner.num_trials,
+        sampler=config.inner.sampler,
+        constraints=config.constraints,
+        seed=config.seed,
+        population=config.population,
     )
     search = SearchSpec(own, parameters)
     problems.extend(

@@ -59,6 +59,7 @@ class PartSearch:
             "sampler_seed": config.seed,
             "population": config.population if config.sampler == "nsga2" else None,
             "pruner": without_neutral("search.pruner", as_plain(config.pruner)),
+            **self._tune_about,
             "inner": None if self.spec.inner is None else self._inner_about(self.spec.inner),
             "base": without_neutral("", as_plain(self.base)),
             "data": training_identity(self.base.data),
@@ -69,6 +70,16 @@ class PartSearch:
             "seeds": list(self.context.seeds),
             "numerics": NUMERICS_VERSION,
         }
+
+    @property
+    def _tune_about(self) -> dict[str, Any]:
+        """Settings that earlier releases did not have, where they are given: the digests of then stay."""
+        config, given = self.spec.config, dict[str, Any]()
+        if config.trial_scheduler.kind != "none":
+            given["trial_scheduler"] = as_plain(config.trial_scheduler)
+        if config.searcher is not None:
+            given["searcher"] = config.searcher
+        return given
 
     @staticmethod
     def _inner_about(inner: SearchSpec) -> dict[str, Any]:
@@ -96,14 +107,14 @@ class PartSearch:
                 yield f"{name} is {costs[name]:,}, not {limit}"
         if self.runtime.workers.batch_problem(config.training.batch_size):
             yield f"training.batch_size {config.training.batch_size} cannot be divided over workers and micro-batches"
-        rungs = rung_steps(self.spec.config.pruner, config)
+        rungs = rung_steps(self.spec.ladder, config)
         if rungs and config.experts.steps:
             yield "experts and cascades are measured only at the end, so that they cannot be pruned"
         elif rungs and rungs[-1] >= config.training.steps:
-            last = f"{self.spec.config.pruner.rungs[-1]:g} {self.spec.config.pruner.rungs_in}"
-            yield f"pruner.rungs: {last} are not before the last of {config.training.steps} training steps"
+            last = f"the last rung, {self.spec.ladder.rungs[-1]:g} {self.spec.ladder.rungs_in}"
+            yield f"{last}, is not before the last of {config.training.steps} training steps"
         elif len(set(rungs)) < len(rungs):
-            yield f"pruner.rungs: two of them are reached at the same step ({', '.join(map(str, rungs))})"
+            yield f"two rungs are reached at the same step ({', '.join(map(str, rungs))})"
         if not self.allow_unequal and not broken_rules(self._reference):
             spread = compute_spread({"the search's base": self._reference, "the trial": config})
             if spread.share > max(TOLERANCE, 0 if self.budget is None else spread.one_step):
@@ -117,7 +128,7 @@ class PartSearch:
 
     def _until(self, config: ExperimentConfig, trial: SearchTrial) -> ExperimentConfig:
         """Return the config with its training cut at the rung that the trial is to reach, or reached last."""
-        rungs = rung_steps(self.spec.config.pruner, config)
+        rungs = rung_steps(self.spec.ladder, config)
         if not rungs:
             return config
         rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs, default=0)
@@ -134,7 +145,7 @@ class PartSearch:
 
     def next_rung(self, trial: SearchTrial) -> int | None:
         """Return the number of the rung that a trial is to reach; None: its end."""
-        return next((rung for rung in range(len(self.spec.config.pruner.rungs)) if rung not in trial.at_rungs), None)
+        return next((rung for rung in range(len(self.spec.ladder.rungs)) if rung not in trial.at_rungs), None)
 
 
 def sampling_costs(config: ExperimentConfig) -> dict[str, int]:

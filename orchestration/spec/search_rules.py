@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 from dfm_core.catalog.metrics import METRICS
 from orchestration.common.errors import nearest
-from orchestration.spec.search_section import COSTS, SearchConfig, SearchSpec
+from orchestration.spec.search_section import (
+    CALLBACKS_GROUP,
+    COSTS,
+    SEARCHERS_GROUP,
+    TUNE_CALLBACKS,
+    TUNE_SEARCHERS,
+    PrunerConfig,
+    SearchConfig,
+    SearchSpec,
+    TrialSchedulerConfig,
+)
 
 _LIMITED_SAMPLERS = ("tpe", "nsga2")
 """Samplers that heed a limit of a metric."""
@@ -22,21 +33,26 @@ def _level_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
             yield f"space.{parameter.key}", "is a setting of sampling: with `inner` it belongs to inner.space"
     if len(search.config.objectives) > 1:
         yield "objectives", "a search in two levels has one: a training is worth what its best sampling is"
-    if search.config.pruner.kind != "none":
-        yield "pruner", "cannot go with `inner`: trainings are compared by their best sampling, at the end"
+    for key, kind in (("pruner", search.config.pruner.kind), ("trial_scheduler", search.config.trial_scheduler.kind)):
+        if kind != "none":
+            yield key, "cannot go with `inner`: trainings are compared by their best sampling, at the end"
 
 
 def broken_search_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for settings that do not fit together."""
-    yield from _objective_rules(search.config)
-    yield from _limit_rules(search.config)
+    yield from _objective_rules(search)
+    yield from _limit_rules(search)
     yield from sampler_rules(search)
     yield from _level_rules(search)
-    yield from _pruner_rules(search)
+    yield from _pruner_rules(search.config.pruner)
+    yield from _scheduler_rules(search.config)
+    yield from _ladder_rules(search)
+    yield from _searcher_rules(search)
+    for name in search.config.callbacks:
+        yield from _named_rules("callbacks", name, TUNE_CALLBACKS, CALLBACKS_GROUP)
 
 
-def _pruner_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
-    pruner = search.config.pruner
+def _pruner_rules(pruner: PrunerConfig) -> Iterator[tuple[str, str]]:
     if pruner.kind == "none":
         if pruner.rungs:
             yield "pruner.rungs", "are given without a kind: median or asha"
@@ -46,18 +62,63 @@ def _pruner_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
         yield "pruner.rungs", f"[{', '.join(shown)}] must be {pruner.rungs_in} of training in ascending order"
     if pruner.rungs_in != "flops" and any(not rung.is_integer() for rung in pruner.rungs):
         yield "pruner.rungs", f"[{', '.join(shown)}] must be whole numbers of {pruner.rungs_in}"
+
+
+def _scheduler_rules(config: SearchConfig) -> Iterator[tuple[str, str]]:
+    scheduler = config.trial_scheduler
+    if scheduler.kind == "none":
+        if scheduler != TrialSchedulerConfig():
+            yield "trial_scheduler", "is given without a kind: asha, hyperband or median"
+        return
+    if config.pruner.kind != "none":
+        yield "trial_scheduler", "cannot go with `pruner`: both decide what is trained on; give one of them"
+    if scheduler.first <= 0 or (scheduler.rungs_in != "flops" and not scheduler.first.is_integer()):
+        yield "trial_scheduler.first", f"{scheduler.first:g} must be a number of {scheduler.rungs_in}, the first rung"
+
+
+def _ladder_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
+    """Yield the rules of all that decides at rungs."""
+    name = "pruner" if isinstance(search.ladder, PrunerConfig) else "trial_scheduler"
+    if search.ladder.kind == "none":
+        return
     if len(search.config.objectives) > 1:
-        yield "pruner", "needs a single objective"
-    if any(name in COSTS for name in search.config.objectives):
-        yield "pruner", "needs a metric as its objective: costs do not change with training"
+        yield name, "needs a single objective"
+    if any(objective in COSTS for objective in search.config.objectives):
+        yield name, "needs a metric as its objective: costs do not change with training"
     if any(parameter.key == "training.steps" for parameter in search.parameters):
-        yield "pruner", "cannot go with training.steps in the space"
+        yield name, "cannot go with training.steps in the space"
 
 
-def _objective_rules(config: SearchConfig) -> Iterator[tuple[str, str]]:
-    wanted = (1, 2) if config.sampler == "nsga2" else (1,)
+def _searcher_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
+    searcher = search.config.searcher
+    if searcher is None:
+        return
+    yield from _named_rules("searcher", searcher, TUNE_SEARCHERS, SEARCHERS_GROUP)
+    for parameter in search.parameters:
+        if parameter.when:
+            yield f"space.{parameter.key}", f"`when` is for samplers: Ray Tune's {searcher} knows no conditions"
+        if searcher == "bayesopt" and (parameter.kind != "uniform" or parameter.step is not None):
+            yield f"space.{parameter.key}", "bayesopt takes `uniform` ranges without a step alone; hyperopt takes any"
+
+
+def _named_rules(key: str, name: str, known: Mapping[str, str], group: str) -> Iterator[tuple[str, str]]:
+    """Yield why a searcher or callback cannot be used. Args: known: name -> the module that it needs."""
+    if name in known:
+        if known[name] and find_spec(known[name]) is None:
+            yield key, f"{name} needs the module {known[name]}, which is not installed (docs/search.md)"
+        return
+    installed = sorted(point.name for point in entry_points(group=group))
+    if name not in installed:
+        every = [*known, *installed]
+        allowed = f"known here: {', '.join(every)}; a package may add others as entry points of {group}"
+        yield key, f"{name!r} is not known{nearest(name, every)}; {allowed}"
+
+
+def _objective_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
+    config = search.config
+    wanted = (1, 2) if search.proposer == "nsga2" else (1,)
     if len(config.objectives) not in wanted:
-        hint = "" if config.sampler == "nsga2" else "; two need `sampler: nsga2`"
+        hint = "" if search.proposer == "nsga2" else "; two need `sampler: nsga2`"
         yield "objectives", f"{len(config.objectives)} objectives; {' or '.join(map(str, wanted))} can be given{hint}"
     if config.objectives and all(name in COSTS for name in config.objectives):
         yield "objectives", "one of them must be a metric"
@@ -70,16 +131,16 @@ def _objective_rules(config: SearchConfig) -> Iterator[tuple[str, str]]:
             yield f"objectives.{name}", f"{direction!r}: of this {better!r} is the better direction"
 
 
-def _limit_rules(config: SearchConfig) -> Iterator[tuple[str, str]]:
-    for name, limit in config.constraints.items():
+def _limit_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
+    for name, limit in search.config.constraints.items():
         if message := _unknown_value(name):
             yield f"constraints.{name}", message
         if limit.at_most is None and limit.at_least is None:
             yield f"constraints.{name}", "give at_most or at_least"
         if limit.at_most is not None and limit.at_least is not None and limit.at_least > limit.at_most:
             yield f"constraints.{name}", f"nothing is {limit}"
-        if name not in COSTS and config.sampler not in _LIMITED_SAMPLERS:
-            message = f"a metric's limit is heeded by {' and '.join(_LIMITED_SAMPLERS)} alone, not by {config.sampler}"
+        if name not in COSTS and search.proposer not in _LIMITED_SAMPLERS:
+            message = f"a metric's limit is heeded by {' and '.join(_LIMITED_SAMPLERS)} alone, not by {search.proposer}"
             yield f"constraints.{name}", message
 
 
@@ -89,7 +150,7 @@ def _unknown_value(name: str) -> str:
 
 
 def sampler_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
-    sampler = search.config.sampler
+    sampler = search.proposer
     if sampler == "grid":
         for parameter in search.parameters:
             if parameter.points is None:

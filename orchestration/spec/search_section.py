@@ -1,4 +1,4 @@
-"""A part's `search:`: its space, objectives and limits, sampler and pruner."""
+"""A part's `search:`: its space, objectives and limits, who proposes, and who decides what is trained on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from orchestration.spec.search_space import Parameter
 
 SamplerName = Literal["random", "grid", "tpe", "cmaes", "nsga2"]
 Direction = Literal["minimize", "maximize"]
+SchedulerKind = Literal["none", "asha", "hyperband", "median"]
+RungUnit = Literal["steps", "images", "flops"]
+TUNE_SEARCHERS = {"bayesopt": "bayes_opt", "hyperopt": "hyperopt", "nevergrad": "nevergrad"}
+"""Ray Tune's searchers that `searcher:` may name -> the module that each needs."""
+TUNE_CALLBACKS = {"csv": "", "json": "", "tensorboard": "tensorboardX"}
+"""Ray Tune's callbacks that `callbacks:` may name -> the module that each needs."""
+SEARCHERS_GROUP, CALLBACKS_GROUP = "dfm.searchers", "dfm.callbacks"
+"""Entry points by which installed packages add to both; a sweep file never holds a path to code."""
 COSTS = ("sampling_flops", "num_evaluations")
 """Costs of sampling a trial, known before it is computed: FLOPs of all samples of an evaluation, network evaluations of
 one."""
@@ -44,11 +52,34 @@ class PrunerConfig:
     """`median`: as long as it is no worse than the median of the others there. `asha`: if it is in the best 1/eta."""
     rungs: Annotated[tuple[Annotated[float, Interval(gt=0, le=1e30)], ...], Len(0, 20)] = ()
     """Ascending."""
-    rungs_in: Literal["steps", "images", "flops"] = "steps"
+    rungs_in: RungUnit = "steps"
     """Unit of the rungs; images or FLOPs compare like with like if steps of trials differ in cost."""
     eta: Annotated[int, Interval(ge=2, le=100)] = 3
     startup: Annotated[int, Ge(1)] = 3
     """Number of first trials at a rung that are always trained on: there is nothing yet to compare them with."""
+
+
+@dataclass(frozen=True)
+class TrialSchedulerConfig:
+    """The trial scheduler of Ray Tune that decides after each rung what is trained on; its rungs are geometric."""
+
+    kind: SchedulerKind = "none"
+    first: Annotated[float, Interval(ge=0, le=1e30)] = 0.0
+    """First rung; each further one is `eta` times as far."""
+    num_rungs: Annotated[int, Interval(ge=1, le=10)] = 1
+    eta: Annotated[int, Interval(ge=2, le=10)] = 3
+    """Also the share that is kept: asha and hyperband train the best 1/eta on."""
+    rungs_in: RungUnit = "steps"
+    startup: Annotated[int, Ge(1)] = 3
+    """median: number of trials that must have been at a rung before any is stopped there."""
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        return tuple(self.first * self.eta**rung for rung in range(self.num_rungs)) if self.kind != "none" else ()
+
+
+Ladder = PrunerConfig | TrialSchedulerConfig
+"""What sets the rungs of a search."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +103,12 @@ class SearchConfig:
     space: dict[str, Any] = field(default_factory=dict)
     sampler: SamplerName = "tpe"
     constraints: dict[str, LimitConfig] = field(default_factory=dict)
+    searcher: str | None = None
+    """Instead of `sampler`: a searcher of Ray Tune, or one that an installed package adds."""
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
+    trial_scheduler: TrialSchedulerConfig = field(default_factory=TrialSchedulerConfig)
+    callbacks: tuple[str, ...] = ()
+    """Callbacks of Ray Tune, or some that installed packages add; they change nothing of the search."""
     seed: Annotated[int, Interval(ge=0, le=2**32)] = 0
     """Seed of the proposals; the seeds of trainings are the sweep's."""
     population: Annotated[int, Interval(ge=2, le=10_000)] = 10
@@ -88,6 +124,16 @@ class SearchSpec:
     config: SearchConfig
     parameters: tuple[Parameter, ...]
     inner: SearchSpec | None = None
+
+    @property
+    def ladder(self) -> Ladder:
+        """The settings that name its rungs: a search has a pruner or a trial scheduler, or neither."""
+        return self.config.trial_scheduler if self.config.trial_scheduler.kind != "none" else self.config.pruner
+
+    @property
+    def proposer(self) -> str:
+        """Name of the sampler or searcher that proposes."""
+        return self.config.searcher or self.config.sampler
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:

@@ -18,6 +18,8 @@ STATUS = "status"
 LEASES = "leases"
 FAULTS = "faults"
 """Records of injected faults, and stacks of workers that hung."""
+TUNE_RUNS = "ray-tune"
+"""Files of the Ray Tune callbacks that searches name."""
 TRAIN_RUNS = "ray-train"
 """Files that Ray Train itself writes while it runs."""
 

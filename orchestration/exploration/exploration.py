@@ -1,0 +1,143 @@
+"""The exploration of a search by Ray Tune: its trial scheduler is told of every rung, and decides who is trained on.
+
+Two classes do this: `TunerExploration` with Tune's own Tuner on a Ray cluster, and `SingleThreadExploration` without
+either, for trials that are known already and for simulations. The order of their calls is the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from orchestration.exploration.trainable import NUMBER, TIME, RungAnswer
+from orchestration.exploration.trial_schedulers import decides_anew, make_rules, tune_mode
+from orchestration.exploration.verdicts import NotedScheduler, Verdicts, tell_passed
+from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search_trial import SearchTrial
+
+
+class Exploration(ABC):
+    """One search as Tune sees it. Its trials are the proposals of the search; their values come from the launcher."""
+
+    def __init__(self, search: SearchSpec, trials: Iterable[SearchTrial]) -> None:
+        """Args: trials: those that were proposed before, by number; what was decided of them stands."""
+        self._search, self._config = search, search.config.trial_scheduler
+        self._told: set[tuple[int, float]] = set()
+        self._held: list[tuple[int, RungAnswer]] = []
+        self._num_trials = 0
+        self._verdicts = Verdicts()
+        rules = make_rules(search)
+        proposed = [trial for trial in trials if trial.state != "refused"]
+        again = [trial for trial in proposed if trial.state == "running" or decides_anew(self._config)]
+        if not decides_anew(self._config):
+            for trial in proposed:
+                if trial.state != "running":
+                    tell_passed(rules, None, _stub(trial), self._results(trial))
+        passed = {} if decides_anew(self._config) else {trial.number: self._results(trial) for trial in again}
+        self._scheduler: TrialScheduler = NotedScheduler(rules, self._verdicts, passed)
+        self._begin()
+        for trial in again:
+            self.add(trial)
+        if decides_anew(self._config):
+            for trial in again:
+                self._tell_again(trial)
+        self._release()
+
+    def add(self, trial: SearchTrial) -> None:
+        """Add a proposal."""
+        self._num_trials += 1
+        self._start(trial)
+
+    def decide(self, trial: SearchTrial, rung: int, value: float) -> bool | None:
+        """Tell the value of the objective at a rung. Return whether the trial is trained on; None: not decided yet."""
+        time = self._time_of(rung)
+        if (trial.number, time) not in self._told:
+            self._told.add((trial.number, time))
+            self._tell(trial.number, RungAnswer(time, self._result(time, value)))
+        self._release()
+        return self._verdicts.get(trial.number, time)
+
+    def end(self, trial: SearchTrial) -> None:
+        """Tell that a trial ended, and with which value."""
+        self._tell(trial.number, self._end_of(trial))
+        self._release()
+
+    def wait(self, seconds: float) -> None:
+        """Return when a verdict may have come, or after some seconds."""
+        self._release()
+        self._verdicts.wait(seconds)
+
+    @abstractmethod
+    def seal(self) -> None:
+        """Say that no more proposals come: once all trials have ended, it ends by itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it, whatever its trials do; nothing of it calls Ray afterwards."""
+
+    @property
+    @abstractmethod
+    def failure(self) -> str:
+        """Reason why it can go on no more, "" if it can."""
+
+    @abstractmethod
+    def _begin(self) -> None: ...
+
+    @abstractmethod
+    def _start(self, trial: SearchTrial) -> None: ...
+
+    @abstractmethod
+    def _answer(self, number: int, answer: RungAnswer) -> None: ...
+
+    def _end_of(self, trial: SearchTrial) -> RungAnswer:
+        time = self._time_of(len(self._search.ladder.rungs))
+        if trial.state == "complete":
+            values = dict(zip(self._search.config.objectives, trial.values, strict=True))
+            return RungAnswer(time, {**values, TIME: time}, is_last=True)
+        if trial.state == "pruned":
+            return RungAnswer(time, is_last=True)
+        return RungAnswer(time, error=trial.reason or trial.state)
+
+    def _tell(self, number: int, answer: RungAnswer) -> None:
+        self._held.append((number, answer))
+
+    def _release(self) -> None:
+        """Answer the trials; where Tune decides by brackets, once it knows every trial of them."""
+        if decides_anew(self._config) and self._verdicts.num_added < self._num_trials:
+            return
+        while self._held:
+            self._answer(*self._held.pop(0))
+
+    def _tell_again(self, trial: SearchTrial) -> None:
+        for rung, value in sorted(trial.at_rungs.items()):
+            self._told.add((trial.number, self._time_of(rung)))
+            self._tell(trial.number, RungAnswer(self._time_of(rung), self._result(self._time_of(rung), value)))
+        if trial.state != "running":
+            self._tell(trial.number, self._end_of(trial))
+
+    def _results(self, trial: SearchTrial) -> list[dict[str, float]]:
+        results = [self._result(self._time_of(rung), value) for rung, value in sorted(trial.at_rungs.items())]
+        if trial.state == "complete":
+            results.append(self._result(self._time_of(len(self._search.ladder.rungs)), trial.values[0]))
+        return results
+
+    def _time_of(self, rung: int) -> float:
+        return float(self._config.eta**rung if self._config.kind != "none" else rung + 1)
+
+    def _result(self, time: float, value: float) -> dict[str, float]:
+        return {self._metric: value, TIME: time}
+
+    @property
+    def _metric(self) -> str:
+        return next(iter(self._search.config.objectives))
+
+    @property
+    def _mode(self) -> str:
+        return tune_mode(self._search.directions[0])
+
+
+def _stub(trial: SearchTrial) -> Trial:
+    return Trial("explore", stub=True, config={NUMBER: trial.number}, trial_id=f"before-{trial.number}")

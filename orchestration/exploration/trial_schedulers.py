@@ -1,0 +1,90 @@
+"""The trial schedulers of Ray Tune that `trial_scheduler:` may name, set up for our rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from orchestration.exploration.trainable import TIME
+from orchestration.spec.pruning import bracket_sizes
+from orchestration.spec.search_section import Direction, SearchSpec, TrialSchedulerConfig
+
+
+def make_rules(search: SearchSpec) -> TrialScheduler:
+    """Return a new scheduler; the time of rung k is eta**k, that of the end eta**num_rungs."""
+    config = search.config.trial_scheduler
+    if config.kind == "none":
+        return FIFOScheduler()
+    metric, mode, last = next(iter(search.config.objectives)), tune_mode(search.directions[0]), _last_time(config)
+    if config.kind == "asha":
+        return AsyncHyperBandScheduler(TIME, metric, mode, max_t=last, grace_period=1, reduction_factor=config.eta)
+    if config.kind == "hyperband":
+        band_size = sum(bracket_sizes(config))
+        return HyperBands(lambda: HyperBandScheduler(TIME, metric, mode, last, config.eta), band_size)
+    return MedianStoppingRule(TIME, metric, mode, grace_period=1, min_samples_required=config.startup)
+
+
+class HyperBands(TrialScheduler):  # type: ignore[misc]  # Ray has no types
+    """HyperBand with a scheduler of Tune's for each band.
+
+    Tune's own adds the trials of the next band to the last bracket, once some of that have ended (Ray 2.60): they would
+    be compared with nobody.
+    """
+
+    def __init__(self, make: Callable[[], HyperBandScheduler], band_size: int) -> None:
+        super().__init__()
+        self._make, self._band_size = make, band_size
+        self._bands: list[HyperBandScheduler] = []
+        self._by_trial: dict[Trial, HyperBandScheduler] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
+        return metric is None and mode is None
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        if len(self._by_trial) == len(self._bands) * self._band_size:
+            self._bands.append(self._make())
+        self._by_trial[trial] = self._bands[-1]
+        self._bands[-1].on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> Any:
+        return self._by_trial[trial].on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
+        self._by_trial[trial].on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self._by_trial[trial].on_trial_error(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        self._by_trial[trial].on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        chosen = (band.choose_trial_to_run(tune_controller) for band in self._bands)
+        return next((trial for trial in chosen if trial is not None), None)
+
+    def debug_string(self) -> str:
+        return "\n".join(band.debug_string() for band in self._bands)
+
+
+def decides_anew(config: TrialSchedulerConfig) -> bool:
+    """Return whether a resumed search decides again of all its trials: HyperBand decides of whole brackets, from their
+    values alone."""
+    return config.kind == "hyperband"
+
+
+def tune_mode(direction: Direction) -> str:
+    """Return the name that Tune has for a direction."""
+    return "min" if direction == "minimize" else "max"
+
+
+def _last_time(config: TrialSchedulerConfig) -> int:
+    return int(config.eta**config.num_rungs)

@@ -1,0 +1,83 @@
+"""Explorations of all searches of a sweep by Ray Tune: begun, begun anew where they fail, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from orchestration.search.single_level import SingleLevelSearch
+from orchestration.search.tune_link import Explore
+from orchestration.search.two_level import TwoLevelSearch
+from orchestration.spec.search_rows import PartSearch
+from orchestration.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
+_VERDICT_SECONDS = 0.1
+_MOST_FAILURES = 3
+"""Failures of Ray Tune after which a search does without: a lost thread is made anew, a broken callback is not."""
+AnySearch = SingleLevelSearch[PartSearch] | TwoLevelSearch
+
+
+class Explorations:
+    """The explorations of a sweep's searches: without Ray at first, by a Tuner each while the launcher runs."""
+
+    def __init__(self, sweep: str, searches: Sequence[AnySearch], store: Store) -> None:
+        self._sweep, self._searches, self._store = sweep, searches, store
+        self._by_part: dict[str, Explore] = {}
+        self._failures: Counter[str] = Counter()
+        for search in searches:
+            _begin_without_ray(search)
+
+    @contextlib.contextmanager
+    def on_ray(self) -> Iterator[None]:
+        """Let Ray Tune explore while the block runs, on the cluster that this process is connected to."""
+        from orchestration.exploration.tuner import TunerExploration  # needs Ray Tune
+
+        try:
+            for search in self._searches:
+                part = search.part.part
+                self._by_part[part] = partial(TunerExploration, f"{self._sweep}-{part}", self._store)
+                if search.running or search.wants_more:
+                    _begin(search, self._by_part[part])
+            yield
+        finally:
+            self._by_part.clear()
+            for search in self._searches:
+                search.tune.close()
+
+    def revive(self) -> None:
+        """Begin explorations anew that have failed; where that does not help, their searches go on without Tune."""
+        for search in self._searches:
+            part, failure = search.part.part, search.tune.failure
+            if not failure:
+                continue
+            self._failures[part] += 1
+            if self._failures[part] < _MOST_FAILURES:
+                _LOG.warning("Ray Tune explores %s anew: %s", part, failure)
+                _begin(search, self._by_part[part])
+            else:
+                _LOG.warning("Ray Tune failed %d times, and %s goes on without it: %s", _MOST_FAILURES, part, failure)
+                search.tune.close()
+                _begin_without_ray(search)
+
+    def wait_for_verdict(self) -> bool:
+        """Wait a moment if a trial waits for the verdict of a trial scheduler. Return whether one does."""
+        search = next((search for search in self._searches if search.undecided), None)
+        if search is not None:
+            search.tune.wait(_VERDICT_SECONDS)
+        return search is not None
+
+
+def _begin_without_ray(search: AnySearch) -> None:
+    """Let the rules of a trial scheduler decide in this thread; a search without one needs nobody."""
+    if search.part.spec.config.trial_scheduler.kind != "none":
+        from orchestration.exploration.single_thread import SingleThreadExploration  # needs Ray Tune
+
+        _begin(search, SingleThreadExploration)
+
+
+def _begin(search: AnySearch, explore: Explore) -> None:
+    search.tune.begin(explore, search.part.spec, search.proposals, wants_more=search.wants_more)
