@@ -141,6 +141,7 @@ def test_a_silent_address_is_told_before_ray_waits_for_it(monkeypatch: pytest.Mo
     monkeypatch.setattr("orchestration.cluster.authentication._ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)  # this process has a Ray of its own
         with pytest.raises(UserError, match="does not answer"), connection.connection(insecure=True, wait_seconds=60):
             pass
 
