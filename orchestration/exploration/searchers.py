@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -68,6 +69,7 @@ class TuneSearcher:
             warnings.simplefilter("ignore")  # of what a library deprecates in another one
             self._searcher: Searcher = make(space, self._metric, tune_mode(search.directions[0]), config.seed)
         self.is_exhausted = False
+        self._num_told: Counter[int] = Counter()
         for trial in trials:
             if self.suggest(trial.number) == dict(trial.settings):
                 self.tell(trial)
@@ -81,16 +83,23 @@ class TuneSearcher:
         return {parameter.key: _value(suggested[parameter.key]) for parameter in self._search.parameters}
 
     def tell(self, trial: SearchTrial) -> None:
-        """Tell the end of a trial that it proposed, if it has ended."""
-        if trial.state == "running":
-            return
-        value = trial.values[0] if trial.values else None
-        if trial.state == "pruned":
-            value = trial.at_rungs[max(trial.at_rungs)]
-        result = None if value is None else {self._metric: value, "training_iteration": 1}
-        if trial.state == "complete" and result is not None:
-            self._searcher.on_trial_result(str(trial.number), result)
-        self._searcher.on_trial_complete(str(trial.number), result, error=result is None)
+        """Tell what is new of a trial that it proposed: the rungs that it passed, and its end, as Tune does."""
+        name, rungs = str(trial.number), sorted(trial.at_rungs)
+        last = rungs.pop() if trial.state == "pruned" else None
+        for rung in rungs[self._num_told[trial.number] :]:
+            self._searcher.on_trial_result(name, self._result(rung, trial.at_rungs[rung]))
+        self._num_told[trial.number] = len(rungs)
+        if last is not None:
+            self._searcher.on_trial_complete(name, self._result(last, trial.at_rungs[last]))
+        elif trial.state == "complete":
+            result = self._result(len(rungs), trial.values[0])
+            self._searcher.on_trial_result(name, result)
+            self._searcher.on_trial_complete(name, result)
+        elif trial.state != "running":
+            self._searcher.on_trial_complete(name, None, error=True)
+
+    def _result(self, rung: int, value: float) -> dict[str, float]:
+        return {self._metric: value, "training_iteration": rung + 1}
 
 
 def tune_domain(parameter: Parameter) -> Any:

@@ -21,16 +21,22 @@ from orchestration.spec.search_section import Direction, SearchSpec, TrialSchedu
 
 def make_rules(search: SearchSpec) -> TrialScheduler:
     """Return a new scheduler; the time of rung k is eta**k, that of the end eta**num_rungs."""
-    config = search.config.trial_scheduler
+    config, (metric, mode) = search.config.trial_scheduler, _goal(search)
     if config.kind == "none":
         return FIFOScheduler()
-    metric, mode, last = next(iter(search.config.objectives)), tune_mode(search.directions[0]), _last_time(config)
     if config.kind == "asha":
+        last = config.eta**config.num_rungs
         return AsyncHyperBandScheduler(TIME, metric, mode, max_t=last, grace_period=1, reduction_factor=config.eta)
     if config.kind == "hyperband":
-        band_size = sum(bracket_sizes(config))
-        return HyperBands(lambda: HyperBandScheduler(TIME, metric, mode, last, config.eta), band_size)
+        return HyperBands(lambda: make_hyperband(search), sum(bracket_sizes(config)))
     return MedianStoppingRule(TIME, metric, mode, grace_period=1, min_samples_required=config.startup)
+
+
+def make_hyperband(search: SearchSpec) -> HyperBandScheduler:
+    """Return Tune's HyperBand for one band."""
+    config, (metric, mode) = search.config.trial_scheduler, _goal(search)
+    # Somewhat more than the end: Tune divides in floating-point numbers and cuts off, 49 * 7**-2 to 0.
+    return HyperBandScheduler(TIME, metric, mode, config.eta**config.num_rungs + 0.5, config.eta)
 
 
 class HyperBands(TrialScheduler):  # type: ignore[misc]  # Ray has no types
@@ -86,5 +92,5 @@ def tune_mode(direction: Direction) -> str:
     return "min" if direction == "minimize" else "max"
 
 
-def _last_time(config: TrialSchedulerConfig) -> int:
-    return int(config.eta**config.num_rungs)
+def _goal(search: SearchSpec) -> tuple[str, str]:
+    return next(iter(search.config.objectives)), tune_mode(search.directions[0])

@@ -76,6 +76,7 @@ class NotedScheduler(TrialScheduler):  # type: ignore[misc]  # Ray has no types
         super().__init__()
         self._rules: Any = rules
         self._verdicts, self._passed = verdicts, passed
+        self._restarted: set[Trial] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what Tune cannot store: a search is never restored from Tune's own files."""
@@ -93,6 +94,9 @@ class NotedScheduler(TrialScheduler):  # type: ignore[misc]  # Ray has no types
         return self._rules.set_search_properties(metric, mode, **spec)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        if trial in self._restarted:
+            self._restarted.remove(trial)
+            return
         tell_passed(self._rules, tune_controller, trial, self._passed.get(trial.config[NUMBER], ()))
         self._rules.on_trial_add(tune_controller, trial)
         self._verdicts.added()
@@ -111,6 +115,10 @@ class NotedScheduler(TrialScheduler):  # type: ignore[misc]  # Ray has no types
         self._verdicts.note_gone(trial.config[NUMBER])
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Tell the rules of a trial that is lost; one that Tune starts anew, and adds again, stays where it is."""
+        if trial.status == Trial.ERROR:
+            self._restarted.add(trial)
+            return
         self._rules.on_trial_error(tune_controller, trial)
         self._verdicts.note_gone(trial.config[NUMBER])
 

@@ -126,8 +126,8 @@ class Study:
                 f"the searcher {name} failed ({reason_of(error)}); submit it with another"
             ) from None
 
-    def ended(self, trial: SearchTrial) -> None:
-        """Let a searcher of Ray Tune hear how a trial ended."""
+    def heard(self, trial: SearchTrial) -> None:
+        """Let a searcher of Ray Tune hear what is new of a trial."""
         if self._searcher is not None:
             with self._searcher_errors():
                 self._searcher.tell(trial)

@@ -99,7 +99,7 @@ class SingleLevelSearch(Generic[Part]):
         if heard is not None:
             self.undecided.discard(trial.number)
             self._store(heard)
-            self.study.ended(heard)
+            self.study.heard(heard)
             self.tune.ended(heard)
         return heard
 
@@ -167,7 +167,7 @@ class SingleLevelSearch(Generic[Part]):
         self.study.fail(trial.number, reason, "refused")
         refused = replace(trial, state="refused", reason=reason)
         self._store(refused)
-        self.study.ended(refused)
+        self.study.heard(refused)
 
 
 def lacks_trials(spec: SearchSpec, study: Study, trials: Collection[SearchTrial]) -> bool:

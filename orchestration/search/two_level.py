@@ -164,7 +164,7 @@ class TwoLevelSearch:
         before = self._outer[number]
         self._complete(number)
         if self._outer[number] != before:
-            self.study.ended(self._outer[number])
+            self.study.heard(self._outer[number])
             self.tune.ended(self._outer[number])
 
     def _complete(self, number: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ def smooth(config: ExperimentConfig, step: int) -> dict[str, float]:
 
 
 def sweep(folder: Path, space: str = SPACE, **search: Any) -> SweepSpec:
-    """A sweep of one search at a seed; other keys of `search:` as YAML texts."""
+    """A sweep of one search at a seed; other keys of `search:` as YAML texts, None to leave one out."""
     keys = {"objectives": f"{{{METRIC}: minimize}}", "num_trials": "8", "sampler": "tpe", **search}
     more = keys.pop("part", "")
-    lines = "".join(f"      {key}: {value}\n" for key, value in keys.items())
+    lines = "".join(f"      {key}: {value}\n" for key, value in keys.items() if value is not None)
     path = folder / "sweep.yaml"
     path.write_text(
         f"name: searched\nbase: {ROOT}/sweeps/base/fashion_mnist_small.yaml\n"
@@ -60,7 +61,7 @@ def sweep(folder: Path, space: str = SPACE, **search: Any) -> SweepSpec:
     return load_sweep(path)
 
 
-def search_mistakes(folder: Path, space: str = SPACE, **search: str) -> str:
+def search_mistakes(folder: Path, space: str = SPACE, **search: str | None) -> str:
     """All that is wrong with a sweep of one search."""
     with pytest.raises(UserError) as caught:
         sweep(folder, space, **search)
@@ -122,6 +123,14 @@ class Driver:
         self.store.write("provenance/here.json", b"{}")  # the first thing that a real driver leaves under a root
         searches = open_searches(self.spec, plan, self.store, self.tracker, self.publish, {}, self.said.append)
         searches.begin(self.outcome)
+        with self.connected(searches):
+            return self.walk(searches)
+
+    def connected(self, searches: Searches) -> AbstractContextManager[None]:  # noqa: ARG002
+        """What surrounds the search while it runs."""
+        return nullcontext()
+
+    def walk(self, searches: Searches) -> Searches:
         while True:
             searches.advance(self.outcome, self.slots)
             ready = [
@@ -129,9 +138,10 @@ class Driver:
                 for task in tasks_to_run(searches.plan, self.outcome.done)
                 if task.digest not in self.outcome.failed
             ]
-            if not ready:
+            if ready:
+                self.compute(ready[0])
+            elif not any(search.running for search in searches._searches):
                 return searches
-            self.compute(ready[0])
 
     def compute(self, task: Task) -> None:
         if len(self.computed) >= self.kill_after:

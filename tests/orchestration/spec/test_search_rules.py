@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.searches import METRIC, sweep
+from orchestration.spec.search_section import TUNE_SEARCHERS
+from orchestration.spec.search_trial import SearchTrial
+from tests.support.searches import METRIC, SPACE, sweep
 from tests.support.searches import search_mistakes as mistakes
 
 
@@ -28,6 +30,12 @@ from tests.support.searches import search_mistakes as mistakes
         ("pruner", "{kind: median}", "must be steps of training in ascending order"),
         ("pruner", "{kind: asha, rungs: [350, 100]}", "must be steps of training in ascending order"),
         ("pruner", "{kind: asha, rungs: [99.5]}", "must be whole numbers of steps"),
+        ("trial_scheduler", "{first: 100}", "is given without a kind: asha, hyperband or median"),
+        ("trial_scheduler", "{kind: asha}", "0 must be a number of steps, the first rung"),
+        ("trial_scheduler", "{kind: pbt, first: 100}", "'pbt' is not allowed; allowed: none, asha, hyperband, median"),
+        ("searcher", "nevergrad", "cannot go with `sampler`: both propose"),
+        ("callbacks", "[tensorbord]", "did you mean 'tensorboard'?"),
+        ("callbacks", "[csv, os.system]", "known here: csv, json, tensorboard; a package may add others"),
     ],
 )
 def test_a_mistake_in_a_search_is_told_with_its_reason(tmp_path: Path, key: str, value: str, expected: str) -> None:
@@ -38,3 +46,58 @@ def test_a_limit_on_a_metric_is_refused_where_it_would_not_be_heeded(tmp_path: P
     limit = {"constraints": "{label_accuracy: {at_least: 0.5}}"}
     assert sweep(tmp_path, sampler="tpe", **limit).searches
     assert "heeded by tpe and nsga2 alone, not by random" in mistakes(tmp_path, sampler="random", **limit)
+
+
+LADDERS = {"pruner": "{kind: asha, rungs: [100]}", "trial_scheduler": "{kind: median, first: 100}"}
+
+
+@pytest.mark.parametrize("key", LADDERS)
+def test_what_decides_at_rungs_needs_one_metric_and_equal_steps(tmp_path: Path, key: str) -> None:
+    both = f"{{{METRIC}: minimize, num_evaluations: minimize}}"
+    assert f"{key}: needs a single objective" in mistakes(
+        tmp_path, sampler="nsga2", objectives=both, **{key: LADDERS[key]}
+    )
+    steps = "\n        training.steps: {int: [600, 700]}"
+    assert f"{key}: cannot go with training.steps in the space" in mistakes(tmp_path, steps, **{key: LADDERS[key]})
+    inner = "{num_trials: 8, space: {sampling.tau: {uniform: [0.5, 0.9]}}}"
+    rate = "\n        training.learning_rate: {log: [1.0e-4, 1.0e-2]}"
+    assert f"{key}: cannot go with `inner`" in mistakes(tmp_path, rate, inner=inner, **{key: LADDERS[key]})
+
+
+def test_a_pruner_and_a_trial_scheduler_exclude_each_other(tmp_path: Path) -> None:
+    assert "trial_scheduler: cannot go with `pruner`: both decide" in mistakes(tmp_path, **LADDERS)
+
+
+def test_what_a_searcher_of_tune_cannot_do_is_a_mistake(tmp_path: Path) -> None:
+    def told(space: str = SPACE, **search: str) -> str:
+        return mistakes(tmp_path, space, sampler=None, **search)
+
+    when = "\n        model.backbone: {choice: [dit, tokenformer]}"
+    when += "\n        model.lora_rank: {int: [0, 8], step: 4, when: {model.backbone: dit}}"
+    assert "space.model.lora_rank: `when` is for samplers" in told(when, searcher="nevergrad")
+    assert "space.sampling.steps: bayesopt takes `uniform` ranges" in told(searcher="bayesopt")
+    limit = "{label_accuracy: {at_least: 0.5}}"
+    assert "heeded by tpe and nsga2 alone, not by nevergrad" in told(searcher="nevergrad", constraints=limit)
+    assert "'my.module:Searcher' is not known" in told(searcher="my.module:Searcher")
+
+
+def test_a_searcher_whose_package_is_missing_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TUNE_SEARCHERS, "nevergrad", "no_such_module")
+    expected = "searcher: nevergrad needs the module no_such_module, which is not installed"
+    assert expected in mistakes(tmp_path, sampler=None, searcher="nevergrad")
+
+
+def test_a_trial_whose_last_rung_is_not_before_its_end_is_refused(tmp_path: Path) -> None:
+    search = sweep(tmp_path, trial_scheduler="{kind: asha, first: 250, num_rungs: 2}").searches[0]
+    _, problems = search.row(SearchTrial(0, {"sampling.tau": 0.6}))
+    (problem,) = problems
+    assert problem.message == "the last rung, 750 steps, is not before the last of 700 training steps"
+
+
+def test_identities_of_searches_without_tune_are_those_of_earlier_releases(tmp_path: Path) -> None:
+    before = sweep(tmp_path).searches[0].about
+    assert not {"trial_scheduler", "searcher", "callbacks"} & before.keys()
+    assert sweep(tmp_path, callbacks="[csv]").searches[0].about == before, "callbacks change nothing"
+    scheduled = sweep(tmp_path, trial_scheduler="{kind: asha, first: 100}").searches[0].about
+    assert scheduled["trial_scheduler"]["kind"] == "asha"
+    assert sweep(tmp_path, sampler=None, searcher="nevergrad").searches[0].about["searcher"] == "nevergrad"

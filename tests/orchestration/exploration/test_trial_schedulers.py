@@ -1,0 +1,78 @@
+"""What Ray Tune's trial schedulers decide at our rungs, without a cluster."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from ray.tune.experiment import Trial
+
+from orchestration.exploration.single_thread import SingleThreadExploration
+from orchestration.exploration.trial_schedulers import make_hyperband
+from orchestration.spec.pruning import bracket_sizes
+from orchestration.spec.search_section import TrialSchedulerConfig
+from orchestration.spec.search_trial import SearchTrial
+from tests.support.exploring import explored, search_with, trials
+
+
+def ends(kind: str, count: int, at_once: int, **scheduler: int) -> dict[int, str]:
+    search = search_with(kind, **scheduler)  # type: ignore[arg-type]
+    num_rungs = search.config.trial_scheduler.num_rungs
+    ended = explored(SingleThreadExploration(search, []), trials(count), lambda n, r: n - r, num_rungs, at_once)
+    return {trial.number: "complete" if trial.state == "complete" else f"{len(trial.at_rungs)}" for trial in ended}
+
+
+def test_asha_keeps_the_best_share_of_those_that_were_there_before() -> None:
+    # Each trial is worse than those before: the first passes, no other is in the best third.
+    assert ends("asha", 5, at_once=1) == {0: "complete", 1: "1", 2: "1", 3: "1", 4: "1"}
+
+
+def test_the_median_rule_stops_none_before_enough_have_been_there() -> None:
+    assert ends("median", 5, at_once=1, startup=3) == {0: "complete", 1: "complete", 2: "complete", 3: "1", 4: "1"}
+
+
+def test_hyperband_halves_whole_brackets_whatever_runs_at_once() -> None:
+    # Brackets of 3, 5 and 9 trials, of which the lower numbers are better; ceil(n / 3) go on after each rung.
+    whole = dict.fromkeys([0, 1, 2, 3, 4], "complete")
+    halved = {**whole, 5: "2", 6: "2", 7: "2", 8: "complete", 9: "2", 10: "2", **dict.fromkeys(range(11, 17), "1")}
+    assert ends("hyperband", 17, at_once=17) == halved
+    second_band = {number + 17: end for number, end in halved.items()}
+    assert ends("hyperband", 34, at_once=34) == halved | second_band
+
+
+@pytest.mark.parametrize("eta", range(2, 11))
+@pytest.mark.parametrize("num_rungs", [1, 2, 3])
+def test_brackets_have_the_sizes_of_ray_tune(eta: int, num_rungs: int) -> None:
+    sizes = bracket_sizes(TrialSchedulerConfig("hyperband", 100.0, num_rungs, eta))
+    scheduler = make_hyperband(search_with("hyperband", eta, num_rungs))
+    for number in range(sum(sizes)):
+        scheduler.on_trial_add(None, Trial("explore", stub=True, trial_id=str(number)))
+    assert [bracket._n0 for bracket in scheduler._hyperbands[0]] == sizes
+    milestones = [bracket._r0 for bracket in scheduler._hyperbands[0]]
+    assert milestones == [eta ** (num_rungs - halvings) for halvings in range(num_rungs + 1)]
+
+
+def test_a_trial_that_failed_is_compared_with_nobody() -> None:
+    exploring = SingleThreadExploration(search_with("hyperband", num_rungs=1), [])
+    proposed = trials(5)  # brackets of 2 and 3
+    for trial in proposed:
+        exploring.add(trial)
+    exploring.end(SearchTrial(4, {}, "failed", reason="a node was lost"))
+    verdicts = [exploring.decide(trial, 0, 1.0 * trial.number) for trial in proposed[2:4]]
+    assert verdicts == [None, False]
+    assert exploring.decide(proposed[2], 0, 2.0) is True
+
+
+@pytest.mark.parametrize("kind", ["asha", "median"])
+def test_trials_of_before_count_as_if_they_had_been_heard_now(kind: str) -> None:
+    def verdicts(num_before: int) -> list[bool | None]:
+        search, proposed = search_with(kind, startup=2), trials(9)  # type: ignore[arg-type]
+        before = [SearchTrial(n, {}, "pruned", at_rungs={0: math.sin(n)}) for n in range(num_before)]
+        exploring = SingleThreadExploration(search, before)
+        for trial in proposed[num_before:]:
+            exploring.add(trial)
+            last = exploring.decide(trial, 0, math.sin(trial.number))
+            exploring.end(SearchTrial(trial.number, {}, "pruned", at_rungs={0: math.sin(trial.number)}))
+        return [last]
+
+    assert verdicts(0) == verdicts(4) == verdicts(8)

@@ -1,0 +1,185 @@
+"""Searches whose trials Ray Tune's searchers propose and its trial schedulers stop, on a made-up evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.exploration import searchers
+from orchestration.exploration.trainable import RungAnswer
+from orchestration.exploration.tuner import TunerExploration
+from orchestration.search.searches import Searches
+from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.store import Store
+from tests.support.searches import Driver, Killed, sweep, told
+
+UNEQUAL = "compute: {allow_unequal: true}\n"
+
+
+def scheduled(kind: str) -> dict[str, str]:
+    return {"trial_scheduler": f"{{kind: {kind}, first: 50, eta: 3, num_rungs: 2, startup: 2}}", "part": UNEQUAL}
+
+
+SEARCHES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "asha": ("8", scheduled("asha")),
+    "median": ("8", scheduled("median")),
+    "hyperband": ("20", scheduled("hyperband")),
+    "nevergrad": ("8", {"sampler": None, "searcher": "nevergrad"}),
+    "both": ("8", {"sampler": None, "searcher": "nevergrad", **scheduled("asha")}),
+}
+
+
+@pytest.mark.parametrize("kill_after", [3, 9, 17])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_killed_and_resumed_search_under_tune_is_the_uninterrupted_one(
+    tmp_path: Path, name: str, kill_after: int
+) -> None:
+    num_trials, keys = SEARCHES[name]
+    spec = sweep(tmp_path, num_trials=num_trials, **keys)
+    whole = Driver(spec, Store(str(tmp_path / "whole")))
+    expected = told(whole.run())
+    store = Store(str(tmp_path / "cut"))
+    cut = Driver(spec, store, kill_after=min(kill_after, len(whole.computed) - 1))
+    with pytest.raises(Killed):
+        cut.run()
+    resumed = Driver(spec, store)
+    assert told(resumed.run()) == expected
+    assert cut.computed + resumed.computed == whole.computed  # no rung twice, nothing else, in the same order
+    states = {trial.state for trial in expected}
+    assert states == ({"complete", "pruned"} if name != "nevergrad" else {"complete"})
+
+
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband"])
+def test_with_several_at_once_no_decision_changes_after_a_kill(tmp_path: Path, name: str) -> None:
+    num_trials, keys = SEARCHES[name]
+    spec = sweep(tmp_path, num_trials=num_trials, **keys)
+    store = Store(str(tmp_path / "cut"))
+    cut = Driver(spec, store, slots=3, kill_after=14)
+    with pytest.raises(Killed):
+        cut.run()
+    published = {trial.number: trial for trial in SearchesOf(spec, store).trials()}
+    resumed = Driver(spec, store, slots=3)
+    ended = {trial.number: trial for trial in told(resumed.run())}
+    for number, before in published.items():
+        assert before.at_rungs.items() <= ended[number].at_rungs.items()
+        if before.state != "running":
+            assert ended[number] == before
+
+
+class SearchesOf:
+    """The trials of a stored search, as its study has them."""
+
+    def __init__(self, spec: Any, store: Store) -> None:
+        self._driver = Driver(spec, store, kill_after=0)
+
+    def trials(self) -> list[SearchTrial]:
+        kept: list[Searches] = []
+        with pytest.MonkeyPatch.context() as patch:
+            begin = Searches.begin
+            patch.setattr(Searches, "begin", lambda self, outcome: (kept.append(self), begin(self, outcome)))
+            with pytest.raises(Killed):
+                self._driver.run()
+        return told(kept[0])
+
+
+def test_hyperband_proposes_a_whole_band_before_it_computes(tmp_path: Path, store: Store) -> None:
+    at_first: list[int] = []
+
+    class Watching(Driver):
+        def compute(self, task: Any) -> None:
+            if not self.computed:
+                at_first.append(self.store.read("plans/searched.json").decode().count('"state": "running"'))
+            super().compute(task)
+
+    trials = told(Watching(sweep(tmp_path, num_trials="20", **scheduled("hyperband")), store).run())
+    assert at_first == [17]  # brackets of 3, 5 and 9
+    complete = [trial.number for trial in trials if trial.state == "complete"]
+    assert len(complete) == 3 + 2 + 1 + 3
+
+
+def test_a_searcher_that_fails_ends_its_search_alone_and_says_why(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def suggest(self, trial_id: str) -> dict[str, float]:
+            if trial_id == "2":
+                raise RuntimeError("singular matrix")
+            return {"sampling.tau": 0.6 + int(trial_id) / 10}
+
+        def on_trial_result(self, *_: Any) -> None: ...
+
+        def on_trial_complete(self, *_: Any, **__: Any) -> None: ...
+
+    monkeypatch.setitem(searchers._MAKERS, "nevergrad", lambda *_: Broken())
+    tau = "\n        sampling.tau: {uniform: [0.5, 0.95]}"
+    searches = Driver(sweep(tmp_path, tau, sampler=None, searcher="nevergrad"), store).run()
+    assert [trial.state for trial in told(searches)] == ["complete", "complete"]
+    (problem,) = searches.problems
+    assert problem == "p: the searcher nevergrad failed (RuntimeError: singular matrix); submit it with another"
+
+
+class OnRay(Driver):
+    """A driver whose searches Ray Tune explores."""
+
+    explorations: list[TunerExploration]
+
+    def run(self) -> Searches:
+        self.explorations = []
+        return super().run()
+
+    @contextmanager
+    def connected(self, searches: Searches) -> Iterator[None]:
+        tell = TunerExploration._answer
+
+        def noted(exploration: TunerExploration, number: int, answer: RungAnswer) -> None:
+            if exploration not in self.explorations:
+                self.explorations.append(exploration)
+            tell(exploration, number, answer)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TunerExploration, "_answer", noted)
+            with searches.on_ray():
+                yield
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize("name", ["asha", "nevergrad"])
+def test_a_search_on_ray_ends_as_one_in_a_single_thread(tmp_path: Path, name: str) -> None:
+    num_trials, keys = SEARCHES[name]
+    spec = sweep(tmp_path, num_trials=num_trials, **keys)
+    expected = told(Driver(spec, Store(str(tmp_path / "thread"))).run())
+    driver = OnRay(spec, Store(str(tmp_path / "ray")))
+    assert told(driver.run()) == expected
+    assert len(driver.explorations) == 1
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_lost_tuner_is_begun_anew_and_the_search_ends_the_same(tmp_path: Path) -> None:
+    num_trials, keys = SEARCHES["asha"]
+    spec = sweep(tmp_path, num_trials=num_trials, **keys)
+    expected = told(Driver(spec, Store(str(tmp_path / "thread"))).run())
+
+    class Losing(OnRay):
+        def compute(self, task: Any) -> None:
+            if len(self.computed) in (6, 12):
+                self.explorations[-1]._error = "its thread was killed"
+            super().compute(task)
+
+    driver = Losing(spec, Store(str(tmp_path / "ray")))
+    assert told(driver.run()) == expected
+    assert len(driver.explorations) == 3
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_both_levels_of_a_search_on_ray_end_as_in_a_single_thread(tmp_path: Path) -> None:
+    outer = "\n        training.learning_rate: {log: [1.0e-4, 1.0e-2]}"
+    inner = "{num_trials: 2, space: {sampling.tau: {uniform: [0.5, 0.9]}}}"
+    spec = sweep(tmp_path, outer, num_trials="3", inner=inner)
+    expected = told(Driver(spec, Store(str(tmp_path / "thread"))).run())
+    driver = OnRay(spec, Store(str(tmp_path / "ray")))
+    assert told(driver.run()) == expected
+    assert len(driver.explorations) == 1
