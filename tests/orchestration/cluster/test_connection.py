@@ -23,6 +23,12 @@ from orchestration.config.workers import WorkersConfig
 from tests.support.sweeps import python
 
 
+@pytest.fixture(autouse=True)
+def may_start_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process start a Ray of their own."""
+    monkeypatch.setattr(connection, "never_start_alone", lambda: None)
+
+
 @pytest.mark.parametrize(
     ("cpus", "gpus", "workers", "trainings", "evaluators", "together"),
     [
