@@ -18,8 +18,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from orchestration.launch import task_loop
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan, make_plan
+from orchestration.search.searches import open_searches
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, MeasuringTask, MetricTask, TrainTask
@@ -58,6 +59,7 @@ SMALLEST = (
     "evaluation.num_samples=10",
     "compute.allow_unequal=true",
 )
+_SOURCE = {"git_commit": "", "uncommitted_diff": ""}
 _CPUS = {"num_workers": 1, "num_evaluators": 1, "cpus_per_worker": 1}
 
 
@@ -70,6 +72,7 @@ class Options:
     tune: int
     fresh: int
     tune_trainings: int
+    searched: int
 
 
 @dataclass(frozen=True)
@@ -127,24 +130,33 @@ def sweep(store: Store, parts: str, kind: str) -> tuple[Plan, dict[str, TaskReco
     return plan, {task.digest: TaskRecord(task.digest, task.kind, {}, 0.0, step=task.step) for task in others}
 
 
+class _Noting:
+    """Stands where searches do, and notes the times at which records were there."""
+
+    def __init__(self, ended: list[float], num_before: int) -> None:
+        self._ended, self._num_before = ended, num_before
+
+    def advance(self, outcome: Outcome, num_slots: int) -> None:  # noqa: ARG002
+        if len(outcome.done) > self._num_before:
+            self._ended.append(time.monotonic())
+
+    def on_ray(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
     """Run our trials, to the last record and the last call to MLflow."""
     with tempfile.TemporaryDirectory() as root, redirect_stdout(io.StringIO()):
         store = Store(root)
         plan, done = sweep(store, parts, kind)
-        source = {"git_commit": "", "uncommitted_diff": ""}
         tracker = TrackingQueue(
-            Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": source}, varying_settings(plan))
+            Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": _SOURCE}, varying_settings(plan))
         )
         outcome = Outcome(dict(done))
         meter = BudgetMeter({}, plan.spec.runtime.workers)
         ended: list[float] = []
 
-        def note(now: Outcome, _: int) -> None:
-            if len(now.done) > len(done):
-                ended.append(time.monotonic())
-
-        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, note)
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, _Noting(ended, len(done)))
         launcher = task_loop.Launcher(context, lambda: capacity, lambda: None)
         started, held = time.monotonic(), held_mb()
         launcher.run()
@@ -154,6 +166,42 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
     assert not outcome.failed, f"trials failed: {outcome.failed}"
     num_trials = len(plan.of_kind(TrainTask if kind == "train" else EvaluateTask))
     return Row(name, num_trials, seconds, ended[0] - started if ended else 0.0, recorded, held_mb() - held)
+
+
+def searched(name: str, num_trials: int, capacity: Capacity, *, known: bool) -> Row:
+    """Run a search under Ray Tune. Args: known: whether every evaluation has a record before."""
+    points = [round(1 + 0.01 * number, 2) for number in range(num_trials)]
+    space = f"space: {{sampling.guidance: {{choice: {points}}}}}, objectives: {{fd_lite0_block10: minimize}}"
+    search = f"{{p: {{search: {{{space}, sampler: grid, num_trials: {num_trials}}}}}}}"
+    with tempfile.TemporaryDirectory() as root, redirect_stdout(io.StringIO()):
+        store = Store(root)
+        rows, done = sweep(store, f"{{p: {{grid: {{sampling.guidance: {points}}}}}}}", "evaluate")
+        if known:
+            done |= {task.digest: _made_up(task) for task in rows.of_kind(EvaluateTask)}
+        for record in done.values():
+            write_record(store, record)
+        plan, _ = sweep(store, search, "")
+        tracker = TrackingQueue(
+            Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": _SOURCE}, varying_settings(plan))
+        )
+        outcome, meter = Outcome(dict(done)), BudgetMeter({}, plan.spec.runtime.workers)
+        searches = open_searches(plan.spec, plan, store, tracker, lambda _: None, os.environ, lambda _: None)
+        searches.begin(outcome)
+        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, searches)
+        started, held = time.monotonic(), held_mb()
+        with searches.on_ray():
+            searches.advance(outcome, 1)
+            context = replace(context, plan=searches.plan)
+            task_loop.Launcher(context, lambda: capacity, lambda: None).run()
+            recorded = time.monotonic() - started
+        seconds = time.monotonic() - started
+    (trials,) = searches.trials().values()
+    assert [trial.state for trial in trials] == ["complete"] * num_trials, "every trial has a value"
+    return Row(name, num_trials, seconds, recorded=recorded, grown=held_mb() - held)
+
+
+def _made_up(task: EvaluateTask) -> TaskRecord:
+    return TaskRecord(task.digest, task.kind, dict.fromkeys(task.protocols, 1.0), 0.0, step=task.step)
 
 
 def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, reuse: bool, at_once: int = 0) -> Row:
@@ -220,6 +268,9 @@ def measure(options: Options) -> list[Row]:
         if options.evaluations:
             parts = f"{{p: {{grid: {{sampling.guidance: {guidance}}}}}}}"
             rows.append(launched("evaluations, ours", parts, "evaluate", roomy))
+        if options.searched:
+            rows.append(searched("search under Tune, known", options.searched, roomy, known=True))
+            rows.append(searched("search under Tune, evaluations", options.searched, roomy, known=False))
         if options.tune:
             rows.append(tune_trials("Tune, actors used again", options.tune, report_a_number, reuse=True))
         if options.fresh:
@@ -240,7 +291,7 @@ def table(rows: list[Row]) -> Table:
     for row in rows:
         some = row.first and row.trials > 1
         later = (row.seconds - row.first) / (row.trials - 1) if some else None
-        recorded = (row.recorded - row.first) / (row.trials - 1) if some else None
+        recorded = (row.recorded - row.first) / (row.trials - 1) if row.recorded and row.trials > 1 else None
         shown.add_row(
             row.name,
             str(row.trials),
@@ -261,6 +312,7 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=8, help="our trainings")
     parser.add_argument("--tune", type=int, default=100, help="Tune's trials whose actors are used again")
     parser.add_argument("--fresh", type=int, default=8, help="Tune's trials with an actor each")
+    parser.add_argument("--searched", type=int, default=100, help="trials of our searches, known and not")
     parser.add_argument("--tune-trainings", type=int, default=2, help="Tune's trials that start Ray Train")
     rows = measure(Options(**vars(parser.parse_args())))
     make_console().print(table(rows))

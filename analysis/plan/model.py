@@ -70,6 +70,8 @@ class Search:
     """Labels of the best trials; with two objectives of the Pareto front."""
     trials: tuple[SearchedTrial, ...] = ()
     """All proposals, by number."""
+    brackets: tuple[tuple[int, ...], ...] = ()
+    """Numbers of the trials that HyperBand compares with each other; empty for other searches."""
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ def _parse_search(entry: Mapping[str, Any]) -> Search:
         for number, trial in enumerate(entry["trials"])
     )
     states = Counter(trial.state for trial in trials)
-    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]), trials)
+    brackets = tuple(tuple(map(int, bracket)) for bracket in entry.get("brackets", ()))
+    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]), trials, brackets)
 
 
 def _parse_trial(trial: TrialEntry) -> Trial:

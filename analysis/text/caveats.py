@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from analysis.plan.model import Part
+from analysis.plan.model import Part, Search
 from analysis.plan.protocol import shown_apart
 from analysis.results.comparability import Comparability
 from analysis.results.sections import Section
@@ -40,7 +40,18 @@ def search_caveat(part: Part) -> str:
     front = "the Pareto front" if len(part.search.objectives) > 1 else "the best"
     by = ", ".join(f"{direction} {name}" for name, direction in part.search.objectives.items())
     far = f"{states}; {part.search.num_trials} wanted"
-    return f"Trials of a search, the best first ({far}); bold labels are {front} ({by})."
+    return f"Trials of a search, the best first ({far}); bold labels are {front} ({by}).{_bracket_text(part.search)}"
+
+
+def _bracket_text(search: Search) -> str:
+    if not search.brackets:
+        return ""
+    state = {trial.number: trial.state for trial in search.trials}
+    brackets = (
+        f"{', '.join(map(str, bracket))} ({sum(state.get(number) == 'complete' for number in bracket)} to the end)"
+        for bracket in search.brackets
+    )
+    return f" HyperBand compared these trials with each other: {'; '.join(brackets)}."
 
 
 def compute_caveat(section: Section, *, allowed: bool) -> str:

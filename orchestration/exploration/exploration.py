@@ -27,7 +27,7 @@ class Exploration(ABC):
         self._search, self._config = search, search.config.trial_scheduler
         self._told: set[tuple[int, float]] = set()
         self._held: list[tuple[int, RungAnswer]] = []
-        self._num_trials = 0
+        self._num_trials = self._num_ended = 0
         self._verdicts = Verdicts()
         rules = make_rules(search)
         proposed = [trial for trial in trials if trial.state != "refused"]
@@ -62,6 +62,7 @@ class Exploration(ABC):
 
     def end(self, trial: SearchTrial) -> None:
         """Tell that a trial ended, and with which value."""
+        self._num_ended += 1
         self._tell(trial.number, self._end_of(trial))
         self._release()
 
@@ -116,6 +117,7 @@ class Exploration(ABC):
             self._told.add((trial.number, self._time_of(rung)))
             self._tell(trial.number, RungAnswer(self._time_of(rung), self._result(self._time_of(rung), value)))
         if trial.state != "running":
+            self._num_ended += 1
             self._tell(trial.number, self._end_of(trial))
 
     def _results(self, trial: SearchTrial) -> list[dict[str, float]]:

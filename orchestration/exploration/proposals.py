@@ -22,7 +22,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._most_open, self._open = most_open, set[str]()
-        self._is_sealed = False
+        self.is_sealed = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what Tune cannot store: a search is never restored from Tune's own files."""
@@ -36,7 +36,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
     def seal(self) -> None:
         """Say that there are no more."""
         with self._changed:
-            self._is_sealed = True
+            self.is_sealed = True
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -47,14 +47,14 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
 
     @property
     def is_done(self) -> bool:
-        """Whether every proposal became a trial that ended, and no more come."""
-        return self._is_sealed and not self._waiting and not self._open
+        """Return whether every proposal became a trial that ended, and no more come."""
+        return self.is_sealed and not self._waiting and not self._open
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         with self._changed:
             if not self._open:  # Tune would ask again after a second only
-                self._changed.wait_for(lambda: self._waiting or self._is_sealed, _MOST_SECONDS)
-            if self._is_sealed and not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self.is_sealed, _MOST_SECONDS)
+            if self.is_sealed and not self._waiting:
                 return str(Searcher.FINISHED)
             if not self._waiting or len(self._open) >= self._most_open:
                 return None

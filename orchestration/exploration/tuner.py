@@ -33,7 +33,8 @@ _MOST_OPEN = 100
 _MOST_TRIALS = 1_000_000
 _RETRIES = 3
 """Tries of a trial whose process is killed."""
-_SECONDS_TO_END = 3.0
+_SECONDS_TO_FINISH, _SECONDS_TO_END = 60.0, 3.0
+"""Seconds for Tune once every trial has ended, and once it is not wanted any more."""
 
 
 class TunerExploration(Exploration):
@@ -52,6 +53,8 @@ class TunerExploration(Exploration):
         self._proposals.seal()
 
     def close(self) -> None:
+        if self._proposals.is_sealed and self._num_ended == self._num_trials:
+            self._thread.join(_SECONDS_TO_FINISH)  # callbacks hear of every trial
         self._is_closed.set()
         self._proposals.close()
         with contextlib.suppress(ray.exceptions.RayError):  # the cluster may be lost, or this actor

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GrowingPlan(Protocol):
-    """What lets a plan grow while it runs: its searches."""
+    """A plan that grows while it runs: the searches of a sweep."""
 
     def advance(self, outcome: Outcome, num_slots: int) -> Plan | None:
         """Return the plan if it has grown, after adding known records to the outcome.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from orchestration.cluster.address import through_client
 from orchestration.search.single_level import SingleLevelSearch
 from orchestration.search.tune_link import Explore
 from orchestration.search.two_level import TwoLevelSearch
@@ -33,7 +34,13 @@ class Explorations:
 
     @contextlib.contextmanager
     def on_ray(self) -> Iterator[None]:
-        """Let Ray Tune explore while the block runs, on the cluster that this process is connected to."""
+        """Let Ray Tune explore while the block runs, on the cluster that this process is connected to.
+
+        Through a Ray Client a Tuner would run elsewhere: there the driver's thread goes on deciding.
+        """
+        if through_client():
+            yield
+            return
         from orchestration.exploration.tuner import TunerExploration  # needs Ray Tune
 
         try:

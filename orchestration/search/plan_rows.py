@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from orchestration.parsing.documents import parse_document
 from orchestration.spec.load import SweepSpec
+from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.rows import RowSpec
 from orchestration.spec.search_rows import PartSearch
+from orchestration.spec.search_section import TrialSchedulerConfig
 from orchestration.spec.search_trial import SearchTrial, pareto_front
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
@@ -31,6 +34,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
         "num_trials": config.num_trials,
         "objectives": dict(config.objectives),
         "best": [trial.label for trial in front],
+        **_brackets(config.trial_scheduler, trials),
         "trials": [
             {
                 "row": trial.label,
@@ -46,6 +50,15 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
             for trial in trials
         ],
     }
+
+
+def _brackets(config: TrialSchedulerConfig, trials: Sequence[SearchTrial]) -> dict[str, list[list[int]]]:
+    """Return the numbers of the trials in each bracket of HyperBand, for the published plan."""
+    if config.kind != "hyperband":
+        return {}
+    numbers = iter(sorted(trial.number for trial in trials if trial.state != "refused"))
+    brackets = (list(itertools.islice(numbers, size)) for size in itertools.cycle(bracket_sizes(config)))
+    return {"brackets": list(itertools.takewhile(bool, brackets))}
 
 
 def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTrial]]:

@@ -72,7 +72,7 @@ class SingleLevelSearch(Generic[Part]):
 
     @property
     def fills_band(self) -> bool:
-        """Whether the last band of HyperBand has room: it is proposed at once, to be compared as a whole."""
+        """Return whether the last band of HyperBand has room: it is proposed at once, to be compared as a whole."""
         config = self.part.spec.config.trial_scheduler
         num_trials = sum(trial.state != "refused" for trial in self.trials.values())
         return config.kind == "hyperband" and self.wants_more and num_trials % sum(bracket_sizes(config)) > 0

@@ -79,7 +79,7 @@ class TrialSchedulerConfig:
 
 
 Ladder = PrunerConfig | TrialSchedulerConfig
-"""What sets the rungs of a search."""
+"""Settings that hold the rungs of a search."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.support.sweeps import python
+from tests.orchestration.conftest import ROOT
+from tests.support.sweeps import descendants, python, wait_until
 
 NANO = (
     "model.size=nano",
@@ -81,3 +88,52 @@ def test_pruned_trials_stop_at_their_rung_and_others_resume_from_checkpoints(wit
     for trial in part["search"]["trials"]:
         assert trained[trial["row"]] == (20 if trial["state"] == "complete" else 8)
     assert done.stdout.count("train dfm") >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["asha", "median", "hyperband"])
+def test_forty_trials_killed_at_three_moments_end_as_the_uninterrupted(with_reference: Path, kind: str) -> None:
+    space = (
+        "training.stage_probabilities: {choice: [[0.5, 0.5], [0.7, 0.3], [0.9, 0.1]]}, "
+        "training.location: {uniform: [-1.0, 1.0]}, sampling.tau: {uniform: [0.5, 0.95]}, "
+        "sampling.steps: {choice: [[2, 1], [1, 1]]}"
+    )
+    scheduler = f"trial_scheduler: {{kind: {kind}, first: 2, eta: 2, num_rungs: 2}}"
+    search = f"{{space: {{{space}}}, objectives: {{fd_lite0_block10: minimize}}, num_trials: 40, {scheduler}}}"
+    # One training at a time, and no evaluator beside it: so that trials follow each other.
+    settings = (f"parts={{p: {{search: {search}}}}}", "compute.allow_unequal=true", "training.steps=8", "seeds=[0]")
+    alone = ("workers.cpus_per_worker=2", "evaluation.at_steps=[8]", "evaluation.num_samples=10")
+    whole, cut = with_reference, with_reference.parent / "cut"
+    shutil.copytree(whole, cut)
+    done = run(whole, *settings, *alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for num_ended in (5, 15, 30):
+        kill_after(cut, num_ended, [*settings, *alone])
+    done = run(cut, *settings, *alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ended, expected = (published(root)["parts"][0]["search"] for root in (cut, whole))
+    assert ended == expected
+    assert sum(trial["state"] != "refused" for trial in expected["trials"]) == 40
+    assert {trial["state"] for trial in expected["trials"]} >= {"complete", "pruned"}
+
+
+def kill_after(root: Path, num_ended: int, settings: list[str]) -> None:
+    """Run the search until some trials have ended, and kill all of it."""
+    command = [sys.executable, "orchestration/sweep.py", "sweeps/search_small.yaml", f"storage.root={root}", *NANO]
+    with (root / "log.txt").open("a") as log:
+        driver = subprocess.Popen([*command, *settings], cwd=ROOT, start_new_session=True, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: num_decided(root) >= num_ended or driver.poll() is not None, f"{num_ended} trials", 1200)
+        assert driver.poll() is None, (root / "log.txt").read_text()
+    finally:
+        for pid in [driver.pid, *descendants(driver.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        driver.wait()
+
+
+def num_decided(root: Path) -> int:
+    if not (root / "plans" / "search_small.json").exists():
+        return 0
+    trials = published(root)["parts"][0]["search"]["trials"]
+    return sum(trial["state"] not in ("running", "refused") for trial in trials)

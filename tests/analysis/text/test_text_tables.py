@@ -281,13 +281,29 @@ def test_large_numbers_are_powers_of_ten() -> None:
     assert [scientific(value) for value in (6.38e12, 9.999e9, 0)] == ["6.38 × 10¹²", "1.00 × 10¹⁰", "0"]
 
 
-def searched(objectives: Mapping[str, str], best: tuple[str, ...], states: tuple[str, ...]) -> PublishedPlan:
-    """The small plan, its part a search."""
+def searched(
+    objectives: Mapping[str, str],
+    best: tuple[str, ...],
+    states: tuple[str, ...],
+    brackets: tuple[tuple[int, ...], ...] = (),
+) -> PublishedPlan:
+    """The small plan, its part a search. Args: brackets: of HyperBand."""
     document = plan_document()
     trials = [{"row": "", "number": n, "settings": {}, "state": state} for n, state in enumerate(states)]
     search = {"objectives": dict(objectives), "num_trials": 9, "best": list(best), "trials": trials}
+    if brackets:
+        search["brackets"] = [list(bracket) for bracket in brackets]
     document["parts"][0]["search"] = search
     return parse_plan(json.dumps(document))
+
+
+def test_brackets_of_hyperband_are_said_with_how_many_went_to_the_end() -> None:
+    states = ("complete", "complete", "pruned", "complete", "refused")
+    plan = searched({"fd": "minimize"}, ("DFM",), states, brackets=((0, 1), (2, 3)))
+    (caveat,) = tables_of(plan, RECORDS)[0].caveats
+    assert caveat.endswith(
+        " HyperBand compared these trials with each other: 0, 1 (2 to the end); 2, 3 (1 to the end)."
+    )
 
 
 def test_the_best_trial_of_a_search_is_bold_and_the_table_shows_its_progress() -> None:

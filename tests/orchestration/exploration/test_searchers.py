@@ -103,6 +103,6 @@ def test_a_searcher_hears_of_rungs_and_ends_once_each(noting: Noting) -> None:
     assert noting.calls == [*expected, "complete 1 9", "complete 2 none error", "suggest 3"]
 
 
-def test_a_searcher_that_proposes_something_else_by_now_does_not_hear_of_the_old_trial(noting: Noting) -> None:
+def test_a_searcher_does_not_hear_of_what_it_would_not_propose_any_more(noting: Noting) -> None:
     TuneSearcher(search_by("nevergrad", RANGES[:1]), [SearchTrial(0, {"sampling.tau": 0.55}, "complete", (1.0,))])
     assert noting.calls == ["suggest 0"]

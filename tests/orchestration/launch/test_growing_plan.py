@@ -16,12 +16,13 @@ from orchestration.control.budget_meter import BudgetMeter
 from orchestration.control.outcome import EarlyExit, Outcome
 from orchestration.control.single_driver import lease_gone
 from orchestration.launch import progress, shutdown, task_loop
-from orchestration.launch.launch_context import Grow, LaunchContext
+from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.plan.completed import completed_record
 from orchestration.plan.plan import Plan
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
+from tests.support.growing import Grow, GrowingBy
 from tests.support.stored_sweeps import finish, tiny_plan
 
 SHORT = ("training.steps=4", "evaluation.at_steps=[4]")
@@ -108,7 +109,7 @@ def launcher(
 ) -> task_loop.Launcher:
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
-    context = LaunchContext(plan, store, outcome, silent, Display(), meter, grow)
+    context = LaunchContext(plan, store, outcome, silent, Display(), meter, GrowingBy(grow) if grow else None)
     return task_loop.Launcher(context, lambda: Capacity(num_cpus, 0, 1), lambda: None)
 
 
