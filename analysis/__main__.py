@@ -12,7 +12,7 @@ from pathlib import Path
 from analysis.contract.output import make_output_unfailing
 from analysis.contract.printable import printable
 from analysis.contract.proxies import bypass_proxies
-from analysis.errors import EXIT_USER_ERROR, UserError
+from analysis.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 from analysis.plan.sweep_file import DEFAULT_ROOT, ROOT_VARIABLE, read_sweep_file, storage_root
 
 _ABOUT = """\
@@ -30,7 +30,7 @@ A server that does not answer: the report is made of the task records under ROOT
 of the page, above each table and here.
 
 exit codes: 0 the report is written; {EXIT_USER_ERROR} a mistake in what was given, or neither a server nor records to
-read: one line says which, and nothing is written.
+read: one line says which, and nothing is written; {EXIT_INTERRUPTED} interrupted.
 
 in Python, the same numbers as pandas frames: frames = analysis.load("sweeps/quickstart.yaml"); see docs/analysis.md"""
 
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 class UserError(Exception):

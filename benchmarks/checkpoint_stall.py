@@ -130,11 +130,11 @@ def measure(options: Options) -> list[tuple[str, int, str, list[Timed]]]:
         cases = [(name, size) for size in options.megabytes for name in places]
         for name, size in track(cases, description="Measuring", transient=True):
             worker = Worker(size, options.step_milliseconds / 1e3)
-            found: dict[str, list[Timed]] = {way: [] for way in WAYS}
+            timings: dict[str, list[Timed]] = {way: [] for way in WAYS}
             for _ in range(options.rounds):
-                for way, measured in found.items():
+                for way, measured in timings.items():
                     measured.append(timed(way, worker, places[name], options.steps))
-            rows += [(name, size, way, measured) for way, measured in found.items()]
+            rows += [(name, size, way, measured) for way, measured in timings.items()]
     return rows
 
 

@@ -169,9 +169,9 @@ def _serving_s3(folder: Path) -> Iterator[None]:
 def _row(name: str, folder: Path) -> str:
     command = [sys.executable, __file__, "--read", name, "--folder", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    costs = f"{found['seconds']:.1f} | {found['cpu_seconds']:.1f} | {found['gigabytes']:.2f}"
-    return f"| {_READINGS[name]} | {costs} | {found['runs']:,} | {found['points']:,} |"
+    measured = json.loads(done.stdout.splitlines()[-1])
+    costs = f"{measured['seconds']:.1f} | {measured['cpu_seconds']:.1f} | {measured['gigabytes']:.2f}"
+    return f"| {_READINGS[name]} | {costs} | {measured['runs']:,} | {measured['points']:,} |"
 
 
 def _read(name: str, folder: Path) -> None:
@@ -182,8 +182,8 @@ def _read(name: str, folder: Path) -> None:
     runs, points = _plainly(folder) if name == "plain" else _as_report(folder) if reports else _as_analysis(folder)
     seconds = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
-    found = {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "gigabytes": used.ru_maxrss / 1e6}
-    print(json.dumps({**found, "runs": runs, "points": points}))
+    costs = {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "gigabytes": used.ru_maxrss / 1e6}
+    print(json.dumps({**costs, "runs": runs, "points": points}))
 
 
 def _read_records(folder: Path) -> tuple[PublishedPlan, Reading]:
@@ -206,7 +206,7 @@ def _as_analysis(folder: Path) -> tuple[int, int]:
 
     plan, reading = _read_records(folder)
     joined = measure(plan, reading.records)
-    assert all(found.value is not None for found in joined)
+    assert all(result.value is not None for result in joined)
     return len(reading.runs), _num_points(reading)
 
 

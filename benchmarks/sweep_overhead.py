@@ -218,10 +218,10 @@ def tune_trials(name: str, num_trials: int, trainable: Callable[..., None], *, r
         )
         started, held = time.monotonic(), held_mb()
         with redirect_stdout(io.StringIO()):
-            found = tuner.fit()
+            trials = tuner.fit()
         seconds = time.monotonic() - started
-    assert len(found) == num_trials, "Tune lost trials"
-    assert not found.errors, f"Tune's trials failed: {found.errors}"
+    assert len(trials) == num_trials, "Tune lost trials"
+    assert not trials.errors, f"Tune's trials failed: {trials.errors}"
     return Row(name, num_trials, seconds, grown=held_mb() - held)
 
 
@@ -288,12 +288,12 @@ def measure(options: Options) -> list[Row]:
 
 def table(rows: list[Row]) -> Table:
     speeds = ("seconds", "first after", "trials/s", "seconds a trial", "each later one", "until its record")
-    found = Table("", "trials", *speeds, "driver grew (MB)")
+    shown = Table("", "trials", *speeds, "driver grew (MB)")
     for row in rows:
         some = row.first and row.trials > 1
         later = (row.seconds - row.first) / (row.trials - 1) if some else None
         recorded = (row.recorded - row.first) / (row.trials - 1) if row.recorded and row.trials > 1 else None
-        found.add_row(
+        shown.add_row(
             row.name,
             str(row.trials),
             f"{row.seconds:.1f}",
@@ -304,7 +304,7 @@ def table(rows: list[Row]) -> Table:
             "" if recorded is None else f"{recorded:.3f}",
             f"{row.grown:.0f}",
         )
-    return found
+    return shown
 
 
 def main() -> None:

@@ -53,17 +53,17 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 @lru_cache(_KEPT_COSTS)
 def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """Return the cost for a config without the settings that no model depends on."""
-    values, found = patch_values(config, shape), networks(config)
+    values, wirings = patch_values(config, shape), networks(config)
     grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
-    num_parameters = sum(_num_parameters(config, shape, own) for own in found)
-    wired = [_wiring_of(found, stage) for stage in range(config.num_stages)]
+    num_parameters = sum(_num_parameters(config, shape, own) for own in wirings)
+    wired = [_wiring_of(wirings, stage) for stage in range(config.num_stages)]
     macs = tuple(_stage_macs(config, stage, grids, values) for stage in wired)
     return ModelCost(num_parameters, macs, tuple(_num_tokens(stage, grids) for stage in wired))
 
 
-def _wiring_of(found: Sequence[Wiring], stage: int) -> StageWiring | None:
+def _wiring_of(wirings: Sequence[Wiring], stage: int) -> StageWiring | None:
     """Return the wiring of a stage; None if no network of the config serves it."""
-    return next((own.stages[stage] for own in found if stage in own.stages), None)
+    return next((own.stages[stage] for own in wirings if stage in own.stages), None)
 
 
 def _num_tokens(stage: StageWiring | None, grids: Sequence[int]) -> int:

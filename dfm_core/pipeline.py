@@ -206,12 +206,12 @@ class _Arguments:
         plain: Any = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
         given = [plain] if isinstance(plain, str) or not isinstance(plain, Sequence) else list(plain)
         classes = [self._class(label) for label in given]
-        wrong = [label for label, found in zip(given, classes, strict=True) if found is None]
+        wrong = [label for label, number in zip(given, classes, strict=True) if number is None]
         if not given:
             self._problems.append("labels is empty: give the class of at least one image")
         elif wrong:
             self._problems.append(f"labels: no class {', '.join(map(repr, wrong[:5]))}; {self._known_classes(wrong)}")
-        return [found for found in classes if found is not None]
+        return [number for number in classes if number is not None]
 
     def _class(self, label: object) -> int | None:
         names = self._pipe.class_names

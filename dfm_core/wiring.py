@@ -76,9 +76,9 @@ def networks(config: ExperimentConfig) -> tuple[Wiring, ...]:
 
 def network(config: ExperimentConfig) -> Wiring:
     """Return the network of a config that has one."""
-    found = networks(config)
-    assert len(found) == 1, f"{config.paradigm} has a network for each of stages {config.own_stages}"
-    return found[0]
+    wirings = networks(config)
+    assert len(wirings) == 1, f"{config.paradigm} has a network for each of stages {config.own_stages}"
+    return wirings[0]
 
 
 def _one_network(config: ExperimentConfig) -> Wiring:

@@ -32,8 +32,8 @@ from orchestration.cluster.token_file import (
     TOKEN_VARIABLE,
     write_token,
 )
-from orchestration.common.errors import Problem, UserError, tell_mistakes
-from orchestration.common.program_start import prepare_program
+from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes
+from orchestration.common.program_start import end_program, prepare_program
 from orchestration.common.project import ROOT
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
@@ -47,7 +47,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the demo. Return the job's exit code, 2 for a mistake in the arguments, or 8 if Ray did not start."""
+    """Run the demo. Return the job's exit code, 2 for a mistake in the arguments, 8 if Ray did not start, or 130."""
     parser = argparse.ArgumentParser(prog="demo", description="Run a sweep as a Ray job on a head of its own.")
     parser.add_argument("--sweep", default="sweeps/quickstart.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the Ray head; default: any free one")
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         return _demo(options.sweep, options.overrides, options.port, options.dashboard_port)
     except UserError as error:
         return tell_mistakes(error)
+    except KeyboardInterrupt:
+        return tell_interruption()
 
 
 def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
@@ -207,4 +209,4 @@ if __name__ == "__main__":
         sys.exit("ray is not installed beside this Python; run `make setup`")
     prepare_program()
     end_by_exit()
-    sys.exit(main(sys.argv[1:]))
+    end_program(main(sys.argv[1:]))

@@ -13,21 +13,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestration.common.errors import UserError, tell_mistakes
+from orchestration.common.errors import UserError, tell_interruption, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
-from orchestration.common.program_start import prepare_program
+from orchestration.common.program_start import end_program, prepare_program
 from orchestration.config.storage import StorageConfig
-from orchestration.config.storage_root import resolve_root
-from orchestration.diagnosis.check_access import tracking_rows
-from orchestration.diagnosis.check_report import CheckResult, Redaction, print_rows
-from orchestration.diagnosis.diagnose import diagnose
-from orchestration.spec.preflight import open_store
-from orchestration.tracking.uri import ask_server, resolve_uri
+
+if TYPE_CHECKING:
+    from orchestration.diagnosis.check_report import CheckResult
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return the exit code: 0 all is well, 1 a check failed, 2 a mistake in the arguments, or no cluster."""
+    """Return the exit code: 0 all is well, 1 a check failed, 2 a mistake in the arguments, or no cluster, 130."""
     parser = argparse.ArgumentParser(prog="doctor", description="Check a cluster before money is spent on it.")
     parser.add_argument("--storage", metavar="ROOT", default=StorageConfig().root, help="the storage root of the sweep")
     parser.add_argument("--tracking", metavar="URI", help="of MLflow; default: as a sweep finds it")
@@ -42,10 +40,20 @@ def main(arguments: Sequence[str]) -> int:
         rows = _check(options)
     except UserError as error:
         return tell_mistakes(error)
+    except KeyboardInterrupt:
+        return tell_interruption()
     return EXIT_TASKS_FAILED if any(row.state == "FAILED" for row in rows) else 0
 
 
 def _check(options: argparse.Namespace) -> list[CheckResult]:
+    # Imported late, so that --help is instant and Ctrl-C is heard meanwhile.
+    from orchestration.config.storage_root import resolve_root
+    from orchestration.diagnosis.check_access import tracking_rows
+    from orchestration.diagnosis.check_report import Redaction, print_rows
+    from orchestration.diagnosis.diagnose import diagnose
+    from orchestration.spec.preflight import open_store
+    from orchestration.tracking.uri import resolve_uri
+
     storage = StorageConfig(resolve_root(options.storage, StorageConfig().root, os.environ, Path.cwd()))
     store = open_store(storage, writable=True)
     uri = resolve_uri(options.tracking, store, os.environ, insecure_http=True)
@@ -68,6 +76,9 @@ def _check(options: argparse.Namespace) -> list[CheckResult]:
 
 
 def _tracking_row(uri: str) -> CheckResult:
+    from orchestration.diagnosis.check_report import CheckResult
+    from orchestration.tracking.uri import ask_server
+
     try:
         seconds = ask_server(uri)
     except UserError as error:
@@ -79,4 +90,4 @@ def _tracking_row(uri: str) -> CheckResult:
 
 if __name__ == "__main__":
     prepare_program()
-    sys.exit(main(sys.argv[1:]))
+    end_program(main(sys.argv[1:]))

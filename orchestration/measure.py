@@ -21,9 +21,8 @@ from collections.abc import Sequence  # noqa: E402
 from dataclasses import asdict, replace  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.common.errors import Problem, UserError, tell_mistakes  # noqa: E402
-from orchestration.common.exit_codes import EXIT_INTERRUPTED  # noqa: E402
-from orchestration.common.program_start import prepare_program  # noqa: E402
+from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes  # noqa: E402
+from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return tell_interruption()
     return 0
 
 
@@ -132,4 +131,4 @@ def _print(measured: MeasuredImages) -> None:
 
 if __name__ == "__main__":
     prepare_program()
-    sys.exit(main(sys.argv[1:]))
+    end_program(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from analysis.errors import UserError as AnalysisError  # noqa: E402
-from orchestration.common.errors import Problem, UserError, nearest, tell_mistakes  # noqa: E402
+from orchestration.common.errors import Problem, UserError, nearest, tell_interruption, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_CLUSTER_LOST,
     EXIT_HANGUP,
@@ -30,9 +30,8 @@ from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_TERMINATED,
     EXIT_TRACKING_INCOMPLETE,
 )
-from orchestration.common.program_start import prepare_program  # noqa: E402
+from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 from orchestration.common.redaction import reason_of  # noqa: E402
-from orchestration.sweep import end_program  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:  # between the sweeps, which catch it themselves
-        return EXIT_INTERRUPTED
+        return tell_interruption()
 
 
 def _reproduce(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) -> int:

@@ -13,13 +13,10 @@ _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
 import argparse  # noqa: E402
-import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
-from typing import NoReturn  # noqa: E402
 
-from orchestration.common.errors import UserError, tell_mistakes  # noqa: E402
-from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED  # noqa: E402
-from orchestration.common.program_start import prepare_program  # noqa: E402
+from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
+from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 
 _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",
@@ -65,17 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:
-        print("\nInterrupted. Nothing published is lost; the same command goes on from there.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-
-
-def end_program(code: int) -> NoReturn:
-    """End the process; of a lost cluster without Ray's exit handlers, which would call it and end it with a signal."""
-    if code == EXIT_CLUSTER_LOST:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+        return tell_interruption(" Nothing published is lost; the same command goes on from there.")
 
 
 if __name__ == "__main__":

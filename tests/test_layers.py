@@ -74,11 +74,13 @@ ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report"},
     "reproduce": {"errors", "plan", "records", "report"},
     "common": {"contract"},
+    "config": {"contract"},
     "storage": {"contract"},
     "artifacts": {"contract"},
     "spec": {"contract"},
     "plan": {"contract"},
     "tracking": {"contract"},
+    "evaluation": {"contract"},
 }
 """Which packages of `analysis` a package of `orchestration` may import; the others none."""
 

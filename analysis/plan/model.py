@@ -203,10 +203,10 @@ class PublishedPlan:
 
     @cached_property
     def _trials_by_row(self) -> dict[tuple[str, str], tuple[Trial, ...]]:
-        found: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+        trials_by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
         for trial in self.trials:
-            found[trial.part, trial.row].append(trial)
-        return {key: tuple(trials) for key, trials in found.items()}
+            trials_by_row[trial.part, trial.row].append(trial)
+        return {key: tuple(trials) for key, trials in trials_by_row.items()}
 
     def training_labels(self) -> dict[str, str]:
         """Digest of each training -> its title, with the first row that needs it where titles are alike."""

@@ -25,8 +25,8 @@ def resolved_settings(
             first.setdefault(trial["row"], trial)
     resolved = {}
     for label, settings in own.items():
-        found = {key: settings[key] if key in settings else _default(key, first.get(label), tasks) for key in keys}
-        resolved[label] = {key: value for key, value in found.items() if value is not None}
+        values = {key: settings[key] if key in settings else _default(key, first.get(label), tasks) for key in keys}
+        resolved[label] = {key: value for key, value in values.items() if value is not None}
     return resolved
 
 

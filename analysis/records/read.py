@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 from analysis.errors import TrackingUnreachableError, UserError
@@ -10,6 +13,18 @@ from analysis.plan.model import PublishedPlan
 from analysis.records.from_storage import read_record_files
 from analysis.records.record import Reading, Record
 from analysis.records.stored_files import StorageRoot
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: it would be looked for again and again among millions of objects that stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_records(plan: PublishedPlan, storage: StorageRoot | None, *, whole_runs: bool = False) -> Reading:
@@ -24,14 +39,14 @@ def read_records(plan: PublishedPlan, storage: StorageRoot | None, *, whole_runs
 
     stored: dict[str, Record] = {}
     problem: UserError | None = None
-    with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(find_runs, plan, with_params=whole_runs)
+    with _without_collection(), ThreadPoolExecutor(1) as pool:
+        experiment_runs = pool.submit(find_runs, plan, with_params=whole_runs)
         try:
             stored = {} if storage is None else read_record_files(plan, storage)
         except UserError as error:
             problem = error
         try:
-            reading = join(plan, found.result(), stored)
+            reading = join(plan, experiment_runs.result(), stored)
         except TrackingUnreachableError as error:
             if problem is not None and not whole_runs:
                 raise problem from error

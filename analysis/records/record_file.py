@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +76,7 @@ def _parse(data: bytes) -> RecordContent:
 def _curves_by_arrow(rows: bytes) -> Curves | None:
     """Return the losses of rows, or None if Arrow cannot read them, as it does not read NaN."""
     try:
-        lines = BytesIO(rows.replace(_BETWEEN, b"}\n{"))
+        lines = pa.BufferReader(rows.replace(_BETWEEN, b"}\n{"))
         table = read_json(lines, ReadOptions(use_threads=False, block_size=len(rows) + 1)).combine_chunks()
     except pa.ArrowInvalid:
         return None

@@ -35,8 +35,8 @@ def images_in(kind: TaskKind, files: Mapping[str, bytes]) -> ImageFiles:
     """The pictures among the files of a task."""
     if kind not in _STEMS:
         return {}
-    found = (_checked(files.get(name), begin) for name, begin in zip(_names(kind), (_PNG, _PNG, _GIF), strict=True))
-    image, strips, moving = found
+    pictures = (_checked(files.get(name), begin) for name, begin in zip(_names(kind), (_PNG, _PNG, _GIF), strict=True))
+    image, strips, moving = pictures
     return {"image": image, "strips": strips, "moving": moving}
 
 

@@ -68,16 +68,16 @@ class StoredFiles:
         """Return those of the files that exist, as `parse` makes them, which a cache keeps then."""
         cacheable = self._cache.path is not None and not (self._is_local and parse is None)
         states = {file: self._state(f"{self._root}/{file.path}") if cacheable else "" for file in files}
-        found = {file: self._cache.find(*file, state) if state else None for file, state in states.items()}
-        missing = [file for file, state in states.items() if state is not None and found[file] is None]
+        contents = {file: self._cache.find(*file, state) if state else None for file, state in states.items()}
+        missing = [file for file, state in states.items() if state is not None and contents[file] is None]
         # Files of this machine come at once: more threads than cores only wait for each other to parse them.
         num_threads = (os.cpu_count() or 1) if self._is_local else _FILES_AT_ONCE
         with ThreadPoolExecutor(num_threads) as pool:
             for file, data in zip(missing, pool.map(lambda file: self._content(file, parse), missing), strict=True):
-                found[file] = data
+                contents[file] = data
                 if data is not None and states[file]:
                     self._cache.add(Item(*file, str(states[file]), data))
-        return {file: data for file, data in found.items() if data is not None}
+        return {file: data for file, data in contents.items() if data is not None}
 
     def _content(self, file: TaskFile, parse: Callable[[bytes], bytes] | None) -> bytes | None:
         try:

@@ -32,8 +32,8 @@ class DiffusersAutoencoder:
         if not self.scale > 0.0:
             raise ValueError(f"{identity}: its scaling_factor is {self.scale}, not above 0")
         if (settings.in_channels, settings.out_channels) != (_COLOURS, _COLOURS):
-            found = f"{settings.in_channels} and makes {settings.out_channels}"
-            raise ValueError(f"{identity}: takes pixels of {found} channels, needed are {_COLOURS}; repeat grey ones")
+            sizes = f"{settings.in_channels} and makes {settings.out_channels}"
+            raise ValueError(f"{identity}: takes pixels of {sizes} channels, needed are {_COLOURS}; repeat grey ones")
 
     def encode(self, pixels: Tensor) -> Posterior:
         check_pixels_fit(self.card, pixels)

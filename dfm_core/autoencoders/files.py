@@ -26,9 +26,9 @@ def read_config(folder: Path, class_name: str) -> Mapping[str, Any]:
         config = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no JSON ({error})") from None
-    found = config.get("_class_name") if isinstance(config, dict) else None
-    if found != class_name:
-        raise ValueError(f"{path}: is of {found!r}, needed is {class_name!r}")
+    own_class = config.get("_class_name") if isinstance(config, dict) else None
+    if own_class != class_name:
+        raise ValueError(f"{path}: is of {own_class!r}, needed is {class_name!r}")
     return dict(config)
 
 
@@ -46,16 +46,16 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     network.load_state_dict(weights)
 
 
-def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     problems = []
-    if missing := sorted(wanted.keys() - found.keys()):
+    if missing := sorted(wanted.keys() - given.keys()):
         problems.append(f"{len(missing)} are missing, such as {missing[0]}")
-    if more := sorted(found.keys() - wanted.keys()):
+    if more := sorted(given.keys() - wanted.keys()):
         problems.append(f"{len(more)} are unknown, such as {more[0]}")
-    for name in sorted(wanted.keys() & found.keys()):
-        if wanted[name].shape != found[name].shape:
-            problems.append(f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}")
+    for name in sorted(wanted.keys() & given.keys()):
+        if wanted[name].shape != given[name].shape:
+            problems.append(f"{name} is {list(given[name].shape)}, not {list(wanted[name].shape)}")
             break
-    if bad := [name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+    if bad := [name for name, tensor in given.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
         problems.append(f"NaN or infinite values in {bad[0]}")
     return problems

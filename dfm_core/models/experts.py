@@ -26,7 +26,7 @@ class StageExperts(nn.Module):
         velocities = [torch.empty_like(scale, dtype=torch.float32) for scale in scales]
         for active in sorted(set(stage.tolist())):
             rows = (stage == active).nonzero()[:, 0]
-            found = self.experts[active]([scale[rows] for scale in scales], t[rows], mask[rows], labels[rows])
-            for whole, part in zip(velocities, found, strict=True):
+            parts = self.experts[active]([scale[rows] for scale in scales], t[rows], mask[rows], labels[rows])
+            for whole, part in zip(velocities, parts, strict=True):
                 whole[rows] = part
         return velocities

@@ -27,8 +27,8 @@ def by_group(x: Tensor, groups: Groups, apply: Callable[[Tensor, int], Tensor]) 
     """apply(samples of stage q, q) for every stage that has any, put together again. x: [B, ...], sorted by stage."""
     assert sum(groups) == x.shape[0], f"groups {groups} do not add up to a batch of {x.shape[0]}"
     parts = enumerate(torch.split(x, list(groups)))
-    found = [apply(part, stage) for stage, part in parts if part.shape[0]]
-    return torch.cat(found) if found else apply(x, 0)
+    results = [apply(part, stage) for stage, part in parts if part.shape[0]]
+    return torch.cat(results) if results else apply(x, 0)
 
 
 class Linear(nn.Linear):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from threading import Event
 from typing import Any
@@ -12,11 +14,12 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from orchestration.cluster.address import reach_nodes_directly, starts_its_own, through_client
-from orchestration.cluster.authentication import refuse_open_cluster, refuse_wrong_token, use_tokens
+from orchestration.cluster.authentication import is_refused, refuse_open_cluster, refuse_wrong_token, use_tokens
 from orchestration.cluster.capacity_checks import capacity_problems
 from orchestration.cluster.cluster_view import ClusterView, cluster_view
 from orchestration.cluster.ray_start import QUIET, await_workers, start_here
-from orchestration.cluster.start_checks import upload_problems
+from orchestration.cluster.start_checks import RayDidNotStartError, upload_problems
+from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.exit_codes import EXIT_HANGUP, EXIT_TERMINATED
 from orchestration.common.project import ROOT
@@ -27,6 +30,8 @@ from orchestration.private.ray import never_start_alone
 
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
 """Time without a head after which Ray aborts this process; its default of 60 s is too soon for a report."""
+_JOIN_SECONDS = 300.0
+"""Longest time in which a running cluster lets this process in, with the upload of the project."""
 _OWN_WORKER_SECONDS = 120.0
 """Longest time for the first worker of a cluster on this machine, which takes seconds."""
 
@@ -72,20 +77,23 @@ def connection(*, insecure: bool, wait_seconds: float, cluster_lost: Event | Non
             raise SystemExit(EXIT_HANGUP if ended.code == EXIT_HANGUP else EXIT_TERMINATED) from None
         yield dashboard
     finally:
-        if starts_its_own() or cluster_lost is None or not cluster_lost.is_set():
+        # Of a cluster that did not let this process in, the thread that waits for it is left alone.
+        is_lost = cluster_lost is not None and cluster_lost.is_set()
+        if starts_its_own() or (ray.is_initialized() and not is_lost):
             ray.shutdown()
 
 
 def _connect(*, insecure: bool, wait_seconds: float) -> str:
     """Connect; return when a worker has answered."""
-    if starts_its_own():
-        context = start_here(insecure=insecure)
-        wait_seconds = min(wait_seconds, _OWN_WORKER_SECONDS)
-    else:
-        os.environ.setdefault(_RECONNECT_VARIABLE, str(_RECONNECT_SECONDS))
-        context = ray.init(**QUIET) if JOB_VARIABLE in os.environ else _join(insecure=insecure)
     with EndSignals() as signals:
-        signals.listen()  # in the place of Ray's own handler, which would wait until the node is drained
+        if starts_its_own():
+            context = start_here(insecure=insecure)
+            wait_seconds = min(wait_seconds, _OWN_WORKER_SECONDS)
+            signals.listen()  # in the place of Ray's own handler, which would wait until the node is drained
+        else:
+            os.environ.setdefault(_RECONNECT_VARIABLE, str(_RECONNECT_SECONDS))
+            signals.listen()
+            context = _join(insecure=insecure, signals=signals)
         reach_nodes_directly()
         await_workers(wait_seconds, signals)
         if not insecure and not through_client():
@@ -95,18 +103,39 @@ def _connect(*, insecure: bool, wait_seconds: float) -> str:
     return str(context.dashboard_url or "")
 
 
-def _join(*, insecure: bool) -> Any:
-    address = os.environ.get("RAY_ADDRESS", "")
+def _join(*, insecure: bool, signals: EndSignals) -> Any:
+    if JOB_VARIABLE in os.environ:
+        return _let_in(lambda: ray.init(**QUIET), signals)
+    address = os.environ["RAY_ADDRESS"]
     if not insecure:
         if ":" in address:  # before our files and our token go there
             refuse_open_cluster(address)
         use_tokens(may_make_one=False)
         if ":" in address:
             refuse_wrong_token(address)
+    elif ":" in address:
+        is_refused(address)  # or does not answer, which Ray would not notice
     if problems := list(upload_problems(ROOT)):
         raise UserError(problems)
     try:
-        return ray.init(runtime_env={"working_dir": str(ROOT)}, **QUIET)
+        return _let_in(lambda: ray.init(runtime_env={"working_dir": str(ROOT)}, **QUIET), signals)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {address}: {reason}") from None
+
+
+def _let_in(join: Callable[[], Any], signals: EndSignals) -> Any:
+    """Return Ray's context. Ray itself may wait for a cluster for ever, deaf to signals.
+
+    Raises: RayDidNotStartError; SystemExit after a signal; what `join` does.
+    """
+    if through_client():  # has a limit of its own
+        return join()
+    joining, deadline = in_background("ray-init", join), time.monotonic() + _JOIN_SECONDS
+    while not wait([joining], timeout=0.5).done:
+        if signals.early_exit is not None:
+            raise SystemExit(signals.early_exit.exit_code)
+        if time.monotonic() > deadline:
+            where = f"Ray at {os.environ.get('RAY_ADDRESS') or 'the address of this job'}"
+            raise RayDidNotStartError.of(where, f"has not let this process in within {_JOIN_SECONDS:g} s")
+    return joining.result()

@@ -16,6 +16,7 @@ import ray
 from orchestration.cluster.authentication import use_no_tokens, use_tokens
 from orchestration.cluster.start_checks import (
     RayDidNotStartError,
+    cache_problems,
     folder_problems,
     interpreter_problems,
     limit_problems,
@@ -48,7 +49,8 @@ def start_here(*, insecure: bool) -> Any:
 
     Raises: UserError if this machine keeps it from starting. RayDidNotStartError after some tries.
     """
-    if problems := [*interpreter_problems(sys.executable), *folder_problems(os.environ, os.getpid())]:
+    folders = (*folder_problems(os.environ, os.getpid()), *cache_problems(os.environ))
+    if problems := [*interpreter_problems(sys.executable), *folders]:
         raise UserError(problems)
     use_no_tokens() if insecure else use_tokens(may_make_one=True)
     drop_other_launchers(os.environ)

@@ -20,6 +20,8 @@ _SOCKET = "session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 _MAX_SOCKET_BYTES = 107
 """Limit of Linux for the path of a socket."""
 _NUM_LARGEST = 3
+_CACHES = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+"""Variables that name folders in which PyTorch, DeepSpeed and Triton keep what they compile."""
 
 
 class RayDidNotStartError(UserError):
@@ -53,6 +55,17 @@ def folder_problems(environment: Mapping[str, str], pid: int) -> Iterator[Proble
     variable = next((name for name in _FOLDER_VARIABLES if name in environment), "")
     if problem := _folder_problem(folder, pid):
         yield Problem(f"{variable}={environment[variable]}" if variable else str(folder), problem)
+
+
+def cache_problems(environment: Mapping[str, str]) -> Iterator[Problem]:
+    """Check the folders of what trainings compile: each would fail, with the path but not the variable."""
+    for name in _CACHES:
+        if (value := environment.get(name)) and (place := _unwritable(Path(value).absolute())):
+            yield Problem(
+                f"{name}={value}",
+                f"trainings cannot write what they compile there: {place} belongs to {_owner(place)}. Unset it, or "
+                "give a folder of your own",
+            )
 
 
 def upload_problems(folder: Path) -> Iterator[Problem]:
@@ -90,12 +103,18 @@ def _folder_problem(folder: Path, pid: int) -> str:
             "the paths of Ray's sockets below it would be longer than the system allows: set RAY_TMPDIR to a folder "
             f"whose path has at most {longest} bytes, e.g. RAY_TMPDIR=/tmp"
         )
+    if place := _unwritable(folder):
+        return (
+            f"Ray cannot write its files there: {place} belongs to {_owner(place)}. Set RAY_TMPDIR to a folder of "
+            "your own"
+        )
+    return ""
+
+
+def _unwritable(folder: Path) -> Path | None:
+    """Return what keeps this user from writing to a folder, or making it: the folder, or one above it."""
     place = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return ""
-    return (
-        f"Ray cannot write its files there: {place} belongs to {_owner(place)}. Set RAY_TMPDIR to a folder of your own"
-    )
+    return None if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else place
 
 
 def _owner(place: Path) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DatasetCard
+from dfm_core.data.files.class_list import spelling_of
 from dfm_core.data.files.folder_report import UnusableFolderError
 from dfm_core.data.files.image_archive import read_image_archive
 from dfm_core.data.files.image_files import Channels
@@ -82,9 +83,10 @@ def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImag
     size = (card.resolution, card.resolution)
     folder = open_image_folder(path, channels=channels, size=size, max_bad_share=max_bad_share)
     labels = None
-    if folder.labels is not None and set(folder.class_names) <= set(card.class_names):
+    names = list(map(spelling_of(card.class_names), folder.class_names))
+    if folder.labels is not None and set(names) <= set(card.class_names):
         numbers = {name: number for number, name in enumerate(card.class_names)}
-        labels = torch.tensor([numbers[folder.class_names[label]] for label in folder.labels])
+        labels = torch.tensor([numbers[names[label]] for label in folder.labels])
     about = str(folder.report)
     if folder.labels is not None and labels is None:
         about += "\n  its sub-folders are not named as the dataset's classes; labels are not known"

@@ -25,13 +25,13 @@ def collect_garbage(
     Raises: UserError if a plan or a heartbeat cannot be read.
     """
     roots = read_roots(store)
-    found = find_unreferenced(store, roots)
-    leftovers = [one for one in found if not one.stays]
+    unreferenced = find_unreferenced(store, roots)
+    leftovers = [one for one in unreferenced if not one.stays]
     names = ", ".join(plan.sweep for plan in roots.plans) or "none"
     say(f"Storage: {store.root}; published plans: {names}.")
     for sweep in sorted(roots.live):
         say(f"A driver runs {sweep} now: nothing of it is touched.")
-    for reason in sorted({one.stays for one in found if one.stays}):
+    for reason in sorted({one.stays for one in unreferenced if one.stays}):
         say(f"{reason}.")
     if not leftovers:
         say("Nothing is left over.")

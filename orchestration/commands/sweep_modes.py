@@ -28,6 +28,7 @@ from orchestration.spec.preflight import missing_inputs, open_store, resolve_pat
 from orchestration.storage.layout import PLANS
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
+from orchestration.training.fault_hook import fault_problems
 
 
 def run_mode(mode: str, path: Path, overrides: Sequence[str], *, confirmed: bool) -> int:
@@ -59,7 +60,7 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     storage = spec.runtime.storage
     patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
-    missing = missing_inputs(spec) if mode != "status" else spec.absent
+    missing = [*missing_inputs(spec), *fault_problems(os.environ)] if mode != "status" else spec.absent
     if missing and mode in ("run", "status"):
         raise UserError(missing)
     store = open_store(storage, writable=True) if mode == "run" else patient

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from orchestration.common.counts import counted
-from orchestration.common.exit_codes import EXIT_USER_ERROR
+from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_USER_ERROR
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ def tell_mistakes(error: UserError) -> int:
     for problem in error.problems:
         print(f"  {problem}", file=sys.stderr)
     return error.exit_code
+
+
+def tell_interruption(more: str = "") -> int:
+    """Print that Ctrl-C ended the program. Return the exit code."""
+    print(f"\nInterrupted.{more}", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def nearest(name: object, known: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The start of a program: what a shell may hand down that libraries cannot live with."""
+"""Start and end of a program: what a shell may hand down, and exit handlers, that libraries cannot live with."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 from analysis.contract.proxies import bypass_proxies
 from orchestration.common.errors import UserError, tell_mistakes
+from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED, EXIT_USER_ERROR
 from orchestration.common.redaction import guard_output
 
+_AT_ONCE = (EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_CLUSTER_LOST)
+"""Exit codes after which exit handlers have nothing to do but harm: they wait for threads that ask a silent name server
+for a minute, and Ray's call a lost cluster and end the process with a signal."""
 _WARNINGS, _TRAIN_V2 = "PYTHONWARNINGS", "RAY_TRAIN_V2_ENABLED"
 
 
@@ -36,3 +41,12 @@ def prepare_program() -> None:
 def reach_directly(*nodes: str) -> None:
     """Keep what this process sends to loopback and to these hosts off any proxy."""
     bypass_proxies(os.environ, *nodes)
+
+
+def end_program(code: int) -> NoReturn:
+    """End the process with an exit code."""
+    if code in _AT_ONCE:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

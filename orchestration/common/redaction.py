@@ -48,14 +48,14 @@ def secrets_of(environment: Mapping[str, str]) -> list[str]:
 
     Of a value of several lines each line is one too: texts are cut at their ends.
     """
-    found = []
+    secrets = []
     for name, value in environment.items():
         secret = value if is_secret_name(name) else _password_in(value)
         is_guessed = secret == value and not _SECRET_NAMES.search(name)
         if len(secret) >= (_SHORTEST_GUESSED if is_guessed else _SHORTEST_SECRET):
             lines = secret.splitlines()
-            found += [secret, *(line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST_GUESSED)]
-    return found
+            secrets += [secret, *(line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST_GUESSED)]
+    return secrets
 
 
 def _password_in(url: str) -> str:

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 _LONG = 8  # characters; a shorter secret may be a part of any word
 _WORD_BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt])|(?<=\\x[0-9A-Fa-f]{2}))"
+_RUN_BEGINS = r"(?<!(?<![A-Za-z0-9])\\)"
+"""Beginning of a run of backslashes: a search from each of them would take time with the square of their number."""
 _LEAST_BASE64 = 6  # characters that a secret alone decides; fewer may stand in any digest
 
 
@@ -29,27 +31,31 @@ def _pattern(ordered: tuple[str, ...]) -> re.Pattern[str]:
 
 def _whole(secret: str) -> str:
     """Return a pattern of a secret in all forms of its characters; a short one has to be a word of its own."""
-    pieces = "".join(map(_piece, re.findall(r"\s+|\S", secret.strip())))
+    first, *others = re.findall(r"\s+|\S", secret.strip())
+    pieces = _piece(first, _RUN_BEGINS) + "".join(map(_piece, others))
     return f"{_WORD_BEGINS}{pieces}(?![A-Za-z0-9])" if len(secret) < _LONG else pieces
 
 
-def _piece(character: str) -> str:
-    """Return a pattern of a character in all of its forms, of which letters and digits have one, or of some space."""
+def _piece(character: str, begin: str = "") -> str:
+    """Return a pattern of a character in all of its forms, of which letters and digits have one, or of some space.
+
+    Args: begin: pattern before a run of backslashes.
+    """
     if character.isspace():
         return r"(?:[\s+]|%(?:25)*(?:20|0[9aAdD])|\\+(?:[nrt]|(?:x|u00)(?:20|0[9aAdD])))+"
     if character.isascii() and character.isalnum():
         return character
     code, octets = ord(character), character.encode(errors="surrogatepass")
     forms = [
-        rf"\\*{re.escape(character)}",
+        rf"{begin}\\*{re.escape(character)}",
         "".join(f"%(?:25)*(?i:{octet:02x})" for octet in octets),
-        r"\\+(?i:" + "".join(rf"\\*x{octet:02x}" for octet in octets)[3:] + ")",
-        rf"\\+(?i:x{code:02x}|u{code:04x}|U{code:08x})",
+        rf"{begin}\\+(?i:" + "".join(rf"\\*x{octet:02x}" for octet in octets)[3:] + ")",
+        rf"{begin}\\+(?i:x{code:02x}|u{code:04x}|U{code:08x})",
         rf"&(?i:#0*{code}|#x0*{code:x}|{html.escape(character)[1:-1] or 'amp'});",
     ]
     if code > 0xFFFF:  # JSON writes two halves
         high, low = divmod(code - 0x10000, 0x400)
-        forms.append(rf"\\+(?i:u{0xD800 + high:04x})\\+(?i:u{0xDC00 + low:04x})")
+        forms.append(rf"{begin}\\+(?i:u{0xD800 + high:04x})\\+(?i:u{0xDC00 + low:04x})")
     return f"(?:{'|'.join(forms)})"
 
 

@@ -50,7 +50,7 @@ class DatasetConfig:
     num_samples: Annotated[int, Gt(0)] | None = None
     """Samples in the training files: image_shards need it, as no listing tells it; see `num_classes`."""
     num_classes: Annotated[int, Gt(0)] | None = None
-    """With `num_samples`: what to plan with as long as there are no files."""
+    """With `num_samples`: what to plan with as long as there are no files; those that come must have as many."""
     num_reference: Annotated[int, Gt(0)] | None = None
     """image_shards: samples in the reference files."""
     max_bad_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.0

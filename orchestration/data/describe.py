@@ -106,6 +106,8 @@ class DatasetInspector:
             reference.require(0.0)
         if not self.absent and reference.class_names != training.class_names:
             raise ValueError(f"its reference has other classes: {', '.join(reference.class_names[:10])}")
+        if config.num_classes not in (None, there := len(training.class_names)):
+            raise ValueError(f"num_classes is {config.num_classes}, its files have {there}: give that, or other files")
         num_samples, num_reference = _num_samples(config, training, reference)
         return DataDescription(
             fingerprint=training.fingerprint,

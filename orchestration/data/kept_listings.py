@@ -53,11 +53,11 @@ def facts_of(dataset: UserDataset, *, kept: bool) -> DatasetFacts:
 
     Args: kept: those of an earlier listing will do, if they are not stale. Raises: as `UserDataset.open`.
     """
-    found = _read(dataset) if kept else None
-    if found is not None and found.state == _state(dataset.store, found.folders)[0]:
-        return replace(found.facts, listed=found.listed)
+    kept_listing = _read(dataset) if kept else None
+    if kept_listing is not None and kept_listing.state == _state(dataset.store, kept_listing.folders)[0]:
+        return replace(kept_listing.facts, listed=kept_listing.listed)
     _, facts = _list_now(dataset)
-    return replace(facts, stale=found.listed) if found is not None else facts
+    return replace(facts, stale=kept_listing.listed) if kept_listing is not None else facts
 
 
 def open_planned(dataset: UserDataset, fingerprint: str) -> RawDataset:
@@ -65,10 +65,10 @@ def open_planned(dataset: UserDataset, fingerprint: str) -> RawDataset:
 
     Raises: as `UserDataset.open`.
     """
-    found = _read(dataset)
-    if found is not None and found.facts.fingerprint == fingerprint:
+    kept_listing = _read(dataset)
+    if kept_listing is not None and kept_listing.facts.fingerprint == fingerprint:
         listing = _read_listing(dataset)
-        if listing is not None and found.state == _state(dataset.store, found.folders)[0]:
+        if listing is not None and kept_listing.state == _state(dataset.store, kept_listing.folders)[0]:
             raw = dataset.open(listing)
             if raw.fingerprint == fingerprint:
                 return raw

@@ -27,9 +27,9 @@ _START_WITH_TOKEN = "start the cluster with RAY_AUTH_MODE=token (docs/running.md
 def ray_rows(control_address: str, dashboard: str, num_nodes: int) -> Iterator[CheckResult]:
     """Check Ray and the token. Args: control_address: host:port. dashboard: host:port, "" if there is none."""
     refused = is_refused(control_address)
-    found = "refuses calls without the token" if refused else "takes calls from anybody who reaches it"
+    behaviour = "refuses calls without the token" if refused else "takes calls from anybody who reaches it"
     yield CheckResult(
-        "access", "control service", "ok" if refused else "FAILED", found, "" if refused else _START_WITH_TOKEN
+        "access", "control service", "ok" if refused else "FAILED", behaviour, "" if refused else _START_WITH_TOKEN
     )
     if dashboard:
         yield _jobs_row(f"http://{dashboard}/api/jobs/")

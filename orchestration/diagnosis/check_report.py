@@ -59,23 +59,23 @@ def _version_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
             where[report.versions.get(key, "unknown")].append(report.name)
         if len(where) > 1:
             differing += 1
-            found = "; ".join(f"{value} on {', '.join(names)}" for value, names in sorted(where.items()))
+            versions_text = "; ".join(f"{value} on {', '.join(names)}" for value, names in sorted(where.items()))
             advice = "install constraints.txt on every node (docs/running.md), then start Ray there anew"
-            yield CheckResult("versions", key, "FAILED", found, advice)
+            yield CheckResult("versions", key, "FAILED", versions_text, advice)
     if reports and not differing:
         versions = reports[0].versions
-        found = ", ".join(
+        versions_text = ", ".join(
             f"{key} {versions[key]}" for key in ("python", "ray", "torch", "deepspeed") if key in versions
         )
-        yield CheckResult("versions", f"{len(reports)} node(s)", "ok", f"the same everywhere: {found}")
+        yield CheckResult("versions", f"{len(reports)} node(s)", "ok", f"the same everywhere: {versions_text}")
 
 
 def _gpu_rows(reports: Sequence[NodeReport]) -> Iterator[CheckResult]:
     for report in reports:
         if len(report.gpus) != report.ray_gpus:
-            found = f"{len(report.gpus)} there, {report.ray_gpus:g} given out by Ray"
+            numbers = f"{len(report.gpus)} there, {report.ray_gpus:g} given out by Ray"
             advice = "start Ray there with --num-gpus as many as there are, or fix the driver (nvidia-smi)"
-            yield CheckResult("GPUs", report.name, "FAILED", found, advice)
+            yield CheckResult("GPUs", report.name, "FAILED", numbers, advice)
     kinds = sorted({gpu for report in reports for gpu in report.gpus})
     total = sum(len(report.gpus) for report in reports)
     if not total:
@@ -106,13 +106,13 @@ def _clock_row(report: NodeReport) -> CheckResult:
 
 
 def _disk_row(report: NodeReport) -> CheckResult:
-    found = f"{report.free_bytes / 1e9:.0f} GB free for temporary files"
+    space = f"{report.free_bytes / 1e9:.0f} GB free for temporary files"
     if report.free_bytes < LEAST_FREE_BYTES:
         advice = (
             f"free some, or point TMPDIR elsewhere: checkpoints are written there first; {LEAST_FREE_BYTES // 10**9} GB"
         )
-        return CheckResult("disk", report.name, "FAILED", found, advice)
-    return CheckResult("disk", report.name, "ok", found)
+        return CheckResult("disk", report.name, "FAILED", space, advice)
+    return CheckResult("disk", report.name, "ok", space)
 
 
 def collective_row(collective: Collective) -> CheckResult:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 import torch
 
+from analysis.contract.printable import as_cell
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
@@ -203,7 +204,7 @@ class ShardEncoder:
         text = io.StringIO()
         rows = csv.writer(text)
         rows.writerow(("file", "fault", "reason"))
-        rows.writerows((one.file, one.fault, one.reason) for one in bad)
+        rows.writerows(map(as_cell, (one.file, one.fault, one.reason)) for one in bad)
         self._store.write(
             TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode(errors="backslashreplace")
         )

@@ -17,10 +17,10 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def get_dotted(data: Mapping[str, Any], dotted: str) -> Any:
     """Return data["a"]["b"] for "a.b"; None if there is none."""
-    found: Any = data
+    value: Any = data
     for key in dotted.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:

@@ -15,9 +15,9 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.config.plain import as_plain
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
+from orchestration.config.published_table import PublishedPart
 from orchestration.plan.plan import Plan
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.published_table import PublishedPart
 from orchestration.spec.rows import PartSpec
 from orchestration.tasks.measurement import sampling_payload
 from orchestration.tasks.task import EvaluateTask, FinetuneAutoencoderTask, MeasuringTask, MetricTask, Task, TrainTask

@@ -2,5 +2,5 @@
 
 Begin with `load`: `SpecReader` reads the sections in order; `compose` lays base file, file and command line over each
 other, `declared_parts` and `rows` resolve rows, the `search_*` modules a `search:` section. Imports common, storage,
-config, data and tasks, and of `analysis` the contract with the published tables.
+config, data and tasks, and of `analysis` the contract.
 """

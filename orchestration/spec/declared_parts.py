@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, unknown_key
+from orchestration.config.published_table import PublishedPart
 from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import validate
 from orchestration.spec.compose import ComposedFile
-from orchestration.spec.published_table import PublishedPart
 from orchestration.spec.search_reader import read_search
 from orchestration.spec.search_section import SearchSpec
 

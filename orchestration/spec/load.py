@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.config.files import unknown_file_names
+from orchestration.config.published_table import PublishedTable, unknown_counterparts
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
@@ -28,7 +29,6 @@ from orchestration.spec.compose import (
 from orchestration.spec.compute_budget import ComputeConfig
 from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts
 from orchestration.spec.equal_compute import find_budget, unequal_compute
-from orchestration.spec.published_table import PublishedTable, unknown_counterparts
 from orchestration.spec.rows import (
     DESCRIBED_IS_DERIVED,
     PartSpec,
@@ -231,10 +231,10 @@ class SpecReader:
         if workers.max_accelerators is not None and workers.max_accelerators < workers.num_workers:
             message = f"{workers.max_accelerators} is less than one training takes, workers.num_workers = "
             self._problem(self._locate("workers.max_accelerators"), f"{message}{workers.num_workers}")
-        found: dict[str, list[str]] = {}
+        messages_of: dict[str, list[str]] = {}
         for batch in sorted({c.training.batch_size for part in parts for row in part.rows for c in row.configs}):
             if batch_problem := workers.batch_problem(batch):
                 key, message = batch_problem
-                found.setdefault(key, []).append(message)
-        for key, messages in found.items():
+                messages_of.setdefault(key, []).append(message)
+        for key, messages in messages_of.items():
             self._problem(self._locate(key), "; ".join(messages))

@@ -11,13 +11,13 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.rules import broken_rules
 from orchestration.common.errors import Problem, nearest
+from orchestration.config.published_table import PublishedPart
 from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.dotted_keys import set_dotted
 from orchestration.parsing.validation import validate
 from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
-from orchestration.spec.published_table import PublishedPart
 
 DESCRIBED_IS_DERIVED = "is found when a sweep is read, never given"
 
@@ -77,11 +77,11 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     described, problems = context.inspector.describe(config.data)
     if problems:
         won = _won_over(context, row, config.data.dataset)
-        found = []
+        told = []
         for key, message in problems:
             why = won if key.startswith("data.") else ""  # files are the same for all
-            found.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
-        return None, found
+            told.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
+        return None, told
     return replace(config, data=described), []
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dfm_core.paradigms import Paradigm
-from orchestration.common.errors import UserError
-from orchestration.storage.store import Store
+from orchestration.common.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from dfm_core.paradigms import Paradigm
+    from orchestration.storage.store import Store
 
 VARIABLE = "DFM_FAULT"
 _MODULE = "tests.support.fault_injection"
@@ -26,6 +28,15 @@ def faults_in(environment: Mapping[str, str]) -> str:
     if faults:
         _module().parse_faults(faults)
     return faults
+
+
+def fault_problems(environment: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Return what is wrong with the faults that `DFM_FAULT` asks for."""
+    try:
+        faults_in(environment)
+    except UserError as error:
+        return error.problems
+    return ()
 
 
 def with_faults(paradigm: Paradigm, faults: str, rank: int, batch_size: int, store: Store) -> Paradigm:

@@ -207,7 +207,7 @@ def test_a_server_that_never_answers_ends_in_one_line_and_code_2(
     monkeypatch.setattr("analysis.tracking.address._CONNECT_SECONDS", 0.5)
     began = time.monotonic()
     assert main(publish(tmp_path, f"http://127.0.0.1:{silent_server}")) == 2
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"tracking database http://127.0.0.1:{silent_server} (named in the plan): " in said

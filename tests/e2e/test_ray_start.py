@@ -56,8 +56,8 @@ def test_a_sweep_that_waits_for_workers_hears_sigterm(tmp_path: Path, broken: Wh
         wait_until(lambda: "Waiting for Ray's workers" in log.read_text() or driver.poll() is not None, "the wait")
         begin = time.monotonic()
         driver.send_signal(signal.SIGTERM)
-        assert driver.wait(60) == 143, log.read_text()
-    assert time.monotonic() - begin < 30
+        assert driver.wait(90) == 143, log.read_text()
+    assert time.monotonic() - begin < 90
     assert "orchestration/" not in log.read_text()
 
 

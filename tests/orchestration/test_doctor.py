@@ -86,7 +86,10 @@ def test_a_database_or_a_server_that_is_away_gives_no_row_of_access() -> None:
     assert not list(tracking_rows("http://127.0.0.1:1"))
 
 
-def test_a_storage_that_all_nodes_share_is_told_from_one_that_each_has_for_itself(tmp_path: Path) -> None:
+def test_a_storage_that_all_nodes_share_is_told_from_one_that_each_has_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.diagnosis.check_nodes.reach_nodes_directly", lambda: None)  # without a cluster
     here, there = StorageConfig(str(tmp_path / "here")), StorageConfig(str(tmp_path / "there"))
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / ".doctor-1").write_bytes(b"driver's")

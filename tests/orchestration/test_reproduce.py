@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,15 +52,13 @@ def test_a_dry_run_prints_the_plan_from_any_folder_and_creates_nothing(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_is_instant(tmp_path: Path) -> None:
-    begin = time.monotonic()
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     done = command("--help", cwd=tmp_path, python=("-X", "importtime"))
-    seconds = time.monotonic() - begin
     assert done.returncode == 0
     assert "table1, table2; default: all" in done.stdout
-    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
-    assert not loaded & set(HEAVY)
-    assert seconds < 1
+    loaded = [line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line]
+    assert not {name.split(".")[0] for name in loaded} & set(HEAVY)
+    assert len(loaded) < 250
 
 
 def test_the_script_uses_its_own_checkout_although_another_is_installed(tmp_path: Path) -> None:

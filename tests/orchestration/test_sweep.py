@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -52,16 +51,12 @@ def test_a_plan_of_one_says_so_in_the_singular(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["--dry-run", "--status", "--gc", "--stop"])
-def test_what_only_looks_imports_nothing_heavy_and_takes_less_than_two_seconds(tmp_path: Path, mode: str) -> None:
-    sweep(str(QUICKSTART), mode, cwd=tmp_path)  # warms the disk cache
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_what_only_looks_imports_few_modules_and_none_that_is_heavy(tmp_path: Path, mode: str) -> None:
     done = sweep(str(QUICKSTART), mode, cwd=tmp_path, python=("-X", "importtime"))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime  # whatever else the machine does
     assert done.returncode == 0
-    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
-    assert not loaded & set(HEAVY)
-    assert seconds < 2
+    loaded = [line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line]
+    assert not {name.split(".")[0] for name in loaded} & set(HEAVY)
+    assert len(loaded) < 1100
 
 
 def test_mistakes_end_with_code_2_all_listed_and_no_traceback(tmp_path: Path) -> None:

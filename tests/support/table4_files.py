@@ -16,4 +16,5 @@ def table4_overrides(folder: Path) -> tuple[str, ...]:
         for at in range(3):
             (folder / "train" / name / f"{at}.png").write_bytes(png(at, side=24))
     few = "evaluation.inception_splits=2"  # of so few real images
-    return f"datasets.imagenet.files={folder}/train", f"autoencoders.flux.files={folder}/vae", few
+    files = f"datasets.imagenet.files={folder}/train", "datasets.imagenet.num_classes=2"
+    return *files, f"autoencoders.flux.files={folder}/vae", few

@@ -56,24 +56,24 @@ def read_part(content: bytes, place: str) -> EncodedPart:
     Args: place: its place, for messages. Raises: DamagedLatentsError if it is cut off or something else.
     """
     try:
-        found = json.loads(content)
-        return EncodedPart(_card(found["card"]), tuple(BadFile(**one) for one in found["left_out"]))
+        document = json.loads(content)
+        return EncodedPart(_card(document["card"]), tuple(BadFile(**one) for one in document["left_out"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLatentsError(f"{place}: is no card of a shard ({error})") from None
 
 
-def _card(found: Mapping[str, Any]) -> ShardCard:
+def _card(document: Mapping[str, Any]) -> ShardCard:
     """Raises: KeyError, TypeError, AttributeError or ValueError for what has another form."""
     return ShardCard(
-        number=found["number"],
-        num_left_out=found["num_left_out"],
-        entry=None if found["entry"] is None else ShardEntry(**found["entry"]),
-        tensors={name: TensorSpec(own["dtype"], tuple(own["shape"])) for name, own in found["tensors"].items()},
+        number=document["number"],
+        num_left_out=document["num_left_out"],
+        entry=None if document["entry"] is None else ShardEntry(**document["entry"]),
+        tensors={name: TensorSpec(own["dtype"], tuple(own["shape"])) for name, own in document["tensors"].items()},
         moments={
             name: ChannelMoments(own["count"], tuple(own["total"]), tuple(own["square_total"]))
-            for name, own in found["moments"].items()
+            for name, own in document["moments"].items()
         },
-        class_counts=tuple(found["class_counts"]),
+        class_counts=tuple(document["class_counts"]),
     )
 
 
@@ -135,9 +135,9 @@ def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: in
         raise ValueError(f"no sample could be encoded; {left_out} were left out")
     if any(card.tensors != ordered[0].tensors for card in ordered):
         raise ValueError("shards hold other tensors than the first: they were made by different encoders")
-    found = sum(shard.num_samples for shard in shards)
-    if found + left_out != identity.num_samples:
-        raise ValueError(f"{found} samples were encoded and {left_out} left out of {identity.num_samples}")
+    encoded = sum(shard.num_samples for shard in shards)
+    if encoded + left_out != identity.num_samples:
+        raise ValueError(f"{encoded} samples were encoded and {left_out} left out of {identity.num_samples}")
     moments = dict(ordered[0].moments)
     for card in ordered[1:]:
         moments = {name: own.plus(card.moments[name]) for name, own in moments.items()}

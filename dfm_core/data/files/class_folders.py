@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dfm_core.data.files.class_list import agreed_classes
+from dfm_core.data.files.class_list import agreed_classes, spelling_of
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import MAX_FILE_BYTES
 from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
@@ -58,9 +58,9 @@ def open_class_folders(
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
         hint = such or other_layout((file.name for file in listing.files), tuple(extensions))
         raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{hint}")
-    found = {file.name.partition("/")[0] for file in sound}
-    bad += _empty_classes(listing, found)
-    names = agreed_classes(found, class_names, files.place)
+    classes = {file.name.partition("/")[0] for file in sound}
+    bad += _empty_classes(listing, classes)
+    names = agreed_classes(classes, class_names, files.place)
     numbers = {name: number for number, name in enumerate(names)}
     labels = {file.name: numbers[file.name.partition("/")[0]] for file in sound}
     return _dataset(files, sound, labels, names, bad + left)
@@ -78,10 +78,10 @@ def open_list(
         raise ValueError(f"the list has the columns {', '.join(rows.fieldnames or ()) or 'none'}; needed: path, label")
     listing = files.listing()
     there, unusable = {file.name: file for file in listing.files}, {one.file: one for one in listing.unusable}
-    classes: dict[str, str] = {}
+    classes, spelled = dict[str, str](), spelling_of(there)
     bad: list[BadFile] = []
     for row in _read(rows):
-        path, label = row["path"] or "", row["label"] or ""
+        path, label = spelled(row["path"] or ""), row["label"] or ""
         if entry := left_behind(path):
             bad.append(as_left_behind(entry))
         elif path in classes:
@@ -140,6 +140,6 @@ def _sorted_out(samples: Sequence[DataFile], *, in_folders: bool = True) -> tupl
     return sound, bad
 
 
-def _empty_classes(listing: Listing, found: set[str]) -> list[BadFile]:
-    empty = sorted(folder for folder in listing.folders if "/" not in folder and folder not in found)
+def _empty_classes(listing: Listing, classes: set[str]) -> list[BadFile]:
+    empty = sorted(folder for folder in listing.folders if "/" not in folder and folder not in classes)
     return [BadFile(folder, "not in its place", "is a class without samples") for folder in empty]

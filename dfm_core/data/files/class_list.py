@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 _MAX_SHOWN = 10
+
+
+def spelling_of(known: Collection[str]) -> Callable[[str], str]:
+    """Return a function that spells a name as the known one that differs in its Unicode form alone, if there is one.
+
+    Archives made on macOS may hold letter and accent apart (NFD) where a list holds one character (NFC).
+    """
+    exact, composed = set(known), {unicodedata.normalize("NFC", name): name for name in known}
+    return lambda name: name if name in exact else composed.get(unicodedata.normalize("NFC", name), name)
 
 
 def agreed_classes(found: Collection[str], wanted: Sequence[str] | None, place: str) -> tuple[str, ...]:
@@ -16,7 +26,8 @@ def agreed_classes(found: Collection[str], wanted: Sequence[str] | None, place: 
     """
     if wanted is None:
         return tuple(sorted(found))
-    problems, there = [], set(found)
+    problems, there, spelled = [], set(found), spelling_of(found)
+    wanted = [spelled(name) for name in wanted]
     if twice := sorted(name for name, count in Counter(wanted).items() if count > 1):
         problems.append(f"the class list names twice: {_shown(twice)}")
     if missing := [name for name in wanted if name not in there]:

@@ -109,9 +109,9 @@ def _examine(
         return height, width
 
     with ThreadPoolExecutor(num_threads) as threads:
-        found = dict(zip(names, threads.map(examine, names), strict=True))
-    sizes = {name: result for name, result in found.items() if not isinstance(result, BadFile)}
-    return sizes, [result for result in found.values() if isinstance(result, BadFile)]
+        results = dict(zip(names, threads.map(examine, names), strict=True))
+    sizes = {name: result for name, result in results.items() if not isinstance(result, BadFile)}
+    return sizes, [result for result in results.values() if isinstance(result, BadFile)]
 
 
 def _listing(folder: Path) -> tuple[list[str], list[str], list[BadFile], list[str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dfm_core.data.files.class_list import spelling_of
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import without_left_behind
 from dfm_core.data.files.other_layouts import SHARD_EXTENSIONS, other_layout
@@ -40,7 +41,11 @@ class ImageShards:
     def _class_of(self, unit: DataFile) -> int | None:
         """Return the class of a tar that is named as one, as ImageNet's `n01440764.tar`."""
         stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
-        return self._numbers.get(stem)
+        return self._numbers.get(self._spelled(stem))
+
+    @cached_property
+    def _spelled(self) -> Callable[[str], str]:
+        return spelling_of(self.class_names)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -41,8 +41,8 @@ _PATTERN = re.compile(f"(?:^|(?<=/))(?:{_ANY})(?=/|$)", re.IGNORECASE)
 
 def left_behind(path: str) -> str:
     """Return the beginning of a path that ends in such an entry; "" if there is none in it."""
-    found = _PATTERN.search(path)
-    return path[: found.end()] if found else ""
+    match = _PATTERN.search(path)
+    return path[: match.end()] if match else ""
 
 
 def as_left_behind(path: str) -> BadFile:
@@ -51,17 +51,17 @@ def as_left_behind(path: str) -> BadFile:
 
 def without_left_behind(listing: Listing) -> tuple[Listing, list[BadFile]]:
     """Return the rest of a listing, and each such entry once: a folder stands for all in it."""
-    found: dict[str, None] = {}
+    entries: dict[str, None] = {}
     files, folders = [], []
     for folder in listing.folders:
         if entry := left_behind(folder):
-            found[entry] = None
+            entries[entry] = None
         else:
             folders.append(folder)
     for file in listing.files:
         if entry := left_behind(file.name):
-            found[entry] = None
+            entries[entry] = None
         else:
             files.append(file)
     unusable = tuple(one for one in listing.unusable if not left_behind(one.file))
-    return Listing(tuple(files), tuple(folders), unusable), [as_left_behind(entry) for entry in sorted(found)]
+    return Listing(tuple(files), tuple(folders), unusable), [as_left_behind(entry) for entry in sorted(entries)]

@@ -33,7 +33,7 @@ def other_layout(names: Iterable[str], wanted: tuple[str, ...]) -> str:
     """Return what a place without the wanted files seems to hold, to follow the reason; "" if nothing is known."""
     whole = [(_NUMBER.sub("", name).lower(), name) for name in names]
     for ends, kind, remedy in _LAYOUTS:
-        found = [name for lowered, name in whole if lowered.endswith(ends)]
-        if found and ends != wanted:
-            return f"; it holds {kind} ({len(found):,}, such as {found[0]!r}): {remedy}"
+        such = [name for lowered, name in whole if lowered.endswith(ends)]
+        if such and ends != wanted:
+            return f"; it holds {kind} ({len(such):,}, such as {such[0]!r}): {remedy}"
     return ""

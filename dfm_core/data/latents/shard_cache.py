@@ -78,8 +78,8 @@ class ShardCache:
         """Once per node: a file that is still the one that was verified is not read again."""
         mark = self.folder / f"{entry.sha256}.verified"
         with suppress(FileNotFoundError):
-            found = local.stat()
-            seen = f"{local} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
+            status = local.stat()
+            seen = f"{local} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
             if mark.exists() and mark.read_text(encoding="utf-8") == seen:
                 return
         if problem := _problem(local, entry):
@@ -166,8 +166,8 @@ def _problem(path: Path, entry: ShardEntry) -> str:
     if num_bytes != entry.num_bytes:
         cut = "is cut off" if num_bytes < entry.num_bytes else "is too long"
         return f"{cut}: {num_bytes} bytes, its manifest says {entry.num_bytes}"
-    if (found := sha256_of(path)) != entry.sha256:
-        return f"has another content: sha256 {found}, its manifest says {entry.sha256}"
+    if (sha256 := sha256_of(path)) != entry.sha256:
+        return f"has another content: sha256 {sha256}, its manifest says {entry.sha256}"
     return ""
 
 

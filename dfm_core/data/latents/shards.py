@@ -93,15 +93,15 @@ def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -
     wanted[LABEL] = (torch.int32, (entry.num_samples,))
     try:
         with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(name) for name in wanted}
+            tensors = {name: file.get_tensor(name) for name in wanted}
     except SafetensorError as error:
         raise DamagedLatentsError(f"{path}: is no shard of latents ({error})") from None
     for name, (dtype, shape) in wanted.items():
-        if (found[name].dtype, tuple(found[name].shape)) != (dtype, shape):
-            is_ = f"{found[name].dtype} {list(found[name].shape)}"
+        if (tensors[name].dtype, tuple(tensors[name].shape)) != (dtype, shape):
+            is_ = f"{tensors[name].dtype} {list(tensors[name].shape)}"
             raise DamagedLatentsError(f"{path}: {name} is {is_}, its manifest says {dtype} {list(shape)}")
-    bits = {name: found[name].view(_BITS[spec.dtype][0]).numpy() for name, spec in specs.items()}
-    return OpenShard(found[LABEL].numpy(), bits)
+    bits = {name: tensors[name].view(_BITS[spec.dtype][0]).numpy() for name, spec in specs.items()}
+    return OpenShard(tensors[LABEL].numpy(), bits)
 
 
 def bits_type(spec: TensorSpec) -> type[np.generic]:

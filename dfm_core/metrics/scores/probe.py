@@ -50,6 +50,6 @@ def fit_linear_probe(features: Array, labels: NDArray[np.int64], num_classes: in
         return float(value), gradient
 
     start = np.zeros((width + 1) * num_classes)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_ITERATIONS})
-    weight, bias = found.x[: width * num_classes].reshape(width, num_classes), found.x[width * num_classes :]
+    optimum = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_ITERATIONS})
+    weight, bias = optimum.x[: width * num_classes].reshape(width, num_classes), optimum.x[width * num_classes :]
     return LinearProbe(mean, scale, weight, bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Sequence
@@ -231,3 +232,14 @@ def test_the_store_is_read_while_mlflow_answers(
     monkeypatch.setattr(from_mlflow, "find_runs", find_once_files_are_read)
     monkeypatch.setattr(read_module, "read_record_files", read_and_say_so)
     assert record(database, root).run_id
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_after_a_reading_as_it_was_before(tmp_path: Path, enabled: bool) -> None:
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    with pytest.raises(TrackingUnreachableError):
+        read_records(make_plan(uri=f"sqlite:///{tmp_path}/absent.db"), None)
+    is_enabled = gc.isenabled()
+    (gc.enable if was_enabled else gc.disable)()
+    assert is_enabled == enabled

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
+import grpc
 import pytest
 
 from orchestration.cluster import connection
-from orchestration.common.exit_codes import EXIT_TERMINATED
+from orchestration.common.errors import UserError
+from orchestration.common.exit_codes import EXIT_RAY_DID_NOT_START, EXIT_TERMINATED
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
 from tests.support.sweeps import python
+
+
+@pytest.fixture(autouse=True)
+def may_start_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process start a Ray of their own."""
+    monkeypatch.setattr(connection, "never_start_alone", lambda: None)
+
 
 LATE_CALLS = """
 import threading, ray
@@ -54,4 +70,78 @@ def test_sigterm_while_ray_starts_has_the_code_of_sigterm(monkeypatch: pytest.Mo
     monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
     with pytest.raises(SystemExit) as caught, connection.cluster(WorkersConfig()):
         pass
+    assert caught.value.code == EXIT_TERMINATED
+
+
+class _AliveAndSilent(grpc.GenericRpcHandler):
+    """A control service that says that it is alive, and answers no other call."""
+
+    def __init__(self, ended: threading.Event) -> None:
+        self.ended = ended
+
+    def service(self, details: Any) -> Any:
+        def answer(_request: bytes, _context: object) -> bytes:
+            if not details.method.endswith("/CheckAlive"):
+                self.ended.wait(120)
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@contextmanager
+def _alive_and_silent() -> Iterator[int]:
+    ended = threading.Event()
+    server = grpc.server(ThreadPoolExecutor(20), handlers=[_AliveAndSilent(ended)])
+    port = server.add_insecure_port("0.0.0.0:0")  # Ray asks at the host's own address where 127.0.0.1 is given
+    server.start()
+    yield port
+    ended.set()
+    server.stop(None).wait()
+
+
+JOIN = """
+import os, sys
+from orchestration.cluster import connection
+from orchestration.common.errors import UserError, tell_mistakes
+
+connection._JOIN_SECONDS, os.environ["RAY_ADDRESS"] = 3.0, sys.argv[1]
+try:
+    with connection.connection(insecure=True, wait_seconds=60):
+        pass
+except UserError as error:
+    sys.exit(tell_mistakes(error))
+"""
+
+
+def test_a_cluster_that_lets_nobody_in_is_given_up() -> None:
+    with _alive_and_silent() as port:
+        done = python("-c", JOIN, f"127.0.0.1:{port}")
+    assert done.returncode == EXIT_RAY_DID_NOT_START
+    assert done.stderr.endswith(f"Ray at 127.0.0.1:{port}: has not let this process in within 3 s\n")
+
+
+def test_a_silent_address_is_told_before_ray_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.cluster.authentication._ANSWER_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)  # this process has a Ray of its own
+        with pytest.raises(UserError, match="does not answer"), connection.connection(insecure=True, wait_seconds=60):
+            pass
+
+
+def test_sigterm_is_heard_while_a_cluster_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = threading.Event()
+
+    def init(**_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        joined.wait(60)
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.delenv(JOB_VARIABLE, raising=False)
+    monkeypatch.setattr(connection, "upload_problems", lambda _: [])
+    monkeypatch.setattr(connection.ray, "init", init)
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+    with pytest.raises(SystemExit) as caught, connection.connection(insecure=True, wait_seconds=60):
+        pass
+    joined.set()
     assert caught.value.code == EXIT_TERMINATED

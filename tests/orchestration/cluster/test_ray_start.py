@@ -113,6 +113,14 @@ def test_nothing_is_started_with_an_interpreter_that_ray_cannot_use(monkeypatch:
     assert not faulty.given
 
 
+def test_nothing_is_started_where_trainings_cannot_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty = with_ray(monkeypatch)
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", f"{__file__}/extensions")
+    with pytest.raises(UserError, match=r"TORCH_EXTENSIONS_DIR=.*: trainings cannot write what they compile there"):
+        start_here(insecure=False)
+    assert not faulty.given
+
+
 def test_the_users_python_path_stays_behind_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     faulty = with_ray(monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -136,7 +144,7 @@ def test_waiting_for_workers_ends_when_the_process_is_to_end(monkeypatch: pytest
     signals.early_exit = EarlyExit(EXIT_TERMINATED, "", "")
     begin = time.monotonic()
     await_workers(60.0, signals)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
 
 
 def test_a_limit_of_address_space_is_named_where_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

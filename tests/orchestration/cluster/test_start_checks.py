@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ray._private.utils import validate_socket_filepath
 
-from orchestration.cluster.start_checks import folder_problems, interpreter_problems, upload_problems
+from orchestration.cluster.start_checks import cache_problems, folder_problems, interpreter_problems, upload_problems
 from orchestration.common.project import ROOT
 
 PID = 4194304
@@ -64,6 +64,16 @@ def test_bytes_count_and_not_characters(short_folder: Path) -> None:
 
 def test_rays_own_variable_is_asked_first(short_folder: Path) -> None:
     assert not list(folder_problems({"TMPDIR": "/" + "x" * 90, "RAY_TMPDIR": str(short_folder)}, PID))
+
+
+@pytest.mark.parametrize("variable", ["TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"])
+def test_a_cache_that_cannot_be_written_is_told_by_its_variable(short_folder: Path, variable: str) -> None:
+    (short_folder / "file").write_text("")
+    (problem,) = cache_problems({variable: str(short_folder / "file" / "cache")})
+    assert problem.where == f"{variable}={short_folder}/file/cache"
+    assert f"{short_folder}/file belongs to" in problem.message
+    assert not list(cache_problems({variable: str(short_folder / "not" / "there yet")}))
+    assert not list(cache_problems({variable: ""}))
 
 
 @pytest.mark.parametrize("relative", ["", "tmp"])

@@ -25,7 +25,7 @@ def place(listener: socket.socket, limit_seconds: float) -> Place:
     return Place("the raylet", "127.0.0.1", listener.getsockname()[1], limit_seconds)
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -193,12 +193,10 @@ def test_a_server_that_never_answers_is_given_up(
 ) -> None:
     monkeypatch.setattr(url_source, "ANSWER_WITHIN_SECONDS", 0.3)
     monkeypatch.setattr("orchestration.data.file_cache.PLANNING_SECONDS", 0.3)
-    begin = time.monotonic()
     file = FileConfig(server.url("hang.pt"), SHA256)
     assert refusal(cache, file) == f"{file.path}: cannot be read (no answer within 0.3 s)"
     with pytest.raises(NoAnswerError, match=r"hang\.pt: no answer within 0\.3 s"):
         cache.problem(file, NEEDED)
-    assert time.monotonic() - begin < 3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from orchestration.artifacts.task_record import read_record
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
-from orchestration.evaluation.encoding import ShardEncoder
+from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
 from orchestration.storage.disk_space import DiskFullError
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.retry import StorageUnavailableError
@@ -65,6 +65,15 @@ def test_a_file_that_gives_neither_a_sample_nor_a_reason_ends_the_encoding(
     with pytest.raises(ValueError, match=f"{encoded} samples were encoded and 0 left out of {planned}"):
         Bench(store, runtime=runtime).run(task)
     assert_no_latents(store, task)
+
+
+def test_names_of_files_that_are_left_out_are_no_formulas(files: Path, store: Store) -> None:
+    (files / "train" / "=1+1.png").write_bytes(png())
+    task = latents_task(described(runtime_of(files, max_bad_share=0.1)))
+    assert task is not None
+    Bench(store, runtime=runtime_of(files, max_bad_share=0.1)).run(task)
+    told = store.read(TaskPaths(task.digest).result_file(LEFT_OUT)).decode().splitlines()
+    assert told == ["file,fault,reason", '\'=1+1.png,not in its place,"lies beside the folders, which are classes"']
 
 
 IMAGES = [[(f"{at}.png", png(10 * shard + at, side=24)) for at in range(4)] for shard in range(3)]

@@ -58,6 +58,12 @@ def test_a_dry_run_lists_what_is_absent_and_ends_well(tmp_path: Path, capsys: py
     assert "datasets.imagenet: /data/imagenet/train: there is nothing" in printed
 
 
+def test_files_of_another_number_of_classes_than_was_planned_with_are_refused(tmp_path: Path) -> None:
+    overrides = [*table4_overrides(tmp_path), "datasets.imagenet.num_classes=3"]
+    with pytest.raises(UserError, match=r"datasets\.imagenet: .*num_classes is 3, its files have 2: give that"):
+        load_sweep(TABLE4, overrides)
+
+
 def test_files_of_unknown_size_or_shape_cannot_be_planned_and_the_message_says_how(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(

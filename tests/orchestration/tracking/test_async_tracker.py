@@ -25,7 +25,7 @@ class Recorder:
         self.held: set[str] = set()
 
     def _tell(self, what: str) -> None:
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         self.told.append(what)
 
     def is_complete(self, digest: str) -> bool:

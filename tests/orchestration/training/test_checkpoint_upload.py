@@ -84,7 +84,7 @@ def assert_holds(store: Store, step: int) -> None:
 
 def test_the_training_goes_on_while_its_checkpoint_is_on_its_way(tmp_path: Path) -> None:
     gate = threading.Event()
-    store = WatchedStore(str(tmp_path), lambda _: assert_true(gate.wait(10)))
+    store = WatchedStore(str(tmp_path), lambda _: assert_true(gate.wait(60)))
     worker = Worker().steps(1)
     saver = uploads(store, worker)
     saver.save(1)

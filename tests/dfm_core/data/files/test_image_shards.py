@@ -90,6 +90,13 @@ def test_links_in_a_tar_are_not_followed() -> None:
     assert everything(opened({"n01.tar": content.getvalue()})) == ([], {})
 
 
+@pytest.mark.parametrize(("listed", "named"), [("t\u00fcr", "tu\u0308r"), ("tu\u0308r", "t\u00fcr")])
+def test_a_tar_named_as_a_class_in_another_unicode_form_is_of_that_class(listed: str, named: str) -> None:
+    files = MemoryFiles({f"{named}.tar": tar([("a.png", png())])})
+    ((sample,), bad) = everything(open_image_shards(files, ("n01", listed)))
+    assert (sample.label, bad) == (1, {})
+
+
 def test_a_tar_that_is_cut_off_anywhere_is_told() -> None:
     end = len(WEB.rstrip(b"\0")) // 512 * 512 + 512  # of the last member; zeros follow
     for length in [*range(1, end, 97), *range(512, end + 1, 512)]:

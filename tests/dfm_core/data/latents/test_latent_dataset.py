@@ -199,7 +199,7 @@ def test_the_stream_maps_each_shard_that_it_comes_to(tmp_path: Path, monkeypatch
     monkeypatch.setattr(LatentDataset, "map_pages", lambda _, number: mapped.append(number))
     with closing(latent_batches(opened(tmp_path), ORDER, [range(4)] * 4, Prefetch())) as batches:  # type: ignore[type-var]
         next(batches)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while set(mapped) != set(range(len(COUNTS))) and time.monotonic() < deadline:  # beside the batches
             time.sleep(0.01)
     assert sorted(mapped) == list(range(len(COUNTS)))  # the window that is read from, and one more: all four
