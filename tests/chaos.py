@@ -1,9 +1,9 @@
 """`make chaos`: kills random processes of small sweeps at random moments; all must end as an undisturbed one does.
 
-A round is the tiny sweep of tests/e2e in a root of its own, submitted again until it ends with code 0. Then every task
-must have its record, once, every metric must be there, final checkpoints and the table must be equal to the bit, and a
-last submission must find nothing to do. The seed draws victims and moments; how far a process has come by then is the
-machine's.
+A round is the tiny sweep of tests/e2e with a search, in a root of its own, submitted again until it ends with code 0.
+Then every task must have its record, once, every metric must be there, final checkpoints and the table must be equal to
+the bit, and a last submission must find nothing to do. The seed draws victims and moments; how far a process has come by
+then is the machine's.
 """
 
 from __future__ import annotations
@@ -36,11 +36,18 @@ VICTIMS: dict[str, tuple[str, ...]] = {
     "Ray Train controller": ("TrainController",),
     "progress board": ("_ProgressBoard",),
     "work queue": ("_WorkQueue",),
+    "trial of Ray Tune": ("ImplicitFunc",),
+    "rung desk": ("_RungDesk",),
     "raylet": ("raylet/raylet",),
     "head (gcs_server)": ("gcs_server",),
     "anyone": ("",),
 }
 """Who is killed, and what its command line holds."""
+SEARCHED = (
+    "parts.searched={search: {space: {training.learning_rate: {log: [1.0e-4, 1.0e-2]}}, num_trials: 3, "
+    "objectives: {fd_lite0_block10: minimize}, trial_scheduler: {kind: asha, first: 20, eta: 2, num_rungs: 1}}}"
+)
+"""A part that Ray Tune searches, beside those of the tiny sweep; its trials follow each other."""
 AT_ITS_START, START_SECONDS, SHARE_KILLED_AT_START = "driver at its start", (0.5, 12.0), 0.5
 """A driver imports for some seconds, and then makes databases, lease and heartbeat, all of them in steps."""
 MOST_KILLS, MOST_SUBMISSIONS = 4, 12
@@ -127,7 +134,7 @@ def _one_round(root: Path, undisturbed: Path, draw: random.Random) -> Round:
 def _to_its_end(root: Path) -> tuple[int, str]:
     """A submission that nobody disturbs. Returns its exit code and what it said."""
     log = root.with_name(f"{root.name}.log")
-    with started(root, log) as driver:
+    with started(root, log, SEARCHED) as driver:
         code = driver.wait(MOST_SECONDS)
     return code, log.read_text()
 
@@ -211,7 +218,7 @@ def _made(root: Path) -> tuple[int, int]:
 def _all_ended(root: Path, log: Path) -> Iterator[Any]:
     """A submission; after the block nothing that it started is left, also what outlived its parent."""
     ours = set[int]()
-    with started(root, log) as driver:
+    with started(root, log, SEARCHED) as driver:
 
         class Watched:
             pid = driver.pid
