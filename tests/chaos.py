@@ -2,8 +2,8 @@
 
 A round is the tiny sweep of tests/e2e with a search, in a root of its own, submitted again until it ends with code 0.
 Then every task must have its record, once, every metric must be there, final checkpoints and the table must be equal to
-the bit, and a last submission must find nothing to do. The seed draws victims and moments; how far a process has come by
-then is the machine's.
+the bit, and a last submission must find nothing to do. The seed draws victims and moments; how far a process has come
+by then is the machine's.
 """
 
 from __future__ import annotations
