@@ -1,5 +1,5 @@
 """Searches: Optuna proposes trials, which become rows of the plan like any others.
 
 Begin with `searches`, which grows the plan during a launch; `single_level` and `two_level` hold one search each,
-`optuna_study` and `study_storage` its study. May import evaluation and the packages below it; only here is Optuna used.
+`optuna_study` and `study_storage` its study. `explorations` lets Ray Tune explore them. May import exploration and the packages below it; only here is Optuna used.
 """

@@ -34,6 +34,7 @@ from orchestration.cluster.address import reach_nodes_directly
 from orchestration.common.redaction import shown
 from orchestration.control.failure_policy import MEMORY, failure_of
 from orchestration.control.progress_board import find_progress_board
+from orchestration.control.work_queue import finish, trainings_of
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
@@ -41,7 +42,6 @@ from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.work_queue import finish, trainings_of
 from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
 
 

@@ -18,18 +18,18 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from orchestration.cluster.address import is_on_loopback, through_client
+from orchestration.cluster.loopback_config import LoopbackConfig
 from orchestration.cluster.placement_groups import free_placement_groups
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
 from orchestration.config.workers import WorkersConfig
+from orchestration.control.work_queue import start_work_queue
 from orchestration.private.ray import kill_train_controllers
 from orchestration.storage.layout import TRAIN_RUNS
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task
-from orchestration.training.loopback_config import LoopbackConfig
 from orchestration.training.run_failures import RunFailures
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.work_queue import start_work_queue
 from orchestration.training.worker import train_worker
 
 _LOG = logging.getLogger(__name__)

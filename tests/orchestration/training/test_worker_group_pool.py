@@ -22,12 +22,12 @@ from orchestration.artifacts.task_record import read_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.control.progress_board import start_progress_board
+from orchestration.control.work_queue import trainings_of
 from orchestration.plan.plan import make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import request_of
-from orchestration.training.work_queue import trainings_of
 from orchestration.training.worker_group import WorkerGroup, WorkersEndedError
 from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
