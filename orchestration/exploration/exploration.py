@@ -60,6 +60,10 @@ class Exploration(ABC):
         self._release()
         return self._verdicts.get(trial.number, time)
 
+    def is_paused(self, number: int) -> bool:
+        """Return whether the trial scheduler lets a trial wait for others."""
+        return self._verdicts.is_paused(number)
+
     def end(self, trial: SearchTrial) -> None:
         """Tell that a trial ended, and with which value."""
         self._num_ended += 1

@@ -33,6 +33,11 @@ class Verdicts:
             verdict = self._by_rung.get((number, time))
             return True if verdict is None and number in self._gone else verdict
 
+    def is_paused(self, number: int) -> bool:
+        """Return whether the scheduler keeps a trial waiting for others."""
+        with self._changed:
+            return number in self._waiting
+
     def wait(self, seconds: float) -> None:
         """Return when something changes, or after some seconds."""
         with self._changed:

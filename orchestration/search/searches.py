@@ -73,7 +73,7 @@ class Searches:
         changed = False
         try:
             self._explorations.revive()
-            while self._hear(outcome) or self._propose(num_slots) or self._hear_verdict(outcome):
+            while self._hear(outcome) or self._hear_verdict(outcome) or self._propose(num_slots):
                 self._grow(outcome)
                 changed = True
             self._unavailable = ""
@@ -147,7 +147,7 @@ class Searches:
 
     def _propose(self, num_slots: int) -> bool:
         """Propose at most one trial. Return whether there is one."""
-        computing = sum(len(search.running) - len(search.undecided) for search in self._searches)
+        computing = sum(search.num_computing for search in self._searches)
         wanted = [search for search in self._searches if computing < num_slots or search.fills_band]
         return any(self._unless_gone(search, search.propose) for search in wanted)
 

@@ -48,7 +48,7 @@ class SingleLevelSearch(Generic[Part]):
         self.problem = ""
         """Reason why it ended before it had all its trials."""
         self.undecided: set[int] = set()
-        """Running trials that wait for Ray Tune's verdict, and need no worker."""
+        """Running trials that wait for Ray Tune's verdict."""
         self.tune = TuneLink()
         for trial in study.trials():
             problems = self._store(trial)
@@ -64,6 +64,11 @@ class SingleLevelSearch(Generic[Part]):
         """The rows, the best trial's first."""
         ranked = self.part.ranked(list(self.trials.values()))
         return [self.rows[trial.number] for trial in ranked if trial.number in self.rows]
+
+    @property
+    def num_computing(self) -> int:
+        """Number of running trials that need a worker, now or as soon as Ray Tune answers."""
+        return len(self.running) - sum(self.tune.is_paused(number) for number in self.undecided)
 
     @property
     def proposals(self) -> list[SearchTrial]:

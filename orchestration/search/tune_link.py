@@ -44,6 +44,10 @@ class TuneLink:
         """Tell a value at a rung. Return whether the trial is trained on; None: that is not decided yet."""
         return None if self._exploration is None else self._exploration.decide(trial, rung, value)
 
+    def is_paused(self, number: int) -> bool:
+        """Return whether a trial waits for others, whose values come later."""
+        return self._exploration is not None and self._exploration.is_paused(number)
+
     def ended(self, trial: SearchTrial) -> None:
         """Tell of the end of a trial that was added."""
         if self._exploration is not None and trial.state not in ("running", "refused"):

@@ -81,6 +81,10 @@ class TwoLevelSearch:
         return False
 
     @property
+    def num_computing(self) -> int:
+        return len(self.running)
+
+    @property
     def proposals(self) -> list[SearchTrial]:
         """Trainings, as Ray Tune sees them, by number."""
         return [self._outer[number] for number in sorted(self._outer)]

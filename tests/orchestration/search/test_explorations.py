@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestration.exploration import searchers
+from orchestration.exploration.single_thread import SingleThreadExploration
 from orchestration.exploration.trainable import RungAnswer
 from orchestration.exploration.tuner import TunerExploration
 from orchestration.search.searches import Searches
@@ -183,3 +185,28 @@ def test_both_levels_of_a_search_on_ray_end_as_in_a_single_thread(tmp_path: Path
     driver = OnRay(spec, Store(str(tmp_path / "ray")))
     assert told(driver.run()) == expected
     assert len(driver.explorations) == 1
+
+
+def test_no_trial_takes_the_place_of_one_whose_verdict_is_on_its_way(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[tuple[int, int]] = Counter()
+    decide = SingleThreadExploration.decide
+
+    def late(self: SingleThreadExploration, trial: SearchTrial, rung: int, value: float) -> bool | None:
+        asked[trial.number, rung] += 1
+        return decide(self, trial, rung, value) if asked[trial.number, rung] > 2 else None
+
+    at_once: set[int] = set()
+
+    class Watching(Driver):
+        def publish(self, plan: Any) -> None:
+            super().publish(plan)
+            at_once.add(self.store.read("plans/searched.json").decode().count('"state": "running"'))
+
+    num_trials, keys = SEARCHES["asha"]
+    spec = sweep(tmp_path, num_trials=num_trials, **keys)
+    expected = told(Driver(spec, Store(str(tmp_path / "prompt"))).run())
+    monkeypatch.setattr(SingleThreadExploration, "decide", late)
+    assert told(Watching(spec, store).run()) == expected
+    assert at_once == {0, 1}
