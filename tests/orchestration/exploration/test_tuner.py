@@ -61,7 +61,7 @@ def test_tuner_and_single_thread_end_with_the_same_trials(store: Store, kind: An
         expected = explored(SingleThreadExploration(search, []), trials(count), wavy, num_rungs, at_once)
     with recorded_calls() as by_tuner, tuner(search, store) as exploring:
         assert explored(exploring, trials(count), wavy, num_rungs, at_once) == expected
-        exploring._thread.join(30)
+        exploring._thread.join(120)
         assert not exploring._thread.is_alive(), "it ends by itself once all its trials have"
     if at_once == 1:
         assert by_tuner == in_thread
@@ -108,7 +108,7 @@ def test_a_trial_whose_process_is_killed_goes_on_after_its_last_rung(store: Stor
         there = replace(trial, at_rungs={0: 5.0})
         until(lambda: exploring.decide(there, 1, 4.0) is not None)
         exploring.end(replace(there, at_rungs={0: 5.0, 1: 4.0}, state="complete", values=(3.0,)))
-        exploring._thread.join(60)
+        exploring._thread.join(120)
         assert not exploring.failure
     assert [call for call in calls if "result" in call] == [
         "result 0 at 1: CONTINUE",
@@ -149,7 +149,7 @@ def test_files_of_callbacks_stand_under_the_storage_root(store: Store) -> None:
     search = replace(search, config=replace(search.config, callbacks=("csv",)))
     with tuner(search, store) as exploring:
         explored(exploring, trials(2), wavy, 0)
-        exploring._thread.join(30)
+        exploring._thread.join(120)
     rows = Path(store.path("ray-tune/a search/trial-1/progress.csv")).read_text().splitlines()
     assert rows[0].split(",")[:2] == [METRIC, TIME]
     assert float(rows[1].split(",")[0]) == wavy(1, 0)

@@ -44,7 +44,9 @@ def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
 ) -> None:
     monkeypatch.setenv("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", "compute.allow_unequal=true"])
+    # Long enough not to end while the dashboard is asked.
+    long = ("training.steps=40", "evaluation.at_steps=[4, 40]", "compute.allow_unequal=true")
+    spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", *long])
     (task, *_) = make_plan(spec).of_kind(TrainTask)
     workers = WorkersConfig(num_workers=2, checkpoint_every=2, log_every=1, max_failures=1)
     name, board = start_progress_board()
