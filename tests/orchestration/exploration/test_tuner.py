@@ -65,7 +65,10 @@ def test_tuner_and_single_thread_end_with_the_same_trials(store: Store, kind: An
         assert not exploring._thread.is_alive(), "it ends by itself once all its trials have"
     if at_once == 1:
         assert by_tuner == in_thread
-    assert sorted(by_tuner) == sorted(in_thread)
+    elif kind == "hyperband":  # the last that reports in a bracket goes on or ends, the others are paused before
+        assert {call for call in by_tuner if "add" in call} == {call for call in in_thread if "add" in call}
+    else:
+        assert sorted(by_tuner) == sorted(in_thread)
 
 
 def test_the_order_of_calls_is_that_of_bare_tune(store: Store) -> None:
