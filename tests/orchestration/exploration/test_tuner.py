@@ -46,7 +46,7 @@ def tuner(search: SearchSpec, store: Store, before: list[SearchTrial] | None = N
         exploring.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came"
