@@ -313,7 +313,7 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=8, help="our trainings")
     parser.add_argument("--tune", type=int, default=100, help="Tune's trials whose actors are used again")
     parser.add_argument("--fresh", type=int, default=8, help="Tune's trials with an actor each")
-    parser.add_argument("--searched", type=int, default=100, help="trials of our searches, known and not")
+    parser.add_argument("--searched", type=int, default=8, help="trials of our searches, known and not")
     parser.add_argument("--tune-trainings", type=int, default=2, help="Tune's trials that start Ray Train")
     rows = measure(Options(**vars(parser.parse_args())))
     make_console().print(table(rows))
