@@ -8,5 +8,4 @@ from typing import Any
 
 def load_entry_point(group: str, name: str) -> Any:
     """Return what an installed package offers under a name. Raises: whatever its import raises."""
-    (point,) = list(entry_points(group=group, name=name))[:1]
-    return point.load()
+    return next(iter(entry_points(group=group, name=name))).load()

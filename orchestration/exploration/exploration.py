@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from orchestration.exploration.trainable import NUMBER, TIME, RungAnswer
-from orchestration.exploration.trial_schedulers import decides_anew, make_rules, tune_mode
+from orchestration.exploration.trial_schedulers import decides_anew, goal_of, make_rules
 from orchestration.exploration.verdicts import NotedScheduler, Verdicts, tell_passed
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
@@ -25,26 +25,29 @@ class Exploration(ABC):
     def __init__(self, search: SearchSpec, trials: Iterable[SearchTrial]) -> None:
         """Args: trials: those that were proposed before, by number; what was decided of them stands."""
         self._search, self._config = search, search.config.trial_scheduler
+        self._decides_anew = decides_anew(self._config)
+        self._metric, self._mode = goal_of(search)
         self._told: set[tuple[int, float]] = set()
         self._held: list[tuple[int, RungAnswer]] = []
         self._num_trials = self._num_ended = 0
         self._verdicts = Verdicts()
         rules = make_rules(search)
         proposed = [trial for trial in trials if trial.state != "refused"]
-        again = [trial for trial in proposed if trial.state == "running" or decides_anew(self._config)]
-        if not decides_anew(self._config):
+        if self._decides_anew:
+            again, passed = proposed, {}
+        else:
+            again = [trial for trial in proposed if trial.state == "running"]
+            passed = {trial.number: self._results(trial) for trial in again}
             for trial in proposed:
                 if trial.state != "running":
                     tell_passed(rules, None, _stub(trial), self._results(trial))
-        passed = {} if decides_anew(self._config) else {trial.number: self._results(trial) for trial in again}
         self._scheduler: TrialScheduler = NotedScheduler(rules, self._verdicts, passed)
         self._begin()
         for trial in again:
             self.add(trial)
-        if decides_anew(self._config):
+        if self._decides_anew:
             for trial in again:
                 self._tell_again(trial)
-        self._release()
 
     def add(self, trial: SearchTrial) -> None:
         """Add a proposal."""
@@ -111,18 +114,16 @@ class Exploration(ABC):
 
     def _release(self) -> None:
         """Answer the trials; where Tune decides by brackets, once it knows every trial of them."""
-        if decides_anew(self._config) and self._verdicts.num_added < self._num_trials:
+        if self._decides_anew and self._verdicts.num_added < self._num_trials:
             return
         while self._held:
             self._answer(*self._held.pop(0))
 
     def _tell_again(self, trial: SearchTrial) -> None:
         for rung, value in sorted(trial.at_rungs.items()):
-            self._told.add((trial.number, self._time_of(rung)))
-            self._tell(trial.number, RungAnswer(self._time_of(rung), self._result(self._time_of(rung), value)))
+            self.decide(trial, rung, value)
         if trial.state != "running":
-            self._num_ended += 1
-            self._tell(trial.number, self._end_of(trial))
+            self.end(trial)
 
     def _results(self, trial: SearchTrial) -> list[dict[str, float]]:
         results = [self._result(self._time_of(rung), value) for rung, value in sorted(trial.at_rungs.items())]
@@ -135,14 +136,6 @@ class Exploration(ABC):
 
     def _result(self, time: float, value: float) -> dict[str, float]:
         return {self._metric: value, TIME: time}
-
-    @property
-    def _metric(self) -> str:
-        return next(iter(self._search.config.objectives))
-
-    @property
-    def _mode(self) -> str:
-        return tune_mode(self._search.directions[0])
 
 
 def _stub(trial: SearchTrial) -> Trial:

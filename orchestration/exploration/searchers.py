@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from orchestration.exploration.entry_points import load_entry_point
-from orchestration.exploration.trial_schedulers import tune_mode
+from orchestration.exploration.trial_schedulers import goal_of
 from orchestration.spec.search_section import SEARCHERS_GROUP, SearchSpec
 from orchestration.spec.search_space import Parameter
 from orchestration.spec.search_trial import SearchTrial
@@ -45,7 +45,8 @@ def _nevergrad(space: Mapping[str, Any], metric: str, mode: str, seed: int) -> S
 
 
 def _with_space(searcher: Searcher, space: Mapping[str, Any], metric: str, mode: str) -> Searcher:
-    assert searcher.set_search_properties(metric, mode, dict(space)), "the searcher has no space yet"
+    is_taken = searcher.set_search_properties(metric, mode, dict(space))
+    assert is_taken, "the searcher has no space yet"
     return searcher
 
 
@@ -62,12 +63,12 @@ class TuneSearcher:
         """Args: trials: those that were proposed before, by number."""
         config = search.config
         assert config.searcher is not None, "a search without `searcher` has a sampler"
-        self._search, (self._metric,) = search, config.objectives
+        self._search, (self._metric, mode) = search, goal_of(search)
         make = _MAKERS.get(config.searcher) or load_entry_point(SEARCHERS_GROUP, config.searcher)
         space = {parameter.key: tune_domain(parameter) for parameter in search.parameters}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a library deprecates in another one
-            self._searcher: Searcher = make(space, self._metric, tune_mode(search.directions[0]), config.seed)
+            self._searcher: Searcher = make(space, self._metric, mode, config.seed)
         self.is_exhausted = False
         self._num_told: Counter[int] = Counter()
         for trial in trials:

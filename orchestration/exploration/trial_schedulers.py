@@ -16,12 +16,12 @@ from ray.tune.schedulers import (
 
 from orchestration.exploration.trainable import TIME
 from orchestration.spec.pruning import bracket_sizes
-from orchestration.spec.search_section import Direction, SearchSpec, TrialSchedulerConfig
+from orchestration.spec.search_section import SearchSpec, TrialSchedulerConfig
 
 
 def make_rules(search: SearchSpec) -> TrialScheduler:
     """Return a new scheduler; the time of rung k is eta**k, that of the end eta**num_rungs."""
-    config, (metric, mode) = search.config.trial_scheduler, _goal(search)
+    config, (metric, mode) = search.config.trial_scheduler, goal_of(search)
     if config.kind == "none":
         return FIFOScheduler()
     if config.kind == "asha":
@@ -34,7 +34,7 @@ def make_rules(search: SearchSpec) -> TrialScheduler:
 
 def make_hyperband(search: SearchSpec) -> HyperBandScheduler:
     """Return Tune's HyperBand for one band."""
-    config, (metric, mode) = search.config.trial_scheduler, _goal(search)
+    config, (metric, mode) = search.config.trial_scheduler, goal_of(search)
     # Somewhat more than the end: Tune divides in floating-point numbers and cuts off, 49 * 7**-2 to 0.
     return HyperBandScheduler(TIME, metric, mode, config.eta**config.num_rungs + 0.5, config.eta)
 
@@ -87,10 +87,7 @@ def decides_anew(config: TrialSchedulerConfig) -> bool:
     return config.kind == "hyperband"
 
 
-def tune_mode(direction: Direction) -> str:
-    """Return the name that Tune has for a direction."""
-    return "min" if direction == "minimize" else "max"
-
-
-def _goal(search: SearchSpec) -> tuple[str, str]:
-    return next(iter(search.config.objectives)), tune_mode(search.directions[0])
+def goal_of(search: SearchSpec) -> tuple[str, str]:
+    """Return the metric that decides, and the name that Tune has for its better direction."""
+    metric, direction = next(iter(search.config.objectives.items()))
+    return metric, "min" if direction == "minimize" else "max"

@@ -53,8 +53,9 @@ class TunerExploration(Exploration):
         self._proposals.seal()
 
     def close(self) -> None:
-        if self._proposals.is_sealed and self._num_ended == self._num_trials:
-            self._thread.join(_SECONDS_TO_FINISH)  # callbacks hear of every trial
+        is_over = self._proposals.is_sealed and self._num_ended == self._num_trials
+        if is_over and self._search.config.callbacks:  # they hear of every trial; else nobody waits for the rest
+            self._thread.join(_SECONDS_TO_FINISH)
         self._is_closed.set()
         self._proposals.close()
         with contextlib.suppress(ray.exceptions.RayError):  # the cluster may be lost, or this actor
@@ -62,7 +63,8 @@ class TunerExploration(Exploration):
         self._thread.join(_SECONDS_TO_END)  # what it still waits for then are processes that end with Ray
 
     def _begin(self) -> None:
-        os.environ.update({name: value for name, value in _SILENT.items() if name not in os.environ})
+        for name, value in _SILENT.items():
+            os.environ.setdefault(name, value)
         for name in ("ray.tune", "ray.air"):  # what ends a trial or Tune is told as `failure`
             logging.getLogger(name).setLevel(logging.CRITICAL)
         node = f"node:{ray.util.get_node_ip_address()}"

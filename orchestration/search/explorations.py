@@ -38,21 +38,21 @@ class Explorations:
 
         Through a Ray Client a Tuner would run elsewhere: there the driver's thread goes on deciding.
         """
-        if through_client():
+        active = [search for search in self._searches if search.running or search.wants_more]
+        if through_client() or not active:
             yield
             return
         from orchestration.exploration.tuner import TunerExploration  # needs Ray Tune
 
         try:
-            for search in self._searches:
+            for search in active:
                 part = search.part.part
                 self._by_part[part] = partial(TunerExploration, f"{self._sweep}-{part}", self._store)
-                if search.running or search.wants_more:
-                    _begin(search, self._by_part[part])
+                _begin(search, self._by_part[part])
             yield
         finally:
             self._by_part.clear()
-            for search in self._searches:
+            for search in active:
                 search.tune.close()
 
     def revive(self) -> None:

@@ -22,7 +22,13 @@ from orchestration.search.explorations import AnySearch, Explorations
 from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
 from orchestration.search.single_level import SingleLevelSearch
-from orchestration.search.study_storage import StudyDatabase, StudyGoneError, StudyUnavailableError, search_storage
+from orchestration.search.study_storage import (
+    SearcherFailedError,
+    StudyDatabase,
+    StudyGoneError,
+    StudyUnavailableError,
+    search_storage,
+)
 from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.two_level import TwoLevelSearch
@@ -213,6 +219,8 @@ def open_searches(
             else SingleLevelSearch(part, open_study(part.digest, part.spec, part.about))
             for part in spec.searches
         ]
+    except SearcherFailedError as error:
+        raise UserError.of("searcher", str(error)) from None
     except StudyUnavailableError as error:
         raise UserError.of("search_storage", f"cannot use {error}") from None
     return Searches(spec, plan, searches, store, tracker, publish, say)

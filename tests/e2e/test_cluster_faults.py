@@ -38,7 +38,7 @@ SLOWLY = {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(22, 
 RUN_OF = pytest.mark.parametrize(
     "run_of", ["workers.reuse_under_minutes=5", "workers.reuse_under_minutes=0"], ids=["shared", "own"]
 )
-"""Whether trainings share a Ray Train run with others: by whom workers are replaced."""
+"""Trainings in a Ray Train run with others, or in their own: it decides by whom workers are replaced."""
 
 
 @contextmanager

@@ -59,12 +59,7 @@ def test_ctrl_c_while_a_storage_is_asked_ends_every_program_in_one_line(
 ) -> None:
     np.savez(tmp_path / "images.npz", np.zeros((20, 32, 32, 1), np.uint8), np.arange(20) % 10)
     command = [str(tmp_path / "images.npz") if word == "IMAGES" else word for word in command]
-    own = environment() | {
-        "DFM_STORAGE_ROOT": "s3://bucket/dfm",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.server_port}",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-    }
+    own = environment() | on_s3(f"http://127.0.0.1:{silent.server_port}")
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
@@ -81,6 +76,12 @@ def test_ctrl_c_while_a_storage_is_asked_ends_every_program_in_one_line(
     assert "Traceback" not in told
     assert told.strip().splitlines()[-1].startswith("Interrupted.")
     assert len(told.strip().splitlines()) == 1
+
+
+def on_s3(endpoint: str) -> dict[str, str]:
+    """Variables of a storage root behind an S3 API."""
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    return {"DFM_STORAGE_ROOT": "s3://bucket/dfm", "AWS_ENDPOINT_URL": endpoint, **keys}
 
 
 _SILENT_RESOLVER = """
@@ -104,13 +105,7 @@ socket.getaddrinfo = getaddrinfo
 )
 def test_nobody_waits_for_a_silent_name_server_after_the_end(code: int, command: Sequence[str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_SILENT_RESOLVER)
-    own = environment() | {
-        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
-        "DFM_STORAGE_ROOT": "s3://bucket/dfm",
-        "AWS_ENDPOINT_URL": "http://nowhere.example:9000",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-    }
+    own = environment() | on_s3("http://nowhere.example:9000") | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,

@@ -127,7 +127,7 @@ class Driver:
             return self.walk(searches)
 
     def connected(self, searches: Searches) -> AbstractContextManager[None]:  # noqa: ARG002
-        """What surrounds the search while it runs."""
+        """Surround the search while it runs."""
         return nullcontext()
 
     def walk(self, searches: Searches) -> Searches:

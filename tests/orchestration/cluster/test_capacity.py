@@ -1,4 +1,4 @@
-"""What fits on a cluster is counted node by node, on nodes that can come too, without what other jobs hold."""
+"""Room on a cluster: node by node, on nodes that can come too, without the use of other jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ray Tune's trial schedulers decide at our rungs, without a cluster."""
+"""Decisions of Ray Tune's trial schedulers at our rungs, without a cluster."""
 
 from __future__ import annotations
 

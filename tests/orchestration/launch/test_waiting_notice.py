@@ -1,4 +1,4 @@
-"""What waits for room is told after a while, then ever more rarely; the heartbeat has it all the time."""
+"""Notices of work that waits for room: after a while, then ever more rarely; the heartbeat has them all the time."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.common.errors import UserError
 from orchestration.exploration import searchers
 from orchestration.exploration.single_thread import SingleThreadExploration
 from orchestration.exploration.trainable import RungAnswer
@@ -122,6 +123,18 @@ def test_a_searcher_that_fails_ends_its_search_alone_and_says_why(
     assert [trial.state for trial in told(searches)] == ["complete", "complete"]
     (problem,) = searches.problems
     assert problem == "p: the searcher nevergrad failed (RuntimeError: singular matrix); submit it with another"
+
+
+def test_a_searcher_that_cannot_be_opened_is_the_mistake_and_not_the_storage(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no licence")
+
+    monkeypatch.setitem(searchers._MAKERS, "nevergrad", broken)
+    driver = Driver(sweep(tmp_path, sampler=None, searcher="nevergrad"), store)
+    with pytest.raises(UserError, match=r"^searcher: the searcher nevergrad failed \(RuntimeError: no licence\)"):
+        driver.run()
 
 
 class OnRay(Driver):
