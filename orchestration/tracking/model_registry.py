@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -18,13 +18,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from dfm_core.catalog.metrics import METRICS, MetricName
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.plain import as_plain
 from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
-from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.project import ROOT
-from orchestration.plan.best_rows import BestRow, best_rows
+from orchestration.plan.best_snapshot import BestSnapshot
 from orchestration.plan.plan import Plan
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
@@ -47,13 +45,13 @@ class ModelRegistry:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._store = store
 
-    def register(self, plan: Plan, done: Mapping[str, TaskRecord]) -> list[str]:
-        """Register the best snapshot of each part by the sweep's first metric, unless it is registered already.
+    def register(self, plan: Plan, snapshots: Iterable[BestSnapshot]) -> list[str]:
+        """Register the best snapshot of each part, unless it is registered already.
 
         Returns: a line for each part, for people; failures are in it, and none is raised.
         """
         lines = []
-        for best in _by_first_metric(plan, done):
+        for best in snapshots:
             try:
                 lines.append(self._register(plan, best))
             except (MlflowException, DamagedArtifactError, FileNotFoundError, OSError) as error:
@@ -61,7 +59,7 @@ class ModelRegistry:
                 lines.append(f"{best.part}: not registered ({reason}); submit again to try again")
         return lines
 
-    def _register(self, plan: Plan, best: BestRow) -> str:
+    def _register(self, plan: Plan, best: BestSnapshot) -> str:
         task = _evaluation(plan, best)
         name = storable(_NOT_IN_NAMES.sub("-", f"{plan.spec.name} {best.part}"), MAX_NAME)
         if len(task.snapshots) != 1:
@@ -119,13 +117,7 @@ class ModelRegistry:
                 shutil.copy(file, target / file.name)
 
 
-def _by_first_metric(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[BestRow]:
-    used = {name for task in plan.of_kind(EvaluateTask) for name in task.protocols}
-    first: MetricName | None = next((name for name in METRICS if name in used), None)
-    return (best for best in best_rows(plan, done) if best.metric == first)
-
-
-def _evaluation(plan: Plan, best: BestRow) -> EvaluateTask:
+def _evaluation(plan: Plan, best: BestSnapshot) -> EvaluateTask:
     """Return the evaluation of the row's first seed."""
     trials = (trial for trial in plan.trials if (trial.part, trial.row) == (best.part, best.row))
     return plan.evaluation(dict(next(trials).evaluations)[best.step])
