@@ -39,12 +39,25 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: 
     )
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
+    for line in power_text(plan, done):
+        console.print(line, markup=False)
     count = len(plan.tasks) - left.num_tasks
     console.print(f"{_are(count, 'task')} done or not needed, {left.num_tasks} to do.")
     if left.num_tasks:
         console.print(str(left), markup=False)
     console.print(spent_text(progress.spent, plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
+
+
+def power_text(plan: Plan, done: Mapping[str, TaskRecord]) -> Sequence[str]:
+    """Return what differences between rows the sweep can find; empty if it has none to compare."""
+    if not any(len(part.rows) > 1 for part in plan.spec.parts):
+        return ()
+    if len(plan.spec.seeds) < 2:
+        return ("One seed separates nothing: claims about rows need two `seeds:` or more.",)
+    from orchestration.launch.standings import power_lines  # scipy comes with it
+
+    return tuple(power_lines(plan, done))
 
 
 def _shared(num_users: int, user: str, num_shared: int, shared: str) -> str:

@@ -31,7 +31,7 @@ PLAN = make_plan(seeds=(0, 1))
 RECORDS = {
     "floor": Record("done", {"fd": 1.25}),
     **{evaluate_digest("DFM", 100, seed): Record("done", {"fd": 8.0 + seed}) for seed in (0, 1)},
-    evaluate_digest("DFM", 200, 0): Record("done", {"fd": 4.0}),
+    **{evaluate_digest("DFM", 200, seed): Record("done", {"fd": 4.0}) for seed in (0, 1)},
 }
 
 
@@ -50,6 +50,13 @@ def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
     assert images.lines[0].x == (100.0 * BATCH_SIZE, 200.0 * BATCH_SIZE)
     assert flops.lines[0].x == (100.0 * FLOPS_PER_STEP, 200.0 * FLOPS_PER_STEP)
     assert steps.real_images == flops.real_images == 1.25
+
+
+def test_a_line_ends_where_one_of_its_seeds_drops_out() -> None:
+    records = {digest: record for digest, record in RECORDS.items() if digest != evaluate_digest("DFM", 200, 1)}
+    (chart,) = charts_of(PLAN, records)
+    assert chart.panels[0].lines[0].x == (100.0,)
+    assert "n = 2 of 2 seeds" in chart.about
 
 
 def test_a_row_keeps_its_colour_while_others_have_no_value() -> None:
