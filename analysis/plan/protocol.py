@@ -25,7 +25,7 @@ FIELDS = (
 MEANT_TO_DIFFER = frozenset({"guidance", "ema_decay"})
 """Fields in which the rows of a table may differ and still be compared."""
 OF_THE_TASK = ("noise_seed", "error_replicates")
-"""Fields that a record does not have, since its task's digest decides them: the noise's seed, the error's replicates."""
+"""Fields that a record does not have, since the task's digest decides them: noise seed, replicates of the error."""
 FREE_FOR_REAL_IMAGES = MEANT_TO_DIFFER | {"label_sampling", "noise_seed"}
 """Fields that mean nothing for images that no model made."""
 

@@ -131,7 +131,7 @@ def test_accelerator_hours_are_a_trainings_share_up_to_the_step_once_it_is_done(
     }
     axes = {panel.x_label: panel for panel in charts_of(PLAN, {**RECORDS, **trained})[0].panels}
     # Step 100 of 200: an hour at seed 0 and two at seed 1; step 200 only has seed 0.
-    assert axes["accelerator-hours of training"].lines[0].x == pytest.approx((1.5, 2.0))
+    assert axes["accelerator-hours of training"].lines[0].x == pytest.approx((1.5, 3.0))
     running = {**trained, train_digest("DFM", 1): Record("running", {"accelerator_seconds": 7200.0})}
     (line,) = next(p for p in charts_of(PLAN, {**RECORDS, **running})[0].panels if "hours" in p.x_label).lines
     assert (line.x, line.y) == ((1.0, 2.0), (8.0, 4.0))
