@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from analysis.results.intervals import NORMAL, t_quantile
 from analysis.results.measurements import Measurement
 
 Reached = Literal["exact", "at least", "at most"]
@@ -52,7 +53,7 @@ class TargetReached:
     """at least: the target is not reached, x is the last point; at most: the first point is as good already."""
 
 
-def first_crossing(xs: Sequence[float], ys: Sequence[float], target: float, *, lower: bool) -> TargetReached:
+def first_crossing(xs: Sequence[float], ys: Sequence[float] | Array, target: float, *, lower: bool) -> TargetReached:
     """Find the first point at which a curve, straight between its points, is as good as a target.
 
     Args: xs: increasing, [N]. ys: values there, [N]; one that is not finite is never good. lower: True if less is
@@ -110,17 +111,22 @@ def draw_reach(
     """Bootstrap each row's FLOPs to reach the best value of the baselines, over those of the baseline that holds it.
 
     Seeds are drawn for all rows together, which share their data order and noise; a row that does not reach the target
-    counts as later than all that do (censored). Three seeds have ten different draws: read the interval as a hint.
+    counts as later than all that do (censored). Draws of few seeds spread too little; they are widened as Student's t
+    is wider than the normal distribution. Three seeds have ten different draws: read the interval as a hint.
 
     Args: target: a fixed one; None: the best of the baselines, anew in each draw.
     """
     generator = np.random.default_rng(0)
     num_seeds = next(iter(rows.values())).ys.shape[0]
+    widen = math.sqrt(num_seeds / (num_seeds - 1)) * t_quantile(num_seeds - 1) / NORMAL if num_seeds > 1 else 0.0
+    means = {row: curve.ys.mean(axis=0) for row, curve in rows.items()}
     ratios: dict[str, list[float]] = {row: [] for row in rows}
     for _ in range(_NUM_DRAWS):
         seeds = generator.integers(0, num_seeds, num_seeds)
         drawn = {
-            row: [float(y) for y in curve.ys[seeds].mean(axis=0) + curve.errors * generator.standard_normal()]
+            row: means[row]
+            + widen * (curve.ys[seeds].mean(axis=0) - means[row])
+            + curve.errors * generator.standard_normal()
             for row, curve in rows.items()
         }
         holder, best = best_of(drawn, baselines, lower=lower)
@@ -132,11 +138,13 @@ def draw_reach(
     return {row: _summary(values) for row, values in ratios.items()}
 
 
-def best_of(curves: Mapping[str, Sequence[float]], rows: Collection[str], *, lower: bool) -> tuple[str, float]:
+def best_of(curves: Mapping[str, Sequence[float] | Array], rows: Collection[str], *, lower: bool) -> tuple[str, float]:
     """Return the row, of some, that holds the best finite value of its curve, and that value; inf without any."""
     worst = math.inf if lower else -math.inf
     choose = min if lower else max
-    bests = {row: choose((y for y in curves[row] if math.isfinite(y)), default=worst) for row in rows if row in curves}
+    bests = {
+        row: choose((float(y) for y in curves[row] if math.isfinite(y)), default=worst) for row in rows if row in curves
+    }
     holder = choose(bests, key=bests.__getitem__)
     return holder, bests[holder]
 

@@ -25,6 +25,8 @@ from scipy.special import stdtrit
 from analysis.results.studentized_range import range_quantile, range_survival
 
 CONFIDENCE = 0.95
+NORMAL = 1.959964
+"""Two-sided 95% quantile of the normal distribution."""
 
 Basis = Literal["seeds and samples", "seeds", "samples"]
 """Errors that an uncertainty covers."""

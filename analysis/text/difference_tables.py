@@ -15,7 +15,7 @@ from analysis.text.text_tables import NOTHING, PlainTable, column_title
 
 DIFFERENCE_LEGEND = (
     "× is a ratio, + and − a difference, over the seeds that all rows have; in brackets the 95% interval, by the "
-    "primary metric corrected over all pairs of the report, and the share of pairs of runs in which the row is the better one."
+    "primary metric corrected over all pairs of the report, and in how many pairs of runs the row is the better one."
 )
 
 
