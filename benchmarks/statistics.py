@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/statistics.py [--repetitions 1000] [--out docs/statistics.md]
 
-Distances spread by shares: 3% over seeds unless a line says otherwise, with an effect of the seed of 5% that rows share.
+Distances spread by shares: 3% over seeds unless a line says otherwise, and 5% by an effect of the seed that rows share.
 A part of it, with fixed seeds and loose bounds, is in tests/analysis.
 """
 

@@ -61,7 +61,8 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in panels[0].lines if not line.faint)
     about = (
         f"{part.title}: {metric.title} against training steps, images, FLOPs and accelerator-hours, "
-        f"{metric.better} is better; {_seeds_text(joined_sweep, part, rows)}. {selection.note and f'{selection.note} '}Last values: {last}."
+        f"{metric.better} is better; {_seeds_text(joined_sweep, part, rows)}. "
+        f"{selection.note and f'{selection.note} '}Last values: {last}."
     )
     return Chart(
         name=f"convergence-{number}-{slug(part.name)}-{slug(metric.name)}",

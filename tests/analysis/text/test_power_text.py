@@ -25,7 +25,7 @@ def test_the_plan_says_the_smallest_difference_and_the_seeds_that_are_needed() -
     plan = make_plan(parts=FOUR_ROWS, seeds=(0, 1, 2))
     assert list(power_sentences(plan)) == [
         (
-            "Difference between two of 4 rows (p), 3 seeds: 11% is found in 80% of sweeps; 10% needs 4 seeds (spread "
+            "Difference between two of 4 rows (p), 3 seeds: 12% is found in 80% of sweeps; 10% needs 4 seeds (spread "
             "over seeds 3.0%, assumed)."
         )
     ]
