@@ -30,7 +30,7 @@ class Exploration(ABC):
         self._told: set[tuple[int, float]] = set()
         self._held: list[tuple[int, RungAnswer]] = []
         self._unheard: dict[int, SearchTrial] = {}
-        """Trials that Tune gets with their first result: it has nothing to decide before, and one process serves all."""
+        """Trials that Tune gets with their first result: nothing is decided before, and one process serves all."""
         self._num_trials = self._num_ended = 0
         self._verdicts = Verdicts()
         rules = make_rules(search)

@@ -10,8 +10,8 @@ import pytest
 from orchestration.commands.sweep_modes import run_mode
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import make_plan
+from orchestration.plan.preflight import missing_inputs, resolve_paths
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import missing_inputs, resolve_paths
 from tests.orchestration.conftest import ROOT
 from tests.support.table4_files import table4_overrides
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
+from orchestration.plan.preflight import missing_inputs
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 

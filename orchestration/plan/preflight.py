@@ -17,8 +17,8 @@ from orchestration.config.files import FileTable
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
+from orchestration.plan.missing_packages import missing_packages
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.missing_packages import missing_packages
 from orchestration.storage.retry import NoAnswerError
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS

@@ -1,0 +1,68 @@
+"""A site on this machine: a few images and clips, autoencoders and feature networks of the real classes, random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from dfm_core.catalog.weight_files import GivenFile
+from dfm_core.metrics.features.dinov2 import vit_large
+from tests.support.dataset_files import png
+from tests.support.feature_standins import I3DStandIn, InceptionStandIn, given, scripted
+from tests.support.tiny_autoencoders import save_cogvideox, save_flux
+
+CLASSES = ("ant", "bee")
+
+
+def write_small_site(folder: Path, *, networks: bool = True) -> Path:
+    """Return the site file, and write all that it names. Args: networks: with those of the metrics, 1.2 GB."""
+    images = _class_folders(folder / "imagenet")
+    save_flux(folder / "flux-vae")
+    save_cogvideox(folder / "cogvideox-vae")
+    flux = {"dataset": "imagenet", "autoencoder": "flux"}
+    site = {
+        "storage": {"root": str(folder / "store")},
+        "datasets": {"imagenet": {"files": str(images), "num_classes": len(CLASSES)}},
+        "autoencoders": {
+            "flux": {"kind": "flux", "files": str(folder / "flux-vae")},
+            "cogvideox": {"kind": "cogvideox", "files": str(folder / "cogvideox-vae")},
+        },
+        "dataset_aliases": {
+            "imagenet512_flux": {**flux, "side": 512},
+            "imagenet1024_flux": {**flux, "side": 1024},
+        },
+    }
+    if networks:
+        site["networks"] = {name: {"weights": _entry(file)} for name, file in _networks(folder).items()}
+    place = folder / "site.yaml"
+    place.write_text(yaml.safe_dump(site), encoding="utf-8")
+    return place
+
+
+def _class_folders(folder: Path) -> Path:
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True)
+        for at in range(3):
+            (folder / name / f"{at}.png").write_bytes(png(at, side=24))
+    return folder
+
+
+def _networks(folder: Path) -> dict[str, GivenFile]:
+    from transformers import Dinov2Model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        dinov2 = folder / "dinov2.safetensors"
+        save_file(Dinov2Model(vit_large()).state_dict(), dinov2)
+        return {
+            "inception": scripted(InceptionStandIn(), folder / "inception.pt"),
+            "i3d": scripted(I3DStandIn(), folder / "i3d.pt"),
+            "dinov2": given(dinov2),
+        }
+
+
+def _entry(file: GivenFile) -> dict[str, str]:
+    return {"path": str(file.path), "sha256": file.sha256}
