@@ -24,7 +24,7 @@ from orchestration.plan.plan import make_plan
 from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
 from orchestration.plan.progress import progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
-from orchestration.spec.layers import Layers
+from orchestration.spec.layers import NO_LAYERS, Layers
 from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.origins import row_text
 from orchestration.storage.layout import PLANS
@@ -34,7 +34,13 @@ from orchestration.training.fault_hook import fault_problems
 
 
 def run_mode(
-    mode: str, path: Path, overrides: Sequence[str], layers: Layers, *, confirmed: bool, row: str | None = None
+    mode: str,
+    path: Path,
+    overrides: Sequence[str],
+    layers: Layers = NO_LAYERS,
+    *,
+    confirmed: bool,
+    row: str | None = None,
 ) -> int:
     """Return the exit code of one mode: "run", "dry-run", "check", "status", "stop" or "gc".
 

@@ -63,7 +63,7 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class DatasetAlias:
-    """What a name in `data.dataset` stands for here: files, and how they are cut and encoded."""
+    """Files and their use, for which a name in `data.dataset` stands."""
 
     dataset: str
     """A name under `datasets:`, or an embedded dataset."""

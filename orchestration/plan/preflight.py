@@ -53,7 +53,7 @@ def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
         path = card.path
         if path is None:
             where = f"{spec.path}: data.dataset"
-            how = "name its files under datasets:, and give data.dataset, data.side and data.autoencoder (docs/data.md)"
+            how = "say in a site file what it stands for, under datasets: and dataset_aliases: (docs/site.md)"
             yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}{_named_by(spec, name)}")
         elif not path.is_file():
             yield Problem(

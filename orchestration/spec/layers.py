@@ -11,7 +11,6 @@ from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.common.urls import is_url
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
-from orchestration.data.user_files import open_place
 from orchestration.parsing.yaml_file import parsed_mapping, read_yaml
 from orchestration.parsing.yaml_limits import MAX_YAML_BYTES
 from orchestration.spec.compose import RUNTIME_SECTIONS, TOP_LEVEL_KEYS
@@ -30,6 +29,9 @@ class Layers:
     """Places of data, networks, storage, tracking and workers: wins over bases, not over the sweep."""
     overlay: str = ""
     """Overrides that win over the sweep and all its rows."""
+
+
+NO_LAYERS = Layers()
 
 
 def find_layers(
@@ -76,6 +78,8 @@ def read_layer(place: str) -> dict[str, Any]:
 
 def _read_url(url: str) -> str:
     """Raises: ValueError if it is too large or no UTF-8; errors of the storage."""
+    from orchestration.data.user_files import open_place  # most sites are files beside the sweep
+
     folder, _, name = url.rpartition("/")
     store = open_place(folder, StorageConfig().at_most(PLANNING_SECONDS))
     if (num_bytes := store.num_bytes(name)) > MAX_YAML_BYTES:

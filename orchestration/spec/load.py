@@ -31,7 +31,7 @@ from orchestration.spec.compose import (
 from orchestration.spec.compute_budget import ComputeConfig
 from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts, unheeded_overrides
 from orchestration.spec.equal_compute import find_budget, unequal_compute
-from orchestration.spec.layers import Layers, read_overlay, read_site
+from orchestration.spec.layers import NO_LAYERS, Layers, read_overlay, read_site
 from orchestration.spec.rows import (
     DESCRIBED_IS_DERIVED,
     PartSpec,
@@ -86,11 +86,8 @@ class SweepSpec:
         yield from (search.base for search in self.searches)
 
 
-_NO_LAYERS = Layers()
-
-
 def load_sweep(
-    path: Path, overrides: Sequence[str] = (), layers: Layers = _NO_LAYERS, *, kept_listings: bool = False
+    path: Path, overrides: Sequence[str] = (), layers: Layers = NO_LAYERS, *, kept_listings: bool = False
 ) -> SweepSpec:
     """Read, compose and validate a sweep.
 
