@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _read_url(url: str) -> str:
     return store.read(name).decode("utf-8")
 
 
-def _unknown(data: Mapping[str, Any], known: Collection[str], place: str, rule: str) -> Iterator[Problem]:
+def _unknown(data: Mapping[str, Any], known: Sequence[str], place: str, rule: str) -> Iterator[Problem]:
     for key in data:
         if key not in known:
             yield Problem(f"{without_credentials(place)}: {key}", f"{rule} {', '.join(known)}{nearest(key, known)}")
