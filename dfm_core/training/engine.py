@@ -14,7 +14,7 @@ from dfm_core.config.training import OptimizerSettings
 
 StateKind = Literal["weight", "ema", "exp_avg", "exp_avg_sq"]
 STATE_KINDS: tuple[StateKind, ...] = get_args(StateKind)
-_MOMENTS: tuple[StateKind, ...] = ("exp_avg", "exp_avg_sq")
+MOMENTS: tuple[StateKind, ...] = ("exp_avg", "exp_avg_sq")
 
 Model = TypeVar("Model", bound=nn.Module, default=nn.Module)
 Model_co = TypeVar("Model_co", bound=nn.Module, default=nn.Module, covariant=True)
@@ -124,7 +124,7 @@ class PlainEngine(Generic[Model]):
         self.num_steps = num_steps
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                moments = {kind: torch.empty_like(parameter) for kind in _MOMENTS}
+                moments = {kind: torch.empty_like(parameter) for kind in MOMENTS}
                 whole = {"weight": parameter.data, "ema": self._ema[name], **moments}
                 for kind in STATE_KINDS:
                     state.fill(whole[kind].view(-1), kind, name, 0)

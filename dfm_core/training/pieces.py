@@ -48,7 +48,7 @@ class PieceEntry(NamedTuple):
     begin: int
     """Position of the first byte in the file."""
     sha256: str
-    """Of its bytes; "": the file was verified as a whole."""
+    """Digest of its bytes; "": the file was verified as a whole."""
 
 
 PieceIndex = Mapping[StateKind, Mapping[str, list[PieceEntry]]]

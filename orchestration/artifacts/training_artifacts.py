@@ -51,14 +51,14 @@ class StateArtifact:
     """A part of a training's state that is published as one artifact, in pieces of all workers."""
 
     what: str
-    """For messages."""
+    """Its name in messages."""
     directory: str
     prefix: str
     """Begin of the names of its files."""
     kinds: tuple[StateKind, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
     is_final: bool = True
-    """What is published already stays, since others may have read it."""
+    """Once published it stays: others may have read it."""
     write_more: Callable[[Path], Sequence[Path]] = lambda _folder: ()
     """Writes the files beside the pieces, on worker 0."""
     superseded: Callable[[], Sequence[str]] = tuple

@@ -55,7 +55,7 @@ def local_module_weight(parameter: Any, rank: int) -> tuple[int, Tensor]:
     return offset, piece.view(-1)[: parameter.ds_numel - offset]
 
 
-def init_adam_state(zero: Any, zero_stage: int, num_steps: int) -> None:
+def init_adam_state(zero: Any, zero_stage: int) -> None:
     """Create AdamW's state as torch does at its first step: zero moments and a step count, for every local partition.
 
     DeepSpeed 0.19 creates it at the first step and links it to the parameters then; a public call that does so
@@ -63,13 +63,25 @@ def init_adam_state(zero: Any, zero_stage: int, num_steps: int) -> None:
 
     Args: zero: DeepSpeed's ZeRO optimiser, `engine.optimizer`.
     """
-    is_stage_3 = zero_stage == 3
-    for flat in zero.fp32_partitioned_groups_flat if is_stage_3 else zero.single_partition_of_fp32_groups:
+    for flat in _partitions(zero, zero_stage):
         zero.optimizer.state[flat] = {
-            "step": torch.tensor(float(num_steps), device=flat.device),
+            "step": torch.tensor(0.0, device=flat.device),
             "exp_avg": torch.zeros_like(flat, requires_grad=False),
             "exp_avg_sq": torch.zeros_like(flat, requires_grad=False),
         }
-    if not is_stage_3:
+    if zero_stage != 3:
         zero._hp_optimizer_states_linked = False
         zero._lazy_init_hp_params_optimizer_state()
+
+
+def set_adam_step(zero: Any, zero_stage: int, num_steps: int) -> None:
+    """Set the step count of every local partition."""
+    for flat in _partitions(zero, zero_stage):
+        zero.optimizer.state[flat]["step"].fill_(num_steps)
+
+
+def _partitions(zero: Any, zero_stage: int) -> list[Tensor]:
+    partitions: list[Tensor] = (
+        zero.fp32_partitioned_groups_flat if zero_stage == 3 else zero.single_partition_of_fp32_groups
+    )
+    return partitions

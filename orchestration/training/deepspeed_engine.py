@@ -20,10 +20,16 @@ from torch import Tensor, nn
 
 from dfm_core.config.training import OptimizerSettings
 from dfm_core.models.empty_weights import give_weights
-from dfm_core.training.engine import STATE_KINDS, Model, OwnedPiece, StateKind, StateSource, build_optimizer
+from dfm_core.training.engine import MOMENTS, STATE_KINDS, Model, OwnedPiece, StateKind, StateSource, build_optimizer
 from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.config.workers import WorkersConfig
-from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_piece, skip_shared_memory_op
+from orchestration.private.deepspeed import (
+    init_adam_state,
+    local_module_weight,
+    local_piece,
+    set_adam_step,
+    skip_shared_memory_op,
+)
 
 
 def _import_deepspeed(device: torch.device) -> Any:
@@ -81,7 +87,7 @@ class DeepSpeedEngine(Generic[Model]):
         optimizer = build_optimizer(self.module, training)
         self._engine, *_ = deepspeed.initialize(model=self.module, optimizer=optimizer, config=config)
         self._zero_stage = zero_stage
-        init_adam_state(self._engine.optimizer, zero_stage, num_steps=0)
+        init_adam_state(self._engine.optimizer, zero_stage)
         self._ema = {piece.name: piece.values.clone() for piece in self.pieces("weight")}
 
     @property
@@ -113,7 +119,7 @@ class DeepSpeedEngine(Generic[Model]):
         return norm
 
     def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
-        moment = kind if kind in ("exp_avg", "exp_avg_sq") else None
+        moment = kind if kind in MOMENTS else None
         for name, parameter in self._parameters.items():
             piece = local_piece(parameter, self.rank, moment)
             if piece is not None:
@@ -122,7 +128,7 @@ class DeepSpeedEngine(Generic[Model]):
 
     def load(self, state: StateSource, num_steps: int) -> None:
         self.num_steps = num_steps
-        init_adam_state(self._engine.optimizer, self._zero_stage, num_steps)
+        set_adam_step(self._engine.optimizer, self._zero_stage, num_steps)
         self.set_weights(state, "weight", {name: name for name in self._parameters})
         for kind in STATE_KINDS:
             for piece in self.pieces(kind):
@@ -140,7 +146,10 @@ class DeepSpeedEngine(Generic[Model]):
     def restart(self) -> None:
         """Begin anew from the module's weights: no moments, and the average is the weights."""
         self.num_steps = 0
-        init_adam_state(self._engine.optimizer, self._zero_stage, num_steps=0)
+        set_adam_step(self._engine.optimizer, self._zero_stage, 0)
+        for kind in MOMENTS:
+            for piece in self.pieces(kind):
+                piece.values.zero_()
         for name, offset, values in self.pieces("weight"):
             first, whole = local_module_weight(self._parameters[name], self.rank)
             values.copy_(whole[offset - first : offset - first + values.numel()])
