@@ -16,8 +16,9 @@ from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
+from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
-from orchestration.storage.store import MANIFEST, Store
+from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
 from orchestration.training.checkpoint_upload import StateUploads
 from tests.support.checkpoints import CheckpointUploads, newest_sound_step, read_checkpoint
 from tests.support.process_group import CONFIG
@@ -89,6 +90,44 @@ def test_a_short_shard_sends_us_to_the_checkpoint_before(artifacts: TrainingArti
     path = shard(artifacts, 2)
     path.write_bytes(path.read_bytes()[:-100])
     assert newest_sound_step(artifacts, at_most=9) == 1
+
+
+def test_a_missing_file_sends_us_to_the_checkpoint_before(artifacts: TrainingArtifacts) -> None:
+    save(artifacts, 1, 2)
+    shard(artifacts, 2).unlink()
+    assert newest_sound_step(artifacts, at_most=9) == 1
+
+
+def test_an_index_whose_files_lie_elsewhere_is_damaged(artifacts: TrainingArtifacts) -> None:
+    save(artifacts, 1)
+    directory = artifacts.paths.checkpoint(1)
+    manifest = artifacts.store.manifest(directory)
+    assert manifest is not None
+    pieces = {
+        kind: {name: [["../other", *entry[1:]] for entry in entries] for name, entries in tensors.items()}
+        for kind, tensors in manifest["about"]["pieces"].items()
+    }
+    artifacts.store.publish(directory, manifest["files"], {**manifest["about"], "pieces": pieces})
+    with pytest.raises(DamagedArtifactError, match="its manifest leads elsewhere"):
+        read_checkpoint(artifacts, 1)
+
+
+def test_the_deviations_of_scales_come_from_the_newest_checkpoint(artifacts: TrainingArtifacts) -> None:
+    assert artifacts.known_scale_std() == ()
+    publish(artifacts, 1, scale_std=STD)
+    publish(artifacts, 2, scale_std=(1 / 3, 0.1))
+    assert artifacts.known_scale_std() == (1 / 3, 0.1)
+
+
+def test_raw_weights_and_snapshot_of_a_step_are_read_by_slices(artifacts: TrainingArtifacts) -> None:
+    engine = engine_after(2)
+    uploads = StateUploads(artifacts.store, engine, "attempt")
+    uploads.save(2, [artifacts.raw_weights(2), artifacts.snapshot(CONFIG, SnapshotCard(2, DataShape(1, 10), STD))])
+    uploads.finish()
+    for weights, kind in (("raw", "weight"), ("ema", "ema")):
+        model = read_snapshot(artifacts.store, ("digest", 2), weights).model
+        for name, tensor in engine.tensors(kind):
+            assert torch.equal(model.state_dict()[name], tensor), name
 
 
 def test_an_unpublished_checkpoint_is_not_seen(artifacts: TrainingArtifacts) -> None:

@@ -8,6 +8,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,11 @@ import torch
 
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.training.engine import OwnedPiece, PlainEngine, StateKind
-from dfm_core.training.state import build_model
+from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
+from orchestration.training.checkpoint_upload import StateUploads
 from tests.support.checkpoints import CheckpointUploads, newest_sound_step, read_checkpoint
 from tests.support.process_group import CONFIG
 
@@ -99,6 +102,43 @@ def test_the_training_goes_on_while_its_checkpoint_is_on_its_way(tmp_path: Path)
     gate.set()
     saver.finish()
     assert_holds(store, 1)
+
+
+def test_a_snapshot_is_on_its_way_too_and_told_once_it_is_there(tmp_path: Path) -> None:
+    gate, told = threading.Event(), list[bool]()
+    store = WatchedStore(str(tmp_path), lambda _: assert_true(gate.wait(60)))
+    artifacts, worker = TrainingArtifacts(store, "digest"), Worker().steps(1)
+    there = partial(artifacts.missing_snapshots, [1])
+    snapshot = artifacts.snapshot(
+        CONFIG, SnapshotCard(1, DataShape(1, 10), STD), None, lambda: told.append(not there())
+    )
+    saver = StateUploads(store, worker, "attempt")
+    saver.save(1, [snapshot, artifacts.checkpoint(worker, 1, keep=1)])
+    assert (there(), told) == ([1], [])
+    gate.set()
+    saver.finish()
+    assert told == [True]
+    assert_holds(store, 1)
+
+
+def test_what_a_save_reports_is_reported_when_its_upload_is_over(tmp_path: Path) -> None:
+    reported, waits = list[int](), list[int]()
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        waits.append(len(reported))
+        yield
+
+    store, worker = Store(str(tmp_path)), Worker()
+    saver = StateUploads(store, worker, "attempt", waiting)
+    artifacts = TrainingArtifacts(store, "digest")
+    for step in (1, 2):
+        saver.save(step, [artifacts.checkpoint(worker, step, keep=1)], partial(reported.append, step))
+        assert reported == list(range(1, step))
+    saver.save(3, [])  # of a step without a checkpoint nothing is reported
+    saver.finish()
+    assert reported == [1, 2]
+    assert waits == [0, 1, 2, 2]  # the storage is waited for, and nothing else is left out of a step's time
 
 
 def assert_true(value: bool) -> None:
