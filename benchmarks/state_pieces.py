@@ -37,7 +37,7 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 
 _STAGES: tuple[ZeroStage, ...] = (1, 2, 3)
 _STD = (0.5, 0.25)
-_BATCH, _BYTES, _AT_ONCE = 8, 4, 2**20
+_BATCH, _BYTES, _AT_ONCE = 8, 4, 2**18
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ class _Made:
         seed = zlib.crc32(f"{kind}/{name}".encode())
         for first in range(0, out.numel(), _AT_ONCE):
             part = out[first : first + _AT_ONCE]
-            places = torch.arange(offset + first, offset + first + part.numel()) + seed
-            part.copy_((places * 2_654_435_761 % 2**32).double() / 2**32 - 0.5)
+            places = torch.arange(offset + first, offset + first + part.numel()).add_(seed).mul_(2_654_435_761)
+            part.copy_(places.remainder_(2**32)).div_(2**32).sub_(0.5)
 
 
 def _bits(engine: DeepSpeedEngine[Any]) -> int:
@@ -165,8 +165,11 @@ def _bits(engine: DeepSpeedEngine[Any]) -> int:
     total = torch.zeros(1, dtype=torch.int64)
     for kind in STATE_KINDS:
         for name, offset, values in engine.pieces(kind):
-            places = torch.arange(offset, offset + values.numel()) + zlib.crc32(f"{kind}/{name}".encode())
-            total += ((2 * places + 1) * values.contiguous().view(torch.int32)).sum()
+            seed, bits = zlib.crc32(f"{kind}/{name}".encode()), values.contiguous().view(torch.int32)
+            for first in range(0, len(bits), _AT_ONCE):
+                part = bits[first : first + _AT_ONCE]
+                places = torch.arange(offset + first, offset + first + len(part)).add_(seed).mul_(2).add_(1)
+                total += places.mul_(part).sum()
     torch.distributed.all_reduce(total)
     return int(total)
 

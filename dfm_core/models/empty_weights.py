@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -40,3 +40,15 @@ def give_weights(
                 given = nn.Parameter(torch.zeros_like(weight, device=device), weight.requires_grad)
                 module.register_parameter(name, given)
                 deal_out(given)
+
+
+def draw_on_host(weight: Tensor, draw: Callable[[Tensor], object]) -> None:
+    """Set a weight, on any device, to what `draw` writes into a tensor of its shape on the CPU, with the
+    same bits for all devices."""
+    if weight.device.type == "cpu":
+        draw(weight)
+        return
+    drawn = torch.empty(weight.shape, dtype=weight.dtype)
+    draw(drawn)
+    with torch.no_grad():
+        weight.copy_(drawn)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dfm_core.models.blocks import Block, Head
 from dfm_core.models.embeddings import TimestepEmbedder
+from dfm_core.models.empty_weights import draw_on_host
 from dfm_core.models.linear import LoraLinear, SpecializedEmbedding, SpecializedLinear
 from dfm_core.models.tokenformer import ParameterAttention
 
@@ -28,19 +30,20 @@ def initialize(network: nn.Module, generator: torch.Generator, whole: Whole = as
 
     Args: whole: called with a few weights at a time, so that the network need not be whole anywhere.
     """
+    embedding = partial(nn.init.normal_, std=_EMBEDDING_STD, generator=generator)
     for module in network.modules():
         if isinstance(module, nn.Linear):
             with whole([module.weight, module.bias]):
-                nn.init.xavier_uniform_(module.weight, generator=generator)
+                draw_on_host(module.weight, partial(nn.init.xavier_uniform_, generator=generator))
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             with whole([module.weight]):
-                nn.init.normal_(module.weight, std=_EMBEDDING_STD, generator=generator)
+                draw_on_host(module.weight, embedding)
     for module in network.modules():
         if isinstance(module, TimestepEmbedder):
             for layer in module.layers:
                 with whole([layer.weight]):
-                    nn.init.normal_(layer.weight, std=_EMBEDDING_STD, generator=generator)
+                    draw_on_host(layer.weight, embedding)
         elif isinstance(module, Block | Head):
             zeros = [module.modulation] if isinstance(module, Block) else [module.modulation, module.linear]
             for layer in zeros:

@@ -30,8 +30,6 @@ from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
 _PROGRESS_SECONDS = 0.5
-_COMPILATION_SECONDS = 300.0
-"""A step that takes less may have compiled something once more."""
 _LOG = logging.getLogger(__name__)
 Loop = Callable[[LoopPlan, Observer, int, list[CurveRow]], list[CurveRow]]
 """Function that trains by a plan, from a step with its curve so far, and returns the whole curve."""
@@ -84,7 +82,7 @@ class CheckpointedRun(Observer):
 
         Args: batch_size: global.
         """
-        self.watch = StepWatch(self._hung_after_seconds, self._end_hung)
+        self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         resumed = self._resume()
         if resumed is None:
             return None
@@ -127,11 +125,6 @@ class CheckpointedRun(Observer):
             "device": str(self.engine.device),
             "worker": json.loads(json.dumps(environment())),
         }
-
-    @property
-    def _hung_after_seconds(self) -> float:
-        least = self.workers.hung_after_seconds
-        return max(least, _COMPILATION_SECONDS) if self.workers.compile else least
 
     def _resume(self) -> tuple[int, list[CurveRow]] | None:
         """Load the newest sound checkpoint from which all missing artifacts can still be made. Collective.

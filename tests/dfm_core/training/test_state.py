@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -144,6 +145,16 @@ def test_a_model_that_gets_its_weights_later_begins_with_the_same() -> None:
     give_weights(other, torch.device("cpu"))
     initialize_model(other, tiny_dfm())
     assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
+
+
+@pytest.mark.parametrize("values", [{}, {"model.backbone": "tokenformer"}, {"model.lora_rank": 2}], ids=str)
+def test_weights_on_another_device_are_drawn_from_the_same_bits(values: dict[str, Any]) -> None:
+    config, states = tiny_dfm(values), []
+    for model in (build_model(config, SHAPE, STD), empty_model(config, SHAPE, STD)):
+        generator = torch.Generator().manual_seed(0)
+        model.network.reset_parameters(generator)
+        states.append(generator.get_state())
+    assert torch.equal(*states)
 
 
 def test_a_snapshot_says_from_which_config_it_comes(tmp_path: Path) -> None:
