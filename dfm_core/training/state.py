@@ -29,7 +29,8 @@ from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms.standardization import scale_divisors
 from dfm_core.seeding import sample_generator
 from dfm_core.training.engine import PlainEngine, StateKind
-from dfm_core.training.pieces import MANIFEST, SNAPSHOT_WEIGHTS, DamagedStateError, PieceState, read_index, read_local
+from dfm_core.training.piece_index import MANIFEST, SNAPSHOT_WEIGHTS, DamagedStateError, read_index
+from dfm_core.training.pieces import PieceState, read_local
 
 SNAPSHOT_CARD = "snapshot.json"
 PYRAMID_WEIGHTS = "pyramid.safetensors"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from dfm_core.training.pieces import DamagedStateError, PieceState, index_from_plain, index_whole_tensors, read_local
+from dfm_core.training.piece_index import DamagedStateError, index_from_plain, index_whole_tensors
+from dfm_core.training.pieces import PieceState, read_local
 from orchestration.storage.safe_names import safe_name
 from orchestration.storage.store import DamagedArtifactError, Store
 

@@ -21,7 +21,8 @@ from ray.util.metrics import Counter
 
 from dfm_core.training.engine import OwnedPiece, StateKind, TrainingEngine
 from dfm_core.training.host_copy import HostCopy
-from dfm_core.training.pieces import index_from_plain, merge_indexes, write_pieces
+from dfm_core.training.piece_index import index_from_plain, merge_indexes
+from dfm_core.training.pieces import write_pieces
 from orchestration.artifacts.training_artifacts import StateArtifact
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of

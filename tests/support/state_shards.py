@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dfm_core.training.engine import STATE_KINDS, TrainingEngine
-from dfm_core.training.pieces import PieceState, index_from_plain, merge_indexes, read_local, write_pieces
+from dfm_core.training.piece_index import index_from_plain, merge_indexes
+from dfm_core.training.pieces import PieceState, read_local, write_pieces
 
 
 def write_state_pieces(engine: TrainingEngine, directory: Path) -> Path:

@@ -17,15 +17,8 @@ from dfm_core.config import TrainingConfig
 from dfm_core.training import pieces as pieces_module
 from dfm_core.training.engine import OwnedPiece, PlainEngine
 from dfm_core.training.host_copy import HostCopy
-from dfm_core.training.pieces import (
-    DamagedStateError,
-    PieceState,
-    index_from_plain,
-    index_whole_tensors,
-    merge_indexes,
-    read_local,
-    write_pieces,
-)
+from dfm_core.training.piece_index import DamagedStateError, index_from_plain, index_whole_tensors, merge_indexes
+from dfm_core.training.pieces import PieceState, read_local, write_pieces
 from tests.support.models import random_model, tiny_dfm
 
 WHOLE = torch.arange(23, dtype=torch.float32)
@@ -117,6 +110,7 @@ def test_elements_that_nobody_wrote_are_named(tmp_path: Path) -> None:
         {"ema": {"a": [["f", 0, 1, 0]]}},
         {"ema": {"a": [["f", -1, 1, 0, ""]]}},
         {"ema": {"a": [["f", "0", 1, 0, ""]]}},
+        {"ema": {"a": [["f", 0, 2**40, 0, ""]]}},
         {"gradient": {"a": [["f", 0, 1, 0, ""]]}},
     ],
     ids=str,

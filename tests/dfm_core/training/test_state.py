@@ -15,7 +15,8 @@ from dfm_core.models.empty_weights import give_weights
 from dfm_core.models.experts import StageExperts
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.engine import PlainEngine
-from dfm_core.training.pieces import MANIFEST, write_pieces
+from dfm_core.training.piece_index import MANIFEST
+from dfm_core.training.pieces import write_pieces
 from dfm_core.training.state import (
     SNAPSHOT_CARD,
     SnapshotCard,
