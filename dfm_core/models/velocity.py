@@ -57,11 +57,19 @@ class VelocityModel(nn.Module):
             return pyramidal_factors(t, self.data_std, self.stage_ends, self.preconditioning)
         return preconditioning_factors(t, self.data_std, self.preconditioning)
 
-    def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
+    def forward(
+        self,
+        scales: Sequence[Tensor],
+        t: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        stage_counts: tuple[int, ...] | None = None,
+    ) -> list[Tensor]:
         """Return velocities of all scales; those that the active stage does not predict mean nothing.
 
         Args: scales: noisy scales, scale s is [B, *scale_shapes[s]]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active
-            scales. labels: [B] int64.
+            scales. labels: [B] int64. stage_counts: samples of each active stage, [S]; None: the mask is read back
+            where they are needed, and an accelerator is waited for.
         Returns: as scales, float32.
         """
         factors = self._factors(t)
@@ -71,7 +79,7 @@ class VelocityModel(nn.Module):
         # The meta device, on which models are only weighed, knows no autocast.
         kind, mixed = labels.device.type, self.precision == "bf16" and not labels.is_meta
         with torch.autocast("cpu" if kind == "meta" else kind, dtype=torch.bfloat16, enabled=mixed):
-            outputs = self.network(inputs, t, labels, stage)
+            outputs = self.network(inputs, t, labels, stage, stage_counts)
         return [
             expand_like(factors.c_skip[:, s], scale) * scale + expand_like(factors.c_out[:, s], scale) * output.float()
             for s, (scale, output) in enumerate(zip(scales, outputs, strict=True))
