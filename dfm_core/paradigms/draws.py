@@ -6,7 +6,7 @@ They take up to 2 ms of a core a sample: made in the loss, they would keep an ac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -39,8 +39,8 @@ class Draws:
         return self._each(Tensor.pin_memory)
 
     def _each(self, move: Callable[[Tensor], Tensor]) -> Draws:
-        moved = {name: move(getattr(self, name)) for name in ("t", "mask", "dropped")}
-        return replace(self, noises=tuple(move(noise) for noise in self.noises), **moved)
+        noises = tuple(move(noise) for noise in self.noises)
+        return Draws(noises, move(self.t), move(self.mask), move(self.dropped), self.stage_counts)
 
 
 def stage_counts(mask: Tensor) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ class PyramidalFlow(Paradigm):
         """
         draws = self.draws_of(batch)
         levels = [level / self.image_std for level in self.decomposition.analyze(batch.images)]
-        noises = noise_pyramid(*draws.noises, len(levels))
+        noises = noise_pyramid(draws.noises[0], len(levels))
         progress, mask = draws.t[:, 0], draws.mask
         own = mask - torch.nn.functional.pad(mask[:, 1:], (0, 1))  # the active stage alone, [B, S]
 

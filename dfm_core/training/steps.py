@@ -127,7 +127,9 @@ def _inputs_ahead(
     batches = data.batches(seed, wanted())
     items = ((samples, *batch) for samples, batch in zip(wanted(), batches, strict=True))
     try:
-        with closing(ahead(lambda item: work.prepare(*item), items, 1 + plan.host_threads, plan.host_threads)) as inputs:
+        with closing(
+            ahead(lambda item: work.prepare(*item), items, 1 + plan.host_threads, plan.host_threads)
+        ) as inputs:
             yield inputs
     finally:
         if isinstance(batches, Generator):

@@ -88,6 +88,7 @@ class CheckpointedRun(Observer):
             micro_batch_size=self.workers.micro_batch(batch_size),
             log_every=self.workers.log_every,
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
+            host_threads=self.workers.cpus_per_worker,
         )
         try:
             with self.watch:

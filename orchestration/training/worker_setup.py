@@ -10,6 +10,7 @@ from dfm_core.config import DataConfig
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
+from dfm_core.data.latents.prefetch import Prefetch
 from dfm_core.data.training_data import TrainingData
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.workers import WorkersConfig
@@ -52,4 +53,4 @@ def open_training_data(
         opened = open_latents(store, TaskPaths(latents).latents, latent_cache(workers))
     except (FileNotFoundError, DamagedLatentsError) as error:
         return None, f"the latents it trains on cannot be read: {error}"
-    return LatentSamples(opened, data.window_shards), ""
+    return LatentSamples(opened, data.window_shards, Prefetch(draw_threads=workers.cpus_per_worker)), ""
