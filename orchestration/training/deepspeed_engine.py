@@ -67,7 +67,8 @@ class DeepSpeedEngine(Generic[Model]):
                 "train_micro_batch_size_per_gpu": micro_batch_size,
                 "gradient_accumulation_steps": self._num_micro_batches,
                 "gradient_clipping": training.gradient_clip,
-                "zero_optimization": {"stage": zero_stage, "overlap_comm": False},
+                "zero_optimization": {"stage": zero_stage, "overlap_comm": device.type == "cuda"},
+                "timers": {"throughput": {"enabled": False}},  # it would wait for the GPU four times a step
                 "zero_allow_untested_optimizer": True,
                 "zero_force_ds_cpu_optimizer": False,
                 "steps_per_print": 2**31,
@@ -101,8 +102,9 @@ class DeepSpeedEngine(Generic[Model]):
         if not math.isfinite(norm):
             return norm
         self.num_steps += 1
-        for name, local in self._local_weights():
-            self._ema[name].lerp_(local, 1.0 - self._training.ema_decay)
+        weights = dict(self._local_weights())
+        averages = [self._ema[name] for name in weights]
+        torch._foreach_lerp_(averages, list(weights.values()), 1.0 - self._training.ema_decay)
         return norm
 
     def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
