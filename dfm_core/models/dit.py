@@ -42,6 +42,7 @@ class DiT(nn.Module):
         self.patch_sizes, self.token_sides = model.patch_sizes, config.token_sides
         self.timestep_scale = model.timestep_scale
         self.activation_checkpointing = False
+        self.is_compiled = False
         values = patch_values(config, shape)
         self.patch_embedders = _by_number(own.inputs, lambda s: linears("projection", values[s], width))
         self.timestep_embedders = _by_number(own.embedders, lambda _: TimestepEmbedder(width, linears))
@@ -130,6 +131,9 @@ class DiT(nn.Module):
         if self.stage_table is not None:
             condition = condition + self.stage_table(stage, stage)
         condition = silu(condition)
+        if self.is_compiled and not torch.is_grad_enabled():
+            for tensor in (x, condition):  # in sampling guidance doubles batches and the last is smaller
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)  # noqa: SLF001  the documented name
         own_tokens = (self.frames or 1) * grid**2
         for block in self.blocks:
             if self.activation_checkpointing and self.training:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +48,18 @@ class VelocityModel(nn.Module):
         """Compute the blocks' activations anew in the backward pass: less memory, more time, the same numbers."""
         self.network.activation_checkpointing = True
 
-    def compile_blocks(self) -> None:
-        """`torch.compile` on every block, in place: names of weights stay, equal blocks share one compilation."""
+    @property
+    def has_one_graph(self) -> bool:
+        """True if compiled blocks see one kind of batch: no token grids or weights that differ between stages, whose
+        mixtures would be compiled one by one."""
+        return self.network.wiring.alike and not self.network.by_stage
+
+    def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """`torch.compile` on every block, in place: names of weights stay, equal blocks share one compilation, which
+        serves batches of all sizes."""
+        self.network.is_compiled = True
         for block in self.network.blocks:
-            block.compile()
+            block.compile(backend=backend)
 
     def _factors(self, t: Tensor) -> PreconditioningFactors:
         if self.stage_ends is not None:

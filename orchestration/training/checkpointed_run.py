@@ -22,7 +22,7 @@ from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
 from orchestration.training.checkpoint_upload import CheckpointUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
-from orchestration.training.hang_watch import StepWatch, end_hung
+from orchestration.training.hang_watch import COMPILATION_SECONDS, StepWatch, end_hung
 from orchestration.training.run_report import Pace, report_checkpoint
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
@@ -82,7 +82,9 @@ class CheckpointedRun(Observer):
         self.early_stop = EarlyStop(
             self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, get_preemption_info
         )
-        self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
+        compiles = self.engine.device.type == "cuda" and self.workers.compile is not False
+        least = max(self.workers.hung_after_seconds, COMPILATION_SECONDS if compiles else 0.0)
+        self.watch = StepWatch(least, self._end_hung)
         plan = LoopPlan(
             until_step=self.task.until_step,
             micro_batch_size=self.workers.micro_batch(batch_size),

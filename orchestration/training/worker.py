@@ -137,7 +137,8 @@ class _TrainingWorker:
             inherit(model, self.config, snapshot.model.state_dict())
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
-        if self.workers.compile:
+        on_gpu = self.workers.use_gpu and self.workers.zero_stage < 3  # which gathers between blocks
+        if self.workers.compiles(on_gpu=on_gpu, has_one_graph=model.has_one_graph):
             model.compile_blocks()
         return model
 
