@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -40,6 +41,9 @@ class LoopPlan:
 
 class Observer:
     """Receives what the loop produces, on every worker; this one does nothing with it."""
+
+    def waited(self, seconds: float) -> None:
+        """A step has waited so long for its inputs, which are prepared ahead."""
 
     def progress(self, step: int) -> None:
         """`step` optimiser steps are done."""
@@ -166,7 +170,10 @@ def run_steps(
     with _inputs_ahead(work, data, seed, settings, engine, plan, start_step) as inputs:
         for step in range(start_step, plan.until_step):
             for _ in micro_batches(settings, engine, plan, step):
-                engine.backward(work.loss(next(inputs)))
+                began = time.perf_counter()
+                batch = next(inputs)
+                observer.waited(time.perf_counter() - began)
+                engine.backward(work.loss(batch))
             rate = learning_rate(settings, step)
             norm, done = engine.step(rate), step + 1
             skipped = skips.is_skipped(norm, done, range(step * size, done * size))

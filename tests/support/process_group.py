@@ -89,6 +89,8 @@ class _Saver:
     def __init__(self, engine: DeepSpeedEngine, directory: str, watch: StepWatch) -> None:
         self.engine, self.directory, self.watch = engine, directory, watch
 
+    def waited(self, seconds: float) -> None: ...
+
     def progress(self, step: int) -> None:  # noqa: ARG002
         self.watch.stepped()
 
