@@ -42,7 +42,7 @@ from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
+from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -97,6 +97,7 @@ class _TrainingWorker:
         decomposition = build_decomposition(self.config.decomposition, pyramid)
         scale_std = measure_scale_std(decomposition, dataset)
         device = worker_device()
+        use_kernels(deterministic=self.config.training.deterministic)
         model = self._initial_model(scale_std)
         if model is None:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import ray
 import ray.train
 import torch
@@ -27,6 +29,13 @@ def worker_device() -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
     return device
+
+
+def use_kernels(*, deterministic: bool) -> None:
+    """Choose the kernels of this worker's next training."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has no other way
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def agreed_reason(request: TrainRequest, reason: str) -> str:
