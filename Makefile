@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types test-slow test-multihost chaos hashes clean
+.PHONY: help setup demo test lint types test-slow test-multihost test-gpu chaos hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
@@ -12,6 +12,7 @@ help:
 	@echo "make setup      only set up"
 	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
 	@echo "make test-multihost  the sweep on two hosts made of Linux namespaces, one of which is cut off"
+	@echo "make test-gpu   the paths of a GPU, on one"
 	@echo "make lint types test-slow hashes clean"
 
 setup: $(VENV)/.ready
@@ -61,6 +62,9 @@ test: lint types
 
 test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m gpu
 
 # Root, or a user who may make user namespaces; without them it fails and says so.
 test-multihost: $(VENV)/.test-ready

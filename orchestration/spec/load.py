@@ -266,6 +266,13 @@ class SpecReader:
         if workers.compile and workers.zero_stage == 3:
             message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
             self._problem(self._locate("workers.compile"), message)
+        precisions = {config.training.precision for part in parts for row in part.rows for config in row.configs}
+        if workers.zero_stage == 3 and "bf16" in precisions and not workers.activation_checkpointing:
+            message = (
+                "false with workers.zero_stage 3 and training.precision bf16 keeps every gathered weight twice: a "
+            )
+            message += "bf16 copy of each is held for the backward pass. Set it to true, or take zero_stage 1 or 2"
+            self._problem(self._locate("workers.activation_checkpointing"), message)
         if workers.max_accelerators is not None and workers.max_accelerators < workers.num_workers:
             message = f"{workers.max_accelerators} is less than one training takes, workers.num_workers = "
             self._problem(self._locate("workers.max_accelerators"), f"{message}{workers.num_workers}")

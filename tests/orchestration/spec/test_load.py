@@ -366,3 +366,10 @@ def test_what_a_row_names_itself_is_said_where_its_files_are_missing(tmp_path: P
     )
     part = "{rows: {one: {}, two: {}}}"
     assert "wins" not in " ".join(map(str, missing_inputs(load_sweep(with_own_files(tmp_path / "other", part)))))
+
+
+def test_zero_3_under_autocast_asks_for_activation_checkpointing() -> None:
+    asked = ["workers.zero_stage=3", "training.precision=bf16"]
+    with pytest.raises(UserError, match=r"workers.activation_checkpointing: false with workers.zero_stage 3 and"):
+        load_sweep(QUICKSTART, asked)
+    assert load_sweep(QUICKSTART, [*asked, "workers.activation_checkpointing=true"]).runtime.workers.zero_stage == 3
