@@ -11,6 +11,7 @@ from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
 from orchestration.common.redaction import without_credentials
 from orchestration.config.files import unknown_file_names
+from orchestration.config.primary_metric import PrimaryMetric, unknown_in_primary
 from orchestration.config.published_table import PublishedTable, unknown_counterparts
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
@@ -60,6 +61,8 @@ class SweepSpec:
     budget_flops: float | None = None
     """Training FLOPs of every row, if the sweep gives a budget."""
     published: PublishedTable | None = None
+    primary: PrimaryMetric | None = None
+    """Metric that claims rest on; None: the first that the sweep measures, which is not declared."""
     searches: tuple[PartSearch, ...] = ()
     """Searches; their trials become rows of their parts as they are proposed."""
     recipes: AutoencoderRecipes = field(default_factory=dict)
@@ -137,6 +140,7 @@ class SpecReader:
         if compute is not None and not form_problems:
             budget = self._keep(find_budget(compute, context, declared))
         parts = tuple(self._keep(resolve_part(context, part, budget)) for part in declared)
+        primary = self._primary(parts, declared)
         allow_unequal = compute is not None and compute.allow_unequal
         searches = self._keep(part_searches(context, declared, budget, runtime, allow_unequal=allow_unequal))
         if compute is not None and not allow_unequal:
@@ -156,6 +160,7 @@ class SpecReader:
             compute=compute,
             budget_flops=None if budget is None else budget.flops,
             published=published,
+            primary=primary,
             searches=tuple(searches),
             recipes=inspector.recipes,
             about_data=inspector.about,
@@ -209,7 +214,7 @@ class SpecReader:
         if self._composed.origin.get(_COMMAND_LINE_ONLY, COMMAND_LINE) != COMMAND_LINE:
             message = "belongs on the command line: a file would turn authentication off for whoever runs it"
             self._problem(locate(_COMMAND_LINE_ONLY), message)
-        for key in ("compute", "published"):
+        for key in ("compute", "primary", "published"):
             if not isinstance(data.get(key, {}), Mapping):
                 self._problem(locate(key), f"{data[key]!r} must be a mapping")
         name = data.get("name")
@@ -249,6 +254,23 @@ class SpecReader:
     def _section(self, name: str, kind: type[Value]) -> Value | None:
         """Return one of the sweep's own sections."""
         return self._keep(validate(kind, self._composed.section(name), lambda key: self._locate(f"{name}.{key}")))
+
+    def _primary(self, parts: Sequence[PartSpec], declared: Sequence[DeclaredPart]) -> PrimaryMetric | None:
+        """Return the sweep's `primary:`, whose metric, parts and baseline it must have."""
+        if self._composed.data.get("primary") is None:
+            return None
+        primary = self._section("primary", PrimaryMetric)
+        configs = [config for part in parts for row in part.rows for config in row.configs]
+        if primary is None or (parts and not configs and not any(part.search for part in declared)):
+            return primary  # rows are mistaken themselves
+        given = self._composed.section("evaluation").get("metrics")
+        measured = dict.fromkeys(name for config in configs for name in config.evaluation.metrics)
+        if not measured and isinstance(given, list):
+            measured = dict.fromkeys(given)
+        rows = {part.name: [row.label for row in part.rows] for part in declared}
+        for key, why in unknown_in_primary(primary, tuple(measured), rows) if measured else ():
+            self._problem(self._locate(f"primary.{key}"), why)
+        return primary
 
     def _check_counterparts(self, published: PublishedTable | None, declared: Sequence[DeclaredPart]) -> None:
         """Check the names that the sweep's and the parts' `published:` give of the paper's."""
