@@ -94,7 +94,7 @@ def test_rows_that_all_differ_are_separable() -> None:
     assert found.bold == ["a"]
 
 
-def test_a_row_that_loses_at_every_common_seed_is_not_best_because_another_fails_later() -> None:
+def test_a_row_that_loses_at_every_common_seed_is_not_best() -> None:
     values = {"A": (5.0, 5.1, 5.05, FAILED), "B": (4.0, 4.11, 4.04, 9.9), "C": (FAILED, FAILED, FAILED, 8.0)}
     found = Printed(values, FOUR)
     assert found.bold == []
