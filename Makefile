@@ -27,7 +27,14 @@ $(VENV)/.python:
 $(VENV)/.ready: pyproject.toml constraints.txt hashes.txt | $(VENV)/.python
 	@echo "Installing the pinned packages into $(VENV): about 170 packages, 2.3 GB on disk, 2 to 5 minutes"
 	@$(BIN)/python -m pip install --quiet --quiet $(PINNED) --editable .
+	@$(MAKE) --no-print-directory exclude-site
 	@touch $@
+
+# Your places are not for the repository; but Ray leaves out of a job what .gitignore names, and a job needs them.
+.PHONY: exclude-site
+exclude-site:
+	@exclude=$$(git rev-parse --git-path info/exclude 2>/dev/null) || exit 0; mkdir -p "$$(dirname "$$exclude")"; \
+	grep -qxF sweeps/site.yaml "$$exclude" 2>/dev/null || echo sweeps/site.yaml >> "$$exclude"
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt hashes.txt | $(VENV)/.ready
 	@echo "Installing the test tools into $(VENV)"

@@ -1,7 +1,8 @@
-"""The fake GPU, which must be there before torch is."""
+"""For every test: the fake GPU, which must be there before torch is, and no site file of whoever runs them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 
 cuda_hooks.load(Path(__file__).parents[1] / ".pytest_cache" / "d" / "fake-cuda")  # before other files import torch
+
+os.environ["DFM_SITE"] = os.environ["DFM_WITH"] = ""
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.model import ModelSizeSpec
 from dfm_core.models.blocks import Block, Head
 from dfm_core.models.embeddings import TimestepEmbedder, sincos_positions
-from dfm_core.models.initialization import initialize
+from dfm_core.models.initialization import Whole, as_they_are, initialize
 from dfm_core.models.linear import Groups, LinearFactory
 from dfm_core.models.patches import gather_tokens, patchify, spread_tokens, unpatchify
 from dfm_core.models.rope import grid_rotation
@@ -61,9 +61,9 @@ class DiT(nn.Module):
         self.register_buffer("position_table", table, persistent=False)
         self.position_table: Tensor | None
 
-    def reset_parameters(self, generator: torch.Generator) -> None:
+    def reset_parameters(self, generator: torch.Generator, whole: Whole = as_they_are) -> None:
         """DiT's initialisation (numerics 5.2)."""
-        initialize(self, generator)
+        initialize(self, generator, whole)
 
     def forward(
         self,

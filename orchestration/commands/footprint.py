@@ -16,6 +16,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
+from dfm_core.models.blocks import Attention
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from orchestration.config.workers import WorkersConfig
@@ -135,8 +136,9 @@ def _kept_bytes(
 
 def fuse_attention(model: VelocityModel) -> None:
     """Weigh attention as flash kernels run it, which the meta device lacks."""
-    for block in model.network.blocks:
-        block.attention.attend = FusedAttention.apply
+    for module in model.network.modules():
+        if isinstance(module, Attention):
+            module.attend = FusedAttention.apply
 
 
 def _draw_seconds(paradigm: Paradigm, sample: tuple[int, ...]) -> float:
