@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from analysis.plan.model import FloorTask, Metric
 from analysis.plan.protocol import ProtocolPair
 from analysis.records.record import Record
-from analysis.results.intervals import Basis, SeedValue, uncertainty_of_mean
+from analysis.results.intervals import Basis, SeedValue
 from analysis.results.measurements import CellStatus, Measurement, protocols_of, standard_error
+from analysis.results.sampling_error import uncertainty_of_mean
 
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
 
@@ -63,7 +64,9 @@ def real_images_cell(metric: Metric, task: FloorTask, record: Record) -> Cell:
     if value is None:
         awaited = metric.name in task.protocols and record.status != "done"
         return Cell(record.status, protocols=protocols) if awaited else Cell("not planned")
-    only = SeedValue(0, value, standard_error(record, metric.name))
+    protocol = protocols[0].effective
+    error = standard_error(record, metric, protocol.num_samples if protocol else None)
+    only = SeedValue(0, value, error)
     return replace(_done_cell((only,)), protocols=protocols, digests=(task.digest,))
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.contract.record_schema import standard_error_of
-from analysis.plan.model import PublishedPlan, Trial
+from analysis.plan.model import Metric, PublishedPlan, Trial
 from analysis.plan.protocol import Protocol, ProtocolPair
 from analysis.records.record import MISSING, Record
+from analysis.results.shares import share_error
 
 CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
 
@@ -53,6 +54,8 @@ def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Reco
                 status = "not planned"
             elif status == "done" and metric.name not in record.metrics:
                 status = "missing"
+            elif status == "missing" and any(records.get(one, MISSING).status == "failed" for one in task.trained):
+                status = "failed"
             yield Measurement(
                 part=trial.part,
                 row=trial.row,
@@ -61,7 +64,7 @@ def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Reco
                 metric=metric.name,
                 better=metric.better,
                 value=record.metrics[metric.name] if status == "done" else None,
-                standard_error=standard_error(record, metric.name) if status == "done" else None,
+                standard_error=standard_error(record, metric, task.num_samples) if status == "done" else None,
                 status=status,
                 protocols=protocols_of(task.protocols, record, metric.name),
                 digest=digest,
@@ -77,12 +80,16 @@ def protocols_of(planned: Mapping[str, Protocol], record: Record, metric: str) -
     return ProtocolPair(planned.get(metric), recorded)
 
 
-def standard_error(record: Record, metric: str) -> float | None:
-    """Return a metric's standard error by the record; None if it is not sound, or the value is not finite."""
-    error, value = logged_standard_error(record, metric), record.metrics.get(metric)
-    if error is None or value is None or not math.isfinite(value):
+def standard_error(record: Record, metric: Metric, num_samples: int | None) -> float | None:
+    """Return a metric's standard error over samples; of a share, which needs no record of it, never None.
+
+    Returns: None if the record has no sound one, or the value is not finite.
+    """
+    error, value = logged_standard_error(record, metric.name), record.metrics.get(metric.name)
+    if value is None or not math.isfinite(value):
         return None
-    return error if is_standard_error(error) else None
+    sound = error if error is not None and is_standard_error(error) else None
+    return share_error(value, sound, num_samples) if metric.scale == "share" else sound
 
 
 def logged_standard_error(record: Record, metric: str) -> float | None:

@@ -101,8 +101,8 @@ class PlainEngine(Generic[Model]):
             group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
-        for name, parameter in self.model.named_parameters():
-            self._ema[name].lerp_(parameter.detach(), 1.0 - self._training.ema_decay)
+        weights = [parameter.detach() for parameter in self.model.parameters()]
+        torch._foreach_lerp_(list(self._ema.values()), weights, 1.0 - self._training.ema_decay)
         return norm
 
     def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:

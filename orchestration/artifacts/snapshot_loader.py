@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,8 +33,11 @@ class Sampler:
 class SnapshotLoader:
     """Loads samplers, and keeps the last: evaluations of one snapshot come one after the other."""
 
-    def __init__(self, store: Store, device: torch.device) -> None:
-        self._store, self._device = store, device
+    def __init__(
+        self, store: Store, device: torch.device, compiles: Callable[[VelocityModel], bool] = lambda _: False
+    ) -> None:
+        """Args: compiles: whether the blocks of a model are compiled."""
+        self._store, self._device, self._compiles = store, device, compiles
         self._key: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
 
@@ -47,6 +50,8 @@ class SnapshotLoader:
             self._sampler = None  # dropped first: two would need twice the memory
             snapshots = [read_snapshot(self._store, reference, weights) for reference in references]
             models = [snapshot.model for snapshot in snapshots]
+            for one in filter(self._compiles, models):
+                one.compile_blocks()
             model = models[0] if len(models) == 1 else StageExperts(models)
             first = snapshots[0]
             self._sampler = Sampler(model.to(self._device), first.decomposition, first.card.scale_std)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +17,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from dfm_core.catalog.metrics import METRICS, MetricName
 from dfm_core.config.dataset_card import card_of
 from dfm_core.training.state import write_snapshot_files
 from orchestration.artifacts.snapshot_loader import read_snapshot
-from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.project import ROOT
-from orchestration.plan.best_rows import BestRow, best_rows
+from orchestration.plan.best_snapshot import BestSnapshot
 from orchestration.plan.plan import Plan
 from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import DamagedArtifactError, Store
@@ -45,13 +43,13 @@ class ModelRegistry:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._store = store
 
-    def register(self, plan: Plan, done: Mapping[str, TaskRecord]) -> list[str]:
-        """Register the best snapshot of each part by the sweep's first metric, unless it is registered already.
+    def register(self, plan: Plan, snapshots: Iterable[BestSnapshot]) -> list[str]:
+        """Register the best snapshot of each part, unless it is registered already.
 
         Returns: a line for each part, for people; failures are in it, and none is raised.
         """
         lines = []
-        for best in _by_first_metric(plan, done):
+        for best in snapshots:
             try:
                 lines.append(self._register(plan, best))
             except (MlflowException, DamagedArtifactError, FileNotFoundError, OSError) as error:
@@ -59,7 +57,7 @@ class ModelRegistry:
                 lines.append(f"{best.part}: not registered ({reason}); submit again to try again")
         return lines
 
-    def _register(self, plan: Plan, best: BestRow) -> str:
+    def _register(self, plan: Plan, best: BestSnapshot) -> str:
         task = _evaluation(plan, best)
         name = storable(_NOT_IN_NAMES.sub("-", f"{plan.spec.name} {best.part}"), MAX_NAME)
         if len(task.snapshots) != 1:
@@ -106,13 +104,7 @@ class ModelRegistry:
         )
 
 
-def _by_first_metric(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[BestRow]:
-    used = {name for task in plan.of_kind(EvaluateTask) for name in task.protocols}
-    first: MetricName | None = next((name for name in METRICS if name in used), None)
-    return (best for best in best_rows(plan, done) if best.metric == first)
-
-
-def _evaluation(plan: Plan, best: BestRow) -> EvaluateTask:
+def _evaluation(plan: Plan, best: BestSnapshot) -> EvaluateTask:
     """Return the evaluation of the row's first seed."""
     trials = (trial for trial in plan.trials if (trial.part, trial.row) == (best.part, best.row))
     return plan.evaluation(dict(next(trials).evaluations)[best.step])

@@ -22,10 +22,11 @@ from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.store import DamagedArtifactError
+from orchestration.tasks.task import TrainTask
 from orchestration.training.checkpoint_upload import StateUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
-from orchestration.training.hang_watch import StepWatch, end_hung
-from orchestration.training.run_report import Pace, report_checkpoint
+from orchestration.training.hang_watch import COMPILATION_SECONDS, StepWatch, end_hung
+from orchestration.training.run_report import Pace, Throughput, report_checkpoint
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
@@ -82,12 +83,16 @@ class CheckpointedRun(Observer):
 
         Args: batch_size: global.
         """
-        self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
+        compiles = self.engine.device.type == "cuda" and self.workers.compile is not False
+        least = max(self.workers.hung_after_seconds, COMPILATION_SECONDS if compiles else 0.0)
+        self.watch = StepWatch(least, self._end_hung)
         resumed = self._resume()
         if resumed is None:
             return None
         start, self.rows = resumed
         self.batch_size, self.pace = batch_size, Pace(start)
+        flops = self.task.flops / self.task.until_step if isinstance(self.task, TrainTask) else 0.0
+        self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, self.engine.device)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
             self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, get_preemption_info
@@ -97,6 +102,7 @@ class CheckpointedRun(Observer):
             micro_batch_size=self.workers.micro_batch(batch_size),
             log_every=self.workers.log_every,
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
+            host_threads=self.workers.cpus_per_worker,
         )
         try:
             with self.watch:
@@ -169,6 +175,9 @@ class CheckpointedRun(Observer):
         store, digest = self.artifacts.store, self.task.digest
         end_hung(store, self.progress_board, digest, self.attempt, self.engine.rank, report)
 
+    def waited(self, seconds: float) -> None:
+        self.throughput.waited(seconds)
+
     def progress(self, step: int) -> None:
         self.watch.stepped()
         self.early_stop.look()
@@ -202,7 +211,9 @@ class CheckpointedRun(Observer):
     def log(self, row: CurveRow) -> None:
         self.rows.append(row)
         if self.engine.rank == 0:
-            self.progress_board.curve.remote(self.task.digest, [row])
+            # For MLflow alone: a curve is the same on any machine, its speed is not.
+            speed = self.throughput.metrics(int(row["step"]))
+            self.progress_board.curve.remote(self.task.digest, [row | speed])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
         artifacts = self._missing_artifacts(step)

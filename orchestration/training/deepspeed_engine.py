@@ -69,7 +69,8 @@ class DeepSpeedEngine(Generic[Model]):
             "train_micro_batch_size_per_gpu": micro_batch_size,
             "gradient_accumulation_steps": self._num_micro_batches,
             "gradient_clipping": training.gradient_clip,
-            "zero_optimization": {"stage": zero_stage, "overlap_comm": False},
+            "zero_optimization": {"stage": zero_stage, "overlap_comm": device.type == "cuda"},
+            "timers": {"throughput": {"enabled": False}},  # it would wait for the GPU four times a step
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": 2**31,
@@ -114,8 +115,9 @@ class DeepSpeedEngine(Generic[Model]):
         if not math.isfinite(norm):
             return norm
         self.num_steps += 1
-        for piece in self.pieces("weight"):
-            self._ema[piece.name].lerp_(piece.values, 1.0 - self._training.ema_decay)
+        pieces = list(self.pieces("weight"))
+        averages = [self._ema[piece.name] for piece in pieces]
+        torch._foreach_lerp_(averages, [piece.values for piece in pieces], 1.0 - self._training.ema_decay)
         return norm
 
     def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:

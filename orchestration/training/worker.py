@@ -45,7 +45,7 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
+from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -102,9 +102,12 @@ class _TrainingWorker:
         model = empty_model(self.config, self.shape, scale_std)
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
-        if self.workers.compile:
+        on_gpu = self.workers.use_gpu and self.workers.zero_stage < 3  # which gathers between blocks
+        if self.workers.compiles(on_gpu=on_gpu, has_one_graph=model.has_one_graph):
             model.compile_blocks()
-        engine = DeepSpeedEngine(model, self.config.training, self.workers, worker_device())
+        device = worker_device()
+        use_kernels(deterministic=self.config.training.deterministic)
+        engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
         run = CheckpointedRun(
             self.request,
             self.artifacts,

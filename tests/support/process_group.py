@@ -99,6 +99,8 @@ class _Saver:
         self.engine, self.directory, self.watch = engine, directory, watch
         self.saved_bytes = self.collectives = 0
 
+    def waited(self, seconds: float) -> None: ...
+
     def progress(self, step: int) -> None:  # noqa: ARG002
         self.watch.stepped()
 

@@ -18,6 +18,8 @@ class Recorder:
         self.saved: dict[int, list[CurveRow]] = {}
         self._engine, self._folder = engine, folder
 
+    def waited(self, seconds: float) -> None: ...
+
     def progress(self, step: int) -> None:
         self.steps.append(step)
 

@@ -33,6 +33,9 @@ class BadSteps:
     def __init__(self, steps: Collection[int], config: ExperimentConfig = CONFIG) -> None:
         self._inner, self._indices = paradigm_of(config, STD), {(step - 1) * BATCH + 5 for step in steps}
 
+    def draw(self, *arguments: Any) -> Any:
+        return self._inner.draw(*arguments)
+
     def loss(self, model: Any, batch: Batch) -> LossResult:
         result = self._inner.loss(model, batch)
         bad = self._indices & set(batch.indices)
