@@ -10,6 +10,7 @@ from typing import Literal
 from analysis.contract.record_schema import standard_error_of
 from analysis.plan.model import PublishedPlan, Trial
 from analysis.plan.protocol import Protocol, ProtocolPair
+from analysis.records.error_kinds import error_of
 from analysis.records.record import MISSING, Record
 
 CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
@@ -79,10 +80,8 @@ def protocols_of(planned: Mapping[str, Protocol], record: Record, metric: str) -
 
 def standard_error(record: Record, metric: str) -> float | None:
     """Return a metric's standard error by the record; None if it is not sound, or the value is not finite."""
-    error, value = logged_standard_error(record, metric), record.metrics.get(metric)
-    if error is None or value is None or not math.isfinite(value):
-        return None
-    return error if is_standard_error(error) else None
+    error = error_of(record, metric)
+    return None if error is None else error.standard_error
 
 
 def logged_standard_error(record: Record, metric: str) -> float | None:
