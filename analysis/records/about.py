@@ -48,8 +48,8 @@ def parse_about(document: Any) -> About:
         except (TypeError, ValueError) as error:
             problems.append(f"about.json: the protocol of {metric} is left out ({error})")
     errors = _errors(document, problems)
-    for metric, error in (errors or {}).items():
-        if error.bias is not None and abs(error.bias) > error.standard_error:
+    for metric, measured in (errors or {}).items():
+        if measured.bias is not None and abs(measured.bias) > measured.standard_error:
             notes[metric] = (*notes.get(metric, ()), _BIASED)
     return About(notes, protocols, errors, tuple(problems))
 

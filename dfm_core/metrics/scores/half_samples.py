@@ -56,12 +56,13 @@ class HalfSamples:
         """Return influences, the sum of whose squares is the variance of the value of all samples, [splits] float64.
 
         Args: values: of all columns of `counts`. falls_with_samples: the variance falls as 1 / N, as that of a mean.
-            Otherwise it is taken to fall with N by the power between that and the one from quarters to halves.
+            Otherwise its power of N is between -1 and the one from quarters to halves, by a third and two thirds.
         """
         halves = values[: 2 * self.num_splits].reshape(-1, 2)
-        influences = (halves[:, 0] - halves[:, 1]) / (2 * self.num_splits**0.5)
+        influences: Tensor = (halves[:, 0] - halves[:, 1]) / (2 * self.num_splits**0.5)
         of_halves = 2 * float((influences**2).sum())
         of_quarters = float(values[2 * self.num_splits : -1].reshape(-1, 4).var(dim=1).mean())
         if falls_with_samples or not of_halves * of_quarters:
             return influences
-        return influences * (2 * of_halves / of_quarters) ** 0.25
+        factor: float = (2 * of_halves / of_quarters) ** (1 / 3)
+        return influences * factor
