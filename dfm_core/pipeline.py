@@ -79,7 +79,9 @@ class DFMPipeline:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, autoencoder: Autoencoder | None = None) -> Self:
-        """Return the pipeline of a snapshot: snapshot.json, ema.safetensors and, with a learned pyramid, its weights.
+        """Return the pipeline of a snapshot: snapshot.json, the weights, and with a learned pyramid its own.
+
+        The weights are whole, ema.safetensors, or in the pieces of a training's workers, which manifest.json lists.
 
         Args: autoencoder: decodes what a model of latents makes; without it the output is latents.
         Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, it is of

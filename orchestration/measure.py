@@ -67,13 +67,15 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     # Imported late, so that --help is instant.
     from dfm_core.config.dataset_card import pixels_card_of
     from orchestration.commands.external_images import open_images
+    from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
+    from orchestration.spec.layers import find_layers
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
     if not 0.0 <= allow_bad < 1.0:
         raise UserError.of("--allow-bad", f"{allow_bad:g} must be 0 or more, and less than 1")
     # The rows' own rules are not asked about their numbers of samples: that of the images is held to them below.
-    spec = resolve_paths(load_sweep(sweep, [*overrides, f"evaluation.num_samples={_ANY}"]), os.environ, Path.cwd())
+    overrides = [*overrides, f"evaluation.num_samples={_ANY}"]
+    spec = resolve_paths(load_sweep(sweep, overrides, find_layers(sweep, os.environ)), os.environ, Path.cwd())
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)

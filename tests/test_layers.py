@@ -14,6 +14,7 @@ LAYERS = {
         "catalog",
         "config",
         "seeding",
+        "fitting_batches",
         "wiring",
         "flow",
         "compute",
@@ -71,7 +72,7 @@ LAYERS = {
 ENTRY_POINTS = {"auth_token", "demo", "doctor", "measure", "reproduce", "sweep"}
 ENTRY_POINTS_FROM_ENTRY_POINTS = {("reproduce", "sweep")}  # it runs sweeps
 ANALYSIS_FOR = {
-    "launch": {"errors", "plan", "records", "report"},
+    "launch": {"errors", "plan", "records", "report", "results", "text"},
     "reproduce": {"errors", "plan", "records", "report"},
     "common": {"contract"},
     "config": {"contract"},

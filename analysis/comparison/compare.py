@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from analysis.comparison.kendall import RankAgreement
 from analysis.comparison.row_order import Order, compare_order, measure_agreement
 from analysis.comparison.setting_differences import find_setting_difference
-from analysis.comparison.verdicts import OTHER_SETTING, ComparedRow, judge
+from analysis.comparison.verdicts import OTHER_SETTING, ComparedRow, Judge
 from analysis.contract.published_numbers import PublishedPart, check_published_metrics, find_published, has_published
 from analysis.plan.model import Metric, PublishedPlan, TableCounterpart
 from analysis.results.sections import Row, Section
@@ -78,19 +78,21 @@ def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section
     for index, metric in enumerate(plan.metrics):
         name = table.metrics.get(metric.name)
         if name in published.metrics:
+            standing = section.standings[index]
+            rule = Judge(standing, table.margin, plan.num_families * max(1, len(section.rows)))
             rows = tuple(
-                _compare_row(row, index, metric, published, name, longest if table.same_setting else None)
+                _compare_row(row, index, rule, published, name, longest if table.same_setting else None)
                 for row in section.rows
             )
             comparable = section.comparability[index].comparable
-            order = compare_order(rows, metric.better, one_seed=len(plan.seeds) == 1) if comparable else None
+            order = compare_order(rows, standing) if comparable else None
             tau = measure_agreement(rows) if comparable else None
             metrics.append(MetricComparison(metric, name, rows, order, comparable, tau))
     return PartComparison(section, published, tuple(metrics))
 
 
 def _compare_row(
-    row: Row, index: int, metric: Metric, published: PublishedPart, published_name: str, longest: int | None
+    row: Row, index: int, rule: Judge, published: PublishedPart, published_name: str, longest: int | None
 ) -> ComparedRow:
     """Join a row by its name, or a point of a grid (`key=value`) by the value.
 
@@ -103,9 +105,9 @@ def _compare_row(
     if value is None:
         return ComparedRow(row.label, ours, None, None)
     if longest is None:
-        return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, OTHER_SETTING))
+        return ComparedRow(row.label, ours, value, rule.judge(row.label, ours, value, OTHER_SETTING))
     difference = find_setting_difference(ours, published, published_name, longest)
-    return ComparedRow(row.label, ours, value, judge(ours, value, metric.better, difference), difference)
+    return ComparedRow(row.label, ours, value, rule.judge(row.label, ours, value, difference), difference)
 
 
 def _grid_value(label: str) -> str:

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
+from scipy.stats import kendalltau
 
-from analysis.results.intervals import CONFIDENCE, Basis, SeedValue, sampling_variance
+from analysis.results.intervals import CONFIDENCE, Basis, SeedValue
+from analysis.results.sampling_error import sampling_variance
 
 NUM_REPLICATES = 2000
 FEWEST_ROWS = 3
 """Fewest rows that have a tau: with two it could only be +1 or -1."""
 
+_MOST_PERMUTED = 8
 Array = np.ndarray
 
 
@@ -34,6 +38,8 @@ class RankAgreement:
     high: float | None = None
     """Ends of the 95% interval; None if the uncertainty of our values is unknown."""
     basis: Basis | None = None
+    p_value: float = 1.0
+    """Share of all orders of our rows whose tau is as far from 0: the paper's values are taken as exact."""
 
 
 def rank_agreement(
@@ -50,16 +56,17 @@ def rank_agreement(
     tau = float(kendall_tau(means, np.array(published)))
     if np.isnan(tau):
         return None
+    p_value = chance_of_order(means, np.array(published))
     drawn = _draw_means(ours, generator)
     if drawn is None:
-        return RankAgreement(tau, len(ours))
+        return RankAgreement(tau, len(ours), p_value=p_value)
     replicates, basis = drawn
     taus = kendall_tau(replicates, np.array(published))
     outside = 100 * (1 - CONFIDENCE) / 2
     # Tau is a step function: take values that occur, the wider ones.
     low = np.nanpercentile(taus, outside, method="lower")
     high = np.nanpercentile(taus, 100 - outside, method="higher")
-    return RankAgreement(tau, len(ours), float(low), float(high), basis)
+    return RankAgreement(tau, len(ours), float(low), float(high), basis, p_value)
 
 
 def _draw_means(ours: Sequence[Sequence[SeedValue]], generator: np.random.Generator) -> tuple[Array, Basis] | None:
@@ -98,3 +105,15 @@ def kendall_tau(ours: Array, published: Array) -> Array:
     untied = np.sqrt(np.abs(one).sum(-1) * np.abs(other).sum())
     with np.errstate(invalid="ignore"):
         return np.asarray((one * other).sum(-1) / untied)
+
+
+def chance_of_order(ours: Array, published: Array) -> float:
+    """Return the two-sided p of tau by permutation: exact up to eight rows, beyond by scipy's `kendalltau`.
+
+    Args: ours: [R]. published: [R].
+    """
+    if len(ours) > _MOST_PERMUTED:
+        return float(kendalltau(ours, published).pvalue)
+    orders = np.array(list(permutations(ours)))
+    taus = np.abs(kendall_tau(orders, published))
+    return float(np.mean(taus >= abs(float(kendall_tau(ours, published))) - 1e-12))

@@ -1,7 +1,8 @@
 """Comparison of our order of rows with the paper's. Pure.
 
-Orders are compared as Kendall does, pair of rows by pair of rows. With several seeds a pair counts only if our seeds
-resolve it: if zero is outside the 95% interval of the two rows' difference, seed by seed. Each pair is tested alone.
+Orders are compared as Kendall does, pair of rows by pair of rows. A pair is resolved if its rows are told apart by the
+tests that the table's claims rest on, which are corrected over all pairs; so none is by one seed, or by a metric that
+no claim is made by.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import numpy as np
 
 from analysis.comparison.kendall import RankAgreement, rank_agreement
 from analysis.comparison.verdicts import ComparedRow
-from analysis.results.intervals import SeedValue
-from analysis.results.significance import paired_difference
+from analysis.results.standings import Standing
 
 PairVerdict = Literal["agree", "disagree", "unresolved", "tied"]
 _BOOTSTRAP_SEED = 0
@@ -32,7 +32,7 @@ class Order:
     num_agree: int
     num_disagree: int
     num_unresolved: int
-    """Pairs whose means our seeds do not tell apart; with one seed, those with equal values."""
+    """Pairs that our tests do not tell apart."""
     num_alike: int
     """Pairs that our means rank as the paper does, resolved or not."""
     num_tied: int
@@ -44,6 +44,8 @@ class Order:
     """True if our best rows are among the paper's best."""
     best_resolved: bool
     """True if our best is resolved from all rows that the paper ranks lower, or else from the paper's best."""
+    makes_claims: bool = True
+    """False: by means alone, with one seed or by an exploratory metric."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +54,27 @@ class _Ranked:
 
     label: str
     ours: float
-    values: tuple[SeedValue, ...]
     published: float
 
 
-def compare_order(rows: Sequence[ComparedRow], better: Literal["lower", "higher"], *, one_seed: bool) -> Order | None:
+def compare_order(rows: Sequence[ComparedRow], standing: Standing) -> Order | None:
     """Compare the rows' order by our means with the published one.
 
     Rows without both finite values are left out, and those whose values do not compare with the paper's.
 
-    Args: rows: rows of one part and metric. better: direction of both metrics. one_seed: True if the sweep has one.
+    Args: rows: rows of one part and metric. standing: of our rows by the metric.
     Returns: None if fewer than two rows are left.
     """
-    sign = 1.0 if better == "lower" else -1.0
+    sign = 1.0 if standing.metric.better == "lower" else -1.0
     ranked = [
-        _Ranked(row.label, sign * row.ours.mean, row.ours.values, sign * row.published.value)
+        _Ranked(row.label, sign * row.ours.mean, sign * row.published.value)
         for row in rows
         if row.published is not None and row.ours.mean is not None and row.ranked
     ]
     if len(ranked) < 2:
         return None
     pairs = list(combinations(ranked, 2))
-    verdicts = Counter(_verdict(first, second, one_seed=one_seed) for first, second in pairs)
+    verdicts = Counter(_verdict(standing, sign, first, second) for first, second in pairs)
     best_ours = [row for row in ranked if row.ours == min(other.ours for other in ranked)]
     best_published = [row for row in ranked if row.published == min(other.published for other in ranked)]
     agrees = all(row in best_published for row in best_ours)
@@ -88,24 +89,28 @@ def compare_order(rows: Sequence[ComparedRow], better: Literal["lower", "higher"
         best_published=tuple(row.label for row in best_published),
         best_ours=tuple(row.label for row in best_ours),
         best_agrees=agrees,
-        best_resolved=all(_resolved(row, rival) for row in best_ours for rival in rivals),
+        best_resolved=all(_resolved(standing, sign, row, rival) < 0 for row in best_ours for rival in rivals),
+        makes_claims=standing.makes_claims and standing.tests is not None and standing.tests.num_seeds > 1,
     )
 
 
-def _verdict(first: _Ranked, second: _Ranked, *, one_seed: bool) -> PairVerdict:
+def _verdict(standing: Standing, sign: float, first: _Ranked, second: _Ranked) -> PairVerdict:
     if first.published == second.published:
         return "tied"
-    if first.ours == second.ours or not (one_seed or _resolved(first, second)):
+    resolved = _resolved(standing, sign, first, second)
+    if not resolved:
         return "unresolved"
-    return "agree" if (first.ours < second.ours) == (first.published < second.published) else "disagree"
+    return "agree" if (resolved < 0) == (first.published < second.published) else "disagree"
 
 
-def _resolved(first: _Ranked, second: _Ranked) -> bool:
-    """Return True if zero is outside the 95% interval of the rows' difference by seed, over two seeds or more."""
-    difference = paired_difference(first.values, second.values)
-    if difference is None or difference.uncertainty is None or difference.num_seeds < 2:
-        return False
-    return abs(difference.mean) > difference.uncertainty.half_width
+def _resolved(standing: Standing, sign: float, first: _Ranked, second: _Ranked) -> float:
+    """Return the sign of first - second, less being better; 0 if the tests do not tell the rows apart."""
+    tests = standing.tests
+    if tests is None or not {first.label, second.label} <= set(tests.block.rows):
+        return 0.0
+    difference = tests.difference(second.label, first.label)
+    is_told_apart = standing.makes_claims and difference.num_seeds > 1 and difference.is_beyond_noise
+    return sign * float(np.sign(difference.estimate)) if is_told_apart else 0.0
 
 
 def measure_agreement(rows: Sequence[ComparedRow]) -> RankAgreement | None:

@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 PLAN_FORMAT = 2
+DEFAULT_MARGIN = 0.1
+"""Largest difference from the paper's number, as a share of it, that counts as none; and between rows."""
+Scale = Literal["log", "share", "linear"]
+"""log: a distance, which spreads in proportion to its size. share: of samples, in [0, 1]. linear: any other."""
 TaskKind = Literal["finetune_autoencoder", "encode", "reference", "probe", "pyramid", "train", "floor", "evaluate"]
 
 
@@ -20,6 +24,24 @@ class MetricEntry(TypedDict):
     title: str
     better: Literal["lower", "higher"]
     about: NotRequired[str]
+    scale: NotRequired[Scale]
+    """Absent, and so linear, in plans of the first versions."""
+
+
+class PrimaryEntry(TypedDict):
+    """The metric that the sweep's claims rest on, and the parts that make them."""
+
+    metric: str
+    parts: list[str]
+    """Empty: all."""
+    baseline: str | None
+    """Row that others are compared with where a part has it; None: the best."""
+    difference: float
+    """Smallest difference that matters, as a share."""
+    spread: float | None
+    """Expected deviation over seeds, as a share."""
+    declared: bool
+    """False: the sweep declares none, and the metric is its first."""
 
 
 class TableEntry(TypedDict):
@@ -29,6 +51,8 @@ class TableEntry(TypedDict):
     metrics: Mapping[str, str]
     """Our metric -> the published one."""
     same_setting: bool
+    margin: NotRequired[float]
+    """Largest difference from the paper's numbers that counts as none, as a share; absent: `DEFAULT_MARGIN`."""
 
 
 class PartTableEntry(TypedDict):
@@ -133,6 +157,7 @@ class PlanDocument(TypedDict):
     budget_flops: NotRequired[float | None]
     equal_compute: NotRequired[bool]
     published: NotRequired[TableEntry | None]
+    primary: NotRequired[PrimaryEntry]
     metrics: list[MetricEntry]
     parts: list[PartEntry]
     trials: list[TrialEntry]

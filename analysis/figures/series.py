@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from analysis.drawing.chart import Chart, Group, Over
 from analysis.plan.model import Part, PublishedPlan
 from analysis.results.cells import mean
-from analysis.results.intervals import SeedValue, uncertainty_of_mean
+from analysis.results.intervals import SeedValue
 from analysis.results.measurements import Measurement
+from analysis.results.sampling_error import uncertainty_of_mean
 
 
 @dataclass(frozen=True)

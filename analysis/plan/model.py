@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from analysis.contract.plan_schema import TaskKind
+from analysis.contract.plan_schema import DEFAULT_MARGIN, Scale, TaskKind
 from analysis.plan.protocol import Protocol
 
 
@@ -20,6 +20,24 @@ class Metric:
     title: str
     better: Literal["lower", "higher"]
     about: str
+    scale: Scale = "linear"
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The metric that the sweep's claims rest on; all else is exploratory, estimates without a claim."""
+
+    metric: str
+    parts: tuple[str, ...] = ()
+    """Parts that claims are made of; empty: all but searches."""
+    baseline: str | None = None
+    """Row that others are compared with where a part has it; None: the best."""
+    difference: float = DEFAULT_MARGIN
+    """Smallest difference that matters, as a share."""
+    spread: float | None = None
+    """Expected deviation over seeds, as a share."""
+    declared: bool = False
+    """False: the sweep declares none, and this is its first metric."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,8 @@ class TableCounterpart:
     """Our metric -> the published one to read beside it."""
     same_setting: bool
     """False: data, model or metric are others than the paper's, so that only the order of the rows compares."""
+    margin: float = DEFAULT_MARGIN
+    """Largest difference from the paper's number that counts as none, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +206,25 @@ class PublishedPlan:
     """Command that submits it again."""
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
+
+    primary: Primary = field(default_factory=lambda: Primary(""))
+
+    def claims_in(self, part: Part) -> bool:
+        """Return True if the sweep makes claims of a part: a declared one that is no search, with rows to compare.
+
+        The best of a search's trials was chosen among many on the same numbers.
+        """
+        declared = self.primary.parts
+        return part.search is None and len(part.rows) > 1 and (not declared or part.name in declared)
+
+    @cached_property
+    def num_families(self) -> int:
+        """Families of claims in the report: rows among each other and, of the same setting, beside the paper, by part.
+
+        The chance of any false claim in the whole report is spread over them.
+        """
+        beside = 2 if self.published is not None and self.published.same_setting else 1
+        return max(1, beside * sum(map(self.claims_in, self.parts)))
 
     @cached_property
     def kinds(self) -> Mapping[str, TaskKind]:

@@ -10,10 +10,12 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from analysis.contract.plan_schema import (
+    DEFAULT_MARGIN,
     PLAN_FORMAT,
     PartEntry,
     PlanDocument,
     PlanFormatError,
+    TableEntry,
     TaskEntry,
     TaskKind,
     TrialEntry,
@@ -27,6 +29,7 @@ from analysis.plan.model import (
     Metric,
     Part,
     PartCounterpart,
+    Primary,
     PublishedPlan,
     Search,
     SearchedTrial,
@@ -89,7 +92,8 @@ def _parse_document(document: PlanDocument) -> PublishedPlan:
         tracking_uri=document["tracking_uri"],
         experiment=document["experiment"],
         metrics=tuple(
-            Metric(card["name"], card["title"], card["better"], card.get("about", "")) for card in document["metrics"]
+            Metric(card["name"], card["title"], card["better"], card.get("about", ""), card.get("scale", "linear"))
+            for card in document["metrics"]
         ),
         parts=tuple(_parse_part(part, document["trials"], tasks) for part in document["parts"]),
         trials=tuple(map(_parse_trial, document["trials"])),
@@ -97,12 +101,32 @@ def _parse_document(document: PlanDocument) -> PublishedPlan:
         evaluations={key: _parse_evaluation(key, task, floors) for key, task in _of_kind(tasks, "evaluate")},
         floors=floors,
         titles={kind: {key: task["title"] for key, task in _of_kind(tasks, kind)} for kind in _NAMED},
-        published=None
-        if table is None
-        else TableCounterpart(table["table"], dict(table["metrics"]), table["same_setting"]),
+        published=None if table is None else _parse_counterpart(table),
         equal_compute=bool(document.get("equal_compute", True)),
         command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),
         payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
+        primary=_parse_primary(document),
+    )
+
+
+def _parse_counterpart(table: TableEntry) -> TableCounterpart:
+    margin = float(table.get("margin", DEFAULT_MARGIN))
+    return TableCounterpart(table["table"], dict(table["metrics"]), table["same_setting"], margin)
+
+
+def _parse_primary(document: PlanDocument) -> Primary:
+    """Return the metric that claims rest on; the first one in plans that do not say it."""
+    entry = document.get("primary")
+    if entry is None:
+        return Primary(document["metrics"][0]["name"] if document["metrics"] else "")
+    spread = entry["spread"]
+    return Primary(
+        str(entry["metric"]),
+        tuple(entry["parts"]),
+        entry["baseline"],
+        float(entry["difference"]),
+        None if spread is None else float(spread),
+        bool(entry["declared"]),
     )
 
 

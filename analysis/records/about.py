@@ -66,7 +66,7 @@ def _errors(document: Mapping[str, Any], problems: list[str]) -> dict[str, Metri
     for metric, entry in _entries(part, "metrics", problems).items():
         try:
             errors[metric] = parse_metric_error(entry)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             problems.append(f"about.json: the error of {metric} is left out ({error})")
     return errors
 

@@ -10,19 +10,21 @@ from analysis.comparison.compare import MetricComparison, PartComparison
 from analysis.contract.published_numbers import PublishedPart, published_parts
 from analysis.plan.model import Metric
 from analysis.results.cells import Cell
-from analysis.results.intervals import sampling_variance, variance
+from analysis.results.intervals import variance
+from analysis.results.sampling_error import sampling_variance
 from analysis.results.sections import Section
-from analysis.results.significance import Separation
+from analysis.results.standings import Standing
 from analysis.text.csv_text import csv_text
 
 Line = Mapping[str, Any]
 
 CELL_COLUMNS = (
     "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done", "num_seeds",
-    "deviation_over_seeds", "standard_error_of_samples", "best", "difference_from_best", "holm_p",
-    "separable_from_best", "step", "training_flops", "evaluations_per_image", "evaluate_digests", "sources",
-    "paper", "paper_metric", "verdict", "reason", "verdict_half_width", "kendall_tau", "kendall_rows", "kendall_low",
-    "kendall_high",
+    "deviation_over_seeds", "standard_error_of_samples", "claim", "best", "num_common_seeds", "difference_from_best",
+    "adjusted_p", "separable_from_best", "reference", "difference", "interval_low", "interval_high", "interval_is",
+    "step", "training_flops", "evaluations_per_image", "evaluate_digests", "sources",
+    "paper", "paper_metric", "verdict", "reason", "paper_ratio", "paper_ratio_low", "paper_ratio_high", "kendall_tau",
+    "kendall_rows", "kendall_low", "kendall_high", "kendall_p",
 )  # fmt: skip
 PAPER_COLUMNS = (
     "table", "part", "guidance", "row", "metric", "value", "source", "correction", "data", "resolution", "backbone",
@@ -44,7 +46,7 @@ def published_csv() -> str:
 
 def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Line]:
     beside = {column.metric.name: column for column in compared.metrics} if compared else {}
-    from_best = [_differences(separation) for separation in section.separations]
+    differences = [_differences(standing) for standing in section.standings]
     for place, row in enumerate(section.rows):
         for index, comparability in enumerate(section.comparability):
             cell, metric = row.cells[index], comparability.metric
@@ -54,7 +56,8 @@ def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Li
                 "part": section.part.name,
                 "row": row.label,
                 **_cell_line(metric, cell),
-                **from_best[index].get(row.label, {}),
+                "claim": "primary" if section.standings[index].makes_claims else "exploratory",
+                **differences[index].get(row.label, {}),
                 "step": row.step,
                 "training_flops": row.training_flops,
                 "evaluations_per_image": row.num_evaluations,
@@ -81,16 +84,31 @@ def _cell_line(metric: Metric, cell: Cell) -> Line:
     }
 
 
-def _differences(separation: Separation | None) -> dict[str, Line]:
-    """Return the columns of each row that was compared with the best one."""
-    return {
-        difference.row: {
-            "difference_from_best": difference.mean,
-            "holm_p": difference.adjusted_p,
-            "separable_from_best": "yes" if difference.separable else "no",
+def _differences(standing: Standing) -> Mapping[str, Line]:
+    """Return the columns of each row that was compared with the best one, or with the reference row."""
+    lines: dict[str, dict[str, Any]] = {row: {"num_common_seeds": 0} for row in _left_out(standing)}
+    for one in standing.from_best:
+        lines[one.row] = {
+            "num_common_seeds": one.num_seeds,
+            "difference_from_best": one.mean,
+            "adjusted_p": one.adjusted_p,
+            "separable_from_best": "yes" if standing.is_separable(one) else "no",
         }
-        for difference in (separation.differences if separation else ())
-    }
+    for one in standing.differences:
+        low, high = one.interval or (None, None)
+        lines[one.row] = lines.get(one.row, {}) | {
+            "num_common_seeds": one.num_seeds,
+            "reference": standing.reference,
+            "difference": one.mean,
+            "interval_low": low,
+            "interval_high": high,
+            "interval_is": "ratio" if one.is_log else "difference",
+        }
+    return lines
+
+
+def _left_out(standing: Standing) -> tuple[str, ...]:
+    return standing.tests.block.left_out if standing.tests is not None else ()
 
 
 def _beside_line(column: MetricComparison, place: int) -> Line:
@@ -98,13 +116,16 @@ def _beside_line(column: MetricComparison, place: int) -> Line:
     line: dict[str, Any] = {}
     if tau is not None:
         line |= {"kendall_tau": tau.tau, "kendall_rows": tau.num_rows, "kendall_low": tau.low, "kendall_high": tau.high}
+        line["kendall_p"] = tau.p_value
     if row.published is not None:
         line |= {"paper": row.published.printed, "paper_metric": column.published_name}
     if row.verdict is not None:
         line |= {
             "verdict": row.verdict.name,
             "reason": row.verdict.reason,
-            "verdict_half_width": row.verdict.half_width,
+            "paper_ratio": row.verdict.ratio,
+            "paper_ratio_low": row.verdict.low,
+            "paper_ratio_high": row.verdict.high,
         }
     return line
 

@@ -16,7 +16,7 @@ from analysis.report.summary import list_findings, summarize
 from analysis.text import cost_tables, notices
 from analysis.text.comparison_text import TextComparison
 from analysis.text.protocol_tables import make_plan_table, make_protocol_table, make_sampling_table
-from analysis.text.significance_text import SEPARATION_LEGEND
+from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import TextTable, uncertainty_legend
 from analysis.tracking.address import ui_command, without_password
 
@@ -47,10 +47,10 @@ def render_page(
         plan=plan,
         alarm=alarm,
         summary=summarize(plan, sections),
-        findings=list_findings(plan, sections, tables),
+        findings=list_findings(sections, tables),
         planned=make_plan_table(plan),
         tables=tables,
-        uncertainty=f"{uncertainty_legend(plan)} {SEPARATION_LEGEND}",
+        uncertainty=f"{uncertainty_legend(plan)} {claims_legend(plan)}",
         protocols=make_protocol_table(plan, joined_sweep.measurements, joined_sweep.records),
         samplings=make_sampling_table(plan),
         comparison=comparison,

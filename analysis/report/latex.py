@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison
-from analysis.text.significance_text import SEPARATION_LEGEND
+from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import TextCell, TextTable, uncertainty_legend
 
 _WRAPPED = r"p{0.95\linewidth}"
@@ -25,7 +25,7 @@ def latex_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
         lines += [_across(width, rf"\textbf{{{escape_latex(caveat)}}}") for caveat in table.caveats]
         lines += _rows(table.rows, table.runs)
-    notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), SEPARATION_LEGEND]
+    notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), claims_legend(plan)]
     return "\n".join([*lines, *_ending(width, notes)])
 
 

@@ -10,7 +10,7 @@ from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison
 from analysis.text.published_text import metric_title, part_title, protocol_text
-from analysis.text.significance_text import SEPARATION_LEGEND
+from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import NOTHING, TextCell, TextTable, arrow, uncertainty_legend
 
 _BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
@@ -37,7 +37,7 @@ def _markdown_part(table: TextTable) -> Iterator[str]:
 def _markdown_legend(plan: PublishedPlan) -> Iterator[str]:
     for metric in plan.metrics:
         yield f"{escape_markdown(metric.title)}: {escape_markdown(metric.about)}.  "
-    yield from (f"Bold: best of its part. {escape_markdown(uncertainty_legend(plan))} {SEPARATION_LEGEND}", "")
+    yield from (f"{escape_markdown(uncertainty_legend(plan))} {escape_markdown(claims_legend(plan))}", "")
 
 
 def markdown_comparison(comparison: TextComparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.plan.model import PublishedPlan
+from analysis.results.part_best import best_of_parts
 from analysis.results.sections import Section
 from analysis.text.text_tables import TextTable
 
@@ -33,15 +34,20 @@ def _counted(number: int, noun: str) -> tuple[str, str]:
     return str(number), noun if number == 1 else f"{noun}s"
 
 
-def list_findings(
-    plan: PublishedPlan, sections: Sequence[Section], tables: Sequence[TextTable]
-) -> list[tuple[str, str, str, str]]:
-    """List the best rows of each part by the plan's first metric: (part, metric, value, row)."""
-    findings = []
-    for section, table in zip(sections, tables, strict=True):
-        complete = all(cell.num_values == cell.num_seeds for row in section.rows for cell in row.cells[:1])
-        for row, texts in zip(section.rows, table.rows, strict=False):
-            if row.cells and row.cells[0].best:
-                metric = f"{plan.metrics[0].title}{'' if complete else ' so far'}"
-                findings.append((section.part.title, metric, texts[1].text, row.label))
-    return findings
+def list_findings(sections: Sequence[Section], tables: Sequence[TextTable]) -> list[tuple[str, str, str, str]]:
+    """List the best rows of each part by the primary metric: (part, metric, value, row)."""
+    texts = {
+        (section.part.name, row.label, index): cell.text
+        for section, table in zip(sections, tables, strict=True)
+        for row, cells in zip(section.rows, table.rows, strict=False)
+        for index, cell in enumerate(cells[1:])
+    }
+    return [
+        (
+            best.part.title,
+            f"{best.metric.title}{'' if best.is_complete else ' so far'}",
+            texts[best.part.name, best.row.label, best.index],
+            best.row.label,
+        )
+        for best in best_of_parts(sections)
+    ]

@@ -8,7 +8,8 @@ tests/analysis/results/test_intervals.py).
 
 The 95% interval of the sum has the root of the sum of both squared half-widths, Student's t for the spread, the normal
 distribution for the samples (MOVER: Zou and Donner 2008). One quantile for the sum, of degrees of freedom by Welch and
-Satterthwaite, covers only 93% with two seeds. Assumed: independent seeds, roughly normal values.
+Satterthwaite, covers only 93% with two seeds, and calls equal rows different in 13%. Assumed: independent seeds,
+roughly normal values. No spread at all, and no error of samples, is no certainty: the uncertainty is then unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scipy.optimize import brentq
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
+
+from analysis.contract.metric_errors import MetricError
+from analysis.results.studentized_range import range_quantile, range_survival
 
 CONFIDENCE = 0.95
 
@@ -35,18 +39,22 @@ class SeedValue:
     value: float
     standard_error: float | None = None
     """Standard error over samples; None if the record has no sound one."""
+    error: MetricError | None = None
+    """The same with the influences of the samples, where the record has them."""
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Standard errors of a mean over seeds, or of a difference of two."""
+    """Standard errors of a mean over seeds, or of a difference of two; not both are 0 or unknown."""
 
     of_seeds: float | None
     """Standard error by the spread over seeds; None if there is one seed."""
-    degrees: int
+    degrees: float
     """Degrees of freedom of that spread."""
     of_samples: float | None
-    """Standard error by finite samples; None if it is unknown. One of both is known."""
+    """Standard error by finite samples; None if it is unknown."""
+    num_rows: int = 2
+    """Rows whose pairs are all compared at once, so that quantiles are of the range of as many (Tukey); 2: one pair."""
 
     @property
     def basis(self) -> Basis:
@@ -61,20 +69,39 @@ class Uncertainty:
 
     def half_width_at(self, outside: float) -> float:
         """Return half the width of the interval that leaves out the share `outside`, in (0, 1)."""
-        seeds = self.of_seeds * -float(stdtrit(self.degrees, outside / 2)) if self.of_seeds else 0.0
-        samples = self.of_samples * -float(ndtri(outside / 2)) if self.of_samples else 0.0
-        return math.hypot(seeds, samples)
+        return self._half_width(range_quantile(outside, self.num_rows, self._degrees), outside)
 
     def p_value(self, estimate: float) -> float:
         """Return the two-sided p: the share left out by the widest interval around an estimate without zero."""
-        if not self.of_seeds and not self.of_samples:
-            return 0.0 if estimate else 1.0
-        if abs(estimate) >= self.half_width_at(_SMALLEST_P):
-            return _SMALLEST_P
-        return float(brentq(lambda outside: self.half_width_at(outside) - abs(estimate), _SMALLEST_P, 1.0))
+        size = abs(estimate)
+        if size == 0:
+            return 1.0
+        if not self.of_seeds or not self.of_samples:
+            q = size * math.sqrt(2) / (self.of_seeds or self.of_samples or math.inf)
+            return range_survival(q, self.num_rows, self._degrees)
 
+        def excess(log_q: float) -> float:
+            q = math.exp(log_q)
+            return self._half_width(q, range_survival(q, self.num_rows, self._degrees)) - size
 
-_SMALLEST_P = 1e-12
+        # Both errors have the same share outside, so that the quantile of one gives the other's.
+        widest = math.log(size * math.sqrt(2) / self.of_seeds)
+        lowest = widest - math.log(1e4)
+        if excess(lowest) >= 0:
+            return 1.0
+        q = math.exp(brentq(excess, lowest, widest, rtol=1e-6)) if excess(widest) > 0 else math.exp(widest)
+        return range_survival(q, self.num_rows, self._degrees)
+
+    @property
+    def _degrees(self) -> float:
+        return self.degrees if self.of_seeds else math.inf
+
+    def _half_width(self, q: float, outside: float) -> float:
+        """Combine the errors, given the quantile of the spread's range and the share outside that it is of."""
+        if not self.of_seeds:
+            return (self.of_samples or 0.0) * q / math.sqrt(2)
+        normal = range_quantile(outside, self.num_rows, math.inf) if self.of_samples else 0.0
+        return math.hypot(self.of_seeds * q, (self.of_samples or 0.0) * normal) / math.sqrt(2)
 
 
 def t_quantile(degrees: int) -> float:
@@ -90,28 +117,13 @@ def variance(values: Sequence[float]) -> float | None:
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
-def combine_errors(spread: float | None, degrees: int, sampling: float | None) -> Uncertainty | None:
-    """Combine two errors, given as variances; None if neither is known.
+def combine_errors(
+    spread: float | None, degrees: float, sampling: float | None, num_rows: int = 2
+) -> Uncertainty | None:
+    """Combine two errors, given as variances; None if neither is known, or what is known is zero.
 
     Args: spread: variance over seeds; None if there is one seed. degrees: degrees of freedom of the spread.
-        sampling: variance by finite samples; None if it is unknown.
+        sampling: variance by finite samples; None if it is unknown. num_rows: see `Uncertainty`.
     """
     seeds, samples = (None if error is None else math.sqrt(error) for error in (spread, sampling))
-    return None if seeds is None and samples is None else Uncertainty(seeds, degrees, samples)
-
-
-def uncertainty_of_mean(values: Sequence[SeedValue]) -> Uncertainty | None:
-    """Return the uncertainty of the mean over seeds; None if it is unknown, or a value is not finite."""
-    if not all(math.isfinite(value.value) for value in values):
-        return None
-    spread = variance([value.value for value in values])
-    return combine_errors(None if spread is None else spread / len(values), len(values) - 1, sampling_variance(values))
-
-
-def sampling_variance(values: Sequence[SeedValue]) -> float | None:
-    """Return the variance of a mean over seeds by finite samples, as if their error were common to all seeds.
-
-    Returns: None if no record has a standard error.
-    """
-    errors = [value.standard_error for value in values if value.standard_error is not None]
-    return (math.fsum(errors) / len(errors)) ** 2 if errors else None
+    return Uncertainty(seeds, degrees, samples, num_rows) if seeds or samples else None

@@ -15,7 +15,7 @@ from analysis.results.comparability import Comparability, real_images_comparabil
 from analysis.results.measurements import Measurement
 from analysis.results.real_image_titles import real_image_titles
 from analysis.results.run_links import RunLink, link_runs
-from analysis.results.significance import Separation, separate_from_best
+from analysis.results.standings import Standing, make_standings
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Section:
     real_images: tuple[RealImageRow, ...]
     comparability: tuple[Comparability, ...]
     """Comparability of the rows among each other, one per metric of the plan."""
-    separations: tuple[Separation | None, ...] = ()
-    """Separation of the best row from the others, one per metric of the plan; None if no row is best."""
+    standings: tuple[Standing, ...] = ()
+    """How the rows stand, one per metric of the plan."""
 
     @property
     def compute_spread(self) -> float:
@@ -81,7 +81,7 @@ class Section:
 def make_sections(
     plan: PublishedPlan, measurements: Sequence[Measurement], records: Mapping[str, Record]
 ) -> tuple[Section, ...]:
-    """Return one section per part; cells are best only by metrics whose cells compare."""
+    """Return one section per part; cells are best only by the primary metric, where cells compare."""
     return tuple(_section(plan, part, measurements, records) for part in plan.parts)
 
 
@@ -91,16 +91,17 @@ def _section(
     last_steps = {label: plan.trials_of(part.name, label)[0].evaluations[-1][0] for label in part.rows}
     last = [m for m in measurements if m.part == part.name and m.step == last_steps[m.row]]
     comparability = tuple(rows_comparability(metric, last) for metric in plan.metrics)
-    rows = _mark_best(comparability, _rows(plan, part, last, records))
-    separations = tuple(_separate_from_best(rows, index) for index in range(len(plan.metrics)))
-    return Section(part, rows, _real_image_rows(plan, last, records), comparability, separations)
+    rows = _rows(plan, part, last, records)
+    standings = make_standings(plan, part, comparability, {row.label: row.cells for row in rows})
+    marked = tuple(_mark_best(row, standings) for row in rows)
+    return Section(part, marked, _real_image_rows(plan, last, records), comparability, standings)
 
 
-def _separate_from_best(rows: Sequence[Row], index: int) -> Separation | None:
-    """Compare the best row by a metric, the first of several, with the others; None if none is best."""
-    best = next((row.label for row in rows if row.cells[index].best), None)
-    finite = {row.label: row.cells[index].values for row in rows if row.cells[index].finite}
-    return None if best is None else separate_from_best(best, finite)
+def _mark_best(row: Row, standings: Sequence[Standing]) -> Row:
+    cells = (
+        replace(cell, best=row.label in standing.best) for cell, standing in zip(row.cells, standings, strict=True)
+    )
+    return replace(row, cells=tuple(cells))
 
 
 def _rows(plan: PublishedPlan, part: Part, last: Sequence[Measurement], records: Mapping[str, Record]) -> list[Row]:
@@ -116,29 +117,6 @@ def _rows(plan: PublishedPlan, part: Part, last: Sequence[Measurement], records:
         runs = link_runs(digests, records)
         rows.append(Row(label, cells, step, task.training_flops, task.num_evaluations, runs))
     return rows
-
-
-def _mark_best(comparability: Sequence[Comparability], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Mark the best finite mean of each metric, ties included.
-
-    None is best if all are alike, if only one row has a value, or if the rows do not compare.
-    """
-    best: list[float | None] = []
-    for index, compared in enumerate(comparability):
-        means = {cell.mean for cell in (row.cells[index] for row in rows) if cell.finite}
-        choose = min if compared.metric.better == "lower" else max
-        has_best = compared.comparable and len(means) > 1
-        best.append(choose(value for value in means if value is not None) if has_best else None)
-    return tuple(
-        replace(
-            row,
-            cells=tuple(
-                replace(cell, best=target is not None and cell.mean == target)
-                for cell, target in zip(row.cells, best, strict=True)
-            ),
-        )
-        for row in rows
-    )
 
 
 def _real_image_rows(

@@ -12,6 +12,7 @@ from analysis.plan.model import PublishedPlan, TableCounterpart
 from analysis.results.run_links import RunLink
 from analysis.results.sections import Section
 from analysis.text.caveats import section_caveats
+from analysis.text.numbers import percent
 from analysis.text.order_text import order_verdict
 from analysis.text.published_text import metric_title, part_title, protocol_text, table_title
 from analysis.text.text_tables import (
@@ -27,16 +28,12 @@ from analysis.text.text_tables import (
 _OTHER_SETTING = (
     "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
 )
-_SAME_SETTING = (
-    "Reproduced: the paper's number lies in the 95% prediction interval for one more run, which spreads as ours do; "
-    "otherwise ours is better or worse. × is ours / paper."
-)
 _ONE_SEED = (
     "One seed: no difference between our rows is resolved, so that what agrees, or does not, may be chance; "
     "intervals are of the error of samples alone."
 )
 _SEVERAL_SEEDS = (
-    "Two rows are not resolved by our seeds if zero is in the 95% interval of their difference, seed by seed."
+    "Two rows are resolved by our seeds if the tests behind the table's claims tell them apart, by the primary metric."
 )
 
 
@@ -76,7 +73,7 @@ def make_text_comparison(
         return None
     decimals = dict(zip([metric.name for metric in plan.metrics], metric_decimals(plan, sections), strict=True))
     tables = tuple(_table(plan, plan.published, part, decimals) for part in comparisons)
-    notes = [_SAME_SETTING if plan.published.same_setting else _OTHER_SETTING]
+    notes = [_verdict_legend(plan.published.margin) if plan.published.same_setting else _OTHER_SETTING]
     notes += [_ONE_SEED if len(plan.seeds) == 1 else _SEVERAL_SEEDS, uncertainty_legend(plan)]
     title = f"{plan.title}, beside the paper's {table_title(plan.published.table)}"
     return TextComparison(title, tuple(notes), tables)
@@ -85,14 +82,14 @@ def make_text_comparison(
 def _table(
     plan: PublishedPlan, counterpart: TableCounterpart, part: PartComparison, decimals: Mapping[str, int]
 ) -> ComparisonTable:
-    with_verdict, one_seed = counterpart.same_setting, len(plan.seeds) == 1
+    with_verdict = counterpart.same_setting
     return ComparisonTable(
         title=part.section.part.title,
         beside=_beside(part.published),
         header=("", *(title for metric in part.metrics for title in _columns(metric, with_verdict=with_verdict))),
-        rows=tuple(_rows(part, decimals, with_verdict=with_verdict)),
+        rows=tuple(_rows(part, decimals, counterpart.margin, with_verdict=with_verdict)),
         num_columns=3 if with_verdict else 2,
-        orders=tuple(f"{m.metric.title}: {order_verdict(m, one_seed=one_seed)}" for m in part.metrics),
+        orders=tuple(f"{m.metric.title}: {order_verdict(m)}" for m in part.metrics),
         notes=tuple(_part_notes(part, equal_compute=plan.equal_compute)),
         runs=tuple(row.runs for row in part.section.rows),
     )
@@ -104,22 +101,40 @@ def _columns(metric: MetricComparison, *, with_verdict: bool) -> tuple[str, ...]
     return (*columns, "verdict") if with_verdict else columns
 
 
-def _rows(part: PartComparison, decimals: Mapping[str, int], *, with_verdict: bool) -> Iterator[tuple[TextCell, ...]]:
+def _rows(
+    part: PartComparison, decimals: Mapping[str, int], margin: float, *, with_verdict: bool
+) -> Iterator[tuple[TextCell, ...]]:
     for index, own in enumerate(part.section.rows):
         cells = [TextCell(own.label)]
         for metric in part.metrics:
             row = metric.rows[index]
             cells += [cell_text(row.ours, decimals[metric.metric.name]), _published_cell(metric, row)]
-            cells += [TextCell(_verdict_text(row))] if with_verdict else []
+            cells += [TextCell(_verdict_text(row, margin))] if with_verdict else []
         yield tuple(cells)
 
 
-def _verdict_text(row: ComparedRow) -> str:
-    if row.verdict is None or row.published is None:
+def _verdict_legend(margin: float) -> str:
+    return (
+        "× is ours / paper, with the 95% interval for one more run, which spreads as ours do. "
+        f"Within ±{percent(margin)}: the whole interval lies in that margin. Better, worse: the numbers differ, at "
+        "most 5% for any false one in the report. Cannot tell: neither. Verdicts are by the primary metric."
+    )
+
+
+def _verdict_text(row: ComparedRow, margin: float) -> str:
+    """Write "within ±10% (×1.02, 0.96 to 1.08)", or by an exploratory metric the ratio alone."""
+    verdict = row.verdict
+    if verdict is None:
         return NOTHING
-    if row.ours.mean is None or row.verdict.half_width is None:
-        return row.verdict.name
-    return f"{row.verdict.name} (×{row.ours.mean / row.published.value:.2f})"
+    if verdict.ratio is None:
+        return verdict.name
+    interval = "" if verdict.low is None else f", {verdict.low:.2f} to {verdict.high:.2f}"
+    ratio = f"×{verdict.ratio:.2f}{interval}"
+    if verdict.name == "exploratory":
+        return ratio
+    name = f"within ±{percent(margin)}" if verdict.name == "within" else verdict.name
+    reason = f"; {verdict.reason}" if verdict.reason else ""
+    return f"{name} ({ratio}{reason})"
 
 
 def _published_cell(metric: MetricComparison, row: ComparedRow) -> TextCell:

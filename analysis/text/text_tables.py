@@ -14,8 +14,8 @@ from analysis.results.run_links import RunLink
 from analysis.results.sections import Row, Section
 from analysis.text.caveats import section_caveats
 from analysis.text.csv_text import csv_text
-from analysis.text.numbers import decimals_for, scientific
-from analysis.text.significance_text import separation_notes
+from analysis.text.numbers import decimals_for, scientific, with_error
+from analysis.text.significance_text import standing_notes
 
 NOTHING = "–"
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -73,7 +73,7 @@ def make_text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[
         nothing = [TextCell(NOTHING)] * 3
         real_images = [(TextCell(row.label), *_cells(row.values, decimals), *nothing) for row in section.real_images]
         caveats = section_caveats(section, unequal_compute_allowed=not plan.equal_compute)
-        notes = separation_notes(section)
+        notes = standing_notes(plan, section)
         runs = (*(row.runs for row in section.rows), *(row.runs for row in section.real_images))
         tables.append(
             TextTable(section.part.title, header, (*rows, *real_images), len(real_images), caveats, runs, notes)
@@ -110,7 +110,7 @@ def uncertainty_legend(plan: PublishedPlan) -> str:
 
 
 def metric_decimals(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[int, ...]:
-    """Return the decimals of each metric of the plan, the same in all sections."""
+    """Return the decimals of each metric of the plan, the same in all sections, for values without an error."""
     return tuple(_decimals(sections, index) for index in range(len(plan.metrics)))
 
 
@@ -122,24 +122,20 @@ def _decimals(sections: Sequence[Section], index: int) -> int:
 
 
 def cell_text(cell: Cell, decimals: int) -> TextCell:
-    """Format a cell as `mean ± half-width`, with several seeds `(n=...)`, or as its status."""
+    """Format a cell as `mean ± half-width`, with several seeds `(n=...)`, or as its status.
+
+    Args: decimals: of a mean without an interval; others have two significant digits of it.
+    """
     if cell.mean is None:
         return TextCell(NOTHING if cell.status == "not planned" else cell.status, status=cell.status)
-    text = f"{cell.mean:.{decimals}f}"
-    if cell.half_width is not None:
-        text += f" ± {_spread_text(cell.half_width, decimals)}"
+    has_error = cell.half_width is not None and cell.half_width > 0 and math.isfinite(cell.half_width)
+    text = with_error(cell.mean, cell.half_width) if has_error and cell.half_width else f"{cell.mean:.{decimals}f}"
     if cell.num_values < cell.num_seeds:
         stopped = f"; {cell.unfinished}" if cell.unfinished in ("failed", "running") else ""
         text += f" (n={cell.num_values} of {cell.num_seeds}{stopped})"
     elif cell.num_seeds > 1:
         text += f" (n={cell.num_seeds})"
     return TextCell(text, cell.best)
-
-
-def _spread_text(spread: float, decimals: int) -> str:
-    """Format a spread at the decimals of its value; one that would round to zero as "<" the smallest."""
-    text = f"{spread:.{decimals}f}"
-    return f"<{10.0**-decimals:.{decimals}f}" if spread > 0 and not float(text) else text
 
 
 _CSV_COLUMNS = (

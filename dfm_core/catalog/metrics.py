@@ -93,6 +93,13 @@ class MetricCard:
         return STATISTICS[self.statistic].better
 
     @property
+    def scale(self) -> Literal["log", "share", "linear"]:
+        """Scale of its errors: distances spread in proportion to their size, shares of samples lie in [0, 1]."""
+        if self.statistic == "frechet_distance":
+            return "log"
+        return "share" if self.score in ("label_accuracy", "precision", "recall", "coverage") else "linear"
+
+    @property
     def score(self) -> str:
         """Name of the statistic's score."""
         return self.one_of_several or self.statistic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from orchestration.artifacts.task_record import TaskRecord
@@ -12,7 +12,6 @@ from orchestration.control.budget_meter import hours
 from orchestration.control.heartbeat import Heartbeat, TaskProgress, find_driver
 from orchestration.launch.summary import spent_text
 from orchestration.launch.task_table import status_table
-from orchestration.plan.best_rows import BestRow, best_rows
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
 from orchestration.plan.estimate import Estimate, estimate_from
@@ -33,7 +32,8 @@ class SweepStatus:
     """Number of tasks by "done", "running", "failed", "to do", "not needed"."""
     restarts: Mapping[str, int]
     """Number of restarts by title."""
-    best: tuple[BestRow, ...]
+    best: tuple[str, ...]
+    """Lines about the best rows, and what can be said of the others."""
     accelerator_seconds: float
     left: Estimate
     waiting: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
         states=states,
         counts=counts,
         restarts=_restarts(plan, beat),
-        best=tuple(best_rows(plan, done)),
+        best=_standing_lines(plan, done, failed),
         accelerator_seconds=progress.spent,
         left=estimate_from(store, plan, done, progress),
         waiting=_waiting(beat) if beat is not None and driver.state == "running" else (),
@@ -76,15 +76,23 @@ def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
     for title, count in status.restarts.items():
         console.print(f"Started again {count} times in the last launch: {title}", markup=False)
     if status.best:
-        console.print("Best so far:")
-    for row in status.best:
-        console.print(f"  {row}", markup=False)
+        console.print("Best so far, by the primary metric:")
+    for line in status.best:
+        console.print(f"  {line}", markup=False)
     limit = plan.spec.runtime.workers.max_accelerator_hours
     console.print(spent_text(status.accelerator_seconds, limit))
     if status.left.num_tasks:
         planned = hours(status.accelerator_seconds + status.left.accelerator_seconds)
         console.print(f"{status.left} With what is spent: {planned} in all.", markup=False)
     console.print(f"Storage: {store.root}")
+
+
+def _standing_lines(plan: Plan, done: Mapping[str, TaskRecord], failed: Collection[str]) -> tuple[str, ...]:
+    if not any(digest in done for trial in plan.trials for _, digest in trial.evaluations):
+        return ()
+    from orchestration.launch.standings import standing_lines  # scipy comes with it
+
+    return tuple(standing_lines(plan, done, failed))
 
 
 def _state(

@@ -21,24 +21,37 @@ from orchestration.launch.summary import print_missing, print_plan, print_search
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import estimate_from
 from orchestration.plan.plan import make_plan
+from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
 from orchestration.plan.progress import progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.spec.layers import NO_LAYERS, Layers
 from orchestration.spec.load import SweepSpec, load_sweep
-from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
+from orchestration.spec.origins import row_text
 from orchestration.storage.layout import PLANS
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.fault_hook import fault_problems
 
 
-def run_mode(mode: str, path: Path, overrides: Sequence[str], *, confirmed: bool) -> int:
+def run_mode(
+    mode: str,
+    path: Path,
+    overrides: Sequence[str],
+    layers: Layers = NO_LAYERS,
+    *,
+    confirmed: bool,
+    row: str | None = None,
+) -> int:
     """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "stop" or "gc".
 
-    Args: confirmed: "gc" removes without asking.
+    Args: layers: files under and over the sweep. confirmed: "gc" removes without asking. row: only print it.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
     """
-    spec = load_sweep(path, overrides, kept_listings=mode != "run")
+    spec = load_sweep(path, overrides, layers, kept_listings=mode != "run")
     spec = resolve_paths(spec, os.environ, Path.cwd())
+    if row is not None:
+        print(row_text(spec, row), end="")
+        return 0
     if mode in ("stop", "gc"):
         return _stop_or_collect(mode, spec, confirmed=confirmed)
     return _plan_and_run(mode, spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Gt, Interval
@@ -59,6 +59,26 @@ class DatasetConfig:
     def place(self, *, reference: bool) -> str:
         """Return the place of the training or the reference files."""
         return (self.reference or self.files) if reference else self.files
+
+
+@dataclass(frozen=True)
+class DatasetAlias:
+    """Files and their use, for which a name in `data.dataset` stands."""
+
+    dataset: str
+    """A name under `datasets:`, or an embedded dataset."""
+    side: Annotated[int, Interval(ge=0, le=65_536)] = 0
+    frames: Annotated[int, Interval(ge=0, le=100_000)] = 0
+    stride: Annotated[int, Interval(ge=1, le=100_000)] = 1
+    autoencoder: str = ""
+    mirrored: bool = False
+
+    def applied(self, data: DataConfig) -> DataConfig:
+        """Return a data section that names the alias with what it stands for; what the section sets itself stays."""
+        default = DataConfig()
+        own = {key: getattr(data, key) for key in ("side", "frames", "stride", "autoencoder", "mirrored")}
+        given = {key: value if value != getattr(default, key) else getattr(self, key) for key, value in own.items()}
+        return replace(data, dataset=self.dataset, **given)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
+from analysis.contract.plan_schema import DEFAULT_MARGIN
 from analysis.contract.published_numbers import UnknownPublishedError, check_published_metrics, find_published
 from dfm_core.catalog.metrics import METRICS
 from orchestration.common.errors import nearest
@@ -23,6 +24,8 @@ class PublishedTable:
     """Our metric -> the published one that it stands beside."""
     same_setting: bool = True
     """false: data, model or metric are not the paper's, so that only the order of the rows can be compared."""
+    margin: Annotated[float, Gt(0.0), Lt(1.0)] = DEFAULT_MARGIN
+    """Largest difference from the paper's number that counts as none, as a share of it."""
 
 
 @dataclass(frozen=True)

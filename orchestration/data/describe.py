@@ -52,6 +52,8 @@ class DatasetInspector:
         """Return the section with its description; unchanged if it needs none."""
         if self.runtime is None:
             return data, ()
+        if data.dataset in self.runtime.dataset_aliases:
+            data = self.runtime.dataset_aliases[data.dataset].applied(data)
         if not data.autoencoder and data.dataset not in self.runtime.datasets:
             return data, tuple(_user_settings_of_embedded(data))
         if self._silence:

@@ -67,7 +67,12 @@ class Evaluator:
         self._progress_board = find_progress_board(progress_board) if progress_board else None
         self._batch_size = workers.evaluation_batch_size
         self._device = torch.device("cuda" if workers.gpus_per_evaluator > 0 else "cpu")
-        self._snapshots = SnapshotLoader(self._store, self._device)
+        on_gpu = self._device.type == "cuda"
+        self._snapshots = SnapshotLoader(
+            self._store,
+            self._device,
+            lambda model: workers.compiles(on_gpu=on_gpu, has_one_graph=model.has_one_graph),
+        )
         self._resources = ResourceCache(
             self._store,
             runtime,

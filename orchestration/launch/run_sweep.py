@@ -125,9 +125,11 @@ def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskRecord]) -> No
 
 
 def _registered(plan: Plan, outcome: Outcome, uri: str, store: Store) -> str:
+    from orchestration.launch.standings import best_snapshots  # the analysis comes with it
     from orchestration.tracking.model_registry import ModelRegistry  # needs torch
 
-    return "\n".join(["Registered models:", *ModelRegistry(uri, store).register(plan, outcome.done)])
+    snapshots = best_snapshots(plan, outcome.done, outcome.failed)
+    return "\n".join(["Registered models:", *ModelRegistry(uri, store).register(plan, snapshots)])
 
 
 class _Published:

@@ -2,6 +2,6 @@
 
 Begin with `plan`: `make_plan` turns a spec into a `Plan`. `plan_json` writes its published form, `published` reads it,
 both by the schema in `analysis.contract`; `diff` compares the two. `completed`, `progress`, `estimate` and `throughput`
-read the store, `evaluation_families` groups evaluations that run together, `best_rows` ranks what is measured. It
-imports `spec`, `tasks` and the packages below them, and no heavy library.
+read the store, `evaluation_families` groups evaluations that run together. It imports `spec`,
+`tasks` and the packages below them, and no heavy library.
 """

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, TaskEntry
+from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, PrimaryEntry, TaskEntry
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config.dataset_card import card_of
+from dfm_core.config.evaluation import EvaluationConfig
 from dfm_core.config.plain import as_plain
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
+from orchestration.config.primary_metric import PrimaryMetric
 from orchestration.config.published_table import PublishedPart
 from orchestration.plan.plan import Plan
 from orchestration.spec.load import SweepSpec
@@ -41,8 +43,9 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "budget_flops": spec.budget_flops,
         "equal_compute": not spec.compute.allow_unequal,
         "published": None if spec.published is None else as_plain(spec.published),
+        "primary": _primary_entry(plan),
         "metrics": [
-            {"name": card.name, "title": card.title, "better": card.better, "about": card.about}
+            {"name": card.name, "title": card.title, "better": card.better, "about": card.about, "scale": card.scale}
             for card in METRICS.values()
             if card.name in used
         ],
@@ -60,6 +63,21 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "tasks": {digest: task_json(task, plan.tasks) for digest, task in plan.tasks.items()},
     }
     return _text(document)
+
+
+def _primary_entry(plan: Plan) -> PrimaryEntry:
+    """Return the metric that claims rest on: the declared one, else the first that the sweep measures."""
+    declared = plan.spec.primary
+    first = (config.evaluation.metrics[0] for config in plan.spec.configs)
+    primary = declared or PrimaryMetric(next(first, EvaluationConfig().metrics[0]))
+    return {
+        "metric": primary.metric,
+        "parts": list(primary.parts),
+        "baseline": primary.baseline,
+        "difference": primary.difference,
+        "spread": primary.spread,
+        "declared": declared is not None,
+    }
 
 
 def _part_entry(plan: Plan, part: PartSpec) -> PartEntry:
@@ -102,6 +120,8 @@ def submit_command(spec: SweepSpec) -> str:
     resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
     path = shown_path(spec.path) if resolved.is_relative_to(ROOT) else str(resolved)
     shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
+    layers = {"--site": spec.layers.site, "--with": spec.layers.overlay}
+    shown += [text for option, place in layers.items() if place for text in (option, place)]
     if "://" in root or Path(root).is_absolute():
         shown.append(f"storage.root={root}")
     return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])

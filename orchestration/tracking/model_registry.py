@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -18,15 +17,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from dfm_core.catalog.metrics import METRICS, MetricName
 from dfm_core.config.dataset_card import card_of
-from dfm_core.config.plain import as_plain
-from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
-from orchestration.artifacts.task_record import TaskRecord
+from dfm_core.training.state import write_snapshot_files
+from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.common.project import ROOT
-from orchestration.plan.best_rows import BestRow, best_rows
+from orchestration.plan.best_snapshot import BestSnapshot
 from orchestration.plan.plan import Plan
-from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.task import EvaluateTask
@@ -47,13 +43,13 @@ class ModelRegistry:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._store = store
 
-    def register(self, plan: Plan, done: Mapping[str, TaskRecord]) -> list[str]:
-        """Register the best snapshot of each part by the sweep's first metric, unless it is registered already.
+    def register(self, plan: Plan, snapshots: Iterable[BestSnapshot]) -> list[str]:
+        """Register the best snapshot of each part, unless it is registered already.
 
         Returns: a line for each part, for people; failures are in it, and none is raised.
         """
         lines = []
-        for best in _by_first_metric(plan, done):
+        for best in snapshots:
             try:
                 lines.append(self._register(plan, best))
             except (MlflowException, DamagedArtifactError, FileNotFoundError, OSError) as error:
@@ -61,7 +57,7 @@ class ModelRegistry:
                 lines.append(f"{best.part}: not registered ({reason}); submit again to try again")
         return lines
 
-    def _register(self, plan: Plan, best: BestRow) -> str:
+    def _register(self, plan: Plan, best: BestSnapshot) -> str:
         task = _evaluation(plan, best)
         name = storable(_NOT_IN_NAMES.sub("-", f"{plan.spec.name} {best.part}"), MAX_NAME)
         if len(task.snapshots) != 1:
@@ -93,39 +89,22 @@ class ModelRegistry:
         return digest
 
     def _save(self, task: EvaluateTask, scratch: Path) -> None:
-        """Write snapshot and sampling settings of an evaluation as MLflow's model into scratch/model."""
-        snapshot = scratch / "snapshot"
-        snapshot.mkdir()
-        train, step = task.snapshots[0]
-        self._fetch(TaskPaths(train).snapshot(step), snapshot)
-        if task.config.sampling.weights == "raw":
-            self._fetch(TaskPaths(train).raw_weights(step), snapshot)
-            (snapshot / RAW_WEIGHTS).replace(snapshot / SNAPSHOT_WEIGHTS)
-        card = json.loads((snapshot / SNAPSHOT_CARD).read_text(encoding="utf-8"))
-        card["config"]["sampling"] = as_plain(task.config.sampling)
-        (snapshot / SNAPSHOT_CARD).write_text(json.dumps(card, indent=1, sort_keys=True), encoding="utf-8")
+        """Write snapshot, whole, and sampling settings of an evaluation as MLflow's model into scratch/model."""
+        sampling, directory = task.config.sampling, scratch / "snapshot"
+        loaded = read_snapshot(self._store, task.snapshots[0], sampling.weights)
+        config = replace(loaded.config, sampling=sampling)
+        write_snapshot_files(loaded.model.state_dict(), config, loaded.card, directory, loaded.pyramid)
         mlflow.pyfunc.save_model(
             f"{scratch}/model",
             python_model=str(_CODE),
-            artifacts={"snapshot": str(snapshot)},
+            artifacts={"snapshot": str(directory)},
             code_paths=[str(ROOT / "dfm_core")],
             pip_requirements=_NEEDS,
             signature=_signature(task),
         )
 
-    def _fetch(self, directory: str, target: Path) -> None:
-        with self._store.fetched(directory) as files:
-            for file in files:
-                shutil.copy(file, target / file.name)
 
-
-def _by_first_metric(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[BestRow]:
-    used = {name for task in plan.of_kind(EvaluateTask) for name in task.protocols}
-    first: MetricName | None = next((name for name in METRICS if name in used), None)
-    return (best for best in best_rows(plan, done) if best.metric == first)
-
-
-def _evaluation(plan: Plan, best: BestRow) -> EvaluateTask:
+def _evaluation(plan: Plan, best: BestSnapshot) -> EvaluateTask:
     """Return the evaluation of the row's first seed."""
     trials = (trial for trial in plan.trials if (trial.part, trial.row) == (best.part, best.row))
     return plan.evaluation(dict(next(trials).evaluations)[best.step])

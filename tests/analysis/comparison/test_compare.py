@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -27,15 +27,16 @@ from analysis.results.cells import Cell
 from analysis.results.intervals import SeedValue
 from analysis.results.measurements import measure
 from analysis.results.sections import make_sections
+from analysis.results.significance import compare_rows
+from analysis.results.standings import Standing
 from orchestration.plan.plan import make_plan as plan_sweep
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
 from tests.support.plans import beside_table2, evaluate_digest, make_plan, plan_document
+from tests.support.sweeps import SHIPPED
 from tests.support.table4_files import table4_overrides
 
-SWEEPS = sorted(
-    path for path in (Path(__file__).parents[3] / "sweeps").glob("*.yaml") if "\npublished:" in path.read_text()
-)
+SWEEPS = [path for path in SHIPPED if "\npublished:" in path.read_text()]
 Ours = float | tuple[float, float | None]
 """A mean, or a mean and half the width of its interval."""
 
@@ -44,7 +45,7 @@ def rows(ours: Sequence[Ours | None], published: Sequence[str | None]) -> list[C
     """Rows called a, b, c, ..."""
     made = []
     for label, own, text in zip("abcdefg", ours, published, strict=False):
-        mean, half_width = own if isinstance(own, tuple) else (own, None)
+        mean, half_width = own if isinstance(own, tuple) else (own, 1e-3)
         cell = Cell("missing") if mean is None else Cell("done", mean, values=seeds(mean, half_width))
         made.append(ComparedRow(label, cell, PublishedValue(text, "arxiv_v1") if text else None, None))
     return made
@@ -57,14 +58,14 @@ def seeds(mean: float, half_width: float | None) -> tuple[SeedValue, ...]:
     return tuple(SeedValue(seed, mean, half_width / 1.959964) for seed in range(3))
 
 
-def one_seed(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
-    order = compare_order(rows(ours, published), "lower", one_seed=True)
-    assert order is not None
-    return order
+def standing_of(made: Sequence[ComparedRow], better: Literal["lower", "higher"] = "lower") -> Standing:
+    tests = compare_rows({row.label: row.ours.values for row in made if row.ours.finite}, "linear", 1)
+    return Standing(Metric("fd", "FD", better, ""), makes_claims=True, tests=tests)
 
 
-def several_seeds(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
-    order = compare_order(rows(ours, published), "lower", one_seed=False)
+def order_of(ours: Sequence[Ours | None], published: Sequence[str | None]) -> Order:
+    made = rows(ours, published)
+    order = compare_order(made, standing_of(made))
     assert order is not None
     return order
 
@@ -85,18 +86,18 @@ def counts(order: Order) -> tuple[int, int, int, int]:
     ],
 )
 def test_pairs_are_counted_as_kendall_does(ours: tuple[float, ...], expected: tuple[int, ...]) -> None:
-    assert counts(one_seed(ours, "1234")) == expected
+    assert counts(order_of(ours, "1234")) == expected
 
 
 def test_the_order_in_which_rows_stand_does_not_matter() -> None:
     made = rows((20, 10, 40, 30), ("1.5", "2", "2", "4"))
-    orders = [compare_order(shuffled, "lower", one_seed=True) for shuffled in itertools.permutations(made)]
+    orders = [compare_order(shuffled, standing_of(made)) for shuffled in itertools.permutations(made)]
     assert {counts(order) for order in orders if order} == {(5, 3, 2, 0)}
 
 
 def test_where_higher_is_better_the_best_is_the_highest_and_the_pairs_are_the_same() -> None:
     made = rows((10, 30, 20), ("1", "2", "3"))
-    lower, higher = compare_order(made, "lower", one_seed=True), compare_order(made, "higher", one_seed=True)
+    lower, higher = compare_order(made, standing_of(made)), compare_order(made, standing_of(made, "higher"))
     assert lower is not None
     assert higher is not None
     assert counts(lower) == counts(higher) == (3, 2, 1, 0)
@@ -105,31 +106,32 @@ def test_where_higher_is_better_the_best_is_the_highest_and_the_pairs_are_the_sa
 
 
 def test_a_pair_that_the_paper_ties_is_left_out() -> None:
-    order = one_seed((1, 2, 3), ("567.0", "567", "571.0"))
+    order = order_of((1, 2, 3), ("567.0", "567", "571.0"))
     assert counts(order) == (2, 2, 0, 0)
     assert order.num_tied == 1
 
 
 def test_a_pair_that_we_tie_neither_agrees_nor_disagrees() -> None:
-    assert counts(one_seed((5, 5, 7), "123")) == (3, 2, 0, 1)
+    assert counts(order_of((5, 5, 7), "123")) == (3, 2, 0, 1)
 
 
 @pytest.mark.parametrize("left_out", [None, math.nan, math.inf, -math.inf])
 def test_a_row_without_a_finite_value_is_left_out(left_out: float | None) -> None:
-    order = one_seed((10, left_out, 30, 20), "1234")
+    order = order_of((10, left_out, 30, 20), "1234")
     assert counts(order) == (3, 2, 1, 0)
     assert order.best_ours == ("a",)
 
 
 def test_a_row_that_the_paper_lacks_is_left_out() -> None:
-    order = one_seed((10, 1, 30, 20), ("1", None, "3", "4"))
+    order = order_of((10, 1, 30, 20), ("1", None, "3", "4"))
     assert counts(order) == (3, 2, 1, 0)
     assert order.best_ours == ("a",)
 
 
 @pytest.mark.parametrize(("ours", "published"), [((1, None), "12"), ((1, 2), ("1", None)), ((), ())])
 def test_fewer_than_two_rows_have_no_order(ours: Sequence[float | None], published: Sequence[str | None]) -> None:
-    assert compare_order(rows(ours, published), "lower", one_seed=True) is None
+    made = rows(ours, published)
+    assert compare_order(made, standing_of(made)) is None
 
 
 @pytest.mark.parametrize(
@@ -147,17 +149,17 @@ def test_fewer_than_two_rows_have_no_order(ours: Sequence[float | None], publish
 def test_a_difference_whose_interval_holds_zero_does_not_resolve_a_pair(
     first: Ours, second: Ours, expected: tuple[int, int, int, int]
 ) -> None:
-    assert counts(several_seeds((first, second), "12")) == expected
+    assert counts(order_of((first, second), "12")) == expected
 
 
-def test_rows_with_equal_differences_at_each_seed_are_resolved_however_seeds_spread() -> None:
-    values = [tuple(SeedValue(seed, 100.0 * seed + own) for seed in range(3)) for own in (1.0, 2.0)]
+def test_rows_with_like_differences_at_each_seed_are_resolved_however_seeds_spread() -> None:
+    values = [tuple(SeedValue(seed, 100.0 * seed + own + 0.01 * own * seed) for seed in range(3)) for own in (1.0, 2.0)]
     made = [
         ComparedRow(label, Cell("done", 101.0, values=own), PublishedValue(text, "arxiv_v1"), None)
         for label, own, text in zip("ab", values, "12", strict=True)
     ]
     made[1] = replace(made[1], ours=replace(made[1].ours, mean=102.0))
-    order = compare_order(made, "lower", one_seed=False)
+    order = compare_order(made, standing_of(made))
     assert order is not None
     assert counts(order) == (1, 1, 0, 0)
 
@@ -169,20 +171,20 @@ def test_one_seed_in_common_resolves_nothing_however_small_the_error_of_samples(
         )
         for label, mean, text in (("a", 1.0, "1"), ("b", 9.0, "2"))
     ]
-    order = compare_order(made, "lower", one_seed=False)
+    order = compare_order(made, standing_of(made))
     assert order is not None
     assert counts(order) == (1, 0, 0, 1)
 
 
 def test_of_six_pairs_four_agree_one_disagrees_and_one_is_not_resolved() -> None:
     # a < c < b by far, and d within its interval of b: (a,b) (a,c) (a,d) (c,d) agree, (b,c) disagrees, (b,d) is open.
-    order = several_seeds(((10, 1), (30, 1), (20, 1), (31, 1)), "1234")
+    order = order_of(((10, 1), (30, 1), (20, 1), (31, 1)), "1234")
     assert counts(order) == (6, 4, 1, 1)
     assert order.num_alike == 5
 
 
 def test_the_means_count_alone_whether_they_are_resolved_or_not() -> None:
-    order = several_seeds(((1, 9), (2, 9), (3, 9)), "132")
+    order = order_of(((1, 9), (2, 9), (3, 9)), "132")
     assert counts(order) == (3, 0, 0, 3)
     assert order.num_alike == 2
 
@@ -203,17 +205,17 @@ def test_the_means_count_alone_whether_they_are_resolved_or_not() -> None:
 def test_whether_the_best_agrees_and_is_resolved(
     ours: Sequence[Ours], published: str, agrees: bool, resolved: bool
 ) -> None:
-    order = several_seeds(ours, published)
+    order = order_of(ours, published)
     assert (order.best_agrees, order.best_resolved) == (agrees, resolved)
 
 
 def test_a_pair_that_either_ties_is_not_alike() -> None:
-    assert one_seed((5, 5, 7), "123").num_alike == 2
-    assert one_seed((1, 2, 3), "112").num_alike == 2
+    assert order_of((5, 5, 7), "123").num_alike == 2
+    assert order_of((1, 2, 3), "112").num_alike == 2
 
 
 def test_one_seed_resolves_nothing() -> None:
-    assert one_seed((1, 100), "12").best_resolved is False
+    assert order_of(((1, None), (100, None)), "12").best_resolved is False
 
 
 FD_CARD = Metric("fd", "FD", "lower", "a distance")
@@ -244,7 +246,8 @@ def test_rows_of_table_2_stand_beside_theirs() -> None:
         ("ours", 18.0, None),
     ]
     # The paper: dfm, pyramidal, flow matching, cascaded; ours has cascaded second.
-    assert [counts(metric.order) for metric in part.metrics if metric.order] == [(6, 4, 2, 0)] * 2
+    assert [counts(metric.order) for metric in part.metrics if metric.order] == [(6, 0, 0, 6)] * 2
+    assert [metric.order.num_alike for metric in part.metrics if metric.order] == [4, 4]
     assert all(metric.order is not None and metric.order.best_agrees for metric in part.metrics)
 
 
@@ -265,13 +268,13 @@ def test_a_verdict_stands_only_on_numbers_of_the_same_setting() -> None:
     records = {evaluate_digest("dfm", 200): Record("done", {"fd": 3.9, "fd_standard_error": 0.1})}
     (same,) = compare(plan, make_sections(plan, measure(plan, records), records))
     names = [row.verdict.name if row.verdict else None for row in same.metrics[0].rows]
-    assert names == [None, None, None, "better", None]
+    assert names == [None, None, None, "cannot tell", None]
 
 
 def test_tau_is_that_of_the_rows_that_have_both_values() -> None:
     (part,) = compared(beside_table2(), FD)
     # Six pairs, four alike, two not: 2/6. No record has an error of samples, so that there is no interval.
-    assert [metric.agreement for metric in part.metrics] == [RankAgreement(pytest.approx(1 / 3), 4)] * 2
+    assert [metric.agreement for metric in part.metrics] == [RankAgreement(pytest.approx(1 / 3), 4, p_value=0.75)] * 2
     (fewer,) = compared(beside_table2(), {row: FD[row] for row in ("cascaded", "dfm", "ours")})
     assert [metric.agreement for metric in fewer.metrics] == [None, None]
 
@@ -332,7 +335,7 @@ def test_only_rows_that_were_measured_as_the_papers_count_in_the_order() -> None
     order = compared(plan, FD)[0].metrics[0].order
     assert order is not None
     # Without dfm: pyramidal, flow matching, cascaded in the paper; cascaded, pyramidal, flow matching here.
-    assert counts(order) == (3, 1, 2, 0)
+    assert (order.num_pairs, order.num_alike, order.makes_claims) == (3, 1, False)
     assert (order.best_published, order.best_ours) == (("pyramidal_flow",), ("cascaded",))
 
 
@@ -341,7 +344,7 @@ def test_where_only_the_order_compares_samples_and_guidance_may_be_others() -> N
     assert setting_differences_of(plan) == [""] * 5
     order = compared(plan, FD)[0].metrics[0].order
     assert order is not None
-    assert counts(order) == (6, 4, 2, 0)
+    assert (order.num_pairs, order.num_alike) == (6, 4)
 
 
 @pytest.mark.parametrize("same_setting", [False, True])

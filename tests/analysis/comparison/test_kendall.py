@@ -36,8 +36,8 @@ def test_tau_of_many_orders_is_that_of_each() -> None:
 
 def test_the_same_order_is_one_and_the_opposite_minus_one() -> None:
     ours = [row(1.0), row(2.0), row(3.0)]
-    assert rank_agreement(ours, [10, 20, 30], generator()) == RankAgreement(1.0, 3)
-    assert rank_agreement(ours, [30, 20, 10], generator()) == RankAgreement(-1.0, 3)
+    assert rank_agreement(ours, [10, 20, 30], generator()) == RankAgreement(1.0, 3, p_value=1 / 3)
+    assert rank_agreement(ours, [30, 20, 10], generator()) == RankAgreement(-1.0, 3, p_value=1 / 3)
 
 
 def test_a_tie_of_the_paper_is_neither() -> None:
@@ -56,7 +56,7 @@ def test_two_rows_or_rows_that_are_all_tied_have_no_tau(ours: list[float], publi
 def test_the_interval_is_narrow_for_rows_far_apart_and_wide_for_close_ones() -> None:
     apart = rank_agreement([row(1, 2, 1.6), row(110, 120, 115), row(210, 220, 214)], [1, 2, 3], generator())
     close = rank_agreement([row(1, 3, 2), row(2, 1, 3.1), row(3, 2.2, 1)], [1, 2, 3], generator())
-    assert apart == RankAgreement(1.0, 3, 1.0, 1.0, "seeds")
+    assert apart == RankAgreement(1.0, 3, 1.0, 1.0, "seeds", 1 / 3)
     assert close is not None
     assert close.low is not None
     assert close.low < 0
@@ -73,7 +73,7 @@ def test_of_one_seed_the_interval_is_that_of_the_samples() -> None:
 def test_what_a_seed_does_to_all_rows_is_no_error_of_their_order() -> None:
     """Rows that rise and fall together never change places, though their values overlap widely."""
     found = rank_agreement([row(0, 10, 20), row(1, 11, 21), row(2, 12, 22)], [1, 2, 3], generator())
-    assert found == RankAgreement(1.0, 3, 1.0, 1.0, "seeds")
+    assert found == RankAgreement(1.0, 3, 1.0, 1.0, "seeds", 1 / 3)
 
 
 def test_the_interval_is_the_same_each_time_and_another_with_another_generator() -> None:

@@ -139,7 +139,7 @@ def test_a_sweep_with_a_published_counterpart_stands_beside_it() -> None:
         for row, fd in (("flow_matching", 3.0), ("dfm", 2.0))
     }
     files = render_report(JoinedSweep.of(beside_table2(), records))
-    sentence = "FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). No Kendall"
+    sentence = "FD-Lite0: by the means alone 1 of 1 pairs agree; best mean: dfm. No Kendall"
     assert sentence in files["comparison.md"].decode()
     page = files["report.html"].decode()
     section = page[page.index('<section id="paper">') : page.index('<section id="convergence">')]
@@ -207,7 +207,7 @@ def test_the_page_lists_protocols_samplings_and_the_notes_of_runs() -> None:
     assert '<a href="#protocols">' in page
     assert "<li><b>FD-Lite0: paradigm / DFM</b>: &lt;few&gt; samples</li>" in section_of(page, "notes")
     results = section_of(page, "results")
-    assert "<td>2.000 ± 0.490</td>" in results
+    assert "<td>2.00 ± 0.49</td>" in results
     assert "±: 95% interval of the error of finite samples, of one seed" in results
 
 

@@ -148,6 +148,6 @@ def test_ours_and_the_papers_stand_under_the_metric_they_are_of() -> None:
         r"\midrule",
     ]
     assert lines[10] == (
-        r"dfm & 4.250 $\pm$ 0.196 & \textbf{4.28} & reproduced ($\times$0.99) "
-        r"& 150.0 $\pm$ 2.0 & \textbf{196.8} & worse ($\times$0.76) \\"
+        r"dfm & 4.25 $\pm$ 0.20 & \textbf{4.28} & cannot tell ($\times$0.99, 0.93 to 1.06; one seed: the spread over "
+        r"seeds is unknown) & 150.0 $\pm$ 2.0 & \textbf{196.8} & $\times$0.76, 0.75 to 0.78 \\"
     )

@@ -40,8 +40,8 @@ def caveats_of(section: Section) -> tuple[str, ...]:
 
 
 def best_rows(section: Section) -> list[list[str]]:
-    """Labels of the best rows, for each metric."""
-    return [[row.label for row in section.rows if row.cells[index].best] for index in range(2)]
+    """Labels of the rows with the best means, for each metric."""
+    return [[] if one.choice is None else list(one.choice.rows) for one in section.standings]
 
 
 def three_rows(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from analysis.results.intervals import SeedValue, Uncertainty, combine_errors, t_quantile, uncertainty_of_mean
+from analysis.results.intervals import SeedValue, Uncertainty, combine_errors, t_quantile
+from analysis.results.sampling_error import uncertainty_of_mean
 
 
 def seeds(*values: float, error: float | None = None) -> list[SeedValue]:
@@ -38,8 +39,8 @@ def test_a_single_value_has_no_interval() -> None:
     assert half_width(3.0) is None
 
 
-def test_equal_values_have_an_interval_of_no_width() -> None:
-    assert half_width(2.0, 2.0, 2.0) == 0.0
+def test_equal_values_without_an_error_of_samples_have_no_interval() -> None:
+    assert half_width(2.0, 2.0, 2.0) is None
 
 
 def test_one_seed_has_the_interval_of_its_samples_alone() -> None:
@@ -89,13 +90,20 @@ def test_an_interval_that_just_reaches_zero_leaves_out_its_p_value(outside: floa
 
 def test_values_far_from_zero_have_the_smallest_p_value_and_zero_the_largest() -> None:
     both = Uncertainty(0.7, 20, 0.4)
-    assert 0 < both.p_value(1e9) <= 1e-12
+    assert 0 < both.p_value(1e9) <= 1e-9
     assert both.p_value(0.0) == 1.0
 
 
-def test_without_any_error_only_equal_numbers_are_alike() -> None:
-    exact = Uncertainty(0.0, 2, None)
-    assert (exact.p_value(0.0), exact.p_value(1e-9)) == (1.0, 0.0)
+def test_without_any_error_nothing_is_certain() -> None:
+    assert combine_errors(0.0, 2, None) is None
+    assert combine_errors(None, 0, 0.0) is None
+
+
+@pytest.mark.parametrize("outside", [0.05, 1e-3])
+def test_an_interval_of_many_rows_leaves_out_its_p_value(outside: float) -> None:
+    both = Uncertainty(0.7, 6, 0.4, num_rows=4)
+    assert both.p_value(both.half_width_at(outside)) == pytest.approx(outside, rel=1e-4)
+    assert both.half_width_at(outside) > Uncertainty(0.7, 6, 0.4).half_width_at(outside)
 
 
 @pytest.mark.parametrize("common", [0.0, 0.5, 1.0])

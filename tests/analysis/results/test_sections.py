@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.plan.model import PublishedPlan
+from analysis.plan.model import Primary, PublishedPlan
 from analysis.records.record import Record
 from analysis.results.measurements import measure
 from analysis.results.sections import Section, make_sections
-from tests.support.plans import FLOPS_PER_STEP, evaluate_digest, make_plan
+from tests.support.plans import FLOPS_PER_STEP, evaluate_digest, make_plan, train_digest
 
 
 def done(fd: float, accuracy: float = 0.5) -> Record:
@@ -89,7 +89,10 @@ def best_cells(*values: tuple[float, float]) -> list[list[bool]]:
         evaluate_digest(name, 200): done(*pair) for name, pair in zip(names, values, strict=True) if pair[0] != -1
     }
     section = first_section(make_plan(parts={"p": names}), records)
-    return [[cell.best for cell in row.cells] for row in section.rows]
+    chosen = [() if one.choice is None else one.choice.rows for one in section.standings]
+    assert [cell.best for row in section.rows for cell in row.cells[1:]] == [False] * len(values), "exploratory"
+    assert [row.cells[0].best for row in section.rows] == [name in chosen[0] for name in names]
+    return [[name in rows for rows in chosen] for name in names]
 
 
 def test_the_lowest_distance_and_the_highest_accuracy_are_best() -> None:
@@ -198,16 +201,29 @@ def test_the_best_row_is_set_against_the_others_where_rows_compare() -> None:
         for seed, value in enumerate(found)
     }
     section = first_section(plan, records)
-    distance, accuracy = section.separations
-    assert distance is not None
-    assert (distance.best, distance.not_separable) == ("a", ("c",))
-    assert accuracy is None, "all rows are alike, so that none is best"
+    distance, accuracy = section.standings
+    assert distance.best == ("a",)
+    assert [one.row for one in distance.from_best if distance.is_separable(one)] == ["b"]
+    assert accuracy.choice is None, "all rows are alike, so that none is best"
+
+
+def test_an_evaluation_whose_training_failed_has_failed() -> None:
+    section = first_section(make_plan(), {train_digest("DFM"): Record("failed")})
+    assert [row.cells[0].status for row in section.rows] == ["missing", "failed"]
+
+
+def test_of_a_metric_that_is_not_primary_no_row_is_best() -> None:
+    plan = replace(make_plan(), primary=Primary("accuracy"))
+    records = {evaluate_digest("flow matching", 200): done(3.0, 0.9), evaluate_digest("DFM", 200): done(2.0, 0.7)}
+    section = first_section(plan, records)
+    assert [[cell.best for cell in row.cells] for row in section.rows] == [[False, True], [False, False]]
+    other = replace(plan, primary=Primary("accuracy", parts=("another",)))
+    assert not any(cell.best for row in first_section(other, records).rows for cell in row.cells)
 
 
 @pytest.mark.parametrize(
     ("value", "error", "kept"),
     [
-        (4.0, 0.0, 0.0),
         (4.0, math.nan, None),
         (4.0, -0.1, None),
         (4.0, math.inf, None),

@@ -26,7 +26,7 @@ OTHER_SETTING = (
     "Not comparable: the paper's values are of another dataset, model and metric; only the order of the rows compares."
 )
 SEVERAL_SEEDS = (
-    "Two rows are not resolved by our seeds if zero is in the 95% interval of their difference, seed by seed."
+    "Two rows are resolved by our seeds if the tests behind the table's claims tell them apart, by the primary metric."
 )
 NO_TAU = "No Kendall's tau: fewer than three rows have both values, or one side ties them all."
 SPREAD = "±: 95% interval of the error of finite samples, of one seed; what another seed would give is not in it."
@@ -51,11 +51,10 @@ RECORDS = {
 
 
 @pytest.mark.parametrize(
-    ("order", "one_seed", "sentence"),
+    ("order", "sentence"),
     [
         (
             ORDER,
-            False,
             (
                 "4 of 6 pairs agree, 1 disagrees, 1 not resolved by our seeds (by the means alone 5 of 6 agree); "
                 "the best agrees (dfm)."
@@ -63,32 +62,28 @@ RECORDS = {
         ),
         (
             Order(3, 1, 2, 0, 1, 0, ("a", "b"), ("c",), best_agrees=False, best_resolved=True),
-            False,
             "1 of 3 pairs agree, 2 disagree; the best does not agree (a, b in the paper; c here).",
         ),
         (
             Order(1, 0, 0, 1, 1, 0, ("a",), ("a",), best_agrees=True, best_resolved=False),
-            False,
             (
                 "0 of 1 pairs agree, 1 not resolved by our seeds (by the means alone 1 of 1 agree); "
-                "the best agrees (a), not resolved by our seeds."
+                "the best is not resolved by our seeds (best mean: a)."
             ),
         ),
         (
-            Order(5, 4, 0, 1, 4, 1, ("a",), ("a",), best_agrees=True, best_resolved=False),
-            True,
-            "4 of 5 pairs agree, 1 tied here, 1 left out as tied in the paper; the best agrees (a).",
+            Order(5, 0, 0, 5, 4, 1, ("b",), ("a",), best_agrees=False, best_resolved=False, makes_claims=False),
+            "by the means alone 4 of 5 pairs agree, 1 left out as tied in the paper; best mean: a, in the paper b.",
         ),
         (
             Order(0, 0, 0, 0, 0, 1, ("a", "b"), ("a",), best_agrees=True, best_resolved=False),
-            True,
             "no order to compare, since the paper prints the same number for all rows.",
         ),
-        (None, True, "no order to compare, since fewer than two rows have both values."),
+        (None, "no order to compare, since fewer than two rows have both values."),
     ],
 )
-def test_an_order_reads_as_it_should(order: Order | None, one_seed: bool, sentence: str) -> None:
-    assert order_sentence(order, one_seed=one_seed) == sentence
+def test_an_order_reads_as_it_should(order: Order | None, sentence: str) -> None:
+    assert order_sentence(order) == sentence
 
 
 @pytest.mark.parametrize(("name", "title"), [("fid_50k", "FID 50K"), ("is", "IS"), ("frame_fid_10k", "FRAME FID 10K")])
@@ -122,10 +117,10 @@ def test_markdown_is_as_written_by_hand() -> None:
         "| cascaded | failed | 5.68 | failed | 118.1 |",
         r"| pyramidal\_flow | missing | 4.57 | missing | 191.0 |",
         "| dfm | 20.00 | **4.28** | 0.500 | **196.8** |",
-        "| ours | **18.00** | – | **0.750** | – |",
+        "| ours | **18.00** | – | 0.750 | – |",
         "",
-        f"- FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). {NO_TAU}",
-        f"- label accuracy: 1 of 1 pairs agree; the best agrees (dfm). {NO_TAU}",
+        f"- FD-Lite0: by the means alone 1 of 1 pairs agree; best mean: dfm. {NO_TAU}",
+        f"- label accuracy: by the means alone 1 of 1 pairs agree; best mean: dfm. {NO_TAU}",
         "- Not in the paper, and in no order here: ours.",
         "",
         "Bold: best of its column, in our rows and in the paper's.",
@@ -142,7 +137,7 @@ def test_a_terminal_shows_aligned_columns() -> None:
         "  cascaded            failed                5.68              failed          118.1",
         "  pyramidal_flow     missing                4.57             missing          191.0",
         "  dfm                  20.00                4.28 *             0.500          196.8 *",
-        "  ours                 18.00 *                 –               0.750 *            –",
+        "  ours                 18.00 *                 –               0.750              –",
     ]
 
 
@@ -174,12 +169,18 @@ def test_a_long_label_is_wrapped_between_its_words_on_a_terminal() -> None:
 def test_of_the_same_setting_the_verdict_stands_beside_and_the_warning_is_gone() -> None:
     comparison = in_words(beside_table2(same_setting=True), with_errors())
     assert comparison is not None
-    assert comparison.notes[0].startswith("Reproduced: the paper's number lies in the 95% prediction interval")
+    assert comparison.notes[0].startswith("× is ours / paper, with the 95% interval for one more run")
+    assert "Within ±10%: the whole interval lies in that margin." in comparison.notes[0]
     (table,) = comparison.tables
     assert table.header[1:4] == ("FD-Lite0 ↓", "paper: FID 50K ↓", "verdict")
     assert [[cell.text for cell in row[:4]] for row in table.rows][2:] == [
         ["pyramidal_flow", "missing", "4.57", "–"],
-        ["dfm", "20.00 ± 0.39", "4.28", "worse (×4.67)"],
+        [
+            "dfm",
+            "20.00 ± 0.39",
+            "4.28",
+            "cannot tell (×4.67, 4.54 to 4.80; one seed: the spread over seeds is unknown)",
+        ],
         ["ours", "18.00 ± 0.35", "–", "–"],
     ]
 
@@ -209,7 +210,7 @@ def test_rows_of_other_guidance_are_named_beside_the_order_of_the_rest() -> None
         "Not comparable: guidance 1, the paper's 1.5 (dfm)."
     )
     assert verdicts(cascaded={"guidance": 1.0}, pyramidal_flow={"guidance": 1.25})[0] == (
-        f"FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm). {NO_TAU} "
+        f"FD-Lite0: by the means alone 1 of 1 pairs agree; best mean: dfm. {NO_TAU} "
         "Not comparable: guidance 1, the paper's 1.5 (cascaded); guidance 1.25, the paper's 1.5 (pyramidal_flow)."
     )
 
@@ -242,8 +243,9 @@ def test_several_seeds_are_said_to_resolve_what_their_intervals_do() -> None:
     assert SEVERAL_SEEDS in comparison.notes
     assert comparison.tables[0].orders[0] == (
         "FD-Lite0: 2 of 3 pairs agree, 1 not resolved by our seeds (by the means alone 3 of 3 agree); "
-        "the best agrees (dfm), not resolved by our seeds. "
-        "Kendall's tau 1.00 (n = 3 rows; 95% interval 0.33 to 1.00, of seeds)."
+        "the best is not resolved by our seeds (best mean: dfm). "
+        "Kendall's tau 1.00 (n = 3 rows; 95% interval 0.33 to 1.00, of seeds; as far from 0 by chance: p = 0.33; the "
+        "paper's values as exact)."
     )
     assert comparison.tables[0].rows[3][1].text == "20.10 ± 0.25 (n=3)"
 
@@ -290,13 +292,12 @@ def test_unequal_compute_is_noted() -> None:
     assert comparison.tables[0].notes[0] == "Unequal training compute: rows differ by up to 100%."
 
 
-def test_a_value_without_an_error_has_no_verdict_and_its_row_is_named() -> None:
+def test_of_a_value_without_an_error_one_cannot_tell() -> None:
     records = {**with_errors(), evaluate_digest("dfm", 200): done(20.0, 0.5)}
     comparison = in_words(beside_table2(same_setting=True), records)
     assert comparison is not None
     (table,) = comparison.tables
-    assert [row[3].text for row in table.rows] == ["worse (×6.55)", "–", "–", "not comparable", "–"]
-    assert table.orders[0].endswith("Not comparable: the error of our value is not known (dfm).")
+    assert table.rows[3][3].text == "cannot tell (×4.67; the error of our value is not known)"
 
 
 def test_a_plan_without_counterparts_has_no_comparison() -> None:

@@ -34,7 +34,8 @@ def test_failures_carry_their_message_and_recovered_ones_are_warnings() -> None:
         ("training DFM, seed=0", "loss is NaN at step 12")
     ]
     assert [note.message for note in list_warnings(PLAN, records, measure(PLAN, records))] == [
-        "6 of 8 measurements: missing.",
+        "4 of 8 measurements: missing.",
+        "2 of 8 measurements: failed.",
         "fd is inf; it is never best.",
         "an attempt failed: worker died",
     ]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 
 import pytest
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.commands.status import SweepStatus, sweep_status
 from orchestration.control.heartbeat import TaskProgress, Waiting
-from orchestration.plan.best_rows import best_rows
+from orchestration.launch.standings import standing_lines
 from orchestration.plan.completed import completed_records
 from orchestration.plan.diff import changes_text
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import progress_of
 from orchestration.storage.layout import heartbeat_file, plan_file
 from orchestration.storage.store import Store
-from orchestration.tasks.task import EvaluateTask, TrainTask
+from orchestration.tasks.task import TrainTask
 from tests.support.stored_sweeps import beat, finish, publish, publish_checkpoint, tiny_plan
 
 
@@ -91,29 +93,41 @@ def test_a_damaged_heartbeat_hides_only_what_it_held(store: Store, content: byte
     assert found.counts["done"] == 1
 
 
-def test_the_best_row_is_the_lowest_or_highest_mean_over_seeds_by_the_metric() -> None:
-    rows = "parts={p: {rows: {A: {}, B: {sampling.tau: 0.9}}}}"
-    plan = tiny_plan(rows, "seeds=[0, 1]", "evaluation.at_steps=[12]")
-    values = {("A", 0): 5.0, ("A", 1): 1.0, ("B", 0): 2.0, ("B", 1): 2.0}
+def results(plan: Plan, values: Mapping[tuple[str, int], float]) -> dict[str, TaskRecord]:
+    """Records of the last evaluations, by row and seed."""
     done = {}
     for trial in plan.trials:
-        ((_, digest),) = trial.evaluations
-        value = values[trial.row, trial.seed]
-        metrics = {"fd_lite0_block10": value, "label_accuracy": value / 10}
-        done[digest] = TaskRecord(digest, "evaluate", metrics, 1.0)
-    found = [str(row) for row in best_rows(plan, done)]
-    assert "p: fd_lite0_block10 2, B @ 12, mean of 2 seeds" in found  # lower is better
-    assert "p: label_accuracy 0.3, A @ 12, mean of 2 seeds" in found  # higher is better
+        if (trial.row, trial.seed) in values:
+            value, digest = values[trial.row, trial.seed], trial.evaluations[-1][1]
+            metrics = {"fd_lite0_block10": value, "label_accuracy": 0.5}
+            done[digest] = TaskRecord(digest, "evaluate", metrics, 1.0)
+    return done
+
+
+TWO_ROWS = ("parts={p: {rows: {A: {}, B: {sampling.tau: 0.9}}}}", "seeds=[0, 1, 2]")
+
+
+def test_the_best_row_is_that_of_the_report_at_the_seeds_that_rows_have_in_common() -> None:
+    plan = tiny_plan(*TWO_ROWS)
+    values = {("A", 0): 5.0, ("A", 1): 1.0, ("B", 0): 2.0, ("B", 1): 2.0, ("B", 2): 9.0}
+    best, *sentences = standing_lines(plan, results(plan, {**values, ("B", 2): 2.5}))
+    assert best == "p: FD-Lite0 (block 10) 2, B @ 12, 2 seeds in common of 3 planned"
+    assert sentences[0].startswith("  p: FD-Lite0 (block 10): not separable from the best (B): all other rows")
+    (sentence,) = standing_lines(plan, results(plan, values))
+    assert "no row is called best: by the 2 seeds that all compared rows have it would be B" in sentence
+
+
+def test_a_row_that_failed_at_a_seed_is_not_called_best() -> None:
+    plan = tiny_plan(*TWO_ROWS)
+    values = {("A", 0): 1.0, ("A", 1): 1.1, **{("B", seed): 2.0 + seed / 10 for seed in range(3)}}
+    failed = next(trial.trains[-1] for trial in plan.trials if (trial.row, trial.seed) == ("A", 2))
+    lines = list(standing_lines(plan, results(plan, values), [failed]))
+    assert lines[0] == "  p: FD-Lite0 (block 10): no row is called best: A would be, and failed at other seeds."
 
 
 def test_a_value_that_is_no_number_is_nobodys_best() -> None:
-    plan = tiny_plan("evaluation.at_steps=[4, 12]")
-    early, late = plan.of_kind(EvaluateTask)
-    done = {
-        early.digest: TaskRecord(early.digest, "evaluate", {"fd_lite0_block10": float("nan")}, 1.0),
-        late.digest: TaskRecord(late.digest, "evaluate", {"fd_lite0_block10": 7.0}, 1.0),
-    }
-    assert [str(row) for row in best_rows(plan, done)] == ["p: fd_lite0_block10 7, DFM @ 12"]
+    plan = tiny_plan(*TWO_ROWS)
+    assert list(standing_lines(plan, results(plan, {("A", 0): math.nan, ("B", 0): 7.0}))) == []
 
 
 def test_an_edit_is_told_by_what_it_adds_keeps_and_cancels(store: Store) -> None:

@@ -17,6 +17,8 @@ from dfm_core.catalog.datasets import DATASETS
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.task_record import TaskRecord
+from orchestration.launch.standings import best_snapshots
+from orchestration.plan.best_snapshot import BestSnapshot
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
@@ -62,29 +64,29 @@ def tracked(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-def results(plan: Plan, values: Mapping[float, float]) -> dict[str, TaskRecord]:
+def best(plan: Plan, values: Mapping[float, float]) -> tuple[BestSnapshot, ...]:
     """By first-stage probability, at every step; the other metric says the opposite."""
     found = {}
     for task in plan.of_kind(EvaluateTask):
         value = values[task.config.training.first_stage_probability]
         metrics = {METRIC: value, "label_accuracy": value / 100}
         found[task.digest] = TaskRecord(task.digest, "evaluate", metrics, 1.0, step=task.at_step)
-    return found
+    return best_snapshots(plan, found, ())
 
 
 def test_the_best_snapshot_is_a_version_that_samples_what_the_snapshot_does(plan: Plan, tracked: Store) -> None:
     uri = resolve_uri(None, tracked, {})
     registry, client = ModelRegistry(uri, tracked), MlflowClient(tracking_uri=uri, registry_uri=uri)
-    (line,) = registry.register(plan, results(plan, {0.7: 20.0, 0.9: 30.0}))
-    assert line.startswith("quickstart p: version 1 is first_stage_probability=0.7 @ 4, fd_lite0_block10 20")
-    (line,) = registry.register(plan, results(plan, {0.7: 20.0, 0.9: 30.0}))
+    (line,) = registry.register(plan, best(plan, {0.7: 20.0, 0.9: 30.0}))
+    assert line.startswith("quickstart p: version 1 is first_stage_probability=0.7 @ 12, fd_lite0_block10 20")
+    (line,) = registry.register(plan, best(plan, {0.7: 20.0, 0.9: 30.0}))
     assert line.endswith("is registered already")
-    (line,) = registry.register(plan, results(plan, {0.7: 20.0, 0.9: 10.0}))
+    (line,) = registry.register(plan, best(plan, {0.7: 20.0, 0.9: 10.0}))
     assert "version 2 is first_stage_probability=0.9" in line
 
     version = client.get_model_version_by_alias("quickstart p", "best")
     task = plan.tasks[version.tags["dfm.evaluation"]]
-    assert (str(version.version), version.tags[METRIC], version.tags["step"]) == ("2", "10", "4")
+    assert (str(version.version), version.tags[METRIC], version.tags["step"]) == ("2", "10", "12")
     assert client.get_run(version.run_id).data.tags["dfm.digest"] == task.digest
 
     mlflow.set_tracking_uri(uri)
@@ -120,9 +122,9 @@ def test_a_registered_model_holds_no_pickle(tracked: Store) -> None:
 
 def test_what_cannot_be_registered_is_a_line(plan: Plan, tracked: Store, tmp_path: Path) -> None:
     registry = ModelRegistry(resolve_uri(None, tracked, {}), Store(str(tmp_path)))  # whose snapshots are gone
-    (line,) = registry.register(plan, results(plan, {0.7: 1.0, 0.9: 2.0}))
+    (line,) = registry.register(plan, best(plan, {0.7: 1.0, 0.9: 2.0}))
     assert line.startswith("p: not registered (no artifact at ")
-    assert registry.register(plan, {}) == []
+    assert registry.register(plan, ()) == []
 
 
 @pytest.mark.slow

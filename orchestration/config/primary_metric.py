@@ -1,0 +1,46 @@
+"""The sweep's `primary:` keys: the metric that its claims rest on. Everything else is exploratory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt, Lt
+
+from analysis.contract.plan_schema import DEFAULT_MARGIN
+from dfm_core.catalog.metrics import MetricName
+from orchestration.common.errors import nearest
+
+
+@dataclass(frozen=True)
+class PrimaryMetric:
+    """The sweep's `primary:`, to be declared before its numbers are seen."""
+
+    metric: MetricName
+    """The metric by which rows are called best, separable, or as the paper's."""
+    parts: tuple[str, ...] = ()
+    """Parts that claims are made of; default: all but searches."""
+    baseline: str | None = None
+    """Row that others are compared with, in parts that have it; default: the best."""
+    difference: Annotated[float, Gt(0.0), Lt(10.0)] = DEFAULT_MARGIN
+    """Smallest difference that matters, as a share: less is no practical difference."""
+    spread: Annotated[float, Gt(0.0), Lt(10.0)] | None = None
+    """Deviation over seeds that is expected, as a share, for the plan; default: that of the records so far."""
+
+
+def unknown_in_primary(
+    primary: PrimaryMetric, measured: Collection[str], rows: Mapping[str, Collection[str]]
+) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for every name that the sweep does not have.
+
+    Args: measured: metrics of its evaluations. rows: labels of the rows of each part; none of a search.
+    """
+    if primary.metric not in measured:
+        yield "metric", f"{primary.metric} is not measured; evaluation.metrics has {', '.join(measured)}"
+    for name in primary.parts:
+        if name not in rows:
+            yield "parts", f"{name!r} is not a part{nearest(name, list(rows))}; known: {', '.join(rows)}"
+    labels = {label for part in rows.values() for label in part}
+    if primary.baseline is not None and primary.baseline not in labels:
+        yield "baseline", f"{primary.baseline!r} is not a row{nearest(primary.baseline, sorted(labels))}"
