@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types test-slow test-multihost chaos hashes clean
+.PHONY: help setup demo test lint types test-slow test-multihost test-gpu chaos hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
@@ -12,6 +12,7 @@ help:
 	@echo "make setup      only set up"
 	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
 	@echo "make test-multihost  the sweep on two hosts made of Linux namespaces, one of which is cut off"
+	@echo "make test-gpu   the paths of a GPU, on one"
 	@echo "make lint types test-slow hashes clean"
 
 setup: $(VENV)/.ready
@@ -26,7 +27,14 @@ $(VENV)/.python:
 $(VENV)/.ready: pyproject.toml constraints.txt hashes.txt | $(VENV)/.python
 	@echo "Installing the pinned packages into $(VENV): about 170 packages, 2.3 GB on disk, 2 to 5 minutes"
 	@$(BIN)/python -m pip install --quiet --quiet $(PINNED) --editable .
+	@$(MAKE) --no-print-directory exclude-site
 	@touch $@
+
+# Your places are not for the repository; but Ray leaves out of a job what .gitignore names, and a job needs them.
+.PHONY: exclude-site
+exclude-site:
+	@exclude=$$(git rev-parse --git-path info/exclude 2>/dev/null) || exit 0; mkdir -p "$$(dirname "$$exclude")"; \
+	grep -qxF sweeps/site.yaml "$$exclude" 2>/dev/null || echo sweeps/site.yaml >> "$$exclude"
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt hashes.txt | $(VENV)/.ready
 	@echo "Installing the test tools into $(VENV)"
@@ -54,6 +62,9 @@ test: lint types
 
 test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m gpu
 
 # Root, or a user who may make user namespaces; without them it fails and says so.
 test-multihost: $(VENV)/.test-ready

@@ -7,6 +7,11 @@ products on one thread. The ways take turns, in every round, for every size and 
 shows how much of a difference is the machine's other work. S3 is moto's, in a process of its own, behind a proxy that
 adds bandwidth and latency. The extra time includes what the upload takes from the steps after the save, and here also
 what the server takes from the same cores.
+
+    python benchmarks/checkpoint_stall.py --worlds 1 2 4
+
+saves a model's state in gloo worlds of so many workers at each ZeRO stage, and loads each of these states in each of
+the worlds at each stage: bytes that a worker writes, collectives, the memory of a load, and whether every bit is there.
 """
 
 from __future__ import annotations
@@ -30,12 +35,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from slow_s3 import slow_s3
-from torch import Tensor
+from state_pieces import measure_pieces, show_pieces
 
-from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
+from dfm_core.config.model import MODEL_SIZES
+from dfm_core.training.engine import STATE_KINDS, OwnedPiece, StateKind, TrainingEngine
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointUploads
+from orchestration.training.checkpoint_upload import StateUploads
 
 NONE, AGAIN, BESIDE, BEFORE = "no checkpoint", "no checkpoint, again", "beside the training", "before it goes on"
 WAYS = (NONE, AGAIN, BESIDE, BEFORE)
@@ -66,7 +72,7 @@ class Timed:
 class Worker:
     """The part of a training engine that a checkpoint needs, with steps of a given cost."""
 
-    rank, world_size, num_steps = 0, 1, 0
+    rank, world_size, num_steps, device = 0, 1, 0, torch.device("cpu")
 
     def __init__(self, megabytes: int, step_seconds: float) -> None:
         num_tensors = max(1, megabytes * 1_000_000 // (_TENSOR_BYTES * len(STATE_KINDS)))
@@ -77,9 +83,9 @@ class Worker:
         self._products(20)
         self._num_products = max(1, round(100 * step_seconds / self._products(100)))
 
-    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
+    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
         for number, tensor in enumerate(self._state):
-            yield f"{kind}-{number}", tensor
+            yield OwnedPiece(f"{kind}-{number}", 0, tensor)
 
     def barrier(self) -> None: ...
 
@@ -98,10 +104,10 @@ def timed(way: str, worker: Worker, store: Store, num_steps: int) -> Timed:
     """Measure one save in this way, and the steps after it; the store is left as it was."""
     digest = uuid.uuid4().hex
     engine = cast("TrainingEngine", worker)
-    uploads = CheckpointUploads(TrainingArtifacts(store, digest), engine, "attempt", keep=1)
+    uploads, artifacts = StateUploads(store, engine, "attempt"), TrainingArtifacts(store, digest)
     began = time.perf_counter()
     if way in (BESIDE, BEFORE):
-        uploads.save(1)
+        uploads.save(1, [artifacts.checkpoint(engine, 1, keep=1)])
     if way == BEFORE:
         uploads.finish()
     saved = time.perf_counter()
@@ -187,9 +193,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bandwidth-megabytes", type=float, default=50.0, help="a second, to and from S3")
     parser.add_argument("--latency-milliseconds", type=float, default=20.0, help="there and back, to S3")
-    given = parser.parse_args()
+    parser.add_argument("--worlds", type=int, nargs="+", help="measure saves and loads in worlds of so many workers")
+    parser.add_argument("--size", choices=MODEL_SIZES, default="S", help="of the model, with --worlds")
+    given = vars(parser.parse_args())
+    worlds, size = given.pop("worlds"), given.pop("size")
+    if worlds:
+        Console(width=120).print(show_pieces(size, *measure_pieces(size, tuple(worlds))))
+        return
     logging.getLogger("orchestration").setLevel(logging.ERROR)  # the next save waits here, outside what is measured
-    options = Options(**{**vars(given), "megabytes": tuple(given.megabytes)})
+    options = Options(**{**given, "megabytes": tuple(given["megabytes"])})
     torch.set_num_threads(1)
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     Console(width=120).print(show(options, measure(options)))

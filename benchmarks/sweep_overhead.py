@@ -180,6 +180,8 @@ def searched(name: str, num_trials: int, capacity: Capacity, *, known: bool) -> 
             done |= {task.digest: _made_up(task) for task in rows.of_kind(EvaluateTask)}
         for record in done.values():
             write_record(store, record)
+        for place in {place for task in rows.tasks.values() if task.digest in done for place in task.artifacts}:
+            store.publish(place, [])
         plan, _ = sweep(store, search, "")
         tracker = TrackingQueue(
             Tracker(f"sqlite:///{root}/mlflow.db", "overhead", store, {"source": _SOURCE}, varying_settings(plan))

@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,11 +38,12 @@ from dfm_core.config.rules import broken_rules
 from dfm_core.data.image_dataset import ImageDataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import draw_timesteps, logit_normal
-from dfm_core.paradigms import build_paradigm
+from dfm_core.paradigms import Batch, LossResult, Paradigm, build_paradigm
+from dfm_core.paradigms.base import VelocityPredictor
 from dfm_core.training.engine import PlainEngine, build_optimizer
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
-from dfm_core.training.steps import LoopPlan
+from dfm_core.training.steps import LoopPlan, Observer
 
 CHANNELS = 16  # of the FLUX autoencoder's latents (paper, 4.1)
 NUM_CLASSES = 1000
@@ -130,14 +133,67 @@ def our_step(options: Options, config: ExperimentConfig) -> Step:
     paradigm = build_paradigm(config, build_decomposition(config.decomposition), scale_std)
     engine, dataset = PlainEngine(model, config.training), random_dataset(config.decomposition.resolutions[-1])
     macs = model_cost(config, shape).stage_macs
+    turns = Turns(paradigm)
+    plan = LoopPlan(WARMUP_STEPS + options.rounds, options.batch, log_every=100, save_at=frozenset())
+    training = partial(train, config, turns, dataset, engine, plan, turns)
+    threading.Thread(target=turns.run, args=(training,), daemon=True).start()
 
     def step(k: int) -> float:
-        plan = LoopPlan(k + 1, options.batch, log_every=100, save_at=frozenset())
-        train(config, paradigm, dataset, engine, plan, start_step=k)
+        turns.take()
         stages = draw_timesteps(config, range(k * options.batch, (k + 1) * options.batch)).stage
         return 2.0 * TRAIN_PASSES * sum(macs[stage] for stage in stages.tolist())
 
-    return step
+    return OurStep(step, turns.waits)
+
+
+@dataclass(frozen=True)
+class OurStep:
+    """A step of ours."""
+
+    step: Step
+    waited: list[float]
+    """Seconds of each step until its inputs were there."""
+
+    def __call__(self, k: int) -> float:
+        return self.step(k)
+
+
+class Turns(Observer):
+    """A paradigm, and an observer, of a training in a thread that does one step at a time."""
+
+    def __init__(self, paradigm: Paradigm) -> None:
+        self.draw, self._paradigm = paradigm.draw, paradigm
+        self._begin, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self.waits: list[float] = []
+        """Seconds of each step until its inputs were there."""
+        self._began = 0.0
+        self._failed: list[BaseException] = []
+
+    def run(self, training: Callable[[], object]) -> None:
+        """Run a training that takes its turns; its error is raised by `take`."""
+        try:
+            training()
+        except BaseException as error:  # noqa: BLE001
+            self._failed.append(error)
+            self._done.release()
+
+    def take(self) -> None:
+        """Let the training do a step and wait for its end."""
+        self._began = time.perf_counter()
+        self._begin.release()
+        self._done.acquire()
+        if self._failed:
+            raise self._failed[0]
+
+    def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
+        if not self.waits:
+            self._begin.acquire()  # the first step's inputs are prepared before its turn
+        self.waits.append(time.perf_counter() - self._began)
+        return self._paradigm.loss(model, batch)
+
+    def progress(self, step: int) -> None:  # noqa: ARG002
+        self._done.release()
+        self._begin.acquire()
 
 
 def plain_step(options: Options) -> Step:
@@ -224,15 +280,24 @@ def timed(step: Step, k: int, options: Options) -> tuple[float, float]:
     return clock() - begin, flops
 
 
-def measure(options: Options) -> dict[str, list[tuple[float, float]]]:
-    """Return (seconds, FLOPs) of every row in every round."""
+Runs = dict[str, list[tuple[float, float]]]
+"""(seconds, FLOPs) of every row in every round."""
+
+
+def measure(options: Options) -> tuple[Runs, dict[str, float]]:
+    """Return the runs, and for our rows the median milliseconds that a step waits for what the host prepares."""
     names = (MATMUL, *options.rows)
     steps = {name: build(name, options) for name in track(names, "building", transient=True)}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for k in track(range(WARMUP_STEPS + options.rounds), "measuring", transient=True):
         for name, step in steps.items():
             taken[name].append(timed(step, k, options))
-    return {name: runs[WARMUP_STEPS:] for name, runs in taken.items()}
+    waited = {
+        name: 1000 * statistics.median(step.waited[WARMUP_STEPS:])
+        for name, step in steps.items()
+        if isinstance(step, OurStep)
+    }
+    return {name: runs[WARMUP_STEPS:] for name, runs in taken.items()}, waited
 
 
 def process_memory(key: str) -> int:
@@ -271,7 +336,7 @@ def paired_ratio(runs: list[tuple[float, float]], others: list[tuple[float, floa
 
 
 def table_rows(
-    options: Options, taken: dict[str, list[tuple[float, float]]], peaks: dict[str, int]
+    options: Options, taken: Runs, waited: dict[str, float], peaks: dict[str, int]
 ) -> Iterator[tuple[str, ...]]:
     for name in options.rows:
         per_flop = [seconds / flops for seconds, flops in taken[name]]
@@ -284,25 +349,27 @@ def table_rows(
             f"{paired_ratio(taken[name], taken[PLAIN]):.3f}" if PLAIN in taken else "-",
             f"{min(per_flop) / min(s / f for s, f in taken[PLAIN]):.3f}" if PLAIN in taken else "-",
             f"{1 / paired_ratio(taken[name], taken[MATMUL]):.2f}",
+            f"{waited[name]:.2f}" if name in waited else "-",
             f"{peaks[name] / 2**20:.0f}" if name in peaks else "-",
         )
 
 
-def show(options: Options, taken: dict[str, list[tuple[float, float]]], peaks: dict[str, int]) -> None:
+def show(options: Options, taken: Runs, waited: dict[str, float], peaks: dict[str, int]) -> None:
     rate = statistics.median(flops / seconds for seconds, flops in taken[MATMUL]) / 1e9
     mode = "compiled blocks" if options.compile else "eager"
     table = Table(
         title=f"DiT-{options.size}, {options.tokens} tokens, batch {options.batch}, {options.precision}, "
         f"{options.device}, {options.threads} thread(s), {mode}; {options.rounds} rounds in turn, {options.clock} time",
         caption=f"matrix products of the blocks' linear maps: {rate:.0f} GFLOP/s. Time: median; spread: half of the "
-        "interquartile range. Memory: of a process of its own above what it held before building the model "
+        "interquartile range. Host: that a step waits for images, noise, timesteps and classes. Memory: of a "
+        "process of its own above what it held before building the model "
         "(CPU: resident; CUDA: allocated).",
     )
     table.add_column("")
     titles = ("GFLOP\n/step", "ms\n/step", "spread", "time per FLOP\n/ plain DiT", "the same,\nfastest round")
-    for title in (*titles, "share of\nmatmul rate", "peak\nMiB"):
+    for title in (*titles, "share of\nmatmul rate", "host\nms/step", "peak\nMiB"):
         table.add_column(title, justify="right")
-    for row in table_rows(options, taken, peaks):
+    for row in table_rows(options, taken, waited, peaks):
         table.add_row(*row)
     Console(width=120).print(table)
 
@@ -337,7 +404,7 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     peaks = peak_memories(options)
-    show(options, measure(options), peaks)
+    show(options, *measure(options), peaks)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from orchestration.common.program_start import end_program, prepare_program
 from orchestration.common.project import ROOT
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
-from orchestration.spec.preflight import open_store
+from orchestration.plan.preflight import open_store
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30

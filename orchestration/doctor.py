@@ -51,7 +51,7 @@ def _check(options: argparse.Namespace) -> list[CheckResult]:
     from orchestration.diagnosis.check_access import tracking_rows
     from orchestration.diagnosis.check_report import Redaction, print_rows
     from orchestration.diagnosis.diagnose import diagnose
-    from orchestration.spec.preflight import open_store
+    from orchestration.plan.preflight import open_store
     from orchestration.tracking.uri import resolve_uri
 
     storage = StorageConfig(resolve_root(options.storage, StorageConfig().root, os.environ, Path.cwd()))

@@ -67,13 +67,15 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     # Imported late, so that --help is instant.
     from dfm_core.config.dataset_card import pixels_card_of
     from orchestration.commands.external_images import open_images
+    from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
+    from orchestration.spec.layers import find_layers
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
     if not 0.0 <= allow_bad < 1.0:
         raise UserError.of("--allow-bad", f"{allow_bad:g} must be 0 or more, and less than 1")
     # The rows' own rules are not asked about their numbers of samples: that of the images is held to them below.
-    spec = resolve_paths(load_sweep(sweep, [*overrides, f"evaluation.num_samples={_ANY}"]), os.environ, Path.cwd())
+    overrides = [*overrides, f"evaluation.num_samples={_ANY}"]
+    spec = resolve_paths(load_sweep(sweep, overrides, find_layers(sweep, os.environ)), os.environ, Path.cwd())
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)
@@ -117,12 +119,19 @@ def _print(measured: MeasuredImages) -> None:
 
     console = make_console()
     table = Table(title=f"{measured.num_images} images", title_justify="left")
-    for name, justify in (("metric", "left"), ("value", "right"), ("± standard error", "right"), ("network", "left")):
+    for name, justify in (
+        ("metric", "left"),
+        ("value", "right"),
+        ("± standard error", "right"),
+        ("without bias", "right"),
+        ("network", "left"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name, value in measured.values.items():
         error = measured.standard_errors.get(name)
         shown = "" if error is None else f"{error:.4g}"
-        table.add_row(name, f"{value:.6g}", shown, str(measured.protocols[name]["network"]))
+        corrected = f"{measured.corrected[name]:.6g}" if name in measured.corrected else ""
+        table.add_row(name, f"{value:.6g}", shown, corrected, str(measured.protocols[name]["network"]))
     console.print(table)
     for name, notes in measured.notes.items():
         for note in notes:

@@ -109,15 +109,16 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], *, dry_run: bool) 
     Raises: UserError with every mistake in all of them, and, unless it is a dry run, with everything they lack here.
     """
     # Imported late, so that --help is instant.
+    from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
+    from orchestration.spec.layers import find_layers
     from orchestration.spec.load import load_sweep
-    from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
 
     stores: dict[str, Store] = {}
     asked: dict[str, Store | None] = {}
     problems: list[Problem] = []
     for path in paths:
         try:
-            spec = resolve_paths(load_sweep(path, overrides), os.environ, Path.cwd())
+            spec = resolve_paths(load_sweep(path, overrides, find_layers(path, os.environ)), os.environ, Path.cwd())
             if spec.name in stores:
                 problems.append(Problem(f"{path}: name", f"{spec.name!r} is the name of another of these sweeps"))
             if not dry_run:

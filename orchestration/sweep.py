@@ -1,4 +1,4 @@
-"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run|--check|--status|--stop|--gc]
+"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value] [--dry-run|--check|--status|--stop|--gc|--errors]
 
 Submitting the same sweep again computes only what is missing; resuming is running the same command again.
 """
@@ -13,6 +13,7 @@ _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
 import argparse  # noqa: E402
+import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
@@ -22,6 +23,7 @@ _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",
     "check": "build every model on the meta device and stop",
     "status": "say how far the sweep is, also from another machine while it runs",
+    "errors": "compute the standard errors of measured numbers anew from stored features, and stop",
     "stop": "ask the driver that runs the sweep to stop at checkpoints",
     "gc": "say what in the storage root no published plan needs; with --yes, remove it",
 }
@@ -43,9 +45,22 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help="use a Ray cluster that takes calls from anyone; the same as workers.insecure_no_auth=true",
     )
+    parser.add_argument(
+        "--site",
+        metavar="FILE",
+        help="places of data, networks, storage, tracking and workers: a path or URL; default: DFM_SITE, else the"
+        " site.yaml beside the sweep",
+    )
+    parser.add_argument(
+        "--with",
+        dest="overlay",
+        metavar="FILE",
+        help="overrides that win over rows too: a path or URL; default: DFM_WITH",
+    )
     modes = parser.add_mutually_exclusive_group()
     for name, about in _MODES.items():
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
+    modes.add_argument("--show", metavar="ROW", help="print a row's config, each value with its origin, and stop")
     parser.add_argument("--yes", action="store_true", help="with --gc: remove without asking")
     options = parser.parse_intermixed_args(arguments)
     if options.yes and options.mode != "gc":
@@ -57,8 +72,10 @@ def main(arguments: Sequence[str]) -> int:
         overrides.append("workers.insecure_no_auth=true")
     try:
         from orchestration.commands.sweep_modes import run_mode  # late, so that --help is instant
+        from orchestration.spec.layers import find_layers
 
-        return run_mode(options.mode, options.sweep, overrides, confirmed=options.yes)
+        layers = find_layers(options.sweep, os.environ, options.site, options.overlay)
+        return run_mode(options.mode, options.sweep, overrides, layers, confirmed=options.yes, row=options.show)
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sweeps import SHIPPED
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PROGRAMS = ("make ", "ray ", "python ", "pip ", ".venv/bin/", "export ", "DFM_STORAGE_ROOT=")
@@ -47,7 +49,9 @@ GC = "tests/orchestration/test_sweep.py::test_what_is_left_over_goes_only_with_y
 BUDGET = "tests/orchestration/test_sweep.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
 SEARCH = "tests/e2e/test_search.py::test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials"
 DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
-FILES = "tests/orchestration/data/test_autoencoder_recipe.py::test_the_papers_other_sweeps_run_on_files_that_are_named"
+SITE = "tests/orchestration/spec/test_layers.py::test_every_sweep_of_the_paper_is_planned_with_the_example_of_a_site"
+PAPER = "tests/e2e/test_paper_sweeps.py::test_a_sweep_of_the_paper_runs_unedited_to_its_tables"
+SHOW = "tests/orchestration/test_sweep.py::test_a_row_is_shown_with_the_origin_of_each_value"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
@@ -75,10 +79,9 @@ RUN_BY = {
     ".venv/bin/python benchmarks/frechet.py --dimensions 2048 --samples 4096 16384 --threads 1": FRECHET,
     ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
     ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
-    "python orchestration/sweep.py sweeps/table2_imagenet512.yaml "
-    '"data={dataset: imagenet, side: 512, autoencoder: flux}" '
-    "datasets.imagenet.files=s3://bucket/imagenet/train "
-    '"autoencoders.flux={kind: flux, files: s3://bucket/flux-vae}"': FILES,
+    ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --dry-run": SITE,
+    ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --with sweeps/layers/tiny.yaml": PAPER,
+    f'.venv/bin/{SWEEP} --show "paradigm / DFM"': SHOW,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8": OVERHEAD,
@@ -120,7 +123,7 @@ def test_the_tests_named_here_exist(test: str) -> None:
 def test_every_shipped_sweep_is_in_the_list() -> None:
     table = (ROOT / "docs" / "running.md").read_text().partition("| sweep | content | runs |")[2].partition("\n\n")[0]
     listed = re.findall(r"`(\w+\.yaml)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))
-    assert sorted(listed) == sorted(path.name for path in (ROOT / "sweeps").glob("*.yaml"))
+    assert sorted(listed) == sorted(path.name for path in SHIPPED)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ LAYERS = {
         "catalog",
         "config",
         "seeding",
+        "fitting_batches",
         "wiring",
         "flow",
         "compute",

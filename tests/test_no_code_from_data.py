@@ -28,7 +28,6 @@ FORBIDDEN_METHODS = {
     "all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list", "recv_object_list",
 }  # fmt: skip
 """Methods of tar archives, pandas, DeepSpeed (its checkpoints are pickles) and torch.distributed (it unpickles)."""
-OWN_METHODS = {"self.artifacts.load_checkpoint"}
 FORBIDDEN_ARGUMENTS = {"allow_pickle": True, "weights_only": False, "trust_remote_code": True, "shell": True}
 SAFE_LOADERS = {"yaml.SafeLoader", "yaml.BaseLoader", "yaml.CSafeLoader"}
 
@@ -52,7 +51,7 @@ def _of_call(path: str, call: ast.Call) -> Iterator[str]:
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     if name in FORBIDDEN_CALLS:
         yield name
-    if name.rpartition(".")[2] in FORBIDDEN_METHODS and "." in name and name not in OWN_METHODS:
+    if name.rpartition(".")[2] in FORBIDDEN_METHODS and "." in name:
         yield name
     if name == "torch.load" and ast.unparse(given.get("weights_only", ast.Constant(None))) != "True":
         yield "torch.load without weights_only=True"

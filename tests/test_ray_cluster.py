@@ -16,6 +16,7 @@ from orchestration.cluster.capacity import Capacity, NodeSize
 from orchestration.cluster.capacity_checks import capacity_problems
 from orchestration.cluster.node_types import NodeTypes
 from orchestration.spec.load import load_sweep
+from tests.support.sweeps import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "clusters.md").read_text()
@@ -52,7 +53,7 @@ def test_gpu_workers_come_with_demand_alone(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "more", [(), ("workers.use_gpu=true", "workers.num_workers=4", "workers.gpus_per_evaluator=1")]
 )
-@pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("sweep", SHIPPED, ids=lambda path: path.stem)
 def test_the_shipped_sweeps_fit_on_the_shipped_cluster(
     config: dict[str, Any], sweep: Path, more: tuple[str, ...]
 ) -> None:

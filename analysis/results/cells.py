@@ -9,6 +9,7 @@ from typing import Literal
 
 from analysis.plan.model import FloorTask, Metric
 from analysis.plan.protocol import ProtocolPair
+from analysis.records.error_kinds import error_of
 from analysis.records.record import Record
 from analysis.results.intervals import Basis, SeedValue
 from analysis.results.measurements import CellStatus, Measurement, protocols_of, standard_error
@@ -51,7 +52,7 @@ def aggregate(measurements: Sequence[Measurement]) -> Cell:
     """Average over the seeds that are done; if none is, take the worst status of all seeds."""
     protocols = tuple(m.protocols for m in measurements)
     digests = tuple(dict.fromkeys(m.digest for m in measurements))
-    values = tuple(SeedValue(m.seed, m.value, m.standard_error) for m in measurements if m.value is not None)
+    values = tuple(SeedValue(m.seed, m.value, m.standard_error, m.error) for m in measurements if m.value is not None)
     statuses = {m.status for m in measurements}
     worst: CellStatus = next((status for status in _WORST_FIRST if status in statuses), "missing")
     cell = _done_cell(values) if values else Cell(worst)
@@ -68,7 +69,7 @@ def real_images_cell(metric: Metric, task: FloorTask, record: Record) -> Cell:
         return Cell(record.status, protocols=protocols) if awaited else Cell("not planned")
     protocol = protocols[0].effective
     error = standard_error(record, metric, protocol.num_samples if protocol else None)
-    only = SeedValue(0, value, error)
+    only = SeedValue(0, value, error, error_of(record, metric.name))
     return replace(_done_cell((only,)), protocols=protocols, digests=(task.digest,))
 
 

@@ -62,20 +62,27 @@ class FinetuningLoss(nn.Module):
         return 0.5 * (mean.square() + std.square() - 1.0 - 2.0 * std.log()).mean()
 
 
-class _FinetuningWork(Work):
+class _FinetuningWork(Work[tuple[Tensor, Tensor, int | None]]):
     """The loss of a fine-tuning."""
 
     def __init__(self, config: FinetuningConfig, engine: TrainingEngine[FinetuningLoss]) -> None:
         super().__init__()
         self._config, self._engine = config, engine
 
-    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002  classes are not read
-        config, model = self._config, self._engine.model
+    def prepare(self, samples: range, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int | None]:  # noqa: ARG002  classes are not read
+        config, card = self._config, self._engine.model.autoencoder.card
         pixels = in_colour(images)
-        shape = model.autoencoder.card.shape_of_latent(tuple(pixels.shape[2:]))
-        noise = normal(config.seed, "finetuning_posterior", samples, shape)
+        noise = normal(config.seed, "finetuning_posterior", samples, card.shape_of_latent(tuple(pixels.shape[2:])))
         factor = scale_factor(config, samples.start // config.batch_size)
-        terms: Tensor = model(pixels.to(self._engine.device), noise.to(self._engine.device), factor)
+        if self._engine.device.type == "cuda":
+            pixels, noise = pixels.pin_memory(), noise.pin_memory()
+        return pixels, noise, factor
+
+    def loss(self, inputs: tuple[Tensor, Tensor, int | None]) -> Tensor:
+        (pixels, noise, factor), device = inputs, self._engine.device
+        terms: Tensor = self._engine.model(
+            pixels.to(device, non_blocking=True), noise.to(device, non_blocking=True), factor
+        )
         self.add(terms)
         return terms[0]
 

@@ -59,6 +59,9 @@ class TrainingConfig(OptimizerSettings):
     """Scale of the logit-normal timestep of the stages before the active one."""
     class_dropout: choices.Probability = 0.1
     """Share of labels replaced by the null class, for classifier-free guidance."""
+    deterministic: bool = False
+    """On a GPU use kernels that give the same bits in every run (flash attention's backward pass does not by default),
+    so that a resumed training is the uninterrupted one bit for bit; slower. CPUs always do."""
 
 
 @dataclass(frozen=True)

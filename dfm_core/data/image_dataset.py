@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.datasets import DATASETS
+from dfm_core.data.latents.read_ahead import ahead
 from dfm_core.data.moving_images import moving_clips
 from dfm_core.data.pixels import check_pixels
 from dfm_core.data.sample_order import dataset_rows
@@ -36,9 +37,12 @@ class ImageDataset:
 
     def batches(self, seed: int, wanted: Iterable[range]) -> Iterator[tuple[Tensor, Tensor]]:
         """`TrainingData`: every epoch is a permutation of all."""
-        for indices in wanted:
+
+        def batch(indices: range) -> tuple[Tensor, Tensor]:
             rows = dataset_rows(seed, indices, len(self))
-            yield self.images(rows), self.labels[torch.from_numpy(rows)]
+            return self.images(rows), self.labels[torch.from_numpy(rows)]
+
+        return ahead(batch, wanted, depth=1)
 
     def chunks(self) -> Iterator[Tensor]:
         """`TrainingData`: all images, in their order."""

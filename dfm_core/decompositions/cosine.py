@@ -14,6 +14,7 @@ from scipy.fft import dct
 from torch import Tensor
 
 from dfm_core.decompositions.base import Decomposition, check_ladder
+from dfm_core.decompositions.constants import constant
 from dfm_core.decompositions.projection import ProjectionPyramid
 
 
@@ -78,10 +79,11 @@ class CosineBands(Decomposition):
     def split(self, images: Tensor) -> list[Tensor]:
         size, grid = self.block_size, self.resolutions[-1] // self.block_size
         blocks = images.reshape(*images.shape[:2], grid, size, grid, size)  # [B, C, g, i, h, j]
-        matrix = _like(cosine_matrix(size), images)
+        matrix = constant(cosine_matrix, (size,), images.dtype, images.device)
         coefficients = torch.einsum("ui,bcgihj,vj->bcuvgh", matrix, blocks, matrix).flatten(2, 3)
         ends = [0, *(kept**2 for kept in frequencies_per_axis(self.resolutions, size))]
-        ordered = coefficients[:, :, [u * size + v for u, v in frequency_order(size)]]  # [B, C, uv, g, h]
+        order = constant(frequency_places, (size,), torch.int64, images.device)
+        ordered = coefficients.index_select(2, order)  # [B, C, uv, g, h]
         return [ordered[:, :, low:high].flatten(1, 2) for low, high in pairwise(ends)]
 
     def join(self, scales: Sequence[Tensor]) -> Tensor:
@@ -90,9 +92,12 @@ class CosineBands(Decomposition):
         batch, _, grid, _ = scales[0].shape
         bands = [band.reshape(batch, -1, count, grid, grid) for band, count in zip(scales, counts, strict=True)]
         size = kept[-1]
-        place = np.argsort([u * size + v for u, v in frequency_order(size)])
-        coefficients = torch.cat(bands, dim=2)[:, :, place.tolist()].reshape(batch, -1, size, size, grid, grid)
-        matrix = _like(cosine_matrix(size), coefficients) * (size / self.block_size) ** 0.5  # keeps the mean
+        joined = torch.cat(bands, dim=2)
+        place = constant(frequency_places, (size,), torch.int64, joined.device).argsort()
+        coefficients = joined.index_select(2, place).reshape(batch, -1, size, size, grid, grid)
+        matrix = (
+            constant(cosine_matrix, (size,), joined.dtype, joined.device) * (size / self.block_size) ** 0.5
+        )  # keeps the mean
         blocks = torch.einsum("ui,bcuvgh,vj->bcgihj", matrix, coefficients, matrix)
         return blocks.flatten(-2, -1).flatten(2, 3)
 
@@ -102,5 +107,6 @@ def frequency_order(size: int) -> list[tuple[int, int]]:
     return sorted(product(range(size), range(size)), key=lambda frequency: (max(frequency), frequency))
 
 
-def _like(matrix: np.ndarray, data: Tensor) -> Tensor:
-    return torch.as_tensor(matrix, dtype=data.dtype, device=data.device)
+def frequency_places(size: int) -> np.ndarray:
+    """Return the place u size + v of each frequency in `frequency_order`, [size^2] int64."""
+    return np.array([u * size + v for u, v in frequency_order(size)])

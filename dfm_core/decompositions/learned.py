@@ -68,6 +68,8 @@ class LearnedPyramid(PyramidDecomposition):
 
 def _apply(network: nn.Module, image: Tensor) -> Tensor:
     """The network where the image is and in its precision: the sampler's scales are float64, training's float32."""
+    if next(network.parameters()).device != image.device:
+        network.to(image.device)  # once: a copy in every step would make the host wait
     parameters = {name: parameter.to(image) for name, parameter in network.named_parameters()}
     result: Tensor = functional_call(network, parameters, (image,))
     return result

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dfm_core.decompositions.base import PyramidDecomposition
+from dfm_core.decompositions.constants import constant
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,16 @@ class ProjectionPyramid(PyramidDecomposition):
 
     def down(self, image: Tensor, side: int) -> Tensor:
         fine = image.shape[-1]
-        return _on_both_axes(self.basis(side, fine), image) * (side / fine)
+        return _on_both_axes(self._factor(side, fine, image), image) * (side / fine)
 
     def up(self, image: Tensor, side: int) -> Tensor:
         coarse = image.shape[-1]
-        return _on_both_axes(self.basis(coarse, side).T, image) * (side / coarse)
+        return _on_both_axes(self._factor(coarse, side, image).T, image) * (side / coarse)
+
+    def _factor(self, coarse: int, fine: int, image: Tensor) -> Tensor:
+        return constant(self.basis, (coarse, fine), image.dtype, image.device)
 
 
-def _on_both_axes(matrix: np.ndarray, image: Tensor) -> Tensor:
+def _on_both_axes(factor: Tensor, image: Tensor) -> Tensor:
     """[m, n] on [B, C, n, n] -> [B, C, m, m]."""
-    factor = torch.as_tensor(matrix, dtype=image.dtype, device=image.device)
     return factor @ image @ factor.T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
@@ -27,6 +29,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, linears: LinearFactory, backbone: Backbone) -> None:
         super().__init__()
         self.heads = heads
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled_dot_product_attention
         self.qkv: nn.Module
         self.proj: nn.Module
         if backbone == "dit":
@@ -46,7 +49,7 @@ class Attention(nn.Module):
             query, key = apply_rope(qkv[:, :, :2], rotation[:, None, None]).unbind(2)
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)  # [B, heads, N, ...]
         # A stage without samples runs on an empty batch, which some of CUDA's attention kernels refuse.
-        attended = scaled_dot_product_attention(query, key, value) if batch else value
+        attended = self.attend(query, key, value) if batch else value
         projected: Tensor = self.proj(attended.transpose(1, 2).flatten(2), groups)
         return projected
 

@@ -15,7 +15,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.model import ModelSizeSpec
 from dfm_core.models.blocks import Block, Head
 from dfm_core.models.embeddings import TimestepEmbedder, sincos_positions
-from dfm_core.models.initialization import initialize
+from dfm_core.models.initialization import Whole, as_they_are, initialize
 from dfm_core.models.linear import Groups, LinearFactory
 from dfm_core.models.patches import gather_tokens, patchify, spread_tokens, unpatchify
 from dfm_core.models.rope import grid_rotation
@@ -42,6 +42,7 @@ class DiT(nn.Module):
         self.patch_sizes, self.token_sides = model.patch_sizes, config.token_sides
         self.timestep_scale = model.timestep_scale
         self.activation_checkpointing = False
+        self.is_compiled = False
         values = patch_values(config, shape)
         self.patch_embedders = _by_number(own.inputs, lambda s: linears("projection", values[s], width))
         self.timestep_embedders = _by_number(own.embedders, lambda _: TimestepEmbedder(width, linears))
@@ -60,35 +61,49 @@ class DiT(nn.Module):
         self.register_buffer("position_table", table, persistent=False)
         self.position_table: Tensor | None
 
-    def reset_parameters(self, generator: torch.Generator) -> None:
+    def reset_parameters(self, generator: torch.Generator, whole: Whole = as_they_are) -> None:
         """DiT's initialisation (numerics 5.2)."""
-        initialize(self, generator)
+        initialize(self, generator, whole)
 
-    def forward(self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor) -> list[Tensor]:
+    def forward(
+        self,
+        scales: Sequence[Tensor],
+        t: Tensor,
+        labels: Tensor,
+        stage: Tensor,
+        stage_counts: tuple[int, ...] | None = None,
+    ) -> list[Tensor]:
         """Return one output per scale.
 
         Args: scales: scale s is [B, C_s, r_s, r_s], or [B, C_s, T, r_s, r_s]. t: timesteps in [0, 1], [B, S]. labels:
-            class indices, [B] int64; num_classes is the null class. stage: active stage, [B] int64.
+            class indices, [B] int64; num_classes is the null class. stage: active stage, [B] int64. stage_counts:
+            samples of each active stage, [S]; None: they are read back from `stage`.
         Returns: as scales; zeros for what a sample's stage does not predict.
         """
         if self.wiring.alike and not self.by_stage:
             return self._run(scales, t, labels, stage, None, self._any_stage)
+        counts = stage_counts or _read_counts(stage, len(scales))
+        if max(counts) == len(stage):  # nothing to sort
+            return self._run_sorted(scales, t, labels, stage, counts)
         order = torch.argsort(stage, stable=True)
-        counts = _stage_counts(stage, len(scales))
         ordered = [scale[order] for scale in scales], t[order], labels[order], stage[order]
-        if self.wiring.alike:
-            outputs = self._run(*ordered, tuple(counts), self._any_stage)
-        else:
-            outputs = self._run_stages(*ordered, counts)
         back = torch.argsort(order)
-        return [output[back] for output in outputs]
+        return [output[back] for output in self._run_sorted(*ordered, counts)]
+
+    def _run_sorted(
+        self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor, counts: Groups
+    ) -> list[Tensor]:
+        """Run a batch that is sorted by stage."""
+        if self.wiring.alike:
+            return self._run(scales, t, labels, stage, counts, self._any_stage)
+        return self._run_stages(scales, t, labels, stage, counts)
 
     @property
     def _any_stage(self) -> StageWiring:
         return next(iter(self.wiring.stages.values()))
 
     def _run_stages(
-        self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor, counts: Sequence[int]
+        self, scales: Sequence[Tensor], t: Tensor, labels: Tensor, stage: Tensor, counts: Groups
     ) -> list[Tensor]:
         """Run stage after stage, each as it is wired; a stage that no sample has runs on none, for ZeRO's sake."""
         parts = zip(*(torch.split(x, list(counts)) for x in (*scales, t, labels, stage)), strict=True)
@@ -116,6 +131,9 @@ class DiT(nn.Module):
         if self.stage_table is not None:
             condition = condition + self.stage_table(stage, stage)
         condition = silu(condition)
+        if self.is_compiled and not torch.is_grad_enabled():
+            for tensor in (x, condition):  # in sampling guidance doubles batches and the last is smaller
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)  # noqa: SLF001  the documented name
         own_tokens = (self.frames or 1) * grid**2
         for block in self.blocks:
             if self.activation_checkpointing and self.training:
@@ -162,11 +180,7 @@ def _by_number(numbers: Sequence[int], make: Callable[[int], nn.Module]) -> nn.M
     return nn.ModuleDict({str(number): make(number) for number in numbers})
 
 
-def _stage_counts(stage: Tensor, num_stages: int) -> list[int]:
-    """Return samples of each stage. On the meta device, where nothing is known, as if stages were equally common."""
-    if stage.is_meta:
-        share, rest = divmod(len(stage), num_stages)
-        return [share + (active < rest) for active in range(num_stages)]
+def _read_counts(stage: Tensor, num_stages: int) -> Groups:
+    """Return samples of each stage, which an accelerator is waited for."""
     counted = stage[:, None] == torch.arange(num_stages, device=stage.device)
-    counts: list[int] = counted.sum(dim=0).tolist()
-    return counts
+    return tuple(counted.sum(dim=0).tolist())

@@ -20,8 +20,18 @@ class StageExperts(nn.Module):
         self.null_class, self.scale_shapes = experts[0].null_class, experts[0].scale_shapes
         assert len(experts) == len(self.scale_shapes), f"{len(experts)} experts for {len(self.scale_shapes)} stages"
 
-    def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
+    def forward(
+        self,
+        scales: Sequence[Tensor],
+        t: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        stage_counts: tuple[int, ...] | None = None,
+    ) -> list[Tensor]:
         """Run the stage's expert; arguments and result are those of `VelocityModel.forward`."""
+        if stage_counts is not None and max(stage_counts) == len(labels):  # as in sampling
+            only: list[Tensor] = self.experts[stage_counts.index(len(labels))](scales, t, mask, labels, stage_counts)
+            return only
         stage = mask.sum(dim=1).long() - 1
         velocities = [torch.empty_like(scale, dtype=torch.float32) for scale in scales]
         for active in sorted(set(stage.tolist())):

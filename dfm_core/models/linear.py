@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
 from dfm_core.config.choices import Specialization
+from dfm_core.models.empty_weights import draw_on_host
 
 Groups = tuple[int, ...]
 """Samples of each stage, [S]; the batch is sorted by stage."""
@@ -75,7 +77,7 @@ class LoraLinear(nn.Linear):
     def reset_addition(self, generator: torch.Generator) -> None:
         """A kaiming-uniform with a = sqrt(5), B zero, as peft does: the model starts without additions."""
         for matrix in self.down:
-            nn.init.kaiming_uniform_(matrix, a=math.sqrt(5), generator=generator)
+            draw_on_host(matrix, partial(nn.init.kaiming_uniform_, a=math.sqrt(5), generator=generator))
         nn.init.zeros_(self.up)
 
     def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:

@@ -5,11 +5,14 @@ The paper reports it as worse than a DiT of equal compute (appendix F); it is he
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, normalize
 
 from dfm_core.compute import own_tokens
+from dfm_core.models.empty_weights import draw_on_host
 from dfm_core.models.linear import Groups, by_group
 
 
@@ -40,10 +43,10 @@ class ParameterAttention(nn.Module):
         num_tokens = self.keys.shape[0] + own
         for keys in (self.keys, self.stage_keys):
             if keys is not None:
-                nn.init.normal_(keys, std=keys.shape[-1] ** -0.5, generator=generator)
+                draw_on_host(keys, partial(nn.init.normal_, std=keys.shape[-1] ** -0.5, generator=generator))
         for values in (self.values, self.stage_values):
             if values is not None:
-                nn.init.normal_(values, std=num_tokens**-0.5, generator=generator)
+                draw_on_host(values, partial(nn.init.normal_, std=num_tokens**-0.5, generator=generator))
 
     def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         """x: [B, ..., inputs]. Returns: [B, ..., outputs]."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,21 +48,37 @@ class VelocityModel(nn.Module):
         """Compute the blocks' activations anew in the backward pass: less memory, more time, the same numbers."""
         self.network.activation_checkpointing = True
 
-    def compile_blocks(self) -> None:
-        """`torch.compile` on every block, in place: names of weights stay, equal blocks share one compilation."""
+    @property
+    def has_one_graph(self) -> bool:
+        """True if compiled blocks see one kind of batch: no token grids or weights that differ between stages, whose
+        mixtures would be compiled one by one."""
+        return self.network.wiring.alike and not self.network.by_stage
+
+    def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """`torch.compile` on every block, in place: names of weights stay, equal blocks share one compilation, which
+        serves batches of all sizes."""
+        self.network.is_compiled = True
         for block in self.network.blocks:
-            block.compile()
+            block.compile(backend=backend)
 
     def _factors(self, t: Tensor) -> PreconditioningFactors:
         if self.stage_ends is not None:
             return pyramidal_factors(t, self.data_std, self.stage_ends, self.preconditioning)
         return preconditioning_factors(t, self.data_std, self.preconditioning)
 
-    def forward(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
+    def forward(
+        self,
+        scales: Sequence[Tensor],
+        t: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        stage_counts: tuple[int, ...] | None = None,
+    ) -> list[Tensor]:
         """Return velocities of all scales; those that the active stage does not predict mean nothing.
 
         Args: scales: noisy scales, scale s is [B, *scale_shapes[s]]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active
-            scales. labels: [B] int64.
+            scales. labels: [B] int64. stage_counts: samples of each active stage, [S]; None: the mask is read back
+            where they are needed, and an accelerator is waited for.
         Returns: as scales, float32.
         """
         factors = self._factors(t)
@@ -71,7 +88,7 @@ class VelocityModel(nn.Module):
         # The meta device, on which models are only weighed, knows no autocast.
         kind, mixed = labels.device.type, self.precision == "bf16" and not labels.is_meta
         with torch.autocast("cpu" if kind == "meta" else kind, dtype=torch.bfloat16, enabled=mixed):
-            outputs = self.network(inputs, t, labels, stage)
+            outputs = self.network(inputs, t, labels, stage, stage_counts)
         return [
             expand_like(factors.c_skip[:, s], scale) * scale + expand_like(factors.c_out[:, s], scale) * output.float()
             for s, (scale, output) in enumerate(zip(scales, outputs, strict=True))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from dfm_core.paradigms.draws import Draws
 
 
 class VelocityPredictor(Protocol):
@@ -15,7 +18,14 @@ class VelocityPredictor(Protocol):
     null_class: int
     scale_shapes: tuple[tuple[int, ...], ...]
 
-    def __call__(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]: ...
+    def __call__(
+        self,
+        scales: Sequence[Tensor],
+        t: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        stage_counts: tuple[int, ...] | None = None,
+    ) -> list[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,18 @@ class Batch:
     """Class indices, [B] int64."""
     indices: Sequence[int]
     """Global sample index of each row: step * batch_size + position; it keys every random draw."""
+    draws: Draws | None = None
+    """`Paradigm.draw` of the batch, made ahead; None: the loss makes them."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device, without waiting for it where the memory is pinned."""
+        images, labels = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labels))
+        return replace(self, images=images, labels=labels, draws=self.draws and self.draws.to(device))
+
+    def pinned(self) -> Batch:
+        """Copy into memory from which a GPU copies by itself."""
+        images, labels = self.images.pin_memory(), self.labels.pin_memory()
+        return replace(self, images=images, labels=labels, draws=self.draws and self.draws.pinned())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dfm_core.flow.path import velocity
 from dfm_core.flow.solvers import SolverStep
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
+from dfm_core.paradigms.draws import Draws, dropped_labels, scale_noises, stage_counts
 from dfm_core.paradigms.losses import binned
 from dfm_core.paradigms.noising import add_noise, drop_labels
 from dfm_core.paradigms.sampling import Paradigm, Sampler
@@ -30,6 +31,19 @@ class Cascaded(Paradigm):
     level_std: tuple[float, ...]
     """Divisor of each level before noising; ones unless the data is standardised."""
 
+    def draw(self, indices: Sequence[int], sample_shape: tuple[int, ...]) -> Draws:
+        training, seed = self.config.training, self.config.seed
+        (stage,) = network(self.config).stages
+        noises = scale_noises(self.config.decomposition, seed, indices, sample_shape)
+        z = normal_scalars(seed, "timestep", indices, len(noises))
+        t = torch.zeros(len(indices), len(noises))
+        t[:, stage] = logit_normal(z[:, stage], training.location, training.scale).float()
+        if stage > 0:
+            condition_t = logit_normal(z[:, stage - 1], training.previous_location, training.previous_scale)
+            t[:, stage - 1] = condition_t.float()
+        mask = (torch.arange(len(noises)) <= stage).float().repeat(len(indices), 1)
+        return Draws(noises, t, mask, dropped_labels(indices, seed, training.class_dropout), stage_counts(mask))
+
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - v)^2) on the level of the network's stage.
 
@@ -37,22 +51,14 @@ class Cascaded(Paradigm):
         logit-normal(previous_location, previous_scale): its noise, 1 - t, hides the errors it will have in sampling.
         Raises: AssertionError if the config trains several stages, which are networks of their own.
         """
-        training, seed, device = self.config.training, self.config.seed, batch.images.device
         (stage,) = network(self.config).stages
-        levels = self.analyze(batch.images)
-        z = normal_scalars(seed, "timestep", batch.indices, len(levels))
-        t = torch.zeros(len(batch.indices), len(levels), device=device)
-        t[:, stage] = logit_normal(z[:, stage], training.location, training.scale).float().to(device)
-        if stage > 0:
-            condition_t = logit_normal(z[:, stage - 1], training.previous_location, training.previous_scale)
-            t[:, stage - 1] = condition_t.float().to(device)
-        noises, states = add_noise(levels, t, seed, batch.indices)
-        mask = (torch.arange(len(levels), device=device) <= stage).float().expand(len(batch.indices), -1)
-        labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
-        predicted = model(states, t, mask, labels)[stage]
-        errors = (predicted - velocity(noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
-        own = (torch.arange(len(levels), device=device) == stage).float()
-        by_time = binned(errors[:, None] * own, own.expand(len(batch.indices), -1), t)
+        draws, levels = self.draws_of(batch), self.analyze(batch.images)
+        labels = drop_labels(batch.labels, draws.dropped, model.null_class)
+        states = add_noise(levels, draws.noises, draws.t)
+        predicted = model(states, draws.t, draws.mask, labels, draws.stage_counts)[stage]
+        errors = (predicted - velocity(draws.noises[stage], levels[stage])).square().flatten(1).mean(dim=1)
+        own = (torch.arange(len(levels), device=errors.device) == stage).float()
+        by_time = binned(errors[:, None] * own, own.expand(len(batch.indices), -1), draws.t)
         return LossResult(errors.mean(), own * errors.detach().sum(), own * len(batch.indices), by_time)
 
     def generate(self, sampler: Sampler) -> Tensor:

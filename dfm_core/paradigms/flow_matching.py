@@ -17,6 +17,7 @@ from dfm_core.flow.path import interpolate, velocity
 from dfm_core.flow.schedules import StageSchedule, stage_schedule
 from dfm_core.flow.timesteps import logit_normal
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
+from dfm_core.paradigms.draws import Draws, dropped_labels
 from dfm_core.paradigms.losses import binned
 from dfm_core.paradigms.noising import drop_labels
 from dfm_core.paradigms.sampling import Paradigm, Sampler
@@ -31,18 +32,22 @@ class FlowMatching(Paradigm):
     image_std: float
     """Divisor of images before noising; 1 unless the data is standardised."""
 
+    def draw(self, indices: Sequence[int], sample_shape: tuple[int, ...]) -> Draws:
+        training, seed = self.config.training, self.config.seed
+        z = normal_scalars(seed, "timestep", indices, 1)
+        t = logit_normal(z, training.location, training.scale).float()
+        noise = normal(seed, "noise/0", indices, sample_shape)
+        dropped = dropped_labels(indices, seed, training.class_dropout)
+        return Draws((noise,), t, torch.ones(len(indices), 1), dropped, (len(indices),))
+
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - v)^2)."""
-        training, seed, device = self.config.training, self.config.seed, batch.images.device
-        z = normal_scalars(seed, "timestep", batch.indices, 1)[:, 0]
-        t = logit_normal(z, training.location, training.scale).float().to(device)
-        data = batch.images / self.image_std
-        noise = normal(seed, "noise/0", batch.indices, tuple(data.shape[1:])).to(device)
-        labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
-        ones = torch.ones(len(batch.indices), 1, device=device)
-        (predicted,) = model([interpolate(noise, data, t)], t[:, None], ones, labels)
+        draws, data = self.draws_of(batch), batch.images / self.image_std
+        (noise,), t, ones = draws.noises, draws.t, draws.mask
+        labels = drop_labels(batch.labels, draws.dropped, model.null_class)
+        (predicted,) = model([interpolate(noise, data, t[:, 0])], t, ones, labels, draws.stage_counts)
         errors = (predicted - velocity(noise, data)).square().flatten(1).mean(dim=1)
-        by_time = binned(errors[:, None], ones, t[:, None])
+        by_time = binned(errors[:, None], ones, t)
         return LossResult(errors.mean(), errors.detach().sum()[None], ones.sum(dim=0), by_time)
 
     def legs(self, sampling: SamplingConfig) -> tuple[StageSchedule, ...]:

@@ -35,10 +35,11 @@ class GuidedField:
         t = torch.tensor(times, dtype=torch.float32, device=labels.device).expand(batch, -1)
         mask = (torch.arange(len(scales), device=labels.device) < moving.stop).float().expand(batch, -1)
         guided = guided_scales(times, moving, self.sampling)
+        counts = tuple(batch if scale == moving.stop - 1 else 0 for scale in range(len(scales)))
         self.num_calls += 1
         if not guided:
             self.num_evaluations += 1
-            return self.model(scales, t, mask, labels)
+            return self.model(scales, t, mask, labels, counts)
         self.num_evaluations += 2
         null = torch.full_like(labels, self.model.null_class)
         both = self.model(
@@ -46,6 +47,7 @@ class GuidedField:
             torch.cat([t, t]),
             torch.cat([mask, mask]),
             torch.cat([labels, null]),
+            tuple(2 * count for count in counts),
         )
         return [
             guide(v[:batch], v[batch:], self.sampling.guidance) if scale in guided else v[:batch]

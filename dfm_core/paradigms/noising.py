@@ -8,23 +8,17 @@ import torch
 from torch import Tensor
 
 from dfm_core.flow.path import interpolate
-from dfm_core.seeding import normal, uniform
 
 
-def add_noise(
-    scales: Sequence[Tensor], t: Tensor, seed: int, indices: Sequence[int]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the noise and the point on the straight path from it of every scale.
+def add_noise(scales: Sequence[Tensor], noises: Sequence[Tensor], t: Tensor) -> list[Tensor]:
+    """Return the point on the straight path from the noise of every scale, X_t.
 
-    Args: scales: X_1, scale s is [B, ...]. t: [B, S] in [0, 1]. indices: global sample index of each row.
-    Returns: X_0, independent standard normal, and X_t, of the scales' shapes.
+    Args: scales, noises: X_1 and X_0, scale s is [B, ...]. t: [B, S] in [0, 1].
     """
-    noises = [normal(seed, f"noise/{s}", indices, tuple(x.shape[1:])).to(x.device) for s, x in enumerate(scales)]
-    states = [interpolate(noise, x, t[:, s]) for s, (noise, x) in enumerate(zip(noises, scales, strict=True))]
-    return noises, states
+    pairs = zip(noises, scales, strict=True)
+    return [interpolate(noise, x, t[:, s]) for s, (noise, x) in enumerate(pairs)]
 
 
-def drop_labels(labels: Tensor, indices: Sequence[int], seed: int, probability: float, null_class: int) -> Tensor:
-    """Replaces a share of the labels, [B], by the null class."""
-    dropped = uniform(seed, "class_dropout", indices).to(labels.device) < probability
+def drop_labels(labels: Tensor, dropped: Tensor, null_class: int) -> Tensor:
+    """Return labels, [B], with the null class where they are left out, [B] bool."""
     return torch.where(dropped, null_class, labels)

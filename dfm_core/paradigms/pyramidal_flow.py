@@ -16,6 +16,7 @@ from dfm_core.flow.jumps import NUM_TICKS, PyramidStage, pyramid_stages
 from dfm_core.flow.path import expand_like
 from dfm_core.flow.solvers import SolverStep, Times
 from dfm_core.paradigms.base import Batch, LossResult, VelocityPredictor
+from dfm_core.paradigms.draws import Draws, dropped_labels, stage_counts
 from dfm_core.paradigms.losses import masked_loss
 from dfm_core.paradigms.noising import drop_labels
 from dfm_core.paradigms.sampling import Paradigm, Sampler
@@ -35,19 +36,25 @@ class PyramidalFlow(Paradigm):
     def stages(self) -> tuple[PyramidStage, ...]:
         return pyramid_stages(self.config.num_stages, self.config.pyramidal_flow.gamma)
 
+    def draw(self, indices: Sequence[int], sample_shape: tuple[int, ...]) -> Draws:
+        config, seed, stages = self.config, self.config.seed, torch.arange(self.config.num_stages)
+        ticks = (uniform(seed, "progress", indices) * NUM_TICKS).floor()
+        progress = (ticks / NUM_TICKS).float()
+        mask = (stages <= sample_stages(config, indices)[:, None]).float()
+        noise = normal(seed, "noise/0", indices, sample_shape)
+        dropped = dropped_labels(indices, seed, config.training.class_dropout)
+        return Draws((noise,), progress[:, None].repeat(1, len(stages)), mask, dropped, stage_counts(mask))
+
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """L = E mean((v_hat - (end - start))^2) over the samples of all stages (numerics 8.2).
 
         A sample's place in the batch gives the stage that it trains; progress is uniform, in whole ticks.
         """
-        training, seed, device = self.config.training, self.config.seed, batch.images.device
+        draws = self.draws_of(batch)
         levels = [level / self.image_std for level in self.decomposition.analyze(batch.images)]
-        finest = normal(seed, "noise/0", batch.indices, tuple(levels[-1].shape[1:])).to(device)
-        noises = noise_pyramid(finest, len(levels))
-        ticks = (uniform(seed, "progress", batch.indices) * NUM_TICKS).floor()
-        progress = (ticks / NUM_TICKS).float().to(device)
-        stage = sample_stages(self.config, batch.indices).to(device)
-        own = (stage[:, None] == torch.arange(len(levels), device=device)).float()  # [B, S]
+        noises = noise_pyramid(draws.noises[0], len(levels))
+        progress, mask = draws.t[:, 0], draws.mask
+        own = mask - torch.nn.functional.pad(mask[:, 1:], (0, 1))  # the active stage alone, [B, S]
 
         states, targets, times = [], [], []
         for q, wired in enumerate(self.stages):
@@ -56,9 +63,8 @@ class PyramidalFlow(Paradigm):
             states.append((1 - weight) * start + weight * end)
             targets.append(end - start)
             times.append(wired.start_t + (wired.end_t - wired.start_t) * progress)
-        mask = (torch.arange(len(levels), device=device) <= stage[:, None]).float()
-        labels = drop_labels(batch.labels, batch.indices, seed, training.class_dropout, model.null_class)
-        predicted = model(states, own * torch.stack(times, dim=1), mask, labels)
+        labels = drop_labels(batch.labels, draws.dropped, model.null_class)
+        predicted = model(states, own * torch.stack(times, dim=1), mask, labels, draws.stage_counts)
         return masked_loss(predicted, targets, own, progress[:, None].expand_as(own))
 
     def generate(self, sampler: Sampler) -> Tensor:

@@ -12,6 +12,7 @@ from dfm_core.config import ExperimentConfig, SamplingConfig
 from dfm_core.flow.schedules import StageSchedule, sampling_legs
 from dfm_core.flow.solvers import SolverStep, Times, solve
 from dfm_core.paradigms.base import Batch, LossResult, SampleProgress, SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.draws import Draws
 from dfm_core.paradigms.guided_field import GuidedField
 from dfm_core.paradigms.shared_steps import PointSteps, SharedSteps
 from dfm_core.seeding import normal
@@ -108,8 +109,19 @@ class Paradigm(ABC):
     config: ExperimentConfig
 
     @abstractmethod
+    def draw(self, indices: Sequence[int], sample_shape: tuple[int, ...]) -> Draws:
+        """Return the random draws of a batch's loss, on the host; may be called by several threads.
+
+        Args: indices: global sample indices, [B]. sample_shape: of one image or video, (C, (T,) H, W).
+        """
+
+    @abstractmethod
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         """Return the training loss; its random draws depend on (seed, global sample index) alone."""
+
+    def draws_of(self, batch: Batch) -> Draws:
+        """Return the draws of a batch on its device: those made ahead, else new ones."""
+        return batch.draws or self.draw(batch.indices, tuple(batch.images.shape[1:])).to(batch.images.device)
 
     @abstractmethod
     def generate(self, sampler: Sampler) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Generic, Literal, Protocol, get_args
+from collections.abc import Iterator
+from typing import Generic, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,28 @@ from dfm_core.config.training import OptimizerSettings
 
 StateKind = Literal["weight", "ema", "exp_avg", "exp_avg_sq"]
 STATE_KINDS: tuple[StateKind, ...] = get_args(StateKind)
-State = Mapping[StateKind, Mapping[str, Tensor]]
-"""Full fp32 tensors by kind and parameter name: the same for every world size and ZeRO stage."""
+MOMENTS: tuple[StateKind, ...] = ("exp_avg", "exp_avg_sq")
 
 Model = TypeVar("Model", bound=nn.Module, default=nn.Module)
 Model_co = TypeVar("Model_co", bound=nn.Module, default=nn.Module, covariant=True)
+
+
+class OwnedPiece(NamedTuple):
+    """A run of elements of one flattened tensor of the state, which one worker holds."""
+
+    name: str
+    """Name of the parameter."""
+    offset: int
+    """Its first element in the flattened tensor."""
+    values: Tensor
+    """1-D float32, a view of the worker's own memory."""
+
+
+class StateSource(Protocol):
+    """A state that a training continues from, whatever world size and ZeRO stage wrote it."""
+
+    def fill(self, out: Tensor, kind: StateKind, name: str, offset: int) -> None:
+        """Set `out`, 1-D on any device, to as many elements of a flattened tensor, from `offset` on."""
 
 
 class TrainingEngine(Protocol[Model_co]):
@@ -41,11 +58,13 @@ class TrainingEngine(Protocol[Model_co]):
         """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping; if
         that is not finite, nothing was changed, on all workers alike."""
 
-    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
-        """Full fp32 tensors in the model's parameter order, on the CPU; valid until the next one. Collective."""
+    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+        """Yield the pieces that this worker owns, in the model's parameter order; together the workers own every
+        element once. Sends nothing."""
 
-    def load(self, state: State, num_steps: int) -> None:
-        """Continues from `state`, reached after `num_steps` steps that changed the weights."""
+    def load(self, state: StateSource, num_steps: int) -> None:
+        """Continues from `state`, reached after `num_steps` steps that changed the weights. Reads what this worker
+        holds, no more, and sends nothing."""
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
@@ -82,11 +101,16 @@ class PlainEngine(Generic[Model]):
             group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
-        for name, parameter in self.model.named_parameters():
-            self._ema[name].lerp_(parameter.detach(), 1.0 - self._training.ema_decay)
+        weights = [parameter.detach() for parameter in self.model.parameters()]
+        torch._foreach_lerp_(list(self._ema.values()), weights, 1.0 - self._training.ema_decay)
         return norm
 
+    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+        for name, tensor in self.tensors(kind):
+            yield OwnedPiece(name, 0, tensor.reshape(-1))
+
     def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
+        """Yield whole fp32 tensors in the model's parameter order, on the CPU."""
         for name, parameter in self.model.named_parameters():
             if kind == "weight":
                 yield name, parameter.detach().cpu()
@@ -96,13 +120,14 @@ class PlainEngine(Generic[Model]):
                 state = self._optimizer.state[parameter]
                 yield name, state[kind].cpu() if state else torch.zeros(parameter.shape)
 
-    def load(self, state: State, num_steps: int) -> None:
+    def load(self, state: StateSource, num_steps: int) -> None:
         self.num_steps = num_steps
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                parameter.copy_(state["weight"][name])
-                self._ema[name].copy_(state["ema"][name])
-                moments = {kind: state[kind][name].to(self.device).clone() for kind in ("exp_avg", "exp_avg_sq")}
+                moments = {kind: torch.empty_like(parameter) for kind in MOMENTS}
+                whole = {"weight": parameter.data, "ema": self._ema[name], **moments}
+                for kind in STATE_KINDS:
+                    state.fill(whole[kind].view(-1), kind, name, 0)
                 step = torch.tensor(float(num_steps), device=self.device)
                 self._optimizer.state[parameter] = {"step": step, **moments}
 

@@ -28,7 +28,7 @@ def _per_timestep(sums: Tensor) -> dict[str, float]:
     }
 
 
-class _VelocityWork(Work):
+class _VelocityWork(Work[Batch]):
     """The loss of a paradigm."""
 
     def __init__(self, paradigm: Paradigm, engine: TrainingEngine[VelocityModel]) -> None:
@@ -36,9 +36,12 @@ class _VelocityWork(Work):
         self._paradigm, self._engine = paradigm, engine
         self._timestep_shape: tuple[int, ...] = (2, 0, 0)
 
-    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:
-        device = self._engine.device
-        result = self._paradigm.loss(self._engine.model, Batch(images.to(device), labels.to(device), samples))
+    def prepare(self, samples: range, images: Tensor, labels: Tensor) -> Batch:
+        batch = Batch(images, labels, samples, self._paradigm.draw(samples, tuple(images.shape[1:])))
+        return batch.pinned() if self._engine.device.type == "cuda" else batch
+
+    def loss(self, inputs: Batch) -> Tensor:
+        result = self._paradigm.loss(self._engine.model, inputs.to(self._engine.device))
         parts = [result.loss.detach()[None], result.stage_losses, result.stage_counts]
         if result.timestep_sums is not None:
             self._timestep_shape = tuple(result.timestep_sums.shape)

@@ -1,16 +1,16 @@
-"""Training state and snapshots on disk: safetensors and JSON, nothing that can run code.
+"""Models with initial weights, and snapshots on disk: safetensors and JSON, nothing that can run code.
 
-A checkpoint holds whole parameters, dealt out over the workers in turn: each worker writes one shard, and any number
-of workers at any ZeRO stage can read them.
+A snapshot holds its weights whole, as `write_snapshot` writes them, or in the pieces of a training's workers.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,43 +23,17 @@ from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.plain import as_plain, from_plain
 from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import Decomposition, build_decomposition
+from dfm_core.models.empty_weights import give_weights, without_weights
+from dfm_core.models.initialization import Whole, as_they_are
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms.standardization import scale_divisors
 from dfm_core.seeding import sample_generator
-from dfm_core.training.engine import STATE_KINDS, State, StateKind, TrainingEngine
+from dfm_core.training.engine import PlainEngine, StateKind
+from dfm_core.training.piece_index import MANIFEST, SNAPSHOT_WEIGHTS, DamagedStateError, read_index
+from dfm_core.training.pieces import PieceState, read_local
 
-SNAPSHOT_WEIGHTS = "ema.safetensors"
-RAW_WEIGHTS = "raw.safetensors"
 SNAPSHOT_CARD = "snapshot.json"
 PYRAMID_WEIGHTS = "pyramid.safetensors"
-
-
-def shard_name(rank: int, world_size: int) -> str:
-    return f"state-{rank:05d}-of-{world_size:05d}.safetensors"
-
-
-def state_shard(engine: TrainingEngine) -> dict[str, Tensor]:
-    """This worker's share of the state, copied to the host. Collective: all workers call it.
-
-    Returns: tensor by "kind/parameter"; shard r of W holds the parameters number r, r + W, r + 2W, ...
-    """
-    kept: dict[str, Tensor] = {}
-    for kind in STATE_KINDS:
-        for position, (name, tensor) in enumerate(engine.tensors(kind)):
-            if position % engine.world_size == engine.rank:
-                kept[f"{kind}/{name}"] = tensor.clone().contiguous()
-    return kept
-
-
-def read_state(shards: Iterable[Path]) -> State:
-    """Return the whole state from all shards of a checkpoint, whatever the number of workers that wrote them."""
-    state: dict[StateKind, dict[str, Tensor]] = {kind: {} for kind in STATE_KINDS}
-    for path in sorted(shards):
-        for key, tensor in load_file(path).items():
-            kind, _, name = key.partition("/")
-            assert kind in STATE_KINDS, f"{path}: unknown kind of state {kind!r}"
-            state[kind][name] = tensor
-    return state
 
 
 @dataclass(frozen=True)
@@ -86,29 +60,18 @@ class Snapshot:
 
 
 def write_snapshot(
-    engine: TrainingEngine,
+    engine: PlainEngine[Any],
     config: ExperimentConfig,
     card: SnapshotCard,
     directory: Path,
     pyramid: Mapping[str, Tensor] | None = None,
 ) -> list[Path]:
-    """Writes the averaged weights and the card; worker 0 writes, all call. Returns the files written here.
+    """Write the averaged weights and the card. Returns the files written.
 
     Args: pyramid: weights of the learned decomposition, if the config names it.
     """
-    weights = {name: tensor.clone().contiguous() for name, tensor in engine.tensors("ema") if engine.rank == 0}
-    if engine.rank != 0:
-        return []
+    weights = {name: tensor.contiguous() for name, tensor in engine.tensors("ema")}
     return write_snapshot_files(weights, config, card, directory, pyramid)
-
-
-def write_raw_weights(engine: TrainingEngine, directory: Path) -> list[Path]:
-    """Writes the weights as the optimiser has them; worker 0 writes, all call. Returns the files written here."""
-    weights = {name: tensor.clone().contiguous() for name, tensor in engine.tensors("weight") if engine.rank == 0}
-    if engine.rank != 0:
-        return []
-    save_file(weights, directory / RAW_WEIGHTS)
-    return [directory / RAW_WEIGHTS]
 
 
 def write_snapshot_files(
@@ -120,14 +83,21 @@ def write_snapshot_files(
 ) -> list[Path]:
     """Write a snapshot's files, safetensors and JSON, in a directory that is made if needed; return them."""
     directory.mkdir(parents=True, exist_ok=True)
-    weights_path, card_path = directory / SNAPSHOT_WEIGHTS, directory / SNAPSHOT_CARD
-    save_file(dict(weights), weights_path)
+    save_file(dict(weights), directory / SNAPSHOT_WEIGHTS)
+    return [directory / SNAPSHOT_WEIGHTS, *write_card(config, card, directory, pyramid)]
+
+
+def write_card(
+    config: ExperimentConfig, card: SnapshotCard, directory: Path, pyramid: Mapping[str, Tensor] | None
+) -> list[Path]:
+    """Write all files of a snapshot but its weights; return them."""
     document = {"numerics": NUMERICS_CHANGED_IN["train"], "config": as_plain(config), "card": as_plain(card)}
-    card_path.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
+    path = directory / SNAPSHOT_CARD
+    path.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     if pyramid is None:
-        return [weights_path, card_path]
+        return [path]
     save_file(dict(pyramid), directory / PYRAMID_WEIGHTS)
-    return [weights_path, card_path, directory / PYRAMID_WEIGHTS]
+    return [path, directory / PYRAMID_WEIGHTS]
 
 
 def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
@@ -135,36 +105,75 @@ def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[flo
 
     Args: scale_std: standard deviation of each scale on the training data.
     """
-    divisors = scale_divisors(config, scale_std)
-    data_std = [std / divisor for std, divisor in zip(scale_std, divisors, strict=True)]
-    model = VelocityModel(config, shape, data_std=data_std)
-    draw = sample_generator(config.seed, "initial_weights", 0)
-    generator = torch.Generator().manual_seed(int(draw.integers(2**63)))
-    model.network.reset_parameters(generator)
+    model = VelocityModel(config, shape, data_std=_data_std(config, scale_std))
+    initialize_model(model, config)
     return model
 
 
-def load_snapshot(directory: Path | str) -> Snapshot:
-    """Return a snapshot from its files alone, on the CPU.
+def empty_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
+    """Return a velocity model whose weights take no memory yet, see `give_weights`. Args: as `build_model`."""
+    with without_weights():
+        return VelocityModel(config, shape, data_std=_data_std(config, scale_std))
 
+
+def _data_std(config: ExperimentConfig, scale_std: tuple[float, ...]) -> list[float]:
+    """Return the standard deviation of each scale as the model sees it."""
+    divisors = scale_divisors(config, scale_std)
+    return [std / divisor for std, divisor in zip(scale_std, divisors, strict=True)]
+
+
+def initialize_model(model: VelocityModel, config: ExperimentConfig, whole: Whole = as_they_are) -> None:
+    """Set the initial weights, which depend on the config's seed alone.
+
+    Args: whole: makes weights that are dealt out over workers whole while they are set.
+    """
+    draw = sample_generator(config.seed, "initial_weights", 0)
+    generator = torch.Generator().manual_seed(int(draw.integers(2**63)))
+    model.network.reset_parameters(generator, whole)
+
+
+def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> Snapshot:
+    """Return a snapshot from its files alone, on the CPU; its weights may be whole or in pieces.
+
+    Args: weights: where these lie elsewhere.
     Raises: FileNotFoundError if a file is missing; ValueError if one is damaged or another version wrote it.
     """
     directory = Path(directory)
-    _require(directory, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS)
+    in_pieces = (directory / MANIFEST).is_file() and not (directory / SNAPSHOT_WEIGHTS).is_file()
+    needed = [SNAPSHOT_CARD] if weights else [SNAPSHOT_CARD, MANIFEST if in_pieces else SNAPSHOT_WEIGHTS]
+    _require(directory, *needed)
     try:
         config, card = _read_card(directory)
-        model = build_model(config, card.shape, card.scale_std)
-        model.load_state_dict(load_file(directory / SNAPSHOT_WEIGHTS))
+        model = empty_model(config, card.shape, card.scale_std)
+        give_weights(model, torch.device("cpu"))
+        if weights is None and in_pieces:
+            weights = PieceState(read_index(directory), read_local(directory))
+        if weights is not None:
+            fill_weights(model, weights, "ema")
+        else:
+            model.load_state_dict(load_file(directory / SNAPSHOT_WEIGHTS))
         pyramid = None
         if config.decomposition.name == "learned":
-            _require(directory, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS, PYRAMID_WEIGHTS)
+            _require(directory, *needed, PYRAMID_WEIGHTS)
             pyramid = load_file(directory / PYRAMID_WEIGHTS)
         decomposition = build_decomposition(config.decomposition, pyramid)
     except FileNotFoundError:
         raise
     except (ArithmeticError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as problem:
-        raise ValueError(f"{directory} is damaged, or another version of dfm_core wrote it: {problem}") from problem
+        kind = DamagedStateError if isinstance(problem, DamagedStateError) else ValueError
+        raise kind(f"{directory} is damaged, or another version of dfm_core wrote it: {problem}") from problem
     return Snapshot(config, card, model.eval(), decomposition, pyramid)
+
+
+def fill_weights(model: VelocityModel, state: PieceState, kind: StateKind) -> None:
+    """Set all weights of a model from pieces. Raises: DamagedStateError; ValueError if they are another model's."""
+    weights = dict(model.named_parameters())
+    own, given = {name: weight.numel() for name, weight in weights.items()}, state.sizes(kind)
+    if own != given:
+        strangers = sorted(name for name, _ in own.items() ^ given.items())
+        raise ValueError(f"its weights do not fit its config: {', '.join(strangers[:3])}")
+    for name, weight in weights.items():
+        state.fill(weight.data.view(-1), kind, name, 0)
 
 
 def _require(directory: Path, *names: str) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from dfm_core.config.training import OptimizerSettings
+from dfm_core.data.latents.read_ahead import ahead
 from dfm_core.data.training_data import TrainingData
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import MOST_SKIPPED_IN_A_ROW, Skips, check_loss
 from dfm_core.training.engine import TrainingEngine, learning_rate
+
+Inputs = TypeVar("Inputs")
+"""Inputs of a work's loss on the host."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,15 @@ class LoopPlan:
     """Steps after which `Observer.save` is called."""
     most_skipped_in_a_row: int = MOST_SKIPPED_IN_A_ROW
     """Steps without finite gradients; so many end the training."""
+    host_threads: int = 1
+    """Threads that prepare inputs ahead of the steps."""
 
 
 class Observer:
     """Receives what the loop produces, on every worker; this one does nothing with it."""
+
+    def waited(self, seconds: float) -> None:
+        """A step has waited so long for its inputs, which are prepared ahead."""
 
     def progress(self, step: int) -> None:
         """`step` optimiser steps are done."""
@@ -45,7 +55,7 @@ class Observer:
         """Keep the engine's state; collective."""
 
 
-class Work(ABC):
+class Work(ABC, Generic[Inputs]):
     """The loss of a training and its rows of the curve, on one worker."""
 
     def __init__(self) -> None:
@@ -53,11 +63,16 @@ class Work(ABC):
         self._of_step: list[Tensor] = []
 
     @abstractmethod
-    def loss(self, samples: range, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of these global sample indices, held until the result of their step is known.
+    def prepare(self, samples: range, images: Tensor, labels: Tensor) -> Inputs:
+        """Return all that the host makes for the loss of these global sample indices, on the host: for an accelerator
+        in pinned memory. Called ahead of the steps, by several threads.
 
         Args: images, labels: `TrainingData.batches`.
         """
+
+    @abstractmethod
+    def loss(self, inputs: Inputs) -> Tensor:
+        """Return the mean loss of prepared inputs; its numbers are held until the result of their step is known."""
 
     @abstractmethod
     def row(self, *, is_saved: bool) -> CurveRow:
@@ -98,25 +113,35 @@ def micro_batches(
 
 
 @contextmanager
-def _batches_ahead(
-    data: TrainingData, seed: int, settings: OptimizerSettings, engine: TrainingEngine, plan: LoopPlan, start_step: int
-) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-    """Samples and classes for each call of `Work.loss` from `start_step` on; reading ahead ends with the block."""
-    wanted = (
-        samples
-        for step in range(start_step, plan.until_step)
-        for samples in micro_batches(settings, engine, plan, step)
-    )
-    batches = data.batches(seed, wanted)
+def _inputs_ahead(
+    work: Work[Inputs],
+    data: TrainingData,
+    seed: int,
+    settings: OptimizerSettings,
+    engine: TrainingEngine,
+    plan: LoopPlan,
+    start_step: int,
+) -> Iterator[Iterator[Inputs]]:
+    """Inputs for each call of `Work.loss` from `start_step` on; preparing ahead ends with the block."""
+
+    def wanted() -> Iterator[range]:
+        for step in range(start_step, plan.until_step):
+            yield from micro_batches(settings, engine, plan, step)
+
+    batches = data.batches(seed, wanted())
+    items = ((samples, *batch) for samples, batch in zip(wanted(), batches, strict=True))
     try:
-        yield batches
+        with closing(
+            ahead(lambda item: work.prepare(*item), items, 1 + plan.host_threads, plan.host_threads)
+        ) as inputs:
+            yield inputs
     finally:
         if isinstance(batches, Generator):
             batches.close()
 
 
 def run_steps(
-    work: Work,
+    work: Work[Inputs],
     data: TrainingData,
     seed: int,
     settings: OptimizerSettings,
@@ -142,10 +167,13 @@ def run_steps(
     # A step that is saved has a row, unless all since the row before were left out.
     skipped_before = 0 if curve is None else start_step - int(rows[-1]["step"] if rows else 0)
     skips, size = Skips(plan.most_skipped_in_a_row, skipped_before), settings.batch_size
-    with _batches_ahead(data, seed, settings, engine, plan, start_step) as batches:
+    with _inputs_ahead(work, data, seed, settings, engine, plan, start_step) as inputs:
         for step in range(start_step, plan.until_step):
-            for samples in micro_batches(settings, engine, plan, step):
-                engine.backward(work.loss(samples, *next(batches)))
+            for _ in micro_batches(settings, engine, plan, step):
+                began = time.perf_counter()
+                batch = next(inputs)
+                observer.waited(time.perf_counter() - began)
+                engine.backward(work.loss(batch))
             rate = learning_rate(settings, step)
             norm, done = engine.step(rate), step + 1
             skipped = skips.is_skipped(norm, done, range(step * size, done * size))

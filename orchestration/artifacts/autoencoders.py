@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,16 +13,18 @@ from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
 from dfm_core.autoencoders.initialization import LatentScale, random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import DataConfig
+from dfm_core.config.data import IN_BF16
 from dfm_core.data.training_data import TrainingData
-from dfm_core.training.engine import TrainingEngine
+from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.data.autoencoder_recipe import InitialAutoencoder, made_identity, recipe_digest
 from orchestration.data.user_files import autoencoder_folder, open_place
 from orchestration.storage.layout import TaskPaths
-from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
+from orchestration.storage.scratch import scratch_folder
+from orchestration.storage.store import MANIFEST, DamagedArtifactError, FileEntry, Store
 
-_PREFIX = "network."
+WEIGHT_PREFIX = "network."
 """Prefix of the names of weights in `FinetuningLoss`."""
 _BATCH = 64
 _MOST_BATCHES = 16
@@ -76,29 +77,37 @@ def load_of_data(data: DataConfig, runtime: RuntimeConfig, store: Store, device:
     else:
         loaded = _given(config.kind, config.files, runtime.storage)
     loaded.network.to(device).requires_grad_(requires_grad=False)
+    if data.described.encoder.endswith(IN_BF16):
+        loaded.use_bf16()
     return loaded
 
 
-def write_made_autoencoder(
-    engine: TrainingEngine,
-    read_initial: Callable[[], DiffusersAutoencoder],
+def publish_made_autoencoder(
+    artifacts: TrainingArtifacts,
+    step: int,
+    trained: DiffusersAutoencoder,
     data: TrainingData,
-    folder: Path,
+    device: torch.device,
     *,
     scaled: bool,
-) -> list[Path]:
-    """Write the average of the weights; worker 0 writes, all call. Returns the files written here.
+) -> None:
+    """Publish the average of the weights in a training's checkpoint, whole, as diffusers lays files out.
 
-    Args: read_initial: an autoencoder with the settings of the trained one. scaled: with latents of mean 0 and standard
-        deviation 1 on the first samples of the data; else scale and shift stay.
+    Args: trained: an autoencoder with the settings of the trained one, whose weights are overwritten. scaled: with
+        latents of mean 0 and standard deviation 1 on the first samples of the data; else scale and shift stay.
+    Raises: FileNotFoundError, DamagedArtifactError if the checkpoint is not sound.
     """
-    weights = {name.removeprefix(_PREFIX): weight.clone() for name, weight in engine.tensors("ema") if engine.rank == 0}
-    if engine.rank != 0:
-        return []
-    trained = read_initial()
-    trained.network.load_state_dict(weights)
-    scale = _measured_scale(trained, data, engine.device) if scaled else None
-    return write_autoencoder(trained, weights, folder, scale)
+    with artifacts.opened_checkpoint(step) as point:
+        for name, weight in trained.network.named_parameters():
+            point.state.fill(weight.data.view(-1), "ema", WEIGHT_PREFIX + name, 0)
+    weights = {name: weight.detach().clone() for name, weight in trained.network.named_parameters()}
+    scale = _measured_scale(trained, data, device) if scaled else None
+    store, directory = artifacts.store, artifacts.paths.autoencoder
+    with scratch_folder("autoencoder") as scratch:
+        files = write_autoencoder(trained, weights, scratch, scale)
+        for path in files:
+            store.put(path, f"{directory}/{path.name}")
+        store.publish(directory, [FileEntry.of(path) for path in files])
 
 
 def _measured_scale(autoencoder: DiffusersAutoencoder, data: TrainingData, device: torch.device) -> LatentScale:

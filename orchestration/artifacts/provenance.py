@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import platform
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,22 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "num_cpus": os.cpu_count(),
+        **_accelerator(),
+    }
+
+
+def _accelerator() -> dict[str, Any]:
+    """Return this process's GPU, its driver and libraries; nothing without one, or where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    driver = Path("/proc/driver/nvidia/version")
+    version = re.search(r"\d+\.\d+(\.\d+)?", driver.read_text(encoding="utf-8")) if driver.is_file() else None
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_driver": version[0] if version else "unknown",
+        "cuda": torch.version.cuda,
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())),
     }
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import torch
-from safetensors.torch import load_file
 
 from dfm_core.config.choices import SampledWeights
 from dfm_core.decompositions import Decomposition
 from dfm_core.models.experts import StageExperts
 from dfm_core.models.velocity import VelocityModel
-from dfm_core.training.state import RAW_WEIGHTS, Snapshot, load_snapshot
+from dfm_core.training.pieces import PieceState
+from dfm_core.training.state import PYRAMID_WEIGHTS, SNAPSHOT_CARD, Snapshot, fill_weights, load_snapshot
+from orchestration.artifacts.state_files import open_state
 from orchestration.storage.layout import SnapshotRef, TaskPaths
 from orchestration.storage.store import MANIFEST, DamagedArtifactError, Store
 
-Artifact = TypeVar("Artifact")
+_BESIDE_WEIGHTS = (SNAPSHOT_CARD, PYRAMID_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,11 @@ class Sampler:
 class SnapshotLoader:
     """Loads samplers, and keeps the last: evaluations of one snapshot come one after the other."""
 
-    def __init__(self, store: Store, device: torch.device) -> None:
-        self._store, self._device = store, device
+    def __init__(
+        self, store: Store, device: torch.device, compiles: Callable[[VelocityModel], bool] = lambda _: False
+    ) -> None:
+        """Args: compiles: whether the blocks of a model are compiled."""
+        self._store, self._device, self._compiles = store, device, compiles
         self._key: tuple[object, ...] = ()
         self._sampler: Sampler | None = None
 
@@ -44,8 +47,11 @@ class SnapshotLoader:
         Raises: FileNotFoundError; DamagedArtifactError, after which the next submission makes the snapshot anew.
         """
         if self._sampler is None or self._key != (references, weights):
+            self._sampler = None  # dropped first: two would need twice the memory
             snapshots = [read_snapshot(self._store, reference, weights) for reference in references]
             models = [snapshot.model for snapshot in snapshots]
+            for one in filter(self._compiles, models):
+                one.compile_blocks()
             model = models[0] if len(models) == 1 else StageExperts(models)
             first = snapshots[0]
             self._sampler = Sampler(model.to(self._device), first.decomposition, first.card.scale_std)
@@ -56,17 +62,29 @@ class SnapshotLoader:
 def read_snapshot(store: Store, reference: SnapshotRef, weights: SampledWeights = "ema") -> Snapshot:
     """Return one snapshot, on the CPU. Raises: as `SnapshotLoader.load`."""
     train, step = reference
-    snapshot = _read(store, TaskPaths(train).snapshot(step), load_snapshot)
+    directory = TaskPaths(train).snapshot(step)
+    with opened_snapshot(store, reference) as averages, store.fetched(directory, _BESIDE_WEIGHTS) as files:
+        snapshot = load_snapshot(files[0].parent, averages)
     if weights == "raw":
-        raw = _read(store, TaskPaths(train).raw_weights(step), lambda files: load_file(files / RAW_WEIGHTS))
-        snapshot.model.load_state_dict(raw)
+        directory = TaskPaths(train).raw_weights(step)
+        with _remade_if_damaged(store, directory), open_state(store, directory) as (raw, _):
+            fill_weights(snapshot.model, raw, "weight")
     return snapshot
 
 
-def _read(store: Store, directory: str, read: Callable[[Path], Artifact]) -> Artifact:
+@contextmanager
+def opened_snapshot(store: Store, reference: SnapshotRef) -> Iterator[PieceState]:
+    """Give the averaged weights of a snapshot, to be read in slices, for a `with` block. Raises: as `read_snapshot`."""
+    train, step = reference
+    directory = TaskPaths(train).snapshot(step)
+    with _remade_if_damaged(store, directory), open_state(store, directory) as (weights, _):
+        yield weights
+
+
+@contextmanager
+def _remade_if_damaged(store: Store, directory: str) -> Iterator[None]:
     try:
-        with store.fetched(directory) as files:
-            return read(files[0].parent)
+        yield
     except DamagedArtifactError as damage:
         store.remove(f"{directory}/{MANIFEST}")
         raise DamagedArtifactError(f"{damage}; submit again to make it anew") from None

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
-from dfm_core.training.engine import State, TrainingEngine
-from dfm_core.training.state import SnapshotCard, read_state, write_raw_weights, write_snapshot
+from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
+from dfm_core.training.pieces import PieceState
+from dfm_core.training.state import SnapshotCard, write_card
 from orchestration.artifacts.checkpoint_index import listed_steps
-from orchestration.storage.disk_space import require_disk_space
+from orchestration.artifacts.state_files import open_state
 from orchestration.storage.layout import TaskPaths
-from orchestration.storage.scratch import scratch_folder
-from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
-
-_LOG = logging.getLogger(__name__)
+from orchestration.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,35 @@ class TrainingCost:
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A verified checkpoint."""
+    """A published checkpoint; its pieces are verified as they are read."""
 
     step: int
     curve: tuple[CurveRow, ...]
-    state: State
+    state: PieceState
     cost: TrainingCost
     num_steps: int
     """Steps that changed the weights: fewer than `step` if gradients were not finite."""
+
+
+@dataclass(frozen=True)
+class StateArtifact:
+    """A part of a training's state that is published as one artifact, in pieces of all workers."""
+
+    what: str
+    """Its name in messages."""
+    directory: str
+    prefix: str
+    """Begin of the names of its files."""
+    kinds: tuple[StateKind, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    is_final: bool = True
+    """Once published it stays: others may have read it."""
+    write_more: Callable[[Path], Sequence[Path]] = lambda _folder: ()
+    """Writes the files beside the pieces, on worker 0."""
+    superseded: Callable[[], Sequence[str]] = tuple
+    """Directories of the artifacts that may go once this one is published."""
+    published: Callable[[], None] = lambda: None
+    """Called by worker 0, in the background."""
 
 
 class TrainingArtifacts:
@@ -54,41 +73,58 @@ class TrainingArtifacts:
     def __init__(self, store: Store, digest: str) -> None:
         self.store, self.paths = store, TaskPaths(digest)
 
-    def save_snapshot(
+    def checkpoint(
         self,
-        engine: TrainingEngine,
-        config: ExperimentConfig,
-        card: SnapshotCard,
-        pyramid: Mapping[str, torch.Tensor] | None = None,
-    ) -> None:
-        """Publish the averaged weights, unless they are published already. Collective."""
-        self.publish_once(
-            engine,
-            self.paths.snapshot(card.step),
-            lambda scratch: write_snapshot(engine, config, card, scratch, pyramid),
+        engine: TrainingEngine[Any],
+        step: int,
+        keep: int,
+        curve: Sequence[CurveRow] = (),
+        scale_std: Sequence[float] = (),
+        cost: TrainingCost | None = None,
+    ) -> StateArtifact:
+        """Return the checkpoint of a step, to be saved.
+
+        Args: keep: number of checkpoints that stay. scale_std: standard deviations of the training data's scales, for
+            those who resume. cost: up to this step.
+        """
+        about = {
+            "step": step,
+            "num_steps": engine.num_steps,
+            "world_size": engine.world_size,
+            "curve": list(curve),
+            "scale_std": list(scale_std),
+            "spent": vars(cost or TrainingCost()),
+        }
+        return StateArtifact(
+            f"the checkpoint of step {step}",
+            self.paths.checkpoint(step),
+            "state",
+            STATE_KINDS,
+            about,
+            is_final=False,
+            superseded=lambda: self.superseded(step, keep),
         )
 
-    def save_raw_weights(self, engine: TrainingEngine, step: int) -> None:
-        """Publish the weights as the optimiser has them, unless they are published already. Collective."""
-        self.publish_once(engine, self.paths.raw_weights(step), lambda scratch: write_raw_weights(engine, scratch))
+    def snapshot(
+        self,
+        config: ExperimentConfig,
+        card: SnapshotCard,
+        pyramid: Mapping[str, Tensor] | None = None,
+        published: Callable[[], None] = lambda: None,
+    ) -> StateArtifact:
+        """Return the averaged weights with all that sampling needs, to be saved."""
+        return StateArtifact(
+            f"the snapshot of step {card.step}",
+            self.paths.snapshot(card.step),
+            "ema",
+            ("ema",),
+            write_more=lambda folder: write_card(config, card, folder, pyramid),
+            published=published,
+        )
 
-    def publish_once(self, engine: TrainingEngine, directory: str, write: Callable[[Path], list[Path]]) -> None:
-        """Publish the files that `write` puts into a folder, unless that was done before. Collective.
-
-        Args: write: called on every worker; returns the files that this worker wrote, worker 0 all.
-        """
-        # Worker 0 looks for all: if they saw different things, some would wait in a collective for ever.
-        published = engine.rank == 0 and self.store.manifest(directory) is not None
-        if float(engine.mean(torch.tensor([float(published)], dtype=torch.float64))) > 0:
-            return
-        with scratch_folder("snapshot") as scratch:
-            with require_disk_space(directory, 0, scratch, *self.store.local_directories()):
-                files = write(scratch)
-                for path in files:
-                    self.store.put(path, f"{directory}/{path.name}")
-            if files:
-                self.store.publish(directory, [FileEntry.of(path) for path in files])
-        engine.barrier()
+    def raw_weights(self, step: int) -> StateArtifact:
+        """Return the weights as the optimiser has them, to be saved."""
+        return StateArtifact(f"the raw weights of step {step}", self.paths.raw_weights(step), "raw", ("weight",))
 
     def checkpoint_steps(self) -> list[int]:
         """Return the steps of all published checkpoints, ascending."""
@@ -110,23 +146,18 @@ class TrainingArtifacts:
         directories += [(step, self.paths.raw_weights(step)) for step in raw]
         return sorted({step for step, directory in directories if self.store.manifest(directory) is None})
 
-    def newest_sound_step(self, at_most: int) -> int:
-        """Return the step of the newest checkpoint up to a step whose files are all intact; 0 if there is none."""
-        for step in reversed([step for step in self.checkpoint_steps() if step <= at_most]):
-            try:
-                with self.store.fetched(self.paths.checkpoint(step)):
-                    return step
-            except DamagedArtifactError as damage:
-                _LOG.warning("%s; falling back to the checkpoint before", damage)
-        return 0
+    @contextmanager
+    def opened_checkpoint(self, step: int) -> Iterator[ResumePoint]:
+        """Give a checkpoint to read for a `with` block. Raises: as `open_state`."""
+        with open_state(self.store, self.paths.checkpoint(step)) as (state, about):
+            cost, num_steps = TrainingCost(**about.get("spent", {})), int(about.get("num_steps", step))
+            yield ResumePoint(step, tuple(about["curve"]), state, cost, num_steps)
 
-    def load_checkpoint(self, step: int) -> ResumePoint:
-        """Read and verify a checkpoint. Raises: FileNotFoundError, DamagedArtifactError."""
-        directory = self.paths.checkpoint(step)
-        manifest: Mapping[str, Any] | None = self.store.manifest(directory)
-        with self.store.fetched(directory) as files:
-            state = read_state(files)
-        assert manifest is not None, f"{directory} lost its manifest while it was read"
-        about = manifest["about"]
-        cost, num_steps = TrainingCost(**about.get("spent", {})), int(about.get("num_steps", step))
-        return ResumePoint(step, tuple(about["curve"]), state, cost, num_steps)
+    def known_scale_std(self) -> tuple[float, ...]:
+        """Return the standard deviations of the data's scales that the newest checkpoint was trained with; () if no
+        checkpoint says so."""
+        for step in reversed(listed_steps(self.store, self.paths.digest)):
+            manifest = self.store.manifest(self.paths.checkpoint(step))
+            if manifest is not None:
+                return tuple(manifest["about"].get("scale_std", ()))
+        return ()

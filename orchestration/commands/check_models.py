@@ -6,46 +6,21 @@ in a second. Mistakes in shapes show here and not on a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
-import torch
 from rich.box import SIMPLE
 from rich.table import Table
-from torch import Tensor
 
-from dfm_core.compute import model_cost, training_flops
-from dfm_core.config import ExperimentConfig
-from dfm_core.config.dataset_card import card_of
-from dfm_core.decompositions import build_decomposition
-from dfm_core.decompositions.learned import initial_pyramid
-from dfm_core.models.velocity import VelocityModel
-from dfm_core.paradigms import Batch, build_paradigm
+from orchestration.commands.footprint import TrainingFootprint, footprint_of
 from orchestration.common.console import make_console
 from orchestration.config.workers import WorkersConfig
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import Task, TrainTask
 
 _GIB = 2**30
-_FP32 = 4
-BF16_ACTIVATIONS = 0.59
-"""Activations kept under bf16 autocast, in bytes, against fp32: matrix products keep half, norms and the residual
-stream the whole. Measured on small models
-(tests/orchestration/commands/test_check_models.py); autocast's bf16 weights come on top."""
-_BF16 = 2
-
-
-@dataclass(frozen=True)
-class TrainingFootprint:
-    """Memory and compute that one training needs of each worker."""
-
-    num_parameters: int
-    flops_per_step: int
-    state_bytes: int
-    """Weights, gradients, moments and average that one worker holds at the ZeRO stage."""
-    activation_bytes: int
-    """Activations kept for the backward pass of one micro-batch."""
+GPU_GIB = (40, 80, 141)
+"""Memory of the GPUs for which the largest micro-batch is told."""
+_GPUS_PER_NODE = 8
+_STATE_BYTES = 16
+"""Bytes of a checkpoint for each parameter."""
 
 
 def check(plan: Plan) -> None:
@@ -56,83 +31,47 @@ def check(plan: Plan) -> None:
     workers, console = plan.spec.runtime.workers, make_console()
     table = Table(title=f"{plan.spec.name}: every training on the meta device", title_justify="left", box=SIMPLE)
     table.add_column("training", overflow="fold")
-    for name in ("parameters", "FLOPs a step", "FLOPs in all", "state GiB", "activations GiB"):
+    largest = f"largest micro-batch on {', '.join(map(str, GPU_GIB))} GiB"
+    for name in ("parameters", "FLOPs a step", "FLOPs in all", "state GiB", "activations GiB", largest):
         table.add_column(name, justify="right")
+    weighed: list[tuple[TrainingFootprint, TrainTask]] = []
     for task in plan.of_kind(TrainTask):
-        footprint = footprint_of(task.config, workers)
+        footprint, share = footprint_of(task.config, workers), task.config.training.batch_size // workers.num_workers
         table.add_row(
             _name(plan, task),
             f"{footprint.num_parameters:,}",
             f"{footprint.flops_per_step:.4g}",
             f"{task.flops:.4g}",
-            f"{footprint.state_bytes / _GIB:.2f}",
+            f"{(footprint.state_bytes + footprint.gathered_bytes) / _GIB:.2f}",
             f"{footprint.activation_bytes / _GIB:.2f}",
+            ", ".join(str(footprint.largest_micro_batch(size * _GIB, share) or "-") for size in GPU_GIB),
         )
+        weighed.append((footprint, task))
     console.print(table)
     console.print(
-        f"GiB are for each of {workers.num_workers} workers at ZeRO stage {workers.zero_stage}; activations for one "
-        f"micro-batch, {'computed anew' if workers.activation_checkpointing else 'kept'} in the backward pass.",
+        f"GiB are for each of {workers.num_workers} workers at ZeRO stage {workers.zero_stage}, the layers that it "
+        f"gathers and autocast's copies of weights included; activations for one micro-batch, "
+        f"{'computed anew' if workers.activation_checkpointing else 'kept'} in the backward pass, attention as flash "
+        "kernels keep it.",
         markup=False,
     )
+    if weighed:
+        largest_model = max(weighed, key=lambda one: one[0].num_parameters)
+        console.print(_of_a_node(*largest_model, workers), markup=False)
 
 
-def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFootprint:
-    """Run one training forward and back on the meta device with a worker's micro-batch."""
-    shape = card_of(config.data).shape
-    micro = workers.micro_batch(config.training.batch_size)
-    weights = initial_pyramid(config.decomposition, shape.channels) if config.decomposition.name == "learned" else None
-    ones = (1.0,) * config.num_stages
-    with torch.device("meta"):
-        decomposition = build_decomposition(config.decomposition, weights)
-        model = VelocityModel(config, shape, data_std=ones)
-        if workers.activation_checkpointing:
-            model.use_activation_checkpointing()
-    labels = torch.zeros(micro, dtype=torch.int64, device="meta")
-    images = torch.empty(micro, *shape.of_scale(shape.channels, config.decomposition.resolutions[-1]), device="meta")
-    batch = Batch(images, labels, range(micro))
-    with saved_bytes(model) as saved:
-        build_paradigm(config, decomposition, ones).loss(model, batch).loss.backward()  # type: ignore[no-untyped-call]
-    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-    assert not missing, f"no gradient reaches {', '.join(missing)}"
-    cost = model_cost(config, shape)
-    counted = sum(parameter.numel() for parameter in model.parameters())
-    assert counted == cost.num_parameters, f"{counted} parameters, not {cost.num_parameters} as planned"
-    kept = sum(saved)
-    if config.training.precision == "bf16":
-        kept = round(BF16_ACTIVATIONS * kept) + _BF16 * counted
-    return TrainingFootprint(
-        counted,
-        training_flops(config, cost, 1),
-        state_bytes(counted, workers),
-        kept,
+def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersConfig) -> str:
+    """Return what a node needs beside its GPUs."""
+    seconds = footprint.flops_per_step / (workers.num_workers * workers.assumed_flops_per_worker)
+    share = task.config.training.batch_size / workers.num_workers
+    cores = _GPUS_PER_NODE * footprint.draw_seconds * share / seconds
+    state = _STATE_BYTES * footprint.num_parameters * _GPUS_PER_NODE / max(workers.num_workers, _GPUS_PER_NODE) / _GIB
+    return (
+        f"A node of {_GPUS_PER_NODE} workers, {footprint.num_parameters:,} parameters, at "
+        f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker): draws take "
+        f"{1000 * footprint.draw_seconds:.2f} ms of a CPU a sample, {cores:.1f} CPUs in all; a checkpoint on its way "
+        f"{state:.1f} GiB of memory and disk; shards of latents up to {workers.latent_cache_gb:g} GB of disk."
     )
-
-
-def state_bytes(num_parameters: int, workers: WorkersConfig) -> int:
-    """Return the bytes of fp32 weights and gradients, two moments and the average, sharded as the ZeRO stage says."""
-    size, shards = num_parameters * _FP32, workers.num_workers
-    weights = size // shards if workers.zero_stage == 3 else size
-    gradients = size // shards if workers.zero_stage >= 2 else size
-    return weights + gradients + 3 * size // shards
-
-
-@contextmanager
-def saved_bytes(model: VelocityModel) -> Iterator[list[int]]:
-    """Collect the bytes of each storage that autograd keeps for the backward pass, weights left out."""
-    seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  the storage's identity
-    sizes: list[int] = []
-    kept: list[Tensor] = []  # meta tensors cost nothing, and an identity must not be given away twice
-
-    def pack(tensor: Tensor) -> Tensor:
-        identity = tensor.untyped_storage()._cdata  # noqa: SLF001
-        if identity not in seen:
-            seen.add(identity)
-            kept.append(tensor)
-            sizes.append(tensor.untyped_storage().nbytes())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield sizes
 
 
 def _name(plan: Plan, task: Task) -> str:

@@ -21,24 +21,37 @@ from orchestration.launch.summary import print_missing, print_plan, print_search
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import estimate_from
 from orchestration.plan.plan import make_plan
+from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
 from orchestration.plan.progress import progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
+from orchestration.spec.layers import NO_LAYERS, Layers
 from orchestration.spec.load import SweepSpec, load_sweep
-from orchestration.spec.preflight import missing_inputs, open_store, resolve_paths
+from orchestration.spec.origins import row_text
 from orchestration.storage.layout import PLANS
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.fault_hook import fault_problems
 
 
-def run_mode(mode: str, path: Path, overrides: Sequence[str], *, confirmed: bool) -> int:
-    """Return the exit code of one mode: "run", "dry-run", "check", "status", "stop" or "gc".
+def run_mode(
+    mode: str,
+    path: Path,
+    overrides: Sequence[str],
+    layers: Layers = NO_LAYERS,
+    *,
+    confirmed: bool,
+    row: str | None = None,
+) -> int:
+    """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "stop" or "gc".
 
-    Args: confirmed: "gc" removes without asking.
+    Args: layers: files under and over the sweep. confirmed: "gc" removes without asking. row: only print it.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
     """
-    spec = load_sweep(path, overrides, kept_listings=mode != "run")
+    spec = load_sweep(path, overrides, layers, kept_listings=mode != "run")
     spec = resolve_paths(spec, os.environ, Path.cwd())
+    if row is not None:
+        print(row_text(spec, row), end="")
+        return 0
     if mode in ("stop", "gc"):
         return _stop_or_collect(mode, spec, confirmed=confirmed)
     return _plan_and_run(mode, spec)
@@ -61,14 +74,20 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
     missing = [*missing_inputs(spec), *fault_problems(os.environ)] if mode != "status" else spec.absent
-    if missing and mode in ("run", "status"):
+    if missing and mode in ("run", "status", "errors"):
         raise UserError(missing)
-    store = open_store(storage, writable=True) if mode == "run" else patient
+    store = open_store(storage, writable=True) if mode in ("run", "errors") else patient
     with _readable(patient):
         trials = published_trials(spec, patient) if spec.searches else {}
         plan = make_plan(with_published_trials(spec, trials))
         done = completed_records(patient, plan)
         progress = progress_of(patient, plan, done)
+    if mode == "errors":
+        from orchestration.commands.recompute_errors import recompute_errors  # needs torch
+
+        with _readable(patient, StorageUnavailableError):
+            print(recompute_errors(plan, done, store))
+        return 0
     with _readable(patient, StorageUnavailableError):
         if mode == "status":
             print_status(plan, done, patient, progress)

@@ -67,11 +67,22 @@ def unknown_file_names(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     for name in own:
         if name in DATASETS and DATASETS[name].path is not None:
             yield f"datasets.{name}", f"{name!r} is embedded; give yours another name"
+    yield from _unknown_aliases(sections.get("dataset_aliases"), own)
     for dataset, networks in _entries(sections.get("references")):
         yield from _unknown("references", dataset, dict.fromkeys([*DATASETS, *own]), "a dataset")
         for network, _ in _entries(networks):
             what = "a network whose statistics can be imported"
             yield from _unknown(f"references.{dataset}", network, IMPORTABLE_STATISTICS, what)
+
+
+def _unknown_aliases(section: Any, own: Collection[str]) -> Iterator[tuple[str, str]]:
+    known = dict.fromkeys([*(name for name, card in DATASETS.items() if card.path is not None), *own])
+    for name, alias in _entries(section):
+        if name in known:
+            yield f"dataset_aliases.{name}", f"{name!r} is a dataset already; give the alias another name"
+        given = alias.get("dataset") if isinstance(alias, Mapping) else None
+        if isinstance(given, str) and given not in known:
+            yield f"dataset_aliases.{name}.dataset", f"{given!r} is not a dataset{known_names(given, known)}"
 
 
 def _entries(section: Any) -> Collection[tuple[Any, Any]]:

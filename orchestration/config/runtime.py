@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from orchestration.common.redaction import credentials_in
 from orchestration.common.urls import is_url, with_lower_scheme
-from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetAlias, DatasetConfig
 from orchestration.config.files import FileConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
@@ -52,5 +52,7 @@ class RuntimeConfig:
     """Dataset -> feature network -> file of precomputed statistics of its real images."""
     datasets: dict[str, DatasetConfig] = field(default_factory=dict)
     """Name -> the user's files that `data.dataset` can name; digests hold their content, not their place."""
+    dataset_aliases: dict[str, DatasetAlias] = field(default_factory=dict)
+    """Name -> what it stands for in `data.dataset`; digests hold that, not the name."""
     autoencoders: dict[str, AutoencoderConfig] = field(default_factory=dict)
     """Name -> files of an autoencoder that `data.autoencoder` can name; digests hold its settings and weights."""

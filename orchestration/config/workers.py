@@ -24,8 +24,9 @@ class WorkersConfig:
     """DeepSpeed's ZeRO stage: 1 shards the optimiser state, 2 also gradients, 3 also weights."""
     activation_checkpointing: bool = False
     """Compute the blocks' activations anew in the backward pass: less memory, more time."""
-    compile: bool = False
-    """`torch.compile` on the transformer's blocks; needs zero_stage 1 or 2, and a C++ compiler on CPUs."""
+    compile: bool | None = None
+    """`torch.compile` on the transformer's blocks, in sampling too; training needs zero_stage 1 or 2 for it, CPUs a C++
+    compiler. Default: on GPUs, unless token grids or weights differ between stages."""
     micro_batch_size: Annotated[int, Gt(0)] | None = None
     """Images per worker and forward pass; default: the worker's whole share of the batch."""
     checkpoint_every: Annotated[int, Gt(0)] = 100
@@ -75,6 +76,10 @@ class WorkersConfig:
             message = f"{self.micro_batch_size} does not divide {share}, a worker's share of the batch"
             return "workers.micro_batch_size", message
         return None
+
+    def compiles(self, *, on_gpu: bool, has_one_graph: bool) -> bool:
+        """Return True if a model's blocks are compiled. Args: has_one_graph: `VelocityModel.has_one_graph`."""
+        return on_gpu and has_one_graph if self.compile is None else self.compile
 
     def micro_batch(self, batch_size: int) -> int:
         """Return the samples of a worker's forward pass."""

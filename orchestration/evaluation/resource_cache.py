@@ -16,6 +16,7 @@ from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkNa
 from dfm_core.config import DataConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.data.image_dataset import to_pixels
+from dfm_core.fitting_batches import AUTOENCODER_BYTES, FittingBatches
 from dfm_core.metrics.features.base import FeatureNetwork
 from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
@@ -58,10 +59,16 @@ class ResourceCache:
         Args: pixels: [B, C, H, W] or [B, C, T, H, W] uint8.
         """
         network = self.network(name)
+        fitting = self._keep(("fitting", name), lambda: FittingBatches(name))
+
+        def outputs_of(batch: Tensor) -> dict[str, Tensor]:
+            parts = fitting.map(network, batch)
+            return {output: torch.cat([part[output] for part in parts]) for output in parts[0]}
+
         if pixels.ndim == 4 or FEATURE_NETWORKS[name].takes == "clips":
-            return network(pixels)
+            return outputs_of(pixels)
         frames = pixels.transpose(1, 2)  # [B, T, C, H, W]
-        outputs = network(frames.flatten(0, 1))
+        outputs = outputs_of(frames.flatten(0, 1))
         return {output: rows.reshape(*frames.shape[:2], *rows.shape[1:]) for output, rows in outputs.items()}
 
     def reference(self, digest: str) -> Reference:
@@ -96,9 +103,16 @@ class ResourceCache:
         if not data.autoencoder:
             return to_pixels
         autoencoder, grey = self.autoencoder(data), is_embedded(data)
+        fitting = self._keep(
+            ("fitting", autoencoder.identity), lambda: FittingBatches(data.autoencoder, AUTOENCODER_BYTES)
+        )
+        num_pixels = max(data.side, 1) ** 2 * (data.frames or 1)
+
+        def decode(latents: Tensor) -> Tensor:
+            return torch.cat(fitting.map(decode_part, latents, num_pixels))
 
         @torch.no_grad()
-        def decode(latents: Tensor) -> Tensor:
+        def decode_part(latents: Tensor) -> Tensor:
             pixels = autoencoder.decode(latents).clamp(-1.0, 1.0)  # a decoder may go a little beyond
             return to_pixels(pixels.mean(1, keepdim=True) if grey else pixels)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from dfm_core.config import EvaluationConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.data.pixels import unsound_samples
+from dfm_core.fitting_batches import halved
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.shared_steps import SharedSteps
@@ -62,7 +64,8 @@ def generated_samples(
     paradigm = build_paradigm(config, sampler.decomposition, sampler.scale_std)
     num_classes = card_of(config.data).num_classes
     tree = StepTree.of(config, [task.config.sampling for task in tasks])
-    for indices in batches(group, batch_size):
+
+    def sampled_at_once(indices: range) -> Iterator[SampleBatch]:
         labels, shared, num_before = sample_labels(config.evaluation, indices, num_classes), SharedSteps(tree), 0
         seed = config.evaluation.seed
         for point, sampled in paradigm.sample_points(sampler.model, labels.to(device), indices, seed, shared):
@@ -70,6 +73,33 @@ def generated_samples(
             unsound = tuple(indices[position] for position in unsound_samples(sampled.images))
             pixels = None if unsound else decode(sampled.images).cpu()
             yield SampleBatch(point, indices, labels, pixels, unsound, evaluations)
+
+    return fitting_samples(sampled_at_once, group, batch_size)
+
+
+def fitting_samples(
+    sampled_at_once: Callable[[range], Iterator[SampleBatch]], group: Group, batch_size: int
+) -> Iterator[SampleBatch]:
+    """Yield the batches of a group; where memory runs out, those of halves, for the points that are left.
+
+    Raises: torch.OutOfMemoryError if one sample does not fit.
+    """
+    waiting = deque((indices, frozenset[int]()) for indices in batches(group, batch_size))
+    while waiting:
+        indices, done = waiting.popleft()
+        ran_out = False
+        try:
+            for batch in sampled_at_once(indices):
+                if batch.point not in done:
+                    yield batch
+                    done |= {batch.point}
+        except torch.OutOfMemoryError:
+            if len(indices) == 1:
+                raise
+            ran_out = True
+        if ran_out:
+            size = halved("sampling", len(indices))
+            waiting.extendleft([(indices[size:], done), (indices[:size], done)])
 
 
 def batches(group: Group, batch_size: int) -> Iterator[range]:

@@ -37,6 +37,7 @@ from orchestration.tasks.task import (
     EncodeTask,
     EvaluateTask,
     MeasuringTask,
+    MetricTask,
     PyramidTask,
     ReferenceTask,
     Source,
@@ -66,7 +67,12 @@ class Evaluator:
         self._progress_board = find_progress_board(progress_board) if progress_board else None
         self._batch_size = workers.evaluation_batch_size
         self._device = torch.device("cuda" if workers.gpus_per_evaluator > 0 else "cpu")
-        self._snapshots = SnapshotLoader(self._store, self._device)
+        on_gpu = self._device.type == "cuda"
+        self._snapshots = SnapshotLoader(
+            self._store,
+            self._device,
+            lambda model: workers.compiles(on_gpu=on_gpu, has_one_graph=model.has_one_graph),
+        )
         self._resources = ResourceCache(
             self._store,
             runtime,
@@ -129,6 +135,10 @@ class Evaluator:
             statistics: one for each source, none for a probe.
         """
         self._results.finish(task, about, seconds, cost, statistics)
+
+    def finish_errors(self, task: MetricTask, *statistics: Statistics) -> None:
+        """Put errors into the record of a finished task. Args, Raises: as `ResultWriter.finish_errors`."""
+        self._results.finish_errors(task, statistics)
 
     def import_reference(self, task: ReferenceTask) -> None:
         """Import the statistics of a file from elsewhere, and write their record."""

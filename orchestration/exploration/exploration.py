@@ -29,6 +29,8 @@ class Exploration(ABC):
         self._metric, self._mode = goal_of(search)
         self._told: set[tuple[int, float]] = set()
         self._held: list[tuple[int, RungAnswer]] = []
+        self._unheard: dict[int, SearchTrial] = {}
+        """Trials that Tune gets with their first result: nothing is decided before, and one process serves all."""
         self._num_trials = self._num_ended = 0
         self._verdicts = Verdicts()
         rules = make_rules(search)
@@ -52,7 +54,10 @@ class Exploration(ABC):
     def add(self, trial: SearchTrial) -> None:
         """Add a proposal."""
         self._num_trials += 1
-        self._start(trial)
+        if self._config.kind == "none":
+            self._unheard[trial.number] = trial
+        else:
+            self._start(trial)
 
     def decide(self, trial: SearchTrial, rung: int, value: float) -> bool | None:
         """Tell the value of the objective at a rung. Return whether the trial is trained on; None: not decided yet."""
@@ -110,6 +115,8 @@ class Exploration(ABC):
         return RungAnswer(time, error=trial.reason or trial.state)
 
     def _tell(self, number: int, answer: RungAnswer) -> None:
+        if number in self._unheard:
+            self._start(self._unheard.pop(number))
         self._held.append((number, answer))
 
     def _release(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from orchestration.exploration.trainable import NUMBER
+
 _MOST_SECONDS = 600.0
 
 
@@ -21,7 +23,8 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         super().__init__(metric=metric, mode=mode)
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[Mapping[str, Any]] = deque()
-        self._most_open, self._open = most_open, set[str]()
+        self._most_open, self._open = most_open, dict[str, int]()
+        self._answered: set[int] = set()
         self.is_sealed = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -32,6 +35,11 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         with self._changed:
             self._waiting.append(config)
             self._changed.notify_all()
+
+    def note_answered(self, number: int) -> None:
+        """Say that nothing more is to be computed for a trial: the next one waits for its process."""
+        with self._changed:
+            self._answered.add(number)
 
     def seal(self) -> None:
         """Say that there are no more."""
@@ -58,11 +66,14 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
                 return str(Searcher.FINISHED)
             if not self._waiting or len(self._open) >= self._most_open:
                 return None
-            self._open.add(trial_id)
-            return dict(self._waiting.popleft())
+            if not self._answered.isdisjoint(self._open.values()):  # Tune would start a process, and throw it away
+                return None
+            proposal = dict(self._waiting.popleft())
+            self._open[trial_id] = proposal[NUMBER]
+            return proposal
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
-        self._open.discard(trial_id)
+        self._open.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         Path(checkpoint_path).touch()

@@ -80,6 +80,8 @@ class TunerExploration(Exploration):
         self._proposals.put({NUMBER: trial.number, DESK: self._desk_name, **trial.settings})
 
     def _answer(self, number: int, answer: RungAnswer) -> None:
+        if answer.is_last and not self._decides_anew:
+            self._proposals.note_answered(number)
         self._desk.tell.remote(number, answer)
 
     def _fit(self) -> None:

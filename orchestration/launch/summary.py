@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import make_console
 from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
+from orchestration.common.redaction import without_credentials
 from orchestration.control.budget_meter import BudgetMeter, hours
 from orchestration.control.outcome import EarlyExit
 from orchestration.launch.task_table import status_table
@@ -16,6 +17,7 @@ from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
+from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, TrainTask
@@ -28,7 +30,7 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: 
     """
     console = make_console()
     console.print(status_table(plan, dict.fromkeys(done, "done")))
-    for line in plan.spec.about_data:
+    for line in (*_layers_text(plan.spec), *plan.spec.notices, *plan.spec.about_data):
         console.print(line, markup=False)
     trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
     cells = sum(len(trial.evaluations) for trial in plan.trials)
@@ -47,6 +49,13 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: 
         console.print(str(left), markup=False)
     console.print(spent_text(progress.spent, plan.spec.runtime.workers.max_accelerator_hours))
     console.print(f"Storage: {store.root}")
+
+
+def _layers_text(spec: SweepSpec) -> Iterator[str]:
+    if spec.layers.site:
+        yield f"Site: {without_credentials(spec.layers.site)}"
+    if spec.layers.overlay:
+        yield f"With: {without_credentials(spec.layers.overlay)}, which wins over the sweep and its rows"
 
 
 def power_text(plan: Plan, done: Mapping[str, TaskRecord]) -> Sequence[str]:

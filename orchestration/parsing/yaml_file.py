@@ -65,16 +65,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError.of(str(path), f"{path.stat().st_size} bytes; a sweep file has at most {MAX_YAML_BYTES}")
     try:
         text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError.of(str(path), invalid_yaml(error)) from None
+    return parsed_mapping(text, str(path))
+
+
+def parsed_mapping(text: str, where: str) -> dict[str, Any]:
+    """Return the mapping that a text holds. Raises: UserError naming `where` if it is not one of plain data."""
+    try:
         data = parse_yaml(text)
     except INVALID_YAML as error:
-        raise UserError.of(str(path), invalid_yaml(error)) from None
+        raise UserError.of(where, invalid_yaml(error)) from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise UserError.of(str(path), "must be a mapping of names to values")
-    if misread := [Problem(f"{path}: line {line}", message) for line, message in misread_values(text)]:
+        raise UserError.of(where, "must be a mapping of names to values")
+    if misread := [Problem(f"{where}: line {line}", message) for line, message in misread_values(text)]:
         raise UserError(misread)
     keys = list(_interpolations(data))
     if keys:
-        raise UserError([Problem(f"{path}: {key}", "interpolation (${...}) is not supported") for key in keys])
+        raise UserError([Problem(f"{where}: {key}", "interpolation (${...}) is not supported") for key in keys])
     return {str(key): value for key, value in data.items()}
 
 

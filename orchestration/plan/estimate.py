@@ -98,6 +98,7 @@ def _basis(todo: Sequence[Task], speeds: Mapping[str, Speed], assumed: float) ->
     measured = [
         f"{speeds[size].flops_per_worker:.2g} FLOP/s a worker, measured on "
         f"{counted(speeds[size].num_trainings, 'finished training')} of size {size}"
+        + (f" on {speeds[size].device}" if speeds[size].device else "")
         for size in sizes
         if size in speeds
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.storage.layout import SnapshotRef
@@ -73,42 +74,85 @@ class Plan:
         return self.used_by.get(digest, [])
 
 
-def make_plan(spec: SweepSpec) -> Plan:
-    """Return the plan of a sweep: trials that differ only in sampling share their training, equal rows everything."""
-    trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
-    inputs: dict[str, Task] = {}
-    evaluations: dict[str, EvaluateTask] = {}
-    measurement_inputs: dict[object, MeasurementInputs] = {}
-    files = MeasurementFiles(spec.runtime.networks, spec.runtime.references)
-    trials = []
-    for part, row, config in _cells(spec):
-        if (latents := latents_task(config)) is not None and latents.digest not in inputs:
-            inputs |= {task.digest: task for task in (*autoencoder_tasks(config, spec.recipes), latents)}
-        chain = training_chain(config)
-        for link in chain:
-            trainings[link.digest].append((_training_title(row, link), link))
-        if config.decomposition.name == "learned":
-            pyramid = pyramid_task(config)
-            inputs.setdefault(pyramid.digest, pyramid)
-        key = (config.data, config.evaluation)
-        if key not in measurement_inputs:  # thousands of rows share them
-            measurement_inputs[key] = MeasurementInputs.of(config, files)
+@dataclass(frozen=True)
+class _Cell:
+    """The tasks of one row at one seed, and its trial."""
+
+    inputs: tuple[Task, ...]
+    trainings: tuple[tuple[str, ChainedTraining], ...]
+    """(title, training), in order."""
+    evaluations: tuple[EvaluateTask, ...]
+    trial: Trial
+
+
+class Planner:
+    """Maker of the plans of a sweep that grows: it does again only what new rows need."""
+
+    def __init__(self, runtime: RuntimeConfig) -> None:
+        self._files = MeasurementFiles(runtime.networks, runtime.references)
+        self._measurement_inputs: dict[object, MeasurementInputs] = {}
+        self._cells: dict[int, tuple[RowSpec, tuple[_Cell, ...]]] = {}
+        """By the identity of a row, which is kept with its cells."""
+
+    def make(self, spec: SweepSpec) -> Plan:
+        """Return the plan: trials that differ only in sampling share their training, equal rows everything."""
+        trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
+        inputs: dict[str, Task] = {}
+        evaluations: dict[str, EvaluateTask] = {}
+        trials = []
+        for cell in self._cells_of(spec):
+            for task in cell.inputs:
+                inputs.setdefault(task.digest, task)
+            for title, link in cell.trainings:
+                trainings[link.digest].append((title, link))
+            for evaluation in cell.evaluations:
+                evaluations.setdefault(evaluation.digest, evaluation)
+            trials.append(cell.trial)
+        raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
+        shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
+        tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
+        assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
+        return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
+
+    def _cells_of(self, spec: SweepSpec) -> Iterator[_Cell]:
+        before, self._cells = self._cells, {}
+        for part in spec.parts:
+            for row in part.rows:
+                _, cells = before.get(id(row)) or (row, tuple(self._row_cells(spec, part, row)))
+                self._cells[id(row)] = (row, cells)
+                yield from cells
+
+    def _row_cells(self, spec: SweepSpec, part: PartSpec, row: RowSpec) -> Iterator[_Cell]:
+        for config in row.configs:
+            chain, inputs = training_chain(config), list[Task]()
+            if (latents := latents_task(config)) is not None:
+                inputs += [*autoencoder_tasks(config, spec.recipes), latents]
+            if config.decomposition.name == "learned":
+                inputs.append(pyramid_task(config))
+            measured = self._measured_with(config)
             real = pixels_task(config)
-            if real is not None and any(real.digest in task.inputs for task in measurement_inputs[key].tasks):
-                inputs[real.digest] = real
-            inputs |= {task.digest: inputs.get(task.digest, task) for task in measurement_inputs[key].tasks}
-        ids = []
-        for step in config.evaluation_steps:
-            snapshots, title = snapshots_at(config, chain, step), f"{row.label} @ {step}"
-            task = evaluate_task(config, title, step, snapshots, measurement_inputs[key])
-            evaluations.setdefault(task.digest, task)
-            ids.append((step, task.digest))
-        trials.append(Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), tuple(ids)))
-    raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
-    shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
-    tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
-    assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
-    return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
+            if real is not None and any(real.digest in task.inputs for task in measured.tasks):
+                inputs.append(real)
+            inputs += measured.tasks
+            evaluations = {
+                step: evaluate_task(config, f"{row.label} @ {step}", step, snapshots_at(config, chain, step), measured)
+                for step in config.evaluation_steps
+            }
+            ids = tuple((step, task.digest) for step, task in evaluations.items())
+            trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
+            titled = tuple((_training_title(row, link), link) for link in chain)
+            yield _Cell(tuple(inputs), titled, tuple(evaluations.values()), trial)
+
+    def _measured_with(self, config: ExperimentConfig) -> MeasurementInputs:
+        key = (config.data, config.evaluation)
+        if key not in self._measurement_inputs:  # thousands of rows share them
+            self._measurement_inputs[key] = MeasurementInputs.of(config, self._files)
+        return self._measurement_inputs[key]
+
+
+def make_plan(spec: SweepSpec) -> Plan:
+    """Return the plan of a sweep, see `Planner`."""
+    return Planner(spec.runtime).make(spec)
 
 
 def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> TrainTask:
@@ -128,13 +172,6 @@ def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[st
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
-
-
-def _cells(spec: SweepSpec) -> Iterator[tuple[PartSpec, RowSpec, ExperimentConfig]]:
-    for part in spec.parts:
-        for row in part.rows:
-            for config in row.configs:
-                yield part, row, config
 
 
 def _is_shown(key: str) -> bool:

@@ -121,6 +121,8 @@ def submit_command(spec: SweepSpec) -> str:
     resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
     path = shown_path(spec.path) if resolved.is_relative_to(ROOT) else str(resolved)
     shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
+    layers = {"--site": spec.layers.site, "--with": spec.layers.overlay}
+    shown += [text for option, place in layers.items() if place for text in (option, place)]
     if "://" in root or Path(root).is_absolute():
         shown.append(f"storage.root={root}")
     return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])

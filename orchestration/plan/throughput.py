@@ -20,18 +20,19 @@ class Speed:
     flops_per_worker: float
     """FLOP/s."""
     num_trainings: int
+    device: str = ""
+    """GPU that they ran on; "": CPUs, or not recorded."""
 
 
 def measured_speeds(
     store: Store, plan: Plan, done: Mapping[str, TaskRecord], sizes: Collection[str]
 ) -> dict[str, Speed]:
-    """Return speeds of finished trainings of any sweep under the root, on the kind of device of the plan's workers.
+    """Return speeds of finished trainings of any sweep under the root, on the kind of device of the plan's workers; of
+    several kinds of GPU, on that with the most accelerator time.
 
     Args: done: the plan's own records, which are not read again. sizes: of models; others are not looked for.
     """
-    flops: dict[str, float] = defaultdict(float)
-    seconds: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
+    runs: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)  # (FLOPs, seconds) by size and GPU
     if not sizes:
         return {}
     for digest, size in _trainings(store, plan, sizes):
@@ -40,10 +41,13 @@ def measured_speeds(
             continue
         cost, work = record.metrics.get(COST_METRIC, 0.0), record.metrics.get("training_flops", 0.0)
         if cost > 0 and work > 0:
-            flops[size] += work
-            seconds[size] += cost
-            counts[size] += 1
-    return {size: Speed(flops[size] / seconds[size], counts[size]) for size in flops}
+            device = str(record.about.get("worker", {}).get("gpu", ""))
+            runs[size, device].append((work, cost))
+    speeds: dict[str, Speed] = {}
+    for (size, device), costs in sorted(runs.items(), key=lambda item: sum(cost for _, cost in item[1])):
+        work, seconds = (sum(column) for column in zip(*costs, strict=True))
+        speeds[size] = Speed(work / seconds, len(costs), device)  # the last one stays
+    return speeds
 
 
 def _trainings(store: Store, plan: Plan, sizes: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -71,6 +71,9 @@ class Study:
         with self._translated_errors():
             self._check(about)
             self._take_up()
+            newest = self._newest()
+        self._keys = {number: self._key(frozen) for number, (frozen, _) in newest.items()}
+        self._before = [(search.on_steps(trial.settings), dict(trial.settings)) for _, trial in newest.values()]
         self._searcher = self._open_searcher() if search.config.searcher is not None else None
 
     def trials(self) -> list[SearchTrial]:
@@ -88,27 +91,39 @@ class Study:
     def ask(self) -> SearchTrial | None:
         """Return a new proposal, running; None if the searcher has none now. Raises: StudyUnavailableError."""
         with self._translated_errors():
-            number = len(self._newest())
-            given = self._given(number)
-            if given is None and self._searcher is not None:
-                return None
+            number, given = len(self._keys), None
+            if self._searcher is not None:
+                with self._searcher_errors():
+                    given = self._searcher.suggest(number)
+                if given is None:
+                    return None
             # Where nothing can be written this fails at once; Optuna would try five times to add a trial.
             self._study.set_user_attr(_ASKED, number + 1)
-            self._study.sampler = sampler_of(self._search, number)
-            if given is not None:
-                self._study.enqueue_trial(encode(self._search, given))
-            trial = self._study.ask()
-            settings = self._as_before(suggest(self._search, trial))
-            trial.set_user_attr(NUMBER, number)
-            trial.set_user_attr(SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
+            proposed = self._point(number) if self._grid else self._drawn(number, given)
+            self._keys[number], settings = proposed
             return SearchTrial(number, settings)
 
-    def _given(self, number: int) -> dict[str, Any] | None:
-        """Return the settings of a proposal that Optuna does not draw."""
-        if self._searcher is not None:
-            with self._searcher_errors():
-                return self._searcher.suggest(number)
-        return self._grid[number] if self._grid else None
+    def _point(self, number: int) -> tuple[int, dict[str, Any]]:
+        """Add the point of the grid with a number. Return the storage's number of the trial, and its settings."""
+        settings = self._as_before(self._grid[number])
+        params = encode(self._search, self._grid[number])
+        distributions = {p.key: distribution_of(p) for p in self._search.parameters if p.key in params}
+        attributes = {NUMBER: number, SETTINGS: settings}
+        trial = optuna.trial.create_trial(
+            state=Told.RUNNING, params=params, distributions=distributions, user_attrs=attributes
+        )
+        return self._storage.create_new_trial(self._id, trial), settings
+
+    def _drawn(self, number: int, given: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
+        """Add a proposal of the sampler, or of a searcher of Ray Tune's. Returns: as `_point`."""
+        self._study.sampler = sampler_of(self._search, number)
+        if given is not None:
+            self._study.enqueue_trial(encode(self._search, given))
+        trial = self._study.ask()
+        settings = self._as_before(suggest(self._search, trial))
+        trial.set_user_attr(NUMBER, number)
+        trial.set_user_attr(SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
+        return self._key(trial), settings
 
     def _open_searcher(self) -> TuneSearcher:
         from orchestration.exploration.searchers import TuneSearcher  # needs Ray Tune
@@ -147,10 +162,11 @@ class Study:
         """
 
         def tell(frozen: FrozenTrial) -> None:
-            trial = Trial(self._study, self._key(frozen))
-            for name, excess in (violations or {}).items():
-                trial.set_constraint(name, excess)
-            trial.set_user_attr(LIMITS, list((violations or {}).values()))
+            if violations:
+                trial = Trial(self._study, self._key(frozen))
+                for name, excess in violations.items():
+                    trial.set_constraint(name, excess)
+            self._storage.set_trial_user_attr(self._key(frozen), LIMITS, list((violations or {}).values()))
             self._tell(frozen, Told.COMPLETE, list(values))
 
         return self._change(number, tell)
@@ -181,23 +197,23 @@ class Study:
         Raises: StudyUnavailableError.
         """
         with self._translated_errors():
-            frozen, trial = self._newest()[number]
+            frozen = self._storage.get_trial(self._keys[number])
             if frozen.state.is_finished():
-                return trial
+                return stored_trial(frozen, self._search)
             try:
                 tell(frozen)
             except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # ended at this very moment
-                frozen, trial = self._newest()[number]
+                frozen = self._storage.get_trial(self._keys[number])
                 if not frozen.state.is_finished():
                     raise
-                return trial
+                return stored_trial(frozen, self._search)
             return None
 
     def _prune(self, frozen: FrozenTrial, step: int, value: float) -> None:
         self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
         self._tell(frozen, Told.PRUNED)
 
-    def _key(self, frozen: FrozenTrial) -> int:
+    def _key(self, frozen: FrozenTrial | Trial) -> int:
         """Return the storage's own number of a trial."""
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, frozen.number)
 
@@ -237,8 +253,7 @@ class Study:
     def _as_before(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return a proposal as it was made before: steps of earlier releases were sums of floats, and so are digests of
         what was computed of them."""
-        before = (dict(trial.settings) for _, trial in self._newest().values())
-        return next((same for same in before if self._search.on_steps(same) == settings), settings)
+        return next((same for on_steps, same in self._before if on_steps == settings), settings)
 
     def _check(self, about: Mapping[str, Any]) -> None:
         """Check that the study under our name is this search. Raises: UserError."""

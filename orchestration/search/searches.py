@@ -17,7 +17,7 @@ from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.errors import UserError
 from orchestration.control.outcome import Outcome
 from orchestration.plan.completed import completed_record
-from orchestration.plan.plan import Plan, make_plan
+from orchestration.plan.plan import Plan, Planner
 from orchestration.search.explorations import AnySearch, Explorations
 from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_search, with_trials
@@ -61,6 +61,7 @@ class Searches:
         """
         self._spec, self._store, self._tracker, self._publish, self._say = spec, store, tracker, publish, say
         self._searches = searches
+        self._planner = Planner(spec.runtime)
         self._explorations = Explorations(spec.name, searches, store)
         self._unavailable = ""
         self._known, self.plan = plan, self._plan_after(plan)
@@ -184,7 +185,7 @@ class Searches:
         """Return the plan with the rows of now: the one before if they are the same."""
         rows = {search.part.part: list(search.rows.values()) for search in self._searches}
         spec = with_trials(self._spec, rows)
-        return before if before.spec.parts == spec.parts else make_plan(spec)
+        return before if before.spec.parts == spec.parts else self._planner.make(spec)
 
     def _published_plan(self) -> Plan:
         """Return the plan as it is published: trials best first, with their results."""

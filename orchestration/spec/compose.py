@@ -20,8 +20,8 @@ COMMAND_LINE = "command line"
 SWEEP_KEYS = ("name", "title", "base", "seeds", "primary", "compute", "published", "parts")
 EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
-_BASE_SECTIONS = (*EXPERIMENT_SECTIONS, *RUNTIME_SECTIONS)
-TOP_LEVEL_KEYS = (*SWEEP_KEYS, *_BASE_SECTIONS)
+TOP_LEVEL_KEYS = (*SWEEP_KEYS, *EXPERIMENT_SECTIONS, *RUNTIME_SECTIONS)
+_NOT_INHERITED = ("name", "title", "base")
 _FILE_ONLY = {"base": "it is composed before the overrides", "seed": "give `seeds=[0, 1, ...]`"}
 
 
@@ -34,6 +34,8 @@ class ComposedFile:
     data: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     """Dotted key -> the file, or the command line, that gave it last."""
+    overlay: str = ""
+    """The file of overrides that win over rows, if one is given."""
 
     def merge(self, data: Mapping[str, Any], where: str, prefix: str = "") -> None:
         """Lay settings over those of earlier layers; `parts` is replaced as a whole."""
@@ -66,8 +68,8 @@ class ComposedFile:
         return {name: self.data[name] for name in names if name in self.data}
 
     def layer_of(self, dotted: str) -> int:
-        """Return the layer of a key: 0 nowhere or in a base, 1 in the sweep's own file, 2 on the command line."""
-        return {self.path: 1, COMMAND_LINE: 2}.get(self.origin.get(dotted, ""), 0)
+        """Return the layer of a key: 0 nowhere, in a base or the site's file, 1 in the sweep's own, 2 in overrides."""
+        return {self.path: 1, self.overlay or COMMAND_LINE: 2, COMMAND_LINE: 2}.get(self.origin.get(dotted, ""), 0)
 
     def locates(self, dotted: str) -> bool:
         """Return whether this very key was written."""
@@ -82,8 +84,13 @@ class ComposedFile:
         return f"{self.path if written is None else self.origin[written]}: {dotted}"
 
 
-def merge_base(composed: ComposedFile, base: Any, path: Path) -> tuple[Problem, ...]:
-    """Merge the base file that a sweep names, if any. Args: path: of the sweep, beside which its base is, or a link."""
+def merge_base(composed: ComposedFile, base: Any, path: Path, seen: tuple[Path, ...] = ()) -> tuple[Problem, ...]:
+    """Merge the base file that a sweep or a base names, if any, after its own base.
+
+    A sweep may be a base: its name and title stay its own.
+
+    Args: path: of the file that names it, beside which the base is, or a link. seen: files that are being merged.
+    """
     if base is None:
         return ()
     if not isinstance(base, str):
@@ -91,18 +98,22 @@ def merge_base(composed: ComposedFile, base: Any, path: Path) -> tuple[Problem, 
     place = path.parent / base
     if path.is_symlink() and not place.exists():
         place = path.resolve().parent / base
+    seen = (*seen, path.resolve())
+    if place.resolve() in seen:
+        return (Problem(f"{path}: base", f"{base} is a base of itself"),)
     try:
         data = read_yaml(place)
     except UserError as error:
         return error.problems
-    composed.merge(data, str(place))
-    return tuple(
+    problems = merge_base(composed, data.get("base"), place, seen)
+    inherited = {key: value for key, value in data.items() if key not in _NOT_INHERITED}
+    composed.merge(inherited, str(place))
+    unknown = [key for key in data if key not in TOP_LEVEL_KEYS]
+    return problems + tuple(
         Problem(
-            f"{place}: {key}",
-            f"a base file holds only {', '.join(_BASE_SECTIONS)}{nearest(key, _BASE_SECTIONS)}",
+            f"{place}: {key}", f"unknown key{nearest(key, TOP_LEVEL_KEYS)}; known here: {', '.join(TOP_LEVEL_KEYS)}"
         )
-        for key in data
-        if key not in _BASE_SECTIONS
+        for key in unknown
     )
 
 

@@ -6,8 +6,8 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from dfm_core.config import ExperimentConfig
@@ -37,7 +37,7 @@ class DeclaredRow(NamedTuple):
 
     def has(self, key: str) -> bool:
         """Return whether the row itself sets a key, a section around it or a key in it."""
-        return any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in self.settings)
+        return any(_overlap(key, own) for own in self.settings)
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,32 @@ class DeclaredPart:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of all its rows, by dotted key; a row's own win."""
     search: SearchSpec | None = None
+
+    def without(self, keys: Collection[str]) -> DeclaredPart:
+        """Return the part with rows that leave some keys to the sweep."""
+        if not keys:
+            return self
+        rows = tuple(row._replace(settings=_without(row.settings, keys)) for row in self.rows)
+        return replace(self, rows=rows, settings=_without(self.settings, keys))
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Return whether two dotted keys are the same, or one is a section around the other."""
+    return key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.")
+
+
+def _without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {own: value for own, value in settings.items() if not any(_overlap(own, key) for key in keys)}
+
+
+def unheeded_overrides(overrides: Sequence[str], parts: Sequence[DeclaredPart]) -> Iterator[str]:
+    """Yield a sentence for each `key=value` that rows win over."""
+    for override in overrides:
+        key = override.partition("=")[0]
+        rows = [f"{part.name} / {row.label}" for part in parts for row in part.rows if row.has(key)]
+        if rows:
+            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            yield f"{override} is not for {rows[0]}{more}: a row's own {key} wins; --with FILE wins over rows"
 
 
 def declared_parts(composed: ComposedFile, num_seeds: int) -> tuple[list[DeclaredPart], list[Problem]]:

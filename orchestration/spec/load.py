@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.common.errors import Problem, UserError, merge_duplicates, nearest
+from orchestration.common.redaction import without_credentials
 from orchestration.config.files import unknown_file_names
 from orchestration.config.primary_metric import PrimaryMetric, unknown_in_primary
 from orchestration.config.published_table import PublishedTable, unknown_counterparts
@@ -16,6 +17,7 @@ from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
 from orchestration.data.describe import DatasetInspector
+from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import shown, validate
 from orchestration.parsing.yaml_file import read_yaml
 from orchestration.spec.compose import (
@@ -28,8 +30,9 @@ from orchestration.spec.compose import (
     merge_base,
 )
 from orchestration.spec.compute_budget import ComputeConfig
-from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts
+from orchestration.spec.declared_parts import NAME, DeclaredPart, declared_parts, unheeded_overrides
 from orchestration.spec.equal_compute import find_budget, unequal_compute
+from orchestration.spec.layers import NO_LAYERS, Layers, read_overlay, read_site
 from orchestration.spec.rows import (
     DESCRIBED_IS_DERIVED,
     PartSpec,
@@ -70,6 +73,14 @@ class SweepSpec:
     """Files that are not there yet: the sweep is planned with what it says of them, and cannot run."""
     overrides: tuple[str, ...] = ()
     """`key=value` strings that won over the file, as they were given."""
+    layers: Layers = field(default_factory=Layers)
+    """The files that were laid under and over it."""
+    dataset: str = ""
+    """The dataset of all rows as it was named: a name of files, or an alias."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key of all rows -> the file, or the command line, that gave it last."""
+    notices: tuple[str, ...] = ()
+    """Overrides that some rows do not take."""
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
@@ -78,22 +89,27 @@ class SweepSpec:
         yield from (search.base for search in self.searches)
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = (), *, kept_listings: bool = False) -> SweepSpec:
+def load_sweep(
+    path: Path, overrides: Sequence[str] = (), layers: Layers = NO_LAYERS, *, kept_listings: bool = False
+) -> SweepSpec:
     """Read, compose and validate a sweep.
 
-    Args: path: the YAML file. overrides: `key=value` strings that win over the file. kept_listings: of the user's
-        files, from earlier commands, will do.
-    Raises: UserError with every mistake in the file and the overrides.
+    Args: path: the YAML file. overrides: `key=value` strings that win over the file. layers: files under and over it.
+        kept_listings: of the user's files, from earlier commands, will do.
+    Raises: UserError with every mistake in the files and the overrides.
     """
-    return SpecReader(path, overrides, kept_listings=kept_listings).read()
+    return SpecReader(path, overrides, layers, kept_listings=kept_listings).read()
 
 
 class SpecReader:
     """One reading of a sweep, a method a section; each collects its mistakes and goes on with what is sound."""
 
-    def __init__(self, path: Path, overrides: Sequence[str], *, kept_listings: bool) -> None:
+    def __init__(self, path: Path, overrides: Sequence[str], layers: Layers, *, kept_listings: bool) -> None:
         self._path, self._overrides, self._kept_listings = path, tuple(overrides), kept_listings
-        self._composed = ComposedFile(str(path))
+        self._layers = layers
+        self._composed = ComposedFile(str(path), overlay=layers.overlay)
+        self._overlaid: tuple[str, ...] = ()
+        """Dotted keys of the file of overrides."""
         self._locate = self._composed.locate
         self._problems: list[Problem] = []
 
@@ -117,6 +133,7 @@ class SpecReader:
         if self._composed.data.get("published") is not None:
             published = self._section("published", PublishedTable)
         declared, form_problems = declared_parts(self._composed, len(seeds))
+        declared = [part.without(self._overlaid) for part in declared]
         self._problems.extend(form_problems)
         self._check_counterparts(published, declared)
         budget = None
@@ -149,6 +166,10 @@ class SpecReader:
             about_data=inspector.about,
             absent=tuple(Problem(self._locate(key), why) for key, why in inspector.absent.items()),
             overrides=self._overrides,
+            layers=self._layers,
+            dataset=str(self._composed.section("data").get("dataset", "")),
+            origins=self._composed.origin,
+            notices=tuple(unheeded_overrides(self._overrides, declared)),
         )
 
     def _keep(self, result: tuple[Value, Iterable[Problem]]) -> Value:
@@ -158,14 +179,31 @@ class SpecReader:
         return value
 
     def _compose(self) -> bool:
-        """Lay the base file, the sweep's own and the overrides over each other. Return whether the base is sound."""
+        """Lay bases, the site's file, the sweep's own and all overrides over each other.
+
+        Return whether those beside the sweep's own are sound.
+        """
         own = read_yaml(self._path)
-        base_problems = merge_base(self._composed, own.get("base"), self._path)
-        self._problems.extend(base_problems)
+        before = [*merge_base(self._composed, own.get("base"), self._path)]
+        if self._layers.site:
+            before += self._merge(self._layers.site, read_site)
         self._composed.merge(own, str(self._path))
+        if self._layers.overlay:
+            before += self._merge(self._layers.overlay, read_overlay)
+        self._problems.extend(before)
         for override in self._overrides:
             self._problems.extend(apply_override(self._composed, override))
-        return not base_problems
+        return not before
+
+    def _merge(self, place: str, read: Callable[[str], tuple[dict[str, Any], list[Problem]]]) -> list[Problem]:
+        try:
+            data, problems = read(place)
+        except UserError as error:
+            return list(error.problems)
+        self._composed.merge(data, without_credentials(place))
+        if place == self._layers.overlay:
+            self._overlaid = tuple(key for key, _ in flatten(data))
+        return problems
 
     def _check_top_level(self) -> None:
         data, locate = self._composed.data, self._locate
@@ -250,6 +288,13 @@ class SpecReader:
         if workers.compile and workers.zero_stage == 3:
             message = "true needs workers.zero_stage 1 or 2: stage 3 gathers weights between what would be compiled"
             self._problem(self._locate("workers.compile"), message)
+        precisions = {config.training.precision for part in parts for row in part.rows for config in row.configs}
+        if workers.zero_stage == 3 and "bf16" in precisions and not workers.activation_checkpointing:
+            message = (
+                "false with workers.zero_stage 3 and training.precision bf16 keeps every gathered weight twice: a "
+            )
+            message += "bf16 copy of each is held for the backward pass. Set it to true, or take zero_stage 1 or 2"
+            self._problem(self._locate("workers.activation_checkpointing"), message)
         if workers.max_accelerators is not None and workers.max_accelerators < workers.num_workers:
             message = f"{workers.max_accelerators} is less than one training takes, workers.num_workers = "
             self._problem(self._locate("workers.max_accelerators"), f"{message}{workers.num_workers}")

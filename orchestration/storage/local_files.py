@@ -32,6 +32,11 @@ class LocalFiles:
     def read(self, path: str) -> bytes:
         return _no_device(Path(path)).read_bytes()
 
+    def read_range(self, path: str, begin: int, end: int) -> bytes:
+        with _no_device(Path(path)).open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
     def check_document(self, path: str) -> None:
         try:
             check_regular(path)

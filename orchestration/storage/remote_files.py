@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from orchestration.common.background import in_background
@@ -35,6 +36,10 @@ class RemoteFiles:
         content: bytes = self._ask("cat_file", path)
         return content
 
+    def read_range(self, path: str, begin: int, end: int) -> bytes:
+        content: bytes = self._ask("cat_file", path, num_bytes=end - begin, options={"start": begin, "end": end})
+        return content
+
     def check_document(self, path: str) -> None:  # an object is a regular file; its size would cost another call
         pass
 
@@ -43,7 +48,7 @@ class RemoteFiles:
 
     def create(self, path: str, content: bytes) -> bool:
         try:
-            self._ask("pipe_file", path, content, num_bytes=len(content), exclusive=True)
+            self._ask("pipe_file", path, content, num_bytes=len(content), options={"mode": "create"})
         except FileExistsError:
             # After an answer that was lost, the second try finds what the first one wrote.
             return self.read(path) == content
@@ -93,14 +98,20 @@ class RemoteFiles:
         with suppress(FileNotFoundError):
             self._ask("rm", path, True)
 
-    def _ask(self, method: str, *arguments: Any, place: str = "", num_bytes: int = 0, exclusive: bool = False) -> Any:
+    def _ask(
+        self,
+        method: str,
+        *arguments: Any,
+        place: str = "",
+        num_bytes: int = 0,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Any:
         """Make a call under the retry policy.
 
-        Args: exclusive: the call raises FileExistsError where the file is there.
+        Args: options: of the call, by name.
         Raises: as `RetryPolicy.call`; FileNotFoundError and PermissionError name the place.
         """
         place = self._fs.unstrip_protocol(place or arguments[0])
-        options = {"mode": "create"} if exclusive else {}
         try:
             return self._retry_policy.call(
                 lambda seconds: self._once(seconds, method, arguments, options), place, self._options, num_bytes

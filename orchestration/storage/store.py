@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +58,9 @@ class Files(Protocol):
 
     def read(self, path: str) -> bytes:
         """Read a file. Raises: FileNotFoundError."""
+
+    def read_range(self, path: str, begin: int, end: int) -> bytes:
+        """Read the bytes of a file from a position up to another; fewer if it is shorter. Raises: FileNotFoundError."""
 
     def check_document(self, path: str) -> None:
         """Look before a document is read. Raises: FileNotFoundError; DamagedDocumentError: it is none, or too long."""
@@ -135,6 +138,10 @@ class Store:
     def read(self, relative: str) -> bytes:
         """Read a file. Raises: FileNotFoundError."""
         return self._files.read(self.path(relative))
+
+    def read_range(self, relative: str, begin: int, end: int) -> bytes:
+        """Read the bytes of a file from a position up to another; fewer if it is shorter. Raises: FileNotFoundError."""
+        return self._files.read_range(self.path(relative), begin, end)
 
     def read_document(self, relative: str) -> bytes:
         """Read a file that holds a document. Raises: FileNotFoundError; DamagedDocumentError: it cannot be one."""
@@ -223,16 +230,18 @@ class Store:
         return {"files": entries, "about": document.get("about", {})}
 
     @contextmanager
-    def fetched(self, directory: str) -> Iterator[list[Path]]:
+    def fetched(self, directory: str, names: Collection[str] | None = None) -> Iterator[list[Path]]:
         """Give the verified files of an artifact as local ones for a `with` block.
 
+        Args: names: of the files that are needed, if the artifact has them; None: all.
         Raises: FileNotFoundError if it is not published; DamagedArtifactError if a file is missing or has changed.
         """
         manifest = self.manifest(directory)
         if manifest is None:
             raise FileNotFoundError(f"no artifact at {self.uri(directory)}")
         with scratch_folder("fetch") as scratch:
-            yield [self._verified(directory, entry, scratch) for entry in manifest["files"]]
+            needed = [entry for entry in manifest["files"] if names is None or entry.name in names]
+            yield [self._verified(directory, entry, scratch) for entry in needed]
 
     def _verified(self, directory: str, entry: FileEntry, scratch: Path) -> Path:
         try:

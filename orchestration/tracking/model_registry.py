@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -19,12 +18,11 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from dfm_core.config.dataset_card import card_of
-from dfm_core.config.plain import as_plain
-from dfm_core.training.state import RAW_WEIGHTS, SNAPSHOT_CARD, SNAPSHOT_WEIGHTS
+from dfm_core.training.state import write_snapshot_files
+from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.common.project import ROOT
 from orchestration.plan.best_snapshot import BestSnapshot
 from orchestration.plan.plan import Plan
-from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.task import EvaluateTask
@@ -91,30 +89,19 @@ class ModelRegistry:
         return digest
 
     def _save(self, task: EvaluateTask, scratch: Path) -> None:
-        """Write snapshot and sampling settings of an evaluation as MLflow's model into scratch/model."""
-        snapshot = scratch / "snapshot"
-        snapshot.mkdir()
-        train, step = task.snapshots[0]
-        self._fetch(TaskPaths(train).snapshot(step), snapshot)
-        if task.config.sampling.weights == "raw":
-            self._fetch(TaskPaths(train).raw_weights(step), snapshot)
-            (snapshot / RAW_WEIGHTS).replace(snapshot / SNAPSHOT_WEIGHTS)
-        card = json.loads((snapshot / SNAPSHOT_CARD).read_text(encoding="utf-8"))
-        card["config"]["sampling"] = as_plain(task.config.sampling)
-        (snapshot / SNAPSHOT_CARD).write_text(json.dumps(card, indent=1, sort_keys=True), encoding="utf-8")
+        """Write snapshot, whole, and sampling settings of an evaluation as MLflow's model into scratch/model."""
+        sampling, directory = task.config.sampling, scratch / "snapshot"
+        loaded = read_snapshot(self._store, task.snapshots[0], sampling.weights)
+        config = replace(loaded.config, sampling=sampling)
+        write_snapshot_files(loaded.model.state_dict(), config, loaded.card, directory, loaded.pyramid)
         mlflow.pyfunc.save_model(
             f"{scratch}/model",
             python_model=str(_CODE),
-            artifacts={"snapshot": str(snapshot)},
+            artifacts={"snapshot": str(directory)},
             code_paths=[str(ROOT / "dfm_core")],
             pip_requirements=_NEEDS,
             signature=_signature(task),
         )
-
-    def _fetch(self, directory: str, target: Path) -> None:
-        with self._store.fetched(directory) as files:
-            for file in files:
-                shutil.copy(file, target / file.name)
 
 
 def _evaluation(plan: Plan, best: BestSnapshot) -> EvaluateTask:

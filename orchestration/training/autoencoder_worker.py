@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,13 +15,18 @@ from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
 from dfm_core.metrics.features.lite0 import load_lite0_network
 from dfm_core.training.curve import CurveRow
-from dfm_core.training.engine import TrainingEngine
+from dfm_core.training.pieces import TensorState
 from dfm_core.training.steps import LoopPlan, Observer
-from orchestration.artifacts.autoencoders import read_initial, read_made_autoencoder, write_made_autoencoder
+from orchestration.artifacts.autoencoders import (
+    WEIGHT_PREFIX,
+    publish_made_autoencoder,
+    read_initial,
+    read_made_autoencoder,
+)
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
-from orchestration.artifacts.training_artifacts import TrainingArtifacts
+from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask
 from orchestration.training.checkpointed_run import CheckpointedRun
@@ -59,16 +63,31 @@ class _Finetuning:
             model.use_activation_checkpointing()
         engine = DeepSpeedEngine(model, config, workers, worker_device())
         artifacts = TrainingArtifacts(self.store, self.task.digest)
-        publisher = _AutoencoderPublisher(self, artifacts, engine, dataset)
-        run = CheckpointedRun(self.request, artifacts, engine, publisher, self.started)
+
+        def initialize() -> bool:
+            self._set_initial(engine)
+            return True
+
+        run = CheckpointedRun(self.request, artifacts, engine, _NoSnapshots(), self.started, initialize)
 
         def loop(plan: LoopPlan, observer: Observer, start: int, curve: list[CurveRow]) -> list[CurveRow]:
             return finetune(config, dataset, engine, plan, observer, start_step=start, curve=curve)
 
         rows = run.run(loop, config.batch_size)
         if rows is not None and engine.rank == 0:
+            if self.store.manifest(artifacts.paths.autoencoder) is None:
+                scaled, device = self.initial.architecture is not None, engine.device
+                trained = self.read_initial()
+                publish_made_autoencoder(artifacts, config.steps, trained, dataset, device, scaled=scaled)
             self._write_result(run, rows, real)
         engine.close()
+
+    def _set_initial(self, engine: DeepSpeedEngine[FinetuningLoss]) -> None:
+        """Set the initial weights, which a checkpoint that turned out to be damaged may have overwritten."""
+        network = self.read_initial().network
+        weights = {WEIGHT_PREFIX + name: weight.detach() for name, weight in network.named_parameters()}
+        engine.set_weights(TensorState({"weight": weights}), "weight", {name: name for name in weights})
+        engine.restart()
 
     def _read_inputs(self) -> tuple[tuple[TrainingData, RealSamples, DiffusersAutoencoder] | None, str]:
         """Return the inputs, or None and why they cannot be read."""
@@ -115,32 +134,16 @@ class _Finetuning:
         )
 
 
-class _AutoencoderPublisher:
-    """The `Publisher` of the autoencoder, after the last step."""
+class _NoSnapshots:
+    """The `Publisher` of a training that publishes its checkpoints alone."""
 
-    def __init__(
-        self, worker: _Finetuning, artifacts: TrainingArtifacts, engine: TrainingEngine, data: TrainingData
-    ) -> None:
-        self._worker, self._artifacts, self._engine, self._data = worker, artifacts, engine, data
-        self._directory = artifacts.paths.autoencoder
-
-    @property
-    def steps(self) -> frozenset[int]:
-        return frozenset({self._worker.config.steps})
+    steps: frozenset[int] = frozenset()
 
     def missing(self) -> Sequence[int]:
-        there = self._artifacts.store.manifest(self._directory) is not None
-        return [] if there else [self._worker.config.steps]
+        return []
 
-    def publish(self, step: int) -> None:
-        if step not in self.steps:
-            return  # a checkpoint on the way
-
-        def write(folder: Path) -> list[Path]:
-            scaled = self._worker.initial.architecture is not None
-            return write_made_autoencoder(self._engine, self._worker.read_initial, self._data, folder, scaled=scaled)
-
-        self._artifacts.publish_once(self._engine, self._directory, write)
+    def artifacts(self, step: int) -> list[StateArtifact]:  # noqa: ARG002
+        return []
 
 
 MEASURED_FACTORS = (2, 3, 4)

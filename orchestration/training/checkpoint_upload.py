@@ -1,9 +1,10 @@
-"""Uploads of checkpoints in the background: a step waits only while the state is copied to the host.
+"""Uploads of a training's state in the background: a step waits only while its pieces are copied to the host.
 
-In the store every worker's shard comes first, then its receipt (size and sha256). When the receipts of all workers are
-there, worker 0 writes the manifest, and only then removes superseded checkpoints. So a kill at any moment leaves the
-previous checkpoint or the new one. Shards and receipts carry the name of the attempt that wrote them: those of a killed
-attempt are never taken for this one's, and nothing published is overwritten.
+A checkpoint, a snapshot and raw weights are artifacts of the same making. In the store every worker's file of pieces
+comes first, then its receipt: size and sha256 of the file, and the index of its pieces. When all receipts are there,
+worker 0 writes the manifest with the whole index, and only then removes what is superseded. So a kill at any moment
+leaves the previous checkpoint or the new one. Files and receipts carry the name of the attempt that wrote them: those
+of a killed attempt are never taken for this one's, and nothing published is overwritten.
 """
 
 from __future__ import annotations
@@ -13,138 +14,152 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from ray.util.metrics import Counter
-from safetensors.torch import save_file
-from torch import Tensor
 
-from dfm_core.training.curve import CurveRow
-from dfm_core.training.engine import TrainingEngine
-from dfm_core.training.state import shard_name, state_shard
-from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
+from dfm_core.training.engine import OwnedPiece, StateKind, TrainingEngine
+from dfm_core.training.host_copy import HostCopy
+from dfm_core.training.piece_index import index_from_plain, merge_indexes
+from dfm_core.training.pieces import write_pieces
+from orchestration.artifacts.training_artifacts import StateArtifact
 from orchestration.common.background import in_background
 from orchestration.common.redaction import reason_of
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.scratch import scratch_folder
-from orchestration.storage.store import MANIFEST, FileEntry
+from orchestration.storage.store import MANIFEST, FileEntry, Store
 
 _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 1.0
 _LOG = logging.getLogger(__name__)
+Copies = Mapping[StateKind, Sequence[OwnedPiece]]
 
 
-class CheckpointUploads:
-    """Uploads one worker's checkpoints; at most one upload is under way."""
+class StateUploads:
+    """Uploads one worker's state; at most one upload is under way."""
 
     def __init__(
         self,
-        artifacts: TrainingArtifacts,
-        engine: TrainingEngine,
+        store: Store,
+        engine: TrainingEngine[Any],
         attempt: str,
-        keep: int,
-        published: Callable[[int], None] = lambda _step: None,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """Args: attempt: unique name of this attempt, shared by its workers. keep: number of checkpoints that stay.
-        published: collective; called with a step by every worker once its own part of that checkpoint, and for worker 0
-        all of it, is in the store."""
-        self._published = published
-        self._artifacts, self._engine, self._attempt, self._keep = artifacts, engine, attempt, keep
-        self._store = artifacts.store
+        """Args: attempt: unique name of this attempt, shared by its workers. waiting: entered while a step waits for
+        the storage."""
+        self._store, self._engine, self._attempt, self._waiting = store, engine, attempt, waiting
         self._rank, self._world_size = engine.rank, engine.world_size
-        self._bytes_written = Counter("dfm_checkpoint_bytes", "Bytes of checkpoints that workers have written")
+        self._host = HostCopy()
+        self._bytes_written = Counter("dfm_checkpoint_bytes", "Bytes of state that workers have written")
         self._under_way: Future[None] | None = None
+        self._published: Callable[[], None] = _nothing
         self._step = 0
 
-    def save(
-        self,
-        step: int,
-        curve: Sequence[CurveRow] = (),
-        scale_std: Sequence[float] = (),
-        cost: TrainingCost | None = None,
-    ) -> None:
-        """Copy the state to the host and upload it in the background. Collective.
+    def save(self, step: int, artifacts: Sequence[StateArtifact], published: Callable[[], None] = lambda: None) -> None:
+        """Copy the state to the host and upload it in the background; called on all workers alike, which wait for each
+        other nowhere.
 
         Waits for the previous upload if it is still under way: a storage that is slower than the training must hold it
         up, not fill the memory.
 
-        Args: scale_std: standard deviations of the training data's scales, for readers of the checkpoint. cost: up to
-            this step.
+        Args: published: called by the next `save` or `finish` of every worker, once this worker's own part of the
+            artifacts, and for worker 0 all of them, is in the store.
         Raises: the error of the previous upload.
         """
         self._wait(f"step {step}")
-        tensors = state_shard(self._engine)
-        about = {
-            "step": step,
-            "num_steps": self._engine.num_steps,
-            "world_size": self._world_size,
-            "curve": list(curve),
-            "scale_std": list(scale_std),
-            "spent": vars(cost or TrainingCost()),
-        }
-        self._step = step
-        self._under_way = in_background(f"checkpoint-{step}", lambda: self._upload(step, tensors, about))
+        copies = self._host.take(self._engine, {kind: None for one in artifacts for kind in one.kinds})
+        self._step, self._published = step, published
+        self._under_way = in_background(f"checkpoint-{step}", lambda: self._upload(artifacts, copies))
 
     def finish(self) -> None:
-        """Return when the last checkpoint is published. Collective. Raises: the error of its upload."""
+        """Return when the last upload is published. Collective. Raises: its error."""
         self._wait("the end")
-        self._engine.barrier()
+        with self._waiting():
+            self._engine.barrier()
 
     def _wait(self, who: str) -> None:
         upload, self._under_way = self._under_way, None
         if upload is None:
             return
-        late, began = not upload.done(), time.monotonic()
-        upload.result()
-        if late:
-            waited = time.monotonic() - began
-            _LOG.warning("%s waited %.1f s for the upload of step %d's checkpoint", who, waited, self._step)
-        self._published(self._step)
+        with self._waiting():
+            late, began = not upload.done(), time.monotonic()
+            upload.result()
+            if late:
+                waited = time.monotonic() - began
+                _LOG.warning("%s waited %.1f s for the upload of step %d's checkpoint", who, waited, self._step)
+            self._published()
 
-    def _upload(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
-        directory = self._artifacts.paths.checkpoint(step)
-        with scratch_folder("checkpoint") as scratch:
-            shard = (scratch / shard_name(self._rank, self._world_size)).with_suffix(f".{self._attempt}.safetensors")
-            num_bytes = sum(tensor.nbytes for tensor in tensors.values())
-            with require_disk_space(
-                f"the checkpoint of step {step}", num_bytes, scratch, *self._store.local_directories()
-            ):
-                save_file(dict(tensors), shard)
-                entry = FileEntry.of(shard)
-                self._store.put(shard, f"{directory}/{shard.name}")
+    def _upload(self, artifacts: Sequence[StateArtifact], copies: Copies) -> None:
+        for artifact in artifacts:
+            entry = self._put_pieces(artifact, copies)
+            if self._rank == 0:
+                self._publish(artifact, entry)
+
+    def _put_pieces(self, artifact: StateArtifact, copies: Copies) -> FileEntry:
+        pieces = {kind: copies[kind] for kind in artifact.kinds}
+        num_bytes = sum(piece.values.nbytes for owned in pieces.values() for piece in owned)
+        name = f"{artifact.prefix}-{self._rank:05d}-of-{self._world_size:05d}.{self._attempt}.safetensors"
+        with (
+            scratch_folder("checkpoint") as scratch,
+            require_disk_space(artifact.what, num_bytes, scratch, *self._store.local_directories()),
+        ):
+            index = write_pieces(pieces, scratch / name)
+            entry = FileEntry.of(scratch / name)
+            self._store.put(scratch / name, f"{artifact.directory}/{name}")
         self._bytes_written.inc(entry.num_bytes)
-        self._store.write(f"{directory}/{self._receipt(self._rank)}", json.dumps(vars(entry)).encode())
-        if self._rank == 0:
-            entries = self._receipts(directory, entry.num_bytes)
-            self._store.publish(directory, entries, about)
-            self._drop_superseded(step, directory, entries)
+        receipt = json.dumps({"file": vars(entry), "pieces": index}).encode()
+        self._store.write(f"{artifact.directory}/{self._receipt(self._rank)}", receipt)
+        return entry
+
+    def _publish(self, artifact: StateArtifact, own: FileEntry) -> None:
+        receipts = self._receipts(artifact.directory, own.num_bytes)
+        earlier = self._store.manifest(artifact.directory) if artifact.is_final else None
+        entries = self._write_manifest(artifact, receipts) if earlier is None else earlier["files"]
+        self._clean(artifact, entries)
+        artifact.published()
+
+    def _write_manifest(self, artifact: StateArtifact, receipts: Sequence[Mapping[str, Any]]) -> list[FileEntry]:
+        entries = [FileEntry(**receipt["file"]) for receipt in receipts]
+        with scratch_folder("checkpoint") as scratch:
+            for path in artifact.write_more(scratch):
+                self._store.put(path, f"{artifact.directory}/{path.name}")
+                entries.append(FileEntry.of(path))
+        pieces = merge_indexes(index_from_plain(receipt["pieces"]) for receipt in receipts)
+        self._store.publish(artifact.directory, entries, {**artifact.about, "pieces": pieces})
+        return entries
 
     def _receipt(self, rank: int) -> str:
         return f"receipt-{rank:05d}.{self._attempt}.json"
 
-    def _receipts(self, directory: str, shard_bytes: int) -> list[FileEntry]:
+    def _receipts(self, directory: str, file_bytes: int) -> list[dict[str, Any]]:
         """Wait for all workers' receipts, and return them.
 
         Raises: StorageUnavailableError if one is missing for longer than its worker may take to write it.
         """
         receipts = [self._receipt(rank) for rank in range(self._world_size)]
         retry_policy, pause = self._store.retry_policy, _FIRST_POLL_SECONDS
-        deadline = time.monotonic() + retry_policy.longest_seconds(shard_bytes) + retry_policy.longest_seconds(0)
+        deadline = time.monotonic() + retry_policy.longest_seconds(file_bytes) + retry_policy.longest_seconds(0)
         while missing := set(receipts) - set(self._store.names(directory)):
             if time.monotonic() > deadline:
                 raise StorageUnavailableError(f"{self._store.uri(directory)}: {', '.join(sorted(missing))} never came")
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_POLL_SECONDS)
-        return [FileEntry(**json.loads(self._store.read(f"{directory}/{name}"))) for name in receipts]
+        return [json.loads(self._store.read(f"{directory}/{name}")) for name in receipts]
 
-    def _drop_superseded(self, step: int, directory: str, entries: Sequence[FileEntry]) -> None:
-        """Remove receipts, files of killed attempts at this checkpoint, and older checkpoints.
+    def _clean(self, artifact: StateArtifact, entries: Sequence[FileEntry]) -> None:
+        """Remove receipts, files of killed attempts at this artifact, and what it supersedes.
 
-        The checkpoint is published: a storage that refuses to remove ends no training. The next one tries again.
+        It is published: a storage that refuses to remove ends no training. The next one tries again.
         """
         try:
-            for name in set(self._store.names(directory)) - {MANIFEST, *(entry.name for entry in entries)}:
-                self._store.remove(f"{directory}/{name}")
-            for old in self._artifacts.superseded(step, self._keep):
+            for name in set(self._store.names(artifact.directory)) - {MANIFEST, *(entry.name for entry in entries)}:
+                self._store.remove(f"{artifact.directory}/{name}")
+            for old in artifact.superseded():
                 self._store.remove_artifact(old)
         except (OSError, StorageUnavailableError) as error:
             _LOG.warning("superseded checkpoints stay for now: %s", reason_of(error, self._store.options))
+
+
+def _nothing() -> None:
+    """Stands for nobody who wants to know."""

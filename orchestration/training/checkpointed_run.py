@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
@@ -16,18 +17,21 @@ from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.provenance import environment
-from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
+from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts, TrainingCost
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
-from orchestration.training.checkpoint_upload import CheckpointUploads
+from orchestration.storage.store import DamagedArtifactError
+from orchestration.tasks.task import TrainTask
+from orchestration.training.checkpoint_upload import StateUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
-from orchestration.training.hang_watch import StepWatch, end_hung
-from orchestration.training.run_report import Pace, report_checkpoint
+from orchestration.training.hang_watch import COMPILATION_SECONDS, StepWatch, end_hung
+from orchestration.training.run_report import Pace, Throughput, report_checkpoint
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
 _PROGRESS_SECONDS = 0.5
+_LOG = logging.getLogger(__name__)
 Loop = Callable[[LoopPlan, Observer, int, list[CurveRow]], list[CurveRow]]
 """Function that trains by a plan, from a step with its curve so far, and returns the whole curve."""
 
@@ -42,8 +46,8 @@ class Publisher(Protocol):
     def missing(self) -> Sequence[int]:
         """Return the steps of which something is not in the store; only worker 0 asks."""
 
-    def publish(self, step: int) -> None:
-        """Publish the artifacts of a step that are not there yet; most steps have none. Collective."""
+    def artifacts(self, step: int) -> list[StateArtifact]:
+        """Return what is to be saved after a step; most steps have nothing."""
 
 
 class CheckpointedRun(Observer):
@@ -56,13 +60,16 @@ class CheckpointedRun(Observer):
         engine: TrainingEngine,
         publisher: Publisher,
         started: float,
+        initialize: Callable[[], bool],
         scale_std: tuple[float, ...] = (),
     ) -> None:
-        """Args: started: start of this attempt's cost on the monotonic clock. scale_std: standard deviations of the
-        training data's scales, for readers of a checkpoint."""
+        """Args: started: start of this attempt's cost on the monotonic clock. initialize: collective; sets the engine's
+        initial state, or returns False if it cannot be read, which the progress board knows then. scale_std: standard
+        deviations of the training data's scales, for those who resume."""
         self.request, self.artifacts = request, artifacts
         self.task, self.workers = request.task, request.workers
         self.engine, self.publisher, self.started, self.scale_std = engine, publisher, started, scale_std
+        self.initialize = initialize
         self.progress_board = find_progress_board(request.progress_board)
         every = self.workers.checkpoint_every
         self.checkpoint_steps = {*range(every, self.task.until_step + 1, every), self.task.until_step}
@@ -76,18 +83,26 @@ class CheckpointedRun(Observer):
 
         Args: batch_size: global.
         """
-        start, self.rows = self._resume()
+        compiles = self.engine.device.type == "cuda" and self.workers.compile is not False
+        least = max(self.workers.hung_after_seconds, COMPILATION_SECONDS if compiles else 0.0)
+        self.watch = StepWatch(least, self._end_hung)
+        resumed = self._resume()
+        if resumed is None:
+            return None
+        start, self.rows = resumed
         self.batch_size, self.pace = batch_size, Pace(start)
+        flops = self.task.flops / self.task.until_step if isinstance(self.task, TrainTask) else 0.0
+        self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, self.engine.device)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
             self.progress_board, self.engine, limit, lambda: self.cost().accelerator_seconds, get_preemption_info
         )
-        self.watch = StepWatch(self.workers.hung_after_seconds, self._end_hung)
         plan = LoopPlan(
             until_step=self.task.until_step,
             micro_batch_size=self.workers.micro_batch(batch_size),
             log_every=self.workers.log_every,
             save_at=frozenset(self.checkpoint_steps | self.publisher.steps),
+            host_threads=self.workers.cpus_per_worker,
         )
         try:
             with self.watch:
@@ -117,31 +132,51 @@ class CheckpointedRun(Observer):
             "worker": json.loads(json.dumps(environment())),
         }
 
-    def _resume(self) -> tuple[int, list[CurveRow]]:
-        """Load the newest sound checkpoint from which all missing artifacts can still be made."""
+    def _resume(self) -> tuple[int, list[CurveRow]] | None:
+        """Load the newest sound checkpoint from which all missing artifacts can still be made. Collective.
+
+        Returns: its step and curve; step 0 if there is none; None if the initial state cannot be read either.
+        """
         own = ""
         if self.engine.rank == 0:  # one decides for all: two workers may see different things in a store
-            missing = self.publisher.missing()
-            begin = self.artifacts.newest_sound_step(min([*missing, self.task.until_step]))
-            own = json.dumps([begin, begin in missing, uuid.uuid4().hex[:8]])
+            missing = list(self.publisher.missing())
+            most = min([*missing, self.task.until_step])
+            steps = [step for step in self.artifacts.checkpoint_steps() if step <= most]
+            own = json.dumps([steps, missing, uuid.uuid4().hex[:8]])
         chosen, *_ = gather_texts(own, self.engine.device)
-        start, is_missing, attempt = json.loads(chosen)
-        self.attempt: str = attempt
-        self.uploads = CheckpointUploads(
-            self.artifacts, self.engine, attempt, self.workers.keep_checkpoints, self._report
-        )
-        if start == 0:
-            return 0, []
-        point = self.artifacts.load_checkpoint(start)
-        self.engine.load(point.state, point.num_steps)
-        self.cost_before = point.cost
-        if is_missing:
-            self.publisher.publish(start)
-        return start, list(point.curve)
+        steps, missing, attempt = json.loads(chosen)
+        self.missing, self.attempt = frozenset[int](missing), str(attempt)
+        self.uploads = StateUploads(self.artifacts.store, self.engine, self.attempt, self.watch.paused)
+        for step in reversed(steps):
+            problem = self._load(step)
+            problems = list(filter(None, gather_texts(problem, self.engine.device)))
+            if not problems:
+                self.uploads.save(step, self._missing_artifacts(step))
+                return step, list(self.rows)
+            if self.engine.rank == 0:
+                _LOG.warning("%s; falling back to the checkpoint before", problems[0])
+        self.rows, self.cost_before = [], TrainingCost()
+        return (0, []) if self.initialize() else None
+
+    def _load(self, step: int) -> str:
+        """Read and verify this worker's slices of a checkpoint. Returns why that cannot be done, "" if it is."""
+        try:
+            with self.artifacts.opened_checkpoint(step) as point:
+                self.engine.load(point.state, point.num_steps)
+        except (DamagedArtifactError, FileNotFoundError) as error:
+            return str(error)
+        self.rows, self.cost_before = list(point.curve), point.cost
+        return ""
+
+    def _missing_artifacts(self, step: int) -> list[StateArtifact]:
+        return self.publisher.artifacts(step) if step in self.missing else []
 
     def _end_hung(self, report: str) -> None:
         store, digest = self.artifacts.store, self.task.digest
         end_hung(store, self.progress_board, digest, self.attempt, self.engine.rank, report)
+
+    def waited(self, seconds: float) -> None:
+        self.throughput.waited(seconds)
 
     def progress(self, step: int) -> None:
         self.watch.stepped()
@@ -158,10 +193,9 @@ class CheckpointedRun(Observer):
         reason = self.early_stop.agreed()
         if not reason:
             return
-        with self.watch.paused():
-            if step not in self.checkpoint_steps:
-                self._save_checkpoint(step, self.rows)
-            self.uploads.finish()  # the driver may end the cluster once it knows
+        if step not in self.checkpoint_steps:
+            self._save([], step, self.rows)
+        self.uploads.finish()  # the driver may end the cluster once it knows
         if reason == "preempted":
             raise PreemptedError(f"a node is to be taken away; it goes on from step {step} on others")
         if self.engine.rank == 0 and reason == "driver":
@@ -177,27 +211,33 @@ class CheckpointedRun(Observer):
     def log(self, row: CurveRow) -> None:
         self.rows.append(row)
         if self.engine.rank == 0:
-            self.progress_board.curve.remote(self.task.digest, [row])
+            # For MLflow alone: a curve is the same on any machine, its speed is not.
+            speed = self.throughput.metrics(int(row["step"]))
+            self.progress_board.curve.remote(self.task.digest, [row | speed])
 
     def save(self, step: int, curve: list[CurveRow]) -> None:
-        with self.watch.paused():  # the storage has deadlines of its own
-            self.publisher.publish(step)
-            if step in self.checkpoint_steps:
-                self._save_checkpoint(step, curve)
+        artifacts = self._missing_artifacts(step)
+        if step in self.checkpoint_steps:
+            self._save(artifacts, step, curve)
+        else:
+            self.uploads.save(step, artifacts)
 
-    def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
-        self.uploads.save(step, curve, self.scale_std, self.cost())
+    def _save(self, artifacts: list[StateArtifact], step: int, curve: list[CurveRow]) -> None:
+        """Save these artifacts and a checkpoint."""
+        keep, cost = self.workers.keep_checkpoints, self.cost()
+        checkpoint = self.artifacts.checkpoint(self.engine, step, keep, curve, self.scale_std, cost)
         speed = self.pace.since(step)
-        self.saved_metrics = {
+        metrics = {
             **({"loss": curve[-1]["loss"]} if curve else {}),
             "step": float(step),
             "steps_per_second": speed,
             "images_per_second": speed * self.batch_size,
-            "accelerator_seconds": self.cost().accelerator_seconds,
+            "accelerator_seconds": cost.accelerator_seconds,
         }
+        self.uploads.save(step, [*artifacts, checkpoint], lambda: self._report(step, metrics))
 
-    def _report(self, step: int) -> None:
+    def _report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Tell Ray Train that the checkpoint of a step is published. Collective."""
         if self.request.run_directory:  # a run that is not this training's own would show others' numbers as its own
             directory, checkpoint = self.request.run_directory, self.artifacts.paths.checkpoint(step)
-            report_checkpoint(self.artifacts.store, directory, checkpoint, self.attempt, self.saved_metrics)
+            report_checkpoint(self.artifacts.store, directory, checkpoint, self.attempt, metrics)

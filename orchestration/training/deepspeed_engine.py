@@ -1,8 +1,8 @@
 """DeepSpeed behind the `TrainingEngine` protocol.
 
 Weights stay fp32 (bf16 is autocast inside the model), so every ZeRO stage holds each weight exactly once in fp32 and
-the average can be kept beside it, sharded the same way and updated without communication. State is exchanged as whole
-named tensors: a checkpoint knows nothing of ZeRO stages, partitions or world sizes, and nothing in it is a pickle.
+the average can be kept beside it, sharded the same way and updated without communication. State leaves and enters as
+pieces of named tensors: a checkpoint knows nothing of ZeRO stages or world sizes, and nothing in it is a pickle.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic
 
 import torch
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfm_core.config.training import OptimizerSettings
-from dfm_core.training.engine import Model, State, StateKind, build_optimizer
-from orchestration.common.cleanup import always
+from dfm_core.models.empty_weights import give_weights
+from dfm_core.training.engine import MOMENTS, STATE_KINDS, Model, OwnedPiece, StateKind, StateSource, build_optimizer
 from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.config.workers import WorkersConfig
-from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
+from orchestration.private.deepspeed import (
+    init_adam_state,
+    local_module_weight,
+    local_piece,
+    set_adam_step,
+    skip_shared_memory_op,
+)
 
 
 def _import_deepspeed(device: torch.device) -> Any:
@@ -45,7 +51,8 @@ class DeepSpeedEngine(Generic[Model]):
     """
 
     def __init__(self, model: Model, training: OptimizerSettings, workers: WorkersConfig, device: torch.device) -> None:
-        """Args: model: on the CPU, fp32; moved to `device`. The process group must be initialised on every worker."""
+        """Args: model: fp32, on the CPU or without weights (`empty_model`), then to be set with `load` or `restart`; it
+        is moved to `device`. The process group must be initialised on every worker."""
         zero_stage, micro_batch_size = workers.zero_stage, workers.micro_batch(training.batch_size)
         assert torch.distributed.is_initialized(), "the process group must exist before the engine"
         deepspeed = _import_deepspeed(device)
@@ -57,25 +64,32 @@ class DeepSpeedEngine(Generic[Model]):
         self._micro_batches_done = 0
         self.num_steps = 0
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
-        self._module = model.to(device)
-        self._parameters: dict[str, Any] = dict(self._module.named_parameters())
-        self._engine, *_ = deepspeed.initialize(
-            model=self._module,
-            optimizer=build_optimizer(self._module, training),
-            config={
-                "train_batch_size": training.batch_size,
-                "train_micro_batch_size_per_gpu": micro_batch_size,
-                "gradient_accumulation_steps": self._num_micro_batches,
-                "gradient_clipping": training.gradient_clip,
-                "zero_optimization": {"stage": zero_stage, "overlap_comm": False},
-                "zero_allow_untested_optimizer": True,
-                "zero_force_ds_cpu_optimizer": False,
-                "steps_per_print": 2**31,
-            },
-        )
+        config = {
+            "train_batch_size": training.batch_size,
+            "train_micro_batch_size_per_gpu": micro_batch_size,
+            "gradient_accumulation_steps": self._num_micro_batches,
+            "gradient_clipping": training.gradient_clip,
+            "zero_optimization": {"stage": zero_stage, "overlap_comm": device.type == "cuda"},
+            "timers": {"throughput": {"enabled": False}},  # it would wait for the GPU four times a step
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+            "steps_per_print": 2**31,
+        }
+
+        def deal_out(weight: nn.Parameter) -> None:
+            if zero_stage == 3:  # before the next weight is made: the model is never whole on a worker
+                deepspeed.zero.Init(module=nn.ParameterList([weight]), config_dict_or_path=config, dtype=torch.float32)
+
+        self.sizes = {name: weight.numel() for name, weight in model.named_parameters()}
+        """Elements of each weight of the module, by name."""
+        give_weights(model, device, deal_out)
+        self.module = model.to(device)
+        self._parameters: dict[str, Any] = dict(self.module.named_parameters())
+        optimizer = build_optimizer(self.module, training)
+        self._engine, *_ = deepspeed.initialize(model=self.module, optimizer=optimizer, config=config)
         self._zero_stage = zero_stage
-        init_adam_state(self._engine.optimizer, zero_stage, num_steps=0)
-        self._ema = {name: local.clone() for name, local in self._local_weights()}
+        init_adam_state(self._engine.optimizer, zero_stage)
+        self._ema = {piece.name: piece.values.clone() for piece in self.pieces("weight")}
 
     @property
     def model(self) -> Model:
@@ -101,34 +115,56 @@ class DeepSpeedEngine(Generic[Model]):
         if not math.isfinite(norm):
             return norm
         self.num_steps += 1
-        for name, local in self._local_weights():
-            self._ema[name].lerp_(local, 1.0 - self._training.ema_decay)
+        pieces = list(self.pieces("weight"))
+        averages = [self._ema[piece.name] for piece in pieces]
+        torch._foreach_lerp_(averages, [piece.values for piece in pieces], 1.0 - self._training.ema_decay)
         return norm
 
-    def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        if kind == "ema":
-            with self._ema_as_weights():
-                yield from self.tensors("weight")
-            return
+    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+        moment = kind if kind in MOMENTS else None
         for name, parameter in self._parameters.items():
-            if kind == "weight":
-                yield name, safe_get_full_fp32_param(parameter).detach().cpu()
-            else:
-                yield name, safe_get_full_optimizer_state(parameter, kind).detach().cpu()
+            piece = local_piece(parameter, self.rank, moment)
+            if piece is not None:
+                offset, values = piece
+                yield OwnedPiece(name, offset, self._ema[name] if kind == "ema" else values)
 
-    def load(self, state: State, num_steps: int) -> None:
+    def load(self, state: StateSource, num_steps: int) -> None:
         self.num_steps = num_steps
-        init_adam_state(self._engine.optimizer, self._zero_stage, num_steps)
-        for name, parameter in self._parameters.items():
-            self._set(parameter, state["ema"][name], None)
-        self._ema = {name: local.clone() for name, local in self._local_weights()}
-        for name, parameter in self._parameters.items():
-            self._set(parameter, state["weight"][name], None)
-            self._set(parameter, state["exp_avg"][name], "exp_avg")
-            self._set(parameter, state["exp_avg_sq"][name], "exp_avg_sq")
-            self._set_module_weight(parameter, state["weight"][name])
+        set_adam_step(self._engine.optimizer, self._zero_stage, num_steps)
+        self.set_weights(state, "weight", {name: name for name in self._parameters})
+        for kind in STATE_KINDS:
+            for piece in self.pieces(kind):
+                state.fill(piece.values, kind, piece.name, piece.offset)
+
+    def set_weights(self, state: StateSource, kind: StateKind, names: Mapping[str, str]) -> None:
+        """Set weights of the module; `restart` hands them to the optimiser.
+
+        Args: names: a weight's name in the state by its name here.
+        """
+        for name, origin in names.items():
+            offset, values = local_module_weight(self._parameters[name], self.rank)
+            state.fill(values, kind, origin, offset)
+
+    def restart(self) -> None:
+        """Begin anew from the module's weights: no moments, and the average is the weights."""
+        self.num_steps = 0
+        set_adam_step(self._engine.optimizer, self._zero_stage, 0)
+        for kind in MOMENTS:
+            for piece in self.pieces(kind):
+                piece.values.zero_()
+        for name, offset, values in self.pieces("weight"):
+            first, whole = local_module_weight(self._parameters[name], self.rank)
+            values.copy_(whole[offset - first : offset - first + values.numel()])
+            self._ema[name].copy_(values)
+
+    def whole(self, weights: Iterable[Tensor]) -> AbstractContextManager[object]:
+        """See `dfm_core.models.initialization.Whole`. Collective."""
+        import deepspeed
+
+        if self._zero_stage < 3:
+            return nullcontext()
+        gathered: AbstractContextManager[object] = deepspeed.zero.GatheredParameters(list(weights), modifier_rank=0)
+        return gathered
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over workers, added in rank order, so that it is bitwise equal on all of them."""
@@ -144,57 +180,3 @@ class DeepSpeedEngine(Generic[Model]):
     def close(self) -> None:
         """Remove DeepSpeed's hooks, so that the memory can be freed; the process group stays for the next engine."""
         self._engine.destroy()
-
-    def _local_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield this worker's fp32 piece of each weight as a view; weights of which it owns nothing are left out."""
-        from deepspeed.utils import safe_get_local_fp32_param
-
-        for name, parameter in self._parameters.items():
-            if self._zero_stage == 3:
-                yield name, safe_get_local_fp32_param(parameter).detach()
-            elif (piece := local_weight(parameter)) is not None:
-                yield name, piece
-
-    @contextmanager
-    def _ema_as_weights(self) -> Iterator[None]:
-        """Swap the average in for the weights, so that gathering weights gathers it; always swap back."""
-        weights = {name: local.clone() for name, local in self._local_weights()}
-
-        def swap_back() -> None:
-            for name, local in self._local_weights():
-                local.copy_(weights[name])
-
-        with always(swap_back):
-            for name, local in self._local_weights():
-                local.copy_(self._ema[name])
-            yield
-
-    def _partition(self, parameter: Any, value: Tensor) -> Tensor:
-        """Return this worker's piece of a whole tensor under ZeRO-3, which pads every parameter to equal pieces."""
-        length = local_module_weight(parameter).numel()
-        padded = torch.zeros(length * self.world_size, dtype=torch.float32, device=self.device)
-        padded[: value.numel()] = value.flatten()
-        return padded[length * self.rank : length * (self.rank + 1)]
-
-    def _set(self, parameter: Any, value: Tensor, optimizer_state: str | None) -> None:
-        """Set this worker's piece of an fp32 weight, or of one of its moments, from the whole tensor."""
-        from deepspeed import utils
-
-        if self._zero_stage == 3:
-            piece = self._partition(parameter, value)
-            if optimizer_state is None:
-                utils.safe_set_local_fp32_param(parameter, piece)
-            else:
-                utils.safe_set_local_optimizer_state(parameter, piece, optimizer_state)
-        elif optimizer_state is None:
-            utils.safe_set_full_fp32_param(parameter, value.to(self.device))
-        else:
-            utils.safe_set_full_optimizer_state(parameter, value.to(self.device), optimizer_state)
-
-    def _set_module_weight(self, parameter: Any, value: Tensor) -> None:
-        """Set the copy that the forward pass reads to the fp32 weight."""
-        if self._zero_stage == 3:
-            piece = local_module_weight(parameter)
-            piece.data.copy_(self._partition(parameter, value).view_as(piece))
-        else:
-            parameter.data.copy_(value)

@@ -26,6 +26,8 @@ from orchestration.storage.store import Store
 TIMES_MEDIAN = 10.0
 FIRST_STEP_SECONDS = 1800.0
 """Limit of the first step, with all that is compiled or started in it."""
+COMPILATION_SECONDS = 300.0
+"""Minimum limit of a step whose blocks may be compiled anew."""
 _SLOW_TIMES, _SLOW_SECONDS = 5.0, 1.0
 _NUM_DURATIONS = 100
 _LOG = logging.getLogger(__name__)

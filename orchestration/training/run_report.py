@@ -6,10 +6,12 @@ A reported checkpoint is a pointer to ours, of which Ray Train knows nothing mor
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Mapping
 
 import ray.train
+import torch
 
 from orchestration.storage.store import Store
 
@@ -37,6 +39,46 @@ def report_checkpoint(
         ),
         checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
     )
+
+
+_PEAK_TFLOPS = {"A100": 312, "A800": 312, "H100": 989, "H200": 989, "B200": 2250, "L40S": 362, "GH200": 989}
+"""Dense bf16 rate of matrix products by part of a GPU's name, from its maker's data sheets."""
+
+
+class Throughput:
+    """Speed, waits and memory of one worker since the point of the curve before."""
+
+    def __init__(
+        self, step: int, batch_size: int, flops_per_step: float, world_size: int, device: torch.device
+    ) -> None:
+        """Args: flops_per_step: of all workers; 0: not known."""
+        self._pace, self._step, self._batch_size = Pace(step), step, batch_size
+        self._flops, self._world_size, self._device = flops_per_step, world_size, device
+        self._waited = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """Note time for which a step waited for its inputs."""
+        self._waited += seconds
+
+    def metrics(self, step: int) -> dict[str, float]:
+        """Return the numbers of the steps since the last call; memory at its highest since the process began."""
+        speed, steps = self._pace.since(step), max(1, step - self._step)
+        waited, self._step, self._waited = self._waited, step, 0.0
+        tflops = speed * self._flops / self._world_size / 1e12
+        numbers = {
+            "images_per_second": speed * self._batch_size,
+            "data_wait_ms_per_step": 1000.0 * waited / steps,
+            "host_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        }
+        if self._flops:
+            numbers["tflops_per_worker"] = tflops
+        if self._device.type == "cuda":
+            numbers["gpu_memory_gib"] = torch.cuda.max_memory_allocated(self._device) / 2**30
+            name = torch.cuda.get_device_name(self._device)
+            peak = next((rate for part, rate in _PEAK_TFLOPS.items() if part in name), None)
+            if peak and self._flops:
+                numbers["share_of_peak_rate"] = tflops / peak
+        return numbers
 
 
 class Pace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import logging
 import resource
 import time
@@ -16,33 +17,35 @@ import torch
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config.dataset_card import card_of
-from dfm_core.decompositions import build_decomposition
-from dfm_core.models.inheritance import inherit
+from dfm_core.data.training_data import TrainingData
+from dfm_core.decompositions import Decomposition, build_decomposition
+from dfm_core.models.inheritance import inherited_names
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
-from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.loop import train
-from dfm_core.training.state import SnapshotCard, build_model
+from dfm_core.training.state import SnapshotCard, empty_model, initialize_model
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.learned_pyramid import read_pyramid
-from orchestration.artifacts.snapshot_loader import read_snapshot
+from orchestration.artifacts.snapshot_loader import opened_snapshot
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record, write_record
-from orchestration.artifacts.training_artifacts import TrainingArtifacts
+from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts
 from orchestration.cluster.address import reach_nodes_directly
 from orchestration.common.redaction import shown
 from orchestration.control.failure_policy import MEMORY, failure_of
 from orchestration.control.progress_board import find_progress_board
 from orchestration.control.work_queue import finish, trainings_of
+from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
+from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
+from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -95,14 +98,25 @@ class _TrainingWorker:
             return
         pyramid = read_pyramid(store, task.pyramid) if task.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
-        scale_std = measure_scale_std(decomposition, dataset)
+        scale_std = self._scale_std(decomposition, dataset)
+        model = empty_model(self.config, self.shape, scale_std)
+        if self.workers.activation_checkpointing:
+            model.use_activation_checkpointing()
+        on_gpu = self.workers.use_gpu and self.workers.zero_stage < 3  # which gathers between blocks
+        if self.workers.compiles(on_gpu=on_gpu, has_one_graph=model.has_one_graph):
+            model.compile_blocks()
         device = worker_device()
-        model = self._initial_model(scale_std)
-        if model is None:
-            return
+        use_kernels(deterministic=self.config.training.deterministic)
         engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
-        snapshots = _Snapshots(self, engine, scale_std, pyramid)
-        run = CheckpointedRun(self.request, self.artifacts, engine, snapshots, self.started, scale_std)
+        run = CheckpointedRun(
+            self.request,
+            self.artifacts,
+            engine,
+            _Snapshots(self, scale_std, pyramid),
+            self.started,
+            lambda: self._initialize(engine),
+            scale_std,
+        )
         paradigm = with_faults(
             build_paradigm(self.config, decomposition, scale_std),
             self.request.faults,
@@ -119,27 +133,32 @@ class _TrainingWorker:
             self._write_result(run, rows)
         engine.close()
 
-    def _initial_model(self, scale_std: tuple[float, ...]) -> VelocityModel | None:
-        """Return the model with initial weights or those of a snapshot; None if any worker cannot read them, which is
-        reported to the progress board: a restart would read the same. Collective."""
-        model, reason = None, ""
+    def _scale_std(self, decomposition: Decomposition, dataset: TrainingData) -> tuple[float, ...]:
+        """Return the standard deviation of each scale: what the newest checkpoint says, else measured. Collective."""
+        own = ""
+        if ray.train.get_context().get_world_rank() == 0:
+            own = json.dumps(self.artifacts.known_scale_std())
+        known, *_ = gather_texts(own, worker_device())
+        return tuple(json.loads(known)) or measure_scale_std(decomposition, dataset)
+
+    def _initialize(self, engine: DeepSpeedEngine[VelocityModel]) -> bool:
+        """Set initial weights, or those of a snapshot. Returns False if any worker cannot read them, which is reported
+        to the progress board: a restart would read the same. Collective."""
+        reason = ""
+        if self.task.initial is None or self.config.paradigm == "cascaded":
+            initialize_model(engine.module, self.config, engine.whole)
         try:
-            model = self._with_weights(scale_std)
+            if self.task.initial is not None:
+                self._inherit(engine, self.task.initial)
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
-        return None if agreed_reason(self.request, reason) else model
+        engine.restart()
+        return not agreed_reason(self.request, reason)
 
-    def _with_weights(self, scale_std: tuple[float, ...]) -> VelocityModel:
-        model = build_model(self.config, self.shape, scale_std)
-        if self.task.initial is not None:
-            snapshot = read_snapshot(self.artifacts.store, self.task.initial)
-            inherit(model, self.config, snapshot.model.state_dict())
-        if self.workers.activation_checkpointing:
-            model.use_activation_checkpointing()
-        if self.workers.compile:
-            model.compile_blocks()
-        return model
+    def _inherit(self, engine: DeepSpeedEngine[VelocityModel], snapshot: SnapshotRef) -> None:
+        with opened_snapshot(self.artifacts.store, snapshot) as weights:
+            engine.set_weights(weights, "ema", inherited_names(self.config, engine.sizes, weights.sizes("ema")))
 
     def _write_result(self, run: CheckpointedRun, rows: list[CurveRow]) -> None:
         model = model_cost(self.config, self.shape)
@@ -169,14 +188,10 @@ class _Snapshots:
     """The `Publisher` of averaged weights and, if asked for, of those before averaging."""
 
     def __init__(
-        self,
-        worker: _TrainingWorker,
-        engine: TrainingEngine,
-        scale_std: tuple[float, ...],
-        pyramid: Mapping[str, torch.Tensor] | None,
+        self, worker: _TrainingWorker, scale_std: tuple[float, ...], pyramid: Mapping[str, torch.Tensor] | None
     ) -> None:
-        self._worker, self._engine, self._scale_std, self._pyramid = worker, engine, scale_std, pyramid
-        self._task = worker.task
+        self._worker, self._scale_std, self._pyramid = worker, scale_std, pyramid
+        self._task, self._board = worker.task, find_progress_board(worker.request.progress_board)
 
     @property
     def steps(self) -> frozenset[int]:
@@ -185,13 +200,14 @@ class _Snapshots:
     def missing(self) -> Sequence[int]:
         return self._worker.artifacts.missing_snapshots(self._task.snapshot_steps, self._task.raw_steps)
 
-    def publish(self, step: int) -> None:
-        """Publish a step, on which evaluations can begin while the training goes on."""
+    def artifacts(self, step: int) -> list[StateArtifact]:
         task, worker = self._task, self._worker
-        if step in task.raw_steps:
-            worker.artifacts.save_raw_weights(self._engine, step)
+
+        def published() -> None:  # evaluations can begin while the training goes on
+            self._board.published.remote(task.digest, step)
+
+        artifacts = [worker.artifacts.raw_weights(step)] if step in task.raw_steps else []
         if step in task.snapshot_steps:
             card = SnapshotCard(step, worker.shape, self._scale_std)
-            worker.artifacts.save_snapshot(self._engine, worker.config, card, self._pyramid)
-            if self._engine.rank == 0:
-                find_progress_board(worker.request.progress_board).published.remote(task.digest, step)
+            artifacts.append(worker.artifacts.snapshot(worker.config, card, self._pyramid, published))
+        return artifacts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import ray
 import ray.train
 import torch
@@ -10,6 +12,7 @@ from dfm_core.config import DataConfig
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
+from dfm_core.data.latents.prefetch import Prefetch
 from dfm_core.data.training_data import TrainingData
 from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.workers import WorkersConfig
@@ -26,6 +29,13 @@ def worker_device() -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where NCCL puts what it sends without being told a device
     return device
+
+
+def use_kernels(*, deterministic: bool) -> None:
+    """Choose the kernels of this worker's next training."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has no other way
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def agreed_reason(request: TrainRequest, reason: str) -> str:
@@ -52,4 +62,4 @@ def open_training_data(
         opened = open_latents(store, TaskPaths(latents).latents, latent_cache(workers))
     except (FileNotFoundError, DamagedLatentsError) as error:
         return None, f"the latents it trains on cannot be read: {error}"
-    return LatentSamples(opened, data.window_shards), ""
+    return LatentSamples(opened, data.window_shards, Prefetch(draw_threads=workers.cpus_per_worker)), ""

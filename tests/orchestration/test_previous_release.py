@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from analysis.plan.read import parse_plan
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.training.engine import STATE_KINDS, PlainEngine, State
+from dfm_core.training.engine import STATE_KINDS, PlainEngine, StateKind
+from dfm_core.training.pieces import TensorState
 from dfm_core.training.state import SnapshotCard, build_model, load_snapshot
+from orchestration.artifacts.snapshot_loader import opened_snapshot, read_snapshot
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.artifacts.training_artifacts import TrainingArtifacts, TrainingCost
 from orchestration.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
@@ -25,7 +28,8 @@ from orchestration.control.lease import Lease, lease_in_force, take_lease
 from orchestration.plan.published import read_published
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointUploads
+from orchestration.training.checkpoint_upload import StateUploads
+from tests.support.checkpoints import read_checkpoint
 from tests.support.process_group import CONFIG
 from tests.support.stored_sweeps import publish, tiny_plan
 
@@ -40,7 +44,7 @@ def engine() -> PlainEngine:
     return PlainEngine(build_model(CONFIG, DataShape(1, 10), STD), CONFIG.training)
 
 
-def state_of(trained: PlainEngine) -> State:
+def state_of(trained: PlainEngine) -> dict[StateKind, dict[str, Tensor]]:
     """Each kind of tensor filled with a number of its own."""
     names = [(name, parameter.shape) for name, parameter in trained.model.named_parameters()]
     return {
@@ -51,12 +55,12 @@ def state_of(trained: PlainEngine) -> State:
 def leave(store: Store) -> None:
     """Everything that a later release may be asked to read."""
     trained, artifacts = engine(), TrainingArtifacts(store, "digest")
-    trained.load(state_of(trained), NUM_STEPS)
-    uploads = CheckpointUploads(artifacts, trained, "attempt", keep=1)
-    uploads.save(STEP, CURVE, STD, TrainingCost(3.0, 6.0))
+    trained.load(TensorState(state_of(trained)), NUM_STEPS)
+    uploads = StateUploads(store, trained, "attempt")
+    snapshot = artifacts.snapshot(CONFIG, SnapshotCard(STEP, DataShape(1, 10), STD))
+    checkpoint = artifacts.checkpoint(trained, STEP, 1, CURVE, STD, TrainingCost(3.0, 6.0))
+    uploads.save(STEP, [snapshot, artifacts.raw_weights(STEP), checkpoint])
     uploads.finish()
-    artifacts.save_snapshot(trained, CONFIG, SnapshotCard(STEP, DataShape(1, 10), STD))
-    artifacts.save_raw_weights(trained, STEP)
     write_record(store, TaskRecord("digest", "train", {"x": 1.0}, 2.0, STEP, CURVE, about={"scale_std": list(STD)}))
     publish(store, tiny_plan())
     write_heartbeat(store, "quickstart", Heartbeat("driver", "host", 1, 2, 3.0, "ended", outcome="all is done"))
@@ -76,14 +80,15 @@ def test_there_is_a_release() -> None:
 
 def test_a_training_goes_on_from_its_checkpoint(left: Store) -> None:
     artifacts = TrainingArtifacts(left, "digest")
-    assert artifacts.newest_sound_step(at_most=99) == STEP
-    point = artifacts.load_checkpoint(STEP)
+    point, found = read_checkpoint(artifacts, STEP)
     assert (point.curve, point.cost, point.num_steps) == (CURVE, TrainingCost(3.0, 6.0), NUM_STEPS)
     resumed = engine()
     for kind, tensors in state_of(resumed).items():
-        assert point.state[kind].keys() == tensors.keys()
-        assert all(torch.equal(point.state[kind][name], tensor) for name, tensor in tensors.items())
-    resumed.load(point.state, point.num_steps)
+        assert found[kind].keys() == tensors.keys()
+        assert all(torch.equal(found[kind][name], tensor.flatten()) for name, tensor in tensors.items())
+    with artifacts.opened_checkpoint(STEP) as opened:
+        resumed.load(opened.state, opened.num_steps)
+    assert all(torch.equal(weight, state_of(resumed)["weight"][name]) for name, weight in resumed.tensors("weight"))
 
 
 def test_its_snapshot_and_raw_weights_are_read(left: Store) -> None:
@@ -93,6 +98,11 @@ def test_its_snapshot_and_raw_weights_are_read(left: Store) -> None:
     assert snapshot.config == CONFIG
     ema = (STATE_KINDS.index("ema") + 1) / 8
     assert all(bool((parameter == ema).all()) for parameter in snapshot.model.parameters())
+    raw = read_snapshot(left, ("digest", STEP), "raw").model
+    assert all(bool((parameter == 1 / 8).all()) for parameter in raw.parameters())
+    assert STATE_KINDS[0] == "weight"
+    with opened_snapshot(left, ("digest", STEP)) as averages:
+        assert averages.sizes("ema") == {name: weight.numel() for name, weight in raw.named_parameters()}
 
 
 def test_its_records_plan_and_driver_are_known(left: Store) -> None:

@@ -177,7 +177,7 @@ def test_needs_of_the_sweeps_are_listed_before_the_first_runs_but_allow_a_dry_ru
 ) -> None:
     calls = ran()
     monkeypatch.setattr(
-        "orchestration.spec.preflight.missing_inputs", lambda spec: [Problem(spec.name, "has no data here")]
+        "orchestration.plan.preflight.missing_inputs", lambda spec: [Problem(spec.name, "has no data here")]
     )
     assert reproduce.main(["table2", f"storage.root={tmp_path}"]) == 2
     assert capsys.readouterr().err.splitlines() == [

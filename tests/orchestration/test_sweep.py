@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +23,10 @@ from tests.support.stored_sweeps import ONE_ROW, finish, publish, publish_checkp
 HEAVY = ("torch", "ray", "deepspeed", "mlflow", "optuna", "pandas", "matplotlib", "scipy")
 
 
-def sweep(*arguments: str, cwd: Path = ROOT, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "DFM_STORAGE_ROOT"}
+def sweep(
+    *arguments: str, cwd: Path = ROOT, python: tuple[str, ...] = (), variables: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in variables.items() if name != "DFM_STORAGE_ROOT"}
     return subprocess.run(
         [sys.executable, *python, str(ROOT / "orchestration" / "sweep.py"), *arguments],
         cwd=cwd,
@@ -48,6 +52,25 @@ def test_a_plan_of_one_says_so_in_the_singular(tmp_path: Path) -> None:
     done = sweep("one.yaml", "--dry-run", cwd=tmp_path)
     assert "1 trial needs 1 training; 1 cell needs 1 evaluation." in done.stdout, done.stderr
     assert " for 1 trial\n" in done.stdout
+
+
+def test_a_row_is_shown_with_the_origin_of_each_value(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("workers: {log_every: 3}\n")
+    done = sweep(
+        str(QUICKSTART), "sampling.guidance=3.0", "--show", "paradigm / DFM", "--site", "site.yaml", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^  guidance: 3.0 +# command line$", done.stdout, re.M)
+    assert list(tmp_path.iterdir()) == [tmp_path / "site.yaml"]
+
+
+def test_the_site_beside_a_sweep_is_taken_and_named_with_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("storage: {root: /somewhere/else}\n")
+    (tmp_path / "one.yaml").write_text("name: one\nevaluation: {at_steps: [5]}\ntraining: {steps: 5}\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DFM_")}
+    done = sweep("one.yaml", "--dry-run", cwd=tmp_path, variables=environment)
+    assert "Site: site.yaml\n" in done.stdout, done.stderr
+    assert "Storage: /somewhere/else\n" in done.stdout
 
 
 @pytest.mark.parametrize("mode", ["--dry-run", "--status", "--gc", "--stop"])

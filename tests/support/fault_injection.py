@@ -22,6 +22,7 @@ from torch import Tensor
 from dfm_core.config import SamplingConfig
 from dfm_core.paradigms import Batch, LossResult, Paradigm
 from dfm_core.paradigms.base import SampleResult, SampleWatcher, VelocityPredictor
+from dfm_core.paradigms.draws import Draws
 from dfm_core.paradigms.shared_steps import PointSteps
 from orchestration.common.errors import Problem, UserError, nearest
 from orchestration.storage.layout import FAULTS
@@ -80,6 +81,9 @@ class _Disturbed:
 
     def __init__(self, paradigm: Paradigm, faults: Sequence[Fault], batch_size: int, store: Store) -> None:
         self._inner, self._faults, self._batch_size, self._store = paradigm, faults, batch_size, store
+
+    def draw(self, indices: Sequence[int], sample_shape: tuple[int, ...]) -> Draws:
+        return self._inner.draw(indices, sample_shape)
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
         step = batch.indices[0] // self._batch_size + 1

@@ -12,6 +12,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from orchestration.storage.layout import TaskPaths
 from orchestration.tasks.task import FinetuneAutoencoderTask
 from orchestration.training import autoencoder_worker, checkpointed_run, early_stop
 from orchestration.training import worker_setup as worker_start
@@ -30,6 +31,8 @@ class Attempt:
     request: TrainRequest
     stops: bool = False
     """The driver wants it to stop, from the first point of its curve on."""
+    damages: int = 0
+    """Step of a checkpoint; before it begins, a bit flips in what the last worker wrote of it."""
 
 
 class Board:
@@ -57,6 +60,13 @@ def run_attempts(world_size: int, attempts: list[Attempt], folder: Path) -> str:
     return told.read_text()
 
 
+def _flip_a_bit(checkpoint: Path) -> None:
+    *_, path = sorted(checkpoint.glob("state-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told: Path) -> None:
     join(rank, world_size, meeting)
     context = SimpleNamespace(get_world_size=lambda: world_size, get_world_rank=lambda: rank)
@@ -76,6 +86,9 @@ def _run(rank: int, world_size: int, meeting: str, attempts: list[Attempt], told
         checkpointed_run.find_progress_board = worker_start.find_progress_board = lambda _, board=board: board
         task = attempt.request.task
         assert isinstance(task, FinetuneAutoencoderTask), f"{task.kind} trains no autoencoder"
+        if attempt.damages and rank == 0:
+            _flip_a_bit(Path(attempt.request.storage.root, TaskPaths(task.digest).checkpoint(attempt.damages)))
+        torch.distributed.barrier()
         finetune_autoencoder(attempt.request, task)
         torch.distributed.barrier()
     leave()

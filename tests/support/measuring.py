@@ -13,7 +13,8 @@ import torch
 from dfm_core.catalog.metrics import MetricName
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
-from dfm_core.training.state import RAW_WEIGHTS, SnapshotCard, build_model, write_snapshot_files
+from dfm_core.training.piece_index import RAW_WEIGHTS
+from dfm_core.training.state import SnapshotCard, build_model, write_snapshot_files
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig

@@ -213,9 +213,21 @@ class FormulaModel:
         self.calls: list[tuple[Sequence[Tensor], Tensor, Tensor, Tensor]] = []
         self._velocity = velocity
 
-    def __call__(self, scales: Sequence[Tensor], t: Tensor, mask: Tensor, labels: Tensor) -> list[Tensor]:
+    def __call__(
+        self,
+        scales: Sequence[Tensor],
+        t: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        stage_counts: tuple[int, ...] | None = None,
+    ) -> list[Tensor]:
+        assert stage_counts in (None, _counts(mask))
         self.calls.append((scales, t, mask, labels))
         return self._velocity(scales, t, mask, labels)
+
+
+def _counts(mask: Tensor) -> tuple[int, ...]:
+    return tuple(int((mask.sum(dim=1) == stage + 1).sum()) for stage in range(mask.shape[1]))
 
 
 def training_batch(config: ExperimentConfig, dataset: TrainingData, indices: range) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -24,15 +25,17 @@ from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
+from dfm_core.training.engine import STATE_KINDS, StateKind
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state
+from dfm_core.training.state import empty_model, initialize_model
 from dfm_core.training.steps import LoopPlan
 from orchestration.config.workers import WorkersConfig, ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.hang_watch import StepWatch, end_hung
-from tests.support.state_shards import write_state_shard
+from tests.support.collectives import CountCollectives
+from tests.support.state_folders import read_folder, write_state_pieces
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),
@@ -81,6 +84,12 @@ class Finding:
     """Sum and sum of squares of the averaged weights."""
     num_steps: int
     """Steps of the optimiser."""
+    state: str
+    """sha256 of all whole tensors at the end."""
+    saved_bytes: list[int]
+    """Bytes of the file of each worker, if the state was saved."""
+    collectives: int
+    """Started by all workers while they saved it, and in a barrier after it."""
     diverged: list[str]
     """Error of each worker, if the training diverged."""
 
@@ -88,6 +97,9 @@ class Finding:
 class _Saver:
     def __init__(self, engine: DeepSpeedEngine, directory: str, watch: StepWatch) -> None:
         self.engine, self.directory, self.watch = engine, directory, watch
+        self.saved_bytes = self.collectives = 0
+
+    def waited(self, seconds: float) -> None: ...
 
     def progress(self, step: int) -> None:  # noqa: ARG002
         self.watch.stepped()
@@ -96,8 +108,10 @@ class _Saver:
 
     def save(self, step: int, curve: list[CurveRow]) -> None:  # noqa: ARG002
         Path(self.directory).mkdir(exist_ok=True, parents=True)
-        write_state_shard(self.engine, Path(self.directory))
-        self.engine.barrier()
+        with CountCollectives() as counted:
+            written = write_state_pieces(self.engine, Path(self.directory))
+            self.engine.barrier()
+        self.saved_bytes, self.collectives = written.stat().st_size, counted.count
 
 
 def run_jobs(world_size: int, jobs: list[Job], folder: Path) -> dict[str, Finding]:
@@ -109,6 +123,31 @@ def run_jobs(world_size: int, jobs: list[Job], folder: Path) -> dict[str, Findin
         data = json.loads((folder / f"{job.name}.json").read_text())
         found[job.name] = Finding(**data)
     return found
+
+
+def whole_tensors(engine: DeepSpeedEngine, kind: StateKind) -> list[tuple[str, torch.Tensor]]:
+    """Return whole tensors from all workers' pieces. Collective."""
+    own = {piece.name: (piece.offset, piece.values.clone()) for piece in engine.pieces(kind)}
+    everyone: list[Any] = [None] * engine.world_size
+    torch.distributed.all_gather_object(everyone, own)
+    names = [name for name, _ in engine.module.named_parameters()]
+    return [
+        (name, torch.cat([values for _, values in sorted((one[name] for one in everyone if name in one), key=_offset)]))
+        for name in names
+    ]
+
+
+def state_digest(engine: DeepSpeedEngine) -> str:
+    """Return the sha256 of the whole state. Collective."""
+    digest = hashlib.sha256()
+    for kind in STATE_KINDS:
+        for name, tensor in whole_tensors(engine, kind):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _offset(piece: tuple[int, torch.Tensor]) -> int:
+    return piece[0]
 
 
 class _NoBoard:
@@ -147,7 +186,7 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
     scale_std = measure_scale_std(build_decomposition(CONFIG.decomposition), dataset)
     for job in jobs:
         config = VARIANTS[job.variant]
-        model = build_model(config, DataShape(1, 10), scale_std)
+        model = empty_model(config, DataShape(1, 10), scale_std)
         if job.activation_checkpointing:
             model.use_activation_checkpointing()
         engine = DeepSpeedEngine(
@@ -159,7 +198,10 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
         store = Store(f"{folder}/store")
         if job.resume_from:
             num_steps = job.start if job.num_steps is None else job.num_steps
-            engine.load(read_state(Path(job.resume_from).glob("state-*")), num_steps)
+            engine.load(read_folder(Path(job.resume_from)), num_steps)
+        else:
+            initialize_model(engine.module, config, engine.whole)
+            engine.restart()
         plan = LoopPlan(job.until, job.micro_batch_size, 1, frozenset({job.until} if job.save_to else ()), 3)
         paradigm = with_faults(
             build_paradigm(config, build_decomposition(config.decomposition), scale_std),
@@ -170,21 +212,25 @@ def _run(rank: int, world_size: int, meeting: str, jobs: list[Job], folder: str)
         )
         end = partial(end_hung, store, _NoBoard(), job.name, "attempt", rank)
         watch, rows, diverged = StepWatch(job.hung_after_seconds, end), list[CurveRow](), ""
+        saver = _Saver(engine, job.save_to, watch)
         try:
             with watch:
-                saver = _Saver(engine, job.save_to, watch)
                 rows = train(config, paradigm, dataset, engine, plan, saver, start_step=job.start)
         except TrainingDivergedError as error:
             diverged = str(error)
-        told = [""] * world_size
-        torch.distributed.all_gather_object(told, diverged)
-        average = torch.cat([tensor.double().flatten() for _, tensor in engine.tensors("ema")])
+        told: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(told, (diverged, saver.saved_bytes, saver.collectives))
+        state = state_digest(engine)
+        average = torch.cat([tensor.double().flatten() for _, tensor in whole_tensors(engine, "ema")])
         if rank == 0:
             data = {
                 "losses": [row["loss"] for row in rows],
                 "ema": [float(average.sum()), float(average.norm())],
                 "num_steps": engine.num_steps,
-                "diverged": [one for one in told if one],
+                "state": state,
+                "saved_bytes": [size for _, size, _ in told],
+                "collectives": sum(count for *_, count in told),
+                "diverged": [reason for reason, *_ in told if reason],
             }
             (Path(folder) / f"{job.name}.json").write_text(json.dumps(data))
     leave()

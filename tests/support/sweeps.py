@@ -17,6 +17,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = ROOT / "orchestration" / "sweep.py"
+SHIPPED = tuple(sorted(path for path in (ROOT / "sweeps").glob("*.yaml") if path.name != "site.yaml"))
+"""All sweeps of the repository."""
 
 _PARTS = (
     "parts={paradigm: {rows: {flow matching: {paradigm: flow_matching, decomposition: {name: identity, "

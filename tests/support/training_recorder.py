@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from tests.support.state_shards import write_state_shard
+from tests.support.state_folders import write_state_pieces
 
 
 class Recorder:
@@ -17,6 +17,8 @@ class Recorder:
         self.rows: list[CurveRow] = []
         self.saved: dict[int, list[CurveRow]] = {}
         self._engine, self._folder = engine, folder
+
+    def waited(self, seconds: float) -> None: ...
 
     def progress(self, step: int) -> None:
         self.steps.append(step)
@@ -29,4 +31,4 @@ class Recorder:
         if self._engine and self._folder:
             directory = self._folder / str(step)
             directory.mkdir()
-            write_state_shard(self._engine, directory)
+            write_state_pieces(self._engine, directory)

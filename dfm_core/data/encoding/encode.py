@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, repeat
 
 import torch
@@ -20,6 +21,7 @@ from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import UnusableImageError
 from dfm_core.data.files.raw_samples import DataFile, RawDataset, RawSample
 from dfm_core.data.latents.read_ahead import ahead
+from dfm_core.fitting_batches import AUTOENCODER_BYTES, FittingBatches
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def encode_units(
     kept: dict[str, list[Tensor]] = {}
     labels: list[int] = []
     copies = 2 if spec.mirrored else 1
+    fitting = FittingBatches(autoencoder.identity, AUTOENCODER_BYTES)
     with (
         closing(_squares(dataset, units, spec, bad, num_threads)) as squares,
         closing(ahead(lambda size: list(islice(squares, size)), repeat(batch_samples), depth=1)) as batches,
@@ -79,10 +82,9 @@ def encode_units(
             pixels = torch.stack([square for square, _ in batch])
             if spec.mirrored:
                 pixels = with_mirror_images(pixels)
-            with torch.no_grad():
-                posterior = autoencoder.encode(pixels.to(device).float() / 127.5 - 1.0)
-            for name, tensor in posterior.stored().items():
-                kept.setdefault(name, []).append(tensor.cpu())
+            for stored in fitting.map(partial(_encoded, autoencoder), pixels.to(device)):
+                for name, tensor in stored.items():
+                    kept.setdefault(name, []).append(tensor)
             labels += [label for _, label in batch for _ in range(copies)]
     return EncodedUnits(
         tensors={name: torch.cat(parts) for name, parts in kept.items()},
@@ -90,6 +92,13 @@ def encode_units(
         left_out=tuple(bad),
         num_left_out=copies * sum(one.is_sample and not one.holds_many for one in bad),
     )
+
+
+@torch.no_grad()
+def _encoded(autoencoder: Autoencoder, pixels: Tensor) -> dict[str, Tensor]:
+    """Return what is stored of 8-bit pixels, on the CPU."""
+    stored = autoencoder.encode(pixels.float() / 127.5 - 1.0).stored()
+    return {name: tensor.cpu() for name, tensor in stored.items()}
 
 
 def _squares(

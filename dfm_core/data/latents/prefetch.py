@@ -6,19 +6,16 @@ on what the cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from dfm_core.data.latents.latent_dataset import LatentBatch, LatentDataset
 from dfm_core.data.latents.read_ahead import ahead
 from dfm_core.data.latents.shard_order import ShardOrder
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,8 @@ class Prefetch:
     """Windows of shards after the one that is read from."""
     downloads: int = 4
     """Downloads at the same time, for each process."""
+    draw_threads: int = 1
+    """Threads that draw latents from their posteriors."""
 
 
 def check_room(dataset: LatentDataset, order: ShardOrder, prefetch: Prefetch) -> None:
@@ -53,40 +52,26 @@ def check_room(dataset: LatentDataset, order: ShardOrder, prefetch: Prefetch) ->
 
 def latent_batches(
     dataset: LatentDataset, order: ShardOrder, batches: Iterable[range], prefetch: Prefetch
-) -> Iterator[LatentBatch]:
+) -> Generator[LatentBatch, None, None]:
     """The samples of each range of global sample indices, in their order. To resume is to begin with a later range.
 
     Raises: ValueError as `check_room`; at the batch that needs it, what `LatentDataset.read` does.
-    """
-    return prepared_batches(dataset, order, batches, prefetch, lambda batch, _: batch)
-
-
-def prepared_batches(
-    dataset: LatentDataset,
-    order: ShardOrder,
-    batches: Iterable[range],
-    prefetch: Prefetch,
-    prepare: Callable[[LatentBatch, range], Result],
-) -> Iterator[Result]:
-    """Yield the result of `prepare` for each batch of `latent_batches`, computed ahead too.
-
-    Raises: as `latent_batches`, and what `prepare` does.
     """
     if order.shard_samples != dataset.shard_samples:
         raise ValueError("the order was made for another store: its shards hold other numbers of samples")
     check_room(dataset, order, prefetch)
 
-    def prepared() -> Iterator[Result]:
+    def prepared() -> Generator[LatentBatch, None, None]:
         with (
             closing(_ShardsAhead(dataset, order, prefetch)) as shards,
             ThreadPoolExecutor(1, thread_name_prefix="copying") as helper,
         ):
 
-            def read(indices: range) -> Result:
+            def read(indices: range) -> LatentBatch:
                 rows = order.rows(indices)
                 shards.reached(indices.start)
                 shards.wait_for(np.unique(dataset.shards_of(rows)).tolist())
-                return prepare(dataset.read(rows, helper), indices)
+                return dataset.read(rows, helper)
 
             yield from ahead(read, batches, prefetch.batches)
 

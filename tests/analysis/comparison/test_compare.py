@@ -33,11 +33,10 @@ from orchestration.plan.plan import make_plan as plan_sweep
 from orchestration.plan.plan_json import plan_json
 from orchestration.spec.load import load_sweep
 from tests.support.plans import beside_table2, evaluate_digest, make_plan, plan_document
+from tests.support.sweeps import SHIPPED
 from tests.support.table4_files import table4_overrides
 
-SWEEPS = sorted(
-    path for path in (Path(__file__).parents[3] / "sweeps").glob("*.yaml") if "\npublished:" in path.read_text()
-)
+SWEEPS = [path for path in SHIPPED if "\npublished:" in path.read_text()]
 Ours = float | tuple[float, float | None]
 """A mean, or a mean and half the width of its interval."""
 

@@ -21,8 +21,8 @@ from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.data.image_dataset import ImageDataset, load_dataset
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
-from dfm_core.training.state import read_state
 from dfm_core.training.steps import LoopPlan
+from tests.support.state_folders import read_folder
 from tests.support.tiny_autoencoders import save_cogvideox
 from tests.support.training_recorder import Recorder
 
@@ -116,7 +116,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(equivariance: bool, 
     recorder = Recorder(whole, tmp_path)
     curve = finetune(config, TRAIN, whole, plan, recorder)
     resumed = engine_for(config, seed=5)
-    resumed.load(read_state((tmp_path / "3").iterdir()), num_steps=3)
+    resumed.load(read_folder(tmp_path / "3"), num_steps=3)
     rest = finetune(config, TRAIN, resumed, plan, start_step=3, curve=recorder.saved[3])
     assert rest == curve
     assert ("downscaled" in curve[0]) == equivariance

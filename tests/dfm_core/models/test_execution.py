@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+from torch._dynamo.utils import counters
 
 from dfm_core.models.velocity import VelocityModel
 from tests.dfm_core.models.transformer_inputs import assert_all_close, random_inputs
-from tests.support.models import random_model, tiny_dfm
+from tests.support.models import paradigm_of, random_batch, random_model, tiny_dfm
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -66,3 +69,26 @@ def test_compiled_blocks_compute_the_same(values: dict[str, Any]) -> None:
     torch.testing.assert_close(loss, again, rtol=1e-5, atol=0)
     assert_all_close(found, gradients)
     assert plain.state_dict().keys() == compiled.state_dict().keys()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_blocks_are_one_graph_and_never_compiled_anew(precision: str) -> None:
+    torch._dynamo.reset()
+    counters.clear()
+    training = tiny_dfm({"training.precision": precision})
+    graphs = CompileCounter()
+    model, paradigm = random_model(training), paradigm_of(training)
+    assert model.has_one_graph
+    model.compile_blocks(graphs)
+    for step in range(3):  # other mixtures of stages each time
+        paradigm.loss(model, random_batch(8, first_index=8 * step)).loss.backward()
+    assert (graphs.frame_count, dict(counters["graph_break"])) == (1, {})
+    graphs.clear()
+    for labels, guidance in (([0, 1, 2], 1.0), ([0, 1, 2], 2.0), ([0, 1], 2.0)):
+        sampling = replace(training.sampling, guidance=guidance)
+        paradigm.sample(model, torch.tensor(labels), range(len(labels)), 0, sampling)
+    assert (graphs.frame_count, dict(counters["graph_break"])) == (1, {})
+
+
+def test_networks_whose_stages_differ_have_more_graphs() -> None:
+    assert not any(random_model(tiny_dfm(values)).has_one_graph for values in VARIANTS[1:])

@@ -12,8 +12,9 @@ from torch import Tensor
 from dfm_core.config import SamplingConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.flow.timesteps import TimestepDraw, assemble_timesteps
-from dfm_core.paradigms import Batch, dfm, noising
+from dfm_core.paradigms import Batch, dfm, draws
 from dfm_core.paradigms import sampling as sampler
+from dfm_core.paradigms.draws import dropped_labels
 from dfm_core.paradigms.noising import drop_labels
 from dfm_core.seeding import normal
 from tests.support.models import FormulaModel, golden_tensors, paradigm_of, random_batch, random_model, tiny_dfm
@@ -35,7 +36,7 @@ def test_the_loss_equals_that_of_the_released_code(stage: int, sample: int, monk
         return GOLDEN[f"noise_level{stream.removeprefix('noise/')}"][list(indices)]
 
     monkeypatch.setattr(dfm, "draw_timesteps", recorded_draw)
-    monkeypatch.setattr(noising, "normal", recorded_noise)
+    monkeypatch.setattr(draws, "normal", recorded_noise)
     model = FormulaModel(
         lambda scales, _t, mask, _labels: [
             -(0.5 * mask[:, k, None, None, None] * x + 0.1 * k) for k, x in enumerate(scales)
@@ -103,7 +104,7 @@ def test_each_mask_hides_its_part_of_later_scales(
     def other_fine_noise(seed: int, stream: str, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         return normal(seed + (stream == "noise/1"), stream, indices, shape)
 
-    monkeypatch.setattr(noising, "normal", other_fine_noise)
+    monkeypatch.setattr(draws, "normal", other_fine_noise)
     other_noise = paradigm.loss(model, batch).loss
     assert (not torch.equal(base, other_noise)) is noise_matters
     assert (not torch.equal(base, other_data)) is data_matters
@@ -325,8 +326,8 @@ def test_guidance_pairs_each_label_with_the_null_class() -> None:
 
 
 def test_labels_are_dropped_at_their_rate_and_by_index_alone() -> None:
-    labels = torch.arange(4000) % 3
-    dropped = drop_labels(labels, range(4000), 0, 0.1, 3) == 3
+    dropped = dropped_labels(range(4000), 0, 0.1)
     assert float(dropped.float().mean()) == pytest.approx(0.1, abs=4 * (0.09 / 4000) ** 0.5)
-    assert torch.equal(drop_labels(labels[7:9], [7, 8], 0, 0.1, 3) == 3, dropped[7:9])
-    assert torch.equal(drop_labels(labels, range(4000), 0, 0.1, 3)[~dropped], labels[~dropped])
+    assert torch.equal(dropped_labels([7, 8], 0, 0.1), dropped[7:9])
+    labels = torch.arange(4000) % 3
+    assert torch.equal(drop_labels(labels, dropped, 3), torch.where(dropped, 3, labels))

@@ -18,7 +18,7 @@ from dfm_core.paradigms import Batch
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state
+from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
 from tests.support.models import (
     NUM_CLASSES,
@@ -30,6 +30,7 @@ from tests.support.models import (
     training_batch,
     trainings,
 )
+from tests.support.state_folders import read_folder
 from tests.support.training_recorder import Recorder
 
 TRAININGS = {
@@ -118,7 +119,7 @@ def test_a_resumed_training_on_clips_is_the_uninterrupted_one_bit_for_bit(
     recorder = Recorder(whole, tmp_path)
     curve = train(config, paradigm_of(config), clips(), whole, plan, recorder)
     resumed = engine_of(replace(config, seed=123))
-    resumed.load(read_state((tmp_path / "2").iterdir()), num_steps=2)
+    resumed.load(read_folder(tmp_path / "2"), num_steps=2)
     rest = train(config, paradigm_of(config), clips(), resumed, plan, start_step=2, curve=recorder.saved[2])
     assert rest == curve
     for kind in STATE_KINDS:

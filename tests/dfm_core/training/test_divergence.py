@@ -16,9 +16,10 @@ from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import NotFiniteError, Skips, TrainingDivergedError, check_loss
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state
+from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
 from tests.support.models import SHAPE, paradigm_of, random_dataset, tiny_dfm, with_values
+from tests.support.state_folders import read_folder
 from tests.support.training_recorder import Recorder
 
 STD = (0.5, 0.25)
@@ -31,6 +32,9 @@ class BadSteps:
 
     def __init__(self, steps: Collection[int], config: ExperimentConfig = CONFIG) -> None:
         self._inner, self._indices = paradigm_of(config, STD), {(step - 1) * BATCH + 5 for step in steps}
+
+    def draw(self, *arguments: Any) -> Any:
+        return self._inner.draw(*arguments)
 
     def loss(self, model: Any, batch: Batch) -> LossResult:
         result = self._inner.loss(model, batch)
@@ -97,7 +101,7 @@ def test_a_training_that_is_cut_beside_a_bad_batch_goes_on_bit_for_bit(cut: int,
     num_steps = whole.num_steps
     run({3}, whole, start=cut)
     resumed = engine()
-    resumed.load(read_state((tmp_path / str(cut)).iterdir()), num_steps)
+    resumed.load(read_folder(tmp_path / str(cut)), num_steps)
     run({3}, resumed, start=cut)
     assert same(tensors(whole), tensors(resumed))
     assert whole.num_steps == resumed.num_steps == 5

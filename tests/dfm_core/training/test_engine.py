@@ -9,6 +9,7 @@ from torch import Tensor
 from dfm_core.config import TrainingConfig
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, build_optimizer, learning_rate
+from dfm_core.training.pieces import TensorState
 from tests.support.models import paradigm_of, random_batch, random_model, tiny_dfm
 
 
@@ -111,7 +112,7 @@ def test_loading_a_fresh_state_changes_nothing() -> None:
         model = random_model(tiny_dfm())
         engine = PlainEngine(model, TrainingConfig())
         if load:
-            engine.load({kind: kept(engine, kind) for kind in STATE_KINDS}, num_steps=0)
+            engine.load(TensorState({kind: kept(engine, kind) for kind in STATE_KINDS}), num_steps=0)
         engine.backward(loss_of(model))
         engine.step(1e-2)
         weights.append(kept(engine, "weight"))
@@ -123,7 +124,7 @@ def test_a_loaded_state_is_a_copy() -> None:
     engine = PlainEngine(random_model(tiny_dfm()), TrainingConfig())
     state = {kind: kept(engine, kind) for kind in STATE_KINDS}
     before = {kind: {name: tensor.clone() for name, tensor in part.items()} for kind, part in state.items()}
-    engine.load(state, num_steps=0)
+    engine.load(TensorState(state), num_steps=0)
     engine.backward(loss_of(engine.model))
     engine.step(1e-2)
     for kind, part in state.items():

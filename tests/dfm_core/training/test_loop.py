@@ -16,7 +16,7 @@ from dfm_core.paradigms import Batch, LossResult
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine, learning_rate
 from dfm_core.training.loop import train
-from dfm_core.training.state import build_model, read_state
+from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
 from tests.support.models import (
     SHAPE,
@@ -29,6 +29,7 @@ from tests.support.models import (
     training_batch,
     with_values,
 )
+from tests.support.state_folders import read_folder
 from tests.support.training_recorder import Recorder
 
 STD = (0.5, 0.25)
@@ -65,7 +66,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     curve = train(config, paradigm, dataset, whole, plan, recorder)
 
     resumed = engine_for(replace(config, seed=123))  # its initial weights must not matter
-    resumed.load(read_state((tmp_path / "3").iterdir()), num_steps=3)
+    resumed.load(read_folder(tmp_path / "3"), num_steps=3)
     rest = train(config, paradigm, dataset, resumed, plan, start_step=3, curve=recorder.saved[3])
 
     assert rest == curve
@@ -175,6 +176,9 @@ class Recording:
 
     def __init__(self) -> None:
         self.indices: list[int] = []
+
+    def draw(self, *_arguments: Any) -> None:
+        """It draws nothing."""
 
     def loss(self, model: Any, batch: Batch) -> LossResult:
         self.indices += batch.indices

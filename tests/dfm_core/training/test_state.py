@@ -1,25 +1,30 @@
-"""What training leaves on disk: shards of any number of workers, and snapshots that sample the same."""
+"""Models with initial weights, and snapshots that sample the same, whole and in pieces."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.plain import as_plain
+from dfm_core.models.empty_weights import give_weights
 from dfm_core.models.experts import StageExperts
 from dfm_core.paradigms import build_paradigm
-from dfm_core.training.engine import STATE_KINDS, PlainEngine
+from dfm_core.training.engine import PlainEngine
+from dfm_core.training.piece_index import MANIFEST
+from dfm_core.training.pieces import write_pieces
 from dfm_core.training.state import (
     SNAPSHOT_CARD,
     SnapshotCard,
+    build_model,
+    empty_model,
+    initialize_model,
     load_snapshot,
-    read_state,
-    shard_name,
+    write_card,
     write_snapshot,
 )
 from tests.support.models import (
@@ -33,7 +38,6 @@ from tests.support.models import (
     tiny_pyramidal_flow,
     with_values,
 )
-from tests.support.state_shards import write_state_shard
 
 STD = (0.5, 0.25)
 
@@ -48,33 +52,6 @@ class WorkerOf(PlainEngine):
             batch = random_batch(4, first_index=4 * step)
             self.backward(paradigm_of(config, STD[-config.num_stages :]).loss(self.model, batch).loss)
             self.step(1e-2)
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_state_survives_the_disk_whatever_the_number_of_writers(world_size: int, tmp_path: Path) -> None:
-    paths = [write_state_shard(WorkerOf(tiny_dfm(), rank, world_size), tmp_path) for rank in range(world_size)]
-    assert [path.name for path in paths] == [shard_name(rank, world_size) for rank in range(world_size)]
-    state, engine = read_state(paths), WorkerOf(tiny_dfm())
-    for kind in STATE_KINDS:
-        expected = dict(engine.tensors(kind))
-        assert set(state[kind]) == set(expected)
-        for name, tensor in expected.items():
-            assert torch.equal(state[kind][name], tensor), f"{kind} {name}"
-            assert state[kind][name].dtype == torch.float32
-
-
-def test_workers_share_the_parameters_without_overlap(tmp_path: Path) -> None:
-    keys = [set(load_file(write_state_shard(WorkerOf(tiny_dfm(), rank, 2), tmp_path))) for rank in range(2)]
-    assert not keys[0] & keys[1]
-    assert abs(len(keys[0]) - len(keys[1])) <= len(STATE_KINDS)
-
-
-def test_the_order_of_the_shards_does_not_matter(tmp_path: Path) -> None:
-    paths = [write_state_shard(WorkerOf(tiny_dfm(), rank, 2), tmp_path) for rank in range(2)]
-    forwards, backwards = read_state(paths), read_state(paths[::-1])
-    assert {kind: list(part) for kind, part in forwards.items()} == {
-        kind: list(part) for kind, part in backwards.items()
-    }
 
 
 @pytest.mark.parametrize("standardize", [False, True])
@@ -132,12 +109,53 @@ def test_snapshots_of_both_networks_of_a_cascade_sample_together(standardize: bo
     assert torch.equal(*images)
 
 
-def test_only_the_first_worker_writes_the_snapshot(tmp_path: Path) -> None:
-    card = SnapshotCard(2, SHAPE, STD)
-    assert write_snapshot(WorkerOf(tiny_dfm(), 1, 2), tiny_dfm(), card, tmp_path) == []
-    assert not list(tmp_path.iterdir())
-    written = write_snapshot(WorkerOf(tiny_dfm(), 0, 2), tiny_dfm(), card, tmp_path)
-    assert sorted(written) == sorted(tmp_path.iterdir())
+def test_a_snapshot_in_pieces_is_the_one_that_is_whole(tmp_path: Path) -> None:
+    engine, config = WorkerOf(tiny_dfm()), tiny_dfm()
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    written = write_snapshot(engine, config, SnapshotCard(2, SHAPE, STD), whole)
+    assert sorted(written) == sorted(whole.iterdir())
+    pieces.mkdir()
+    write_card(config, SnapshotCard(2, SHAPE, STD), pieces, None)
+    index = write_pieces({"ema": list(engine.pieces("ema"))}, pieces / "ema-00000-of-00001.attempt.safetensors")
+    (pieces / MANIFEST).write_text(json.dumps({"files": [], "about": {"pieces": index}}))
+    one, other = load_snapshot(whole), load_snapshot(pieces)
+    assert (one.config, one.card) == (other.config, other.card)
+    for (name, weight), (_, same) in zip(one.model.state_dict().items(), other.model.state_dict().items(), strict=True):
+        assert torch.equal(weight, same), name
+    for name, buffer in one.model.named_buffers():
+        assert torch.equal(buffer, dict(other.model.named_buffers())[name]), name
+
+
+def test_a_damaged_snapshot_in_pieces_is_refused(tmp_path: Path) -> None:
+    engine, config = WorkerOf(tiny_dfm()), tiny_dfm()
+    write_card(config, SnapshotCard(2, SHAPE, STD), tmp_path, None)
+    path = tmp_path / "ema-00000-of-00001.attempt.safetensors"
+    index = write_pieces({"ema": list(engine.pieces("ema"))}, path)
+    (tmp_path / MANIFEST).write_text(json.dumps({"files": [], "about": {"pieces": index}}))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged, .*: ema-00000-of-00001.* are not what its index says"):
+        load_snapshot(tmp_path)
+
+
+def test_a_model_that_gets_its_weights_later_begins_with_the_same() -> None:
+    one, other = build_model(tiny_dfm(), SHAPE, STD), empty_model(tiny_dfm(), SHAPE, STD)
+    assert all(weight.is_meta for weight in other.parameters())
+    assert not any(buffer.is_meta for buffer in other.buffers())
+    give_weights(other, torch.device("cpu"))
+    initialize_model(other, tiny_dfm())
+    assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
+
+
+@pytest.mark.parametrize("values", [{}, {"model.backbone": "tokenformer"}, {"model.lora_rank": 2}], ids=str)
+def test_weights_on_another_device_are_drawn_from_the_same_bits(values: dict[str, Any]) -> None:
+    config, states = tiny_dfm(values), []
+    for model in (build_model(config, SHAPE, STD), empty_model(config, SHAPE, STD)):
+        generator = torch.Generator().manual_seed(0)
+        model.network.reset_parameters(generator)
+        states.append(generator.get_state())
+    assert torch.equal(*states)
 
 
 def test_a_snapshot_says_from_which_config_it_comes(tmp_path: Path) -> None:

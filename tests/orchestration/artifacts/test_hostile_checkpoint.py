@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from dfm_core.training.state import shard_name
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
+from tests.support.checkpoints import newest_sound_step, read_checkpoint
 
 
 class Trap:
@@ -32,7 +32,7 @@ def sentinel(tmp_path: Path) -> Path:
 
 
 def publish(artifacts: TrainingArtifacts, content: Path, sha256: str | None = None) -> None:
-    directory, name = artifacts.paths.checkpoint(4), shard_name(0, 1)
+    directory, name = artifacts.paths.checkpoint(4), "state-00000-of-00001.attempt.safetensors"
     entry = FileEntry.of(content)
     artifacts.store.put(content, f"{directory}/{name}")
     artifacts.store.publish(directory, [FileEntry(name, entry.num_bytes, sha256 or entry.sha256)], {"curve": []})
@@ -46,12 +46,12 @@ def test_a_pickle_in_the_place_of_a_shard_is_never_opened_as_one(
     trap = Trap(sentinel)
     content.write_bytes(pickle.dumps(trap)) if writer == "pickle" else torch.save({"model": trap}, content)
     publish(artifacts, content, sha256="0" * 64)
-    assert artifacts.newest_sound_step(at_most=9) == 0
+    assert newest_sound_step(artifacts, at_most=9) == 0
     with pytest.raises(DamagedArtifactError, match="is not what its manifest says"):
-        artifacts.load_checkpoint(4)
+        read_checkpoint(artifacts, 4)
     publish(artifacts, content)  # whoever can write the shard can write the manifest
     with pytest.raises(Exception, match=r"(?i)header|safetensor"):
-        artifacts.load_checkpoint(4)
+        read_checkpoint(artifacts, 4)
     assert not sentinel.exists()
 
 

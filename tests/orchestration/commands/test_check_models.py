@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.compute import model_cost
@@ -12,13 +14,15 @@ from dfm_core.config import ExperimentConfig, ModelConfig, TrainingConfig
 from dfm_core.config.choices import ModelSize
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
+from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import build_model
-from orchestration.commands.check_models import footprint_of, saved_bytes, state_bytes
+from orchestration.commands.footprint import footprint_of, fuse_attention, saved_bytes, state_bytes
 from orchestration.config.workers import WorkersConfig
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.test_sweep import sweep
-from tests.support.models import training_batch
+from tests.support.fake_cuda import FakeCuda, HostWaits
+from tests.support.models import paradigm_of, random_dataset, training_batch
 
 CONFIG = ExperimentConfig(model=ModelConfig(size="micro"), training=TrainingConfig(batch_size=8))
 ONE_WORKER = WorkersConfig(num_workers=1)
@@ -44,6 +48,34 @@ def test_the_meta_device_weighs_what_a_cpu_keeps() -> None:
 def test_bf16_keeps_what_was_measured(size: ModelSize) -> None:
     mixed = replace(CONFIG, model=ModelConfig(size=size), training=replace(CONFIG.training, precision="bf16"))
     assert footprint_of(mixed, ONE_WORKER).activation_bytes == pytest.approx(bytes_on_a_cpu(mixed), rel=0.1)
+
+
+@pytest.mark.parametrize("frugal", [False, True])
+def test_a_gpu_keeps_what_is_weighed(frugal: bool, fake_cuda: tuple[FakeCuda, HostWaits]) -> None:
+    gpu, _ = fake_cuda
+    config = replace(CONFIG, model=ModelConfig(size="S"), training=replace(CONFIG.training, precision="bf16"))
+    workers = replace(ONE_WORKER, activation_checkpointing=frugal)
+    with torch.device("cuda"):
+        model = VelocityModel(config, SHAPE, data_std=(1.0, 1.0))
+    fuse_attention(model)
+    if frugal:
+        model.use_activation_checkpointing()
+    paradigm = paradigm_of(config)
+    batch = gpu.batch(training_batch(config, random_dataset(8, 32), range(8)), paradigm.draw)
+    with saved_bytes(model) as sizes:
+        paradigm.loss(model, batch)
+    with _disable_current_modes():
+        weighed = footprint_of(config, workers)
+    # Recomputed blocks keep no copies of their weights; those are held while a block is at work.
+    held = 0 if frugal else weighed.weight_copy_bytes
+    assert weighed.sample_bytes * 8 + held == pytest.approx(sum(sizes), rel=0.1)
+
+
+def test_the_largest_micro_batch_fits_and_divides_a_workers_share() -> None:
+    weighed = footprint_of(CONFIG, ONE_WORKER)
+    room = (weighed.state_bytes + 5 * weighed.sample_bytes) / 0.9
+    assert weighed.largest_micro_batch(int(room) + 1, 8) == 4
+    assert weighed.largest_micro_batch(weighed.state_bytes, 8) == 0
 
 
 def test_parameters_and_flops_are_those_of_the_plan() -> None:

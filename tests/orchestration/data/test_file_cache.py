@@ -27,7 +27,7 @@ from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.data.file_cache import FileCache, default_cache_directory, given_files
-from orchestration.spec.preflight import file_problems
+from orchestration.plan.preflight import file_problems
 from orchestration.storage import url_reader as url_source
 from orchestration.storage.retry import NoAnswerError
 from tests.orchestration.conftest import ROOT

@@ -122,7 +122,7 @@ def test_a_trial_whose_process_is_killed_goes_on_after_its_last_rung(store: Stor
 
 def test_closing_in_the_middle_leaves_no_process_and_no_thread(store: Store) -> None:
     before = pids()
-    with tuner(search_with("none"), store) as exploring:
+    with tuner(search_with("asha"), store) as exploring:
         for trial in trials(2):
             exploring.add(trial)
         until(lambda: len(pids() - before) == 2)

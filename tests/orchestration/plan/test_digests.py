@@ -28,10 +28,11 @@ from orchestration.spec.load import load_sweep
 from orchestration.tasks.measurement import sampling_payload
 from orchestration.tasks.training import train_payload
 from tests.orchestration.conftest import QUICKSTART, ROOT
+from tests.support.sweeps import SHIPPED
 from tests.support.table4_files import table4_overrides
 
 LITERALS = ROOT / "tests" / "assets" / "digests.json"
-SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
+SWEEPS = [path.stem for path in SHIPPED]
 
 
 def plan_of(sweep: str, folder: Path) -> Plan:

@@ -27,11 +27,11 @@ def estimated(store: Store, plan: Plan) -> Estimate:
     return estimate_from(store, plan, done, progress_of(store, plan, done))
 
 
-def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu") -> float:
+def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu", gpu: str = "") -> float:
     """Finishes the plan's training. Returns its FLOPs."""
     (train,) = plan.of_kind(TrainTask)
     metrics = {"accelerator_seconds": seconds, "training_flops": float(train.flops)}
-    finish(store, train, metrics, device=device)
+    finish(store, train, metrics, device=device, worker={"gpu": gpu} if gpu else {})
     return float(train.flops)
 
 
@@ -61,6 +61,17 @@ def test_a_long_training_counts_more_than_a_short_one(store: Store) -> None:
         flops = train_of(other, store, seconds)
     assert f"at {2 * flops / 100:.2g} FLOP/s a worker, measured on 2 finished trainings" in str(
         estimated(store, tiny_plan())
+    )
+
+
+def test_of_two_kinds_of_gpu_that_with_the_most_time_gives_the_speed(store: Store) -> None:
+    for number, (seconds, gpu) in enumerate(((10.0, "A100"), (20.0, "H100"), (15.0, "H100"))):
+        other = tiny_plan(f"training.learning_rate=0.00{number + 1}")
+        publish(store, other, f"other{number}")
+        flops = train_of(other, store, seconds, "cuda:0", gpu)
+    found = estimated(store, tiny_plan("workers.use_gpu=true"))
+    assert f"at {2 * flops / 35:.2g} FLOP/s a worker, measured on 2 finished trainings of size nano on H100" in str(
+        found
     )
 
 

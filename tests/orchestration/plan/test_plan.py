@@ -15,8 +15,8 @@ from orchestration.artifacts.task_record import TaskRecord, write_record
 from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json, submit_command
+from orchestration.plan.preflight import resolve_paths
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import resolve_paths
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import (

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from orchestration.private.deepspeed import init_adam_state, local_module_weight, local_weight, skip_shared_memory_op
+from orchestration.private.deepspeed import (
+    init_adam_state,
+    local_module_weight,
+    local_piece,
+    set_adam_step,
+    skip_shared_memory_op,
+)
 from tests.support.process_group import join, leave
 
 
@@ -34,7 +40,7 @@ def _check(rank: int, meeting: str) -> None:
 
 
 def _check_stage(deepspeed: Any, stage: int) -> None:
-    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state, safe_set_full_fp32_param
+    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2, bias=False)
@@ -50,21 +56,21 @@ def _check_stage(deepspeed: Any, stage: int) -> None:
         },
     )
     (parameter,) = model.parameters()
-    init_adam_state(engine.optimizer, stage, num_steps=7)
+    init_adam_state(engine.optimizer, stage)
+    set_adam_step(engine.optimizer, stage, 7)
     for moment in ("exp_avg", "exp_avg_sq"):
         state = safe_get_full_optimizer_state(parameter, moment)
         torch.testing.assert_close(state, torch.zeros_like(weight), msg=f"ZeRO-{stage}: {moment}")
     assert [float(one["step"]) for one in engine.optimizer.optimizer.state.values()] == [7.0]
-    if stage == 3:
-        piece = local_module_weight(parameter)
-        torch.testing.assert_close(piece.flatten()[:6], weight.flatten())
-        piece.data.copy_(2 * piece)
-        torch.testing.assert_close(engine(torch.eye(3)), 2 * weight.T)
-    else:
-        fragment = local_weight(parameter)
-        assert fragment is not None
-        torch.testing.assert_close(fragment.flatten(), weight.flatten())
-        safe_set_full_fp32_param(parameter, 3 * weight)
-        torch.testing.assert_close(fragment.flatten(), 3 * weight.flatten(), msg="the piece is no view")
-    torch.testing.assert_close(safe_get_full_fp32_param(parameter), weight if stage == 3 else 3 * weight)
+    begin, whole = local_module_weight(parameter, 0)
+    torch.testing.assert_close(whole, weight.flatten())
+    whole.copy_(2 * whole)
+    torch.testing.assert_close(engine(torch.eye(3)), 2 * weight.T)
+    for moment, value in ((None, 3.0), ("exp_avg", 4.0), ("exp_avg_sq", 5.0)):
+        piece = local_piece(parameter, 0, moment)
+        assert piece is not None
+        assert (begin, piece[0], len(piece[1])) == (0, 0, 6)
+        piece[1].fill_(value)
+        state = safe_get_full_optimizer_state(parameter, moment) if moment else safe_get_full_fp32_param(parameter)
+        torch.testing.assert_close(state, torch.full_like(weight, value), msg="the piece is no view")
     engine.destroy()

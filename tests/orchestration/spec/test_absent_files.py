@@ -10,16 +10,16 @@ import pytest
 from orchestration.commands.sweep_modes import run_mode
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import make_plan
+from orchestration.plan.preflight import missing_inputs, resolve_paths
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import missing_inputs, resolve_paths
 from tests.orchestration.conftest import ROOT
+from tests.support.sweeps import SHIPPED
 from tests.support.table4_files import table4_overrides
 
-SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 TABLE4 = ROOT / "sweeps" / "table4.yaml"
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_sweep_plans_here_and_those_of_full_scale_say_what_they_need(path: Path) -> None:
     spec = resolve_paths(load_sweep(path), os.environ, ROOT)
     assert make_plan(spec).tasks
@@ -46,7 +46,7 @@ def test_what_is_absent_is_planned_at_its_stated_size_under_digests_of_its_own(t
 def test_absent_files_stop_what_needs_real_digests_with_all_that_is_needed(tmp_path: Path, mode: str) -> None:
     with pytest.raises(UserError) as caught:
         run_mode(mode, TABLE4, [f"storage.root={tmp_path}"], confirmed=False)
-    for expected in ("table4.yaml: autoencoders.flux: /data/flux-vae/config.json: is not", "imagenet/train: there is"):
+    for expected in ("_files.yaml: autoencoders.flux: /data/flux-vae/config.json: is not", "imagenet/train: there is"):
         assert expected in str(caught.value)
     assert ("networks.inception" in str(caught.value)) == (mode == "run")
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
+from orchestration.plan.preflight import missing_inputs
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART, ROOT
+from tests.support.sweeps import SHIPPED
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -25,14 +26,13 @@ def mistakes(path: Path, *overrides: str) -> str:
 
 
 def test_every_shipped_sweep_loads() -> None:
-    paths = sorted((ROOT / "sweeps").glob("*.yaml"))
-    assert QUICKSTART in paths
-    for path in paths:
+    assert QUICKSTART in SHIPPED
+    for path in SHIPPED:
         assert load_sweep(path).parts
 
 
 def test_every_shipped_sweep_opens_with_its_command_hardware_and_published_result() -> None:
-    for path in sorted((ROOT / "sweeps").glob("*.yaml")):
+    for path in SHIPPED:
         head = "\n".join(line for line in path.read_text().splitlines()[:8] if line.startswith("#"))
         assert f"python orchestration/sweep.py sweeps/{path.name}" in head
         for word in ("Hardware", "Duration", "Published result"):
@@ -203,9 +203,28 @@ def test_a_folder_names_a_sweep_that_can_be_typed(tmp_path: Path, monkeypatch: p
     assert load_sweep(Path(mistakes(Path("../") / tmp_path.name).partition("e.g. ")[2])).name == "own"
 
 
-def test_a_base_with_a_base_of_its_own_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "base.yaml").write_text("base: other.yaml\ntraining: {steps: 5}\n")
-    assert "a base file holds only" in mistakes(write(tmp_path, "name: a\nbase: base.yaml\n"))
+def test_bases_have_bases_of_their_own_and_a_nearer_one_wins(tmp_path: Path) -> None:
+    (tmp_path / "far.yaml").write_text("training: {steps: 5, batch_size: 8, warmup_steps: 2}\n")
+    (tmp_path / "near.yaml").write_text("base: far.yaml\ntraining: {steps: 6, batch_size: 10}\n")
+    spec = load_sweep(write(tmp_path, "name: a\nbase: near.yaml\ntraining: {steps: 7}\n"))
+    training = spec.parts[0].rows[0].configs[0].training
+    assert (training.steps, training.batch_size, training.warmup_steps) == (7, 10, 2)
+
+
+def test_a_sweep_is_a_base_but_for_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path, f"name: mine\nbase: {ROOT}/sweeps/quickstart.yaml\nseeds: [7]\n")
+    mine, theirs = load_sweep(path), load_sweep(QUICKSTART)
+    assert (mine.name, mine.title, mine.seeds) == ("mine", "mine", (7,))
+    assert [row.label for part in mine.parts for row in part.rows] == [
+        row.label for part in theirs.parts for row in part.rows
+    ]
+
+
+def test_a_base_of_itself_and_unknown_keys_of_a_base_are_told_with_their_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("base: sweep.yaml\ntrainning: {steps: 5}\n")
+    told = mistakes(write(tmp_path, "name: a\nbase: base.yaml\n"))
+    assert f"{tmp_path}/base.yaml: base: sweep.yaml is a base of itself" in told
+    assert f"{tmp_path}/base.yaml: trainning: unknown key; did you mean 'training'?" in told
 
 
 def test_a_folder_is_not_a_sweep(tmp_path: Path) -> None:
@@ -347,3 +366,10 @@ def test_what_a_row_names_itself_is_said_where_its_files_are_missing(tmp_path: P
     )
     part = "{rows: {one: {}, two: {}}}"
     assert "wins" not in " ".join(map(str, missing_inputs(load_sweep(with_own_files(tmp_path / "other", part)))))
+
+
+def test_zero_3_under_autocast_asks_for_activation_checkpointing() -> None:
+    asked = ["workers.zero_stage=3", "training.precision=bf16"]
+    with pytest.raises(UserError, match=r"workers.activation_checkpointing: false with workers.zero_stage 3 and"):
+        load_sweep(QUICKSTART, asked)
+    assert load_sweep(QUICKSTART, [*asked, "workers.activation_checkpointing=true"]).runtime.workers.zero_stage == 3

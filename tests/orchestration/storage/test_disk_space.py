@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.disk_space import DiskFullError, require_disk_space
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointUploads
 from tests.orchestration.artifacts.test_training_artifacts import engine_after
+from tests.support.checkpoints import CheckpointUploads, newest_sound_step
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,6 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_and_nothing_of_its
             second.finish()
 
     assert in_a_child(write) == 0
-    assert artifacts.newest_sound_step(at_most=9) == 1
+    assert newest_sound_step(artifacts, at_most=9) == 1
     assert [path.name for path in Path(store.root).rglob("*step-000000002*")] in ([], ["step-000000002"])
     assert [path for path in Path(store.root).rglob("*") if "partial" in path.name or "state-" in path.name] == [shard]

@@ -44,6 +44,15 @@ def publish(store: Store, tmp_path: Path, content: bytes = b"weights") -> None:
     store.publish("art", [FileEntry.of(local)], {"step": 3})
 
 
+def test_a_range_of_a_file_is_read(any_store: Store) -> None:
+    any_store.write("file", bytes(range(100)))
+    assert any_store.read_range("file", 0, 3) == bytes((0, 1, 2))
+    assert any_store.read_range("file", 40, 60) == bytes(range(40, 60))
+    assert any_store.read_range("file", 98, 200) == bytes((98, 99))
+    with pytest.raises(FileNotFoundError):
+        any_store.read_range("other", 0, 1)
+
+
 def test_what_is_written_is_read_back(any_store: Store) -> None:
     any_store.write("deep/down/file", b"one")
     any_store.write("deep/down/file", b"two")

@@ -75,7 +75,7 @@ class Found:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     folder = tmp_path_factory.mktemp("finetuning")
-    stores = {name: Store(str(folder / name)) for name in ("whole", "cut", "zero-3", "files")}
+    stores = {name: Store(str(folder / name)) for name in ("whole", "cut", "zero-3", "files", "back", "anew")}
     own = {name: request(store, CONFIG_OF, SCRATCH) for name, store in stores.items()}
     place = str(save_kl(folder / "vae"))
     files = InitialAutoencoder("kl", identity_of("kl", Path(place)), files=place)
@@ -88,6 +88,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
         Attempt(own["cut"], stops=True),
         Attempt(own["cut"]),
         Attempt(replace(own["zero-3"], workers=replace(WORKERS, zero_stage=3, activation_checkpointing=True))),
+        Attempt(replace(own["back"], workers=replace(WORKERS, checkpoint_every=1)), stops=True),
+        Attempt(own["back"], damages=2),
+        Attempt(own["anew"], stops=True),
+        Attempt(replace(own["anew"], workers=replace(WORKERS, zero_stage=3)), damages=2),
         Attempt(own["files"]),
         Attempt(made),
         Attempt(lost),
@@ -116,9 +120,19 @@ def test_a_task_leaves_an_autoencoder_and_its_record(found: dict[str, Found]) ->
 
 def test_a_stopped_task_goes_on_bit_for_bit(found: dict[str, Found]) -> None:
     whole, cut = found["whole"], found["cut"]
-    assert cut.told.count("stopped") == 1
+    assert cut.told.count("stopped") == 3
     assert cut.losses == whole.losses
     assert_weights(cut.weights, whole.weights, tolerance=0.0)
+
+
+def test_a_bit_that_flips_in_one_workers_pieces_sends_all_back(found: dict[str, Found]) -> None:
+    assert found["back"].losses == found["whole"].losses
+    assert_weights(found["back"].weights, found["whole"].weights, tolerance=0.0)
+
+
+def test_a_training_without_a_sound_checkpoint_begins_anew(found: dict[str, Found]) -> None:
+    assert found["anew"].losses == found["zero-3"].losses
+    assert_weights(found["anew"].weights, found["zero-3"].weights, tolerance=0.0)
 
 
 def assert_weights(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tolerance: float) -> None:

@@ -7,19 +7,22 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.training.engine import PlainEngine
-from dfm_core.training.state import build_model
+from dfm_core.training.engine import OwnedPiece, PlainEngine, StateKind
+from dfm_core.training.state import SnapshotCard, build_model
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
-from orchestration.training.checkpoint_upload import CheckpointUploads
+from orchestration.training.checkpoint_upload import StateUploads
+from tests.support.checkpoints import CheckpointUploads, newest_sound_step, read_checkpoint
 from tests.support.process_group import CONFIG
 
 STD = (0.6, 0.2)
@@ -31,6 +34,12 @@ class Worker(PlainEngine):
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         super().__init__(build_model(CONFIG, DataShape(1, 10), STD), CONFIG.training)
         self.rank, self.world_size = rank, world_size
+
+    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+        for name, offset, values in super().pieces(kind):
+            first, rest = divmod(values.numel(), self.world_size)
+            begin = first * self.rank + min(self.rank, rest)
+            yield OwnedPiece(name, offset + begin, values[begin : begin + first + (self.rank < rest)])
 
     def steps(self, num_steps: int) -> Worker:
         for _ in range(num_steps):
@@ -76,10 +85,10 @@ def save_both(store: Store, step: int, attempt: str, keep: int = 9) -> None:
 
 
 def assert_holds(store: Store, step: int) -> None:
-    point = TrainingArtifacts(store, "digest").load_checkpoint(step)
+    _, tensors = read_checkpoint(TrainingArtifacts(store, "digest"), step)
     for name, weight in Worker().steps(step).tensors("weight"):
-        assert torch.equal(point.state["weight"][name], weight)
-    assert len(point.state["weight"]) == len(list(Worker().model.parameters()))
+        assert torch.equal(tensors["weight"][name], weight.flatten())
+    assert len(tensors["weight"]) == len(list(Worker().model.parameters()))
 
 
 def test_the_training_goes_on_while_its_checkpoint_is_on_its_way(tmp_path: Path) -> None:
@@ -93,6 +102,43 @@ def test_the_training_goes_on_while_its_checkpoint_is_on_its_way(tmp_path: Path)
     gate.set()
     saver.finish()
     assert_holds(store, 1)
+
+
+def test_a_snapshot_is_on_its_way_too_and_told_once_it_is_there(tmp_path: Path) -> None:
+    gate, told = threading.Event(), list[bool]()
+    store = WatchedStore(str(tmp_path), lambda _: assert_true(gate.wait(60)))
+    artifacts, worker = TrainingArtifacts(store, "digest"), Worker().steps(1)
+    there = partial(artifacts.missing_snapshots, [1])
+    snapshot = artifacts.snapshot(
+        CONFIG, SnapshotCard(1, DataShape(1, 10), STD), None, lambda: told.append(not there())
+    )
+    saver = StateUploads(store, worker, "attempt")
+    saver.save(1, [snapshot, artifacts.checkpoint(worker, 1, keep=1)])
+    assert (there(), told) == ([1], [])
+    gate.set()
+    saver.finish()
+    assert told == [True]
+    assert_holds(store, 1)
+
+
+def test_what_a_save_reports_is_reported_when_its_upload_is_over(tmp_path: Path) -> None:
+    reported, waits = list[int](), list[int]()
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        waits.append(len(reported))
+        yield
+
+    store, worker = Store(str(tmp_path)), Worker()
+    saver = StateUploads(store, worker, "attempt", waiting)
+    artifacts = TrainingArtifacts(store, "digest")
+    for step in (1, 2):
+        saver.save(step, [artifacts.checkpoint(worker, step, keep=1)], partial(reported.append, step))
+        assert reported == list(range(1, step))
+    saver.save(3, [])  # of a step without a checkpoint nothing is reported
+    saver.finish()
+    assert reported == [1, 2]
+    assert waits == [0, 1, 2, 2]  # the storage is waited for, and nothing else is left out of a step's time
 
 
 def assert_true(value: bool) -> None:
@@ -137,7 +183,7 @@ def test_a_failed_upload_fails_the_training_and_leaves_the_checkpoint_before(tmp
     asked = saver.finish if ask == "finish" else lambda: saver.save(3)
     with pytest.raises(StorageUnavailableError, match="away"):
         asked()
-    assert TrainingArtifacts(store, "digest").newest_sound_step(at_most=9) == 1
+    assert newest_sound_step(TrainingArtifacts(store, "digest"), at_most=9) == 1
     assert_holds(store, 1)
 
 
@@ -200,7 +246,7 @@ def test_a_kill_at_any_moment_leaves_the_checkpoint_before_or_the_new_one(tmp_pa
             pass
         else:
             break
-        newest = TrainingArtifacts(store, "digest").newest_sound_step(at_most=9)
+        newest = newest_sound_step(TrainingArtifacts(store, "digest"), at_most=9)
         assert_holds(store, newest)
         seen.add(newest)
         save_both(store, 2, "third", keep=1)

@@ -12,19 +12,21 @@ import torch
 from torch.multiprocessing import ProcessExitedException
 
 from dfm_core.catalog.datasets import DataShape
+from dfm_core.compute import model_cost as cost_of
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
-from dfm_core.training.engine import PlainEngine
+from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
+from orchestration.config.workers import ZeroStage
 from orchestration.storage.store import Store
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.hang_watch import EXIT_HUNG
 from tests.support.fault_injection import SLOW_SECONDS
-from tests.support.process_group import CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
+from tests.support.process_group import CONFIG, CUT_STEP, LAST_STEP, VARIANTS, Finding, Job, run_jobs
 
 TOLERANCE = 1e-5
 """Relative, on losses of order one: another number of workers adds the same numbers in another order."""
@@ -52,15 +54,24 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
         Job("nan-tail", 2, 4, start=CUT_STEP, num_steps=CUT_STEP - 1, resume_from=f"{folder}/nan-head"),
         Job("nan-whole", 2, 2, faults="1:5:nan"),
         Job("slow", 1, 4, faults="1:6:slow", hung_after_seconds=3 * SLOW_SECONDS),
+        *[reads(f"2-{stage}", cut[other], 2, stage) for stage, other in ((1, 3), (2, 1), (3, 2), (3, 3))],
     ]
     one = [
         Job("one-1", 1, 8),
         Job("one-3", 3, 4),
         Job("one-head", 2, 8, until=CUT_STEP, save_to=alone),
         Job("one-tail-of-two", 2, 8, start=CUT_STEP, resume_from=cut[1]),
+        *[reads(f"1-{stage}", cut[other], 1, stage) for stage, other in ((1, 1), (3, 2))],
     ]
     results = run_jobs(2, two, folder) | run_jobs(1, one, folder)
-    return results | run_jobs(2, [Job("two-tail-of-one", 3, 4, start=CUT_STEP, resume_from=alone)], folder)
+    last = [Job("two-tail-of-one", 3, 4, start=CUT_STEP, resume_from=alone), reads("2-1", alone, 2, 1)]
+    return results | run_jobs(2, last, folder)
+
+
+def reads(reader: str, folder: str, world_size: int, stage: ZeroStage) -> Job:
+    """A job that reads a state and trains no step."""
+    name = f"{Path(folder).name} read by {reader}"
+    return Job(name, stage, 8 // world_size, start=CUT_STEP, until=CUT_STEP, resume_from=folder)
 
 
 def test_the_training_learns(found: dict[str, Finding]) -> None:
@@ -89,6 +100,26 @@ def test_a_resumed_training_equals_the_uninterrupted_one_bitwise(found: dict[str
 def test_a_training_resumes_on_other_workers_and_another_zero_stage(found: dict[str, Finding], name: str) -> None:
     assert found[name].losses == pytest.approx(found["whole-1"].losses[CUT_STEP:], rel=TOLERANCE)
     assert found[name].ema == pytest.approx(found["whole-1"].ema, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("reader", ["2-1", "2-2", "2-3", "1-1", "1-3"])
+def test_every_bit_of_a_state_is_read_by_any_number_of_workers_and_zero_stage(
+    found: dict[str, Finding], reader: str
+) -> None:
+    writers = {f"two-workers-zero-{stage}": f"head-{stage}" for stage in (1, 2, 3)} | {"one-worker": "one-head"}
+    read = {name: finding for name, finding in found.items() if name.endswith(f"read by {reader}")}
+    assert read
+    for name, finding in read.items():
+        assert finding.state == found[writers[name.partition(" ")[0]]].state, name
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_save_sends_nothing_and_writes_each_worker_its_share(found: dict[str, Finding], stage: int) -> None:
+    head, num_parameters = found[f"head-{stage}"], cost_of(CONFIG, DataShape(1, 10)).num_parameters
+    assert head.collectives == 2, "the barrier after it, once on each of two workers, and nothing more"
+    header_bytes = 40_000
+    for size in head.saved_bytes:
+        assert size - header_bytes < 1.05 * len(STATE_KINDS) * 4 * num_parameters / 2 < 1.1 * size
 
 
 def test_deepspeed_trains_as_plain_torch_does(found: dict[str, Finding]) -> None:

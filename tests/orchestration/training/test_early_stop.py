@@ -15,17 +15,18 @@ from ray.train import WorkerGroupError
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from orchestration.artifacts.training_artifacts import TrainingCost
+from orchestration.artifacts.training_artifacts import StateArtifact, TrainingCost
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import HOUR
 from orchestration.control.failure_policy import PREEMPTED, failure_of
 from orchestration.control.progress_board import start_progress_board
 from orchestration.launch.shutdown import shut_down
 from orchestration.tasks.task import TrainingTask
-from orchestration.training.checkpoint_upload import CheckpointUploads
+from orchestration.training.checkpoint_upload import StateUploads
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch
+from orchestration.training.run_report import Throughput
 
 
 class Rank:
@@ -147,12 +148,14 @@ class Worker(CheckpointedRun):
         self.early_stop, self.watch = cast("EarlyStop", self.decided), StepWatch(60.0, print)
         self.checkpoint_steps = {20, 40, 60}
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
+        self.throughput = Throughput(0, 1, 0.0, 2, torch.device("cpu"))
         self.started, self.cost_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
         published = SimpleNamespace(finish=lambda: self.progress_board.calls.append(("published", ())))
-        self.uploads = cast("CheckpointUploads", published)
+        self.uploads = cast("StateUploads", published)
         monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)
 
-    def _save_checkpoint(self, step: int, curve: list[CurveRow]) -> None:
+    def _save(self, artifacts: list[StateArtifact], step: int, curve: list[CurveRow]) -> None:
+        assert artifacts == [], "nothing but the checkpoint"
         assert curve[-1]["step"] == step, "the curve of a checkpoint ends where it does"
         self.saved.append(step)
 

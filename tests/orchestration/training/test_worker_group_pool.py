@@ -31,6 +31,7 @@ from orchestration.training.train_request import request_of
 from orchestration.training.worker_group import WorkerGroup, WorkersEndedError
 from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
+from tests.support.checkpoints import read_checkpoint
 from tests.support.train_processes import train_processes
 
 SECONDS = 120
@@ -294,8 +295,8 @@ def groups(ray_here: None, store: Store) -> Iterator[WorkerGroupPool]:  # noqa: 
 
 
 def weights_after(store: Store, task: TrainTask) -> list[Any]:
-    point = TrainingArtifacts(store, task.digest).load_checkpoint(task.until_step)
-    return [weight.tolist() for _, weight in sorted(point.state["weight"].items())]
+    _, tensors = read_checkpoint(TrainingArtifacts(store, task.digest), task.until_step)
+    return [weight.tolist() for _, weight in sorted(tensors["weight"].items())]
 
 
 def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(

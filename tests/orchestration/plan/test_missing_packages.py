@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.plan.missing_packages import missing_packages
+from orchestration.plan.preflight import missing_inputs
 from orchestration.spec.load import load_sweep
-from orchestration.spec.missing_packages import missing_packages
-from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
 SMALL = ROOT / "sweeps" / "table4_small.yaml"

@@ -11,8 +11,8 @@ import pytest
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from dfm_core.catalog.weight_files import LITE0_WEIGHTS
+from orchestration.plan.preflight import missing_inputs
 from orchestration.spec.load import load_sweep
-from orchestration.spec.preflight import missing_inputs
 from tests.orchestration.conftest import QUICKSTART
 
 

@@ -17,8 +17,8 @@ from orchestration.config.files import FileTable
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import check_usable, resolve_root
 from orchestration.data.file_cache import FileCache
+from orchestration.plan.missing_packages import missing_packages
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.missing_packages import missing_packages
 from orchestration.storage.retry import NoAnswerError
 from orchestration.storage.store import Store
 from orchestration.tasks.measurement import IMPORTED_OUTPUTS
@@ -53,7 +53,7 @@ def _missing_datasets(spec: SweepSpec) -> Iterator[Problem]:
         path = card.path
         if path is None:
             where = f"{spec.path}: data.dataset"
-            how = "name its files under datasets:, and give data.dataset, data.side and data.autoencoder (docs/data.md)"
+            how = "say in a site file what it stands for, under datasets: and dataset_aliases: (docs/site.md)"
             yield Problem(where, f"{name} ({card.about}) is not part of the repository: {how}{_named_by(spec, name)}")
         elif not path.is_file():
             yield Problem(

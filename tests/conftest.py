@@ -1,0 +1,31 @@
+"""For every test: the fake GPU, which must be there before torch is, and no site file of whoever runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import cuda_hooks
+
+if TYPE_CHECKING:
+    from tests.support.fake_cuda import FakeCuda, HostWaits
+
+
+cuda_hooks.load(Path(__file__).parents[1] / ".pytest_cache" / "d" / "fake-cuda")  # before other files import torch
+
+os.environ["DFM_SITE"] = os.environ["DFM_WITH"] = ""
+
+
+@pytest.fixture
+def fake_cuda() -> Iterator[tuple[FakeCuda, HostWaits]]:
+    """A GPU that computes nothing, and a count of the host's waits for it."""
+    from tests.support.fake_cuda import fake_gpu
+
+    if not cuda_hooks.is_loaded():
+        pytest.skip("needs a build of torch for CPUs, and g++")
+    with fake_gpu() as gpu:
+        yield gpu
