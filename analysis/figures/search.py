@@ -61,10 +61,18 @@ def _history(trials: Sequence[SearchedTrial], index: int, title: str, *, lower: 
 
 
 def _importance(trials: Sequence[SearchedTrial], index: int, title: str) -> BarPanel | None:
-    from analysis.figures.importances import compute_importances  # Optuna loads for a second, and few sweeps search
+    from analysis.figures.importances import (  # Optuna loads for a second, and few sweeps search
+        compute_importances,
+        noise_shares,
+    )
 
-    shares = compute_importances([trial.settings for trial in trials], [trial.values[index] for trial in trials])
-    bars = tuple(Bar(axis_title(key), share, f"{share:.0%}") for key, share in shares.items())
+    settings, values = [trial.settings for trial in trials], [trial.values[index] for trial in trials]
+    shares = compute_importances(settings, values)
+    noise = noise_shares(settings, values) if shares else {}
+    bars = tuple(
+        Bar(axis_title(key), share, f"{share:.0%} (noise: up to {noise.get(key, 0.0):.0%})")
+        for key, share in shares.items()
+    )
     return BarPanel(f"share of the variance of {title}", bars) if bars else None
 
 

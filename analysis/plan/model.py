@@ -92,6 +92,8 @@ class Search:
     """Labels of the best trials; with two objectives of the Pareto front."""
     trials: tuple[SearchedTrial, ...] = ()
     """All proposals, by number."""
+    confirmed: str = ""
+    """Part in which the best are measured again on new seeds; empty if none is."""
     brackets: tuple[tuple[int, ...], ...] = ()
     """Numbers of the trials that HyperBand compares with each other; empty for other searches."""
 

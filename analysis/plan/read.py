@@ -157,7 +157,9 @@ def _parse_search(entry: Mapping[str, Any]) -> Search:
     )
     states = Counter(trial.state for trial in trials)
     brackets = tuple(tuple(map(int, bracket)) for bracket in entry.get("brackets", ()))
-    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, tuple(entry["best"]), trials, brackets)
+    confirmed = str(entry.get("confirmed", ""))
+    best = tuple(entry["best"])
+    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, best, trials, confirmed, brackets)
 
 
 def _parse_trial(trial: TrialEntry) -> Trial:

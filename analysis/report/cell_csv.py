@@ -19,12 +19,13 @@ from analysis.text.difference_tables import difference_lines
 Line = Mapping[str, Any]
 
 CELL_COLUMNS = (
-    "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done", "num_seeds",
-    "deviation_over_seeds", "standard_error_of_samples", "claim", "best", "num_common_seeds", "difference_from_best",
-    "adjusted_p", "separable_from_best", "reference", "difference", "interval_low", "interval_high", "interval_is",
-    "probability_of_improvement", "interquartile_mean", "step", "training_flops", "evaluations_per_image",
-    "evaluate_digests", "sources", "paper", "paper_metric", "verdict", "reason", "paper_ratio", "paper_ratio_low", "paper_ratio_high", "kendall_tau",
-    "kendall_rows", "kendall_low", "kendall_high", "kendall_p",
+    "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done",
+    "num_seeds", "deviation_over_seeds", "standard_error_of_samples", "claim", "best", "num_common_seeds",
+    "difference_from_best", "adjusted_p", "separable_from_best", "reference", "difference", "interval_low",
+    "interval_high", "interval_is", "probability_of_improvement", "interquartile_mean", "step", "training_flops",
+    "evaluations_per_image", "evaluate_digests", "sources", "paper", "paper_metric", "verdict", "reason",
+    "paper_ratio", "paper_ratio_low", "paper_ratio_high", "kendall_tau", "kendall_rows", "kendall_low",
+    "kendall_high", "kendall_p",
 )  # fmt: skip
 PAPER_COLUMNS = (
     "table", "part", "guidance", "row", "metric", "value", "source", "correction", "data", "resolution", "backbone",

@@ -40,7 +40,15 @@ def search_caveat(part: Part) -> str:
     front = "the Pareto front" if len(part.search.objectives) > 1 else "the best"
     by = ", ".join(f"{direction} {name}" for name, direction in part.search.objectives.items())
     far = f"{states}; {part.search.num_trials} wanted"
-    return f"Trials of a search, the best first ({far}); bold labels are {front} ({by}).{_bracket_text(part.search)}"
+    text = f"Trials of a search, the best first ({far}); bold labels are {front} ({by})."
+    return f"{text}{_bracket_text(part.search)}{_luck_text(part.search)}"
+
+
+def _luck_text(search: Search) -> str:
+    if not search.best:
+        return ""
+    again = f"the part {search.confirmed} has it" if search.confirmed else "`confirm: {seeds: [...]}` measures it"
+    return f" The best of many trials was lucky, too; {again} on new seeds."
 
 
 def _bracket_text(search: Search) -> str:

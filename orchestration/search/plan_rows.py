@@ -10,7 +10,7 @@ from typing import Any
 from orchestration.parsing.documents import parse_document
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.pruning import bracket_sizes
-from orchestration.spec.rows import RowSpec
+from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.spec.search_rows import PartSearch
 from orchestration.spec.search_section import TrialSchedulerConfig
 from orchestration.spec.search_trial import SearchTrial, pareto_front
@@ -18,10 +18,39 @@ from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 
 
-def with_trials(spec: SweepSpec, rows: Mapping[str, Sequence[RowSpec]]) -> SweepSpec:
-    """Return the sweep with rows of trials, by part, after the parts' own rows."""
-    parts = (replace(part, rows=(*part.rows, *rows.get(part.name, ()))) for part in spec.parts)
-    return replace(spec, parts=tuple(parts))
+def with_trials(
+    spec: SweepSpec, rows: Mapping[str, Sequence[RowSpec]], trials: Mapping[str, Sequence[SearchTrial]]
+) -> SweepSpec:
+    """Return the sweep with rows of trials after the parts' own rows, then the winners of searches on new seeds.
+
+    Args: rows, trials: by part.
+    """
+    parts = [replace(part, rows=(*part.rows, *rows.get(part.name, ()))) for part in spec.parts]
+    confirmed = (confirmed_part(search, trials.get(search.part, ())) for search in spec.searches)
+    return replace(spec, parts=(*parts, *(part for part in confirmed if part is not None)))
+
+
+def confirmed_part(search: PartSearch, trials: Sequence[SearchTrial]) -> PartSpec | None:
+    """Return a part with the best trials of a search on the seeds of `confirm:`.
+
+    Returns: None without `confirm:`, or until all trials ended.
+    """
+    confirm = search.spec.config.confirm
+    num_ended = sum(trial.state not in ("refused", "running") for trial in trials)
+    if confirm is None or num_ended < search.spec.num_wanted:
+        return None
+    again = replace(search, context=replace(search.context, seeds=confirm.seeds))
+    best = [trial for trial in search.ranked(list(trials)) if trial.state == "complete" and trial.is_feasible]
+    rows = (again.row(trial)[0] for trial in best[: confirm.num_trials])
+    found = tuple(row for row in rows if row is not None)
+    return (
+        PartSpec(confirmed_name(search.part), f"{search.part}: the best trials on new seeds", found) if found else None
+    )
+
+
+def confirmed_name(part: str) -> str:
+    """Return the name of the part in which a search's winners are measured again."""
+    return f"{part}.confirmed"
 
 
 def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[str, Any]:
@@ -34,6 +63,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
         "num_trials": config.num_trials,
         "objectives": dict(config.objectives),
         "best": [trial.label for trial in front],
+        **({"confirmed": confirmed_name(part.part)} if config.confirm is not None else {}),
         **_brackets(config.trial_scheduler, trials),
         "trials": [
             {
@@ -86,7 +116,7 @@ def with_published_trials(spec: SweepSpec, trials: Mapping[str, Sequence[SearchT
     for search in spec.searches:
         resolved = [search.row(trial)[0] for trial in trials.get(search.part, ())]
         rows[search.part] = [row for row in resolved if row is not None]
-    return with_trials(spec, rows)
+    return with_trials(spec, rows, trials)
 
 
 def _trial(entry: Mapping[str, Any], search: PartSearch) -> SearchTrial:

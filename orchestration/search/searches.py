@@ -184,14 +184,14 @@ class Searches:
     def _plan_after(self, before: Plan) -> Plan:
         """Return the plan with the rows of now: the one before if they are the same."""
         rows = {search.part.part: list(search.rows.values()) for search in self._searches}
-        spec = with_trials(self._spec, rows)
+        spec = with_trials(self._spec, rows, self.trials())
         return before if before.spec.parts == spec.parts else self._planner.make(spec)
 
     def _published_plan(self) -> Plan:
         """Return the plan as it is published: trials best first, with their results."""
         entries = {s.part.part: published_search(s.part, list(s.trials.values())) for s in self._searches}
         order = {search.part.part: search.ranked for search in self._searches}
-        return replace(self.plan, spec=with_trials(self._spec, order), searches=entries)
+        return replace(self.plan, spec=with_trials(self._spec, order, self.trials()), searches=entries)
 
 
 def open_searches(

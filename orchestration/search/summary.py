@@ -38,9 +38,20 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
         yield f"  {whose}{ladder.kind} prunes at {rungs} {ladder.rungs_in}"
     if counts := Counter(trial.state for trial in trials):
         yield f"  Proposed so far: {', '.join(f'{count} {state}' for state, count in counts.items())}."
-    for trial in pareto_front(list(trials), search.spec.directions):
+    front = pareto_front(list(trials), search.spec.directions)
+    for trial in front:
         named = ", ".join(f"{name} {value:.6g}" for name, value in zip(config.objectives, trial.values, strict=True))
         yield f"  Best{' so far' if _goes_on(search, trials) else ''}: {trial.label}: {named}"
+    if front:
+        yield f"  {_confirm_text(search)}"
+
+
+def _confirm_text(search: PartSearch) -> str:
+    confirm = search.spec.config.confirm
+    if confirm is None:
+        return "The best of many trials was lucky, too: `confirm: {seeds: [...]}` measures it again on new seeds."
+    seeds = counted(len(confirm.seeds), "new seed")
+    return f"The best {confirm.num_trials} are measured again on {seeds} once all ended: part {search.part}.confirmed."
 
 
 def _goes_on(search: PartSearch, trials: Sequence[SearchTrial]) -> bool:

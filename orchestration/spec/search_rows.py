@@ -176,6 +176,10 @@ def part_searches(
         base, _ = row_config(context, DeclaredRow("", dict(part.settings), where))
         if context.is_sound and base is not None and find_card(base.data) is not None:
             problems.extend(_unmeasured(part.search, base, where))
+            confirm = part.search.config.confirm
+            if confirm is not None and (used := sorted({*confirm.seeds} & {*context.seeds})):
+                message = f"{used[0]} is one of the sweep's seeds, on which the trials were chosen: give others"
+                problems.append(Problem(f"{where}.confirm.seeds", message))
             if runtime is not None:
                 search = PartSearch(
                     part.name, part.search, context, part.settings, where, runtime, base, budget, allow_unequal

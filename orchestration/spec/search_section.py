@@ -93,6 +93,16 @@ class InnerConfig:
 
 
 @dataclass(frozen=True)
+class ConfirmConfig:
+    """New seeds on which the best trials are trained and measured again: the best of many trials was lucky, too."""
+
+    seeds: Annotated[tuple[Annotated[int, Interval(ge=0, lt=2**63)], ...], Len(1, 100)]
+    """None of the sweep's."""
+    num_trials: Annotated[int, Interval(ge=1, le=100)] = 3
+    """Trials that are measured again, the best first."""
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """The plain part of `search:`."""
 
@@ -113,6 +123,8 @@ class SearchConfig:
     """Seed of the proposals; the seeds of trainings are the sweep's."""
     population: Annotated[int, Interval(ge=2, le=10_000)] = 10
     """nsga2: trials of a generation."""
+    confirm: ConfirmConfig | None = None
+    """Once all trials ended, the best become a part of their own; no part of the search's identity."""
     inner: InnerConfig | None = None
     """A second level: `space` has keys of the training, and each training is worth what its best sampling is."""
 

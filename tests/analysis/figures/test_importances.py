@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.importances import compute_importances
+from analysis.figures.importances import compute_importances, noise_shares
 
 RANDOM = random.Random(7)
 SETTINGS: list[dict[str, Any]] = [
@@ -31,7 +31,15 @@ def test_a_list_is_a_choice_and_the_answer_is_the_same_twice() -> None:
 
 
 def test_there_is_no_answer_for_few_trials_one_value_or_no_common_key() -> None:
-    assert compute_importances(SETTINGS[:7], [one["a"] for one in SETTINGS[:7]]) == {}
+    assert compute_importances(SETTINGS[:19], [one["a"] for one in SETTINGS[:19]]) == {}
     assert compute_importances(SETTINGS, [1.0] * 40) == {}
     assert compute_importances([{str(index): 1} for index in range(40)], list(map(float, range(40)))) == {}
     assert compute_importances([], []) == {}
+
+
+def test_what_noise_gives_stands_beside_a_share() -> None:
+    values = [5 * one["a"] for one in SETTINGS]
+    noise = noise_shares(SETTINGS, values)
+    assert set(noise) == {"a", "steps", "idle"}
+    assert noise["a"] < compute_importances(SETTINGS, values)["a"]
+    assert max(noise.values()) > 0.3, "of random orders of forty values"

@@ -110,6 +110,29 @@ def test_a_search_that_is_killed_and_resumed_is_the_uninterrupted_one(
     assert store.read(plan_file("searched")) == whole.store.read(plan_file("searched"))
 
 
+def test_the_best_trials_are_measured_again_on_new_seeds(tmp_path: Path, store: Store) -> None:
+    plain = sweep(tmp_path, num_trials="3")
+    spec = sweep(tmp_path, num_trials="3", confirm="{seeds: [7, 8], num_trials: 2}")
+    assert spec.searches[0].digest == plain.searches[0].digest, "what is known of a search stays"
+    searches = Driver(spec, store).run()
+    part, confirmed = document(store)["parts"]
+    assert (part["search"]["confirmed"], confirmed["name"]) == ("p.confirmed", "p.confirmed")
+    assert [row["label"] for row in confirmed["rows"]] == [row["label"] for row in part["rows"]][:2]
+    assert {entry["seed"] for entry in document(store)["trials"] if entry["part"] == "p.confirmed"} == {7, 8}
+    assert "search" not in confirmed
+    trials = published_trials(spec, store)
+    assert make_plan(with_published_trials(spec, trials)).tasks.keys() == searches.plan.tasks.keys()
+    assert any("part p.confirmed" in line for line in search_text(spec.searches[0], trials["p"]))
+    again = Driver(spec, store)
+    again.run()
+    assert again.computed == []
+
+
+def test_winners_are_not_confirmed_on_the_seeds_that_chose_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="0 is one of the sweep's seeds"):
+        sweep(tmp_path, num_trials="3", confirm="{seeds: [0, 8]}")
+
+
 def test_a_proposal_that_is_known_costs_nothing_and_is_told_at_once(tmp_path: Path, store: Store) -> None:
     driver = Driver(sweep(tmp_path, POINTS, num_trials="12", sampler="random"), store)
     trials = told(driver.run())
