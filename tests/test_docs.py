@@ -38,6 +38,7 @@ STALL = "tests/test_examples.py::test_the_stall_of_a_checkpoint_is_printed_for_e
 DATA = "tests/test_examples.py::test_the_data_benchmark_prints_a_row_for_each_place_that_is_installed"
 ENCODING = "tests/test_examples.py::test_the_encoding_benchmark_prints_a_row_for_each_way"
 PLANNING = "tests/test_examples.py::test_the_planning_benchmark_prints_a_row_for_each_size"
+STATISTICS = "tests/test_examples.py::test_the_statistics_benchmark_prints_a_line_for_each_statement"
 RECOVERY = "tests/test_examples.py::test_recovery_is_told_for_ours_and_for_plain_ray_train"
 READING = "tests/test_examples.py::test_the_analysis_benchmark_prints_every_reading_of_the_same_points"
 SERVED = "tests/test_examples.py::test_the_analysis_benchmark_reads_over_a_server"
@@ -87,6 +88,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8": OVERHEAD,
     ".venv/bin/python benchmarks/planning.py --trials 1000 10000": PLANNING,
     ".venv/bin/python benchmarks/recovery.py": RECOVERY,
+    ".venv/bin/python benchmarks/statistics.py --out docs/statistics.md": STATISTICS,
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
     ".venv/bin/python benchmarks/encode.py --images 600 --rounds 2": ENCODING,

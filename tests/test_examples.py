@@ -87,6 +87,18 @@ def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: P
     assert passes == [(name, n) for name in ("features kept, numpy.cov", "streamed") for n in (60, 90)]
 
 
+def test_the_statistics_benchmark_prints_a_line_for_each_statement(tmp_path: Path) -> None:
+    out = tmp_path / "statistics.md"
+    out.write_text("Before.\n\n")
+    script = str(ROOT / "benchmarks" / "statistics.py")
+    done = python(script, "--repetitions", "1", "--out", str(out), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines()[2:]]
+    assert {len(row) for row in rows} == {4}
+    assert {"false: some row separable", "power: 10% at a spread of 3%"} <= {row[0].strip() for row in rows}
+    assert out.read_text().startswith("Before.\n\n| statement |")
+
+
 @pytest.mark.slow
 def test_the_sampling_sweep_prints_both_ways_and_that_they_agree(tmp_path: Path) -> None:
     size = ["--points", "2", "--samples", "12", "--size", "nano", "--real", "150", "--evaluators", "1"]

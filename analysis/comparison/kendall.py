@@ -24,7 +24,7 @@ NUM_REPLICATES = 2000
 FEWEST_ROWS = 3
 """Fewest rows that have a tau: with two it could only be +1 or -1."""
 
-_MOST_PERMUTED = 8
+_MOST_PERMUTED = 7
 Array = np.ndarray
 
 
@@ -114,7 +114,7 @@ def kendall_tau(ours: Array, published: Array) -> Array:
 
 
 def chance_of_order(ours: Array, published: Array) -> float:
-    """Return the two-sided p of tau by permutation: exact up to eight rows, beyond by scipy's `kendalltau`.
+    """Return the two-sided p of tau by permutation: exact up to seven rows, beyond by scipy's `kendalltau`.
 
     Args: ours: [R]. published: [R].
     """

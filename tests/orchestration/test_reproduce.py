@@ -219,7 +219,7 @@ def test_at_the_end_every_sweep_stands_beside_the_paper_or_says_why_not(
         database.run(f"evaluate {row} 200 0", {"fd": value}, step=200)
     assert reproduce.main([f"storage.root={tmp_path}"]) == 1
     printed = capsys.readouterr()
-    assert "FD-Lite0: 1 of 1 pairs agree; the best agrees (dfm)." in printed.out
+    assert "FD-Lite0: by the means alone 1 of 1 pairs agree; best mean: dfm." in printed.out
     assert "table1_small has no result yet that the paper prints a number for." in printed.out
     assert "appendix_f_small is not compared with the paper: " in printed.err
     assert "sweep 'appendix_f_small' has no published plan here" in printed.err
