@@ -32,7 +32,7 @@ def test_the_plan_says_the_smallest_difference_and_the_seeds_that_are_needed() -
     stated = replace(plan, seeds=(0,), primary=Primary("fd", difference=0.05, spread=0.02))
     assert list(power_sentences(stated)) == [
         (
-            "Difference between two of 4 rows (p), 1 seed: one seed separates nothing; 5.0% needs 5 seeds (spread "
+            "Difference between two of 4 rows (p), 1 seed: one seed separates nothing; 5.0% needs 6 seeds (spread "
             "over seeds 2.0%, as `primary.spread` says)."
         )
     ]
