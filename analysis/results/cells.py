@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from analysis.plan.model import FloorTask, Metric
 from analysis.plan.protocol import ProtocolPair
@@ -14,6 +15,7 @@ from analysis.results.intervals import Basis, SeedValue
 from analysis.results.measurements import CellStatus, Measurement, protocols_of, standard_error
 from analysis.results.sampling_error import uncertainty_of_mean
 
+_FEWEST_FOR_QUARTERS = 4
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
 
 
@@ -88,3 +90,23 @@ def _done_cell(values: tuple[SeedValue, ...]) -> Cell:
 def mean(values: Sequence[float]) -> float:
     """Return the mean of values, [N]; NaN if one is, or if infinities cancel."""
     return float(sum(values) / len(values))
+
+
+def interquartile_mean(values: Sequence[float]) -> float | None:
+    """Return the mean of the middle half of values, [N]; None below four, which have no outer quarters to leave out."""
+    if len(values) < _FEWEST_FOR_QUARTERS:
+        return None
+    cut = len(values) // 4
+    return mean(sorted(values)[cut : len(values) - cut])
+
+
+def probability_of_improvement(
+    reference: Sequence[float], values: Sequence[float], better: Literal["lower", "higher"]
+) -> float:
+    """Return the share of all pairs of runs in which values, [M], are better than the reference, [N]; ties are half.
+
+    Agarwal et al. (2021), of a single task.
+    """
+    sign = -1.0 if better == "lower" else 1.0
+    gains = [sign * (value - other) for value in values for other in reference]
+    return sum(1.0 if gain > 0 else 0.5 if gain == 0 else 0.0 for gain in gains) / len(gains)

@@ -26,6 +26,8 @@ from analysis.contract.metric_errors import MetricError
 from analysis.results.studentized_range import range_quantile, range_survival
 
 CONFIDENCE = 0.95
+NORMAL = 1.959964
+"""Two-sided 95% quantile of the normal distribution."""
 
 Basis = Literal["seeds and samples", "seeds", "samples"]
 """Errors that an uncertainty covers."""

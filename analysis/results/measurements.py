@@ -10,10 +10,10 @@ from typing import Literal
 from analysis.contract.metric_errors import EARLIER, MetricError
 from analysis.contract.record_schema import standard_error_of
 from analysis.plan.model import Metric, PublishedPlan, Trial
-from analysis.plan.protocol import Protocol, ProtocolPair
+from analysis.plan.protocol import Protocol, ProtocolPair, with_task_fields
 from analysis.records.error_kinds import error_of
 from analysis.records.record import MISSING, Record
-from analysis.results.shares import share_error
+from analysis.results.sampling_error import share_error
 
 CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
 
@@ -82,7 +82,10 @@ def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Reco
 def protocols_of(planned: Mapping[str, Protocol], record: Record, metric: str) -> ProtocolPair:
     """Return a metric's planned protocol and, once it is measured, the recorded one."""
     recorded = record.about.protocols.get(metric) if record.status == "done" else None
-    return ProtocolPair(planned.get(metric), recorded)
+    of_plan = planned.get(metric)
+    if recorded is not None and of_plan is not None:
+        recorded = with_task_fields(recorded, of_plan.values)
+    return ProtocolPair(of_plan, recorded)
 
 
 def standard_error(record: Record, metric: Metric, num_samples: int | None) -> float | None:
