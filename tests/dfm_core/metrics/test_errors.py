@@ -86,7 +86,8 @@ def ratios(sampling: LabelSampling) -> dict[str, float]:
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("name", [*METRICS, "difference"])
 def test_an_error_is_the_spread_over_sets_drawn_anew(name: str, sampling: LabelSampling) -> None:
-    assert 0.75 < ratios(sampling)[name] < 1.4
+    """Coverage of most of a small reference has an error that is too large, as docs/metrics.md says."""
+    assert 0.75 < ratios(sampling)[name] < (1.5 if name == "coverage_lite0" else 1.3)
 
 
 def test_the_bias_of_a_distance_near_its_floor_is_taken_off() -> None:
