@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,19 @@ def test_the_statistics_benchmark_prints_a_line_for_each_statement(tmp_path: Pat
     assert {len(row) for row in rows} == {4}
     assert {"false: some row separable", "power: 10% at a spread of 3%"} <= {row[0].strip() for row in rows}
     assert out.read_text().startswith("Before.\n\n| statement |")
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_errors_prints_a_row_for_each_model_and_setting(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = {name: torch.randn(1200, 112, generator=generator) for name in ("train", "spoiled", "reference")}
+    torch.save({name: (rows, torch.arange(1200) % 10) for name, rows in features.items()}, tmp_path / "features.pt")
+    size = ["--sets", "5", "--with-errors", "2", "--pair-sets", "5", "--features", str(tmp_path / "features.pt")]
+    done = python(str(ROOT / "benchmarks" / "metric_errors.py"), *size, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith(("| 300", "| 1,000"))]
+    assert len(rows) == 2 * 2 * 2 * 3  # tables, numbers of samples, labels, models and their difference
+    assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[3:])
 
 
 @pytest.mark.slow
