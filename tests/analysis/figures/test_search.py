@@ -64,12 +64,13 @@ def test_slices_show_every_key_that_varies_with_the_best_marked() -> None:
 
 
 def test_importances_come_with_enough_trials_for_each_objective() -> None:
-    few = charts_of([trial(number, [float(number)]) for number in range(7)])
+    few = charts_of([trial(number, [float(number)]) for number in range(19)])
     assert "search-1-p-importances" not in few
-    twelve = [trial(number, [float(number), 24.0 + number % 3]) for number in range(12)]
-    chart = charts_of(twelve, {"fd": "minimize", "num_evaluations": "minimize"})["search-1-p-importances"]
+    enough = [trial(number, [float(number), 24.0 + number % 3]) for number in range(24)]
+    chart = charts_of(enough, {"fd": "minimize", "num_evaluations": "minimize"})["search-1-p-importances"]
     first, second = (panel for panel in chart.panels if isinstance(panel, BarPanel))
     assert (first.x_label, first.bars[0].label) == ("share of the variance of FD-Lite0", "tau")
+    assert "% (noise: up to " in first.bars[0].text
     assert second.x_label == "share of the variance of num evaluations"
 
 
