@@ -9,6 +9,7 @@ dataset_files         datasets in memory: folders, tars, Parquet files, clips
 latent_stores         stores of latents with known samples, and failing sources
 encodings, measuring  encodings and measurements on one evaluator in this process
 process_group, finetuning_group   trainings in a gloo process group, without Ray
+checkpoints, state_folders, collectives   states saved and read whole; a counter of collectives
 plans, stored_sweeps  published plans and stored sweeps without running any
 searches              searches over a made-up evaluation
 sweeps                whole sweeps in processes of their own

@@ -35,7 +35,7 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.hang_watch import StepWatch, end_hung
 from tests.support.collectives import CountCollectives
-from tests.support.state_shards import read_folder, write_state_pieces
+from tests.support.state_folders import read_folder, write_state_pieces
 
 CONFIG = ExperimentConfig(
     model=ModelConfig(size="nano"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
-from tests.support.state_shards import write_state_pieces
+from tests.support.state_folders import write_state_pieces
 
 
 class Recorder:

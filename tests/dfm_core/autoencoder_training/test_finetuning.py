@@ -22,7 +22,7 @@ from dfm_core.data.image_dataset import ImageDataset, load_dataset
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import STATE_KINDS, PlainEngine
 from dfm_core.training.steps import LoopPlan
-from tests.support.state_shards import read_folder
+from tests.support.state_folders import read_folder
 from tests.support.tiny_autoencoders import save_cogvideox
 from tests.support.training_recorder import Recorder
 

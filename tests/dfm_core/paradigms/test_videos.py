@@ -30,7 +30,7 @@ from tests.support.models import (
     training_batch,
     trainings,
 )
-from tests.support.state_shards import read_folder
+from tests.support.state_folders import read_folder
 from tests.support.training_recorder import Recorder
 
 TRAININGS = {

@@ -19,7 +19,7 @@ from dfm_core.training.loop import train
 from dfm_core.training.state import build_model
 from dfm_core.training.steps import LoopPlan
 from tests.support.models import SHAPE, paradigm_of, random_dataset, tiny_dfm, with_values
-from tests.support.state_shards import read_folder
+from tests.support.state_folders import read_folder
 from tests.support.training_recorder import Recorder
 
 STD = (0.5, 0.25)

@@ -29,7 +29,7 @@ from tests.support.models import (
     training_batch,
     with_values,
 )
-from tests.support.state_shards import read_folder
+from tests.support.state_folders import read_folder
 from tests.support.training_recorder import Recorder
 
 STD = (0.5, 0.25)
