@@ -34,6 +34,7 @@ REPRODUCE = "tests/e2e/test_table2.py::test_table_2_is_reproduced_in_small_and_s
 MEASURE = "tests/orchestration/test_measure.py::test_a_folder_of_real_images_scores_what_the_floor_scores"
 SWEEPING = "tests/test_examples.py::test_the_sampling_sweep_prints_both_ways_and_that_they_agree"
 FRECHET = "tests/test_examples.py::test_the_frechet_benchmark_prints_both_contenders_and_they_agree"
+ERRORS = "tests/test_examples.py::test_the_benchmark_of_errors_prints_a_row_for_each_model_and_setting"
 OVERHEAD = "tests/test_examples.py::test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune"
 STALL = "tests/test_examples.py::test_the_stall_of_a_checkpoint_is_printed_for_every_storage_and_way"
 DATA = "tests/test_examples.py::test_the_data_benchmark_prints_a_row_for_each_place_that_is_installed"
@@ -79,6 +80,7 @@ RUN_BY = {
     ".venv/bin/python orchestration/measure.py sweeps/quickstart.yaml IMAGES": MEASURE,
     ".venv/bin/python benchmarks/sampling_sweep.py --points 24 --samples 50": SWEEPING,
     ".venv/bin/python benchmarks/frechet.py --dimensions 2048 --samples 4096 16384 --threads 1": FRECHET,
+    ".venv/bin/python benchmarks/metric_errors.py": ERRORS,
     ".venv/bin/python orchestration/sweep.py sweeps/figure3_small.yaml": FIGURE3,
     ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --dry-run": SITE,
@@ -148,6 +150,14 @@ def test_every_shipped_sweep_is_in_the_list() -> None:
 def test_make_knows_its_targets(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_setting_up_keeps_a_site_file_out_of_git_once_and_in_jobs(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    for _ in range(2):
+        subprocess.run(["make", "--silent", "-f", ROOT / "Makefile", "exclude-site"], cwd=tmp_path, check=True)
+    assert (tmp_path / ".git" / "info" / "exclude").read_text().splitlines().count("sweeps/site.yaml") == 1
+    assert "site.yaml" not in (ROOT / ".gitignore").read_text()  # Ray leaves out of a job what it names
 
 
 def test_the_gpu_command_is_a_valid_sweep(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +86,19 @@ def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: P
     assert float(ours[4]) < 1e-8
     passes = [(name, int(samples)) for name, samples, *_ in (row for row in rows if len(row) == 4)]
     assert passes == [(name, n) for name in ("features kept, numpy.cov", "streamed") for n in (60, 90)]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_errors_prints_a_row_for_each_model_and_setting(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = {name: torch.randn(1200, 112, generator=generator) for name in ("train", "spoiled", "reference")}
+    torch.save({name: (rows, torch.arange(1200) % 10) for name, rows in features.items()}, tmp_path / "features.pt")
+    size = ["--sets", "5", "--with-errors", "2", "--pair-sets", "5", "--features", str(tmp_path / "features.pt")]
+    done = python(str(ROOT / "benchmarks" / "metric_errors.py"), *size, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith(("| 300", "| 1,000"))]
+    assert len(rows) == 2 * 2 * 2 * 3  # tables, numbers of samples, labels, models and their difference
+    assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[3:])
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ class HalfSamples:
         """Return influences, the sum of whose squares is the variance of the value of all samples, [splits] float64.
 
         Args: values: of all columns of `counts`. falls_with_samples: the variance falls as 1 / N, as that of a mean.
-            Otherwise its power of N is between -1 and the one from quarters to halves, by a third and two thirds.
+            Otherwise its power of N is taken half way between -1 and the one from quarters to halves.
         """
         halves = values[: 2 * self.num_splits].reshape(-1, 2)
         influences: Tensor = (halves[:, 0] - halves[:, 1]) / (2 * self.num_splits**0.5)
@@ -64,5 +64,5 @@ class HalfSamples:
         of_quarters = float(values[2 * self.num_splits : -1].reshape(-1, 4).var(dim=1).mean())
         if falls_with_samples or not of_halves * of_quarters:
             return influences
-        factor: float = (2 * of_halves / of_quarters) ** (1 / 3)
+        factor: float = (2 * of_halves / of_quarters) ** 0.25
         return influences * factor

@@ -18,15 +18,18 @@ from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
 from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
-from orchestration.artifacts.task_record import read_record
+from orchestration.artifacts.recorded_errors import has_current_errors
+from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache
 from orchestration.evaluation import worker as evaluator_module
+from orchestration.evaluation.jobs import errors_job, run_job
+from orchestration.evaluation.messages import JobContext
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.metric_task import MeasurementInputs
-from orchestration.tasks.task import Task
+from orchestration.tasks.task import MetricTask, Task
 from tests.support.measuring import (
     NO_FILES,
     WORKERS,
@@ -101,8 +104,13 @@ def test_every_metric_has_a_number_an_error_and_a_protocol(store: Store) -> None
     (found,) = Bench(store).run(evaluation_of(config))
     assert found is not None
     for name in EVERYTHING:
-        unknown = "its standard error is not known" in " ".join(found.about["notes"].get(name, []))
-        assert unknown or found.metrics[f"{name}_standard_error"] > 0
+        entry = found.about["errors"]["metrics"].get(name)
+        if entry is None:  # no sample is near a real one, and none of its parts
+            assert name == "density_lite0"
+            assert "its standard error is not known" in " ".join(found.about["notes"][name])
+        else:
+            assert found.metrics[f"{name}_standard_error"] == entry["standard_error"] > 0
+            assert entry["value"] == found.metrics[name]
         protocol = found.about["protocols"][name]
         assert protocol["num_samples"] == 120
         assert protocol["weights_sha256"]
@@ -306,3 +314,63 @@ def test_the_reference_is_measured_once_whatever_the_number_of_samples() -> None
 def test_first_images_of_a_task_keep_its_digest() -> None:
     task = evaluation_of(small_config())
     assert first_images(task, 10).digest == task.digest
+
+
+def without_errors(store: Store, task: Task) -> TaskRecord:
+    """Give a task's record the form of an earlier version."""
+    record = read_record(store, task.digest)
+    assert record is not None
+    metrics = {**record.metrics, f"{BLOCK10}_standard_error": 123.0}
+    about = {key: value for key, value in record.about.items() if key != "errors"}
+    write_record(store, replace(record, metrics=metrics, about=about))
+    return record
+
+
+def recompute(store: Store, task: MetricTask) -> dict[str, str]:
+    bench = Bench(store)
+    context = JobContext(
+        store=store,
+        keep_features=True,
+        keep_samples=False,
+        clock=lambda: 0.0,
+        reached=lambda *_: None,
+        failed=lambda one, reason: bench.failed.update({one.digest: reason}),
+    )
+    run_job(errors_job(task, context), bench.evaluator)
+    return bench.failed
+
+
+def test_errors_are_computed_anew_from_stored_features_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = evaluation_of(small_config(evaluation__metrics=(BLOCK10, "label_accuracy")))
+    assert isinstance(task, MetricTask)
+    Bench(store).run(task)
+    whole = without_errors(store, task)
+    earlier = read_record(store, task.digest)
+    assert earlier is not None
+    assert not has_current_errors(earlier)
+    nobody_samples(monkeypatch)
+    assert recompute(store, task) == {}
+    found = read_record(store, task.digest)
+    assert found is not None
+    assert has_current_errors(found)
+    assert found.about["errors"] == whole.about["errors"]
+    # The numbers, what they cost and the errors of the earlier version stay: MLflow has them.
+    assert replace(found, about={}) == replace(earlier, about={})
+    assert {**found.about, "errors": None} == {**earlier.about, "errors": None}
+
+
+def test_errors_stay_where_features_are_gone_or_give_another_number(store: Store) -> None:
+    task = evaluation_of(small_config())
+    assert isinstance(task, MetricTask)
+    Bench(store).run(task)
+    without_errors(store, task)
+    record = read_record(store, task.digest)
+    assert record is not None
+    write_record(store, replace(record, metrics={**record.metrics, BLOCK10: 1.0}))
+    with pytest.raises(ValueError, match=f"stored features give {BLOCK10} .*, its record has 1"):
+        recompute(store, task)
+    shutil.rmtree(store.path("features"))
+    assert recompute(store, task) == {task.digest: "its features are not stored"}
+    record = read_record(store, task.digest)
+    assert record is not None
+    assert not has_current_errors(record)
