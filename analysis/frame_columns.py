@@ -61,6 +61,22 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "accelerator_seconds": "Float64",
 }
 """Columns of `Frames.trials`."""
+DIFFERENCE_COLUMNS: Mapping[str, str] = {
+    "part": "string",
+    "row": "string",
+    "metric": "string",
+    "claim": "string",
+    "num_common_seeds": "int64",
+    "reference": "string",
+    "difference": "Float64",
+    "interval_low": "Float64",
+    "interval_high": "Float64",
+    "interval_is": "string",
+    "probability_of_improvement": "Float64",
+    "adjusted_p": "Float64",
+    "separable_from_best": "string",
+}
+"""Columns of `Frames.differences`."""
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -17,7 +17,15 @@ import pandas as pd
 
 from analysis.contract.proxies import bypass_proxies
 from analysis.contract.record_schema import ACCELERATOR_SECONDS
-from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS, to_column, to_frame
+from analysis.frame_columns import (
+    CURVE_COLUMNS,
+    DIFFERENCE_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    RUN_COLUMNS,
+    TRIAL_COLUMNS,
+    to_column,
+    to_frame,
+)
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import read_plan
 from analysis.plan.sweep_file import read_sweep_file, storage_root
@@ -25,11 +33,22 @@ from analysis.records.read import read_records
 from analysis.records.record import MISSING, Reading, Record
 from analysis.records.stored_files import StorageRoot
 from analysis.results.measurements import measure
+from analysis.results.sections import make_sections
+from analysis.text.difference_tables import difference_lines
 from analysis.tracking.address import run_url
 from analysis.tracking.history import MetricHistory
 from analysis.tracking.run import KIND_TAG
 
-__all__ = ["CURVE_COLUMNS", "MEASUREMENT_COLUMNS", "RUN_COLUMNS", "TRIAL_COLUMNS", "Frames", "load", "make_frames"]
+__all__ = [
+    "CURVE_COLUMNS",
+    "DIFFERENCE_COLUMNS",
+    "MEASUREMENT_COLUMNS",
+    "RUN_COLUMNS",
+    "TRIAL_COLUMNS",
+    "Frames",
+    "load",
+    "make_frames",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,9 @@ class Frames:
     trials: pd.DataFrame
     """A line for each row and seed: `TRIAL_COLUMNS`. training: digest of the training, or of the last network of a
     cascade or of experts; status: done, running, failed or missing; steps, training_flops: the whole training's."""
+    differences: pd.DataFrame
+    """A line for each row and metric that was compared with its part's reference row, as in tables/*.csv:
+    `DIFFERENCE_COLUMNS`. interval_low, interval_high: of the ratio or the difference, as interval_is says."""
     notes: tuple[str, ...]
     """The report's warnings for the experiment as a whole."""
 
@@ -81,6 +103,7 @@ def make_frames(plan: PublishedPlan, storage: StorageRoot | None = None) -> Fram
         to_frame(_measurements(plan, reading.records), MEASUREMENT_COLUMNS),
         _curves(reading.records),
         to_frame(_trials(plan, reading.records), TRIAL_COLUMNS),
+        to_frame(_differences(plan, reading.records), DIFFERENCE_COLUMNS),
         reading.notes,
     )
 
@@ -116,6 +139,15 @@ def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterato
     for m in measure(plan, records):
         run = _run_columns(records.get(m.digest, MISSING))
         yield {**vars(m), **run, "training_flops": float(m.training_flops)}
+
+
+def _differences(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
+    for section in make_sections(plan, measure(plan, records), records):
+        for standing in section.standings:
+            claim = "primary" if standing.makes_claims else "exploratory"
+            for row, line in difference_lines(standing).items():
+                known = dict.fromkeys(DIFFERENCE_COLUMNS) | dict(line)
+                yield known | {"part": section.part.name, "row": row, "metric": standing.metric.name, "claim": claim}
 
 
 def _run_columns(record: Record) -> dict[str, str | None]:

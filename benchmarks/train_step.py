@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -134,15 +135,15 @@ def our_step(options: Options, config: ExperimentConfig) -> Step:
     macs = model_cost(config, shape).stage_macs
     turns = Turns(paradigm)
     plan = LoopPlan(WARMUP_STEPS + options.rounds, options.batch, log_every=100, save_at=frozenset())
-    training = threading.Thread(target=train, args=(config, turns, dataset, engine, plan, turns), daemon=True)
-    training.start()
+    training = partial(train, config, turns, dataset, engine, plan, turns)
+    threading.Thread(target=turns.run, args=(training,), daemon=True).start()
 
     def step(k: int) -> float:
         turns.take()
         stages = draw_timesteps(config, range(k * options.batch, (k + 1) * options.batch)).stage
         return 2.0 * TRAIN_PASSES * sum(macs[stage] for stage in stages.tolist())
 
-    return OurStep(step, turns.waited)
+    return OurStep(step, turns.waits)
 
 
 @dataclass(frozen=True)
@@ -163,20 +164,31 @@ class Turns(Observer):
     def __init__(self, paradigm: Paradigm) -> None:
         self.draw, self._paradigm = paradigm.draw, paradigm
         self._begin, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self.waited: list[float] = []
+        self.waits: list[float] = []
         """Seconds of each step until its inputs were there."""
         self._began = 0.0
+        self._failed: list[BaseException] = []
+
+    def run(self, training: Callable[[], object]) -> None:
+        """Run a training that takes its turns; its error is raised by `take`."""
+        try:
+            training()
+        except BaseException as error:  # noqa: BLE001
+            self._failed.append(error)
+            self._done.release()
 
     def take(self) -> None:
         """Let the training do a step and wait for its end."""
         self._began = time.perf_counter()
         self._begin.release()
         self._done.acquire()
+        if self._failed:
+            raise self._failed[0]
 
     def loss(self, model: VelocityPredictor, batch: Batch) -> LossResult:
-        if len(self.waited) == 0:
+        if not self.waits:
             self._begin.acquire()  # the first step's inputs are prepared before its turn
-        self.waited.append(time.perf_counter() - self._began)
+        self.waits.append(time.perf_counter() - self._began)
         return self._paradigm.loss(model, batch)
 
     def progress(self, step: int) -> None:  # noqa: ARG002

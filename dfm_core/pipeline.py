@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config.choices import Solver
-from dfm_core.config.data import MADE
+from dfm_core.config.data import IN_BF16, MADE
 from dfm_core.config.dataset_card import find_card
 from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.schedules import sampling_legs
@@ -72,7 +72,7 @@ class DFMPipeline:
         self._paradigm = build_paradigm(self.config, self.decomposition, self.card.scale_std)
         self._progress_bar: dict[str, Any] = {}
         described = self.config.data.described
-        trained = PIXELS if described is None else described.encoder
+        trained = PIXELS if described is None else described.encoder.removesuffix(IN_BF16)
         if autoencoder is not None and MADE not in trained and trained != autoencoder.identity:
             raise ValueError(f"this model was trained with {trained}, the autoencoder is {autoencoder.identity}")
         self.autoencoder = autoencoder

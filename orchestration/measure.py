@@ -119,12 +119,19 @@ def _print(measured: MeasuredImages) -> None:
 
     console = make_console()
     table = Table(title=f"{measured.num_images} images", title_justify="left")
-    for name, justify in (("metric", "left"), ("value", "right"), ("± standard error", "right"), ("network", "left")):
+    for name, justify in (
+        ("metric", "left"),
+        ("value", "right"),
+        ("± standard error", "right"),
+        ("without bias", "right"),
+        ("network", "left"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name, value in measured.values.items():
         error = measured.standard_errors.get(name)
         shown = "" if error is None else f"{error:.4g}"
-        table.add_row(name, f"{value:.6g}", shown, str(measured.protocols[name]["network"]))
+        corrected = f"{measured.corrected[name]:.6g}" if name in measured.corrected else ""
+        table.add_row(name, f"{value:.6g}", shown, corrected, str(measured.protocols[name]["network"]))
     console.print(table)
     for name, notes in measured.notes.items():
         for note in notes:

@@ -1,4 +1,4 @@
-"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value ...] [--dry-run|--check|--status|--stop|--gc]
+"""Entry point: python orchestration/sweep.py SWEEP.yaml [key=value] [--dry-run|--check|--status|--stop|--gc|--errors]
 
 Submitting the same sweep again computes only what is missing; resuming is running the same command again.
 """
@@ -23,6 +23,7 @@ _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",
     "check": "build every model on the meta device and stop",
     "status": "say how far the sweep is, also from another machine while it runs",
+    "errors": "compute the standard errors of measured numbers anew from stored features, and stop",
     "stop": "ask the driver that runs the sweep to stop at checkpoints",
     "gc": "say what in the storage root no published plan needs; with --yes, remove it",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -60,6 +61,17 @@ def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
     assert float(cells["DFM, two stages"][6]) >= 0.0  # milliseconds that a step waits for the host
     assert float(ratio) == float(fastest) == 1.0
     assert min(float(milliseconds), float(share), float(peak), float(gflop)) >= 0.0
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
+    size = ["--device", "cpu", "--size", "nano", "--side", "16", "--batch", "2"]
+    done = python(str(ROOT / "benchmarks" / "gpu.py"), *size, "--output", "gpu.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    sections = {line["section"] for line in lines}
+    assert sections >= {"machine", "parity", "steps", "attention", "sampling", "autoencoder", "dinov2"}
+    assert not [line for line in lines if "skipped" in line or ("error" in line and line["section"] != "attention")]
 
 
 @pytest.mark.slow

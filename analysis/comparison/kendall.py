@@ -9,6 +9,7 @@ numbers give the same interval, byte for byte.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -78,15 +79,20 @@ def _draw_means(ours: Sequence[Sequence[SeedValue]], generator: np.random.Genera
     sampling = [sampling_variance(row) for row in ours]
     known = [variance for variance in sampling if variance is not None]
     whole = len(known) == len(ours)
-    if len(common) < 2 and not whole:
+    alone = all(len(row) > 1 for row in ours)
+    if len(common) < 2 and not whole and not alone:
         return None
     means = np.tile([np.mean([value.value for value in row]) for row in ours], (NUM_REPLICATES, 1))
     if len(common) > 1:
         by_seed = [{value.seed: value.value for value in row} for row in ours]
         means += _draw_seed_errors(np.array([[row[seed] for seed in common] for row in by_seed]), generator)
+    elif alone:  # no two seeds in common: what seeds do to all rows cannot be taken out
+        for column, row in enumerate(ours):
+            spread = float(np.std([value.value for value in row], ddof=1)) / math.sqrt(len(row))
+            means[:, column] += spread * generator.standard_t(len(row) - 1, NUM_REPLICATES)
     if whole:
         means += np.sqrt(known) * generator.standard_normal(means.shape)
-    return means, "samples" if len(common) < 2 else "seeds and samples" if whole else "seeds"
+    return means, "samples" if len(common) < 2 and not alone else "seeds and samples" if whole else "seeds"
 
 
 def _draw_seed_errors(values: Array, generator: np.random.Generator) -> Array:

@@ -40,6 +40,8 @@ class PrimaryEntry(TypedDict):
     """Smallest difference that matters, as a share."""
     spread: float | None
     """Expected deviation over seeds, as a share."""
+    targets: NotRequired[list[float]]
+    """Values of the metric whose training FLOPs are reported."""
     declared: bool
     """False: the sweep declares none, and the metric is its first."""
 

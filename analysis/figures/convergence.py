@@ -11,6 +11,7 @@ from analysis.figures.series import group_by_part, summarize_points
 from analysis.plan.model import Metric, Part
 from analysis.results.cells import mean
 from analysis.results.comparability import real_images_comparability, rows_comparability
+from analysis.results.curves import whole_points
 from analysis.results.measurements import Measurement, protocols_of
 from analysis.text.caveats import chart_caption
 
@@ -60,7 +61,7 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in panels[0].lines if not line.faint)
     about = (
         f"{part.title}: {metric.title} against training steps, images, FLOPs and accelerator-hours, "
-        f"{metric.better} is better. {selection.note and f'{selection.note} '}Last values: {last}."
+        f"{metric.better} is better; {_seeds_text(joined_sweep, part, rows)}. {selection.note and f'{selection.note} '}Last values: {last}."
     )
     return Chart(
         name=f"convergence-{number}-{slug(part.name)}-{slug(metric.name)}",
@@ -72,14 +73,19 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
     )
 
 
+def _seeds_text(joined_sweep: JoinedSweep, part: Part, rows: Mapping[str, Sequence[Measurement]]) -> str:
+    """Say over how many seeds each line is a mean, "n = 2 to 3 of 3 seeds"."""
+    points = (whole_points(rows.get(label, ())) for label in part.rows)
+    counts = sorted({len(whole[0]) for whole in points if whole})
+    return (
+        f"n = {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} of {len(joined_sweep.plan.seeds)} seeds"
+    )
+
+
 def _lines(part: Part, rows: Mapping[str, Sequence[Measurement]], axis: Axis) -> Iterator[tuple[str, Line]]:
     """Yield each row's mean over seeds at each of its steps; points of unknown place on the axis are left out."""
     for color, label in enumerate(part.rows):
-        by_step: dict[int, list[Measurement]] = {}
-        for point in rows.get(label, ()):
-            if axis(point) is not None:
-                by_step.setdefault(point.step, []).append(point)
-        points = [by_step[step] for step in sorted(by_step)]
+        points = whole_points([point for point in rows.get(label, ()) if axis(point) is not None])
         if points:
             xs = tuple(mean([x for x in map(axis, seeds) if x is not None]) for seeds in points)
             summary = summarize_points(points)

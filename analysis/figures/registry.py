@@ -31,7 +31,8 @@ class FigureKind:
 
 
 _INTERVALS = (
-    "Bands are the 95% intervals of the tables, by the spread over seeds and the error of samples. Bars, where a sweep "
+    "Bands are the 95% intervals of the tables, each point for itself, by the spread over seeds and the error of "
+    "samples. Bars, where a sweep "
     "has one seed, are 95% by the error of samples alone; what another seed would give is not in them. "
     "An interval that leaves the axes is wider than they are."
 )
@@ -39,15 +40,18 @@ _INTERVALS = (
 FIGURES: Mapping[str, FigureKind] = {
     "convergence": FigureKind(
         "Convergence",
-        f"{_INTERVALS} Accelerator-hours are those of a training over all its attempts, shared out evenly over its "
-        "steps, and known once it is done. A star is what the paper prints, where it was measured alike.",
+        f"{_INTERVALS} A line is of the same seeds at all its points and ends where one drops out. Accelerator-hours "
+        "are those of a training over all its attempts, shared out evenly over its steps, and known once it is done. "
+        "A star is what the paper prints, where it was measured alike.",
         collect_convergence,
         "No row that is measured more than once has a value yet.",
     ),
     "reach": FigureKind(
         "FLOPs to reach the best of the baselines",
-        "The training FLOPs at which the mean over seeds of each row first is as good as the best value that any "
-        "baseline has, on straight lines between evaluations. × is the share of what that baseline took. A hatched bar "
+        "The training FLOPs at which the mean of each row, over the seeds that all rows have, first is as good as the "
+        "best value that any baseline has, or as a target that the sweep declares, on straight lines between "
+        "evaluations. × is the share of what that baseline took, with the middle 95% of 500 bootstrap draws of seeds "
+        "and of samples' noise, and in how many the target is reached; of three seeds it is a hint. A hatched bar "
         "is a bound: → the row has not reached it by its last evaluation, ← it was as good at its first.",
         collect_flops_to_target,
     ),

@@ -36,6 +36,8 @@ class Primary:
     """Smallest difference that matters, as a share."""
     spread: float | None = None
     """Expected deviation over seeds, as a share."""
+    targets: tuple[float, ...] = ()
+    """Values of the metric whose training FLOPs are reported, beside the best of the baselines."""
     declared: bool = False
     """False: the sweep declares none, and this is its first metric."""
 

@@ -24,7 +24,9 @@ FIELDS = (
 )
 MEANT_TO_DIFFER = frozenset({"guidance", "ema_decay"})
 """Fields in which the rows of a table may differ and still be compared."""
-FREE_FOR_REAL_IMAGES = MEANT_TO_DIFFER | {"label_sampling"}
+OF_THE_TASK = ("noise_seed", "error_replicates")
+"""Fields that a record does not have, since the task's digest decides them: noise seed, replicates of the error."""
+FREE_FOR_REAL_IMAGES = MEANT_TO_DIFFER | {"label_sampling", "noise_seed"}
 """Fields that mean nothing for images that no model made."""
 
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
@@ -81,6 +83,12 @@ class ProtocolPair:
         if self.planned is None or self.recorded is None:
             return {}
         return self.recorded.differences(self.planned)
+
+
+def with_task_fields(protocol: Protocol, values: Mapping[str, Any]) -> Protocol:
+    """Return a protocol with those of OF_THE_TASK that it lacks; values that are None are left out."""
+    known = {name: values[name] for name in OF_THE_TASK if values.get(name) is not None}
+    return Protocol({**known, **protocol.values})
 
 
 def parse_protocol(entry: Any) -> Protocol:

@@ -37,7 +37,7 @@ from analysis.plan.model import (
     TrainTask,
     Trial,
 )
-from analysis.plan.protocol import Protocol, parse_protocol
+from analysis.plan.protocol import Protocol, parse_protocol, with_task_fields
 from analysis.plan.settings import resolved_settings
 from analysis.plan.sweep_file import SWEEP_NAME
 
@@ -126,6 +126,7 @@ def _parse_primary(document: PlanDocument) -> Primary:
         entry["baseline"],
         float(entry["difference"]),
         None if spread is None else float(spread),
+        tuple(map(float, entry.get("targets", ()))),
         bool(entry["declared"]),
     )
 
@@ -204,4 +205,7 @@ def _parse_evaluation(digest: str, task: TaskEntry, floors: Mapping[str, FloorTa
 
 
 def _parse_protocols(task: TaskEntry) -> dict[str, Protocol]:
-    return {metric: parse_protocol(entry) for metric, entry in task["protocols"].items()}
+    """Return a task's protocols, with what its payload says of the noise and of the error's replicates."""
+    evaluation = task.get("payload", {}).get("evaluation", {})
+    of_task = {"noise_seed": evaluation.get("seed"), "error_replicates": evaluation.get("bootstrap_replicates")}
+    return {metric: with_task_fields(parse_protocol(entry), of_task) for metric, entry in task["protocols"].items()}

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.contract.metric_errors import ERRORS, ERRORS_VERSION, MetricError, parse_metric_error
 from analysis.plan.protocol import Protocol, parse_protocol
+
+_BIASED = (
+    "at this number of samples the estimated bias is larger than the standard error: compare equal numbers of samples, "
+    "or values without their bias"
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,8 @@ class About:
     """Metric -> what a reader has to know to judge its number."""
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     """Metric -> how it was really measured."""
+    errors: Mapping[str, MetricError] | None = None
+    """Metric -> the error of its number; None: the record is of an earlier version, or its errors cannot be read."""
     problems: tuple[str, ...] = ()
     """Entries that could not be read, and so count as absent."""
 
@@ -39,7 +47,28 @@ def parse_about(document: Any) -> About:
             protocols[metric] = parse_protocol(entry)
         except (TypeError, ValueError) as error:
             problems.append(f"about.json: the protocol of {metric} is left out ({error})")
-    return About(notes, protocols, tuple(problems))
+    errors = _errors(document, problems)
+    for metric, measured in (errors or {}).items():
+        if measured.bias is not None and abs(measured.bias) > measured.standard_error:
+            notes[metric] = (*notes.get(metric, ()), _BIASED)
+    return About(notes, protocols, errors, tuple(problems))
+
+
+def _errors(document: Mapping[str, Any], problems: list[str]) -> dict[str, MetricError] | None:
+    """Return the errors by metric; None if there are none, or they are of another version."""
+    part = document.get(ERRORS)
+    if part is None:
+        return None
+    if not isinstance(part, Mapping) or part.get("version") != ERRORS_VERSION:
+        problems.append(f"about.json: its errors are not of version {ERRORS_VERSION}; they are left out")
+        return None
+    errors: dict[str, MetricError] = {}
+    for metric, entry in _entries(part, "metrics", problems).items():
+        try:
+            errors[metric] = parse_metric_error(entry)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            problems.append(f"about.json: the error of {metric} is left out ({error})")
+    return errors
 
 
 def _entries(document: Mapping[str, Any], key: str, problems: list[str]) -> Mapping[str, Any]:

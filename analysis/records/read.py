@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from analysis.errors import TrackingUnreachableError, UserError
 from analysis.plan.model import PublishedPlan
+from analysis.records.error_kinds import mixed_errors_notes
 from analysis.records.from_storage import read_record_files
 from analysis.records.record import Reading, Record
 from analysis.records.stored_files import StorageRoot
@@ -46,14 +47,18 @@ def read_records(plan: PublishedPlan, storage: StorageRoot | None, *, whole_runs
         except UserError as error:
             problem = error
         try:
-            reading = join(plan, experiment_runs.result(), stored)
+            reading = _with_notes(plan, join(plan, experiment_runs.result(), stored))
         except TrackingUnreachableError as error:
             if problem is not None and not whole_runs:
                 raise problem from error
             if storage is None or not stored or whole_runs:
                 raise
-            return Reading(stored, alarm=_alarm(error, storage))
+            return _with_notes(plan, Reading(stored, alarm=_alarm(error, storage)))
     return replace(reading, notes=(*reading.notes, f"{problem}. Every number is MLflow's.")) if problem else reading
+
+
+def _with_notes(plan: PublishedPlan, reading: Reading) -> Reading:
+    return replace(reading, notes=(*reading.notes, *mixed_errors_notes(plan, reading.records)))
 
 
 def _alarm(error: TrackingUnreachableError, storage: StorageRoot) -> str:

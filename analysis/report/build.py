@@ -22,6 +22,7 @@ from analysis.report.summary import filled_cells
 from analysis.report.terminal import format_for_terminal
 from analysis.report.write_files import write_files
 from analysis.text.comparison_text import TextComparison, make_text_comparison
+from analysis.text.difference_tables import make_difference_table
 from analysis.text.text_tables import csv_table, make_text_tables
 
 _PAGE = "report.html"
@@ -108,10 +109,11 @@ def render_report(
     comparison = _comparison(joined_sweep, alarm)
     if alarm:
         tables = tuple(replace(table, caveats=(alarm, *table.caveats)) for table in tables)
+    differences = [make_difference_table(section) for section in joined_sweep.sections]
     galleries = make_galleries(joined_sweep, (previous_drawings or PreviousDrawings()).drawing)
     grids = collect_sample_grids(plan, joined_sweep.records)
     files = {
-        "table.md": markdown_table(plan, tables).encode(),
+        "table.md": markdown_table(plan, tables, differences).encode(),
         "table.csv": csv_table(joined_sweep.measurements).encode(),
         "table.tex": latex_table(plan, tables).encode(),
     }

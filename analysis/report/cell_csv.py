@@ -9,12 +9,12 @@ from typing import Any
 from analysis.comparison.compare import MetricComparison, PartComparison
 from analysis.contract.published_numbers import PublishedPart, published_parts
 from analysis.plan.model import Metric
-from analysis.results.cells import Cell
+from analysis.results.cells import Cell, interquartile_mean
 from analysis.results.intervals import variance
 from analysis.results.sampling_error import sampling_variance
 from analysis.results.sections import Section
-from analysis.results.standings import Standing
 from analysis.text.csv_text import csv_text
+from analysis.text.difference_tables import difference_lines
 
 Line = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ CELL_COLUMNS = (
     "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done", "num_seeds",
     "deviation_over_seeds", "standard_error_of_samples", "claim", "best", "num_common_seeds", "difference_from_best",
     "adjusted_p", "separable_from_best", "reference", "difference", "interval_low", "interval_high", "interval_is",
-    "step", "training_flops", "evaluations_per_image", "evaluate_digests", "sources",
+    "probability_of_improvement", "interquartile_mean", "step", "training_flops", "evaluations_per_image", "evaluate_digests", "sources",
     "paper", "paper_metric", "verdict", "reason", "paper_ratio", "paper_ratio_low", "paper_ratio_high", "kendall_tau",
     "kendall_rows", "kendall_low", "kendall_high", "kendall_p",
 )  # fmt: skip
@@ -46,7 +46,7 @@ def published_csv() -> str:
 
 def _own_lines(section: Section, compared: PartComparison | None) -> Iterator[Line]:
     beside = {column.metric.name: column for column in compared.metrics} if compared else {}
-    differences = [_differences(standing) for standing in section.standings]
+    differences = [difference_lines(standing) for standing in section.standings]
     for place, row in enumerate(section.rows):
         for index, comparability in enumerate(section.comparability):
             cell, metric = row.cells[index], comparability.metric
@@ -80,35 +80,9 @@ def _cell_line(metric: Metric, cell: Cell) -> Line:
         "num_seeds": cell.num_seeds,
         "deviation_over_seeds": None if spread is None else math.sqrt(spread),
         "standard_error_of_samples": None if sampling is None else math.sqrt(sampling),
+        "interquartile_mean": interquartile_mean([value.value for value in cell.values]),
         "best": "yes" if cell.best else "no",
     }
-
-
-def _differences(standing: Standing) -> Mapping[str, Line]:
-    """Return the columns of each row that was compared with the best one, or with the reference row."""
-    lines: dict[str, dict[str, Any]] = {row: {"num_common_seeds": 0} for row in _left_out(standing)}
-    for one in standing.from_best:
-        lines[one.row] = {
-            "num_common_seeds": one.num_seeds,
-            "difference_from_best": one.mean,
-            "adjusted_p": one.adjusted_p,
-            "separable_from_best": "yes" if standing.is_separable(one) else "no",
-        }
-    for one in standing.differences:
-        low, high = one.interval or (None, None)
-        lines[one.row] = lines.get(one.row, {}) | {
-            "num_common_seeds": one.num_seeds,
-            "reference": standing.reference,
-            "difference": one.mean,
-            "interval_low": low,
-            "interval_high": high,
-            "interval_is": "ratio" if one.is_log else "difference",
-        }
-    return lines
-
-
-def _left_out(standing: Standing) -> tuple[str, ...]:
-    return standing.tests.block.left_out if standing.tests is not None else ()
 
 
 def _beside_line(column: MetricComparison, place: int) -> Line:

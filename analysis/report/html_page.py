@@ -15,6 +15,7 @@ from analysis.report.sample_grids import SampleGrid
 from analysis.report.summary import list_findings, summarize
 from analysis.text import cost_tables, notices
 from analysis.text.comparison_text import TextComparison
+from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_table
 from analysis.text.protocol_tables import make_plan_table, make_protocol_table, make_sampling_table
 from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import TextTable, uncertainty_legend
@@ -50,6 +51,8 @@ def render_page(
         findings=list_findings(sections, tables),
         planned=make_plan_table(plan),
         tables=tables,
+        differences=[make_difference_table(section) for section in sections],
+        difference_legend=DIFFERENCE_LEGEND,
         uncertainty=f"{uncertainty_legend(plan)} {claims_legend(plan)}",
         protocols=make_protocol_table(plan, joined_sweep.measurements, joined_sweep.records),
         samplings=make_sampling_table(plan),

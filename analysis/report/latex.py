@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison
+from analysis.text.difference_tables import DIFFERENCE_LEGEND
 from analysis.text.significance_text import claims_legend
-from analysis.text.text_tables import TextCell, TextTable, uncertainty_legend
+from analysis.text.text_tables import PlainTable, TextCell, TextTable, uncertainty_legend
 
 _WRAPPED = r"p{0.95\linewidth}"
 _OURS = "ours"
@@ -43,6 +44,15 @@ def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
     lines += [_ampersands(["", *named]), rules, _ampersands(["", *map(escape_latex, columns)]), r"\midrule"]
     lines += _rows(table.rows, table.runs)
     return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
+
+
+def latex_differences(title: str, table: PlainTable) -> str:
+    """Render the differences of a part's rows from a reference row."""
+    width = len(table.header)
+    lines = [_comment(f"{title}, differences"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines += [_ampersands(map(escape_latex, table.header)), r"\midrule"]
+    lines += [_ampersands(map(escape_latex, row)) for row in table.rows]
+    return "\n".join([*lines, *_ending(width, [DIFFERENCE_LEGEND])])
 
 
 def _comment(text: str) -> str:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from analysis.contract.published_numbers import PublishedPart, published_better
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
 from analysis.text.comparison_text import ComparisonTable, TextComparison
+from analysis.text.difference_tables import DIFFERENCE_LEGEND
 from analysis.text.published_text import metric_title, part_title, protocol_text
 from analysis.text.significance_text import claims_legend
-from analysis.text.text_tables import NOTHING, TextCell, TextTable, arrow, uncertainty_legend
+from analysis.text.text_tables import NOTHING, PlainTable, TextCell, TextTable, arrow, uncertainty_legend
 
 _BEST_OF_COLUMN = "Bold: best of its column, in our rows and in the paper's."
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
-def markdown_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
-    """Render the table."""
+def markdown_table(
+    plan: PublishedPlan, tables: Sequence[TextTable], differences: Sequence[PlainTable | None] = ()
+) -> str:
+    """Render the table.
+
+    Args: differences: of each part's rows from a reference row; empty to leave them out.
+    """
     lines = [f"# {escape_markdown(plan.title)}", ""]
-    for table in tables:
-        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table)]
+    for table, difference in zip_longest(tables, differences):
+        lines += [f"## {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_differences(difference)]
     return "\n".join([*lines, *_markdown_legend(plan)])
 
 
@@ -32,6 +39,12 @@ def _markdown_part(table: TextTable) -> Iterator[str]:
     yield from (*_results(table), "")
     for note in table.notes:
         yield from (f"- {escape_markdown(note)}", "")
+
+
+def _markdown_differences(table: PlainTable | None) -> Iterator[str]:
+    if table is not None:
+        rows = (map(escape_markdown, row) for row in table.rows)
+        yield from (*_markdown_rows(table.header, rows), "", escape_markdown(DIFFERENCE_LEGEND), "")
 
 
 def _markdown_legend(plan: PublishedPlan) -> Iterator[str]:
@@ -58,12 +71,16 @@ def _markdown_beside(table: ComparisonTable) -> Iterator[str]:
     yield from (f"- {escape_markdown(text)}" for text in (*table.orders, *table.notes))
 
 
-def markdown_of_part(plan: PublishedPlan, table: TextTable, comparison: TextComparison | None) -> str:
+def markdown_of_part(
+    plan: PublishedPlan, table: TextTable, difference: PlainTable | None, comparison: TextComparison | None
+) -> str:
     """Render one part as a page of its own: ours, then beside the paper.
 
-    Args: comparison: comparison of this part alone; None if the paper has no such part.
+    Args: difference: differences of its rows. comparison: comparison of this part alone; None if the paper has no such
+        part.
     """
-    lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_legend(plan)]
+    lines = [f"# {escape_markdown(table.title)}", "", *_markdown_part(table), *_markdown_differences(difference)]
+    lines += _markdown_legend(plan)
     for beside in comparison.tables if comparison else ():
         notes = _markdown_notes(comparison) if comparison else ()
         lines += ["## Beside the paper", "", *notes, "", *_markdown_beside(beside), "", _BEST_OF_COLUMN, ""]

@@ -10,9 +10,10 @@ from analysis.contract.published_numbers import published_parts
 from analysis.drawing.chart import slug
 from analysis.plan.model import PublishedPlan
 from analysis.report.cell_csv import cell_csv, published_csv
-from analysis.report.latex import latex_comparison, latex_table
+from analysis.report.latex import latex_comparison, latex_differences, latex_table
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
 from analysis.text.comparison_text import TextComparison
+from analysis.text.difference_tables import make_difference_table
 from analysis.text.text_tables import TextTable
 
 FOLDER = "tables"
@@ -35,7 +36,10 @@ def paper_files(
         if comparison is not None and index is not None:
             alone = replace(comparison, tables=comparison.tables[index : index + 1])
             files[f"{name}-beside-paper.tex"] = latex_comparison(alone.tables[0], alone)
-        files[f"{name}.md"] = markdown_of_part(plan, table, alone)
+        difference = make_difference_table(section)
+        if difference is not None:
+            files[f"{name}-differences.tex"] = latex_differences(table.title, difference)
+        files[f"{name}.md"] = markdown_of_part(plan, table, difference, alone)
         files[f"{name}.csv"] = cell_csv(section, None if index is None else comparisons[index])
         files[f"{name}.tex"] = latex_table(plan, [table])
         guide.append(f"| {escape_markdown(section.part.title)} | {', '.join(_links(files, name))} |")
@@ -52,15 +56,16 @@ def _guide(plan: PublishedPlan) -> Iterator[str]:
 
 
 def _links(files: dict[str, str], name: str) -> list[str]:
-    endings = (".md", ".csv", ".tex", "-beside-paper.tex")
+    endings = (".md", ".csv", ".tex", "-differences.tex", "-beside-paper.tex")
     return [f"[{name}{ending}]({name}{ending})" for ending in endings if f"{name}{ending}" in files]
 
 
 _REMARKS = r"""| all that the paper prints | [published.md](published.md), [published.csv](published.csv) |
 
 - `.md`: ours and, if the paper has the part, ours beside it with verdicts, order and Kendall's tau.
-- `.csv`: a line for each cell: mean, 95% interval and what it is of, seeds, difference from the best row with Holm's p,
-  the paper's number, verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
+- `.csv`: a line for each cell: mean, 95% interval and what it is of, seeds, whether claims are made by it, difference
+  from the best row with its corrected p, difference from the reference row with its interval, the paper's number,
+  verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
   `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
 - `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
 - `../table.csv`: every measurement at every step and seed.

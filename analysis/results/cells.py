@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from analysis.plan.model import FloorTask, Metric
 from analysis.plan.protocol import ProtocolPair
+from analysis.records.error_kinds import error_of
 from analysis.records.record import Record
 from analysis.results.intervals import Basis, SeedValue
 from analysis.results.measurements import CellStatus, Measurement, protocols_of, standard_error
 from analysis.results.sampling_error import uncertainty_of_mean
 
+_FEWEST_FOR_QUARTERS = 4
 _WORST_FIRST: tuple[CellStatus, ...] = ("failed", "running", "missing", "not planned", "done")
 
 
@@ -49,7 +52,7 @@ def aggregate(measurements: Sequence[Measurement]) -> Cell:
     """Average over the seeds that are done; if none is, take the worst status of all seeds."""
     protocols = tuple(m.protocols for m in measurements)
     digests = tuple(dict.fromkeys(m.digest for m in measurements))
-    values = tuple(SeedValue(m.seed, m.value, m.standard_error) for m in measurements if m.value is not None)
+    values = tuple(SeedValue(m.seed, m.value, m.standard_error, m.error) for m in measurements if m.value is not None)
     statuses = {m.status for m in measurements}
     worst: CellStatus = next((status for status in _WORST_FIRST if status in statuses), "missing")
     cell = _done_cell(values) if values else Cell(worst)
@@ -66,7 +69,7 @@ def real_images_cell(metric: Metric, task: FloorTask, record: Record) -> Cell:
         return Cell(record.status, protocols=protocols) if awaited else Cell("not planned")
     protocol = protocols[0].effective
     error = standard_error(record, metric, protocol.num_samples if protocol else None)
-    only = SeedValue(0, value, error)
+    only = SeedValue(0, value, error, error_of(record, metric.name))
     return replace(_done_cell((only,)), protocols=protocols, digests=(task.digest,))
 
 
@@ -87,3 +90,23 @@ def _done_cell(values: tuple[SeedValue, ...]) -> Cell:
 def mean(values: Sequence[float]) -> float:
     """Return the mean of values, [N]; NaN if one is, or if infinities cancel."""
     return float(sum(values) / len(values))
+
+
+def interquartile_mean(values: Sequence[float]) -> float | None:
+    """Return the mean of the middle half of values, [N]; None below four, which have no outer quarters to leave out."""
+    if len(values) < _FEWEST_FOR_QUARTERS:
+        return None
+    cut = len(values) // 4
+    return mean(sorted(values)[cut : len(values) - cut])
+
+
+def probability_of_improvement(
+    reference: Sequence[float], values: Sequence[float], better: Literal["lower", "higher"]
+) -> float:
+    """Return the share of all pairs of runs in which values, [M], are better than the reference, [N]; ties are half.
+
+    Agarwal et al. (2021), of a single task.
+    """
+    sign = -1.0 if better == "lower" else 1.0
+    gains = [sign * (value - other) for value in values for other in reference]
+    return sum(1.0 if gain > 0 else 0.5 if gain == 0 else 0.0 for gain in gains) / len(gains)

@@ -22,9 +22,12 @@ from typing import Literal
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
+from analysis.contract.metric_errors import MetricError
 from analysis.results.studentized_range import range_quantile, range_survival
 
 CONFIDENCE = 0.95
+NORMAL = 1.959964
+"""Two-sided 95% quantile of the normal distribution."""
 
 Basis = Literal["seeds and samples", "seeds", "samples"]
 """Errors that an uncertainty covers."""
@@ -38,8 +41,8 @@ class SeedValue:
     value: float
     standard_error: float | None = None
     """Standard error over samples; None if the record has no sound one."""
-    replicates: tuple[float, ...] = ()
-    """Values without each of G groups of samples in turn, the same groups in all rows; empty if there are none."""
+    error: MetricError | None = None
+    """The same with the influences of the samples, where the record has them."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.contract.metric_errors import EARLIER, MetricError
 from analysis.contract.record_schema import standard_error_of
 from analysis.plan.model import Metric, PublishedPlan, Trial
-from analysis.plan.protocol import Protocol, ProtocolPair
+from analysis.plan.protocol import Protocol, ProtocolPair, with_task_fields
+from analysis.records.error_kinds import error_of
 from analysis.records.record import MISSING, Record
-from analysis.results.shares import share_error
+from analysis.results.sampling_error import share_error
 
 CellStatus = Literal["done", "running", "failed", "missing", "not planned"]
 
@@ -30,6 +32,8 @@ class Measurement:
     """None unless the status is done."""
     standard_error: float | None
     """Standard error of the value over samples; None if the record has no sound one."""
+    error: MetricError | None
+    """Error that the record has; None unless it is sound."""
     status: CellStatus
     protocols: ProtocolPair
     digest: str
@@ -65,6 +69,7 @@ def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Reco
                 better=metric.better,
                 value=record.metrics[metric.name] if status == "done" else None,
                 standard_error=standard_error(record, metric, task.num_samples) if status == "done" else None,
+                error=error_of(record, metric.name) if status == "done" else None,
                 status=status,
                 protocols=protocols_of(task.protocols, record, metric.name),
                 digest=digest,
@@ -77,7 +82,10 @@ def _measure_trial(plan: PublishedPlan, trial: Trial, records: Mapping[str, Reco
 def protocols_of(planned: Mapping[str, Protocol], record: Record, metric: str) -> ProtocolPair:
     """Return a metric's planned protocol and, once it is measured, the recorded one."""
     recorded = record.about.protocols.get(metric) if record.status == "done" else None
-    return ProtocolPair(planned.get(metric), recorded)
+    of_plan = planned.get(metric)
+    if recorded is not None and of_plan is not None:
+        recorded = with_task_fields(recorded, of_plan.values)
+    return ProtocolPair(of_plan, recorded)
 
 
 def standard_error(record: Record, metric: Metric, num_samples: int | None) -> float | None:
@@ -85,11 +93,12 @@ def standard_error(record: Record, metric: Metric, num_samples: int | None) -> f
 
     Returns: None if the record has no sound one, or the value is not finite.
     """
-    error, value = logged_standard_error(record, metric.name), record.metrics.get(metric.name)
+    error, value = error_of(record, metric.name), record.metrics.get(metric.name)
     if value is None or not math.isfinite(value):
         return None
-    sound = error if error is not None and is_standard_error(error) else None
-    return share_error(value, sound, num_samples) if metric.scale == "share" else sound
+    sound = None if error is None else error.standard_error
+    is_earlier_share = metric.scale == "share" and (error is None or error.method == EARLIER)
+    return share_error(value, sound, num_samples) if is_earlier_share else sound
 
 
 def logged_standard_error(record: Record, metric: str) -> float | None:

@@ -16,7 +16,7 @@ class PartBest:
     part: Part
     metric: Metric
     index: int
-    """Of the metric, in the plan."""
+    """Index of the metric in the plan."""
     row: Row
     value: float
     """Mean over the seeds that all compared rows have."""

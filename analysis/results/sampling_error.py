@@ -1,21 +1,36 @@
 """The error of finite samples of a mean over seeds, and of the difference of two. Pure.
 
 All trainings of a sweep are sampled with the same noise, so that the error is partly common to seeds and to rows.
-Records that hold values without each of G groups of samples show how much: the jackknife of the difference leaves out
-the same noise in both rows. Without them the error counts as common to the seeds of a row and as independent between
+Records that hold the influence of each part of the samples show how much: on a difference, those of the same noise are
+subtracted. Without them the error counts as common to the seeds of a row and as independent between
 rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
+from scipy.special import ndtri
 
+from analysis.contract.metric_errors import MetricError, combined_standard_error
 from analysis.results.intervals import SeedValue, Uncertainty, combine_errors, variance
 
-Array = np.ndarray
+_Z = -float(ndtri(0.025))
+
+
+def share_error(share: float, recorded: float | None, num_samples: int | None) -> float | None:
+    """Return the standard error of a share, at least that of Wilson's interval (1927) for a share of 0 or 1.
+
+    Near 0 and 1 the error by the share itself, sqrt(p (1 - p) / N), is too small or zero: of 300 samples that are all
+    right, 1.3% of others may be wrong.
+
+    Args: share: in [0, 1]. recorded: the record's error, None without one. num_samples: N; None if it is not known.
+    """
+    if num_samples is None or num_samples < 1 or not 0 <= share <= 1:
+        return recorded
+    smallest = _Z / (num_samples + _Z**2)
+    return max(smallest, recorded or math.sqrt(share * (1 - share) / num_samples))
 
 
 def sampling_variance(values: Sequence[SeedValue], *, is_log: bool = False) -> float | None:
@@ -36,33 +51,20 @@ def paired_variance(first: Sequence[SeedValue], second: Sequence[SeedValue], *, 
     Args: first, second: values of the same seeds, in the same order. is_log: the means are of logarithms.
     Returns: None if neither row has an error; if one has, the other's counts as the same.
     """
-    replicates = [_mean_replicates(values, is_log=is_log) for values in (first, second)]
-    if replicates[0] is not None and replicates[1] is not None and len(replicates[0]) == len(replicates[1]):
-        return paired_jackknife_variance(replicates[0], replicates[1])
+    terms = [*_terms(second, 1.0, is_log=is_log), *_terms(first, -1.0, is_log=is_log)]
+    if len(terms) == len(first) + len(second):
+        return combined_standard_error(terms) ** 2
     known = [
         error for error in (sampling_variance(values, is_log=is_log) for values in (first, second)) if error is not None
     ]
     return 2 * math.fsum(known) / len(known) if known else None
 
 
-def paired_jackknife_variance(first: Array, second: Array) -> float:
-    """Return the variance of second - first by the delete-a-group jackknife (Kott 2001).
-
-    Args: first, second: each row's value without group g of the samples, [G]; the same groups in both.
-    """
-    differences = np.asarray(second, float) - np.asarray(first, float)
-    return float((len(differences) - 1) * differences.var())
-
-
-def _mean_replicates(values: Sequence[SeedValue], *, is_log: bool) -> Array | None:
-    """Return the replicates of the mean over seeds, [G]; None if some seed has none, or not as many."""
-    counts = {len(value.replicates) for value in values}
-    if len(counts) != 1 or counts.pop() < 2:
-        return None
-    replicates = np.array([value.replicates for value in values], float)
-    if is_log and (replicates <= 0).any():
-        return None
-    return np.asarray((np.log(replicates) if is_log else replicates).mean(0))
+def _terms(values: Sequence[SeedValue], sign: float, *, is_log: bool) -> Iterator[tuple[float, MetricError]]:
+    """Yield weight and error of each value in the mean over seeds, of those whose error has influences."""
+    for value in values:
+        if value.error is not None and value.error.influences:
+            yield sign / len(values) / (value.value if is_log else 1.0), value.error
 
 
 def uncertainty_of_mean(values: Sequence[SeedValue]) -> Uncertainty | None:

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from analysis.contract.plan_schema import Scale
-from analysis.results.complete_block import CompleteBlock, largest_block
+from analysis.results.best_row import CompleteBlock, largest_block
 from analysis.results.intervals import CONFIDENCE, SeedValue, Uncertainty, combine_errors
 from analysis.results.power import smallest_difference
 from analysis.results.sampling_error import paired_variance

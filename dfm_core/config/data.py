@@ -9,6 +9,8 @@ from annotated_types import Ge, Interval
 
 MADE = ":made:"
 """Separator of kind and recipe digest in the identity of an autoencoder that this project trains."""
+IN_BF16 = ":bf16"
+"""End of the identity of an autoencoder that runs under bf16 autocast: its latents are others."""
 _MAX_SIDE = 8192
 
 

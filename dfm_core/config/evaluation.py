@@ -46,7 +46,8 @@ class EvaluationConfig:
     seed: choices.NonNegativeInt = 0
     """Seed of the sampling noise; shared by all rows, so that methods are compared on the same noise."""
     bootstrap_replicates: Annotated[int, Interval(ge=0, le=10_000)] = 100
-    """Resamplings behind a metric's standard error; 0: no standard error, and no features in memory for it."""
+    """Parts of the samples, at most, that a metric is computed of for its standard error: without one group or two, or
+    halves. 0: no error, but for means over samples, and no features in memory for it."""
     inception_splits: choices.PositiveInt = 10
     """inception_score, class_score: parts of the samples whose scores are averaged."""
     kernel_subsets: choices.PositiveInt = 100

@@ -11,6 +11,8 @@ from dfm_core.config.evaluation import EvaluationConfig
 from dfm_core.config.experiment import ExperimentConfig
 from dfm_core.config.paradigm_rules import Rule
 
+MIN_GROUPS = 10
+"""Fewest groups of samples that a standard error is computed from, where there are as many samples."""
 MAX_REFERENCE_FEATURES = 10_000
 """Real images, at most, whose single features a reference keeps, for the statistics that compare pair by pair."""
 
@@ -18,8 +20,9 @@ MAX_REFERENCE_FEATURES = 10_000
 def evaluation_problems(config: ExperimentConfig) -> Iterator[Rule]:
     """Yield the rules of the evaluation that the config breaks."""
     evaluation, card = config.evaluation, find_card(config.data)
-    if evaluation.bootstrap_replicates == 1:
-        yield "evaluation.bootstrap_replicates", "1 has no spread: give 0, or 2 and more"
+    if 0 < evaluation.bootstrap_replicates < 2 * MIN_GROUPS:
+        few = f"{evaluation.bootstrap_replicates} parts of the samples give no usable error"
+        yield "evaluation.bootstrap_replicates", f"{few}: give 0, or {2 * MIN_GROUPS} and more"
     yield from _setting_problems(config, card)
     if card is not None:
         yield from _metric_problems(config, card)

@@ -7,20 +7,18 @@ several outputs runs once. What streams is merged in any order; what has to see 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from math import hypot
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.catalog.metrics import METRICS, STATISTICS, MetricName, Output, StatisticName, output_width
 from dfm_core.config import EvaluationConfig
-from dfm_core.metrics.bootstrap import standard_errors
+from dfm_core.metrics.errors import ERRORS, with_errors
 from dfm_core.metrics.reference import Reference
-from dfm_core.metrics.registry import ACCUMULATORS, RESAMPLERS, STORES_FEATURES, Sizes
+from dfm_core.metrics.registry import ACCUMULATORS, STORES_FEATURES, Sizes
 from dfm_core.metrics.scores.accumulator import Accumulator, Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 
@@ -38,6 +36,8 @@ class MetricSuite:
     num_samples: int
     num_classes: int
     """Classes of the data, for the outputs of the label probe."""
+    generated: bool = True
+    """Whether a model made the samples, with labels as `label_sampling` says."""
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -53,16 +53,18 @@ class MetricSuite:
     @property
     def stored_outputs(self) -> tuple[Output, ...]:
         """Outputs of which `compute` needs the features of all samples."""
-        resamples = self.evaluation.bootstrap_replicates > 0
+        has_errors = self.evaluation.bootstrap_replicates > 0
         outputs = (
             output
             for output, statistic in self.keys
-            if statistic in STORES_FEATURES or (resamples and statistic in RESAMPLERS)
+            if statistic in STORES_FEATURES or (has_errors and statistic in ERRORS)
         )
         return tuple(dict.fromkeys(outputs))
 
     def sizes(self, output: Output, device: torch.device | str = "cpu") -> Sizes:
-        return Sizes(output_width(output, self.num_classes), self.num_samples, self.evaluation, device)
+        in_turn = self.generated and self.evaluation.label_sampling == "balanced"
+        width = output_width(output, self.num_classes)
+        return Sizes(width, self.num_samples, self.num_classes if in_turn else 1, self.evaluation, device)
 
     def empty(self, device: torch.device | str = "cpu") -> Partial:
         """Return the state of the streaming statistics before the first sample."""
@@ -91,7 +93,7 @@ class MetricSuite:
         Raises: ValueError if samples are too few, came twice, or a reference lacks what a statistic reads.
         """
         features = {output: kept[output].ordered() for output in self.stored_outputs}
-        scores_by_key: dict[Key, dict[str, Score]] = {}
+        scores_by_key: dict[Key, Mapping[str, Score]] = {}
         for output, statistic in self.keys:
             reference = _read(references, output, statistic)
             accumulator = partial.get((output, statistic))
@@ -99,43 +101,12 @@ class MetricSuite:
                 rows = features[output]
                 accumulator = ACCUMULATORS[statistic](self.sizes(output, rows.device))
                 accumulator = accumulator.update(Batch(torch.arange(len(rows), device=rows.device), rows))
-            scores = accumulator.compute(reference)
-            scores_by_key[output, statistic] = self._with_errors(output, statistic, scores, features, reference)
+            scores: Mapping[str, Score] = accumulator.compute(reference)
+            if output in features and statistic in ERRORS and self.evaluation.bootstrap_replicates:
+                scores = with_errors(statistic, scores, features[output], reference, self.sizes(output))
+            scores_by_key[output, statistic] = scores
         cards: Sequence[Any] = [METRICS[name] for name in self.metrics]
-        return {card.name: _honest(scores_by_key[card.output, card.statistic][card.score]) for card in cards}
-
-    def _with_errors(
-        self,
-        output: Output,
-        statistic: StatisticName,
-        scores: Mapping[str, Score],
-        features: Mapping[Output, Tensor],
-        reference: Any,
-    ) -> dict[str, Score]:
-        replicates = self.evaluation.bootstrap_replicates
-        if statistic not in RESAMPLERS or not replicates:
-            return dict(scores)
-        rows, sizes = features[output], self.sizes(output)
-        resample = RESAMPLERS[statistic]
-        errors = standard_errors(
-            lambda counts: resample(rows.flatten(0, -2), reference, sizes, counts),
-            num_samples=len(rows),
-            num_replicates=replicates,
-            seed=self.evaluation.seed,
-            rows_per_sample=rows.shape[1] if rows.dim() == 3 else 1,
-        )
-        if statistic == "kernel_distance":  # whose value is a mean over random subsets, which add a spread of their own
-            subsets = self.evaluation.kernel_subsets
-            errors = {name: hypot(error, (scores[name].spread or 0.0) / subsets**0.5) for name, error in errors.items()}
-        return {name: replace(score, standard_error=errors[name]) for name, score in scores.items()}
-
-
-def _honest(score: Score) -> Score:
-    """Drop the error of 0 of a score whose resamplings all agree, such as a share of 0."""
-    if score.standard_error != 0.0:
-        return score
-    note = "every resampling of the samples gives this number, so its standard error is not known"
-    return replace(score, standard_error=None, notes=(*score.notes, note))
+        return {card.name: scores_by_key[card.output, card.statistic][card.score] for card in cards}
 
 
 def _read(references: Mapping[FeatureNetworkName, Reference], output: Output, statistic: StatisticName) -> Any:

@@ -13,6 +13,7 @@ from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
 from dfm_core.autoencoders.initialization import LatentScale, random_autoencoder, unit_scale, write_autoencoder
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import DataConfig
+from dfm_core.config.data import IN_BF16
 from dfm_core.data.training_data import TrainingData
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.config.runtime import RuntimeConfig
@@ -76,6 +77,8 @@ def load_of_data(data: DataConfig, runtime: RuntimeConfig, store: Store, device:
     else:
         loaded = _given(config.kind, config.files, runtime.storage)
     loaded.network.to(device).requires_grad_(requires_grad=False)
+    if data.described.encoder.endswith(IN_BF16):
+        loaded.use_bf16()
     return loaded
 
 

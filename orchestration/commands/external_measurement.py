@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.features import GROUP_IMAGES, Group, LostFeaturesError
+from orchestration.artifacts.recorded_errors import corrected_values
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.commands.external_images import ExternalImages
 from orchestration.common.errors import UserError
@@ -42,6 +43,8 @@ class MeasuredImages:
     num_images: int
     values: Mapping[str, float]
     standard_errors: Mapping[str, float]
+    corrected: Mapping[str, float]
+    """Values without their estimated bias, where one is estimated."""
     notes: Mapping[str, list[str]]
     protocols: Mapping[str, Mapping[str, Any]]
 
@@ -118,6 +121,7 @@ def _measured(result: TaskRecord, task: ImagesTask, place: str) -> MeasuredImage
         task.config.evaluation.num_samples,
         {name: result.metrics[name] for name in task.protocols},
         {name: error for name, error in errors.items() if error is not None},
+        corrected_values(result),
         result.about["notes"],
         result.about["protocols"],
     )

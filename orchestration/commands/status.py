@@ -10,7 +10,7 @@ from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import clock, make_console
 from orchestration.control.budget_meter import hours
 from orchestration.control.heartbeat import Heartbeat, TaskProgress, find_driver
-from orchestration.launch.summary import spent_text
+from orchestration.launch.summary import power_text, spent_text
 from orchestration.launch.task_table import status_table
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.diff import changes_text
@@ -79,6 +79,8 @@ def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
         console.print("Best so far, by the primary metric:")
     for line in status.best:
         console.print(f"  {line}", markup=False)
+    for line in power_text(plan, done):
+        console.print(line, markup=False)
     limit = plan.spec.runtime.workers.max_accelerator_hours
     console.print(spent_text(status.accelerator_seconds, limit))
     if status.left.num_tasks:

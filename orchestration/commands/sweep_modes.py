@@ -42,7 +42,7 @@ def run_mode(
     confirmed: bool,
     row: str | None = None,
 ) -> int:
-    """Return the exit code of one mode: "run", "dry-run", "check", "status", "stop" or "gc".
+    """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "stop" or "gc".
 
     Args: layers: files under and over the sweep. confirmed: "gc" removes without asking. row: only print it.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
@@ -74,14 +74,20 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
     missing = [*missing_inputs(spec), *fault_problems(os.environ)] if mode != "status" else spec.absent
-    if missing and mode in ("run", "status"):
+    if missing and mode in ("run", "status", "errors"):
         raise UserError(missing)
-    store = open_store(storage, writable=True) if mode == "run" else patient
+    store = open_store(storage, writable=True) if mode in ("run", "errors") else patient
     with _readable(patient):
         trials = published_trials(spec, patient) if spec.searches else {}
         plan = make_plan(with_published_trials(spec, trials))
         done = completed_records(patient, plan)
         progress = progress_of(patient, plan, done)
+    if mode == "errors":
+        from orchestration.commands.recompute_errors import recompute_errors  # needs torch
+
+        with _readable(patient, StorageUnavailableError):
+            print(recompute_errors(plan, done, store))
+        return 0
     with _readable(patient, StorageUnavailableError):
         if mode == "status":
             print_status(plan, done, patient, progress)

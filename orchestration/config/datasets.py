@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.config import DataConfig
+from dfm_core.config.data import IN_BF16
 from orchestration.common.urls import is_url, parts_of_url, with_lower_scheme
 
 _A_PLACE = "should be a folder, or a URL such as s3://bucket/images"
@@ -104,3 +105,11 @@ class AutoencoderConfig:
     files: Place | None = None
     made: AutoencoderTrainingConfig | None = None
     """The training that makes it, if no files are given."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Precision in which it encodes and decodes, part of the latents' identity; default: bf16 on GPUs, where it takes
+    half the time and memory, fp32 on CPUs."""
+
+    def identity(self, identity: str, *, on_gpu: bool) -> str:
+        """Return the identity of its weights with that of its precision."""
+        precision = self.precision or ("bf16" if on_gpu else "fp32")
+        return identity + IN_BF16 if precision == "bf16" else identity

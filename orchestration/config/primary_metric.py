@@ -27,6 +27,8 @@ class PrimaryMetric:
     """Smallest difference that matters, as a share: less is no practical difference."""
     spread: Annotated[float, Gt(0.0), Lt(10.0)] | None = None
     """Deviation over seeds that is expected, as a share, for the plan; default: that of the records so far."""
+    targets: tuple[float, ...] = ()
+    """Values of the metric whose training FLOPs are reported, beside the best of the baselines."""
 
 
 def unknown_in_primary(

@@ -11,7 +11,7 @@ from dfm_core.autoencoder_training.config import FinetuningConfig
 from dfm_core.autoencoders.architecture import KlArchitecture
 from dfm_core.catalog.autoencoders import ANY_KL, AutoencoderCard
 from dfm_core.config import DataConfig
-from dfm_core.config.data import MADE
+from dfm_core.config.data import IN_BF16, MADE
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of, without_neutral
@@ -52,7 +52,7 @@ def made_identity(kind: str, digest: str) -> str:
 
 def recipe_digest(encoder: str) -> str:
     """Return the digest of the task that makes an autoencoder of this identity; "": none does."""
-    return encoder.partition(MADE)[2]
+    return encoder.partition(MADE)[2].removesuffix(IN_BF16)
 
 
 def finetune_payload(config: FinetuningConfig, initial: InitialAutoencoder, data: DataConfig) -> dict[str, Any]:

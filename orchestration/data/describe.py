@@ -74,7 +74,11 @@ class DatasetInspector:
             return _Described(None, tuple(problems))
         key = f"autoencoders.{data.autoencoder}"
         try:
-            encoder = self._autoencoders(runtime).encoder(data.autoencoder)
+            card, identity = self._autoencoders(runtime).encoder(data.autoencoder)
+            if data.autoencoder:
+                on_gpu = runtime.workers.gpus_per_evaluator > 0
+                identity = runtime.autoencoders[data.autoencoder].identity(identity, on_gpu=on_gpu)
+            encoder = card, identity
             key = f"datasets.{data.dataset}" if data.dataset in runtime.datasets else "data.autoencoder"
             is_embedded = data.dataset in DATASETS
             return _Described(_embedded(data, encoder) if is_embedded else self._files(runtime, data, encoder))

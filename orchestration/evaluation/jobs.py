@@ -17,6 +17,7 @@ from orchestration.tasks.task import (
     EncodeTask,
     EvaluateTask,
     MeasuringTask,
+    MetricTask,
     ProbeTask,
     PyramidTask,
     ReferenceTask,
@@ -89,6 +90,18 @@ def _finish(
             statistics.append((yield from _sums(task, position, source)))
     about = {"sharing": _sharing(family, reports)} if isinstance(task, EvaluateTask) else {}
     yield [Call("finish", (task, about, context.clock(), _cost_of(task, reports), *statistics))]
+
+
+def errors_job(task: MetricTask, context: JobContext) -> Job:
+    """Compute the errors of a finished task from its stored features alone; it fails if some are not there."""
+    statistics = []
+    for position, source in enumerate(task.sources):
+        works = missing_work([(task, source)], context)
+        if any(missing.networks for work in works for missing in work.missing):
+            context.failed(task, "its features are not stored")
+            return
+        statistics.append((yield from _sums(task, position, source)))
+    yield [Call("finish_errors", (task, *statistics))]
 
 
 def _side_by_side(jobs: Sequence[Job]) -> Job:

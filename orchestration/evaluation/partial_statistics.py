@@ -28,7 +28,8 @@ REFERENCE = "reference"
 def suite_of(task: Task, source: Source) -> MetricSuite:
     """Return the metrics that are computed of a source."""
     num_classes = card_of(task.config.data).num_classes
-    return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes)
+    generated = not source.split
+    return MetricSuite(source.metrics, task.config.evaluation, source.num_samples, num_classes, generated)
 
 
 def sum_groups(

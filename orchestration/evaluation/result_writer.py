@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.contract.metric_errors import ERRORS
+from analysis.contract.record_schema import standard_error_of
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from dfm_core.catalog.metrics import MetricName, Output
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
@@ -23,7 +26,8 @@ from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, write_record
+from orchestration.artifacts.recorded_errors import errors_of_scores
+from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, read_record, write_record
 from orchestration.config.files import FileConfig
 from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
 from orchestration.evaluation.messages import Cost
@@ -37,6 +41,8 @@ from orchestration.tasks.task import EvaluateTask, MeasuringTask, MetricTask, Pr
 
 SAMPLES, REAL = "samples", "real"
 """Names of grids: `.png`; for videos, of which it shows the middle frame, also `.gif` and `_strips.png`."""
+_SAME_VALUE = 1e-6
+"""Tolerance, absolute and relative, of a number that is computed again, perhaps on another machine."""
 
 
 class ResultWriter:
@@ -72,6 +78,21 @@ class ResultWriter:
             for source in task.sources:
                 self._store.remove(feature_paths(task, source, keeps=False).root)
 
+    def finish_errors(self, task: MetricTask, statistics: Sequence[Statistics]) -> None:
+        """Put errors into the record of a finished task; nothing else of it changes.
+
+        Args: statistics: of its stored features, one for each source.
+        Raises: ValueError if these give other numbers than the record has.
+        """
+        record = read_record(self._store, task.digest)
+        assert record is not None, "only finished tasks have a record"
+        scores = self._all_scores(task, statistics)
+        for name, score in scores.items():
+            recorded = record.metrics[name]
+            if not math.isclose(score.value, recorded, rel_tol=_SAME_VALUE, abs_tol=_SAME_VALUE):
+                raise ValueError(f"stored features give {name} {score.value:.6g}, its record has {recorded:.6g}")
+        write_record(self._store, replace(record, about={**record.about, ERRORS: errors_of_scores(scores)}))
+
     def import_reference(self, task: ReferenceTask, file: FileConfig) -> None:
         """Publish the statistics of a file as a reference."""
         started, (network, output) = time.monotonic(), IMPORTED_OUTPUTS[task.payload["network"]]
@@ -103,19 +124,18 @@ class ResultWriter:
         return _result(task, {}, (), self._write_arrays(task, PROBE_FILE, vars(probe)))
 
     def _measurement(self, task: MetricTask, statistics: Sequence[Statistics], cost: Cost) -> TaskRecord:
-        scores: dict[MetricName, Score] = {}
-        for source, sums in zip(task.sources, statistics, strict=True):
-            scores |= self._scores(task, source, sums)
+        scores = self._all_scores(task, statistics)
         metrics: dict[str, float] = {}
         for name, score in sorted(scores.items()):
             metrics[name] = score.value
-            if score.standard_error is not None:
-                metrics[f"{name}_standard_error"] = score.standard_error
+            if score.error is not None:
+                metrics[standard_error_of(name)] = score.error.standard_error
             if score.spread is not None:
                 metrics[f"{name}_spread"] = score.spread
         about = {
             "notes": {name: list(score.notes) for name, score in sorted(scores.items()) if score.notes},
             "protocols": {name: asdict(protocol) for name, protocol in task.protocols.items()},
+            ERRORS: errors_of_scores(scores),
         }
         if not isinstance(task, EvaluateTask):
             return _result(task, metrics, (), about)
@@ -134,6 +154,12 @@ class ResultWriter:
         if cost.images:  # by one evaluator
             costs["images_per_second"] = cost.images / max(cost.seconds, 1e-9)
         return _result(task, {**metrics, **costs}, files, about)
+
+    def _all_scores(self, task: MetricTask, statistics: Sequence[Statistics]) -> dict[MetricName, Score]:
+        scores: dict[MetricName, Score] = {}
+        for source, sums in zip(task.sources, statistics, strict=True):
+            scores |= self._scores(task, source, sums)
+        return scores
 
     def _scores(self, task: MetricTask, source: Source, statistics: Statistics) -> dict[MetricName, Score]:
         suite = suite_of(task, source)

@@ -37,6 +37,7 @@ from orchestration.tasks.task import (
     EncodeTask,
     EvaluateTask,
     MeasuringTask,
+    MetricTask,
     PyramidTask,
     ReferenceTask,
     Source,
@@ -134,6 +135,10 @@ class Evaluator:
             statistics: one for each source, none for a probe.
         """
         self._results.finish(task, about, seconds, cost, statistics)
+
+    def finish_errors(self, task: MetricTask, *statistics: Statistics) -> None:
+        """Put errors into the record of a finished task. Args, Raises: as `ResultWriter.finish_errors`."""
+        self._results.finish_errors(task, statistics)
 
     def import_reference(self, task: ReferenceTask) -> None:
         """Import the statistics of a file from elsewhere, and write their record."""

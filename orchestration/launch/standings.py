@@ -11,6 +11,7 @@ from analysis.records.record import Record
 from analysis.results.measurements import measure
 from analysis.results.part_best import best_of_parts
 from analysis.results.sections import Section, make_sections
+from analysis.text.power_text import power_sentences
 from analysis.text.significance_text import claim_sentences
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.best_snapshot import BestSnapshot
@@ -49,3 +50,9 @@ def best_snapshots(plan: Plan, done: Mapping[str, TaskRecord], failed: Collectio
         part, row = best.part.name, best.row
         first.setdefault(part, BestSnapshot(part, row.label, row.step, best.metric.name, best.value))
     return tuple(first.values())
+
+
+def power_lines(plan: Plan, done: Mapping[str, TaskRecord]) -> Iterator[str]:
+    """Yield what differences the sweep can find, by the spread of what is done, or else by a stated one."""
+    published, sections = standings_so_far(plan, done, ())
+    yield from power_sentences(published, sections)

@@ -41,6 +41,8 @@ def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: 
     )
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
+    for line in power_text(plan, done):
+        console.print(line, markup=False)
     count = len(plan.tasks) - left.num_tasks
     console.print(f"{_are(count, 'task')} done or not needed, {left.num_tasks} to do.")
     if left.num_tasks:
@@ -54,6 +56,17 @@ def _layers_text(spec: SweepSpec) -> Iterator[str]:
         yield f"Site: {without_credentials(spec.layers.site)}"
     if spec.layers.overlay:
         yield f"With: {without_credentials(spec.layers.overlay)}, which wins over the sweep and its rows"
+
+
+def power_text(plan: Plan, done: Mapping[str, TaskRecord]) -> Sequence[str]:
+    """Return what differences between rows the sweep can find; empty if it has none to compare."""
+    if not any(len(part.rows) > 1 for part in plan.spec.parts):
+        return ()
+    if len(plan.spec.seeds) < 2:
+        return ("One seed separates nothing: claims about rows need two `seeds:` or more.",)
+    from orchestration.launch.standings import power_lines  # scipy comes with it
+
+    return tuple(power_lines(plan, done))
 
 
 def _shared(num_users: int, user: str, num_shared: int, shared: str) -> str:

@@ -76,6 +76,7 @@ def _primary_entry(plan: Plan) -> PrimaryEntry:
         "baseline": primary.baseline,
         "difference": primary.difference,
         "spread": primary.spread,
+        "targets": list(primary.targets),
         "declared": declared is not None,
     }
 

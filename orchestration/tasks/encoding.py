@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dfm_core.config import ExperimentConfig
+from dfm_core.config.data import IN_BF16
 from orchestration.common.digests import digest_of
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, AutoencoderRecipes, recipe_digest
 from orchestration.data.identity import PIXELS, latents_bytes, latents_payload, pixels_bytes, pixels_payload
@@ -44,7 +45,7 @@ def _encode_task(
 def autoencoder_tasks(config: ExperimentConfig, recipes: AutoencoderRecipes) -> list[Task]:
     """Return all that has to be made before the data of a config can be encoded, inputs before their readers."""
     described = config.data.described
-    recipe = recipes.get(described.encoder) if described is not None else None
+    recipe = recipes.get(described.encoder.removesuffix(IN_BF16)) if described is not None else None
     return [] if recipe is None else _recipe_tasks(recipe, recipes)
 
 

@@ -30,6 +30,8 @@ from orchestration.tasks.references import probe_task, reference_task
 from orchestration.tasks.task import MeasuringTask, MetricTask, ProbeTask, RealImagesTask, ReferenceTask, Source
 
 _RECORD_BYTES = 300_000
+_ERROR_BYTES, _BYTES_PER_INFLUENCE = 400, 6
+"""Entry of an error in a record, and of each of its influences, as text."""
 _MetricTask = TypeVar("_MetricTask", bound=MetricTask)
 
 
@@ -124,7 +126,9 @@ def metric_task(
         payload,
         tuple(filter(None, (*references.values(), inputs.probe_digest))),
         config,
-        _RECORD_BYTES + sum(map(source_bytes, sources)),
+        _RECORD_BYTES
+        + len(metrics) * (_ERROR_BYTES + _BYTES_PER_INFLUENCE * evaluation.bootstrap_replicates)
+        + sum(map(source_bytes, sources)),
         sources,
         references,
         inputs.probe_digest,

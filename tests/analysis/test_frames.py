@@ -14,7 +14,7 @@ import pytest
 import analysis
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.errors import UserError
-from analysis.frame_columns import CURVE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
+from analysis.frame_columns import CURVE_COLUMNS, DIFFERENCE_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TRIAL_COLUMNS
 from analysis.frames import Frames, make_frames
 from analysis.records.read import read_records
 from analysis.report.build import render_report
@@ -39,6 +39,7 @@ def check_columns(frames: Frames) -> None:
     assert dtypes(frames.measurements) == MEASUREMENT_COLUMNS
     assert dtypes(frames.curves) == CURVE_COLUMNS
     assert dtypes(frames.trials) == TRIAL_COLUMNS
+    assert dtypes(frames.differences) == DIFFERENCE_COLUMNS
 
 
 def test_columns_and_dtypes_are_as_documented(filled: Frames) -> None:
@@ -46,6 +47,14 @@ def test_columns_and_dtypes_are_as_documented(filled: Frames) -> None:
     more = dtypes(filled.runs.iloc[:, len(RUN_COLUMNS) :])
     kinds = {name.partition(".")[0]: kind for name, kind in more.items()}
     assert kinds == {"metric": "Float64", "tag": "string"}
+
+
+def test_differences_are_those_of_the_reports_cells(filled: Frames) -> None:
+    by_metric = filled.differences.set_index("metric")
+    assert list(by_metric.index) == ["fd", "accuracy"]
+    line = by_metric.loc["fd"]
+    assert (line["row"], line["reference"], line["claim"]) == ("flow matching", "DFM", "primary")
+    assert (line["difference"], line["num_common_seeds"], line["separable_from_best"]) == (10.0, 1, "no")
 
 
 def test_an_empty_experiment_has_the_same_columns(database: Database) -> None:

@@ -16,7 +16,7 @@ NANO = (
     "training.batch_size=8",
     "evaluation.at_steps=[20]",
     "evaluation.num_samples=20",
-    "evaluation.bootstrap_replicates=5",
+    "evaluation.bootstrap_replicates=20",
 )
 
 

@@ -25,7 +25,7 @@ NANO = (
     "training.steps=20",
     "training.batch_size=8",
     "evaluation.num_samples=40",
-    "evaluation.bootstrap_replicates=5",
+    "evaluation.bootstrap_replicates=20",
     "workers.checkpoint_every=10",
     "compute.allow_unequal=true",  # of 20 steps one is 5%
 )

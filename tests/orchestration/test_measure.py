@@ -20,7 +20,7 @@ from tests.support.measuring import NO_FILES, Bench, metric
 
 COUNT = 60
 METRICS = "evaluation.metrics=[fd_lite0_block10, label_accuracy]"
-OPTIONS = (METRICS, "evaluation.bootstrap_replicates=10", f"evaluation.num_samples={COUNT}")
+OPTIONS = (METRICS, "evaluation.bootstrap_replicates=20", f"evaluation.num_samples={COUNT}")
 
 
 @pytest.fixture(scope="module")

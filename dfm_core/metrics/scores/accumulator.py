@@ -6,6 +6,7 @@ groups of samples can be measured anywhere and merged in any order.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -49,6 +50,28 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class ScoreError:
+    """The error of a number, if other samples had been drawn; the reference is held (numerics 10.6)."""
+
+    method: str
+    design: str
+    """Number of samples, and the parts of them that have influences."""
+    influences: tuple[float, ...]
+    """Influence of each part on the number. Between numbers of one method and design, whose parts are samples of the
+    same indices, influences on a difference are the differences of influences."""
+    apart: float = 0.0
+    """Part of the standard error that is not in the influences."""
+    bias: float | None = None
+    """Estimated bias; None: not estimated, or the metric is read at its number of samples."""
+    interval: tuple[float, float] | None = None
+    """95% interval of a share."""
+
+    @property
+    def standard_error(self) -> float:
+        return math.hypot(self.apart, *self.influences)
+
+
+@dataclass(frozen=True)
 class Score:
     """One number of a metric."""
 
@@ -57,8 +80,8 @@ class Score:
     """Remarks that a reader needs to judge the number."""
     spread: float | None = None
     """Population standard deviation over the splits or subsets whose mean `value` is; not a standard error."""
-    standard_error: float | None = None
-    """Standard error where a closed form gives it; `bootstrap.standard_errors` gives it for the others."""
+    error: ScoreError | None = None
+    """Error by the finite number of samples; `errors.with_errors` adds it where the samples have to be kept for it."""
 
 
 class Accumulator(Protocol[ReferenceT]):

@@ -38,7 +38,7 @@ def frechet(samples: GaussianLike, reference: GaussianLike) -> Score:
 
 
 def weighted_frechet_distances(features: Tensor, reference: GaussianLike, counts: Tensor) -> Tensor:
-    """Return the distance for every column of counts, for `bootstrap.standard_errors`.
+    """Return the distance for every column of counts, for `errors`.
 
     Only the reference is factored: tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of F_b^T S_a F_b, the
     covariance of the rows (x_i - centre) F_b, which are projected once. A column costs one eigenvalue problem, of side
@@ -88,7 +88,7 @@ def _root_traces(projected: Tensor, means: Tensor, weights: Tensor, singular: bo
         `_is_singular`; eigenvalues that are no more than rounding are then zeros.
     """
     num_rows, rank = projected.shape
-    # A replicate's inner products are picked out of all of them: draws leave out 37% of the rows.
+    # A replicate's inner products are picked out of all of them.
     products = projected @ projected.T if num_rows <= 2 * rank else None
     roots = weights.new_zeros(weights.shape[1])
     for replicate, counts in enumerate(weights.T if rank else ()):

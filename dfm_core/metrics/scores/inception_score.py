@@ -86,7 +86,7 @@ def split_membership(bounds: tuple[int, ...], indices: Tensor) -> Tensor:
 
 
 def weighted_inception_scores(logits: Tensor, bounds: tuple[int, ...], counts: Tensor) -> Tensor:
-    """The score for every column of counts, for `bootstrap.standard_errors`; a split that lost all samples is left out.
+    """The score for every column of counts, for `errors`; a split that lost all samples is left out.
 
     Args: logits: [N, K], by index. counts: how often each row is there, [N, R]. Returns: [R] float64.
     """

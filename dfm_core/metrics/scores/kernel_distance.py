@@ -78,7 +78,7 @@ def unbiased_mmd2(samples: Tensor, reference: Tensor) -> Tensor:
 
 
 def weighted_mmd2(samples: Tensor, reference: Tensor, counts: Tensor) -> Tensor:
-    """`unbiased_mmd2` for every column of counts, for `bootstrap.standard_errors`.
+    """`unbiased_mmd2` for every column of counts, for `errors`.
 
     Pairs of a row with its own copies are left out, as pairs of a row with itself are.
 

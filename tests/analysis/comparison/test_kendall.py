@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from analysis.comparison.kendall import RankAgreement, kendall_tau, rank_agreement
+from analysis.comparison.kendall import RankAgreement, chance_of_order, kendall_tau, rank_agreement
 from analysis.results.intervals import SeedValue
 
 
@@ -104,3 +104,20 @@ def test_the_interval_holds_the_true_tau(gap: float, num_seeds: int, least: floa
         assert found.high is not None
         inside += found.low - 1e-9 <= float(kendall_tau(truth, published)) <= found.high + 1e-9
     assert inside / 400 >= least - 2 * np.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize(("num_rows", "p"), [(3, 1 / 3), (4, 1 / 12), (5, 1 / 60)])
+def test_the_chance_of_the_same_order_is_exact(num_rows: int, p: float) -> None:
+    ours = np.arange(float(num_rows))
+    assert chance_of_order(ours, ours) == pytest.approx(p)
+    assert chance_of_order(ours, ours) == pytest.approx(kendalltau(ours, ours, method="exact").pvalue)
+    assert 0 < chance_of_order(np.arange(12.0), np.arange(12.0)) < 1e-4
+
+
+def test_rows_without_two_seeds_in_common_have_an_interval_of_their_own_spread() -> None:
+    ours = [[SeedValue(2 * index + seed, 10.0 * index + seed) for seed in (0, 1)] for index in range(3)]
+    found = rank_agreement(ours, [1, 2, 3], generator())
+    assert found is not None
+    assert (found.basis, found.high) == ("seeds", 1.0)
+    assert found.low is not None
+    assert found.low < 1

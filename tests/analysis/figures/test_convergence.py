@@ -31,7 +31,7 @@ PLAN = make_plan(seeds=(0, 1))
 RECORDS = {
     "floor": Record("done", {"fd": 1.25}),
     **{evaluate_digest("DFM", 100, seed): Record("done", {"fd": 8.0 + seed}) for seed in (0, 1)},
-    evaluate_digest("DFM", 200, 0): Record("done", {"fd": 4.0}),
+    **{evaluate_digest("DFM", 200, seed): Record("done", {"fd": 4.0}) for seed in (0, 1)},
 }
 
 
@@ -50,6 +50,13 @@ def test_a_line_is_the_mean_over_seeds_against_steps_and_flops() -> None:
     assert images.lines[0].x == (100.0 * BATCH_SIZE, 200.0 * BATCH_SIZE)
     assert flops.lines[0].x == (100.0 * FLOPS_PER_STEP, 200.0 * FLOPS_PER_STEP)
     assert steps.real_images == flops.real_images == 1.25
+
+
+def test_a_line_ends_where_one_of_its_seeds_drops_out() -> None:
+    records = {digest: record for digest, record in RECORDS.items() if digest != evaluate_digest("DFM", 200, 1)}
+    (chart,) = charts_of(PLAN, records)
+    assert chart.panels[0].lines[0].x == (100.0,)
+    assert "n = 2 of 2 seeds" in chart.about
 
 
 def test_a_row_keeps_its_colour_while_others_have_no_value() -> None:
@@ -124,7 +131,7 @@ def test_accelerator_hours_are_a_trainings_share_up_to_the_step_once_it_is_done(
     }
     axes = {panel.x_label: panel for panel in charts_of(PLAN, {**RECORDS, **trained})[0].panels}
     # Step 100 of 200: an hour at seed 0 and two at seed 1; step 200 only has seed 0.
-    assert axes["accelerator-hours of training"].lines[0].x == pytest.approx((1.5, 2.0))
+    assert axes["accelerator-hours of training"].lines[0].x == pytest.approx((1.5, 3.0))
     running = {**trained, train_digest("DFM", 1): Record("running", {"accelerator_seconds": 7200.0})}
     (line,) = next(p for p in charts_of(PLAN, {**RECORDS, **running})[0].panels if "hours" in p.x_label).lines
     assert (line.x, line.y) == ((1.0, 2.0), (8.0, 4.0))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.results.best_row import choose_best
-from analysis.results.complete_block import largest_block
+from analysis.results.best_row import choose_best, largest_block
 from analysis.results.intervals import SeedValue
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,3 +195,16 @@ def test_real_images_of_unknown_protocol_are_flagged() -> None:
 def test_many_rows_are_counted() -> None:
     assert some_of(list("abcde")) == "a, b, c, d, e"
     assert some_of(list("abcdef")) == "a, b, c, d and 2 more"
+
+
+@pytest.mark.parametrize(("key", "field"), [("seed", "noise_seed"), ("bootstrap_replicates", "error_replicates")])
+def test_rows_of_other_noise_or_other_replicates_are_not_compared(key: str, field: str) -> None:
+    document = plan_document(parts={"p": ROWS})
+    for task in document["tasks"].values():
+        if task["kind"] == "evaluate":
+            task["payload"]["evaluation"][key] = 7 if task["title"].startswith("c @ ") else 100
+    section = section_of(document)
+    assert best_rows(section) == [[], []]
+    assert any(f"{field} is 100 (a, b) and 7 (c)" in caveat for caveat in caveats_of(section))
+    recorded = {digest: replace(record, about=parse_about(json.loads(about()))) for digest, record in RECORDS.items()}
+    assert section_of(document, recorded).comparability[0].deviations == (), "a record does not name them"

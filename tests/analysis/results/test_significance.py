@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, ttest_rel
 
+from analysis.contract.metric_errors import MetricError
 from analysis.results.intervals import SeedValue
-from analysis.results.sampling_error import paired_jackknife_variance
 from analysis.results.significance import RowTests, compare_rows
 
 Values = dict[str, list[SeedValue]]
@@ -77,21 +77,14 @@ def test_an_error_that_one_row_lacks_is_taken_from_the_other() -> None:
     assert found.uncertainty.of_samples == pytest.approx(0.3 * math.sqrt(2))
 
 
-def test_replicates_without_the_same_group_of_samples_are_paired() -> None:
-    # Both rows lose the same noise: the values move by 1 with each group, their difference by 0.01.
+def test_influences_of_the_same_samples_are_paired() -> None:
+    # Both rows lose the same noise: they move alike with each part of the samples, their difference by 0.01 of that.
     moves = (1.0, -1.0, 1.0, -1.0)
-    first = [SeedValue(0, 10.0, 2.0, tuple(10 + move for move in moves))]
-    second = [SeedValue(0, 11.0, 2.0, tuple(11 + 1.01 * move for move in moves))]
+    first = [SeedValue(0, 10.0, 2.0, MetricError("m", 10.0, 2.0, moves, design="d"))]
+    second = [SeedValue(0, 11.0, 2.0, MetricError("m", 11.0, 2.0, tuple(1.01 * one for one in moves), design="d"))]
     found = compared({"a": first, "b": second}).difference("a", "b")
     assert found.uncertainty is not None
-    # By hand: (G - 1) / G times the sum of the squared deviations, 3/4 * 4 * 0.01^2.
-    assert found.uncertainty.of_samples == pytest.approx(math.sqrt(3) * 0.01)
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
-    values = np.random.default_rng(0).standard_normal(50)
-    without = (values.sum() - values) / 49
-    assert paired_jackknife_variance(np.zeros(50), without) == pytest.approx(values.var(ddof=1) / 50)
+    assert found.uncertainty.of_samples == pytest.approx(2 * 0.01)
 
 
 def test_without_any_error_nothing_is_told_apart() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dfm_core.autoencoders.diffusers_vae import DiffusersAutoencoder
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.catalog.autoencoders import AUTOENCODERS, AutoencoderCard, autoencoder_card, card_from_settings
@@ -179,3 +180,18 @@ def test_pixels_of_8_bits_are_stored_nearly_without_loss() -> None:
     kept = own.encode(values.float() * level - 1).stored()["mean"].float()
     assert torch.equal(to_pixels(own.decode(kept)), values)
     assert (kept - (values.float() * level - 1)).abs().max() < level / 30  # bf16 would be off by a quarter of a level
+
+
+def test_bf16_is_near_fp32_and_another_identity(saved: Path) -> None:
+    plain, mixed = load_autoencoder("flux", saved), load_autoencoder("flux", saved)
+    assert isinstance(mixed, DiffusersAutoencoder)
+    mixed.use_bf16()
+    assert mixed.identity == plain.identity + ":bf16"
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected, found = plain.encode(pixels), mixed.encode(pixels)
+        images, others = plain.decode(expected.mean), mixed.decode(expected.mean)
+    for a, b in ((expected.mean, found.mean), (images, others)):
+        assert b.dtype == torch.float32
+        assert not torch.equal(a, b)
+        assert float((a - b).norm() / a.norm()) < 0.03

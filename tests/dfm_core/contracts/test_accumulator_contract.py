@@ -43,6 +43,7 @@ def empty(name: str, device: str = "cpu") -> Accumulator[Any]:
         Sizes(
             width=WIDTH,
             num_samples=COUNT,
+            num_labels=1,
             evaluation=EvaluationConfig(inception_splits=3, kernel_subsets=4, kernel_subset_size=20, num_neighbours=3),
             device=device,
         )

@@ -11,14 +11,15 @@ from torch import Tensor
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS
 from dfm_core.catalog.metrics import METRICS, MetricName, Output
 from dfm_core.config import EvaluationConfig
-from dfm_core.metrics.bootstrap import standard_errors
+from dfm_core.metrics.errors import JACKKNIFE
 from dfm_core.metrics.reference import Reference, ReferenceAccumulator, stored_rows
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.frechet import frechet_distance, weighted_frechet_distances
-from dfm_core.metrics.scores.kernel_distance import weighted_mmd2
+from dfm_core.metrics.scores.jackknife import Groups, jackknife_of_pairs
 from dfm_core.metrics.scores.moments import GaussianStatistics, Moments
-from dfm_core.metrics.scores.neighbours import weighted_neighbour_scores
+from dfm_core.metrics.scores.neighbours import neighbour_scores
+from dfm_core.metrics.scores.wilson import share_error
 from dfm_core.metrics.suite import MetricSuite
 
 COUNT, CLASSES = 40, 3
@@ -38,7 +39,7 @@ ALL: tuple[MetricName, ...] = (
     "class_score",
 )
 EVALUATION = EvaluationConfig(
-    bootstrap_replicates=12, kernel_subsets=2, kernel_subset_size=20, inception_splits=2, num_neighbours=3
+    bootstrap_replicates=20, kernel_subsets=2, kernel_subset_size=20, inception_splits=2, num_neighbours=3
 )
 
 
@@ -63,21 +64,26 @@ def values(one: MetricSuite, parts: list[Tensor]) -> dict[MetricName, tuple[floa
     for partial in partials[1:]:
         merged = one.merge(merged, partial)
     scores = one.compute(merged, kept(one, parts), REFERENCES)
-    return {name: (score.value, score.standard_error) for name, score in scores.items()}
+    return {
+        name: (score.value, None if score.error is None else score.error.standard_error)
+        for name, score in scores.items()
+    }
 
 
 def test_every_number_and_error_is_that_of_the_functions_behind_it() -> None:
     found = values(suite(), [torch.arange(COUNT)])
     moments = Moments.of(REAL)
     assert found["fd_lite0_block10"][0] == pytest.approx(frechet_distance(Moments.of(FEATURES), moments), rel=1e-9)
-    errors = standard_errors(lambda counts: {"fd": weighted_frechet_distances(FEATURES, moments, counts)}, COUNT, 12)
-    assert found["fd_lite0_block10"][1] == pytest.approx(errors["fd"], rel=1e-9)
-    neighbours = weighted_neighbour_scores(FEATURES, REAL, 3, torch.ones(COUNT, 1))
+    groups = Groups(COUNT, 10)
+    error = jackknife_of_pairs(weighted_frechet_distances(FEATURES, moments, groups.counts()), groups.sizes)
+    assert found["fd_lite0_block10"][1] == pytest.approx(float(error.influences.norm()), rel=1e-9)
+    neighbours = neighbour_scores(FEATURES, REAL, 3, torch.ones(COUNT, 1))
     assert found["precision_lite0"][0] == float(neighbours["precision"][0])
     assert found["recall_lite0"][0] == float(neighbours["recall"][0])
     hits = (SCORES.argmax(dim=1) == LABELS).double()
     assert found["label_accuracy"][0] == pytest.approx(float(hits.mean()))
-    assert found["label_accuracy"][1] == pytest.approx(float(hits.std() / COUNT**0.5))
+    share = share_error(float(hits.mean()), float(hits.var(correction=0) / COUNT), COUNT)
+    assert found["label_accuracy"][1] == pytest.approx((share.interval[1] - share.interval[0]) / 2 / 1.96, rel=1e-4)
 
 
 def test_parts_in_any_order_give_what_the_whole_gives() -> None:
@@ -99,27 +105,27 @@ def test_features_are_kept_only_if_somebody_needs_them() -> None:
     assert suite("fd_lite0_block10").stored_outputs == (BLOCK10,)
 
 
-def test_without_replicates_there_is_no_bootstrap_error() -> None:
+def test_without_replicates_there_is_no_error_that_needs_features() -> None:
     found = values(suite(evaluation=replace(EVALUATION, bootstrap_replicates=0)), [torch.arange(COUNT)])
     assert found["fd_lite0_block10"][1] is None
     assert found["label_accuracy"][1] is not None
 
 
-def test_frames_of_a_video_are_drawn_together() -> None:
+def test_frames_of_a_video_are_left_out_together() -> None:
     """Two equal frames a video: the error is that of the videos, not that of twice as many independent frames."""
     one = MetricSuite(("fd_lite0_block10",), EVALUATION, COUNT, CLASSES)
     twice = {BLOCK10: Batch(torch.arange(COUNT), FEATURES[:, None].expand(-1, 2, -1))}
     partial = one.update(one.empty(), twice)
     kept_twice = {BLOCK10: FeatureStore.empty().update(twice[BLOCK10])}
     score = one.compute(partial, kept_twice, REFERENCES)["fd_lite0_block10"]
-    moments = Moments.of(REAL)
-    doubled = standard_errors(
-        lambda counts: {"fd": weighted_frechet_distances(FEATURES.repeat_interleave(2, dim=0), moments, counts)},
-        COUNT,
-        12,
-        rows_per_sample=2,
-    )
-    assert score.standard_error == pytest.approx(doubled["fd"], rel=1e-9)
+    alone = suite("fd_lite0_block10")
+    rows = torch.arange(COUNT)
+    single = alone.compute(alone.update(alone.empty(), batches(rows)), kept(alone, [rows]), REFERENCES)
+    expected = single["fd_lite0_block10"].error
+    assert score.error is not None
+    assert expected is not None
+    # The covariance of the doubled rows has another divisor.
+    assert score.error.standard_error == pytest.approx(expected.standard_error, rel=0.05)
 
 
 def test_statistics_from_a_file_say_that_they_know_no_single_images() -> None:
@@ -166,14 +172,37 @@ def test_the_error_of_a_mean_over_subsets_holds_their_spread() -> None:
     rows = torch.arange(COUNT)
     one = suite("kd_lite0")
     score = one.compute({}, kept(one, [rows]), REFERENCES)["kd_lite0"]
-    whole = standard_errors(lambda counts: {"kd": weighted_mmd2(FEATURES, REAL, counts)}, COUNT, 12)["kd"]
     assert score.spread is not None
-    assert score.standard_error == pytest.approx((whole**2 + score.spread**2 / 2) ** 0.5, rel=1e-9)
+    assert score.error is not None
+    assert score.error.apart == pytest.approx(score.spread / 2**0.5, rel=1e-9)
 
 
-def test_a_number_that_every_resampling_gives_has_no_error_but_a_note() -> None:
+def test_a_share_of_nothing_has_an_error() -> None:
     far = {"lite0": Reference({"block10": Moments.of(REAL)}, {"block10": REAL + 1000})}
     one, rows = suite("precision_lite0"), torch.arange(COUNT)
     score = one.compute({}, kept(one, [rows]), far)["precision_lite0"]
-    assert (score.value, score.standard_error) == (0.0, None)
-    assert "its standard error is not known" in score.notes[-1]
+    assert score.value == 0.0
+    assert score.error is not None
+    assert score.error.standard_error == pytest.approx(1.96 / 2 / COUNT, rel=0.1)
+    assert score.error.interval is not None
+    assert score.error.interval[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_bias_is_estimated_of_a_distance_of_full_rank_alone() -> None:
+    rows = torch.arange(COUNT)
+    one = suite("fd_lite0_block10", "class_score")
+    scores = one.compute(one.update(one.empty(), batches(rows)), kept(one, [rows]), REFERENCES)
+    distance, classes = scores["fd_lite0_block10"].error, scores["class_score"].error
+    assert distance is not None
+    assert classes is not None
+    assert (distance.method, distance.bias) == (JACKKNIFE, None)  # 40 samples for 112 dimensions
+    assert classes.bias is not None
+
+
+def test_labels_in_turn_are_those_of_generated_samples_alone() -> None:
+    balanced = replace(EVALUATION, label_sampling="balanced")
+    sizes = [
+        MetricSuite(ALL, evaluation, COUNT, CLASSES, generated).sizes(BLOCK10).num_labels
+        for evaluation, generated in ((balanced, True), (balanced, False), (EVALUATION, True))
+    ]
+    assert sizes == [CLASSES, 1, 1]

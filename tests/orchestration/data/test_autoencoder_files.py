@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
 from dfm_core.autoencoders.registry import load_autoencoder
+from orchestration.config.datasets import AutoencoderConfig
+from orchestration.data.autoencoder_recipe import recipe_digest
 from orchestration.data.user_files import autoencoder_folder
 from orchestration.storage.store import Store
 from tests.support.s3 import environment, make_bucket, variables
@@ -42,3 +45,12 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, name: s
         pass
     with pytest.raises(ValueError, match=f"has no {name}"):
         load_autoencoder("flux", folder)
+
+
+def test_a_gpu_encodes_in_bf16_and_its_latents_are_others() -> None:
+    config = AutoencoderConfig("flux", "/vae")
+    assert config.identity("flux:1", on_gpu=False) == "flux:1"
+    assert config.identity("flux:1", on_gpu=True) == "flux:1:bf16"
+    assert replace(config, precision="fp32").identity("flux:1", on_gpu=True) == "flux:1"
+    assert replace(config, precision="bf16").identity("kl:made:ab", on_gpu=False) == "kl:made:ab:bf16"
+    assert recipe_digest("kl:made:ab:bf16") == recipe_digest("kl:made:ab") == "ab"

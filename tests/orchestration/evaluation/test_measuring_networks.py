@@ -57,7 +57,7 @@ def config(*metrics: str, **values: Any) -> Any:
         "evaluation__num_samples": COUNT,
         "evaluation__kernel_subset_size": 10,
         "evaluation__inception_splits": 4,
-        "evaluation__bootstrap_replicates": 4,
+        "evaluation__bootstrap_replicates": 20,
     }
     return small_config(**{**usual, **values})
 

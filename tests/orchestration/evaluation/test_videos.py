@@ -91,7 +91,7 @@ def measured_config() -> ExperimentConfig:
         evaluation__num_samples=COUNT,
         evaluation__metrics=METRICS,
         evaluation__inception_splits=2,
-        evaluation__bootstrap_replicates=5,
+        evaluation__bootstrap_replicates=20,
     )
 
 

@@ -26,6 +26,7 @@ from orchestration.training.checkpoint_upload import StateUploads
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import StepWatch
+from orchestration.training.run_report import Throughput
 
 
 class Rank:
@@ -147,6 +148,7 @@ class Worker(CheckpointedRun):
         self.early_stop, self.watch = cast("EarlyStop", self.decided), StepWatch(60.0, print)
         self.checkpoint_steps = {20, 40, 60}
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
+        self.throughput = Throughput(0, 1, 0.0, 2, torch.device("cpu"))
         self.started, self.cost_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
         published = SimpleNamespace(finish=lambda: self.progress_board.calls.append(("published", ())))
         self.uploads = cast("StateUploads", published)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from dfm_core.metrics.bootstrap import resampling_counts
 from dfm_core.metrics.scores import frechet as frechet_module
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.frechet import frechet, frechet_distance, weighted_frechet_distances
@@ -239,11 +238,18 @@ CASES = {
 }
 
 
+def drawn_counts(num_samples: int, num_replicates: int, seed: int) -> torch.Tensor:
+    """How often each sample is drawn, with replacement, [N, R]."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randint(num_samples, (num_replicates, num_samples), generator=generator)
+    return torch.stack([draw.bincount(minlength=num_samples) for draw in draws], dim=1).double()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_replicate_has_the_distance_of_its_rows(name: str) -> None:
     """Against the plain distance of the repeated rows, and against one that makes no covariance."""
     x, y = CASES[name]
-    reference, counts = Moments.of(y), resampling_counts(len(x), 6, seed=3)
+    reference, counts = Moments.of(y), drawn_counts(len(x), 6, seed=3)
     found = weighted_frechet_distances(x, reference, counts)
     rows = [x.repeat_interleave(column.long(), dim=0) for column in counts.T]
     assert found.tolist() == pytest.approx([frechet_distance(Moments.of(drawn), reference) for drawn in rows], rel=1e-9)
@@ -254,7 +260,7 @@ def test_every_replicate_has_the_distance_of_its_rows(name: str) -> None:
 @pytest.mark.parametrize("name", ["full rank", "fewer samples than dimensions", "float32"])
 def test_the_size_of_blocks_changes_no_replicate(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = CASES[name]
-    reference, counts = Moments.of(y), resampling_counts(len(x), 3, seed=4)
+    reference, counts = Moments.of(y), drawn_counts(len(x), 3, seed=4)
     whole = weighted_frechet_distances(x, reference, counts)
     monkeypatch.setattr(frechet_module, "_CHUNK_ROWS", 13)
     monkeypatch.setattr(frechet_module, "_BLOCK_COLUMNS", 7)
@@ -297,6 +303,6 @@ def test_only_rows_that_were_drawn_enter_the_eigenvalue_problems(monkeypatch: py
         ("a small reference of many samples", 19),
     ):
         x, y = CASES[name]
-        counts = resampling_counts(len(x), 4, seed=5)
+        counts = drawn_counts(len(x), 4, seed=5)
         weighted_frechet_distances(x, Moments.of(y), counts)
         assert sides[-4:] == [min(int((column > 0).sum()), rank) for column in counts.T]

@@ -10,9 +10,10 @@ from dfm_core.metrics.scores import feature_store as module
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.scores.neighbours import (
     NeighbourAccumulator,
+    neighbour_scores,
+    radii_among,
     squared_distances,
     squared_radii,
-    weighted_neighbour_scores,
 )
 from tests.support.models import golden_tensors
 
@@ -106,23 +107,23 @@ def test_copies_are_neighbours_at_distance_zero() -> None:
     assert squared_distances(column(1, 2).double(), column(4).double()).tolist() == [[9], [4]]
 
 
-def test_counts_weigh_samples_and_leave_radii_as_they_are() -> None:
-    samples, reference = SAMPLES[:30], REFERENCE[:40]
-    counts = torch.stack([torch.ones(30), (torch.arange(30) % 3).float()], dim=1)
-    found = weighted_neighbour_scores(samples, reference, 3, counts)
-    plain = scores(samples, reference, 3)
-    assert {name: float(values[0]) for name, values in found.items()} == pytest.approx(plain, rel=1e-12)
-    radii, own = squared_radii(reference, 3), squared_radii(samples, 3)
-    distances = ((reference[:, None] - samples) ** 2).sum(dim=-1)
-    there, weights = counts[:, 1] > 0, counts[:, 1].double()
-    holding = (distances <= radii[:, None]).sum(dim=0).double()
-    expected = {
-        "precision": float(((holding > 0) * weights).sum() / 30),
-        "recall": float((distances <= own)[:, there].any(dim=1).double().mean()),
-        "density": float((holding * weights).sum() / 90),
-        "coverage": float((distances <= radii[:, None])[:, there].any(dim=1).double().mean()),
-    }
-    assert {name: float(values[1]) for name, values in found.items()} == pytest.approx(expected, rel=1e-12)
+@pytest.mark.parametrize("keep", [2, 5])
+def test_every_column_has_the_scores_of_the_samples_that_are_there(keep: int) -> None:
+    """Radii too: of the third, or the fifth, that is left."""
+    samples, reference = SAMPLES[:45], REFERENCE[:40]
+    there = torch.stack([torch.ones(45), (torch.arange(45) % keep == 0).float()], dim=1)
+    found = neighbour_scores(samples, reference, 3, there)
+    for column, rows in enumerate((samples, samples[::keep])):
+        expected = by_loops(rows, reference, 3)
+        assert {name: float(values[column]) for name, values in found.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def test_radii_are_found_however_far_the_neighbours_that_are_there() -> None:
+    """Those that are there are the last in the order of distance from the first ones."""
+    points = torch.arange(60, dtype=torch.float64)[:, None]
+    there = torch.zeros(60, 1, dtype=torch.bool)
+    there[[0, 57, 58, 59]] = True
+    assert radii_among(points, 2, there)[[0, 57, 1], 0].tolist() == [58.0**2, 4.0, -1.0]
 
 
 def test_a_set_without_a_kth_neighbour_is_refused() -> None:

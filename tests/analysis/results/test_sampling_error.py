@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from analysis.results.shares import share_error
+from analysis.results.sampling_error import share_error
 
 
 def test_of_samples_that_are_all_right_the_error_is_that_of_wilsons_interval() -> None:

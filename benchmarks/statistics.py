@@ -1,0 +1,283 @@
+"""How often the report's statements are right: coverage, false alarms and power by simulation of its own functions.
+
+    .venv/bin/python benchmarks/statistics.py [--repetitions 1000] [--out docs/statistics.md]
+
+Distances spread by shares: 3% over seeds unless a line says otherwise, with an effect of the seed of 5% that rows share.
+A part of it, with fixed seeds and loose bounds, is in tests/analysis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from analysis.comparison.kendall import kendall_tau, rank_agreement
+from analysis.comparison.verdicts import Judge
+from analysis.contract.published_numbers import PublishedValue
+from analysis.plan.model import Metric
+from analysis.results.best_row import choose_best
+from analysis.results.cells import Cell
+from analysis.results.curves import SeedCurves, draw_reach
+from analysis.results.intervals import SeedValue
+from analysis.results.power import smallest_difference
+from analysis.results.sampling_error import share_error, uncertainty_of_mean
+from analysis.results.significance import RowTests, compare_rows
+from analysis.results.standings import Standing
+
+SPREAD, EFFECT, SEED_EFFECT = 0.03, 0.10, 0.05
+UNEQUAL = 3.0
+"""Largest spread over smallest, every second row."""
+FD = Metric("fd", "FD", "lower", "", "log")
+Generator = np.random.Generator
+Rows = dict[str, list[SeedValue]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A measured share."""
+
+    statement: str
+    setting: str
+    share: float
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"| {self.statement} | {self.setting} | {self.share:.3f} | {self.wanted} |"
+
+
+def share(repetitions: int, seed: int, happens: Callable[[Generator], bool]) -> float:
+    generator = np.random.default_rng(seed)
+    return sum(happens(generator) for _ in range(repetitions)) / repetitions
+
+
+def distances(
+    generator: Generator,
+    spreads: Sequence[float],
+    num_seeds: int,
+    effect: float = 0.0,
+    sampling: float = 0.0,
+    seed_effect: float = SEED_EFFECT,
+) -> Rows:
+    """Distances near 100; the first row is better by an effect. sampling: error that a row's seeds share."""
+    logs = seed_effect * generator.standard_normal((1, num_seeds))
+    logs = logs + np.array(spreads)[:, None] * generator.standard_normal((len(spreads), num_seeds))
+    logs = logs + sampling * generator.standard_normal((len(spreads), 1))
+    logs[0] -= effect
+    return {
+        str(row): [SeedValue(k, float(v), sampling * float(v) or None) for k, v in enumerate(100 * np.exp(own))]
+        for row, own in enumerate(logs)
+    }
+
+
+def spreads_of(num_rows: int, *, unequal: bool) -> list[float]:
+    return [SPREAD / (UNEQUAL if unequal and row % 2 else 1) for row in range(num_rows)]
+
+
+def compared(rows: Rows, families: int = 1) -> RowTests:
+    found = compare_rows(rows, "log", families)
+    assert found is not None, "rows have seeds in common"
+    return found
+
+
+def is_told_apart(rows: Rows, families: int = 1) -> bool:
+    """Return True if some row is called separable from the best."""
+    tests = compared(rows, families)
+    best = tests.block.rows[int(tests.values.mean(1).argmin())]
+    return any(tests.difference(best, row).is_beyond_noise for row in tests.block.rows if row != best)
+
+
+def cell_lines(repetitions: int) -> Iterator[Line]:
+    def covers(generator: Generator, num_seeds: int, sampling: float, *, lognormal: bool) -> bool:
+        values = generator.standard_normal(num_seeds) + sampling * generator.standard_normal()
+        truth = 0.0
+        if lognormal:
+            values, truth = np.exp(0.3 * values), math.exp(0.3**2 * (1 + sampling**2) / 2)
+        error = (0.3 if lognormal else 1.0) * sampling or None
+        found = uncertainty_of_mean([SeedValue(k, float(v), error) for k, v in enumerate(values)])
+        return found is not None and abs(float(values.mean()) - truth) <= found.half_width
+
+    for num_seeds in (2, 3, 5, 8):
+        for sampling, lognormal in ((0.0, False), (0.7, False), (0.0, True)):
+            setting = f"n = {num_seeds}, " + (
+                "lognormal, 30%" if lognormal else f"error of samples {sampling:g} of spread"
+            )
+            happens = share(
+                repetitions, 1, lambda g, n=num_seeds, s=sampling, o=lognormal: covers(g, n, s, lognormal=o)
+            )
+            yield Line("± of a cell holds the mean", setting, happens, ".93 to .97")
+
+
+def separable_lines(repetitions: int) -> Iterator[Line]:
+    for num_rows in (2, 4, 8):
+        for num_seeds in (2, 3, 5, 8):
+            for unequal in (False, True):
+                spreads = spreads_of(num_rows, unequal=unequal)
+                setting = f"K = {num_rows}, n = {num_seeds}, spreads {'3 : 1' if unequal else 'equal'}"
+                alarms = share(repetitions, 2, lambda g, s=spreads, n=num_seeds: is_told_apart(distances(g, s, n)))
+                yield Line("false: some row separable", setting, alarms, f"≤ {'.10' if unequal else '.05'}")
+            power = share(
+                repetitions,
+                3,
+                lambda g, k=num_rows, n=num_seeds: (
+                    compared(distances(g, [SPREAD] * k, n, EFFECT)).difference("0", "1").is_beyond_noise
+                ),
+            )
+            yield Line("power: 10% at a spread of 3%", f"K = {num_rows}, n = {num_seeds}", power, "≥ .60 at n = 3")
+        alarms = share(
+            repetitions, 4, lambda g, k=num_rows: is_told_apart(distances(g, [SPREAD] * k, 3, sampling=0.02))
+        )
+        yield Line("false: some row separable", f"K = {num_rows}, n = 3, own noise of samples 2%", alarms, "≤ .05")
+    whole = share(repetitions, 5, lambda g: any(is_told_apart(distances(g, [SPREAD] * 4, 3), 4) for _ in range(4)))
+    yield Line("false: any in the report", "4 parts of 4 rows, n = 3; other metrics make no claims", whole, "≤ .05")
+    for num_rows, num_seeds in ((4, 3), (8, 5)):
+        effect = smallest_difference(num_rows, num_seeds, SPREAD, 1) or 0.0
+        found = share(
+            repetitions,
+            6,
+            lambda g, k=num_rows, n=num_seeds, e=effect: (
+                compared(distances(g, [SPREAD] * k, n, e)).difference("0", "1").is_beyond_noise
+            ),
+        )
+        yield Line("the smallest difference is found", f"K = {num_rows}, n = {num_seeds}", found, ".80")
+
+
+def share_lines(repetitions: int) -> Iterator[Line]:
+    def covers(generator: Generator, truth: float, num_samples: int) -> bool:
+        found = int(generator.binomial(num_samples, truth)) / num_samples
+        wald = math.sqrt(found * (1 - found) / num_samples)
+        return abs(found - truth) <= 1.96 * (share_error(found, wald or None, num_samples) or 0.0)
+
+    for truth in (0.5, 0.9, 0.95, 0.98, 0.998):
+        covered = share(repetitions, 7, lambda g, p=truth: covers(g, p, 300))
+        yield Line("± of a share holds it", f"accuracy {truth}, N = 300, one seed", covered, "≥ .93")
+    for num_rows, num_seeds in ((8, 2), (8, 3), (8, 5), (4, 3)):
+
+        def alarm(generator: Generator, shape: tuple[int, int] = (num_rows, num_seeds)) -> bool:
+            values = generator.binomial(300, 0.998, shape) / 300
+            errors = {float(v): share_error(float(v), None, 300) for v in np.unique(values)}
+            rows = {
+                str(i): [SeedValue(k, float(v), errors[float(v)]) for k, v in enumerate(own)]
+                for i, own in enumerate(values)
+            }
+            tests = compare_rows(rows, "share", 1)
+            assert tests is not None
+            best = tests.block.rows[int(tests.values.mean(1).argmax())]
+            return any(tests.difference(best, row).is_beyond_noise for row in tests.block.rows if row != best)
+
+        setting = f"accuracy .998, N = 300, K = {num_rows}, n = {num_seeds}"
+        yield Line("false: some row separable", setting, share(repetitions, 8, alarm), "≤ .05")
+
+
+def failure_lines(repetitions: int) -> Iterator[Line]:
+    def bold(generator: Generator, *, by_value: bool) -> bool:
+        rows = distances(generator, [SPREAD] * 4, 4)
+        hard = [v.value > 104 for v in rows["0"]] if by_value else [False, False, False, generator.random() < 0.5]
+        rows["0"] = [value for value, lost in zip(rows["0"], hard, strict=True) if not lost]
+        failed = {"0"} if any(hard) else set()
+        found = choose_best(rows, "lower", failed)
+        return found is not None and found.agrees and found.rows == ("0",)
+
+    for by_value in (True, False):
+        why = "its values above 104 fail" if by_value else "its last seed fails at random"
+        yield Line(
+            "an equal row that fails is bold",
+            f"4 rows, n = 4, {why}",
+            share(repetitions, 9, lambda g, b=by_value: bold(g, by_value=b)),
+            "≤ .25",
+        )
+
+
+def verdict_lines(repetitions: int) -> Iterator[Line]:
+    def outcome(generator: Generator, num_seeds: int, ratio: float, *, unequal: bool) -> str:
+        rows = distances(generator, spreads_of(4, unequal=unequal), num_seeds, seed_effect=0.02)
+        logs = 0.02 * generator.standard_normal() + SPREAD * generator.standard_normal()
+        paper = PublishedValue(f"{100 * ratio * math.exp(logs):.6f}", "arxiv_v1")
+        own = rows["0"]
+        mean = math.fsum(value.value for value in own) / num_seeds
+        cell = Cell("done", mean, None, num_seeds, num_seeds, values=tuple(own))
+        rule = Judge(Standing(FD, makes_claims=True, tests=compared(rows)), 0.1, 1)
+        verdict = rule.judge("0", cell, paper, "")
+        assert verdict is not None
+        return verdict.name
+
+    for num_seeds in (1, 2, 3, 5, 8):
+        for ratio, names, statement, wanted in (
+            (1.0, ("better", "worse"), "false: better or worse than the paper", "≤ .05"),
+            (1.12, ("within",), "false: within ±10% of the paper", "≤ .05"),
+            (1.0, ("within",), "power: within ±10% of the paper", ""),
+            (1.5, ("within",), "false: within ±10%, the paper 50% off", "≤ .05"),
+        ):
+            found = share(
+                repetitions,
+                10,
+                lambda g, n=num_seeds, r=ratio, w=names: outcome(g, n, r, unequal=False) in w,
+            )
+            yield Line(statement, f"n = {num_seeds}, 4 rows, ours / paper {1 / ratio:.2f}", found, wanted)
+
+
+def order_lines(repetitions: int) -> Iterator[Line]:
+    def covers(generator: Generator, num_rows: int, num_seeds: int, gap: float) -> bool:
+        truth = gap * np.arange(num_rows, dtype=float)
+        published = generator.permutation(num_rows).astype(float)
+        values = truth[:, None] + generator.standard_normal((num_rows, num_seeds))
+        rows = [[SeedValue(k, float(v)) for k, v in enumerate(own)] for own in values]
+        found = rank_agreement(rows, list(published), np.random.default_rng(0))
+        true = float(kendall_tau(truth, published))
+        return found is not None and found.low is not None and found.low - 1e-9 <= true <= (found.high or 0) + 1e-9
+
+    for num_rows in (3, 5, 8):
+        for gap in (0.1, 0.3, 1.0):
+            covered = share(repetitions, 11, lambda g, k=num_rows, d=gap: covers(g, k, 3, d))
+            setting = f"{num_rows} rows {gap:g} deviations apart, n = 3"
+            yield Line("interval of Kendall's tau holds it", setting, covered, "≥ .93")
+
+
+def reach_lines(repetitions: int) -> Iterator[Line]:
+    xs, steps = (1.0, 2.0, 3.0, 4.0, 5.0), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+
+    def holds(generator: Generator, num_seeds: int, speed: float) -> bool:
+        def curve(fast: float) -> SeedCurves:
+            level = np.log(1 + 3 * np.exp(-fast * steps))
+            noise = 0.03 * generator.standard_normal((num_seeds, 1)) + 0.02 * generator.standard_normal((num_seeds, 5))
+            return SeedCurves(xs, np.exp(level + noise), np.zeros(5))
+
+        found = draw_reach({"base": curve(1.0), "ours": curve(speed)}, ["base"], lower=True)["ours"]
+        return found.low - 1e-9 <= 1 / speed <= found.high + 1e-9
+
+    for num_seeds in (3, 8):
+        for speed in (1.0, 2.0):
+            covered = share(min(repetitions, 200), 12, lambda g, n=num_seeds, s=speed: holds(g, n, s))
+            setting = f"n = {num_seeds}, {speed:g} × as fast, 3% + 2% noise"
+            yield Line("draws of FLOPs to reach hold the share", setting, covered, "a hint at n = 3")
+
+
+PARTS = (cell_lines, share_lines, separable_lines, failure_lines, verdict_lines, order_lines, reach_lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--repetitions", type=int, default=1000)
+    parser.add_argument("--out", type=Path, help="write the table there, too")
+    options = parser.parse_args()
+    lines = ["| statement | setting | measured | wanted |", "| :-- | :-- | --: | :-- |"]
+    print("\n".join(lines), flush=True)
+    for part in PARTS:
+        for line in part(options.repetitions):
+            lines.append(str(line))
+            print(line, flush=True)
+    if options.out:
+        text = options.out.read_text(encoding="utf-8") if options.out.exists() else ""
+        before = text.partition("| statement |")[0]
+        options.out.write_text(before + "\n".join([*lines, ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
