@@ -135,6 +135,14 @@ def test_make_knows_its_targets(target: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_setting_up_keeps_a_site_file_out_of_git_once_and_in_jobs(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    for _ in range(2):
+        subprocess.run(["make", "--silent", "-f", ROOT / "Makefile", "exclude-site"], cwd=tmp_path, check=True)
+    assert (tmp_path / ".git" / "info" / "exclude").read_text().splitlines().count("sweeps/site.yaml") == 1
+    assert "site.yaml" not in (ROOT / ".gitignore").read_text()  # Ray leaves out of a job what it names
+
+
 def test_the_gpu_command_is_a_valid_sweep(tmp_path: Path) -> None:
     options = ["workers.use_gpu=true", "workers.gpus_per_evaluator=0.5", "--dry-run", f"storage.root={tmp_path}"]
     done = subprocess.run(

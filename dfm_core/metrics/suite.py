@@ -37,7 +37,7 @@ class MetricSuite:
     num_classes: int
     """Classes of the data, for the outputs of the label probe."""
     generated: bool = True
-    """Whether a model made the samples, with labels as `label_sampling` says."""
+    """True if a model made the samples, with labels as `label_sampling` says."""
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:

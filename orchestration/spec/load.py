@@ -44,6 +44,8 @@ from orchestration.spec.search_rows import PartSearch, part_searches
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
 _ABOUT_FILES = ("storage", "datasets", "autoencoders")
 """Sections that describe the user's data."""
+_NAMED_IN_PRIMARY = {"metric": "evaluation.metrics", "parts": "parts", "baseline": "parts"}
+"""Key of `primary:` -> the key of the sweep that holds what it names."""
 Value = TypeVar("Value")
 
 
@@ -110,6 +112,7 @@ class SpecReader:
         self._composed = ComposedFile(str(path), overlay=layers.overlay)
         self._overlaid: tuple[str, ...] = ()
         """Dotted keys of the file of overrides."""
+        self._notices: list[str] = []
         self._locate = self._composed.locate
         self._problems: list[Problem] = []
 
@@ -169,7 +172,7 @@ class SpecReader:
             layers=self._layers,
             dataset=str(self._composed.section("data").get("dataset", "")),
             origins=self._composed.origin,
-            notices=tuple(unheeded_overrides(self._overrides, declared)),
+            notices=(*self._notices, *unheeded_overrides(self._overrides, declared)),
         )
 
     def _keep(self, result: tuple[Value, Iterable[Problem]]) -> Value:
@@ -256,7 +259,10 @@ class SpecReader:
         return self._keep(validate(kind, self._composed.section(name), lambda key: self._locate(f"{name}.{key}")))
 
     def _primary(self, parts: Sequence[PartSpec], declared: Sequence[DeclaredPart]) -> PrimaryMetric | None:
-        """Return the sweep's `primary:`, whose metric, parts and baseline it must have."""
+        """Return the sweep's `primary:`, whose metric, parts and baseline it must have.
+
+        It does not stand where an override took away what it names.
+        """
         if self._composed.data.get("primary") is None:
             return None
         primary = self._section("primary", PrimaryMetric)
@@ -268,7 +274,12 @@ class SpecReader:
         if not measured and isinstance(given, list):
             measured = dict.fromkeys(given)
         rows = {part.name: [row.label for row in part.rows] for part in declared}
-        for key, why in unknown_in_primary(primary, tuple(measured), rows) if measured else ():
+        wrong = dict(unknown_in_primary(primary, tuple(measured), rows)) if measured else {}
+        layer_of = self._composed.layer_of
+        if wrong and all(layer_of(_NAMED_IN_PRIMARY[key]) > layer_of(f"primary.{key}") for key in wrong):
+            self._notices += [f"primary.{key}: {why}; so nothing was declared" for key, why in wrong.items()]
+            return None
+        for key, why in wrong.items():
             self._problem(self._locate(f"primary.{key}"), why)
         return primary
 
