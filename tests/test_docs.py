@@ -28,6 +28,7 @@ CHECK = (
     "test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks"
 )
 EXAMPLE = "tests/test_examples.py::test_the_example_leaves_a_snapshot_and_a_grid"
+GPU_RATES = "tests/test_examples.py::test_the_gpu_benchmark_is_rehearsed_on_a_cpu"
 BENCHMARK = "tests/test_examples.py::test_the_benchmark_prints_a_row_for_each_contender"
 REPRODUCE = "tests/e2e/test_table2.py::test_table_2_is_reproduced_in_small_and_set_beside_the_paper"
 MEASURE = "tests/orchestration/test_measure.py::test_a_folder_of_real_images_scores_what_the_floor_scores"
@@ -74,6 +75,7 @@ RUN_BY = {
     ".venv/bin/python examples/train_and_sample.py --output runs/example": EXAMPLE,
     ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[benchmark]'": BENCHMARK,
     ".venv/bin/python benchmarks/train_step.py --size S --tokens 256 --batch 8 --threads 2": BENCHMARK,
+    ".venv/bin/python benchmarks/gpu.py --output gpu.jsonl": GPU_RATES,
     ".venv/bin/python -m analysis sweeps/quickstart.yaml": ANALYSIS,
     ".venv/bin/mlflow ui --backend-store-uri sqlite:///$PWD/runs/mlflow.db": UI,
     ".venv/bin/python orchestration/measure.py sweeps/quickstart.yaml IMAGES": MEASURE,
@@ -132,7 +134,20 @@ def test_every_shipped_sweep_is_in_the_list() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["demo", "test", "setup", "lint", "types", "test-slow", "test-multihost", "chaos", "hashes", "clean", "help"],
+    [
+        "demo",
+        "test",
+        "setup",
+        "lint",
+        "types",
+        "test-slow",
+        "test-multihost",
+        "test-gpu",
+        "chaos",
+        "hashes",
+        "clean",
+        "help",
+    ],
 )
 def test_make_knows_its_targets(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)

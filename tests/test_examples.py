@@ -141,6 +141,19 @@ def test_the_stall_of_a_checkpoint_is_printed_for_every_storage_and_way(tmp_path
 
 
 @pytest.mark.slow
+def test_state_goes_through_workers_in_shares_without_collectives(tmp_path: Path) -> None:
+    worlds = ["--worlds", "2", "4", "--size", "S"]
+    done = python(str(ROOT / "benchmarks" / "checkpoint_stall.py"), *worlds, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    assert [row[0] for row in rows] == [f"{world}-{stage}" for world in (2, 4) for stage in (1, 2, 3)]
+    for writer, _, share, collectives, readers, _, memory, bits in rows:
+        assert (collectives, readers, bits) == ("0", "6", "same"), writer
+        assert float(share) <= 1.05, writer
+        assert float(memory) <= 1.2, writer
+
+
+@pytest.mark.slow
 def test_the_overhead_of_trials_is_printed_for_ours_and_for_bare_tune(tmp_path: Path) -> None:
     few = ["--evaluations", "4", "--tune", "3", "--fresh", "0", "--trainings", "0", "--tune-trainings", "0"]
     done = python(str(ROOT / "benchmarks" / "sweep_overhead.py"), *few, cwd=tmp_path)

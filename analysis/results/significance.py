@@ -7,7 +7,7 @@ the same numbers. Distances are compared by their logarithms, since they spread 
 Bartlett's test says that spreads differ even so, each pair is compared by its own spread, corrected over all pairs
 (Bonferroni).
 
-The choice was made by simulation (docs/analysis.md, benchmarks/statistics.py).
+The choice was made by simulation (docs/analysis.md, benchmarks/significance.py).
 """
 
 from __future__ import annotations

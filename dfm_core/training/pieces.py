@@ -17,8 +17,8 @@ from torch import Tensor
 from dfm_core.training.engine import OwnedPiece, StateKind
 from dfm_core.training.piece_index import BYTES, MOST_ELEMENTS, DamagedStateError, PieceEntry, PieceIndex, positions
 
-ReadBytes = Callable[[str, int, int], bytes]
-"""Returns a file's bytes from a position up to another."""
+ReadBytes = Callable[[str, int, int], bytearray]
+"""Returns a file's bytes from a position up to another, fewer if it is shorter."""
 
 
 def write_pieces(pieces: Mapping[StateKind, Iterable[OwnedPiece]], path: Path) -> PieceIndex:
@@ -68,7 +68,7 @@ class PieceState:
         is_whole = len(content) == BYTES * entry.length
         if not is_whole or (entry.sha256 and hashlib.sha256(content).hexdigest() != entry.sha256):
             raise DamagedStateError(f"{entry.file}: bytes from {entry.begin} on are not what its index says")
-        return torch.frombuffer(bytearray(content), dtype=torch.float32)
+        return torch.frombuffer(content, dtype=torch.float32)
 
 
 class TensorState:
@@ -84,9 +84,11 @@ class TensorState:
 def read_local(directory: Path) -> ReadBytes:
     """Return the function that reads the files of a directory."""
 
-    def read(name: str, begin: int, end: int) -> bytes:
+    def read(name: str, begin: int, end: int) -> bytearray:
+        content = bytearray(end - begin)
         with (directory / Path(name).name).open("rb") as file:
             file.seek(begin)
-            return file.read(end - begin)
+            del content[file.readinto(content) :]
+        return content
 
     return read

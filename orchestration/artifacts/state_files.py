@@ -25,7 +25,7 @@ def open_state(store: Store, directory: str) -> Iterator[tuple[PieceState, Mappi
         raise FileNotFoundError(f"no artifact at {store.uri(directory)}")
     about: Mapping[str, Any] = manifest["about"]
 
-    def read(name: str, begin: int, end: int) -> bytes:
+    def read(name: str, begin: int, end: int) -> bytearray:
         try:
             return store.read_range(f"{directory}/{safe_name(name)}", begin, end)
         except FileNotFoundError:

@@ -32,10 +32,12 @@ class LocalFiles:
     def read(self, path: str) -> bytes:
         return _no_device(Path(path)).read_bytes()
 
-    def read_range(self, path: str, begin: int, end: int) -> bytes:
+    def read_range(self, path: str, begin: int, end: int) -> bytearray:
+        content = bytearray(end - begin)
         with _no_device(Path(path)).open("rb") as file:
             file.seek(begin)
-            return file.read(end - begin)
+            del content[file.readinto(content) :]
+        return content
 
     def check_document(self, path: str) -> None:
         try:

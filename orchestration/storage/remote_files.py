@@ -36,9 +36,9 @@ class RemoteFiles:
         content: bytes = self._ask("cat_file", path)
         return content
 
-    def read_range(self, path: str, begin: int, end: int) -> bytes:
+    def read_range(self, path: str, begin: int, end: int) -> bytearray:
         content: bytes = self._ask("cat_file", path, num_bytes=end - begin, options={"start": begin, "end": end})
-        return content
+        return bytearray(content)
 
     def check_document(self, path: str) -> None:  # an object is a regular file; its size would cost another call
         pass

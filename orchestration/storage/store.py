@@ -59,7 +59,7 @@ class Files(Protocol):
     def read(self, path: str) -> bytes:
         """Read a file. Raises: FileNotFoundError."""
 
-    def read_range(self, path: str, begin: int, end: int) -> bytes:
+    def read_range(self, path: str, begin: int, end: int) -> bytearray:
         """Read the bytes of a file from a position up to another; fewer if it is shorter. Raises: FileNotFoundError."""
 
     def check_document(self, path: str) -> None:
@@ -139,7 +139,7 @@ class Store:
         """Read a file. Raises: FileNotFoundError."""
         return self._files.read(self.path(relative))
 
-    def read_range(self, relative: str, begin: int, end: int) -> bytes:
+    def read_range(self, relative: str, begin: int, end: int) -> bytearray:
         """Read the bytes of a file from a position up to another; fewer if it is shorter. Raises: FileNotFoundError."""
         return self._files.read_range(self.path(relative), begin, end)
 

@@ -1,6 +1,6 @@
 """How often the report's statements are right: coverage, false alarms and power by simulation of its own functions.
 
-    .venv/bin/python benchmarks/statistics.py [--repetitions 1000] [--out docs/statistics.md]
+    .venv/bin/python benchmarks/significance.py [--repetitions 1000] [--out docs/statistics.md]
 
 Distances spread by shares: 3% over seeds unless a line says otherwise, and 5% by an effect of the seed that rows share.
 A part of it, with fixed seeds and loose bounds, is in tests/analysis.
