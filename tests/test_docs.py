@@ -92,7 +92,7 @@ RUN_BY = {
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8": OVERHEAD,
     ".venv/bin/python benchmarks/planning.py --trials 1000 10000": PLANNING,
     ".venv/bin/python benchmarks/recovery.py": RECOVERY,
-    ".venv/bin/python benchmarks/statistics.py --out docs/statistics.md": STATISTICS,
+    ".venv/bin/python benchmarks/significance.py --out docs/statistics.md": STATISTICS,
     ".venv/bin/python benchmarks/checkpoint_stall.py --megabytes 16 100 --step-milliseconds 250 --every 100": STALL,
     ".venv/bin/python benchmarks/data.py": DATA,
     ".venv/bin/python benchmarks/encode.py --images 600 --rounds 2": ENCODING,
@@ -118,6 +118,8 @@ def documented() -> set[str]:
 
 def test_every_documented_command_is_run_by_a_test() -> None:
     assert documented() == set(RUN_BY)
+    scripts = {word for command in RUN_BY for word in command.split() if word.endswith(".py")}
+    assert [script for script in sorted(scripts) if not (ROOT / script).is_file()] == []
 
 
 @pytest.mark.parametrize("test", sorted(set(RUN_BY.values())))
