@@ -91,7 +91,7 @@ def test_the_frechet_benchmark_prints_both_contenders_and_they_agree(tmp_path: P
 def test_the_statistics_benchmark_prints_a_line_for_each_statement(tmp_path: Path) -> None:
     out = tmp_path / "statistics.md"
     out.write_text("Before.\n\n")
-    script = str(ROOT / "benchmarks" / "statistics.py")
+    script = str(ROOT / "benchmarks" / "significance.py")
     done = python(script, "--repetitions", "1", "--out", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines()[2:]]
