@@ -30,6 +30,8 @@ MEASUREMENT_COLUMNS: Mapping[str, str] = {
     "better": "string",
     "value": "Float64",
     "standard_error": "Float64",
+    "error_method": "string",
+    "without_bias": "Float64",
     "status": "string",
     "training_flops": "float64",
     "training_images": "int64",

@@ -61,7 +61,8 @@ class Frames:
     `metric.NAME` its last value, `tag.NAME`. `counts`: it is the run of a task of the plan."""
     measurements: pd.DataFrame
     """A line for each planned measurement, as in table.csv: `MEASUREMENT_COLUMNS`. value: <NA> unless the status is
-    done; NaN and infinities as they were measured. training_flops, training_images: up to the step."""
+    done; NaN and infinities as they were measured. without_bias: the value less its bias by finite samples, where the
+    record estimates one. training_flops, training_images: up to the step."""
     curves: pd.DataFrame
     """Training losses: `CURVE_COLUMNS`; of several attempts the newest point of each step."""
     trials: pd.DataFrame
@@ -138,7 +139,9 @@ def _runs(plan: PublishedPlan, reading: Reading) -> pd.DataFrame:
 def _measurements(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
     for m in measure(plan, records):
         run = _run_columns(records.get(m.digest, MISSING))
-        yield {**vars(m), **run, "training_flops": float(m.training_flops)}
+        error = {} if m.error is None else {"error_method": m.error.method, "without_bias": m.error.corrected}
+        known = {"error_method": None, "without_bias": None, **error}
+        yield {**vars(m), **run, **known, "training_flops": float(m.training_flops)}
 
 
 def _differences(plan: PublishedPlan, records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.comparison.compare import MetricComparison, PartComparison
 from analysis.contract.published_numbers import PublishedPart, published_parts
 from analysis.plan.model import Metric
-from analysis.results.cells import Cell, interquartile_mean
+from analysis.results.cells import Cell, interquartile_mean, mean_without_bias
 from analysis.results.intervals import variance
 from analysis.results.sampling_error import sampling_variance
 from analysis.results.sections import Section
@@ -20,7 +20,8 @@ Line = Mapping[str, Any]
 
 CELL_COLUMNS = (
     "part", "row", "metric", "better", "status", "mean", "half_width_95", "interval_of", "num_seeds_done",
-    "num_seeds", "deviation_over_seeds", "standard_error_of_samples", "claim", "best", "num_common_seeds",
+    "num_seeds", "deviation_over_seeds", "standard_error_of_samples", "error_method",
+    "mean_without_bias", "claim", "best", "num_common_seeds",
     "difference_from_best", "adjusted_p", "separable_from_best", "reference", "difference", "interval_low",
     "interval_high", "interval_is", "probability_of_improvement", "interquartile_mean", "step", "training_flops",
     "evaluations_per_image", "evaluate_digests", "sources", "paper", "paper_metric", "verdict", "reason",
@@ -81,6 +82,8 @@ def _cell_line(metric: Metric, cell: Cell) -> Line:
         "num_seeds": cell.num_seeds,
         "deviation_over_seeds": None if spread is None else math.sqrt(spread),
         "standard_error_of_samples": None if sampling is None else math.sqrt(sampling),
+        "error_method": "; ".join(sorted({value.error.method for value in cell.values if value.error})),
+        "mean_without_bias": mean_without_bias(cell.values),
         "interquartile_mean": interquartile_mean([value.value for value in cell.values]),
         "best": "yes" if cell.best else "no",
     }

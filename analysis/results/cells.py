@@ -92,6 +92,13 @@ def mean(values: Sequence[float]) -> float:
     return float(sum(values) / len(values))
 
 
+def mean_without_bias(values: Sequence[SeedValue]) -> float | None:
+    """Return the mean of scores without their estimated bias by finite samples; None if a record estimates none."""
+    corrected = [None if value.error is None else value.error.corrected for value in values]
+    known = [one for one in corrected if one is not None]
+    return mean(known) if known and len(known) == len(values) else None
+
+
 def interquartile_mean(values: Sequence[float]) -> float | None:
     """Return the mean of the middle half of values, [N]; None below four, which have no outer quarters to leave out."""
     if len(values) < _FEWEST_FOR_QUARTERS:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.contract.metric_errors import MetricError
 from analysis.report.latex import latex_differences
-from analysis.results.cells import interquartile_mean, probability_of_improvement
+from analysis.results.cells import interquartile_mean, mean_without_bias, probability_of_improvement
+from analysis.results.intervals import SeedValue
 from analysis.text.difference_tables import make_difference_table
 from tests.analysis.text.test_significance_text import Printed
 
@@ -37,6 +39,13 @@ def test_a_part_without_two_rows_to_compare_has_none() -> None:
 def test_the_interquartile_mean_leaves_out_the_outer_quarters() -> None:
     assert interquartile_mean([100.0, 1.0, 2.0, 3.0]) == 2.5
     assert interquartile_mean([1.0, 2.0, 3.0]) is None
+
+
+def test_a_mean_without_bias_needs_the_bias_of_every_seed() -> None:
+    known = [SeedValue(seed, 5.0 + seed, error=MetricError("jackknife", 5.0 + seed, 1.0, bias=2.0)) for seed in (0, 1)]
+    assert mean_without_bias(known) == 3.5
+    assert mean_without_bias([*known, SeedValue(2, 5.0)]) is None
+    assert mean_without_bias([]) is None
 
 
 def test_the_probability_of_improvement_counts_pairs_and_half_of_ties() -> None:
