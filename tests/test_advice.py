@@ -43,7 +43,7 @@ def test_every_key_that_a_message_names_exists() -> None:
 def test_every_option_that_a_message_names_exists() -> None:
     everything = [text for path in SOURCES for text in texts(path)]
     offered = {text for text in everything if re.fullmatch(r"--[a-z-]+", text)} | FOREIGN
-    offered |= {f"--{mode}" for mode in ("dry-run", "check", "status", "stop", "gc")}
+    offered |= {f"--{mode}" for mode in ("dry-run", "check", "status", "stop", "gc", "errors")}
     named = {option for text in everything if " " in text for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
     assert len(named) > 10
     assert named - offered == set()

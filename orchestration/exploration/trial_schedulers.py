@@ -28,7 +28,8 @@ def make_rules(search: SearchSpec) -> TrialScheduler:
         last = config.eta**config.num_rungs
         return AsyncHyperBandScheduler(TIME, metric, mode, max_t=last, grace_period=1, reduction_factor=config.eta)
     if config.kind == "hyperband":
-        return HyperBands(lambda: make_hyperband(search), sum(bracket_sizes(config)))
+        end = float(config.eta**config.num_rungs)
+        return HyperBands(lambda: make_hyperband(search), sum(bracket_sizes(config)), end)
     return MedianStoppingRule(TIME, metric, mode, grace_period=1, min_samples_required=config.startup)
 
 
@@ -46,9 +47,11 @@ class HyperBands(TrialScheduler):  # type: ignore[misc]  # Ray has no types
     be compared with nobody.
     """
 
-    def __init__(self, make: Callable[[], HyperBandScheduler], band_size: int) -> None:
+    def __init__(self, make: Callable[[], HyperBandScheduler], band_size: int, end: float) -> None:
+        """Args: end: time of the last result of a trial."""
         super().__init__()
-        self._make, self._band_size = make, band_size
+        self._make, self._band_size, self._end = make, band_size, end
+        self._at_end: set[Trial] = set()
         self._bands: list[HyperBandScheduler] = []
         self._by_trial: dict[Trial, HyperBandScheduler] = {}
 
@@ -62,6 +65,8 @@ class HyperBands(TrialScheduler):  # type: ignore[misc]  # Ray has no types
         self._bands[-1].on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> Any:
+        if result[TIME] >= self._end:
+            self._at_end.add(trial)
         return self._by_trial[trial].on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
@@ -75,7 +80,22 @@ class HyperBands(TrialScheduler):  # type: ignore[misc]  # Ray has no types
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         chosen = (band.choose_trial_to_run(tune_controller) for band in self._bands)
-        return next((trial for trial in chosen if trial is not None), None)
+        first = next((trial for trial in chosen if trial is not None), None)
+        if first is None:
+            self._end_forgotten(tune_controller)
+        return first
+
+    def _end_forgotten(self, tune_controller: Any) -> None:
+        """Stop trials that are paused at their end, in bands where nothing else is left to run.
+
+        Tune's own looks for paused ones when the last trial of a bracket ends, and forgets one whose pause is on its
+        way just then (Ray 2.60).
+        """
+        for band in self._bands:
+            left = [trial for trial, own in self._by_trial.items() if own is band and not trial.is_finished()]
+            if all(trial.status == Trial.PAUSED and trial in self._at_end for trial in left):
+                for trial in left:
+                    tune_controller.stop_trial(trial)
 
     def debug_string(self) -> str:
         return "\n".join(band.debug_string() for band in self._bands)
