@@ -6,13 +6,15 @@ import math
 
 import pytest
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
 
 from orchestration.exploration.single_thread import SingleThreadExploration
-from orchestration.exploration.trial_schedulers import make_hyperband
+from orchestration.exploration.trainable import NUMBER, TIME
+from orchestration.exploration.trial_schedulers import make_hyperband, make_rules
 from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.search_section import TrialSchedulerConfig
 from orchestration.spec.search_trial import SearchTrial
-from tests.support.exploring import explored, search_with, trials
+from tests.support.exploring import METRIC, explored, search_with, trials
 
 
 def ends(kind: str, count: int, at_once: int, **scheduler: int) -> dict[int, str]:
@@ -82,3 +84,39 @@ def test_trials_of_before_count_as_if_they_had_been_heard_now(kind: str) -> None
         return [last]
 
     assert verdicts(0) == verdicts(4) == verdicts(8)
+
+
+class Controller:
+    """The part of Tune's controller that HyperBand calls."""
+
+    def __init__(self, rules: TrialScheduler) -> None:
+        self._rules, self.stopped = rules, list[int]()
+
+    def get_trials(self) -> list[Trial]:
+        return []
+
+    def stop_trial(self, trial: Trial) -> None:
+        if not trial.is_finished():
+            self._rules.on_trial_remove(self, trial)
+            trial.set_status(Trial.TERMINATED)
+            self.stopped.append(trial.config[NUMBER])
+
+
+def test_a_trial_that_is_pausing_as_its_bracket_ends_is_not_forgotten() -> None:
+    rules = make_rules(search_with("hyperband", num_rungs=1))
+    controller = Controller(rules)
+    pair = [Trial("explore", stub=True, config={NUMBER: number}, trial_id=str(number)) for number in (0, 1)]
+    for trial in pair:
+        rules.on_trial_add(controller, trial)
+        trial.set_status(Trial.RUNNING)
+    result = {METRIC: 1.0, "config": {}}
+    for trial in pair:
+        rules.on_trial_result(controller, trial, result | {TIME: 1.0})
+    assert rules.on_trial_result(controller, pair[0], result | {TIME: 3.0}) == TrialScheduler.PAUSE
+    assert rules.on_trial_result(controller, pair[1], result | {TIME: 3.0}) == TrialScheduler.STOP
+    controller.stop_trial(pair[1])
+    rules.choose_trial_to_run(controller)
+    assert controller.stopped == [1], "the other is on its way to its pause"
+    pair[0].set_status(Trial.PAUSED)
+    assert rules.choose_trial_to_run(controller) is None
+    assert controller.stopped == [1, 0]
