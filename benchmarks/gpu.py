@@ -1,4 +1,4 @@
-"""What one GPU does: rates, parity with the CPU, steps, attention, sampling, autoencoder and feature network.
+"""Measure one GPU: rates, parity with the CPU, steps, attention, sampling, autoencoder and feature network.
 
     python benchmarks/gpu.py --output gpu.jsonl
 
@@ -42,7 +42,7 @@ class Place:
     device: str
     size: str
     side: int
-    """Of a latent; patches are 2."""
+    """Side of a latent; patches are 2."""
     batch: int
 
     @property

@@ -1,4 +1,4 @@
-"""For every test: the fake GPU, which must be there before torch is, and no site file of whoever runs them."""
+"""The fake GPU, which must be there before torch is, and no site file of the user: both for every test."""
 
 from __future__ import annotations
 

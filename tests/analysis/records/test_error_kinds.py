@@ -1,4 +1,4 @@
-"""Which error a record's number carries, and notes where a table would mix several kinds."""
+"""The error that a record's number carries, and notes where a table would mix several kinds."""
 
 from __future__ import annotations
 

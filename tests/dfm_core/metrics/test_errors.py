@@ -91,7 +91,7 @@ def test_an_error_is_the_spread_over_sets_drawn_anew(name: str, sampling: LabelS
 
 
 def test_the_bias_of_a_distance_near_its_floor_is_taken_off() -> None:
-    """Of equal populations, the distance is nearly all bias: that of the samples goes, that of the reference stays."""
+    """The distance of equal populations is nearly all bias: that of the samples goes, that of the reference stays."""
     score = measure(draw(5, COUNT, "uniform"), "uniform", errors=True)[METRICS[0]]
     assert score.error is not None
     assert score.error.bias is not None
