@@ -36,6 +36,7 @@ Fault = Literal[
     "unreadable",
     "no image",
     "no clip",
+    "no caption",
     "damaged",
     "too large",
     "too short",
