@@ -40,6 +40,7 @@ Fault = Literal[
     "damaged",
     "too large",
     "too short",
+    "too small",
     "of another size",
     "of another kind",
     "not in its place",
