@@ -23,7 +23,7 @@ from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache
-from orchestration.evaluation.encoding import ShardEncoder
+from orchestration.encoding.shard_encoder import ShardEncoder
 from orchestration.evaluation.feature_files import feature_paths
 from orchestration.evaluation.group_writer import GroupWriter
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork

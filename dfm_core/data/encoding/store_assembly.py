@@ -57,13 +57,16 @@ def read_part(content: bytes, place: str) -> EncodedPart:
     """
     try:
         document = json.loads(content)
-        return EncodedPart(_card(document["card"]), tuple(BadFile(**one) for one in document["left_out"]))
+        return EncodedPart(card_from_plain(document["card"]), tuple(BadFile(**one) for one in document["left_out"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLatentsError(f"{place}: is no card of a shard ({error})") from None
 
 
-def _card(document: Mapping[str, Any]) -> ShardCard:
-    """Raises: KeyError, TypeError, AttributeError or ValueError for what has another form."""
+def card_from_plain(document: Mapping[str, Any]) -> ShardCard:
+    """Return the inverse of `asdict`.
+
+    Raises: KeyError, TypeError, AttributeError or ValueError for what has another form.
+    """
     return ShardCard(
         number=document["number"],
         num_left_out=document["num_left_out"],
