@@ -33,6 +33,9 @@ class DecompositionConfig:
     """Side of each scale, coarsest first, in cells of the model's input; the last is the data's side."""
     upsampling: choices.Upsampling = "direct"
     """laplacian, ratio 4 and more: one bilinear resize, or one after the other by 2 (numerics 2.1)."""
+    held_at: choices.HeldAt = "own"
+    """laplacian: `full` holds both of two scales at the data's size, the coarse one upsampled before noise is added to
+    it, as a pretrained network of one patch size needs (paper, appendix E.1; numerics 2.8)."""
     wavelet: choices.WaveletFamily = "haar"
     """wavelet: the orthonormal family."""
     block_size: Literal[4, 8] = 8
@@ -44,10 +47,18 @@ class DecompositionConfig:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Side of each scale's tensor, [S]: its resolution, or in the frequency domain the number of blocks."""
+        """Side of each scale's tensor, [S]: its resolution, or in the frequency domain the number of blocks; where
+        scales are held at full size, the data's."""
+        return tuple(height for height, _ in self.scale_sizes(self.resolutions[-1], self.resolutions[-1]))
+
+    def scale_sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Return height and width of each scale's tensor for data of a size, [S]."""
+        finest = self.resolutions[-1]
+        if self.held_at == "full":
+            return ((height, width),) * len(self.resolutions)
         if self.name == "cosine" and self.domain == "frequency":
-            return (self.resolutions[-1] // self.block_size,) * len(self.resolutions)
-        return self.resolutions
+            return ((height // self.block_size, width // self.block_size),) * len(self.resolutions)
+        return tuple((height * side // finest, width * side // finest) for side in self.resolutions)
 
     def channels(self, data_channels: int) -> tuple[int, ...]:
         """Channels of each scale's tensor, [S]: the data's, times the band's coefficients in the frequency domain."""
@@ -60,7 +71,7 @@ class DecompositionConfig:
 DECOMPOSITION_SETTINGS: dict[choices.DecompositionName, tuple[str, ...]] = {
     "identity": (),
     "levels": (),
-    "laplacian": ("upsampling",),
+    "laplacian": ("upsampling", "held_at"),
     "wavelet": ("wavelet",),
     "cosine": ("block_size", "domain"),
     "fourier": (),

@@ -72,6 +72,8 @@ def _decomposition_problems(decomposition: DecompositionConfig) -> Iterator[Rule
         if setting.name not in always and getattr(decomposition, setting.name) != getattr(default, setting.name):
             reader = next(reader for reader, read in DECOMPOSITION_SETTINGS.items() if setting.name in read)
             yield f"decomposition.{setting.name}", f"is read by {reader} only, and the decomposition is {name}"
+    if decomposition.held_at == "full" and name == "laplacian" and len(resolutions) != 2:
+        yield "decomposition.held_at", f"full holds two scales at full size, got {len(resolutions)}: give own"
     if name == "cosine":
         block, side = decomposition.block_size, resolutions[-1]
         if side % block:
