@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Interval, Len
 
+from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config import choices
 
 
@@ -82,6 +83,19 @@ assert set(DECOMPOSITION_SETTINGS) == set(get_args(choices.DecompositionName)), 
 
 
 @dataclass(frozen=True)
+class BackboneDescription:
+    """A pretrained network, as planning knows it: a field for the architecture of each kind."""
+
+    identity: str
+    """Identity of its weights: a digest of the user's files, or the training that makes them."""
+    flux: FluxArchitecture
+
+    @property
+    def architecture(self) -> FluxArchitecture:
+        return self.flux
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The diffusion transformer."""
 
@@ -93,7 +107,13 @@ class ModelConfig:
     """`shared`: every scale gives the same number of tokens. `per_stage`: a stage has the tokens of its own scale, and
     earlier scales are spread over that finer grid, so that early stages are cheap (Table 1e; numerics 5.6)."""
     backbone: choices.Backbone = "dit"
-    """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own."""
+    """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own. `flux`:
+    FLUX, whose labels are captions; it starts from `start`, and `size` means nothing to it."""
+    start: str = ""
+    """flux: a name under the sweep's `backbones:`, whose architecture and weights it starts from."""
+    guidance_input: Annotated[float, Interval(ge=0.0, le=100.0)] = 1.0
+    """flux: guidance weight that its distilled network is told, in training and sampling; not classifier-free guidance,
+    which is `sampling.guidance`."""
     specialization: choices.Specialization = "none"
     """Weights that have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
     lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
@@ -110,6 +130,8 @@ class ModelConfig:
     """Add an embedding of the active stage to the conditioning vector."""
     timestep_scale: choices.Factor = 1000.0
     """Factor on t in [0, 1] before the sin-cos features."""
+    described: BackboneDescription | None = None
+    """Of `start`; found when a sweep is read, never given."""
 
 
 @dataclass(frozen=True)

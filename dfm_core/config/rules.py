@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.metrics import METRICS
+from dfm_core.config.backbone_rules import backbone_problems
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
 from dfm_core.config.experiment import ExperimentConfig
@@ -24,6 +25,7 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
         *_network_problems(config),
         *_stage_problems(config),
         *paradigm_problems(config),
+        *backbone_problems(config),
         *_expert_problems(config),
         *_step_problems(config),
         *evaluation_problems(config),
