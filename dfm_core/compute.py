@@ -53,6 +53,10 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 @lru_cache(_KEPT_COSTS)
 def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """Return the cost for a config without the settings that no model depends on."""
+    if (backbone := config.model.described) is not None:
+        tokens, stages = config.token_sides[-1] ** 2, config.num_stages
+        each = backbone.architecture.macs(tokens, config.data.text_length, stages)
+        return ModelCost(backbone.architecture.num_parameters(stages), (each,) * stages, (tokens,) * stages)
     values, wirings = patch_values(config, shape), networks(config)
     grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
     num_parameters = sum(_num_parameters(config, shape, own) for own in wirings)

@@ -54,6 +54,10 @@ class DataConfig:
     """Train on the horizontal flip of each sample too, encoded for itself."""
     window_shards: Annotated[int, Ge(1)] = 256
     """Shards of latents whose samples are shuffled together; all, if there are no more (numerics of the order)."""
+    text: str = ""
+    """A name under the sweep's `text_encoders:`, by which captions are encoded; empty: labels are classes."""
+    text_length: Annotated[int, Interval(ge=1, le=4096)] = 512
+    """Tokens of a caption that are kept; shorter ones are padded to it."""
     standardize: bool = False
     """Divide every scale by its standard deviation on the training data before noising (numerics: optional)."""
     described: DataDescription | None = None

@@ -20,7 +20,7 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.inheritance import inherited_names
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
@@ -141,7 +141,7 @@ class _TrainingWorker:
         known, *_ = gather_texts(own, worker_device())
         return tuple(json.loads(known)) or measure_scale_std(decomposition, dataset)
 
-    def _initialize(self, engine: DeepSpeedEngine[VelocityModel]) -> bool:
+    def _initialize(self, engine: DeepSpeedEngine[VelocityNetwork]) -> bool:
         """Set initial weights, or those of a snapshot. Returns False if any worker cannot read them, which is reported
         to the progress board: a restart would read the same. Collective."""
         reason = ""
@@ -156,7 +156,7 @@ class _TrainingWorker:
         engine.restart()
         return not agreed_reason(self.request, reason)
 
-    def _inherit(self, engine: DeepSpeedEngine[VelocityModel], snapshot: SnapshotRef) -> None:
+    def _inherit(self, engine: DeepSpeedEngine[VelocityNetwork], snapshot: SnapshotRef) -> None:
         with opened_snapshot(self.artifacts.store, snapshot) as weights:
             engine.set_weights(weights, "ema", inherited_names(self.config, engine.sizes, weights.sizes("ema")))
 
