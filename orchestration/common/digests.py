@@ -12,6 +12,8 @@ from typing import Any
 
 _DIGEST_LENGTH = 20
 NEUTRAL: dict[str, Any] = {
+    "data.side_shares": [],
+    "data.sides": [],
     "data.text": "",
     "data.text_length": 512,
     "decomposition.held_at": "own",

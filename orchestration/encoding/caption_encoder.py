@@ -9,9 +9,8 @@ from collections.abc import Callable
 import torch
 
 from dfm_core.config import DataConfig
-from dfm_core.data.captions.caption import caption_number
+from dfm_core.data.captions.caption import CAPTIONED, caption_number
 from dfm_core.data.captions.text_store import POOLED, TOKENS
-from dfm_core.data.encoding.captioned_parts import CAPTIONED
 from dfm_core.data.encoding.store_assembly import (
     EncodedPart,
     StoreIdentity,

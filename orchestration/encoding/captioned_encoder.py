@@ -9,9 +9,9 @@ import torch
 
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import DataConfig
+from dfm_core.data.captions.caption import CAPTIONED
 from dfm_core.data.encoding.captioned import CaptionedUnits, encode_captioned
 from dfm_core.data.encoding.captioned_parts import (
-    CAPTIONED,
     CaptionedPart,
     assemble_shapes,
     read_captioned_part,

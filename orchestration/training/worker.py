@@ -45,7 +45,13 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
+from orchestration.training.worker_setup import (
+    agreed_reason,
+    open_text_table,
+    open_training_data,
+    use_kernels,
+    worker_device,
+)
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -93,13 +99,19 @@ class _TrainingWorker:
 
     def run(self) -> None:
         task, store = self.task, self.artifacts.store
-        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers)
+        batch_size = self.config.training.batch_size
+        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers, batch_size)
+        texts = None
+        if task.texts and not reason:
+            texts, reason = open_text_table(task.texts, store, self.workers)
         if agreed_reason(self.request, reason) or dataset is None:
             return
         pyramid = read_pyramid(store, task.pyramid) if task.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
         scale_std = self._scale_std(decomposition, dataset)
         model = empty_model(self.config, self.shape, scale_std)
+        if texts is not None:
+            model.use_text(texts)
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
         on_gpu = self.workers.use_gpu and self.workers.zero_stage < 3  # which gathers between blocks

@@ -14,6 +14,8 @@ from dfm_core.data.files.sample_labels import UnusableLabelError
 
 MAX_CAPTION_BYTES = 1 << 20
 """Largest file that is read as one caption, or as its JSON."""
+CAPTIONED = ("captioned images",)
+"""In the place of the names of classes: a caption is the label of each."""
 CAPTION_KEY = "caption"
 """Key of a JSON file, and column of a table, unless the user names another."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dfm_core.data.captions.caption import (
     CAPTION_KEY,
+    CAPTIONED,
     MAX_CAPTION_BYTES,
     caption_in_json,
     caption_in_text,
@@ -34,8 +35,7 @@ class CaptionedFolder:
     """Key of the captions in `.json` files."""
     fingerprint: str
     left_out: tuple[BadFile, ...]
-    class_names: tuple[str, ...] = ()
-    """None: a caption is the label."""
+    class_names: tuple[str, ...] = CAPTIONED
 
     def samples(self, unit: DataFile) -> Iterator[RawSample | BadFile]:
         beside = self.captions[unit.name]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dfm_core.data.captions.caption import (
     CAPTION_KEY,
+    CAPTIONED,
     MAX_CAPTION_BYTES,
     caption_in_json,
     caption_in_text,
@@ -49,7 +50,7 @@ def open_captioned_shards(files: DataFiles, caption_key: str = CAPTION_KEY) -> I
     Raises: ValueError if there is no shard; what `files` does.
     """
     labels = CaptionLabels(caption_key)
-    return open_shards(files, (), lambda _: labels, ("captions", caption_key))
+    return open_shards(files, CAPTIONED, lambda _: labels, ("captions", caption_key))
 
 
 def _label(caption: str) -> Label:

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from dfm_core.data.latents.latent_dataset import LatentDataset
+from dfm_core.models.flux_text import TextRows
 
 TOKENS, POOLED = "tokens", "pooled"
 
 
 class TextStore:
-    """Encodings of captions."""
+    """`TextTable`."""
 
     def __init__(self, store: LatentDataset, numbers: np.ndarray) -> None:
         """Args: numbers: of the captions in the order of the store's samples, ascending, [N] int64."""
@@ -23,11 +24,9 @@ class TextStore:
     def __len__(self) -> int:
         return len(self._store)
 
-    def rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the encodings of captions.
+    def rows(self, labels: Tensor) -> TextRows:
+        """See `TextTable`.
 
-        Args: labels: numbers of captions, [B] int64.
-        Returns: tokens, [B, L, D] as stored; pooled, [B, P].
         Raises: KeyError naming a number that was not encoded; as `LatentDataset.read`.
         """
         wanted = labels.cpu().numpy()
@@ -38,4 +37,5 @@ class TextStore:
         own, inverse = np.unique(places, return_inverse=True)
         batch = self._store.read(own)
         back = torch.from_numpy(inverse)
-        return batch.tensors[TOKENS][back], batch.tensors[POOLED][back]
+        tokens, pooled = (batch.tensors[name][back].to(labels.device) for name in (TOKENS, POOLED))
+        return TextRows(tokens, pooled)

@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from dfm_core.data.captions.buckets import Bucket
-from dfm_core.data.captions.caption import caption_number
+from dfm_core.data.captions.caption import CAPTIONED, caption_number
 from dfm_core.data.encoding.captioned import Shape
 from dfm_core.data.encoding.store_assembly import ShardCard, StoreIdentity, assemble, card_from_plain
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest
 
-CAPTIONED = ("captioned images",)
-"""In the place of the names of classes."""
 _SHAPE = re.compile(r"(\d{1,6})-(\d{1,6})x(\d{1,6})")
 
 

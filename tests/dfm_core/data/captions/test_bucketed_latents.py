@@ -145,8 +145,8 @@ def test_text_store_finds_rows_by_number(tmp_path: Path) -> None:
     texts = TextStore(opened(folder, tmp_path / "cache"), numbers.numpy())
     wanted = [numbers.tolist().index(caption_number(caption)) for caption in ("tree", "", "tree")]
     rows = texts.rows(torch.tensor([caption_number(caption) for caption in ("tree", "", "tree")]))
-    assert torch.equal(rows[0], tokens[wanted])
-    assert torch.equal(rows[1], pooled[wanted])
+    assert torch.equal(rows.tokens, tokens[wanted])
+    assert torch.equal(rows.pooled, pooled[wanted])
     for unknown in ("not there", "zzz", "a"):
         with pytest.raises(KeyError, match=f"the caption of number {caption_number(unknown)} was not encoded"):
             texts.rows(torch.tensor([caption_number("rose"), caption_number(unknown)]))
