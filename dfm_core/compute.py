@@ -24,7 +24,7 @@ _STAGE_TOKEN_SHARE = 4
 _TRAIN_PASSES = 3
 """Forward, gradient of activations, gradient of weights."""
 _FROZEN_PASSES = 2
-"""Where nearly all weights stay as they are, gradients of activations alone."""
+"""Forward and gradient of activations: nearly all weights stay as they are."""
 
 
 @dataclass(frozen=True)

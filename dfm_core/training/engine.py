@@ -71,7 +71,7 @@ class TrainingEngine(Protocol[Model_co]):
         """
 
     def load(self, state: StateSource, num_steps: int) -> None:
-        """Continues from `state`, which holds what is trained, reached after `num_steps` steps that changed the weights.
+        """Continues from `state`, which holds what is trained, reached after `num_steps` steps that changed weights.
         Reads what this worker holds, no more, and sends nothing."""
 
     def mean(self, values: Tensor) -> Tensor:
