@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from annotated_types import Interval, Len
 
@@ -13,6 +13,55 @@ _Width = Annotated[int, Interval(ge=1, le=2**20)]
 _PATCH = 2
 _TIME_FEATURES = 256
 _IN_TABLE, _SCALES_WITH_TABLE = 2, 2
+
+AdapterTarget = Literal[
+    "attn.to_q",
+    "attn.to_k",
+    "attn.to_v",
+    "attn.to_out.0",
+    "attn.add_q_proj",
+    "attn.add_k_proj",
+    "attn.add_v_proj",
+    "attn.to_add_out",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "ff_context.net.0.proj",
+    "ff_context.net.2",
+    "norm1.linear",
+    "norm1_context.linear",
+    "norm.linear",
+    "proj_mlp",
+    "proj_out",
+]
+"""Ends of the names of the linear maps in FLUX's blocks."""
+
+
+class _Map(NamedTuple):
+    """A linear map of a block."""
+
+    name: AdapterTarget
+    is_single: bool
+    inputs: int
+    outputs: int
+    """Both in widths."""
+    tokens: Literal["image", "text", "all", "one"]
+
+
+_MAPS = (
+    *(_Map(name, False, 1, 1, "image") for name in ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")),
+    *(_Map(name, False, 1, 1, "text") for name in ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
+    _Map("attn.to_add_out", False, 1, 1, "text"),
+    _Map("ff.net.0.proj", False, 1, 4, "image"),
+    _Map("ff.net.2", False, 4, 1, "image"),
+    _Map("ff_context.net.0.proj", False, 1, 4, "text"),
+    _Map("ff_context.net.2", False, 4, 1, "text"),
+    _Map("norm1.linear", False, 1, 6, "one"),
+    _Map("norm1_context.linear", False, 1, 6, "one"),
+    *(_Map(name, True, 1, 1, "all") for name in ("attn.to_q", "attn.to_k", "attn.to_v")),
+    _Map("proj_mlp", True, 1, 4, "all"),
+    _Map("proj_out", True, 5, 1, "all"),
+    _Map("norm.linear", True, 1, 3, "one"),
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +148,28 @@ class FluxArchitecture:
         shared += time if self.guidance_embeds else 0
         table = _IN_TABLE * width if num_scales == _SCALES_WITH_TABLE else 0
         return shared + num_scales * (scale + time) + table
+
+    def num_added(self, num_scales: int) -> int:
+        """Return the weights that scales beside the first add."""
+        return self.num_parameters(num_scales) - self.num_parameters()
+
+    def num_projections(self, num_scales: int) -> int:
+        """Return the weights of the maps from latents to tokens and back."""
+        return num_scales * (2 * self.in_channels * self.width + self.width + self.in_channels)
+
+    def num_adapter_weights(self, rank: int, targets: Collection[str]) -> int:
+        """Return the weights of low-rank additions."""
+        maps = (one for one in _MAPS if one.name in targets)
+        return rank * self.width * sum(self._count(one) * (one.inputs + one.outputs) for one in maps)
+
+    def adapter_macs(self, rank: int, targets: Collection[str], num_tokens: int, text_length: int) -> int:
+        """Return the multiply-accumulates of low-rank additions in one forward pass of one sample."""
+        seen = {"image": num_tokens, "text": text_length, "all": num_tokens + text_length, "one": 1}
+        maps = (one for one in _MAPS if one.name in targets)
+        return rank * self.width * sum(self._count(one) * seen[one.tokens] * (one.inputs + one.outputs) for one in maps)
+
+    def _count(self, one: _Map) -> int:
+        return self.num_single_layers if one.is_single else self.num_layers
 
     def macs(self, num_tokens: int, text_length: int, num_scales: int) -> int:
         """Return the multiply-accumulates of one forward pass of one sample (numerics 11).

@@ -8,6 +8,7 @@ from dfm_core.config.dataset_card import find_card
 from dfm_core.config.experiment import ExperimentConfig
 from dfm_core.config.model import BackboneDescription, ModelConfig
 from dfm_core.config.paradigm_rules import Rule
+from dfm_core.config.training import TrainingConfig
 
 _FORCED = {
     "preconditioning": ("none", "has none of its own"),
@@ -29,24 +30,40 @@ def backbone_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield from _flux_problems(config)
         return
     default = ModelConfig()
+    only = f"is read by flux only, and the backbone is {config.model.backbone}"
     for setting in ("start", "guidance_input"):
         if getattr(config.model, setting) != getattr(default, setting):
-            yield f"model.{setting}", f"is read by flux only, and the backbone is {config.model.backbone}"
+            yield f"model.{setting}", only
+    for setting in ("trainable", "adapter"):
+        if getattr(config.training, setting) != getattr(TrainingConfig(), setting):
+            yield f"training.{setting}", only
+    if config.training.steps == 0:
+        yield "training.steps", "0 measures what a training starts from as it is, and only flux starts from something"
 
 
 def _flux_problems(config: ExperimentConfig) -> Iterator[Rule]:
-    model, stages = config.model, config.num_stages
+    model = config.model
     for setting, (value, why) in _FORCED.items():
         if (given := getattr(model, setting)) != value:
             yield f"model.{setting}", f"{given!r}: flux {why}; give {str(value).lower()}"
     if set(model.patch_sizes) != {_PATCH}:
-        wanted = f"give {[_PATCH] * stages}"
+        wanted = f"give {[_PATCH] * config.num_stages}"
         yield (
             "model.patch_sizes",
             f"{list(model.patch_sizes)}: flux has tokens of {_PATCH} x {_PATCH} positions; {wanted}",
         )
     if not model.start:
         yield "model.start", "is needed: the name under backbones: of the network that flux starts from"
+    if not config.data.text:
+        yield "data.text", "is needed: flux reads captions; name their encoders, under text_encoders:"
+    if config.training.adapter is not None and config.training.trainable != "all":
+        yield "training.trainable", f"{config.training.trainable}: an adapter says what is trained; give all"
+    yield from _stage_problems(config)
+    yield from _fit_problems(config)
+
+
+def _stage_problems(config: ExperimentConfig) -> Iterator[Rule]:
+    stages = config.num_stages
     if config.paradigm not in ("dfm", "flow_matching"):
         yield "model.backbone", f"flux is trained with dfm or flow_matching, not with {config.paradigm}"
     if stages > 2:
@@ -56,9 +73,6 @@ def _flux_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "decomposition.held_at", "own: flux has one patch size, so two scales need laplacian with held_at: full"
     if config.experts.steps or config.experts.compute_shares:
         yield "experts.steps", "flux is one network for all stages"
-    if not config.data.text:
-        yield "data.text", "is needed: flux reads captions; name their encoders, under text_encoders:"
-    yield from _fit_problems(config)
 
 
 def _fit_problems(config: ExperimentConfig) -> Iterator[Rule]:

@@ -131,7 +131,7 @@ class ModelConfig:
     timestep_scale: choices.Factor = 1000.0
     """Factor on t in [0, 1] before the sin-cos features."""
     described: BackboneDescription | None = None
-    """Of `start`; found when a sweep is read, never given."""
+    """The network that `start` names; found when a sweep is read, never given."""
 
 
 @dataclass(frozen=True)

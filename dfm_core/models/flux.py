@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig
+from dfm_core.models.adapters import add_adapters
 from dfm_core.models.flux_text import NULL_CAPTION, TextTable
-from dfm_core.models.flux_weights import initialize_flux, starting_names
+from dfm_core.models.flux_weights import initialize_flux, is_trained, starting_names
 from dfm_core.models.initialization import Whole, as_they_are
 from dfm_core.models.network import Attend, SizedNetwork, VelocityNetwork, mixed_precision, scale_shapes
 
@@ -42,6 +43,10 @@ class FluxVelocity(VelocityNetwork):
         self._shapes = lambda size: scale_shapes(config, shape, size)
         self.network: FluxScales = FluxScales(**described.flux.settings, num_scales=config.num_stages)
         self._text: TextTable | None = None
+        if (adapter := config.training.adapter) is not None:
+            add_adapters(self.blocks, adapter.rank, adapter.targets)
+        for name, weight in self.network.named_parameters():
+            weight.requires_grad_(is_trained(name, config.training))
 
     def use_text(self, table: TextTable) -> None:
         self._text = table
@@ -81,8 +86,10 @@ class FluxVelocity(VelocityNetwork):
 
         self.network.set_attn_processor(AttentionBy(attend))
 
-    def reset_parameters(self, generator: torch.Generator, whole: Whole = as_they_are) -> None:
-        initialize_flux(self.network, generator, whole)
+    def reset_parameters(
+        self, generator: torch.Generator, whole: Whole = as_they_are, given: Collection[str] = ()
+    ) -> None:
+        initialize_flux(self.network, generator, whole, {name.removeprefix(PREFIX) for name in given})
 
     def sized(self, height: int, width: int) -> SizedNetwork:
         if height % 2 or width % 2:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dfm_core.config import TrainingConfig
+from dfm_core.models.adapters import DOWN, UP, AdaptedLinear
 from dfm_core.models.empty_weights import draw_on_host
 from dfm_core.models.initialization import Whole, as_they_are
 
@@ -33,11 +35,17 @@ def starting_names(names: Iterable[str], available: Iterable[str]) -> dict[str, 
     given, origins, missing = set(available), dict[str, str](), []
     has_second = any(name.startswith(_SECOND) for name in given)
     for name in names:
+        if name.endswith((DOWN, UP)) and name not in given:
+            continue
         origin = name if has_second or not name.startswith(_SECOND) else _copied(name)
         if origin in given:
             origins[name] = str(origin)
         elif origin is not None:
             missing.append(origin)
+    if adapters := [name for name in given if name.endswith((DOWN, UP)) and name not in origins]:
+        raise ValueError(
+            f"it has {len(adapters)} weights of an adapter, such as {adapters[0]}: export it, and start there"
+        )
     if missing:
         raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
     return origins
@@ -47,25 +55,39 @@ def _copied(name: str) -> str | None:
     return next((name.replace(own, first) for own, first in _COPIES.items() if name.startswith(own)), None)
 
 
-def initialize_flux(network: nn.Module, generator: torch.Generator, whole: Whole = as_they_are) -> None:
+def is_trained(name: str, training: TrainingConfig) -> bool:
+    """Return True if a training moves a weight, by diffusers' name of it, or the second scale's."""
+    if training.trainable == "projections":
+        layer = name.removeprefix(_SECOND).rpartition(".")[0]
+        return layer in ("x_embedder", "proj_out")
+    return training.adapter is None or name.endswith((DOWN, UP)) or name.startswith(_SECOND)
+
+
+def initialize_flux(
+    network: nn.Module, generator: torch.Generator, whole: Whole = as_they_are, given: Collection[str] = ()
+) -> None:
     """Set random weights: xavier-uniform linears with zero bias, norms of one; adaLN's modulations and the heads are
     zero, as DiT's, and so is what keeps a second scale out.
 
-    Args: whole: called with a few weights at a time, so that the network need not be whole anywhere.
+    Args: whole: called with a few weights at a time, so that the network need not be whole anywhere. given: names of
+        weights that need no values.
     """
     zeros = _zero_layers(network)
     for name, module in network.named_modules():
-        weights = list(module.parameters(recurse=False))
+        weights = [weight for own, weight in module.named_parameters(recurse=False) if f"{name}.{own}" not in given]
         if not weights:
             continue
         with whole(weights):
-            if isinstance(module, nn.Linear) and name not in zeros:
-                draw_on_host(module.weight, partial(nn.init.xavier_uniform_, generator=generator))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Linear | nn.Embedding):
-                for weight in weights:
-                    nn.init.zeros_(weight)
+            if isinstance(module, AdaptedLinear):
+                module.reset_addition(generator)
+            if f"{name}.weight" in given:
+                continue
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.zeros_(module.weight)
+                if (bias := getattr(module, "bias", None)) is not None:
+                    nn.init.zeros_(bias)
+                if isinstance(module, nn.Linear) and name not in zeros:
+                    draw_on_host(module.weight, partial(nn.init.xavier_uniform_, generator=generator))
             else:  # a norm's scale
                 for weight in weights:
                     nn.init.ones_(weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -70,8 +70,14 @@ class VelocityNetwork(nn.Module, ABC):
         """Attend by another function in all blocks."""
 
     @abstractmethod
-    def reset_parameters(self, generator: torch.Generator, whole: Whole = as_they_are) -> None:
-        """Set initial weights, those that nothing pretrained gives."""
+    def reset_parameters(
+        self, generator: torch.Generator, whole: Whole = as_they_are, given: Collection[str] = ()
+    ) -> None:
+        """Set initial weights.
+
+        Args: whole: makes weights that are dealt out over workers whole while they are set. given: names of weights
+            that a pretrained network gives; they need not be set.
+        """
 
     @abstractmethod
     def sized(self, height: int, width: int) -> SizedNetwork:
@@ -85,7 +91,7 @@ class VelocityNetwork(nn.Module, ABC):
 
     def starting_names(self, available: Iterable[str]) -> Mapping[str, str]:
         """Return the tensor of a pretrained network that each weight starts as, of those available; weights left out
-        start as `reset_parameters` sets them.
+        start as `reset_parameters` sets them. Names are those of its files, or of a snapshot of another such network.
 
         Raises: ValueError naming what is missing."""
         raise ValueError(f"{type(self).__name__} starts from no pretrained network (it was given {len([*available])})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -69,7 +69,12 @@ class VelocityModel(VelocityNetwork):
             if isinstance(module, Attention):
                 module.attend = attend
 
-    def reset_parameters(self, generator: torch.Generator, whole: Whole = as_they_are) -> None:
+    def reset_parameters(
+        self,
+        generator: torch.Generator,
+        whole: Whole = as_they_are,
+        given: Collection[str] = (),  # noqa: ARG002  it starts from nothing pretrained
+    ) -> None:
         self.network.reset_parameters(generator, whole)
 
     def sized(self, height: int, width: int) -> SizedNetwork:

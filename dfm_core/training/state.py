@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,14 +123,17 @@ def _data_std(config: ExperimentConfig, scale_std: tuple[float, ...]) -> list[fl
     return [std / divisor for std, divisor in zip(scale_std, divisors, strict=True)]
 
 
-def initialize_model(model: VelocityNetwork, config: ExperimentConfig, whole: Whole = as_they_are) -> None:
+def initialize_model(
+    model: VelocityNetwork, config: ExperimentConfig, whole: Whole = as_they_are, given: Collection[str] = ()
+) -> None:
     """Set the initial weights, which depend on the config's seed alone.
 
-    Args: whole: makes weights that are dealt out over workers whole while they are set.
+    Args: whole: makes weights that are dealt out over workers whole while they are set. given: names of weights that
+        are set otherwise.
     """
     draw = sample_generator(config.seed, "initial_weights", 0)
     generator = torch.Generator().manual_seed(int(draw.integers(2**63)))
-    model.reset_parameters(generator, whole)
+    model.reset_parameters(generator, whole, given)
 
 
 def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> Snapshot:

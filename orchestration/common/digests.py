@@ -20,7 +20,9 @@ NEUTRAL: dict[str, Any] = {
     "model.described": None,
     "model.guidance_input": 1.0,
     "model.start": "",
+    "training.adapter": None,
     "training.deterministic": False,
+    "training.trainable": "all",
 }
 """Config key added after version 0.1 -> the value that earlier versions had in effect, e.g. "model.qk_norm": False.
 

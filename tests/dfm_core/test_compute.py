@@ -12,15 +12,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.catalog.datasets import DataShape
-from dfm_core.catalog.flux import FluxArchitecture
+from dfm_core.catalog.flux import AdapterTarget, FluxArchitecture
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops, training_flops
-from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig
+from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig, TrainingConfig
 from dfm_core.config.choices import Backbone, ModelSize, Specialization
 from dfm_core.config.model import MODEL_SIZES, BackboneDescription
+from dfm_core.config.training import AdapterConfig
 from dfm_core.models.flux_text import ZeroTextTable
 from dfm_core.models.registry import build_network
 from dfm_core.models.velocity import VelocityModel
-from tests.support.flux import TINY_FLUX, tiny_flux
+from tests.support.flux import FLUX_SHAPE, TINY_FLUX, tiny_flux
 from tests.support.models import (
     SHAPE,
     golden_json,
@@ -461,3 +462,29 @@ def test_flux_is_as_large_as_the_formula_says(
         assert cost.num_parameters == parameters + (29_512_768 if stages == 2 else 0)
     if tera_macs is not None:
         assert cost.stage_macs[0] / 1e12 == pytest.approx(tera_macs, rel=5e-4)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize(
+    "training",
+    [
+        TrainingConfig(trainable="projections"),
+        TrainingConfig(adapter=AdapterConfig(rank=3)),
+        TrainingConfig(adapter=AdapterConfig(rank=2, targets=get_args(AdapterTarget))),
+    ],
+    ids=["projections", "few", "all"],
+)
+def test_what_is_trained_of_flux_is_as_large_as_the_formula_says(training: TrainingConfig, stages: int) -> None:
+    architecture = replace(TINY_FLUX, num_layers=2, num_single_layers=3)
+    config = tiny_flux(stages, {"training": training, "model.described": BackboneDescription("flux", architecture)})
+    cost = model_cost(config, FLUX_SHAPE)
+    with torch.device("meta"), torch.no_grad(), counting() as counter:
+        model = build_network(config, FLUX_SHAPE, (1.0,) * stages)
+        model.use_text(ZeroTextTable(config.data.text_length, *architecture.text_widths))
+        model.use_attention(attend)
+        scales = [torch.zeros(1, *sizes) for sizes in model.scale_shapes]
+        model(scales, torch.ones(1, stages), torch.ones(1, stages), torch.zeros(1, dtype=torch.int64))
+    assert sum(weight.numel() for weight in model.parameters()) == cost.num_parameters
+    assert sum(weight.numel() for weight in model.parameters() if weight.requires_grad) == cost.num_trained
+    assert counter.get_total_flops() // 2 == cost.stage_macs[-1]
+    assert training_flops(config, cost, 7) == 2 * 2 * cost.stage_macs[-1] * config.training.batch_size * 7

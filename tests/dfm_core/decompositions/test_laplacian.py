@@ -86,7 +86,7 @@ def test_the_identity_refuses_a_second_scale() -> None:
         Identity((4, 8))
 
 
-def test_scales_held_at_full_size_are_the_coarse_image_upsampled_and_what_it_does_not_explain() -> None:
+def test_held_scales_are_the_coarse_image_upsampled_and_what_it_does_not_explain() -> None:
     image = torch.randn(2, 3, 12, 20, dtype=torch.float64)
     held, detail = HeldLaplacianPyramid((8, 16)).analyze(image)
     coarse = avg_pool2d(image, 2)
