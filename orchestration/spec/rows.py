@@ -88,8 +88,8 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
             told.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
         return None, told
     config = replace(config, data=described)
-    model, mistakes = context.backbones.describe(context, config, context.place(row, "model.start"))
-    return (None, mistakes) if mistakes else (replace(config, model=model), [])
+    model, unusable = context.backbones.describe(context, config, context.place(row, "model.start"))
+    return (None, unusable) if unusable else (replace(config, model=model), [])
 
 
 def _won_over(context: SweepContext, row: DeclaredRow, dataset: str) -> str:
