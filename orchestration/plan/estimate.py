@@ -54,7 +54,7 @@ def estimate(
     training, sampling, seconds = 0.0, 0.0, 0.0
     for task in todo:
         if isinstance(task, TrainTask):
-            flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
+            flops = task.flops * (1 - steps.get(task.digest, 0) / max(1, task.until_step))
             training += flops
             seconds += flops / _speed(task, workers, speeds)
     for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):

@@ -121,7 +121,8 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
         return None, [_unknown_dataset(config.data.dataset, context.place(row, "data.dataset"))]
     # The steps that a budget gives are held to the rules, not those that it replaces.
     broken = [rule for rule in broken_rules(config) if budget is None or rule[0] != "evaluation.at_steps"]
-    if budget is not None and not broken:
+    is_trained = config.training.steps > 0  # a pretrained network measured as it is takes no part in the budget
+    if budget is not None and is_trained and not broken:
         broken = budget.problems(row.label, row.settings)
         config = budget.applied(config)
         broken.extend([*budget.step_problems(config), *broken_rules(config)])
