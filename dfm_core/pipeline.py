@@ -150,8 +150,8 @@ class DFMPipeline:
         """Return images, or videos, of the given classes; None stands for the value of the snapshot's config.
 
         Args: labels: class of each image, by number or name, [B]; of a model of captions the prompt of each.
-            num_inference_steps: solver steps of each stage, or their sum, which is then shared out as the config's steps
-            are. tau: in (0, 1], the timestep at which a stage hands over to the next; one for all, or one for each
+            num_inference_steps: solver steps of each stage, or their sum, which is then shared out as the config's
+            steps are. tau: in (0, 1], the timestep at which a stage hands over to the next; one for all, or for each
             stage but the last. guidance_scale: 1 is the conditional model alone. generator: gives the seed of the
             noise; image i depends on it and on i alone. batch_size: images at a time; default all. height, width: in
             pixels, of positions of the latent without an autoencoder, for a model that takes any size; default the

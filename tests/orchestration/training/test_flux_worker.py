@@ -16,6 +16,7 @@ from orchestration.artifacts.state_files import open_state
 from orchestration.artifacts.task_record import read_record
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import start_progress_board
+from orchestration.export import main
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
@@ -27,6 +28,7 @@ from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.support.flux_sweeps import flux_sweep, make_flux_files
 from tests.support.measuring import Bench
 
+pytestmark = pytest.mark.slow
 SECONDS = 240
 WORKERS = WorkersConfig(num_workers=2, zero_stage=3, checkpoint_every=2, log_every=1, max_failures=0)
 
@@ -126,3 +128,17 @@ def test_trained_again_nothing_changes(trained: Trained) -> None:
     assert train(trained.store, trained.plan) == []
     after = trained.weights("projections")  # from the checkpoint, which holds no frozen weight
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
+@pytest.mark.parametrize(("row", "class_name"), [("ft", "FluxPipeline"), ("main / dfm", "FluxDFMPipeline")])
+def test_trained_rows_are_exported_and_load(trained: Trained, tmp_path: Path, row: str, class_name: str) -> None:
+    from diffusers import DiffusionPipeline
+
+    sweep = trained.files.parent / "flux.yaml"
+    assert main([str(sweep), row, str(tmp_path / "pipeline"), "--dtype", "bf16"]) == 0
+    pipe = DiffusionPipeline.from_pretrained(tmp_path / "pipeline", trust_remote_code=True)
+    assert type(pipe).__name__ == class_name
+    weights = trained.weights(row.rpartition(" ")[2])
+    own = dict(pipe.transformer.named_parameters())
+    assert set(own) == set(weights)
+    assert all(torch.equal(own[name].bfloat16(), weight.bfloat16()) for name, weight in weights.items())
