@@ -75,4 +75,4 @@ def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersCo
 def _name(plan: Plan, task: Task) -> str:
     users = plan.users(task.digest)
     shared = f" and {len(users) - 1} more" if len(users) > 1 else ""
-    return f"{users[0]}{shared}: {task.title}"
+    return f"{users[0]}{shared}: {task.title}" if users else task.title  # others start from it

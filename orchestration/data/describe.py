@@ -146,13 +146,15 @@ class DatasetInspector:
         try:
             return self._listed_facts(runtime, data, reference=reference)
         except FileNotFoundError as error:
-            if config.num_classes is None or config.num_samples is None:
-                how = f"to plan before they are there give datasets.{data.dataset}.num_classes and num_samples"
+            num_classes = 1 if config.has_captions else config.num_classes
+            if num_classes is None or config.num_samples is None:
+                needed = "num_samples" if config.has_captions else "num_classes and num_samples"
+                how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
                 raise FileNotFoundError(f"{error}; {how}") from None
             self.absent[f"datasets.{data.dataset}"] = str(error)
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
-            return DatasetFacts.planned(place, config.num_classes, number or config.num_samples)
+            return DatasetFacts.planned(place, num_classes, number or config.num_samples)
 
     def _listed_facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))
