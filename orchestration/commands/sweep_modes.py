@@ -101,7 +101,7 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
 
         check(plan)
     if mode != "run":
-        print_missing(missing)
+        print_missing(missing, spec.absent)
         if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
             _record_source(patient)
         return 0

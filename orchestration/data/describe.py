@@ -16,6 +16,7 @@ from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
+from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
 
@@ -143,11 +144,14 @@ class DatasetInspector:
         config = runtime.datasets[data.dataset]
         try:
             return self._listed_facts(runtime, data, reference=reference)
-        except FileNotFoundError as error:
+        except Exception as error:
+            if not is_absence(error):
+                raise
+            reason = absence_text(error, config.place(reference=reference), runtime.storage.options)
             if config.num_classes is None or config.num_samples is None:
                 how = f"to plan before they are there give datasets.{data.dataset}.num_classes and num_samples"
-                raise FileNotFoundError(f"{error}; {how}") from None
-            self.absent[f"datasets.{data.dataset}"] = str(error)
+                raise FileNotFoundError(f"{reason}; {how}") from None
+            self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
             return DatasetFacts.planned(place, config.num_classes, number or config.num_samples)

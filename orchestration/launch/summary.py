@@ -87,13 +87,15 @@ def print_searches(plan: Plan, trials: Mapping[str, Sequence[SearchTrial]]) -> N
             console.print(line, markup=False)
 
 
-def print_missing(problems: Sequence[Problem]) -> None:
-    """Print what would stop the sweep here before it starts anything."""
+def print_missing(problems: Sequence[Problem], absent: Sequence[Problem]) -> None:
+    """Print what would stop the sweep here before it starts anything. Args: absent: those of files in digests."""
     if problems:
         console = make_console()
         console.print("It cannot run here yet:")
         for problem in problems:
             console.print(f"  {problem}", markup=False)
+        if absent:
+            console.print("Digests of the tasks that read these files are provisional until they are there.")
 
 
 def spent_text(seconds: float, limit_hours: float | None) -> str:
