@@ -19,7 +19,7 @@ from analysis.report.paper_folder import paper_files
 from analysis.report.previous_drawings import DRAWINGS, PreviousDrawings, encode_drawings, read_previous
 from analysis.report.sample_grids import collect_sample_grids
 from analysis.report.summary import filled_cells
-from analysis.report.terminal import format_for_terminal
+from analysis.report.terminal import format_for_terminal, format_results
 from analysis.report.write_files import write_files
 from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.difference_tables import make_difference_table
@@ -42,6 +42,8 @@ class ReportFiles:
     """Table cells, and those that have a value."""
     alarm: str = ""
     """Source of the numbers, if it is not MLflow."""
+    results: str = ""
+    """The tables' metrics for a terminal."""
 
     @property
     def html(self) -> str:
@@ -71,7 +73,8 @@ def write_report(
     files = render_report(joined_sweep, read.notes, read_previous(output, storage_options), alarm=read.alarm)
     write_files(files, output, storage_options)
     cells = filled_cells(joined_sweep.sections)
-    return ReportFiles(output, tuple(files), len(cells), sum(cells), read.alarm)
+    results = format_results(make_text_tables(plan, joined_sweep.sections), len(plan.metrics)) if any(cells) else ""
+    return ReportFiles(output, tuple(files), len(cells), sum(cells), read.alarm, results)
 
 
 def comparison_with_paper(plan: PublishedPlan, storage: StorageRoot | None = None) -> str:

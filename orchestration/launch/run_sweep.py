@@ -23,7 +23,7 @@ from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.launch.session import run_within_budget
-from orchestration.launch.summary import early_exit_text
+from orchestration.launch.summary import early_exit_text, snapshots_text
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
@@ -45,12 +45,19 @@ _MLFLOW_UI = ("-m", "mlflow", "ui", "--backend-store-uri")
 
 
 def run_sweep(
-    spec: SweepSpec, plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate
+    spec: SweepSpec,
+    plan: Plan,
+    done: dict[str, TaskRecord],
+    store: Store,
+    progress: Progress,
+    estimate: Estimate,
+    *,
+    verbose: bool = False,
 ) -> int:
     """Run what is missing and write the report. Return the exit code.
 
     Args: spec: without the trials of searches. plan: with those that were published last: Optuna knows what came after.
-    done, progress, estimate: of the plan.
+    done, progress, estimate: of the plan. verbose: print every task in the end, not a line a row.
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
     """
     started = time.monotonic()
@@ -75,7 +82,9 @@ def run_sweep(
     if tasks_to_run(plan, outcome.done):
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
-        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds)
+        context = LaunchContext(
+            plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds, progress.steps, verbose
+        )
         run_within_budget(context, estimate)
     else:
         print("Everything is done already; nothing is computed.")
@@ -90,6 +99,7 @@ def run_sweep(
     if plan.spec.runtime.tracking.register_best:
         print(_registered(plan, outcome, uri, store))
     print(_report(published.document, plan.spec, store))
+    print(snapshots_text(plan, outcome, store))
     print(f"Compare runs: {ui_command(uri)}")
     if early_exit is not None:
         left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
@@ -167,7 +177,7 @@ def _report(document: str, spec: SweepSpec, store: Store) -> str:
     except Exception as error:  # noqa: BLE001  any library of the report: everything is computed by then
         reason = str(error) if isinstance(error, UserError) else reason_of(error, store.options)
         return f"No report: {reason}. Nothing that was computed is lost; later: {_analysis_command(spec, store)}"
-    return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
+    return "\n".join(filter(None, [report.results, report.alarm, f"Report: {report.html}"]))
 
 
 def _analysis_command(spec: SweepSpec, store: Store) -> str:

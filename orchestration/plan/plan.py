@@ -134,8 +134,11 @@ class Planner:
             if real is not None and any(real.digest in task.inputs for task in measured.tasks):
                 inputs.append(real)
             inputs += measured.tasks
+            seed = f", seed={config.seed}" if len(row.configs) > 1 else ""
             evaluations = {
-                step: evaluate_task(config, f"{row.label} @ {step}", step, snapshots_at(config, chain, step), measured)
+                step: evaluate_task(
+                    config, f"{row.short}{seed} @ {step}", step, snapshots_at(config, chain, step), measured
+                )
                 for step in config.evaluation_steps
             }
             ids = tuple((step, task.digest) for step, task in evaluations.items())

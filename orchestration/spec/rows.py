@@ -31,6 +31,13 @@ class RowSpec:
     """Deviations from the sweep's shared sections, by dotted key."""
     configs: tuple[ExperimentConfig, ...]
     """One per seed."""
+    given_short: str = ""
+    """Label in few letters, for tables, figures and MLflow; "": the label itself."""
+
+    @property
+    def short(self) -> str:
+        """Label in few letters."""
+        return self.given_short or self.label
 
 
 @dataclass(frozen=True)
