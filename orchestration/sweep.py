@@ -77,7 +77,13 @@ def main(arguments: Sequence[str]) -> int:
 
         layers = find_layers(options.sweep, os.environ, options.site, options.overlay)
         return run_mode(
-            options.mode, options.sweep, overrides, layers, confirmed=options.yes, row=options.show, verbose=options.verbose
+            options.mode,
+            options.sweep,
+            overrides,
+            layers,
+            confirmed=options.yes,
+            row=options.show,
+            verbose=options.verbose,
         )
     except UserError as error:
         return tell_mistakes(error)

@@ -48,7 +48,7 @@ def render_page(
         plan=plan,
         alarm=alarm,
         summary=summarize(plan, sections),
-        findings=list_findings(sections, tables),
+        findings=list_findings(plan, sections, tables),
         planned=make_plan_table(plan),
         tables=tables,
         differences=[make_difference_table(section) for section in sections],

@@ -13,10 +13,10 @@ from orchestration.common.redaction import reason_of
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import PLANNING_SECONDS
+from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
-from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
 

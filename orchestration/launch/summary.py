@@ -38,9 +38,7 @@ def print_plan(
     Args: left: estimate of what is to do. verbose: print every task.
     """
     console = make_console()
-    continuing = {
-        digest: resume_text(step) for digest, step in progress.steps.items() if step and digest not in done
-    }
+    continuing = {digest: resume_text(step) for digest, step in progress.steps.items() if step and digest not in done}
     console.print(status_table(plan, dict.fromkeys(done, "done") | continuing, verbose=verbose))
     for line in (*_layers_text(plan.spec), *plan.spec.notices, *plan.spec.about_data):
         console.print(line, markup=False)

@@ -11,9 +11,9 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import family_flops, group_into_families
+from orchestration.plan.measuring_cost import looking_flops
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
-from orchestration.plan.measuring_cost import looking_flops
 from orchestration.plan.throughput import Speed, measured_sampling, measured_speeds
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
@@ -97,9 +97,7 @@ def _measuring_seconds(
     return _EVALUATION_OVERHEAD * (own + looking) + _EVALUATION_SECONDS * len(family)
 
 
-def _startup_seconds(
-    trainings: Sequence[TrainTask], workers: WorkersConfig, speeds: Mapping[str, Speed]
-) -> float:
+def _startup_seconds(trainings: Sequence[TrainTask], workers: WorkersConfig, speeds: Mapping[str, Speed]) -> float:
     """Return the accelerator-seconds in which workers start: measured, else cold once for all that share them."""
     seconds, is_cold = 0.0, True
     for task in trainings:

@@ -15,6 +15,7 @@ from dfm_core.config import ExperimentConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
+from orchestration.spec.short_labels import setting_text
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task
 from orchestration.tasks.evaluation import evaluate_task
@@ -143,7 +144,7 @@ class Planner:
             }
             ids = tuple((step, task.digest) for step, task in evaluations.items())
             trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
-            titled = tuple((_training_title(row, link), link) for link in chain)
+            titled = tuple((_training_title(row, link, spec.short_names), link) for link in chain)
             yield _Cell(tuple(inputs), titled, tuple(evaluations.values()), trial)
 
     def _measured_with(self, config: ExperimentConfig) -> MeasurementInputs:
@@ -187,12 +188,12 @@ def _own_decomposition(config: ExperimentConfig) -> str:
     return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
 
 
-def _training_title(row: RowSpec, link: ChainedTraining) -> str:
+def _training_title(row: RowSpec, link: ChainedTraining, names: Mapping[str, str]) -> str:
     """Return the row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
     stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
     own = [
-        str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
+        str(value) if key == "decomposition.name" else setting_text(key, value, names)
         for key, value in row.settings.items()
         if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
     ]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from analysis.contract.record_schema import STARTUP_SECONDS
-from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, read_record
+from orchestration.artifacts.task_record import COST_METRIC, STARTUP, TaskRecord, read_record
 from orchestration.plan.plan import Plan
 from orchestration.plan.published import PublishedPlan, UnreadablePlanError, published_sweeps, read_published
 from orchestration.storage.store import Store
@@ -34,7 +33,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a record says of one training."""
+    """Work and cost of one training, by its record."""
 
     flops: float
     seconds: float
@@ -80,7 +79,7 @@ def _speed(runs: list[_Run], device: str) -> Speed:
 
 
 def _startup_of(about: Mapping[str, Any]) -> float | None:
-    seconds = about.get(STARTUP_SECONDS)
+    seconds = about.get(STARTUP)
     return float(seconds) if isinstance(seconds, int | float) and seconds >= 0 else None
 
 

@@ -132,7 +132,9 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
         broken.append(("training.stage_probabilities", f"{message}, and give experts.steps"))
     if broken:
         return None, [Problem(context.place(row, key), message, f"row {row.label!r}") for key, message in broken]
-    return RowSpec(row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds)), []
+    return RowSpec(
+        row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds), row.short
+    ), []
 
 
 def _unknown_dataset(name: Any, where: str) -> Problem:

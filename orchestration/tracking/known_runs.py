@@ -11,6 +11,8 @@ from orchestration.storage.store import Store
 from orchestration.tracking.uri import artifact_location
 
 DIGEST, KIND, STATUS, FAILURE = "dfm.digest", "dfm.kind", "dfm.status", "failure"
+NAME = "dfm.name"
+"""Tag with the name that a run was given by the launcher; people may rename it."""
 """Names of tags."""
 
 

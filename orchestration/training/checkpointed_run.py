@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import ray
 from ray.train import get_preemption_info
 
-from analysis.contract.record_schema import STARTUP_SECONDS
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.provenance import environment
+from orchestration.artifacts.task_record import STARTUP
 from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts, TrainingCost
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
@@ -126,7 +126,7 @@ class CheckpointedRun(Observer):
 
     def about(self) -> dict[str, Any]:
         """Return the part of the record that says where and how it ran."""
-        startup = {} if self.startup_seconds is None else {STARTUP_SECONDS: round(self.startup_seconds, 3)}
+        startup = {} if self.startup_seconds is None else {STARTUP: round(self.startup_seconds, 3)}
         return {
             **startup,
             "skipped_steps": self.task.until_step - self.engine.num_steps,

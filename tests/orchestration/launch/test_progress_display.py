@@ -67,7 +67,7 @@ def test_the_status_table_names_every_task_once_and_who_shares_it(plan: Plan) ->
 
 
 def test_the_plan_is_one_line_a_row_with_what_rows_share(plan: Plan) -> None:
-    done = {digest: "done" for digest in plan.trials[0].trains}
+    done = dict.fromkeys(plan.trials[0].trains, "done")
     lines = [" ".join(line.split()) for line in printed_table(plan, done).splitlines()]
     assert "paradigm / flow matching train 1 seed · evaluate 3 steps 1 of 4 done" in lines
     assert "paradigm / DFM train 1 seed · evaluate 3 steps to do" in lines

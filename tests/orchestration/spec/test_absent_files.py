@@ -78,7 +78,7 @@ def test_files_of_unknown_size_or_shape_cannot_be_planned_and_the_message_says_h
     assert "autoencoders.any: cannot be used: FileNotFoundError: /no/config.json: is not there" in second
 
 
-def test_what_this_machine_may_not_read_is_planned_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_this_machine_may_not_read_is_planned_too(monkeypatch: pytest.MonkeyPatch) -> None:
     # A laptop without the cluster's credentials plans what the cluster runs.
     def refuse(*_: object) -> None:
         raise PermissionError("Access Denied")
