@@ -45,6 +45,7 @@ LAYERS = {
         "plan",
         "tracking",
         "training",
+        "encoding",
         "evaluation",
         "exploration",
         "search",
@@ -81,6 +82,7 @@ ANALYSIS_FOR = {
     "spec": {"contract"},
     "plan": {"contract"},
     "tracking": {"contract"},
+    "encoding": {"contract"},
     "evaluation": {"contract"},
 }
 """Which packages of `analysis` a package of `orchestration` may import; the others none."""

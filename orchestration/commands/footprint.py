@@ -16,8 +16,8 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
-from dfm_core.models.blocks import Attention
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
+from dfm_core.models.registry import build_network
 from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from orchestration.config.workers import WorkersConfig
 
@@ -91,8 +91,8 @@ def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFo
     ones = (1.0,) * config.num_stages
     with torch.device("meta"):
         decomposition = build_decomposition(config.decomposition, weights)
-        model = VelocityModel(config, shape, data_std=ones)
-    fuse_attention(model)
+        model = build_network(config, shape, ones)
+    model.use_attention(FusedAttention.apply)  # which the meta device lacks
     sample = shape.of_scale(shape.channels, config.decomposition.resolutions[-1])
     labels, images = torch.zeros(micro, dtype=torch.int64, device="meta"), torch.empty(micro, *sample, device="meta")
     paradigm = build_paradigm(config, decomposition, ones)
@@ -103,7 +103,7 @@ def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFo
     cost = model_cost(config, shape)
     counted = sum(parameter.numel() for parameter in model.parameters())
     assert counted == cost.num_parameters, f"{counted} parameters, not {cost.num_parameters} as planned"
-    depth, block = len(model.network.blocks), sum(p.numel() for p in model.network.blocks[0].parameters())
+    depth, block = len(model.blocks), sum(p.numel() for p in model.blocks[0].parameters())
     # Recomputed blocks let go of their copies.
     copied = counted - (depth - 1) * block if frugal else counted
     return TrainingFootprint(
@@ -120,7 +120,7 @@ def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFo
 
 
 def _kept_bytes(
-    paradigm: Paradigm, model: VelocityModel, batch: Batch, *, mixed: bool, frugal: bool
+    paradigm: Paradigm, model: VelocityNetwork, batch: Batch, *, mixed: bool, frugal: bool
 ) -> tuple[int, int]:
     """Return the bytes kept for the backward pass, and those of the one block that is computed anew at a time."""
     with saved_bytes(model) as saved:
@@ -131,14 +131,7 @@ def _kept_bytes(
     model.use_activation_checkpointing()
     with saved_bytes(model) as inputs:  # of the blocks, which are fp32
         paradigm.loss(model, batch)
-    return sum(inputs), whole // len(model.network.blocks)
-
-
-def fuse_attention(model: VelocityModel) -> None:
-    """Weigh attention as flash kernels run it, which the meta device lacks."""
-    for module in model.network.modules():
-        if isinstance(module, Attention):
-            module.attend = FusedAttention.apply
+    return sum(inputs), whole // len(model.blocks)
 
 
 def _draw_seconds(paradigm: Paradigm, sample: tuple[int, ...]) -> float:
@@ -156,7 +149,7 @@ def state_bytes(num_parameters: int, workers: WorkersConfig) -> int:
 
 
 @contextmanager
-def saved_bytes(model: VelocityModel) -> Iterator[list[int]]:
+def saved_bytes(model: VelocityNetwork) -> Iterator[list[int]]:
     """Collect the bytes of each storage that autograd keeps for the backward pass, weights left out."""
     seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  the storage's identity
     sizes: list[int] = []

@@ -11,7 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 _DIGEST_LENGTH = 20
-NEUTRAL: dict[str, Any] = {"training.deterministic": False}
+NEUTRAL: dict[str, Any] = {
+    "data.side_shares": [],
+    "data.sides": [],
+    "data.text": "",
+    "data.text_length": 512,
+    "decomposition.held_at": "own",
+    "model.described": None,
+    "model.guidance_input": 1.0,
+    "model.start": "",
+    "training.adapter": None,
+    "training.deterministic": False,
+    "training.trainable": "all",
+}
 """Config key added after version 0.1 -> the value that earlier versions had in effect, e.g. "model.qk_norm": False.
 
 A payload leaves the key out at that value, so that work stored before is known under its old digest. Entries stay for

@@ -17,6 +17,7 @@ from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
+from orchestration.data.describe_captions import caption_problems, describe_captions
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
 
@@ -67,8 +68,8 @@ class DatasetInspector:
 
     def _inspect(self, runtime: RuntimeConfig, data: DataConfig) -> _Described:
         problems = _unknown_names(runtime, data)
-        if data.dataset in runtime.datasets and not data.side:
-            problems.append(("data.side", f"is needed: the side in pixels that {data.dataset}'s files are cropped to"))
+        if data.dataset in runtime.datasets:
+            problems += caption_problems(runtime, data)
         if data.dataset not in runtime.datasets:
             problems += _user_settings_of_embedded(data)
         if problems:
@@ -123,9 +124,10 @@ class DatasetInspector:
             num_samples=num_samples,
             num_reference=num_reference,
             reference_fingerprint=reference.fingerprint,
-            resolution=card.latent_side(data.side),
+            resolution=card.latent_side(max(data.sides, default=data.side)),
             channels=card.channels,
             latent_frames=latent_frames,
+            captions=describe_captions(runtime, data, card, self.absent) if config.has_captions else None,
         )
 
     @property
@@ -219,7 +221,8 @@ def _unknown_names(runtime: RuntimeConfig, data: DataConfig) -> list[KeyProblem]
 def _user_settings_of_embedded(data: DataConfig) -> list[KeyProblem]:
     """Return settings of an embedded dataset that only the user's files read."""
     default = DataConfig()
-    asked = [key for key in ("side", "frames", "stride") if getattr(data, key) != getattr(default, key)]
+    keys = ("side", "sides", "side_shares", "text", "frames", "stride")
+    asked = [key for key in keys if getattr(data, key) != getattr(default, key)]
     if data.mirrored and not data.autoencoder:
         asked.append("mirrored")
     card = DATASETS.get(data.dataset)

@@ -22,8 +22,10 @@ from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.probe import LinearProbe
+from dfm_core.models.flux_text_encoders import TextEncoders
 from orchestration.artifacts.autoencoders import load_of_data
 from orchestration.artifacts.latents import latent_cache
+from orchestration.artifacts.planned_text_encoders import load_planned_encoders
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import read_checked
 from orchestration.config.files import FileConfig
@@ -96,6 +98,19 @@ class ResourceCache:
         encoder = PIXELS if data.described is None or not data.autoencoder else data.described.encoder
         return self._keep(
             ("autoencoder", encoder), lambda: load_of_data(data, self._runtime, self._store, self._device)
+        )
+
+    def text_encoders(self, data: DataConfig) -> TextEncoders:
+        """Return the encoders of captions that a data section names, on the device.
+
+        Raises: ValueError if their files are not what they should be, or have changed; what the storage does.
+        """
+        captions = data.described and data.described.captions
+        assert captions, f"{data.dataset} has captions"
+        identity = captions.encoders
+        return self._keep(
+            ("text_encoders", identity, str(data.text_length)),
+            lambda: load_planned_encoders(data.text, identity, data.text_length, self._runtime, self._device),
         )
 
     def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:

@@ -17,7 +17,7 @@ from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.spec.short_labels import setting_text
 from orchestration.storage.layout import SnapshotRef
-from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task
+from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task, texts_task
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
 from orchestration.tasks.metric_task import MeasurementInputs
@@ -128,6 +128,8 @@ class Planner:
             chain, inputs = training_chain(config), list[Task]()
             if (latents := latents_task(config)) is not None:
                 inputs += [*autoencoder_tasks(config, spec.recipes), latents]
+            if (texts := texts_task(config)) is not None:
+                inputs += [one for one in (pixels_task(config), texts) if one is not None]
             if config.decomposition.name == "learned":
                 inputs.append(pyramid_task(config))
             measured = self._measured_with(config)
@@ -172,7 +174,7 @@ def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[st
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
         own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
-        own |= {digest for train in trial.trains for digest in (trainings[train].pyramid, trainings[train].latents)}
+        own |= {digest for train in trial.trains for digest in trainings[train].made_inputs}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}

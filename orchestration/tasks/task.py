@@ -96,6 +96,11 @@ class TrainingTask(Task):
         """Digest of the task that made the latents which it reads; "" if it reads images."""
         return str(self.payload["data"].get("latents", ""))
 
+    @property
+    def texts(self) -> str:
+        """Digest of the task that encoded the captions of its images; "" if their labels are classes."""
+        return str(self.payload["data"].get("texts", ""))
+
 
 @dataclass(frozen=True)
 class FinetuneAutoencoderTask(TrainingTask):
@@ -128,6 +133,11 @@ class TrainTask(TrainingTask):
     def pyramid(self) -> str:
         """Digest of the task that fits its learned decomposition; "" if it has none."""
         return str(self.payload.get("pyramid", ""))
+
+    @property
+    def made_inputs(self) -> set[str]:
+        """Digests of the tasks that make what it reads of its data; "" among them for what it does not read."""
+        return {self.pyramid, self.latents, self.texts}
 
     @property
     def snapshot_directories(self) -> dict[tuple[int, bool], str]:

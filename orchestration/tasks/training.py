@@ -11,7 +11,7 @@ from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.model import DECOMPOSITION_SETTINGS, MODEL_SIZES
 from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of, without_neutral
-from orchestration.data.identity import latents_digest, training_identity
+from orchestration.data.identity import latents_digest, texts_digest, training_identity
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.task import PyramidTask, TrainTask
 
@@ -116,7 +116,8 @@ def train_task(
 ) -> TrainTask:
     """Return the task of one trajectory, at least up to `until_step`."""
     payload = train_payload(config, initial)
-    inputs = (latents_digest(config.data), payload.get("pyramid"), initial[0] if initial else None)
+    read = latents_digest(config.data), texts_digest(config.data)
+    inputs = (*read, payload.get("pyramid"), initial[0] if initial else None)
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     per_state = cost.num_parameters * _BYTES_PER_VALUE

@@ -20,7 +20,7 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.inheritance import inherited_names
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
@@ -45,7 +45,13 @@ from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
+from orchestration.training.worker_setup import (
+    agreed_reason,
+    open_text_table,
+    open_training_data,
+    use_kernels,
+    worker_device,
+)
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -93,13 +99,19 @@ class _TrainingWorker:
 
     def run(self) -> None:
         task, store = self.task, self.artifacts.store
-        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers)
+        batch_size = self.config.training.batch_size
+        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers, batch_size)
+        texts = None
+        if task.texts and not reason:
+            texts, reason = open_text_table(task.texts, store, self.workers)
         if agreed_reason(self.request, reason) or dataset is None:
             return
         pyramid = read_pyramid(store, task.pyramid) if task.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
         scale_std = self._scale_std(decomposition, dataset)
         model = empty_model(self.config, self.shape, scale_std)
+        if texts is not None:
+            model.use_text(texts)
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
         on_gpu = self.workers.use_gpu and self.workers.zero_stage < 3  # which gathers between blocks
@@ -141,7 +153,7 @@ class _TrainingWorker:
         known, *_ = gather_texts(own, worker_device())
         return tuple(json.loads(known)) or measure_scale_std(decomposition, dataset)
 
-    def _initialize(self, engine: DeepSpeedEngine[VelocityModel]) -> bool:
+    def _initialize(self, engine: DeepSpeedEngine[VelocityNetwork]) -> bool:
         """Set initial weights, or those of a snapshot. Returns False if any worker cannot read them, which is reported
         to the progress board: a restart would read the same. Collective."""
         reason = ""
@@ -156,7 +168,7 @@ class _TrainingWorker:
         engine.restart()
         return not agreed_reason(self.request, reason)
 
-    def _inherit(self, engine: DeepSpeedEngine[VelocityModel], snapshot: SnapshotRef) -> None:
+    def _inherit(self, engine: DeepSpeedEngine[VelocityNetwork], snapshot: SnapshotRef) -> None:
         with opened_snapshot(self.artifacts.store, snapshot) as weights:
             engine.set_weights(weights, "ema", inherited_names(self.config, engine.sizes, weights.sizes("ema")))
 

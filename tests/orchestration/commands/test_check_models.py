@@ -17,7 +17,7 @@ from dfm_core.decompositions import build_decomposition
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import build_model
-from orchestration.commands.footprint import footprint_of, fuse_attention, saved_bytes, state_bytes
+from orchestration.commands.footprint import FusedAttention, footprint_of, saved_bytes, state_bytes
 from orchestration.config.workers import WorkersConfig
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.test_sweep import sweep
@@ -57,7 +57,7 @@ def test_a_gpu_keeps_what_is_weighed(frugal: bool, fake_cuda: tuple[FakeCuda, Ho
     workers = replace(ONE_WORKER, activation_checkpointing=frugal)
     with torch.device("cuda"):
         model = VelocityModel(config, SHAPE, data_std=(1.0, 1.0))
-    fuse_attention(model)
+    model.use_attention(FusedAttention.apply)
     if frugal:
         model.use_activation_checkpointing()
     paradigm = paradigm_of(config)
