@@ -134,6 +134,33 @@ class FluxArchitecture:
             total = sum(self.axes_dims_rope)
             yield "axes_dims_rope", f"sum to {total}, not to attention_head_dim {self.attention_head_dim}"
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each tensor of `FluxTransformer2DModel`, by its name."""
+        own, head, values = self.width, self.attention_head_dim, self.in_channels
+        linears = {"context_embedder": (self.joint_attention_dim, own), "x_embedder": (values, own)}
+        linears |= {"norm_out.linear": (own, 2 * own), "proj_out": (own, values)}
+        embedders = {"timestep_embedder": _TIME_FEATURES, "text_embedder": self.pooled_projection_dim}
+        embedders |= {"guidance_embedder": _TIME_FEATURES} if self.guidance_embeds else {}
+        for name, width in embedders.items():
+            linears |= {
+                f"time_text_embed.{name}.linear_1": (width, own),
+                f"time_text_embed.{name}.linear_2": (own, own),
+            }
+        norms = []
+        for kind, count in (
+            ("transformer_blocks", self.num_layers),
+            ("single_transformer_blocks", self.num_single_layers),
+        ):
+            single = kind.startswith("single")
+            for block in (f"{kind}.{number}" for number in range(count)):
+                maps = [one for one in _MAPS if one.is_single == single]
+                linears |= {f"{block}.{one.name}": (one.inputs * own, one.outputs * own) for one in maps}
+                which = ("q", "k") if single else ("q", "k", "added_q", "added_k")
+                norms += [f"{block}.attn.norm_{one}.weight" for one in which]
+        weights = {f"{name}.weight": (outputs, inputs) for name, (inputs, outputs) in linears.items()}
+        biases = {f"{name}.bias": (outputs,) for name, (_, outputs) in linears.items()}
+        return {**weights, **biases, **dict.fromkeys(norms, (head,))}
+
     def num_parameters(self, num_scales: int = 1) -> int:
         """Return all weights; a scale beside the first has a projection, an embedder of its time and a head."""
         width = self.width

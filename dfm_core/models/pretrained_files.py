@@ -18,6 +18,7 @@ _INDEX = f"{_STEM}.index.json"
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _MOST_HEADER_BYTES = 100_000_000
 """The limit of safetensors itself."""
+_MOST_DOCUMENT_BYTES = 2**24
 _PIECE_ELEMENTS = 2**22
 """Elements that are read at once."""
 _LOOKED_AT, _NUM_LOOKS = 65_536, 16
@@ -115,7 +116,7 @@ class PretrainedFiles:
         return tuple(sorted(set(names.values())))
 
     def _document(self, name: str) -> dict[str, Any]:
-        content = self._read(name, 0, _MOST_HEADER_BYTES)
+        content = self._read(name, 0, _MOST_DOCUMENT_BYTES)
         try:
             document = json.loads(bytes(content))
         except (ValueError, RecursionError) as error:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from orchestration.common.redaction import credentials_in
 from orchestration.common.urls import is_url, with_lower_scheme
+from orchestration.config.backbones import BackboneConfig
 from orchestration.config.datasets import AutoencoderConfig, DatasetAlias, DatasetConfig, TextEncodersConfig
 from orchestration.config.files import FileConfig
 from orchestration.config.storage import StorageConfig
@@ -58,3 +59,5 @@ class RuntimeConfig:
     """Name -> files of an autoencoder that `data.autoencoder` can name; digests hold its settings and weights."""
     text_encoders: dict[str, TextEncodersConfig] = field(default_factory=dict)
     """Name -> files of the encoders of captions that `data.text` can name; digests hold their content."""
+    backbones: dict[str, BackboneConfig] = field(default_factory=dict)
+    """Name -> a pretrained network that `model.start` can name; digests hold its settings and weights."""

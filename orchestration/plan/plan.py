@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.backbone_recipe import starts_from_files
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.spec.short_labels import setting_text
@@ -23,7 +24,7 @@ from orchestration.tasks.measurement import MeasurementFiles
 from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import pyramid_task, train_task
-from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain
+from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain, trainings_before
 
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
 _Task = TypeVar("_Task", bound=Task)
@@ -110,7 +111,7 @@ class Planner:
                 evaluations.setdefault(evaluation.digest, evaluation)
             trials.append(cell.trial)
         raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
-        shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
+        shared = {digest: _shared_training(users, raw, spec.runtime) for digest, users in trainings.items()}
         tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
         assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
         return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
@@ -125,11 +126,9 @@ class Planner:
 
     def _row_cells(self, spec: SweepSpec, part: PartSpec, row: RowSpec) -> Iterator[_Cell]:
         for config in row.configs:
-            chain, inputs = training_chain(config), list[Task]()
-            if (latents := latents_task(config)) is not None:
-                inputs += [*autoencoder_tasks(config, spec.recipes), latents]
-            if (texts := texts_task(config)) is not None:
-                inputs += [one for one in (pixels_task(config), texts) if one is not None]
+            chain, before = training_chain(config), trainings_before(config, spec.backbones)
+            inputs = [task for _, link in before for task in _data_tasks(link.config, spec)]
+            inputs += _data_tasks(config, spec)
             if config.decomposition.name == "learned":
                 inputs.append(pyramid_task(config))
             measured = self._measured_with(config)
@@ -147,7 +146,8 @@ class Planner:
             ids = tuple((step, task.digest) for step, task in evaluations.items())
             trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
             titled = tuple((_training_title(row, link, spec.short_names), link) for link in chain)
-            yield _Cell(tuple(inputs), titled, tuple(evaluations.values()), trial)
+            backbones = tuple((f"backbone {name}", link) for name, link in before)
+            yield _Cell(tuple(inputs), (*backbones, *titled), tuple(evaluations.values()), trial)
 
     def _measured_with(self, config: ExperimentConfig) -> MeasurementInputs:
         key = (config.data, config.evaluation)
@@ -161,13 +161,26 @@ def make_plan(spec: SweepSpec) -> Plan:
     return Planner(spec.runtime).make(spec)
 
 
-def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> TrainTask:
+def _data_tasks(config: ExperimentConfig, spec: SweepSpec) -> list[Task]:
+    """Return what has to be made before a training can read its data, inputs before their readers."""
+    tasks: list[Task] = []
+    if (latents := latents_task(config)) is not None:
+        tasks += [*autoencoder_tasks(config, spec.recipes), latents]
+    if (texts := texts_task(config)) is not None:
+        tasks += [one for one in (pixels_task(config), texts) if one is not None]
+    return tasks
+
+
+def _shared_training(
+    users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef], runtime: RuntimeConfig
+) -> TrainTask:
     """Return one training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
     raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
-    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps)
+    files = runtime.backbones[first.config.model.start].files if starts_from_files(first.config) else None
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps, files or "")
 
 
 def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:

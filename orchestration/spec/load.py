@@ -16,11 +16,13 @@ from orchestration.config.published_table import PublishedTable, unknown_counter
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
+from orchestration.data.backbone_recipe import BackboneRecipes
 from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import shown, validate
 from orchestration.parsing.yaml_file import read_yaml
+from orchestration.spec.backbones import BackboneInspector
 from orchestration.spec.compose import (
     COMMAND_LINE,
     EXPERIMENT_SECTIONS,
@@ -44,7 +46,7 @@ from orchestration.spec.search_rows import PartSearch, part_searches
 from orchestration.spec.short_labels import read_labels, with_short_labels
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
-_ABOUT_FILES = ("storage", "datasets", "autoencoders")
+_ABOUT_FILES = ("storage", "datasets", "autoencoders", "backbones")
 """Sections that describe the user's data."""
 _NAMED_IN_PRIMARY = {"metric": "evaluation.metrics", "parts": "parts", "baseline": "parts"}
 """Key of `primary:` -> the key of the sweep that holds what it names."""
@@ -71,6 +73,8 @@ class SweepSpec:
     """Searches; their trials become rows of their parts as they are proposed."""
     recipes: AutoencoderRecipes = field(default_factory=dict)
     """Autoencoders that have to be trained."""
+    backbones: BackboneRecipes = field(default_factory=dict)
+    """Backbones that have to be trained."""
     about_data: tuple[str, ...] = ()
     """Classes and numbers of the user's files, in words."""
     absent: tuple[Problem, ...] = ()
@@ -134,7 +138,8 @@ class SpecReader:
         is_sound &= self._keep(validate(ExperimentConfig, sections, self._locate)) is not None
         seeds = self._seeds()
         inspector = DatasetInspector(readable, self._kept_listings)
-        context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector)
+        backbones = BackboneInspector(readable, absent=inspector.absent)
+        context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector, backbones)
         compute = self._section("compute", ComputeConfig)
         published = None
         if self._composed.data.get("published") is not None:
@@ -171,6 +176,7 @@ class SpecReader:
             primary=primary,
             searches=tuple(searches),
             recipes=inspector.recipes,
+            backbones=backbones.recipes,
             about_data=inspector.about,
             absent=tuple(Problem(self._locate(key), why) for key, why in inspector.absent.items()),
             overrides=self._overrides,

@@ -15,6 +15,7 @@ from orchestration.config.published_table import PublishedPart
 from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.dotted_keys import set_dotted
 from orchestration.parsing.validation import validate
+from orchestration.spec.backbones import BackboneInspector
 from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
@@ -62,6 +63,7 @@ class SweepContext:
     """Nothing in `sections` is wrong, so that rules which span fields can be trusted."""
     seeds: tuple[int, ...]
     inspector: DatasetInspector = field(default_factory=lambda: DatasetInspector(None))
+    backbones: BackboneInspector = field(default_factory=lambda: BackboneInspector(None))
 
     def place(self, row: DeclaredRow, key: str) -> str:
         """Return the place where a key of a row's config was written."""
@@ -78,6 +80,9 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     data = sections.get("data")
     if isinstance(data, Mapping) and "described" in data:
         return None, [Problem(context.place(row, "data.described"), DESCRIBED_IS_DERIVED)]
+    model = sections.get("model")
+    if isinstance(model, Mapping) and "described" in model:
+        return None, [Problem(context.place(row, "model.described"), DESCRIBED_IS_DERIVED)]
     config, mistakes = validate(ExperimentConfig, sections, lambda key: context.place(row, key))
     if config is None:
         return None, list(mistakes)
@@ -89,7 +94,9 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
             why = won if key.startswith("data.") else ""  # files are the same for all
             told.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
         return None, told
-    return replace(config, data=described), []
+    config = replace(config, data=described)
+    model, mistakes = context.backbones.describe(context, config, context.place(row, "model.start"))
+    return (None, mistakes) if mistakes else (replace(config, model=model), [])
 
 
 def _won_over(context: SweepContext, row: DeclaredRow, dataset: str) -> str:

@@ -128,6 +128,8 @@ class TrainTask(TrainingTask):
     """Snapshot whose weights it starts from; None: from initial weights."""
     raw_steps: tuple[int, ...] = ()
     """Steps whose weights are kept as they are, beside their average."""
+    start_files: str = ""
+    """Place of the user's files of the backbone that it starts from; "": there are none."""
 
     @property
     def pyramid(self) -> str:

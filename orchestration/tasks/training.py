@@ -41,6 +41,11 @@ def _model_payload(config: ExperimentConfig) -> dict[str, Any]:
     plain: dict[str, Any] = as_plain(config.model)
     if not config.model.lora_rank:
         del plain["lora_alpha"]
+    del plain["start"]  # a name: what it stands for is described
+    if config.model.described is None:
+        plain["dimensions"] = as_plain(MODEL_SIZES[config.model.size])
+    else:
+        del plain["size"]  # the backbone's own dimensions are described
     return without_neutral("model", plain)
 
 
@@ -91,7 +96,7 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         inputs["pyramidal_flow"] = without_neutral("pyramidal_flow", as_plain(config.pyramidal_flow))
     if config.decomposition.name == "learned":
         inputs["pyramid"] = pyramid_task(config).digest
-    if initial is not None:
+    if initial is not None and config.model.described is None:  # else its identity says so
         inputs["initial"] = {"train": initial[0], "step": initial[1]}
     return {
         "kind": "train",
@@ -100,7 +105,7 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         "seed": config.seed,
         "data": {**training_identity(config.data), "standardize": config.data.standardize},
         "decomposition": decomposition_payload(config),
-        "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
+        "model": _model_payload(config),
         "training": without_neutral("training", training),
         "numerics": NUMERICS_CHANGED_IN["train"],
     }
@@ -113,24 +118,30 @@ def train_task(
     snapshot_steps: tuple[int, ...],
     initial: SnapshotRef | None = None,
     raw_steps: tuple[int, ...] = (),
+    start_files: str = "",
 ) -> TrainTask:
-    """Return the task of one trajectory, at least up to `until_step`."""
+    """Return the task of one trajectory, at least up to `until_step`.
+
+    Args: start_files: place of the user's files that it starts from.
+    """
     payload = train_payload(config, initial)
     read = latents_digest(config.data), texts_digest(config.data)
     inputs = (*read, payload.get("pyramid"), initial[0] if initial else None)
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
-    per_state = cost.num_parameters * _BYTES_PER_VALUE
+    states = _STATES_PER_PARAMETER if config.training.ema_decay else _STATES_PER_PARAMETER - 1
+    checkpoint, snapshot = states * cost.num_trained, cost.num_parameters
     return TrainTask(
         digest_of(payload),
         title,
         payload,
         tuple(digest for digest in inputs if digest),
         config,
-        num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps) + len(raw_steps)),
+        num_bytes=_BYTES_PER_VALUE * (2 * checkpoint + snapshot * (len(snapshot_steps) + len(raw_steps))),
         until_step=until_step,
         flops=training_flops(config, cost, until_step),
         snapshot_steps=snapshot_steps,
         initial=initial,
         raw_steps=raw_steps,
+        start_files=start_files,
     )

@@ -9,6 +9,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.experiment import expert_config
 from orchestration.common.digests import digest_of
+from orchestration.data.backbone_recipe import BackboneRecipes, start_snapshot
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.training import train_payload
 
@@ -34,8 +35,9 @@ def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
 def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     """Return the trainings of a config, each after the one it starts from."""
     if not config.experts.steps:
-        digest = digest_of(train_payload(config))
-        return (ChainedTraining(digest, config, None, config.training.steps, config.evaluation_steps),)
+        initial = start_snapshot(config)
+        digest = digest_of(train_payload(config, initial))
+        return (ChainedTraining(digest, config, initial, config.training.steps, config.evaluation_steps),)
     chain: list[ChainedTraining] = []
     for stage, (own, steps) in enumerate(zip(trained_configs(config), config.experts.steps, strict=True)):
         initial = None
@@ -48,6 +50,17 @@ def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
         digest = digest_of(train_payload(own, initial))
         chain.append(ChainedTraining(digest, own, initial, steps, (steps,), stage))
     return tuple(chain)
+
+
+def trainings_before(config: ExperimentConfig, recipes: BackboneRecipes) -> tuple[tuple[str, ChainedTraining], ...]:
+    """Return (name, training) of each backbone that has to be trained before a config, the first one first."""
+    described = config.model.described
+    recipe = recipes.get(described.identity) if described is not None else None
+    if recipe is None:
+        return ()
+    (link,) = training_chain(recipe.config)
+    own = replace(link, until_step=recipe.steps, snapshot_steps=(recipe.steps,))
+    return (*trainings_before(recipe.config, recipes), (recipe.name, own))
 
 
 def snapshots_at(config: ExperimentConfig, chain: tuple[ChainedTraining, ...], step: int) -> tuple[SnapshotRef, ...]:

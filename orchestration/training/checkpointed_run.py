@@ -93,7 +93,7 @@ class CheckpointedRun(Observer):
             return None
         start, self.rows = resumed
         self.batch_size, self.pace = batch_size, Pace(start)
-        flops = self.task.flops / self.task.until_step if isinstance(self.task, TrainTask) else 0.0
+        flops = self.task.flops / max(1, self.task.until_step) if isinstance(self.task, TrainTask) else 0.0
         self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, self.engine.device)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
@@ -160,7 +160,10 @@ class CheckpointedRun(Observer):
             if self.engine.rank == 0:
                 _LOG.warning("%s; falling back to the checkpoint before", problems[0])
         self.rows, self.cost_before = [], TrainingCost()
-        return (0, []) if self.initialize() else None
+        if not self.initialize():
+            return None
+        self.uploads.save(0, self._missing_artifacts(0))
+        return 0, []
 
     def _load(self, step: int) -> str:
         """Read and verify this worker's slices of a checkpoint. Returns why that cannot be done, "" if it is."""

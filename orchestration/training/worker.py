@@ -40,6 +40,7 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
+from orchestration.training.backbone_start import BackboneChangedError, start_from_backbone
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
@@ -120,6 +121,8 @@ class _TrainingWorker:
         device = worker_device()
         use_kernels(deterministic=self.config.training.deterministic)
         engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
+        if engine.has_frozen and not self._initialize(engine):  # no checkpoint holds what is frozen
+            return
         run = CheckpointedRun(
             self.request,
             self.artifacts,
@@ -157,16 +160,24 @@ class _TrainingWorker:
         """Set initial weights, or those of a snapshot. Returns False if any worker cannot read them, which is reported
         to the progress board: a restart would read the same. Collective."""
         reason = ""
-        if self.task.initial is None or self.config.paradigm == "cascaded":
-            initialize_model(engine.module, self.config, engine.whole)
         try:
-            if self.task.initial is not None:
-                self._inherit(engine, self.task.initial)
+            if self.config.model.described is not None:
+                start_from_backbone(engine, self.task, self.artifacts.store, self.request.storage)
+            else:
+                self._draw_or_inherit(engine)
+        except BackboneChangedError as error:
+            reason = str(error)
         except (DamagedArtifactError, FileNotFoundError) as error:
             hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
             reason = f"the snapshot it starts from cannot be read: {error}{hint}"
         engine.restart()
         return not agreed_reason(self.request, reason)
+
+    def _draw_or_inherit(self, engine: DeepSpeedEngine[VelocityNetwork]) -> None:
+        if self.task.initial is None or self.config.paradigm == "cascaded":
+            initialize_model(engine.module, self.config, engine.whole)
+        if self.task.initial is not None:
+            self._inherit(engine, self.task.initial)
 
     def _inherit(self, engine: DeepSpeedEngine[VelocityNetwork], snapshot: SnapshotRef) -> None:
         with opened_snapshot(self.artifacts.store, snapshot) as weights:

@@ -30,7 +30,12 @@ class CaptionedPart:
 
     def document(self) -> bytes:
         """Return the content of the part's card, to write after the shards: it marks the part as complete."""
-        plain = asdict(self) | {"cards": {str(shape): asdict(card) for shape, card in self.cards.items()}}
+        plain = {
+            "cards": {str(shape): asdict(card) for shape, card in self.cards.items()},
+            "captions": list(self.captions),
+            "num_encoded": self.num_encoded,
+            "left_out": [asdict(one) for one in self.left_out],
+        }
         return json.dumps(plain, indent=1, sort_keys=True).encode()
 
 
