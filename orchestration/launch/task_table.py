@@ -10,7 +10,6 @@ from rich.table import Table
 
 from orchestration.common.counts import counted
 from orchestration.plan.plan import Plan, Trial
-from orchestration.tasks.task import EvaluateTask, TrainTask
 
 _MAX_TABLE_ROWS = 200
 _TO_DO, _DONE = "to do", "done"
@@ -46,8 +45,9 @@ def _task_lines(plan: Plan, statuses: Mapping[str, str]) -> Iterator[Sequence[st
 
 
 def _row_lines(plan: Plan, statuses: Mapping[str, str]) -> Iterator[Sequence[str]]:
+    own_tasks = {digest for trial in plan.trials for digest in (*trial.trains, *(one for _, one in trial.evaluations))}
     for digest, task in plan.tasks.items():
-        if not isinstance(task, (TrainTask, EvaluateTask)):
+        if digest not in own_tasks:
             yield "", f"{task.kind} {task.title}", statuses.get(digest, _TO_DO)
     trials: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in plan.trials:
