@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -81,15 +81,14 @@ def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
 
 def _backbone_cost(config: ExperimentConfig, architecture: FluxArchitecture) -> ModelCost:
     """Return the cost of a pretrained network over the scales of a config."""
-    tokens, text, stages = config.token_sides[-1] ** 2, config.data.text_length, config.num_stages
-    num_parameters, macs = architecture.num_parameters(stages), architecture.macs(tokens, text, stages)
-    num_trained = num_parameters
+    tokens, stages = config.token_sides[-1] ** 2, config.num_stages
+    num_parameters = num_trained = architecture.num_parameters(stages)
     if config.training.trainable == "projections":
         num_trained = architecture.num_projections(stages)
     elif (adapter := config.training.adapter) is not None:
         added = architecture.num_adapter_weights(adapter.rank, adapter.targets)
         num_trained, num_parameters = added + architecture.num_added(stages), num_parameters + added
-        macs += architecture.adapter_macs(adapter.rank, adapter.targets, tokens, text)
+    macs = _backbone_macs(config, architecture, tokens)
     return ModelCost(num_parameters, (macs,) * stages, (tokens,) * stages, num_trained)
 
 
@@ -180,12 +179,35 @@ def _stored_tokens(attended: int, stages: int) -> int:
     return attended - own + stages * own
 
 
+def _backbone_macs(config: ExperimentConfig, architecture: FluxArchitecture, num_tokens: int) -> int:
+    """Return the multiply-accumulates of a forward pass of one sample of a pretrained network."""
+    text, adapter = config.data.text_length, config.training.adapter
+    macs = architecture.macs(num_tokens, text, config.num_stages)
+    if adapter is None:
+        return macs
+    return macs + architecture.adapter_macs(adapter.rank, adapter.targets, num_tokens, text)
+
+
 def training_flops(config: ExperimentConfig, cost: ModelCost, num_steps: int) -> int:
     """Expected FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC, averaged over the drawn stages; 2
     passes where nearly all weights stay as they are."""
     passes = _TRAIN_PASSES if is_whole(config.training) else _FROZEN_PASSES
+    if config.model.described is not None and (shares := config.data.step_shares):
+        mean = _mean_over_sides(config, config.model.described.architecture, shares)
+        return round(_FLOPS_PER_MAC * passes * mean * config.training.batch_size * num_steps)
     mean = sum(share * macs for share, macs in zip(config.stage_probabilities, cost.stage_macs, strict=True))
     return round(_FLOPS_PER_MAC * passes * mean * config.training.batch_size * num_steps)
+
+
+def _mean_over_sides(config: ExperimentConfig, architecture: FluxArchitecture, shares: Mapping[int, float]) -> float:
+    """Return the multiply-accumulates of one sample in training, the mean over the sides of its images; all shapes of a
+    side count as its square."""
+    described = config.data.described
+    assert described is not None, "captioned images are described when their sweep is read"
+    assert described.captions is not None, "sides are those of captioned images"
+    token = described.captions.token_pixels
+    cost = {side: _backbone_macs(config, architecture, (side // token) ** 2) for side in shares}
+    return sum(share * cost[side] for side, share in shares.items()) / sum(shares.values())
 
 
 def num_evaluations(config: ExperimentConfig) -> int:

@@ -141,25 +141,23 @@ class FluxArchitecture:
         linears |= {"norm_out.linear": (own, 2 * own), "proj_out": (own, values)}
         embedders = {"timestep_embedder": _TIME_FEATURES, "text_embedder": self.pooled_projection_dim}
         embedders |= {"guidance_embedder": _TIME_FEATURES} if self.guidance_embeds else {}
-        for name, width in embedders.items():
-            linears |= {
-                f"time_text_embed.{name}.linear_1": (width, own),
-                f"time_text_embed.{name}.linear_2": (own, own),
-            }
+        for name, given in embedders.items():
+            both = {1: given, 2: own}
+            linears |= {f"time_text_embed.{name}.linear_{layer}": (width, own) for layer, width in both.items()}
         norms = []
-        for kind, count in (
-            ("transformer_blocks", self.num_layers),
-            ("single_transformer_blocks", self.num_single_layers),
-        ):
-            single = kind.startswith("single")
-            for block in (f"{kind}.{number}" for number in range(count)):
-                maps = [one for one in _MAPS if one.is_single == single]
-                linears |= {f"{block}.{one.name}": (one.inputs * own, one.outputs * own) for one in maps}
-                which = ("q", "k") if single else ("q", "k", "added_q", "added_k")
-                norms += [f"{block}.attn.norm_{one}.weight" for one in which]
+        for block, is_single in self._blocks():
+            maps = [one for one in _MAPS if one.is_single == is_single]
+            linears |= {f"{block}.{one.name}": (one.inputs * own, one.outputs * own) for one in maps}
+            which = ("q", "k") if is_single else ("q", "k", "added_q", "added_k")
+            norms += [f"{block}.attn.norm_{one}.weight" for one in which]
         weights = {f"{name}.weight": (outputs, inputs) for name, (inputs, outputs) in linears.items()}
         biases = {f"{name}.bias": (outputs,) for name, (_, outputs) in linears.items()}
         return {**weights, **biases, **dict.fromkeys(norms, (head,))}
+
+    def _blocks(self) -> Iterator[tuple[str, bool]]:
+        """Yield name of each block, and whether text and image have common weights in it."""
+        yield from ((f"transformer_blocks.{number}", False) for number in range(self.num_layers))
+        yield from ((f"single_transformer_blocks.{number}", True) for number in range(self.num_single_layers))
 
     def num_parameters(self, num_scales: int = 1) -> int:
         """Return all weights; a scale beside the first has a projection, an embedder of its time and a head."""

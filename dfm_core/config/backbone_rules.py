@@ -82,6 +82,9 @@ def _fit_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "data.dataset", f"{config.data.dataset} holds videos, and flux takes images"
     if described is None:
         return
+    captions = config.data.described and config.data.described.captions
+    if captions and captions.encoders:
+        yield from text_problems(described, captions.token_width, captions.pooled_width)
     own = described.architecture
     if card is not None and card.channels != own.latent_channels:
         message = f"{config.model.start} takes latents of {own.latent_channels} channels, {config.data.dataset}'s have"

@@ -82,13 +82,18 @@ def pixels_digest(data: DataConfig) -> str:
 
 @cache
 def texts_payload(data: DataConfig) -> dict[str, Any] | None:
-    """Return all that decides the encodings of the captions of a dataset, its reference's too; None: it has none."""
+    """Return all that decides the encodings of the captions of a dataset, its reference's too; None: it has none.
+
+    Which images have captions the sides decide, below which they are left out, and no autoencoder.
+    """
     described = data.described
     if described is None or described.captions is None or not described.captions.encoders:
         return None
     return {
         "kind": "encode_text",
-        "captions": [latents_digest(data), pixels_digest(data)],
+        "fingerprints": [described.fingerprint, described.reference_fingerprint],
+        "sides": sorted(data.sides),
+        "token_pixels": described.captions.token_pixels,
         "encoders": described.captions.encoders,
         "length": data.text_length,
         "numerics": NUMERICS_CHANGED_IN["encode"],

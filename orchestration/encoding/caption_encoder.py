@@ -74,7 +74,7 @@ class CaptionEncoder:
         cards = [self._part(paths.shard_card(number)).card for number in range(num_parts)]
         cut = [json.loads(self._store.read(_cut_file(paths, number))) for number in range(num_parts)]
         identity = StoreIdentity(
-            ",".join(task.payload["captions"]), task.payload["encoders"], False, CAPTIONED, len(captions), "caption"
+            ",".join(task.payload["fingerprints"]), task.payload["encoders"], False, CAPTIONED, len(captions), "caption"
         )
         manifest = assemble(identity, cards, num_parts)
         publish_texts(self._store, paths.latents, manifest, [caption_number(caption) for caption in captions])
@@ -90,11 +90,7 @@ class CaptionEncoder:
     def _captions(self, task: EncodeTask) -> tuple[str, ...]:
         """Return all captions that are encoded, by number."""
         if task.digest not in self._known:
-            read = {
-                one
-                for digest in task.payload["captions"]
-                for one in read_captions(self._store, TaskPaths(digest).latents)
-            }
+            read = {one for digest in task.inputs for one in read_captions(self._store, TaskPaths(digest).latents)}
             self._known[task.digest] = tuple(sorted({"", *read}, key=caption_number))
         return self._known[task.digest]
 

@@ -191,7 +191,8 @@ class Evaluator:
             return real_samples(real, work.group, self._batch_size)
         tasks = [missing.task for missing in work.missing if isinstance(missing.task, EvaluateTask)]
         decode = self._resources.decoder(first.task.config.data)
-        return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode)
+        conditions = self._resources.conditions(first.task.config)
+        return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode, conditions)
 
 
 def _part(source: Source, group: Group) -> str:

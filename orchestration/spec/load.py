@@ -248,9 +248,10 @@ class SpecReader:
 
     def _experiment_sections(self) -> dict[str, Any]:
         sections = self._composed.sections(EXPERIMENT_SECTIONS)
-        if isinstance(sections.get("data"), Mapping) and "described" in sections["data"]:
-            self._problem(self._locate("data.described"), DESCRIBED_IS_DERIVED)
-            sections["data"] = {key: value for key, value in sections["data"].items() if key != "described"}
+        for name in ("data", "model"):
+            if isinstance(sections.get(name), Mapping) and "described" in sections[name]:
+                self._problem(self._locate(f"{name}.described"), DESCRIBED_IS_DERIVED)
+                sections[name] = {key: value for key, value in sections[name].items() if key != "described"}
         return sections
 
     def _seeds(self) -> tuple[int, ...]:

@@ -95,8 +95,8 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
             told.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
         return None, told
     config = replace(config, data=described)
-    model, mistakes = context.backbones.describe(context, config, context.place(row, "model.start"))
-    return (None, mistakes) if mistakes else (replace(config, model=model), [])
+    model, unusable = context.backbones.describe(context, config, context.place(row, "model.start"))
+    return (None, unusable) if unusable else (replace(config, model=model), [])
 
 
 def _won_over(context: SweepContext, row: DeclaredRow, dataset: str) -> str:
@@ -128,7 +128,8 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
         return None, [_unknown_dataset(config.data.dataset, context.place(row, "data.dataset"))]
     # The steps that a budget gives are held to the rules, not those that it replaces.
     broken = [rule for rule in broken_rules(config) if budget is None or rule[0] != "evaluation.at_steps"]
-    if budget is not None and not broken:
+    is_trained = config.training.steps > 0  # a pretrained network measured as it is takes no part in the budget
+    if budget is not None and is_trained and not broken:
         broken = budget.problems(row.label, row.settings)
         config = budget.applied(config)
         broken.extend([*budget.step_problems(config), *broken_rules(config)])

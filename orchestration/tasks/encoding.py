@@ -11,8 +11,10 @@ from orchestration.data.autoencoder_recipe import AutoencoderRecipe, Autoencoder
 from orchestration.data.identity import (
     PIXELS,
     latents_bytes,
+    latents_digest,
     latents_payload,
     pixels_bytes,
+    pixels_digest,
     pixels_payload,
     texts_payload,
 )
@@ -52,7 +54,8 @@ def texts_task(config: ExperimentConfig) -> EncodeTask | None:
     # Both networks run in two bytes a value or four; captions that occur twice are encoded once.
     num_bytes = 2 * number * (data.text_length * captions.token_width + captions.pooled_width)
     title = f"{data.dataset}, captions by {data.text}"
-    return EncodeTask(digest_of(payload), title, dict(payload), tuple(payload["captions"]), config, num_bytes, number)
+    inputs = latents_digest(data), pixels_digest(data)
+    return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, number)
 
 
 def _encode_task(

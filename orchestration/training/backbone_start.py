@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
 from dfm_core.models.network import VelocityNetwork
-from dfm_core.training.state import initialize_model
+from dfm_core.models.pretrained_files import PretrainedFiles
+from dfm_core.training.engine import StateKind, StateSource
 from orchestration.artifacts.snapshot_loader import opened_snapshot
 from orchestration.config.storage import StorageConfig
 from orchestration.data.backbone_files import describe_backbone, open_backbone
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
-from orchestration.training.deepspeed_engine import DeepSpeedEngine
 
 
 class BackboneChangedError(ValueError):
     """The files that a training starts from are not those that it was planned with, or cannot be read."""
 
 
-def start_from_backbone(
-    engine: DeepSpeedEngine[VelocityNetwork], task: TrainTask, store: Store, storage: StorageConfig
-) -> None:
-    """Set the weights that the backbone gives, and the initial values of all others. Collective.
+class BackboneStart(NamedTuple):
+    """What a backbone gives to a network."""
+
+    state: StateSource | None
+    """None: nothing, all weights are drawn."""
+    kind: StateKind
+    origins: Mapping[str, str]
+    """Tensor of the state by the name of the weight that it gives."""
+
+
+@contextmanager
+def opened_backbone(
+    network: VelocityNetwork, task: TrainTask, store: Store, storage: StorageConfig
+) -> Iterator[BackboneStart]:
+    """Give what a training starts from to read for a `with` block. Sends nothing.
 
     Args: store: of snapshots. storage: the sweep's, with whose options files are read.
-    Raises: BackboneChangedError; as `opened_snapshot`, for a snapshot.
+    Raises: BackboneChangedError, also from the block; as `opened_snapshot`, for a snapshot.
     """
     if task.initial is not None:
         with opened_snapshot(store, task.initial) as weights:
-            origins = engine.module.starting_names(weights.sizes("ema"))
-            initialize_model(engine.module, task.config, engine.whole, origins)
-            engine.set_weights(weights, "ema", origins)
+            yield BackboneStart(weights, "ema", network.starting_names(weights.sizes("ema")))
     elif task.start_files:
-        _start_from_files(engine, task, storage)
+        try:
+            files = _planned_files(task, storage)
+            yield BackboneStart(files, "weight", network.starting_names(files.places))
+        except (FileNotFoundError, ValueError) as error:
+            reason = f"the backbone it starts from cannot be used: {task.start_files}: {error}"
+            raise BackboneChangedError(reason) from None
     else:
-        initialize_model(engine.module, task.config, engine.whole)
+        yield BackboneStart(None, "weight", {})
 
 
-def _start_from_files(engine: DeepSpeedEngine[VelocityNetwork], task: TrainTask, storage: StorageConfig) -> None:
-    planned = task.config.model.described
-    assert planned is not None, "a backbone is described when its sweep is read"
-    try:
-        files = open_backbone(task.start_files, storage)
-        if describe_backbone("flux", files) != planned:
-            raise ValueError("its files have changed since the sweep was planned")
-        origins = engine.module.starting_names(files.places)
-        initialize_model(engine.module, task.config, engine.whole, origins)
-        engine.set_weights(files, "weight", origins)
-    except (FileNotFoundError, ValueError) as error:
-        raise BackboneChangedError(f"the backbone it starts from cannot be used: {task.start_files}: {error}") from None
+def _planned_files(task: TrainTask, storage: StorageConfig) -> PretrainedFiles:
+    """Return the files. Raises: ValueError if they are not those that the task was planned with."""
+    files = open_backbone(task.start_files, storage)
+    if describe_backbone("flux", files) != task.config.model.described:
+        raise ValueError("its files have changed since the sweep was planned")
+    return files

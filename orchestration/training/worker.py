@@ -40,7 +40,7 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
-from orchestration.training.backbone_start import BackboneChangedError, start_from_backbone
+from orchestration.training.backbone_start import BackboneChangedError, opened_backbone
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
@@ -159,25 +159,40 @@ class _TrainingWorker:
     def _initialize(self, engine: DeepSpeedEngine[VelocityNetwork]) -> bool:
         """Set initial weights, or those of a snapshot. Returns False if any worker cannot read them, which is reported
         to the progress board: a restart would read the same. Collective."""
+        if self.config.model.described is not None:
+            return self._start_from_backbone(engine)
         reason = ""
+        if self.task.initial is None or self.config.paradigm == "cascaded":
+            initialize_model(engine.module, self.config, engine.whole)
         try:
-            if self.config.model.described is not None:
-                start_from_backbone(engine, self.task, self.artifacts.store, self.request.storage)
-            else:
-                self._draw_or_inherit(engine)
-        except BackboneChangedError as error:
-            reason = str(error)
+            if self.task.initial is not None:
+                self._inherit(engine, self.task.initial)
         except (DamagedArtifactError, FileNotFoundError) as error:
-            hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
-            reason = f"the snapshot it starts from cannot be read: {error}{hint}"
+            reason = _unreadable(error)
         engine.restart()
         return not agreed_reason(self.request, reason)
 
-    def _draw_or_inherit(self, engine: DeepSpeedEngine[VelocityNetwork]) -> None:
-        if self.task.initial is None or self.config.paradigm == "cascaded":
-            initialize_model(engine.module, self.config, engine.whole)
-        if self.task.initial is not None:
-            self._inherit(engine, self.task.initial)
+    def _start_from_backbone(self, engine: DeepSpeedEngine[VelocityNetwork]) -> bool:
+        """Set the weights that a backbone gives, and the initial values of all others. Returns: as `_initialize`."""
+        unusable = (BackboneChangedError, DamagedArtifactError, FileNotFoundError)
+        with contextlib.ExitStack() as stack:
+            start, reason = None, ""
+            try:
+                given = opened_backbone(engine.module, self.task, self.artifacts.store, self.request.storage)
+                start = stack.enter_context(given)
+            except unusable as error:
+                reason = _unreadable(error)
+            if agreed_reason(self.request, reason) or start is None:  # before anybody waits for others' weights
+                return False
+            initialize_model(engine.module, self.config, engine.whole, start.origins)
+            try:
+                with stack.pop_all():
+                    if start.state is not None:
+                        engine.set_weights(start.state, start.kind, start.origins)
+            except unusable as error:
+                reason = _unreadable(error)
+        engine.restart()
+        return not agreed_reason(self.request, reason)
 
     def _inherit(self, engine: DeepSpeedEngine[VelocityNetwork], snapshot: SnapshotRef) -> None:
         with opened_snapshot(self.artifacts.store, snapshot) as weights:
@@ -205,6 +220,14 @@ class _TrainingWorker:
             about={"scale_std": list(run.scale_std), **run.about()},
         )
         write_record(self.artifacts.store, result)
+
+
+def _unreadable(error: Exception) -> str:
+    """Return why a training cannot start, as the progress board tells it."""
+    if isinstance(error, BackboneChangedError):
+        return str(error)
+    hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
+    return f"the snapshot it starts from cannot be read: {error}{hint}"
 
 
 class _Snapshots:

@@ -76,11 +76,11 @@ def flux_network(stages: int, values: Mapping[str, Any] | None = None, seed: int
     return network
 
 
-def pretrained(seed: int = 5) -> Any:
+def pretrained(seed: int = 5, architecture: FluxArchitecture = TINY_FLUX) -> Any:
     """diffusers' own network with random weights."""
     from diffusers import FluxTransformer2DModel
 
-    network: Any = FluxTransformer2DModel(**TINY_FLUX.settings)
+    network: Any = FluxTransformer2DModel(**architecture.settings)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
