@@ -83,7 +83,7 @@ def _fit_problems(config: ExperimentConfig) -> Iterator[Rule]:
     if described is None:
         return
     captions = config.data.described and config.data.described.captions
-    if captions and captions.encoders:
+    if captions and captions.token_width:
         yield from text_problems(described, captions.token_width, captions.pooled_width)
     own = described.architecture
     if card is not None and card.channels != own.latent_channels:

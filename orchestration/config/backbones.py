@@ -18,7 +18,7 @@ class BackboneTrainingConfig:
     architecture: FluxArchitecture | None = None
     """Network of a backbone that starts from random weights."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What it changes of the sweep's settings, as a row does: `training.steps: 4000`."""
+    """Its changes of the sweep's settings, as a row makes them: `training.steps: 4000`."""
 
 
 @dataclass(frozen=True)

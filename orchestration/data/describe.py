@@ -150,13 +150,15 @@ class DatasetInspector:
             if not is_absence(error):
                 raise
             reason = absence_text(error, config.place(reference=reference), runtime.storage.options)
-            if config.num_classes is None or config.num_samples is None:
-                how = f"to plan before they are there give datasets.{data.dataset}.num_classes and num_samples"
+            num_classes = 1 if config.has_captions else config.num_classes
+            if num_classes is None or config.num_samples is None:
+                needed = "num_samples" if config.has_captions else "num_classes and num_samples"
+                how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
                 raise FileNotFoundError(f"{reason}; {how}") from None
             self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
-            return DatasetFacts.planned(place, config.num_classes, number or config.num_samples)
+            return DatasetFacts.planned(place, num_classes, number or config.num_samples)
 
     def _listed_facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config import ExperimentConfig
@@ -22,8 +22,22 @@ from orchestration.parsing.dotted_keys import flatten
 from orchestration.spec.declared_parts import DeclaredRow
 from orchestration.tasks.training import train_payload
 
-if TYPE_CHECKING:
-    from orchestration.spec.rows import SweepContext
+
+class RowResolver(Protocol):
+    """A sweep as the training of a backbone is resolved in it."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Nothing in the sections that rows share is wrong."""
+
+    def locate(self, key: str) -> str:
+        """Return the place where a key of the sweep was written."""
+
+    def place(self, row: DeclaredRow, key: str) -> str:
+        """Return the place where a key of a row's config was written."""
+
+    def resolve(self, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
+        """Return a row's config, or the mistakes in its values."""
 
 
 @dataclass
@@ -40,9 +54,7 @@ class BackboneInspector:
     _under_way: list[str] = field(default_factory=list)
     """Backbones whose description waits for another's."""
 
-    def describe(
-        self, context: SweepContext, config: ExperimentConfig, where: str
-    ) -> tuple[ModelConfig, list[Problem]]:
+    def describe(self, rows: RowResolver, config: ExperimentConfig, where: str) -> tuple[ModelConfig, list[Problem]]:
         """Return the model section with the description of what it starts from; unchanged if it names nothing.
 
         Args: where: the place that a problem with the name itself is told of.
@@ -60,7 +72,7 @@ class BackboneInspector:
             chain = " -> ".join([*self._under_way, model.start])
             return model, [Problem(where, f"starts from itself: {chain}")]
         if model.start not in self._known:
-            self._known[model.start] = self._inspect(context, self.runtime, model.start)
+            self._known[model.start] = self._inspect(rows, self.runtime, model.start)
         description, problems = self._known[model.start]
         return replace(model, described=description), problems
 
@@ -68,15 +80,15 @@ class BackboneInspector:
         return None if backbone.made is None else backbone.made.architecture
 
     def _inspect(
-        self, context: SweepContext, runtime: RuntimeConfig, name: str
+        self, rows: RowResolver, runtime: RuntimeConfig, name: str
     ) -> tuple[BackboneDescription | None, list[Problem]]:
-        backbone, where = runtime.backbones[name], context.composed.locate(f"backbones.{name}")
+        backbone, where = runtime.backbones[name], rows.locate(f"backbones.{name}")
         if (backbone.files is None) == (backbone.made is None):
             return None, [Problem(where, "needs either files or made")]
         if backbone.made is not None:
             self._under_way.append(name)
             try:
-                return self._made(context, name, backbone.made, where)
+                return self._made(rows, name, backbone.made, where)
             finally:
                 self._under_way.pop()
         try:
@@ -98,19 +110,17 @@ class BackboneInspector:
         return describe_backbone(backbone.kind, files)
 
     def _made(
-        self, context: SweepContext, name: str, made: BackboneTrainingConfig, where: str
+        self, rows: RowResolver, name: str, made: BackboneTrainingConfig, where: str
     ) -> tuple[BackboneDescription | None, list[Problem]]:
         """Resolve the training that makes a backbone, as a row of the sweep."""
-        from orchestration.spec.rows import row_config
-
         if bool(made.start) == (made.architecture is not None):
             return None, [Problem(f"{where}.made", "needs either start, a backbone's name, or architecture")]
         if problems := list(_architecture_problems(made, where)):
             return None, problems
         settings = {"model.backbone": "flux", **dict(flatten(made.settings)), "model.start": made.start or name}
         row = DeclaredRow(name, settings, f"{where}.made.settings")
-        config, mistakes = row_config(context, row)
-        if config is None or not context.is_sound:
+        config, mistakes = rows.resolve(row)
+        if config is None or not rows.is_sound:
             return None, mistakes
         broken = [(key, why) for key, why in broken_rules(config) if not key.startswith(("evaluation.", "sampling."))]
         if config.training.adapter is not None:
@@ -119,7 +129,7 @@ class BackboneInspector:
             broken.append(("training.steps", "0 makes nothing: name what it starts from instead"))
         if broken:
             own = f"backbone {name!r}"
-            return None, [Problem(context.place(row, key), message, own) for key, message in broken]
+            return None, [Problem(rows.place(row, key), message, own) for key, message in broken]
         described = config.model.described
         assert described is not None, "a sound row of flux is described"
         snapshot = (digest_of(train_payload(config, start_snapshot(config))), config.training.steps)

@@ -69,6 +69,14 @@ class SweepContext:
         """Return the place where a key of a row's config was written."""
         return f"{row.where}.{key}" if row.has(key) else self.composed.locate(key)
 
+    def locate(self, key: str) -> str:
+        """Return the place where a key of the sweep was written."""
+        return self.composed.locate(key)
+
+    def resolve(self, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
+        """Return `row_config`, for the trainings that make backbones."""
+        return row_config(self, row)
+
 
 def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
     """Return a row's config without seed and budget, or the mistakes in its values."""

@@ -21,7 +21,7 @@ class BackboneChangedError(ValueError):
 
 
 class BackboneStart(NamedTuple):
-    """What a backbone gives to a network."""
+    """The weights that a backbone gives to a network."""
 
     state: StateSource | None
     """None: nothing, all weights are drawn."""
