@@ -13,6 +13,7 @@ from orchestration.common.redaction import reason_of
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import PLANNING_SECONDS
+from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
@@ -145,13 +146,16 @@ class DatasetInspector:
         config = runtime.datasets[data.dataset]
         try:
             return self._listed_facts(runtime, data, reference=reference)
-        except FileNotFoundError as error:
+        except Exception as error:
+            if not is_absence(error):
+                raise
+            reason = absence_text(error, config.place(reference=reference), runtime.storage.options)
             num_classes = 1 if config.has_captions else config.num_classes
             if num_classes is None or config.num_samples is None:
                 needed = "num_samples" if config.has_captions else "num_classes and num_samples"
                 how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
-                raise FileNotFoundError(f"{error}; {how}") from None
-            self.absent[f"datasets.{data.dataset}"] = str(error)
+                raise FileNotFoundError(f"{reason}; {how}") from None
+            self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
             return DatasetFacts.planned(place, num_classes, number or config.num_samples)

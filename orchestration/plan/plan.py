@@ -16,6 +16,7 @@ from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.backbone_recipe import starts_from_files
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
+from orchestration.spec.short_labels import setting_text
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task, texts_task
 from orchestration.tasks.evaluation import evaluate_task
@@ -135,13 +136,16 @@ class Planner:
             if real is not None and any(real.digest in task.inputs for task in measured.tasks):
                 inputs.append(real)
             inputs += measured.tasks
+            seed = f", seed={config.seed}" if len(row.configs) > 1 else ""
             evaluations = {
-                step: evaluate_task(config, f"{row.label} @ {step}", step, snapshots_at(config, chain, step), measured)
+                step: evaluate_task(
+                    config, f"{row.short}{seed} @ {step}", step, snapshots_at(config, chain, step), measured
+                )
                 for step in config.evaluation_steps
             }
             ids = tuple((step, task.digest) for step, task in evaluations.items())
             trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
-            titled = tuple((_training_title(row, link), link) for link in chain)
+            titled = tuple((_training_title(row, link, spec.short_names), link) for link in chain)
             backbones = tuple((f"backbone {name}", link) for name, link in before)
             yield _Cell(tuple(inputs), (*backbones, *titled), tuple(evaluations.values()), trial)
 
@@ -199,12 +203,12 @@ def _own_decomposition(config: ExperimentConfig) -> str:
     return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
 
 
-def _training_title(row: RowSpec, link: ChainedTraining) -> str:
+def _training_title(row: RowSpec, link: ChainedTraining, names: Mapping[str, str]) -> str:
     """Return the row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
     stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
     own = [
-        str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
+        str(value) if key == "decomposition.name" else setting_text(key, value, names)
         for key, value in row.settings.items()
         if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
     ]

@@ -18,6 +18,7 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
 from orchestration.data.backbone_recipe import BackboneRecipes
 from orchestration.data.describe import DatasetInspector
+from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import shown, validate
 from orchestration.parsing.yaml_file import read_yaml
@@ -42,6 +43,7 @@ from orchestration.spec.rows import (
     resolve_part,
 )
 from orchestration.spec.search_rows import PartSearch, part_searches
+from orchestration.spec.short_labels import read_labels, with_short_labels
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
 _ABOUT_FILES = ("storage", "datasets", "autoencoders", "backbones")
@@ -87,6 +89,8 @@ class SweepSpec:
     """Dotted key of all rows -> the file, or the command line, that gave it last."""
     notices: tuple[str, ...] = ()
     """Overrides that some rows do not take."""
+    short_names: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key -> name in few letters, for labels and titles."""
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
@@ -141,7 +145,8 @@ class SpecReader:
         if self._composed.data.get("published") is not None:
             published = self._section("published", PublishedTable)
         declared, form_problems = declared_parts(self._composed, len(seeds))
-        declared = [part.without(self._overlaid) for part in declared]
+        names = self._keep(read_labels(self._composed))
+        declared = [with_short_labels(part.without(self._overlaid), names) for part in declared]
         self._problems.extend(form_problems)
         self._check_counterparts(published, declared)
         budget = None
@@ -178,6 +183,7 @@ class SpecReader:
             layers=self._layers,
             dataset=str(self._composed.section("data").get("dataset", "")),
             origins=self._composed.origin,
+            short_names=names,
             notices=(*self._notices, *unheeded_overrides(self._overrides, declared)),
         )
 
@@ -218,7 +224,8 @@ class SpecReader:
         data, locate = self._composed.data, self._locate
         for key in data:
             if key not in TOP_LEVEL_KEYS:
-                hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, TOP_LEVEL_KEYS)
+                known = [*all_keys(ExperimentConfig), *TOP_LEVEL_KEYS]
+                hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, known)
                 self._problem(locate(key), f"unknown key{hint}; known here: {', '.join(TOP_LEVEL_KEYS)}")
         if self._composed.origin.get(_COMMAND_LINE_ONLY, COMMAND_LINE) != COMMAND_LINE:
             message = "belongs on the command line: a file would turn authentication off for whoever runs it"

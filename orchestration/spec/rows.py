@@ -32,6 +32,13 @@ class RowSpec:
     """Deviations from the sweep's shared sections, by dotted key."""
     configs: tuple[ExperimentConfig, ...]
     """One per seed."""
+    given_short: str = ""
+    """Label in few letters, for tables, figures and MLflow; "": the label itself."""
+
+    @property
+    def short(self) -> str:
+        """Label in few letters."""
+        return self.given_short or self.label
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,9 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
         broken.append(("training.stage_probabilities", f"{message}, and give experts.steps"))
     if broken:
         return None, [Problem(context.place(row, key), message, f"row {row.label!r}") for key, message in broken]
-    return RowSpec(row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds)), []
+    return RowSpec(
+        row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds), row.short
+    ), []
 
 
 def _unknown_dataset(name: Any, where: str) -> Problem:

@@ -17,6 +17,7 @@ from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.provenance import environment
+from orchestration.artifacts.task_record import STARTUP
 from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts, TrainingCost
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
@@ -75,6 +76,7 @@ class CheckpointedRun(Observer):
         self.checkpoint_steps = {*range(every, self.task.until_step + 1, every), self.task.until_step}
         self.cost_before = TrainingCost()
         self.last_progress = 0.0
+        self.startup_seconds: float | None = None
         self.rows: list[CurveRow] = []
         """The curve so far."""
 
@@ -124,7 +126,9 @@ class CheckpointedRun(Observer):
 
     def about(self) -> dict[str, Any]:
         """Return the part of the record that says where and how it ran."""
+        startup = {} if self.startup_seconds is None else {STARTUP: round(self.startup_seconds, 3)}
         return {
+            **startup,
             "skipped_steps": self.task.until_step - self.engine.num_steps,
             "world_size": self.engine.world_size,
             "zero_stage": self.workers.zero_stage,
@@ -183,6 +187,8 @@ class CheckpointedRun(Observer):
 
     def progress(self, step: int) -> None:
         self.watch.stepped()
+        if self.startup_seconds is None:
+            self.startup_seconds = time.monotonic() - self.started
         self.early_stop.look()
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()
