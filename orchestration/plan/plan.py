@@ -187,10 +187,18 @@ def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[st
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
         own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
-        own |= {digest for train in trial.trains for digest in trainings[train].made_inputs}
+        needed = [one for train in trial.trains for one in _with_those_before(train, trainings)]
+        own |= {digest for train in needed for digest in (train, *trainings[train].made_inputs)}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
+
+
+def _with_those_before(train: str, trainings: Mapping[str, TrainTask]) -> Iterator[str]:
+    """Yield a training and those that it starts from, one after the other."""
+    yield train
+    if (initial := trainings[train].initial) is not None:
+        yield from _with_those_before(initial[0], trainings)
 
 
 def _is_shown(key: str) -> bool:
