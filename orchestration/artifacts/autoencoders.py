@@ -95,8 +95,9 @@ def publish_made_autoencoder(
 ) -> None:
     """Publish the weights in a training's checkpoint, whole, as diffusers lays files out.
 
-    Args: kind: of the state that is published: "ema" for the average. trained: an autoencoder with the settings of the trained one, whose weights are overwritten. scaled: with
-        latents of mean 0 and standard deviation 1 on the first samples of the data; else scale and shift stay.
+    Args: kind: of the state that is published: "ema" for the average. trained: an autoencoder with the settings of
+        the trained one, whose weights are overwritten. scaled: with latents of mean 0 and standard deviation 1 on the
+        first samples of the data; else scale and shift stay.
     Raises: FileNotFoundError, DamagedArtifactError if the checkpoint is not sound.
     """
     with artifacts.opened_checkpoint(step) as point:

@@ -18,7 +18,7 @@ PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 _WEIGHTS = ".safetensors"
 _READ = (".json", ".txt", ".model", _WEIGHTS)
 _LOOKED_AT, _NUM_LOOKS = 65_536, 16
-"""Of weights the length and 16 parts are looked at, as of backbones: T5 has 9.5 GB, which take a minute to read."""
+"""Parts of weights that are looked at, beside their length, as of backbones: T5 has 9.5 GB, a minute to read."""
 
 
 @dataclass(frozen=True)

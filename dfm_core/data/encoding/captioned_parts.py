@@ -22,7 +22,7 @@ class CaptionedPart:
     """Record of a part of an encoding, stored beside its shards."""
 
     cards: Mapping[Shape, ShardCard]
-    """Of the shapes that its images have."""
+    """Cards of the shapes that its images have."""
     captions: tuple[str, ...]
     num_encoded: int
     """Images that have at least one shape."""
