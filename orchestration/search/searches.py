@@ -7,6 +7,8 @@ proposals are one computation, and a killed search goes on where it was: records
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -41,6 +43,8 @@ from orchestration.tasks.task import EvaluateTask, Task
 from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
+_PUBLISH_SECONDS = 2.0
+"""Seconds between plans that are published while one known trial follows the other; each is as long as the search."""
 
 
 class Searches:
@@ -63,7 +67,7 @@ class Searches:
         self._searches = searches
         self._planner = Planner(spec.runtime)
         self._explorations = Explorations(spec.name, searches, store)
-        self._unavailable = ""
+        self._unavailable, self._published_at = "", -math.inf
         self._known, self.plan = plan, self._plan_after(plan)
 
     @property
@@ -90,6 +94,8 @@ class Searches:
                 self._grow(outcome)  # with what was told before
                 changed = True
             self._unavailable = str(error)
+        if changed:
+            self._publish_now()
         return self.plan if changed else None
 
     def on_ray(self) -> AbstractContextManager[None]:
@@ -112,7 +118,7 @@ class Searches:
         Args: outcome: holds those of the plan with which the searches were opened.
         """
         self._add_records(self._known, outcome)
-        self._publish(self._published_plan())
+        self._publish_now()
 
     def _hear_verdict(self, outcome: Outcome) -> bool:
         return self._explorations.wait_for_verdict() and self._hear(outcome)
@@ -162,7 +168,12 @@ class Searches:
         """Make the plan with the trials that were proposed or go on; add the records of its tasks to the outcome."""
         before, self.plan = self.plan, self._plan_after(self.plan)
         self._add_records(before, outcome)
+        if time.monotonic() - self._published_at > _PUBLISH_SECONDS:  # known trials come in hundreds
+            self._publish_now()
+
+    def _publish_now(self) -> None:
         self._publish(self._published_plan())
+        self._published_at = time.monotonic()
 
     def _add_records(self, before: Plan, outcome: Outcome) -> None:
         """Add the records of tasks that the plan did not have before, or not so far."""

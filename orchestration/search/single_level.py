@@ -157,7 +157,7 @@ class SingleLevelSearch(Generic[Part]):
         if trial.state == "refused":
             return []
         row, problems = self.part.row(trial)
-        if row is not None:
+        if row is not None and row != self.rows.get(trial.number):  # the same row is planned once
             self.rows[trial.number] = row
         return [problem.message for problem in problems]
 

@@ -75,6 +75,9 @@ def pareto_front(trials: list[SearchTrial], directions: tuple[str, ...]) -> list
     one objective these are the best, ties included."""
     sound = [trial for trial in trials if trial.state == "complete" and trial.is_feasible]
     costs = {trial.number: _costs(trial, directions) for trial in sound}
+    if len(directions) == 1:
+        best = min(costs.values(), default=None)
+        return [trial for trial in sound if costs[trial.number] == best]
     return [trial for trial in sound if not any(_dominates(own, costs[trial.number]) for own in costs.values())]
 
 
