@@ -11,7 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 _DIGEST_LENGTH = 20
-NEUTRAL: dict[str, Any] = {"training.deterministic": False}
+NEUTRAL: dict[str, Any] = {
+    "training.deterministic": False,
+    "training.changes": [],
+    "search.trial_scheduler.quantile": 0.25,
+    "search.trial_scheduler.resample": 0.25,
+}
 """Config key added after version 0.1 -> the value that earlier versions had in effect, e.g. "model.qk_norm": False.
 
 A payload leaves the key out at that value, so that work stored before is known under its old digest. Entries stay for

@@ -80,7 +80,7 @@ class TunerExploration(Exploration):
         self._proposals.put({NUMBER: trial.number, DESK: self._desk_name, **trial.settings})
 
     def _answer(self, number: int, answer: RungAnswer) -> None:
-        if answer.is_last and not self._decides_anew:
+        if answer.is_last and not self._search.config.trial_scheduler.compares_all:
             self._proposals.note_answered(number)
         self._desk.tell.remote(number, answer)
 

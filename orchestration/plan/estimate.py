@@ -54,7 +54,8 @@ def estimate(
     training, sampling, seconds = 0.0, 0.0, 0.0
     for task in todo:
         if isinstance(task, TrainTask):
-            flops = task.flops * (1 - steps.get(task.digest, 0) / task.until_step)
+            made = max(0, steps.get(task.digest, 0) - task.start_step)
+            flops = task.flops * (1 - made / task.num_steps)
             training += flops
             seconds += flops / _speed(task, workers, speeds)
     for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):

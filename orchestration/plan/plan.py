@@ -161,7 +161,7 @@ def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[Snapshot
     until = max(link.until_step for _, link in users)
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
     raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
-    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps)
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps, first.continued)
 
 
 def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:
@@ -193,4 +193,5 @@ def _training_title(row: RowSpec, link: ChainedTraining) -> str:
         for key, value in row.settings.items()
         if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
     ]
-    return ", ".join([link.config.paradigm, *stage, *own, f"seed={link.config.seed}"])
+    since = [f"from step {link.start_step}"] if link.continued is not None else []
+    return ", ".join([link.config.paradigm, *stage, *own, *since, f"seed={link.config.seed}"])

@@ -38,7 +38,7 @@ class DraftStorage(BaseStorage):
             number=len(self._trials),
             state=TrialState.RUNNING if given is None else given.state,
             value=None,
-            datetime_start=datetime.now(),  # noqa: DTZ005  as Optuna has it
+            datetime_start=datetime.now(),
             datetime_complete=None,
             params={},
             distributions={},
@@ -52,7 +52,7 @@ class DraftStorage(BaseStorage):
     def get_all_trials(
         self,
         study_id: int,  # noqa: ARG002
-        deepcopy: bool = True,  # noqa: FBT001, FBT002  Optuna's
+        deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         every = [*self._trials, *([] if self.draft is None else [self.draft])]

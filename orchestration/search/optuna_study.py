@@ -24,16 +24,26 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import reason_of, without_credentials
 from orchestration.search.draft_storage import DraftStorage
 from orchestration.search.optuna_samplers import distribution_of, encode, sampler_of, suggest
-from orchestration.search.stored_trial import KIND, LIMITS, NUMBER, PRUNED_AT, REASON, SETTINGS, stored_trial
+from orchestration.search.stored_trial import (
+    EXPLOITS,
+    KIND,
+    LIMITS,
+    NUMBER,
+    PRUNED_AT,
+    REASON,
+    SETTINGS,
+    stored_trial,
+)
 from orchestration.search.study_storage import (
     SearcherFailedError,
     StudyDatabase,
     StudyGoneError,
     unavailable,
 )
+from orchestration.spec.population import exploits_as_plain
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
-from orchestration.spec.search_trial import SearchTrial, TrialState
+from orchestration.spec.search_trial import Exploit, SearchTrial, TrialState
 
 if TYPE_CHECKING:
     from orchestration.exploration.searchers import TuneSearcher
@@ -159,9 +169,20 @@ class Study:
             with self._searcher_errors():
                 self._searcher.tell(trial)
 
-    def report(self, number: int, step: int, value: float) -> SearchTrial | None:
-        """Tell the value of the objective at a rung. Returns, Raises: as `_change`."""
-        return self._change(number, lambda key: self._storage.set_trial_intermediate_value(key, step, value))
+    def report(
+        self, number: int, step: int, value: float, exploits: Mapping[int, Exploit] | None = None
+    ) -> SearchTrial | None:
+        """Tell the value of the objective at a rung, and all that was decided on settings so far.
+
+        Returns, Raises: as `_change`.
+        """
+
+        def tell(key: int) -> None:
+            if exploits:  # first the decision: with the value it is taken
+                self._storage.set_trial_user_attr(key, EXPLOITS, exploits_as_plain(exploits))
+            self._storage.set_trial_intermediate_value(key, step, value)
+
+        return self._change(number, tell)
 
     def complete(
         self, number: int, values: Sequence[float], violations: Mapping[str, float] | None = None
@@ -227,7 +248,7 @@ class Study:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, frozen.number)
 
     def _tell(self, key: int, state: Told, values: Sequence[float] | None = None) -> None:
-        """End a trial. `Study.tell` reads it twice more, and calls `after_trial`, which does nothing for our samplers."""
+        """End a trial. (`Study.tell` reads it twice before, and calls the sampler, which does nothing then.)"""
         self._storage.set_trial_state_values(key, state, values)
 
     @contextmanager

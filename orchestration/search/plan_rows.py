@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestration.parsing.documents import parse_document
 from orchestration.spec.load import SweepSpec
+from orchestration.spec.population import exploits_as_plain, read_exploits
 from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.spec.search_rows import PartSearch
@@ -73,6 +74,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
                 "settings": dict(trial.settings),
                 "state": trial.state,
                 "values": list(trial.values),
+                **({"exploits": exploits_as_plain(trial.exploits)} if trial.exploits else {}),
                 "at_rungs": [[step, value] for step, value in sorted(trial.at_rungs.items())],
                 "is_feasible": trial.is_feasible,
                 "reason": trial.reason,
@@ -129,5 +131,6 @@ def _trial(entry: Mapping[str, Any], search: PartSearch) -> SearchTrial:
         at_rungs={int(step): float(value) for step, value in entry["at_rungs"]},
         violations=() if entry["is_feasible"] else (1.0,),
         reason=str(entry["reason"]),
+        exploits=read_exploits(entry.get("exploits", ()), search.spec),
         name=str(entry.get("name", "")),
     )

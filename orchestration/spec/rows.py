@@ -20,6 +20,7 @@ from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
 
 DESCRIBED_IS_DERIVED = "is found when a sweep is read, never given"
+CHANGES_ARE_DECIDED = "are decided by a search with trial_scheduler: {kind: pbt}, never given"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     data = sections.get("data")
     if isinstance(data, Mapping) and "described" in data:
         return None, [Problem(context.place(row, "data.described"), DESCRIBED_IS_DERIVED)]
+    training = sections.get("training")
+    if isinstance(training, Mapping) and "changes" in training:
+        return None, [Problem(context.place(row, "training.changes"), CHANGES_ARE_DECIDED)]
     config, mistakes = validate(ExperimentConfig, sections, lambda key: context.place(row, key))
     if config is None:
         return None, list(mistakes)

@@ -11,6 +11,18 @@ _BEHIND: tuple[TrialState, ...] = ("running", "pruned", "valueless", "failed")
 
 
 @dataclass(frozen=True)
+class Exploit:
+    """The step of a population's member, after a rung, to the state of a better one, with changed settings."""
+
+    donor: int
+    """Number of the better trial."""
+    past: tuple[Mapping[str, Any], ...]
+    """Settings of the training that it takes over, in each stretch up to this rung."""
+    settings: Mapping[str, Any]
+    """Settings from here on."""
+
+
+@dataclass(frozen=True)
 class SearchTrial:
     """One proposal."""
 
@@ -28,12 +40,30 @@ class SearchTrial:
     violations: tuple[float, ...] = ()
     """Excess over each constraint, 0 or less if it is met; of a complete trial."""
     reason: str = ""
+    exploits: Mapping[int, Exploit] = field(default_factory=dict)
+    """Number of a rung -> what a population's member does there, if it does not go on as it was."""
     name: str = ""
     """Shown instead of the number: "3.2" is the third sampling of the fourth training."""
 
     @property
     def is_feasible(self) -> bool:
         return all(excess <= 0 for excess in self.violations)
+
+    def stretches(self, rung: int) -> tuple[Mapping[str, Any], ...]:
+        """Return the settings of its training in each stretch up to a rung, that of the rung's own decision left out.
+
+        Stretch 0 leads to rung 0. After an exploit the past is that of the training that was taken over.
+        """
+        last = max((before for before in self.exploits if before < rung), default=None)
+        if last is None:
+            return (self.settings,) * (rung + 1)
+        exploit = self.exploits[last]
+        return (*exploit.past, *[exploit.settings] * (rung - last))
+
+    def settings_in(self, stretch: int) -> Mapping[str, Any]:
+        """Return the settings with which it was itself trained in a stretch."""
+        last = max((rung for rung in self.exploits if rung < stretch), default=None)
+        return self.settings if last is None else self.exploits[last].settings
 
     @property
     def label(self) -> str:

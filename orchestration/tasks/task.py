@@ -123,6 +123,18 @@ class TrainTask(TrainingTask):
     """Snapshot whose weights it starts from; None: from initial weights."""
     raw_steps: tuple[int, ...] = ()
     """Steps whose weights are kept as they are, beside their average."""
+    continued: SnapshotRef | None = None
+    """Training, and its last step, whose whole state it takes over; its own steps are those after it."""
+
+    @property
+    def start_step(self) -> int:
+        """Number of steps before its first one."""
+        return self.continued[1] if self.continued is not None else 0
+
+    @property
+    def num_steps(self) -> int:
+        """Number of its own steps."""
+        return self.until_step - self.start_step
 
     @property
     def pyramid(self) -> str:

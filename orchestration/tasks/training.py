@@ -73,11 +73,15 @@ def draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
     return DRAW_SETTINGS
 
 
-def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
+def train_payload(
+    config: ExperimentConfig, initial: SnapshotRef | None = None, continued: SnapshotRef | None = None
+) -> dict[str, Any]:
     """Return all that decides a training's trajectory.
 
     `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. So are
     the settings of draws that the paradigm does not make.
+
+    Args: initial: snapshot whose weights it starts from. continued: training, and step, whose state it takes over.
     """
     training = as_plain(config.training)
     del training["steps"], training["first_stage_probability"]
@@ -93,6 +97,8 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         inputs["pyramid"] = pyramid_task(config).digest
     if initial is not None:
         inputs["initial"] = {"train": initial[0], "step": initial[1]}
+    if continued is not None:
+        inputs["continued"] = {"train": continued[0], "step": continued[1]}
     return {
         "kind": "train",
         **inputs,
@@ -113,10 +119,12 @@ def train_task(
     snapshot_steps: tuple[int, ...],
     initial: SnapshotRef | None = None,
     raw_steps: tuple[int, ...] = (),
+    continued: SnapshotRef | None = None,
 ) -> TrainTask:
     """Return the task of one trajectory, at least up to `until_step`."""
-    payload = train_payload(config, initial)
-    inputs = (latents_digest(config.data), payload.get("pyramid"), initial[0] if initial else None)
+    payload = train_payload(config, initial, continued)
+    before = [ref[0] for ref in (initial, continued) if ref is not None]
+    inputs = (latents_digest(config.data), payload.get("pyramid"), *before)
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     per_state = cost.num_parameters * _BYTES_PER_VALUE
@@ -128,8 +136,9 @@ def train_task(
         config,
         num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps) + len(raw_steps)),
         until_step=until_step,
-        flops=training_flops(config, cost, until_step),
+        flops=training_flops(config, cost, until_step - (continued[1] if continued else 0)),
         snapshot_steps=snapshot_steps,
         initial=initial,
         raw_steps=raw_steps,
+        continued=continued,
     )

@@ -103,7 +103,7 @@ class Controller:
 
 
 def test_a_trial_that_is_pausing_as_its_bracket_ends_is_not_forgotten() -> None:
-    rules = make_rules(search_with("hyperband", num_rungs=1))
+    rules = make_rules(search_with("hyperband", num_rungs=1), {})
     controller = Controller(rules)
     pair = [Trial("explore", stub=True, config={NUMBER: number}, trial_id=str(number)) for number in (0, 1)]
     for trial in pair:

@@ -82,7 +82,7 @@ def test_the_order_of_calls_is_that_of_bare_tune(store: Store) -> None:
     tune.Tuner(
         tune.with_resources(train, {"CPU": 1}),
         param_space={NUMBER: tune.grid_search(list(range(4)))},
-        tune_config=tune.TuneConfig(scheduler=Recorded(make_rules(search), calls), max_concurrent_trials=1),
+        tune_config=tune.TuneConfig(scheduler=Recorded(make_rules(search, {}), calls), max_concurrent_trials=1),
         run_config=tune.RunConfig(storage_path=store.path("bare"), verbose=0),
     ).fit()
     with recorded_calls() as ours:
