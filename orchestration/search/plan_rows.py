@@ -66,6 +66,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
         "best": [trial.label for trial in front],
         **({"confirmed": confirmed_name(part.part)} if config.confirm is not None else {}),
         **_brackets(config.trial_scheduler, trials),
+        **_population(config.trial_scheduler),
         "trials": [
             {
                 "row": trial.label,
@@ -91,6 +92,11 @@ def _brackets(config: TrialSchedulerConfig, trials: Sequence[SearchTrial]) -> di
     numbers = iter(sorted(trial.number for trial in trials if trial.state != "refused"))
     brackets = (list(itertools.islice(numbers, size)) for size in itertools.cycle(bracket_sizes(config)))
     return {"brackets": list(itertools.takewhile(bool, brackets))}
+
+
+def _population(config: TrialSchedulerConfig) -> dict[str, list[str]]:
+    """Return where the members of a population were compared, for people, for the published plan."""
+    return {"compared_at": [f"{rung:g} {config.rungs_in}" for rung in config.rungs]} if config.kind == "pbt" else {}
 
 
 def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTrial]]:

@@ -166,7 +166,7 @@ class OnRay(Driver):
 
 
 @pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize("name", ["asha", "nevergrad"])
+@pytest.mark.parametrize("name", ["asha", "nevergrad", "pbt"])
 def test_a_search_on_ray_ends_as_one_in_a_single_thread(tmp_path: Path, name: str) -> None:
     num_trials, keys = SEARCHES[name]
     spec = sweep(tmp_path, num_trials=num_trials, **keys)
