@@ -87,7 +87,8 @@ class TrainingConfig(OptimizerSettings):
     """On a GPU use kernels that give the same bits in every run (flash attention's backward pass does not by default),
     so that a resumed training is the uninterrupted one bit for bit; slower. CPUs always do."""
     changes: tuple[TrainingChange, ...] = ()
-    """Changes on the way, by step; made by searches with `trial_scheduler: {kind: pbt}`, never given."""
+    """Changes on the way, by step; one after the last step says that others may go on from there. Decided by searches
+    with `trial_scheduler: {kind: pbt}`, never given."""
 
 
 @dataclass(frozen=True)

@@ -102,5 +102,6 @@ def _flops(search: PartSearch, settings: Mapping[str, object], planned: Collecti
         return None
     config: ExperimentConfig = row.configs[0]
     is_planned = all(link.digest in planned for config in row.configs for link in training_chain(config))
-    training = 0 if is_planned else whole_flops(config)
+    goes_apart = search.spec.config.trial_scheduler.kind == "pbt"  # in stretches that are no part of a whole training
+    training = 0 if is_planned and not goes_apart else whole_flops(config)
     return training, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]

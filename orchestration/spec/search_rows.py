@@ -142,7 +142,8 @@ class PartSearch:
         if rung is None or trial.state == "complete":
             at_steps = tuple(sorted({*rungs, *config.evaluation_steps}))
             return replace(config, evaluation=replace(config.evaluation, at_steps=at_steps))
-        training = replace(config.training, steps=rungs[rung])
+        ends = (TrainingChange(rungs[rung]),) if self.spec.config.trial_scheduler.kind == "pbt" else ()
+        training = replace(config.training, steps=rungs[rung], changes=(*config.training.changes, *ends))
         at_steps = rungs[: rung + 1]
         return replace(config, training=training, evaluation=replace(config.evaluation, at_steps=at_steps))
 

@@ -10,6 +10,7 @@ from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.experiment import expert_config
+from dfm_core.config.training import TrainingChange
 from orchestration.common.digests import digest_of
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.training import train_payload
@@ -61,19 +62,21 @@ def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
 
 
 def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
-    """Return the trainings between the changes of a training's settings; each takes over the state of the one before.
+    """Return the stretches between the changes of a training's settings; each takes over the state of the one before.
 
-    Their digests are of the settings up to then alone: trainings with the same past share it.
+    Their digests are of the settings up to then alone, so that trainings with the same past share it; and of the step at
+    which they end by a change, since their last checkpoint is what the next ones begin with.
     """
     changes, training = config.training.changes, replace(config.training, changes=())
-    ends = (*(change.after_step for change in changes), training.steps)
+    ends = sorted({*(change.after_step for change in changes), training.steps})
     chain: list[ChainedTraining] = []
     for number, end in enumerate(ends):
         continued = None
         if chain:
             training = replace(training, **dict[str, Any](changes[number - 1].settings))
             continued = (chain[-1].digest, chain[-1].until_step)
-        own = replace(config, training=replace(training, steps=end))
+        mark = (TrainingChange(end),) if number < len(changes) else ()
+        own = replace(config, training=replace(training, steps=end, changes=mark))
         steps = tuple(step for step in config.evaluation_steps if (ends[number - 1] if number else 0) < step <= end)
         digest = digest_of(train_payload(own, continued=continued))
         chain.append(ChainedTraining(digest, own, None, end, steps, continued=continued))

@@ -21,7 +21,7 @@ from orchestration.artifacts.training_artifacts import StateArtifact, TrainingAr
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
-from orchestration.storage.layout import SnapshotRef
+from orchestration.storage.layout import SnapshotRef, TaskPaths
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import TrainTask
 from orchestration.training.checkpoint_upload import StateUploads
@@ -168,8 +168,10 @@ class CheckpointedRun(Observer):
         Returns: as `_resume`. Collective.
         """
         problem = self._load(origin[1], TrainingArtifacts(self.artifacts.store, origin[0]))
-        hint = "the checkpoint it goes on from cannot be read"
-        if agreed_reason(self.request, f"{hint}: {problem}" if problem else ""):
+        hint = f"remove {TaskPaths(origin[0]).result} and submit again to make it anew"
+        if agreed_reason(
+            self.request, f"the state it goes on from cannot be read: {problem}; {hint}" if problem else ""
+        ):
             return None
         self.cost_before = TrainingCost()
         return origin[1], list(self.rows)

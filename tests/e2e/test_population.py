@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.sweeps import run
+from tests.support.sweeps import ROOT, descendants, environment, python, run, signalled, wait_until
 
 RATES = (0.001, 0.004)
 SIZES = ("training.steps=24", "evaluation.at_steps=[24]", "evaluation.num_samples=20", "workers.num_workers=1")
@@ -35,8 +39,8 @@ def losses(root: Path, digest: str) -> list[tuple[float, float]]:
 
 
 @pytest.mark.slow
-def test_a_training_in_stretches_is_the_whole_one_and_a_copy_has_the_past_of_its_donor(tmp_path: Path) -> None:
-    root = tmp_path / "runs"
+def test_a_training_in_stretches_is_the_whole_one_and_a_copy_has_the_past_of_its_donor(with_reference: Path) -> None:
+    root = with_reference
     done = run(root, *SIZES, PARTS)
     assert done.returncode == 0, done.stdout + done.stderr
     plan = document(root)
@@ -62,3 +66,62 @@ def test_a_training_in_stretches_is_the_whole_one_and_a_copy_has_the_past_of_its
     again = run(root, *SIZES, PARTS)
     assert "Everything is done already; nothing is computed." in again.stdout
     assert document(root) == plan
+
+
+SHIPPED = "sweeps/search_schedule_small.yaml"
+NANO = (
+    "model.size=nano",
+    "training.steps=16",
+    "training.batch_size=8",
+    "evaluation.at_steps=[16]",
+    "evaluation.num_samples=20",
+    "evaluation.bootstrap_replicates=20",
+    "workers.num_workers=1",
+    "parts.schedules.search.num_trials=6",
+    "parts.schedules.search.trial_scheduler.first=4",
+)
+
+
+def test_the_search_of_schedules_is_planned_with_its_rungs(tmp_path: Path) -> None:
+    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={tmp_path}/runs", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pbt copies better trainings at 175, 350, 525 steps" in done.stdout
+
+
+def trials_of(root: Path) -> list[dict[str, Any]]:
+    plan = root / "plans" / "search_schedule_small.json"
+    return list(json.loads(plan.read_text())["parts"][0]["search"]["trials"]) if plan.exists() else []
+
+
+def num_measured(root: Path) -> int:
+    return sum(len(trial["at_rungs"]) + (trial["state"] == "complete") for trial in trials_of(root))
+
+
+@pytest.mark.slow
+def test_a_population_that_is_killed_three_times_ends_as_the_uninterrupted_one(with_reference: Path) -> None:
+    whole, cut = with_reference.parent / "whole", with_reference.parent / "cut"
+    for root in (whole, cut):
+        shutil.copytree(with_reference, root)
+    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={whole}", *NANO)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any("exploits" in trial for trial in trials_of(whole))
+    for count in (1, 8, 15):
+        kill_once(cut, count)
+    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={cut}", *NANO)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert trials_of(cut) == trials_of(whole)
+    assert "Schedule of trial 0: learning_rate" in (cut / "reports/search_schedule_small/table.md").read_text()
+
+
+def kill_once(root: Path, count: int) -> None:
+    """Run the search until so many values are there, and kill all of it."""
+    command = [sys.executable, "orchestration/sweep.py", SHIPPED, f"storage.root={root}", *NANO]
+    with (root.parent / "log.txt").open("a") as log:
+        driver = subprocess.Popen(command, cwd=ROOT, env=environment(), start_new_session=True, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: num_measured(root) >= count or driver.poll() is not None, f"{count} values", 600)
+        assert driver.poll() is None, (root.parent / "log.txt").read_text()
+    finally:
+        for pid in [driver.pid, *descendants(driver.pid)]:
+            signalled(pid, signal.SIGKILL)
+        driver.wait()
