@@ -64,8 +64,8 @@ def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
 def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     """Return the stretches between the changes of a training's settings; each takes over the state of the one before.
 
-    Their digests are of the settings up to then alone, so that trainings with the same past share it; and of the step at
-    which they end by a change, since their last checkpoint is what the next ones begin with.
+    Their digests are of the settings up to then alone, so that trainings with the same past share it; and of the step
+    at which they end by a change, since their last checkpoint is what the next ones begin with.
     """
     changes, training = config.training.changes, replace(config.training, changes=())
     ends = sorted({*(change.after_step for change in changes), training.steps})

@@ -68,6 +68,7 @@ def test_a_training_in_stretches_is_the_whole_one_and_a_copy_has_the_past_of_its
     assert document(root) == plan
 
 
+_MOST_SECONDS = 1200.0
 SHIPPED = "sweeps/search_schedule_small.yaml"
 NANO = (
     "model.size=nano",
@@ -102,12 +103,12 @@ def test_a_population_that_is_killed_three_times_ends_as_the_uninterrupted_one(w
     whole, cut = with_reference.parent / "whole", with_reference.parent / "cut"
     for root in (whole, cut):
         shutil.copytree(with_reference, root)
-    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={whole}", *NANO)
+    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={whole}", *NANO, seconds=_MOST_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert any("exploits" in trial for trial in trials_of(whole))
     for count in (1, 8, 15):
         kill_once(cut, count)
-    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={cut}", *NANO)
+    done = python("orchestration/sweep.py", SHIPPED, f"storage.root={cut}", *NANO, seconds=_MOST_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert trials_of(cut) == trials_of(whole)
     assert "Schedule of trial 0: learning_rate" in (cut / "reports/search_schedule_small/table.md").read_text()
