@@ -68,6 +68,7 @@ class Searches:
         self._planner = Planner(spec.runtime)
         self._explorations = Explorations(spec.name, searches, store)
         self._unavailable, self._published_at = "", -math.inf
+        self._tracker_calls, self._completing = list[Callable[[], None]](), set[str]()
         self._known, self.plan = plan, self._plan_after(plan)
 
     @property
@@ -96,6 +97,7 @@ class Searches:
             self._unavailable = str(error)
         if changed:
             self._publish_now()
+        self._tell_tracker()
         return self.plan if changed else None
 
     def on_ray(self) -> AbstractContextManager[None]:
@@ -119,6 +121,7 @@ class Searches:
         """
         self._add_records(self._known, outcome)
         self._publish_now()
+        self._tell_tracker()
 
     def _hear_verdict(self, outcome: Outcome) -> bool:
         return self._explorations.wait_for_verdict() and self._hear(outcome)
@@ -156,7 +159,7 @@ class Searches:
         tags = {"dfm.search": part.part, "dfm.trial": trial.name or str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
             if part.trains or isinstance(self.plan.tasks[digest], EvaluateTask):
-                self._tracker.tag(digest, tags)
+                self._tracker_calls.append(partial(self._tracker.tag, digest, tags))
 
     def _propose(self, num_slots: int) -> bool:
         """Propose at most one trial. Return whether there is one."""
@@ -189,8 +192,16 @@ class Searches:
 
     def _add_record(self, task: Task, result: TaskRecord, outcome: Outcome) -> None:
         outcome.done[task.digest] = result
-        if not self._tracker.is_complete(task.digest):
-            self._tracker.complete(task, result, self.plan.training_of(task))
+        if task.digest not in self._completing and not self._tracker.is_complete(task.digest):
+            self._completing.add(task.digest)
+            self._tracker_calls.append(partial(self._tracker.complete, task, result, self.plan.training_of(task)))
+
+    def _tell_tracker(self) -> None:
+        """Tell the tracker at last: its thread would slow down the proposals, for which the cluster waits."""
+        calls, self._tracker_calls = self._tracker_calls, []
+        for call in calls:
+            call()
+        self._completing.clear()
 
     def _plan_after(self, before: Plan) -> Plan:
         """Return the plan with the rows of now: the one before if they are the same."""
