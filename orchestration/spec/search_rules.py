@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.config.training import CHANGEABLE
 from orchestration.common.errors import nearest
+from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.search_section import (
     CALLBACKS_GROUP,
     COSTS,
+    MOST_TOGETHER,
     SEARCHERS_GROUP,
     TUNE_CALLBACKS,
     TUNE_SEARCHERS,
@@ -75,6 +77,13 @@ def _scheduler_rules(config: SearchConfig) -> Iterator[tuple[str, str]]:
         return
     if config.pruner.kind != "none":
         yield "trial_scheduler", "cannot go with `pruner`: both decide what is trained on; give one of them"
+    compared = {"pbt": config.num_trials, "hyperband": min(config.num_trials, sum(bracket_sizes(scheduler)))}
+    if (together := compared.get(scheduler.kind, 0)) > MOST_TOGETHER:
+        how = "fewer num_trials" if scheduler.kind == "pbt" else "fewer num_rungs, or a smaller eta"
+        yield (
+            "trial_scheduler",
+            f"{scheduler.kind} compares {together} trials as a whole, at most {MOST_TOGETHER}: give {how}",
+        )
     if scheduler.first <= 0 or (scheduler.rungs_in != "flops" and not scheduler.first.is_integer()):
         yield "trial_scheduler.first", f"{scheduler.first:g} must be a number of {scheduler.rungs_in}, the first rung"
 

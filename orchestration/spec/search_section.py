@@ -21,6 +21,8 @@ TUNE_CALLBACKS = {"csv": "", "json": "", "tensorboard": "tensorboardX"}
 """Ray Tune's callbacks that `callbacks:` may name -> the module that each needs."""
 SEARCHERS_GROUP, CALLBACKS_GROUP = "dfm.searchers", "dfm.callbacks"
 """Entry points by which installed packages add to both; a sweep file never holds a path to code."""
+MOST_TOGETHER = 100
+"""Trials that Ray Tune may have at the same time; each is a process of about 240 MB on the driver's node."""
 COSTS = ("sampling_flops", "num_evaluations")
 """Costs of sampling a trial, known before it is computed: FLOPs of all samples of an evaluation, network evaluations of
 one."""

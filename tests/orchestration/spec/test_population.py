@@ -125,6 +125,7 @@ LOCATIONS, NAMES = (f"\n        training.location: {kind}" for kind in ("{unifor
         (TAU, {}, "space.sampling.tau: cannot change while a training goes on"),
         (SIZE, {}, "space.model.size: cannot change while a training goes on"),
         (LOCATIONS, {"num_trials": "1"}, "num_trials: 1 are no population"),
+        (LOCATIONS, {"num_trials": "101"}, "pbt compares 101 trials as a whole, at most 100: give fewer num_trials"),
         (NAMES, {}, "a choice has to be among numbers"),
         (LOCATIONS, {"trial_scheduler": "{kind: pbt, first: 100, quantile: 0.7}"}, "quantile: 0.7"),
     ],
