@@ -83,6 +83,8 @@ class _Cell:
     """(title, training), in order."""
     evaluations: tuple[EvaluateTask, ...]
     trial: Trial
+    is_shown: bool
+    """False if no table shows it: a training that a trial has left."""
 
 
 class Planner:
@@ -99,7 +101,7 @@ class Planner:
         trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
         inputs: dict[str, Task] = {}
         evaluations: dict[str, EvaluateTask] = {}
-        trials = []
+        trials, users = [], []
         for cell in self._cells_of(spec):
             for task in cell.inputs:
                 inputs.setdefault(task.digest, task)
@@ -107,12 +109,14 @@ class Planner:
                 trainings[link.digest].append((title, link))
             for evaluation in cell.evaluations:
                 evaluations.setdefault(evaluation.digest, evaluation)
-            trials.append(cell.trial)
+            users.append(cell.trial)
+            if cell.is_shown:
+                trials.append(cell.trial)
         raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
         shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
         tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
         assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
-        return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
+        return Plan(spec, tasks, tuple(trials), _used_by(users, shared))
 
     def _cells_of(self, spec: SweepSpec) -> Iterator[_Cell]:
         before, self._cells = self._cells, {}
@@ -123,7 +127,7 @@ class Planner:
                 yield from cells
 
     def _row_cells(self, spec: SweepSpec, part: PartSpec, row: RowSpec) -> Iterator[_Cell]:
-        for config in row.configs:
+        for config in (*row.configs, *row.left):
             chain, inputs = training_chain(config), list[Task]()
             if (latents := latents_task(config)) is not None:
                 inputs += [*autoencoder_tasks(config, spec.recipes), latents]
@@ -141,7 +145,8 @@ class Planner:
             ids = tuple((step, task.digest) for step, task in evaluations.items())
             trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
             titled = tuple((_training_title(row, link), link) for link in chain)
-            yield _Cell(tuple(inputs), titled, tuple(evaluations.values()), trial)
+            is_shown = any(config is own for own in row.configs)
+            yield _Cell(tuple(inputs), titled, tuple(evaluations.values()), trial, is_shown)
 
     def _measured_with(self, config: ExperimentConfig) -> MeasurementInputs:
         key = (config.data, config.evaluation)

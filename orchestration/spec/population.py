@@ -72,7 +72,8 @@ def _near_or_anew(parameter: Parameter, value: Any, rng: random.Random, resample
     if parameter.kind == "choice":
         choices = list(parameter.ends)
         place = choices.index(value) + (1 if factor > 1 else -1)
-        return choices[int(share * len(choices))] if is_anew else choices[min(max(place, 0), len(choices) - 1)]
+        is_anew = is_anew or not 0 <= place < len(choices)
+        return choices[int(share * len(choices))] if is_anew else choices[place]
     near = parameter.on_step(min(max(factor * value, parameter.low), parameter.high))
     if not is_anew and near != value:  # 0 and the ends of a range would stay for ever
         return near

@@ -32,6 +32,8 @@ class RowSpec:
     """Deviations from the sweep's shared sections, by dotted key."""
     configs: tuple[ExperimentConfig, ...]
     """One per seed."""
+    left: tuple[ExperimentConfig, ...] = ()
+    """Trainings that a population's member was on before it took over others: planned with it, in no table."""
 
 
 @dataclass(frozen=True)

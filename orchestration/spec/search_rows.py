@@ -102,7 +102,14 @@ class PartSearch:
             return None, problems
         if broken := [Problem(declared.where, message, trial.label) for message in self._broken(row.configs[0])]:
             return None, broken
-        return replace(row, configs=tuple(self._until(config, trial) for config in row.configs)), []
+        configs = tuple(self._until(config, trial) for config in row.configs)
+        return replace(row, configs=configs, left=tuple(self._left(trial))), []
+
+    def _left(self, trial: SearchTrial) -> Iterator[ExperimentConfig]:
+        """Yield the trainings that a population's member was on, each to the rung at which it took over another."""
+        for rung in sorted(trial.exploits):
+            row, _ = self.row(trial.at(rung))
+            yield from row.configs if row is not None else ()
 
     def _broken(self, config: ExperimentConfig) -> Iterator[str]:
         costs = sampling_costs(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 TrialState = Literal["running", "complete", "pruned", "failed", "valueless", "refused"]
@@ -60,10 +60,11 @@ class SearchTrial:
         exploit = self.exploits[last]
         return (*exploit.past, *[exploit.settings] * (rung - last))
 
-    def settings_in(self, stretch: int) -> Mapping[str, Any]:
-        """Return the settings with which it was itself trained in a stretch."""
-        last = max((rung for rung in self.exploits if rung < stretch), default=None)
-        return self.settings if last is None else self.exploits[last].settings
+    def at(self, rung: int) -> SearchTrial:
+        """Return the trial as it was on its way to a rung."""
+        passed = {before: value for before, value in self.at_rungs.items() if before < rung}
+        exploits = {before: one for before, one in self.exploits.items() if before < rung}
+        return replace(self, state="running", values=(), violations=(), at_rungs=passed, exploits=exploits)
 
     @property
     def label(self) -> str:

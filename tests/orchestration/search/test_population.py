@@ -79,6 +79,8 @@ def test_a_member_that_goes_on_from_another_shares_its_past_and_no_more(tmp_path
             assert own[: last + 1] == others[: last + 1]
         assert own[last + 1] not in others
     assert len(driver.computed) == len(set(driver.computed)), "no stretch is computed twice"
+    assert set(driver.computed) <= document(store)["tasks"].keys(), "what a member has left stays planned"
+    assert {entry["row"] for entry in document(store)["trials"]} == {trial.label for trial in trials}
 
 
 def test_the_worst_gets_better_than_it_would_have_been(tmp_path: Path, store: Store) -> None:

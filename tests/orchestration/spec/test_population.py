@@ -98,6 +98,9 @@ def test_a_choice_moves_to_its_neighbour() -> None:
         for exploit in exploits_at(search_of(space, 0.0, seed=seed), 0, there, range(8)).values()
     }
     assert found == {0.001, 0.004}
+    at_end = {n: SearchTrial(n, {RATE: 0.004}, at_rungs={0: float(n)}) for n in range(8)}
+    exploits = [exploits_at(search_of(space, 0.0, seed=seed), 0, at_end, range(8)) for seed in range(20)]
+    assert {one.settings[RATE] for some in exploits for one in some.values()} == {0.001, 0.002, 0.004}
 
 
 def test_stretches_are_those_of_the_training_that_was_taken_over() -> None:
