@@ -140,6 +140,10 @@ class _Noting:
         if len(outcome.done) > self._num_before:
             self._ended.append(time.monotonic())
 
+    @property
+    def is_undecided(self) -> bool:
+        return False
+
     def on_ray(self) -> AbstractContextManager[None]:
         return nullcontext()
 

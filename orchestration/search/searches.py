@@ -100,6 +100,12 @@ class Searches:
         self._tell_tracker()
         return self.plan if changed else None
 
+    @property
+    def is_undecided(self) -> bool:
+        """Return whether trials wait for the verdict of a trial scheduler; not while their storage is away."""
+        undecided = (trial.number in s.undecided for s in self._searches for trial in s.running)
+        return not self._unavailable and any(undecided)
+
     def on_ray(self) -> AbstractContextManager[None]:
         """Let Ray Tune explore while the block runs, on the cluster that this process is connected to."""
         return self._explorations.on_ray()
