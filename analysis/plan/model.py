@@ -111,7 +111,7 @@ class Search:
     brackets: tuple[tuple[int, ...], ...] = ()
     """Numbers of the trials that HyperBand compares with each other; empty for other searches."""
     compared_at: tuple[str, ...] = ()
-    """Where a population's trainings were compared, e.g. "100 steps"; empty for other searches."""
+    """Times of a population's comparisons, e.g. "100 steps"; empty for other searches."""
 
 
 @dataclass(frozen=True)
