@@ -140,6 +140,10 @@ class _Noting:
         if len(outcome.done) > self._num_before:
             self._ended.append(time.monotonic())
 
+    @property
+    def is_undecided(self) -> bool:
+        return False
+
     def on_ray(self) -> AbstractContextManager[None]:
         return nullcontext()
 
@@ -171,7 +175,8 @@ def launched(name: str, parts: str, kind: str, capacity: Capacity) -> Row:
 def searched(name: str, num_trials: int, capacity: Capacity, *, known: bool) -> Row:
     """Run a search under Ray Tune. Args: known: whether every evaluation has a record before."""
     points = [round(1 + 0.01 * number, 2) for number in range(num_trials)]
-    space = f"space: {{sampling.guidance: {{choice: {points}}}}}, objectives: {{fd_lite0_block10: minimize}}"
+    guidance = f"{{uniform: [{points[0]}, {points[-1]}], step: 0.01}}"
+    space = f"space: {{sampling.guidance: {guidance}}}, objectives: {{fd_lite0_block10: minimize}}"
     search = f"{{p: {{search: {{{space}, sampler: grid, num_trials: {num_trials}}}}}}}"
     with tempfile.TemporaryDirectory() as root, redirect_stdout(io.StringIO()):
         store = Store(root)

@@ -51,6 +51,7 @@ STATUS = "tests/e2e/test_operations.py::test_a_sweep_is_looked_at_while_it_runs_
 GC = "tests/orchestration/test_sweep.py::test_what_is_left_over_goes_only_with_yes"
 BUDGET = "tests/orchestration/test_sweep.py::test_a_budget_that_is_spent_already_starts_nothing_and_ends_with_code_4"
 SEARCH = "tests/e2e/test_search.py::test_a_search_fills_its_table_best_first_and_goes_on_with_more_trials"
+SCHEDULE = "tests/e2e/test_population.py::test_the_search_of_schedules_is_planned_with_its_rungs"
 DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
 SITE = "tests/orchestration/spec/test_layers.py::test_every_sweep_of_the_paper_is_planned_with_the_example_of_a_site"
 PAPER = "tests/e2e/test_paper_sweeps.py::test_a_sweep_of_the_paper_runs_unedited_to_its_tables"
@@ -94,6 +95,7 @@ RUN_BY = {
     f'.venv/bin/{SWEEP} --show "paradigm / DFM"': SHOW,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
+    ".venv/bin/python orchestration/sweep.py sweeps/search_schedule_small.yaml --dry-run": SCHEDULE,
     ".venv/bin/python benchmarks/sweep_overhead.py --evaluations 1000 --tune 1000 --fresh 8 --trainings 8": OVERHEAD,
     ".venv/bin/python benchmarks/planning.py --trials 1000 10000": PLANNING,
     ".venv/bin/python benchmarks/recovery.py": RECOVERY,

@@ -66,6 +66,18 @@ class PartCounterpart:
 
 
 @dataclass(frozen=True)
+class Takeover:
+    """The step of a trial of a population, after a comparison, to the training of a better one, with other settings."""
+
+    comparison: int
+    """From 0."""
+    donor: int
+    """Number of the better trial."""
+    settings: Mapping[str, Any]
+    """Settings from there on."""
+
+
+@dataclass(frozen=True)
 class SearchedTrial:
     """One proposal of a search."""
 
@@ -76,6 +88,8 @@ class SearchedTrial:
     values: tuple[float, ...]
     """One per objective, in their order; empty while there are none."""
     is_feasible: bool = True
+    takeovers: tuple[Takeover, ...] = ()
+    """By comparison; of a population's member."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,8 @@ class Search:
     """Part in which the best are measured again on new seeds; empty if none is."""
     brackets: tuple[tuple[int, ...], ...] = ()
     """Numbers of the trials that HyperBand compares with each other; empty for other searches."""
+    compared_at: tuple[str, ...] = ()
+    """Times of a population's comparisons, e.g. "100 steps"; empty for other searches."""
 
 
 @dataclass(frozen=True)

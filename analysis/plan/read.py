@@ -35,6 +35,7 @@ from analysis.plan.model import (
     Search,
     SearchedTrial,
     TableCounterpart,
+    Takeover,
     TrainTask,
     Trial,
 )
@@ -161,14 +162,18 @@ def _parse_search(entry: Mapping[str, Any]) -> Search:
             str(trial["state"]),
             tuple(map(float, trial.get("values", ()))),
             bool(trial.get("is_feasible", True)),
+            tuple(
+                Takeover(int(at), int(donor), dict(settings)) for at, donor, _, settings in trial.get("exploits", ())
+            ),
         )
         for number, trial in enumerate(entry["trials"])
     )
     states = Counter(trial.state for trial in trials)
     brackets = tuple(tuple(map(int, bracket)) for bracket in entry.get("brackets", ()))
     confirmed = str(entry.get("confirmed", ""))
-    best = tuple(entry["best"])
-    return Search(dict(entry["objectives"]), int(entry["num_trials"]), states, best, trials, confirmed, brackets)
+    best, compared_at = tuple(entry["best"]), tuple(map(str, entry.get("compared_at", ())))
+    objectives, wanted = dict(entry["objectives"]), int(entry["num_trials"])
+    return Search(objectives, wanted, states, best, trials, confirmed, brackets, compared_at)
 
 
 def _parse_trial(trial: TrialEntry) -> Trial:

@@ -15,6 +15,7 @@ from analysis.results.sections import Row, Section
 from analysis.text.caveats import section_caveats
 from analysis.text.csv_text import csv_text
 from analysis.text.numbers import decimals_for, scientific, with_error
+from analysis.text.schedule_text import schedule_notes
 from analysis.text.significance_text import standing_notes
 
 NOTHING = "–"
@@ -73,7 +74,7 @@ def make_text_tables(plan: PublishedPlan, sections: Sequence[Section]) -> tuple[
         nothing = [TextCell(NOTHING)] * 3
         real_images = [(TextCell(row.label), *_cells(row.values, decimals), *nothing) for row in section.real_images]
         caveats = section_caveats(section, unequal_compute_allowed=not plan.equal_compute)
-        notes = standing_notes(plan, section)
+        notes = (*standing_notes(plan, section), *schedule_notes(section.part.search))
         runs = (*(row.runs for row in section.rows), *(row.runs for row in section.real_images))
         tables.append(
             TextTable(section.part.title, header, (*rows, *real_images), len(real_images), caveats, runs, notes)

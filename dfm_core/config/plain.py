@@ -24,15 +24,21 @@ def from_plain(kind: type[Config], data: Mapping[str, Any]) -> Config:
     values: dict[str, Any] = {}
     for name, value in data.items():
         section = next((part for part in (hints[name], *get_args(hints[name])) if is_dataclass(part)), None)
-        if isinstance(section, type) and value is not None:
+        if isinstance(section, type) and isinstance(value, list):
+            values[name] = tuple(from_plain(section, one) for one in value)
+        elif isinstance(section, type) and value is not None:
             values[name] = from_plain(section, value)
         elif get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
             raise ValueError(
                 f"{kind.__name__}.{name} {value!r} is none of {', '.join(map(str, get_args(hints[name])))}"
             )
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
+            values[name] = _with_tuples(value)
     return kind(**values)
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def as_plain(config: object) -> Any:

@@ -46,6 +46,30 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True)
+class TrainingChange:
+    """Settings that change while a training goes on: the state stays, moments of the optimiser included."""
+
+    after_step: choices.PositiveInt
+    """Last step with the settings before."""
+    settings: tuple[tuple[str, float], ...] = ()
+    """Names in `TrainingConfig` and their new values, see `CHANGEABLE`; none: the same go on."""
+
+
+CHANGEABLE = (
+    "learning_rate",
+    "first_stage_probability",
+    "location",
+    "scale",
+    "previous_location",
+    "previous_scale",
+    "weight_decay",
+    "gradient_clip",
+    "class_dropout",
+)
+"""Settings that a training may change on its way: neither model, data nor the state's form depend on them."""
+
+
+@dataclass(frozen=True)
 class TrainingConfig(OptimizerSettings):
     """The training distribution, the optimiser and the weights average."""
 
@@ -81,6 +105,9 @@ class TrainingConfig(OptimizerSettings):
     deterministic: bool = False
     """On a GPU use kernels that give the same bits in every run (flash attention's backward pass does not by default),
     so that a resumed training is the uninterrupted one bit for bit; slower. CPUs always do."""
+    changes: tuple[TrainingChange, ...] = ()
+    """Changes on the way, by step; one after the last step says that others may go on from there. Decided by searches
+    with `trial_scheduler: {kind: pbt}`, never given."""
 
 
 @dataclass(frozen=True)

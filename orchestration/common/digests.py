@@ -20,7 +20,10 @@ NEUTRAL: dict[str, Any] = {
     "model.described": None,
     "model.guidance_input": 1.0,
     "model.start": "",
+    "search.trial_scheduler.quantile": 0.25,
+    "search.trial_scheduler.resample": 0.25,
     "training.adapter": None,
+    "training.changes": [],
     "training.deterministic": False,
     "training.trainable": "all",
 }

@@ -13,10 +13,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from orchestration.exploration.trainable import NUMBER, TIME, RungAnswer
-from orchestration.exploration.trial_schedulers import decides_anew, goal_of, make_rules
+from orchestration.exploration.trial_schedulers import goal_of, make_rules
 from orchestration.exploration.verdicts import NotedScheduler, Verdicts, tell_passed
 from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search_trial import Exploit, SearchTrial
 
 
 class Exploration(ABC):
@@ -25,7 +25,6 @@ class Exploration(ABC):
     def __init__(self, search: SearchSpec, trials: Iterable[SearchTrial]) -> None:
         """Args: trials: those that were proposed before, by number; what was decided of them stands."""
         self._search, self._config = search, search.config.trial_scheduler
-        self._decides_anew = decides_anew(self._config)
         self._metric, self._mode = goal_of(search)
         self._told: set[tuple[int, float]] = set()
         self._held: list[tuple[int, RungAnswer]] = []
@@ -33,9 +32,10 @@ class Exploration(ABC):
         """Trials that Tune gets with their first result: nothing is decided before, and one process serves all."""
         self._num_trials = self._num_ended = 0
         self._verdicts = Verdicts()
-        rules = make_rules(search)
         proposed = [trial for trial in trials if trial.state != "refused"]
-        if self._decides_anew:
+        self._members = {trial.number: trial for trial in proposed}
+        rules = make_rules(search, self._members)
+        if self._config.compares_all:  # it decides again, from the values alone
             again, passed = proposed, {}
         else:
             again = [trial for trial in proposed if trial.state == "running"]
@@ -47,13 +47,14 @@ class Exploration(ABC):
         self._begin()
         for trial in again:
             self.add(trial)
-        if self._decides_anew:
+        if self._config.compares_all:
             for trial in again:
                 self._tell_again(trial)
 
     def add(self, trial: SearchTrial) -> None:
         """Add a proposal."""
         self._num_trials += 1
+        self._members.setdefault(trial.number, trial)
         if self._config.kind == "none":
             self._unheard[trial.number] = trial
         else:
@@ -67,6 +68,10 @@ class Exploration(ABC):
             self._tell(trial.number, RungAnswer(time, self._result(time, value)))
         self._release()
         return self._verdicts.get(trial.number, time)
+
+    def exploit(self, number: int, rung: int) -> Exploit | None:
+        """Return whose training a trial goes on from after a rung that was decided; None: from its own."""
+        return self._members[number].exploits.get(rung)
 
     def is_paused(self, number: int) -> bool:
         """Return whether the trial scheduler lets a trial wait for others."""
@@ -121,7 +126,7 @@ class Exploration(ABC):
 
     def _release(self) -> None:
         """Answer the trials; where Tune decides by brackets, once it knows every trial of them."""
-        if self._decides_anew and self._verdicts.num_added < self._num_trials:
+        if self._config.compares_all and self._verdicts.num_added < self._num_trials:
             return
         while self._held:
             self._answer(*self._held.pop(0))
@@ -139,7 +144,7 @@ class Exploration(ABC):
         return results
 
     def _time_of(self, rung: int) -> float:
-        return float(self._config.eta**rung if self._config.kind != "none" else rung + 1)
+        return float(self._config.time(rung))
 
     def _result(self, time: float, value: float) -> dict[str, float]:
         return {self._metric: value, TIME: time}

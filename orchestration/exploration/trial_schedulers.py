@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -14,16 +14,23 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from orchestration.exploration.population import Population
 from orchestration.exploration.trainable import TIME
 from orchestration.spec.pruning import bracket_sizes
-from orchestration.spec.search_section import SearchSpec, TrialSchedulerConfig
+from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search_trial import SearchTrial
 
 
-def make_rules(search: SearchSpec) -> TrialScheduler:
-    """Return a new scheduler; the time of rung k is eta**k, that of the end eta**num_rungs."""
+def make_rules(search: SearchSpec, members: MutableMapping[int, SearchTrial]) -> TrialScheduler:
+    """Return a new scheduler; the time of rung k is `time(k)` of its config, that of the end `time(num_rungs)`.
+
+    Args: members: the trials by number; a scheduler that changes settings writes into it.
+    """
     config, (metric, mode) = search.config.trial_scheduler, goal_of(search)
     if config.kind == "none":
         return FIFOScheduler()
+    if config.kind == "pbt":
+        return Population(search, metric, members)
     if config.kind == "asha":
         last = config.eta**config.num_rungs
         return AsyncHyperBandScheduler(TIME, metric, mode, max_t=last, grace_period=1, reduction_factor=config.eta)
@@ -99,12 +106,6 @@ class HyperBands(TrialScheduler):  # type: ignore[misc]  # Ray has no types
 
     def debug_string(self) -> str:
         return "\n".join(band.debug_string() for band in self._bands)
-
-
-def decides_anew(config: TrialSchedulerConfig) -> bool:
-    """Return whether a resumed search decides again of all its trials: HyperBand decides of whole brackets, from their
-    values alone."""
-    return config.kind == "hyperband"
 
 
 def goal_of(search: SearchSpec) -> tuple[str, str]:

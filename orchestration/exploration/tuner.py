@@ -19,7 +19,7 @@ from orchestration.exploration.callbacks import make_callbacks
 from orchestration.exploration.exploration import Exploration
 from orchestration.exploration.proposals import Proposals
 from orchestration.exploration.trainable import DESK, NUMBER, TIME, RungAnswer, explore, start_rung_desk
-from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search_section import MOST_TOGETHER, SearchSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.storage.layout import TUNE_RUNS
 from orchestration.storage.scratch import scratch_folder
@@ -28,8 +28,6 @@ from orchestration.storage.store import Store
 _LOG = logging.getLogger(__name__)
 _SILENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
 """Tune writes the files that a search names alone, and nothing into the terminal."""
-_MOST_OPEN = 100
-"""Trials that Tune may have at the same time; each is a process of about 240 MB on the driver's node."""
 _MOST_TRIALS = 1_000_000
 _RETRIES = 3
 """Tries of a trial whose process is killed."""
@@ -68,10 +66,10 @@ class TunerExploration(Exploration):
         for name in ("ray.tune", "ray.air"):  # what ends a trial or Tune is told as `failure`
             logging.getLogger(name).setLevel(logging.CRITICAL)
         node = f"node:{ray.util.get_node_ip_address()}"
-        self._trial_resources = PlacementGroupFactory([{node: 0.5 / _MOST_OPEN}])
+        self._trial_resources = PlacementGroupFactory([{node: 0.5 / MOST_TOGETHER}])
         self._desk_name = f"rung desk {uuid.uuid4().hex}"
-        self._desk = start_rung_desk(self._desk_name, node, 0.5 / _MOST_OPEN)
-        self._proposals = Proposals(self._metric, self._mode, _MOST_OPEN)
+        self._desk = start_rung_desk(self._desk_name, node, 0.5 / MOST_TOGETHER)
+        self._proposals = Proposals(self._metric, self._mode, MOST_TOGETHER)
         self._is_closed, self._error = threading.Event(), ""
         self._thread = threading.Thread(target=self._fit, name=f"tuner of {self._title}", daemon=True)
         self._thread.start()
@@ -80,7 +78,7 @@ class TunerExploration(Exploration):
         self._proposals.put({NUMBER: trial.number, DESK: self._desk_name, **trial.settings})
 
     def _answer(self, number: int, answer: RungAnswer) -> None:
-        if answer.is_last and not self._decides_anew:
+        if answer.is_last and not self._search.config.trial_scheduler.compares_all:
             self._proposals.note_answered(number)
         self._desk.tell.remote(number, answer)
 

@@ -116,6 +116,9 @@ class NotedScheduler(TrialScheduler):  # type: ignore[misc]  # Ray has no types
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Tell the rules of a trial that ended. One that waited was stopped on its way to its pause: until Tune has
+        saved it, it counts as running."""
+        self._verdicts.note_waiting(trial.config[NUMBER], verdict=False)
         self._rules.on_trial_complete(tune_controller, trial, result)
         self._verdicts.note_gone(trial.config[NUMBER])
 

@@ -31,6 +31,11 @@ class GrowingPlan(Protocol):
         """
         ...
 
+    @property
+    def is_undecided(self) -> bool:
+        """Return whether somebody decides just now what comes next, although nothing may run or wait."""
+        ...
+
     def on_ray(self) -> AbstractContextManager[None]:
         """Use the cluster that this process is connected to while the block runs."""
         ...

@@ -71,7 +71,7 @@ class Launcher:
         self._running.leave(cluster_is_lost=early_exit is not None and early_exit.cluster_is_lost)
 
     def _walk(self) -> Plan:
-        while self._waiting.tasks or self._running:
+        while self._waiting.tasks or self._running or self._is_undecided:
             early_exit = self._early_exit()
             if early_exit is not None and early_exit.cluster_is_lost:  # before any call to Ray
                 return self._end_early(early_exit)
@@ -83,7 +83,8 @@ class Launcher:
             self._waiting.drop_blocked()
             self._resize()
             early_exit = self._early_exit() or self._first_mistakes.early_exit
-            if early_exit is not None and (self._waiting.tasks or self._running.trainings or self._running.measured):
+            left = self._waiting.tasks or self._running.trainings or self._running.measured or self._is_undecided
+            if early_exit is not None and left:
                 return self._end_early(early_exit)
             self._start_evaluations()
             self._start_trainings()
@@ -94,6 +95,10 @@ class Launcher:
             self._running.pool = None
         self._running.groups.close_idle()
         return self._waiting.plan
+
+    @property
+    def _is_undecided(self) -> bool:
+        return self._context.searches is not None and self._context.searches.is_undecided
 
     def _end_early(self, early_exit: EarlyExit) -> Plan:
         def collect() -> None:

@@ -71,7 +71,7 @@ def estimate(
     """
     workers, todo = plan.spec.runtime.workers, tasks_to_run(plan, done)
     training = {
-        task.digest: task.flops * (1 - steps.get(task.digest, 0) / max(1, task.until_step))
+        task.digest: task.flops * (1 - max(0, steps.get(task.digest, 0) - task.start_step) / max(1, task.num_steps))
         for task in todo
         if isinstance(task, TrainTask)
     }

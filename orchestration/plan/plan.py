@@ -85,6 +85,8 @@ class _Cell:
     """(title, training), in order."""
     evaluations: tuple[EvaluateTask, ...]
     trial: Trial
+    is_shown: bool
+    """False if no table shows it: a training that a trial has left."""
 
 
 class Planner:
@@ -101,7 +103,7 @@ class Planner:
         trainings: dict[str, list[tuple[str, ChainedTraining]]] = defaultdict(list)
         inputs: dict[str, Task] = {}
         evaluations: dict[str, EvaluateTask] = {}
-        trials = []
+        trials, users = [], []
         for cell in self._cells_of(spec):
             for task in cell.inputs:
                 inputs.setdefault(task.digest, task)
@@ -109,12 +111,14 @@ class Planner:
                 trainings[link.digest].append((title, link))
             for evaluation in cell.evaluations:
                 evaluations.setdefault(evaluation.digest, evaluation)
-            trials.append(cell.trial)
+            users.append(cell.trial)
+            if cell.is_shown:
+                trials.append(cell.trial)
         raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
         shared = {digest: _shared_training(users, raw, spec.runtime) for digest, users in trainings.items()}
         tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
         assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
-        return Plan(spec, tasks, tuple(trials), _used_by(trials, shared))
+        return Plan(spec, tasks, tuple(trials), _used_by(users, shared))
 
     def _cells_of(self, spec: SweepSpec) -> Iterator[_Cell]:
         before, self._cells = self._cells, {}
@@ -125,7 +129,7 @@ class Planner:
                 yield from cells
 
     def _row_cells(self, spec: SweepSpec, part: PartSpec, row: RowSpec) -> Iterator[_Cell]:
-        for config in row.configs:
+        for config in (*row.configs, *row.left):
             chain, before = training_chain(config), trainings_before(config, spec.backbones)
             inputs = [task for _, link in before for task in _data_tasks(link.config, spec)]
             inputs += _data_tasks(config, spec)
@@ -147,7 +151,8 @@ class Planner:
             trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
             titled = tuple((_training_title(row, link, spec.short_names), link) for link in chain)
             backbones = tuple((f"backbone {name}", link) for name, link in before)
-            yield _Cell(tuple(inputs), (*backbones, *titled), tuple(evaluations.values()), trial)
+            is_shown = any(config is own for own in row.configs)
+            yield _Cell(tuple(inputs), (*backbones, *titled), tuple(evaluations.values()), trial, is_shown)
 
     def _measured_with(self, config: ExperimentConfig) -> MeasurementInputs:
         key = (config.data, config.evaluation)
@@ -180,17 +185,26 @@ def _shared_training(
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
     raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
     files = runtime.backbones[first.config.model.start].files if starts_from_files(first.config) else None
-    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps, files or "")
+    started = first.initial, raw_steps, files or "", first.continued
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), *started)
 
 
 def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
         own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
-        own |= {digest for train in trial.trains for digest in trainings[train].made_inputs}
+        needed = [one for train in trial.trains for one in _with_those_before(train, trainings)]
+        own |= {digest for train in needed for digest in (train, *trainings[train].made_inputs)}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
+
+
+def _with_those_before(train: str, trainings: Mapping[str, TrainTask]) -> Iterator[str]:
+    """Yield a training and those that it starts from, one after the other."""
+    yield train
+    if (initial := trainings[train].initial) is not None:
+        yield from _with_those_before(initial[0], trainings)
 
 
 def _is_shown(key: str) -> bool:
@@ -212,4 +226,5 @@ def _training_title(row: RowSpec, link: ChainedTraining, names: Mapping[str, str
         for key, value in row.settings.items()
         if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
     ]
-    return ", ".join([link.config.paradigm, *stage, *own, f"seed={link.config.seed}"])
+    since = [f"from step {link.start_step}"] if link.continued is not None else []
+    return ", ".join([link.config.paradigm, *stage, *own, *since, f"seed={link.config.seed}"])

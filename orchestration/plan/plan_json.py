@@ -184,7 +184,8 @@ def task_json(task: Task, tasks: Mapping[str, Task]) -> TaskEntry:
                 "floor": task.real_images or None,
                 "sampling": sampling_payload(task.config),
                 "training_flops": sum(_flops_until(tasks[train], step) for train, step in spent.items()),
-                "training_images": sum(spent.values()) * task.config.training.batch_size,
+                "training_images": sum(step - _start(tasks[train]) for train, step in spent.items())
+                * task.config.training.batch_size,
                 "num_evaluations": num_evaluations(task.config),
                 "num_samples": task.config.evaluation.num_samples,
                 "sampling_flops": task.flops,
@@ -200,9 +201,17 @@ def _steps_spent(task: EvaluateTask, tasks: Mapping[str, Task]) -> dict[str, int
         if isinstance(training, TrainTask) and training.initial is not None:
             digest, step = training.initial
             spent[digest] = max(spent.get(digest, 0), step)
+        while isinstance(training, TrainTask) and training.continued is not None:
+            digest, step = training.continued
+            spent[digest], training = step, tasks[digest]
     return spent
 
 
+def _start(task: Task) -> int:
+    return task.start_step if isinstance(task, TrainTask) else 0
+
+
 def _flops_until(task: Task, step: int) -> int:
-    """Return the training FLOPs up to a step of a training."""
-    return training_flops(task.config, model_cost(task.config, card_of(task.config.data).shape), step)
+    """Return a training's own FLOPs up to a step."""
+    steps = step - _start(task)
+    return training_flops(task.config, model_cost(task.config, card_of(task.config.data).shape), steps)

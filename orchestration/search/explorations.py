@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,6 +18,8 @@ from orchestration.storage.store import Store
 
 _LOG = logging.getLogger(__name__)
 _VERDICT_SECONDS = 0.1
+_MOST_SECONDS_UNDECIDED = 300.0
+"""Seconds for Ray Tune to decide once every running trial waits for it; it takes less than one."""
 _MOST_FAILURES = 3
 """Failures of Ray Tune after which a search does without: a lost thread is made anew, a broken callback is not."""
 AnySearch = SingleLevelSearch[PartSearch] | TwoLevelSearch
@@ -29,6 +32,7 @@ class Explorations:
         self._sweep, self._searches, self._store = sweep, searches, store
         self._by_part: dict[str, Explore] = {}
         self._failures: Counter[str] = Counter()
+        self._stalled_since: dict[str, float] = {}
         for search in searches:
             _begin_without_ray(search)
 
@@ -58,7 +62,7 @@ class Explorations:
     def revive(self) -> None:
         """Begin explorations anew that have failed; where that does not help, their searches go on without Tune."""
         for search in self._searches:
-            part, failure = search.part.part, search.tune.failure
+            part, failure = search.part.part, search.tune.failure or self._stall(search)
             if not failure:
                 continue
             self._failures[part] += 1
@@ -69,6 +73,17 @@ class Explorations:
                 _LOG.warning("Ray Tune failed %d times, and %s goes on without it: %s", _MOST_FAILURES, part, failure)
                 search.tune.close()
                 _begin_without_ray(search)
+
+    def _stall(self, search: AnySearch) -> str:
+        """Return why a search is begun anew although its Tuner runs: for long nothing but its verdicts is missing."""
+        part, now = search.part.part, time.monotonic()
+        is_waiting = part in self._by_part and len(search.undecided) >= len(search.running) > 0
+        if not is_waiting:
+            self._stalled_since.pop(part, None)
+        elif now - self._stalled_since.setdefault(part, now) > _MOST_SECONDS_UNDECIDED:
+            del self._stalled_since[part]
+            return f"no verdict on any of {len(search.running)} trials for {_MOST_SECONDS_UNDECIDED:.0f} s"
+        return ""
 
     def wait_for_verdict(self) -> bool:
         """Wait a moment if a trial waits for the verdict of a trial scheduler. Return whether one does."""

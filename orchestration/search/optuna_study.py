@@ -10,6 +10,7 @@ People may end running trials in Optuna's dashboard, or delete the study: that h
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,17 +22,28 @@ from optuna.trial import TrialState as Told
 
 from orchestration.common.errors import Problem, UserError
 from orchestration.common.redaction import reason_of, without_credentials
+from orchestration.search.draft_storage import DraftStorage
 from orchestration.search.optuna_samplers import distribution_of, encode, sampler_of, suggest
-from orchestration.search.stored_trial import KIND, LIMITS, NUMBER, PRUNED_AT, REASON, SETTINGS, stored_trial
+from orchestration.search.stored_trial import (
+    EXPLOITS,
+    KIND,
+    LIMITS,
+    NUMBER,
+    PRUNED_AT,
+    REASON,
+    SETTINGS,
+    stored_trial,
+)
 from orchestration.search.study_storage import (
     SearcherFailedError,
     StudyDatabase,
     StudyGoneError,
     unavailable,
 )
+from orchestration.spec.population import exploits_as_plain
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_space import grid_points
-from orchestration.spec.search_trial import SearchTrial, TrialState
+from orchestration.spec.search_trial import Exploit, SearchTrial, TrialState
 
 if TYPE_CHECKING:
     from orchestration.exploration.searchers import TuneSearcher
@@ -42,6 +54,8 @@ _GONE = (
     "study {} is no longer in {}: it was deleted or renamed. What was computed stays; submit the sweep again for a new "
     "study, which finds that by its digests"
 )
+_MOST_SECONDS_UNCHECKED = 1.0
+"""Seconds for which a database that took a write is expected to take the next."""
 _MOST_CHARACTERS = 1000
 """Longest reason that is stored: some databases cut, or refuse, longer texts."""
 
@@ -58,6 +72,7 @@ class Study:
         """
         self._search, self._config, self._uri = search, search.config, database.uri
         self._storage = database.storage
+        self._written_at = -math.inf
         self._grid = grid_points(search.parameters) if search.proposer == "grid" else []
         self._name = name = _NAME.format(digest=digest)
         try:
@@ -97,11 +112,15 @@ class Study:
                     given = self._searcher.suggest(number)
                 if given is None:
                     return None
-            # Where nothing can be written this fails at once; Optuna would try five times to add a trial.
-            self._study.set_user_attr(_ASKED, number + 1)
-            proposed = self._point(number) if self._grid else self._drawn(number, given)
-            self._keys[number], settings = proposed
+            self._check_that_it_can_be_written(number)
+            self._keys[number], settings = self._point(number) if self._grid else self._drawn(number, given)
+            self._written_at = time.monotonic()
             return SearchTrial(number, settings)
+
+    def _check_that_it_can_be_written(self, number: int) -> None:
+        """Fail at once where nothing can be written: Optuna would try five times to add a trial."""
+        if time.monotonic() - self._written_at > _MOST_SECONDS_UNCHECKED:
+            self._study.set_user_attr(_ASKED, number + 1)
 
     def _point(self, number: int) -> tuple[int, dict[str, Any]]:
         """Add the point of the grid with a number. Return the storage's number of the trial, and its settings."""
@@ -116,14 +135,17 @@ class Study:
 
     def _drawn(self, number: int, given: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
         """Add a proposal of the sampler, or of a searcher of Ray Tune's. Returns: as `_point`."""
-        self._study.sampler = sampler_of(self._search, number)
+        drafts = DraftStorage(self._storage, self._study.get_trials(deepcopy=False))
+        study = optuna.load_study(study_name=self._name, storage=drafts, sampler=sampler_of(self._search, number))
         if given is not None:
-            self._study.enqueue_trial(encode(self._search, given))
-        trial = self._study.ask()
+            study.enqueue_trial(encode(self._search, given))
+        trial = study.ask()
         settings = self._as_before(suggest(self._search, trial))
         trial.set_user_attr(NUMBER, number)
         trial.set_user_attr(SETTINGS, settings)  # last: a proposal without it was cut off, and does not count
-        return self._key(trial), settings
+        if drafts.draft is None:
+            return self._key(trial), settings
+        return self._storage.create_new_trial(self._id, drafts.draft), settings
 
     def _open_searcher(self) -> TuneSearcher:
         from orchestration.exploration.searchers import TuneSearcher  # needs Ray Tune
@@ -147,11 +169,20 @@ class Study:
             with self._searcher_errors():
                 self._searcher.tell(trial)
 
-    def report(self, number: int, step: int, value: float) -> SearchTrial | None:
-        """Tell the value of the objective at a rung. Returns, Raises: as `_change`."""
-        return self._change(
-            number, lambda frozen: self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
-        )
+    def report(
+        self, number: int, step: int, value: float, exploits: Mapping[int, Exploit] | None = None
+    ) -> SearchTrial | None:
+        """Tell the value of the objective at a rung, and all that was decided on settings so far.
+
+        Returns, Raises: as `_change`.
+        """
+
+        def tell(key: int) -> None:
+            if exploits:  # first the decision: with the value it is taken
+                self._storage.set_trial_user_attr(key, EXPLOITS, exploits_as_plain(exploits))
+            self._storage.set_trial_intermediate_value(key, step, value)
+
+        return self._change(number, tell)
 
     def complete(
         self, number: int, values: Sequence[float], violations: Mapping[str, float] | None = None
@@ -161,66 +192,64 @@ class Study:
         Returns, Raises: as `_change`.
         """
 
-        def tell(frozen: FrozenTrial) -> None:
+        def tell(key: int) -> None:
             if violations:
-                trial = Trial(self._study, self._key(frozen))
+                trial = Trial(self._study, key)
                 for name, excess in violations.items():
                     trial.set_constraint(name, excess)
-            self._storage.set_trial_user_attr(self._key(frozen), LIMITS, list((violations or {}).values()))
-            self._tell(frozen, Told.COMPLETE, list(values))
+            self._storage.set_trial_user_attr(key, LIMITS, list((violations or {}).values()))
+            self._tell(key, Told.COMPLETE, list(values))
 
         return self._change(number, tell)
 
     def prune(self, number: int, step: int, value: float) -> SearchTrial | None:
         """Tell that a trial is not trained on after a rung, where it has this value. Returns, Raises: as `_change`."""
 
-        def tell(frozen: FrozenTrial) -> None:
+        def tell(key: int) -> None:
             # First the decision, which is made once: a driver that is killed before the rest finds it here.
-            self._storage.set_trial_user_attr(self._key(frozen), PRUNED_AT, [step, value])
-            self._prune(frozen, step, value)
+            self._storage.set_trial_user_attr(key, PRUNED_AT, [step, value])
+            self._prune(key, step, value)
 
         return self._change(number, tell)
 
     def fail(self, number: int, reason: str, state: TrialState = "failed") -> SearchTrial | None:
         """Tell why a trial has no value: it "failed", is "valueless" or "refused". Returns, Raises: as `_change`."""
 
-        def tell(frozen: FrozenTrial) -> None:
-            self._storage.set_trial_user_attr(self._key(frozen), REASON, reason[:_MOST_CHARACTERS])
-            self._storage.set_trial_user_attr(self._key(frozen), KIND, state)
-            self._tell(frozen, Told.FAIL)
+        def tell(key: int) -> None:
+            self._storage.set_trial_user_attr(key, REASON, reason[:_MOST_CHARACTERS])
+            self._storage.set_trial_user_attr(key, KIND, state)
+            self._tell(key, Told.FAIL)
 
         return self._change(number, tell)
 
-    def _change(self, number: int, tell: Callable[[FrozenTrial], None]) -> SearchTrial | None:
+    def _change(self, number: int, tell: Callable[[int], None]) -> SearchTrial | None:
         """Tell Optuna of a running trial. Return the trial if somebody has ended it, None if nobody has.
 
-        Raises: StudyUnavailableError.
+        Args: tell: is given the storage's number of the trial. Raises: StudyUnavailableError.
         """
         with self._translated_errors():
-            frozen = self._storage.get_trial(self._keys[number])
-            if frozen.state.is_finished():
-                return stored_trial(frozen, self._search)
+            key = self._keys[number]
             try:
-                tell(frozen)
-            except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # ended at this very moment
-                frozen = self._storage.get_trial(self._keys[number])
+                tell(key)
+                self._written_at = time.monotonic()
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # somebody has ended it
+                frozen = self._storage.get_trial(key)
                 if not frozen.state.is_finished():
                     raise
                 return stored_trial(frozen, self._search)
             return None
 
-    def _prune(self, frozen: FrozenTrial, step: int, value: float) -> None:
-        self._storage.set_trial_intermediate_value(self._key(frozen), step, value)
-        self._tell(frozen, Told.PRUNED)
+    def _prune(self, key: int, step: int, value: float) -> None:
+        self._storage.set_trial_intermediate_value(key, step, value)
+        self._tell(key, Told.PRUNED, [value])  # as Optuna does: the sampler learns it
 
     def _key(self, frozen: FrozenTrial | Trial) -> int:
         """Return the storage's own number of a trial."""
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, frozen.number)
 
-    def _tell(self, frozen: FrozenTrial, state: Told, values: Sequence[float] | None = None) -> None:
-        # What a sampler keeps of a told trial (a generation, a covariance) is kept by the sampler that is set.
-        self._study.sampler = sampler_of(self._search, frozen.number)
-        self._study.tell(frozen.number, values, state=state)
+    def _tell(self, key: int, state: Told, values: Sequence[float] | None = None) -> None:
+        """End a trial. (`Study.tell` reads it twice before, and calls the sampler, which does nothing then.)"""
+        self._storage.set_trial_state_values(key, state, values)
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -279,9 +308,9 @@ class Study:
         """Take up a killed driver's trials: end proposals that were cut off, run the others and those that failed."""
         for frozen in self._study.get_trials(states=(Told.RUNNING,)):
             if SETTINGS not in frozen.user_attrs:
-                self._tell(frozen, Told.FAIL)
+                self._tell(self._key(frozen), Told.FAIL)
             elif PRUNED_AT in frozen.user_attrs:
-                self._prune(frozen, *frozen.user_attrs[PRUNED_AT])
+                self._prune(self._key(frozen), *frozen.user_attrs[PRUNED_AT])
             elif not frozen.params:  # retried, and killed before its values were fixed
                 suggest(self._search, Trial(self._study, self._key(frozen)))
         for frozen, trial in self._newest().values():

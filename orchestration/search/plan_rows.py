@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestration.parsing.documents import parse_document
 from orchestration.spec.load import SweepSpec
+from orchestration.spec.population import exploits_as_plain, read_exploits
 from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.spec.search_rows import PartSearch
@@ -65,6 +66,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
         "best": [trial.label for trial in front],
         **({"confirmed": confirmed_name(part.part)} if config.confirm is not None else {}),
         **_brackets(config.trial_scheduler, trials),
+        **_population(config.trial_scheduler),
         "trials": [
             {
                 "row": trial.label,
@@ -73,6 +75,7 @@ def published_search(part: PartSearch, trials: Sequence[SearchTrial]) -> dict[st
                 "settings": dict(trial.settings),
                 "state": trial.state,
                 "values": list(trial.values),
+                **({"exploits": exploits_as_plain(trial.exploits)} if trial.exploits else {}),
                 "at_rungs": [[step, value] for step, value in sorted(trial.at_rungs.items())],
                 "is_feasible": trial.is_feasible,
                 "reason": trial.reason,
@@ -89,6 +92,11 @@ def _brackets(config: TrialSchedulerConfig, trials: Sequence[SearchTrial]) -> di
     numbers = iter(sorted(trial.number for trial in trials if trial.state != "refused"))
     brackets = (list(itertools.islice(numbers, size)) for size in itertools.cycle(bracket_sizes(config)))
     return {"brackets": list(itertools.takewhile(bool, brackets))}
+
+
+def _population(config: TrialSchedulerConfig) -> dict[str, list[str]]:
+    """Return where the members of a population were compared, for people, for the published plan."""
+    return {"compared_at": [f"{rung:g} {config.rungs_in}" for rung in config.rungs]} if config.kind == "pbt" else {}
 
 
 def published_trials(spec: SweepSpec, store: Store) -> dict[str, list[SearchTrial]]:
@@ -129,5 +137,6 @@ def _trial(entry: Mapping[str, Any], search: PartSearch) -> SearchTrial:
         at_rungs={int(step): float(value) for step, value in entry["at_rungs"]},
         violations=() if entry["is_feasible"] else (1.0,),
         reason=str(entry["reason"]),
+        exploits=read_exploits(entry.get("exploits", ()), search.spec),
         name=str(entry.get("name", "")),
     )

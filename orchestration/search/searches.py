@@ -7,6 +7,8 @@ proposals are one computation, and a killed search goes on where it was: records
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -41,6 +43,8 @@ from orchestration.tasks.task import EvaluateTask, Task
 from orchestration.tracking.tracker import TaskTracker
 
 _LOG = logging.getLogger(__name__)
+_PUBLISH_SECONDS = 2.0
+"""Seconds between plans that are published while one known trial follows the other; each is as long as the search."""
 
 
 class Searches:
@@ -63,7 +67,8 @@ class Searches:
         self._searches = searches
         self._planner = Planner(spec.runtime)
         self._explorations = Explorations(spec.name, searches, store)
-        self._unavailable = ""
+        self._unavailable, self._published_at = "", -math.inf
+        self._tracker_calls, self._completing = list[Callable[[], None]](), set[str]()
         self._known, self.plan = plan, self._plan_after(plan)
 
     @property
@@ -90,7 +95,16 @@ class Searches:
                 self._grow(outcome)  # with what was told before
                 changed = True
             self._unavailable = str(error)
+        if changed:
+            self._publish_now()
+        self._tell_tracker()
         return self.plan if changed else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Return whether trials wait for the verdict of a trial scheduler; not while their storage is away."""
+        undecided = (trial.number in s.undecided for s in self._searches for trial in s.running)
+        return not self._unavailable and any(undecided)
 
     def on_ray(self) -> AbstractContextManager[None]:
         """Let Ray Tune explore while the block runs, on the cluster that this process is connected to."""
@@ -112,7 +126,8 @@ class Searches:
         Args: outcome: holds those of the plan with which the searches were opened.
         """
         self._add_records(self._known, outcome)
-        self._publish(self._published_plan())
+        self._publish_now()
+        self._tell_tracker()
 
     def _hear_verdict(self, outcome: Outcome) -> bool:
         return self._explorations.wait_for_verdict() and self._hear(outcome)
@@ -150,7 +165,7 @@ class Searches:
         tags = {"dfm.search": part.part, "dfm.trial": trial.name or str(trial.number), "dfm.trial_state": trial.state}
         for digest in tasks.digests:
             if part.trains or isinstance(self.plan.tasks[digest], EvaluateTask):
-                self._tracker.tag(digest, tags)
+                self._tracker_calls.append(partial(self._tracker.tag, digest, tags))
 
     def _propose(self, num_slots: int) -> bool:
         """Propose at most one trial. Return whether there is one."""
@@ -162,7 +177,12 @@ class Searches:
         """Make the plan with the trials that were proposed or go on; add the records of its tasks to the outcome."""
         before, self.plan = self.plan, self._plan_after(self.plan)
         self._add_records(before, outcome)
+        if time.monotonic() - self._published_at > _PUBLISH_SECONDS:  # known trials come in hundreds
+            self._publish_now()
+
+    def _publish_now(self) -> None:
         self._publish(self._published_plan())
+        self._published_at = time.monotonic()
 
     def _add_records(self, before: Plan, outcome: Outcome) -> None:
         """Add the records of tasks that the plan did not have before, or not so far."""
@@ -178,8 +198,16 @@ class Searches:
 
     def _add_record(self, task: Task, result: TaskRecord, outcome: Outcome) -> None:
         outcome.done[task.digest] = result
-        if not self._tracker.is_complete(task.digest):
-            self._tracker.complete(task, result, self.plan.training_of(task))
+        if task.digest not in self._completing and not self._tracker.is_complete(task.digest):
+            self._completing.add(task.digest)
+            self._tracker_calls.append(partial(self._tracker.complete, task, result, self.plan.training_of(task)))
+
+    def _tell_tracker(self) -> None:
+        """Tell the tracker at last: its thread would slow down the proposals, for which the cluster waits."""
+        calls, self._tracker_calls = self._tracker_calls, []
+        for call in calls:
+            call()
+        self._completing.clear()
 
     def _plan_after(self, before: Plan) -> Plan:
         """Return the plan with the rows of now: the one before if they are the same."""

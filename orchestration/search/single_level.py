@@ -77,10 +77,13 @@ class SingleLevelSearch(Generic[Part]):
 
     @property
     def fills_band(self) -> bool:
-        """Return whether the last band of HyperBand has room: it is proposed at once, to be compared as a whole."""
+        """Return whether the last band of HyperBand, or a population, has room: it is proposed at once, to be compared
+        as a whole."""
         config = self.part.spec.config.trial_scheduler
         num_trials = sum(trial.state != "refused" for trial in self.trials.values())
-        return config.kind == "hyperband" and self.wants_more and num_trials % sum(bracket_sizes(config)) > 0
+        if not config.compares_all or not self.wants_more or num_trials == 0:
+            return False
+        return config.kind == "pbt" or num_trials % sum(bracket_sizes(config)) > 0
 
     def propose(self) -> bool:
         """Ask for a trial that breaks no rule. Return whether there is one. Raises: StudyUnavailableError."""
@@ -134,8 +137,11 @@ class SingleLevelSearch(Generic[Part]):
             self.undecided.add(trial.number)
             return None
         there = replace(trial, at_rungs={**trial.at_rungs, rung: value})
+        exploit = self.tune.exploit(trial.number, rung)
+        if exploit is not None:
+            there = replace(there, exploits={**trial.exploits, rung: exploit})
         if keep:
-            return self.study.report(trial.number, rung, value) or there
+            return self.study.report(trial.number, rung, value, there.exploits) or there
         return self.study.prune(trial.number, rung, value) or replace(there, state="pruned")
 
     def _keeps(self, trial: SearchTrial, rung: int, value: float) -> bool | None:
@@ -157,7 +163,7 @@ class SingleLevelSearch(Generic[Part]):
         if trial.state == "refused":
             return []
         row, problems = self.part.row(trial)
-        if row is not None:
+        if row is not None and row != self.rows.get(trial.number):  # the same row is planned once
             self.rows[trial.number] = row
         return [problem.message for problem in problems]
 

@@ -6,17 +6,19 @@ import math
 
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestration.spec.population import read_exploits
 from orchestration.spec.search_section import SearchSpec
 from orchestration.spec.search_trial import SearchTrial
 from orchestration.spec.search_trial import TrialState as State
 
-SETTINGS, NUMBER, REASON, KIND, LIMITS, PRUNED_AT = (
+SETTINGS, NUMBER, REASON, KIND, LIMITS, PRUNED_AT, EXPLOITS = (
     "settings",
     "number",
     "reason",
     "kind",
     "constraints",
     "pruned_at",
+    "exploits",
 )
 """Attributes of a trial."""
 _STATES: dict[TrialState, State] = {
@@ -45,5 +47,10 @@ def stored_trial(frozen: FrozenTrial, search: SearchSpec) -> SearchTrial:
         values=values,
         at_rungs=dict(frozen.intermediate_values),
         violations=tuple(attributes.get(LIMITS, ())),
+        exploits={
+            rung: exploit
+            for rung, exploit in read_exploits(attributes.get(EXPLOITS, ()), search).items()
+            if rung in frozen.intermediate_values  # else it was decided by a driver that was killed
+        },
         reason=_BY_OTHERS if by_others else str(attributes.get(REASON, "")),
     )

@@ -34,8 +34,9 @@ def search_text(search: PartSearch, trials: Sequence[SearchTrial]) -> Iterator[s
     ladder = search.spec.ladder
     if ladder.kind != "none":
         rungs = ", ".join(f"{rung:g}" for rung in ladder.rungs)
-        whose = "Ray Tune's " if ladder is config.trial_scheduler else ""
-        yield f"  {whose}{ladder.kind} prunes at {rungs} {ladder.rungs_in}"
+        whose = "Ray Tune's " if ladder is config.trial_scheduler and ladder.kind != "pbt" else ""
+        what = "copies better trainings" if ladder.kind == "pbt" else "prunes"
+        yield f"  {whose}{ladder.kind} {what} at {rungs} {ladder.rungs_in}"
     if counts := Counter(trial.state for trial in trials):
         yield f"  Proposed so far: {', '.join(f'{count} {state}' for state, count in counts.items())}."
     front = pareto_front(list(trials), search.spec.directions)
@@ -101,5 +102,6 @@ def _flops(search: PartSearch, settings: Mapping[str, object], planned: Collecti
         return None
     config: ExperimentConfig = row.configs[0]
     is_planned = all(link.digest in planned for config in row.configs for link in training_chain(config))
-    training = 0 if is_planned else whole_flops(config)
+    goes_apart = search.spec.config.trial_scheduler.kind == "pbt"  # in stretches that are no part of a whole training
+    training = 0 if is_planned and not goes_apart else whole_flops(config)
     return training, len(config.evaluation_steps) * sampling_costs(config)["sampling_flops"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search_trial import Exploit, SearchTrial
 
 if TYPE_CHECKING:
     from orchestration.exploration.exploration import Exploration
@@ -43,6 +43,10 @@ class TuneLink:
     def verdict(self, trial: SearchTrial, rung: int, value: float) -> bool | None:
         """Tell a value at a rung. Return whether the trial is trained on; None: that is not decided yet."""
         return None if self._exploration is None else self._exploration.decide(trial, rung, value)
+
+    def exploit(self, number: int, rung: int) -> Exploit | None:
+        """Return whose training a trial goes on from after a rung that was decided; None: from its own."""
+        return None if self._exploration is None else self._exploration.exploit(number, rung)
 
     def is_paused(self, number: int) -> bool:
         """Return whether a trial waits for others, whose values come later."""

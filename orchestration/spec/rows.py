@@ -21,6 +21,7 @@ from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
 
 DESCRIBED_IS_DERIVED = "is found when a sweep is read, never given"
+CHANGES_ARE_DECIDED = "are decided by a search with trial_scheduler: {kind: pbt}, never given"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class RowSpec:
     """One per seed."""
     given_short: str = ""
     """Label in few letters, for tables, figures and MLflow; "": the label itself."""
+    left: tuple[ExperimentConfig, ...] = ()
+    """Trainings that a population's member was on before it took over others: planned with it, in no table."""
 
     @property
     def short(self) -> str:
@@ -91,6 +94,9 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     model = sections.get("model")
     if isinstance(model, Mapping) and "described" in model:
         return None, [Problem(context.place(row, "model.described"), DESCRIBED_IS_DERIVED)]
+    training = sections.get("training")
+    if isinstance(training, Mapping) and "changes" in training:
+        return None, [Problem(context.place(row, "training.changes"), CHANGES_ARE_DECIDED)]
     config, mistakes = validate(ExperimentConfig, sections, lambda key: context.place(row, key))
     if config is None:
         return None, list(mistakes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops
@@ -12,6 +13,7 @@ from dfm_core.config.dataset_card import card_of, find_card
 from dfm_core.config.experiment import NUMERICS_VERSION
 from dfm_core.config.plain import as_plain
 from dfm_core.config.rules import broken_rules
+from dfm_core.config.training import TrainingChange
 from orchestration.common.digests import digest_of, without_neutral
 from orchestration.common.errors import Problem
 from orchestration.config.runtime import RuntimeConfig
@@ -76,7 +78,8 @@ class PartSearch:
         """Settings that earlier releases did not have, where they are given: the digests of then stay."""
         config, given = self.spec.config, dict[str, Any]()
         if config.trial_scheduler.kind != "none":
-            given["trial_scheduler"] = as_plain(config.trial_scheduler)
+            scheduler = as_plain(config.trial_scheduler)
+            given["trial_scheduler"] = without_neutral("search.trial_scheduler", scheduler)
         if config.searcher is not None:
             given["searcher"] = config.searcher
         return given
@@ -92,13 +95,21 @@ class PartSearch:
 
     def row(self, trial: SearchTrial) -> tuple[RowSpec | None, list[Problem]]:
         """Return the row of a trial, trained as far as is wanted by now, or the mistakes in it."""
-        declared = DeclaredRow(trial.label, {**self.settings, **trial.settings}, f"{self.where}.space")
+        first = trial.stretches(len(trial.at_rungs))[0]
+        declared = DeclaredRow(trial.label, {**self.settings, **first}, f"{self.where}.space")
         row, problems = resolve_row(self.context, declared, self.budget)
         if row is None:
             return None, problems
         if broken := [Problem(declared.where, message, trial.label) for message in self._broken(row.configs[0])]:
             return None, broken
-        return replace(row, configs=tuple(self._until(config, trial) for config in row.configs)), []
+        configs = tuple(self._until(config, trial) for config in row.configs)
+        return replace(row, configs=configs, left=tuple(self._left(trial))), []
+
+    def _left(self, trial: SearchTrial) -> Iterator[ExperimentConfig]:
+        """Yield the trainings that a population's member was on, each to the rung at which it took over another."""
+        for rung in sorted(trial.exploits):
+            row, _ = self.row(trial.at(rung))
+            yield from row.configs if row is not None else ()
 
     def _broken(self, config: ExperimentConfig) -> Iterator[str]:
         costs = sampling_costs(config)
@@ -131,11 +142,15 @@ class PartSearch:
         rungs = rung_steps(self.spec.ladder, config)
         if not rungs:
             return config
+        if self.spec.config.trial_scheduler.kind == "pbt":
+            changes = _changes(trial, rungs)
+            config = replace(config, training=replace(config.training, changes=changes))
         rung = self.next_rung(trial) if trial.state != "pruned" else max(trial.at_rungs, default=0)
         if rung is None or trial.state == "complete":
             at_steps = tuple(sorted({*rungs, *config.evaluation_steps}))
             return replace(config, evaluation=replace(config.evaluation, at_steps=at_steps))
-        training = replace(config.training, steps=rungs[rung])
+        ends = (TrainingChange(rungs[rung]),) if self.spec.config.trial_scheduler.kind == "pbt" else ()
+        training = replace(config.training, steps=rungs[rung], changes=(*config.training.changes, *ends))
         at_steps = rungs[: rung + 1]
         return replace(config, training=training, evaluation=replace(config.evaluation, at_steps=at_steps))
 
@@ -146,6 +161,18 @@ class PartSearch:
     def next_rung(self, trial: SearchTrial) -> int | None:
         """Return the number of the rung that a trial is to reach; None: its end."""
         return next((rung for rung in range(len(self.spec.ladder.rungs)) if rung not in trial.at_rungs), None)
+
+
+def _changes(trial: SearchTrial, rungs: Sequence[int]) -> tuple[TrainingChange, ...]:
+    """Return the changes of a member's training at the rungs that it has passed; a rung without one is there too: its
+    checkpoint is what others may go on from."""
+    stretches = trial.stretches(len(trial.at_rungs))
+    return tuple(
+        TrainingChange(step, tuple((key.rpartition(".")[2], float(value)) for key, value in after.items()))
+        if after != before
+        else TrainingChange(step)
+        for step, (before, after) in zip(rungs, pairwise(stretches), strict=False)
+    )
 
 
 def sampling_costs(config: ExperimentConfig) -> dict[str, int]:

@@ -7,10 +7,13 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 from dfm_core.catalog.metrics import METRICS
+from dfm_core.config.training import CHANGEABLE
 from orchestration.common.errors import nearest
+from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.search_section import (
     CALLBACKS_GROUP,
     COSTS,
+    MOST_TOGETHER,
     SEARCHERS_GROUP,
     TUNE_CALLBACKS,
     TUNE_SEARCHERS,
@@ -22,6 +25,7 @@ from orchestration.spec.search_section import (
 
 _LIMITED_SAMPLERS = ("tpe", "nsga2")
 """Samplers that heed a limit of a metric."""
+_LEAST_POPULATION = 2
 _BETTER = {"lower": "minimize", "higher": "maximize"}
 
 
@@ -46,6 +50,7 @@ def broken_search_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
     yield from _level_rules(search)
     yield from _pruner_rules(search.config.pruner)
     yield from _scheduler_rules(search.config)
+    yield from _population_rules(search)
     yield from _ladder_rules(search)
     yield from _searcher_rules(search)
     for name in search.config.callbacks:
@@ -68,12 +73,37 @@ def _scheduler_rules(config: SearchConfig) -> Iterator[tuple[str, str]]:
     scheduler = config.trial_scheduler
     if scheduler.kind == "none":
         if scheduler != TrialSchedulerConfig():
-            yield "trial_scheduler", "is given without a kind: asha, hyperband or median"
+            yield "trial_scheduler", "is given without a kind: asha, hyperband, median or pbt"
         return
     if config.pruner.kind != "none":
         yield "trial_scheduler", "cannot go with `pruner`: both decide what is trained on; give one of them"
+    compared = {"pbt": config.num_trials, "hyperband": min(config.num_trials, sum(bracket_sizes(scheduler)))}
+    if (together := compared.get(scheduler.kind, 0)) > MOST_TOGETHER:
+        how = "fewer num_trials" if scheduler.kind == "pbt" else "fewer num_rungs, or a smaller eta"
+        yield (
+            "trial_scheduler",
+            f"{scheduler.kind} compares {together} trials as a whole, at most {MOST_TOGETHER}: give {how}",
+        )
     if scheduler.first <= 0 or (scheduler.rungs_in != "flops" and not scheduler.first.is_integer()):
         yield "trial_scheduler.first", f"{scheduler.first:g} must be a number of {scheduler.rungs_in}, the first rung"
+
+
+def _population_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:
+    """Yield the rules of population based training: its settings change while a training goes on."""
+    if search.config.trial_scheduler.kind != "pbt":
+        return
+    allowed = [f"training.{name}" for name in CHANGEABLE]
+    for parameter in search.parameters:
+        if parameter.key not in allowed:
+            message = "cannot change while a training goes on, as pbt has it; search it apart"
+            yield f"space.{parameter.key}", f"{message}. Can change: {', '.join(allowed)}"
+        elif parameter.when:
+            yield f"space.{parameter.key}", "`when` cannot go with pbt: its settings change together"
+        elif not all(isinstance(end, int | float) for end in parameter.ends):
+            yield f"space.{parameter.key}", "a choice has to be among numbers"
+    if search.config.num_trials < _LEAST_POPULATION:
+        least = f"at least {_LEAST_POPULATION}: one goes on from another"
+        yield "num_trials", f"{search.config.num_trials} are no population for pbt; give {least}"
 
 
 def _ladder_rules(search: SearchSpec) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from orchestration.spec.search_space import Parameter
 
 SamplerName = Literal["random", "grid", "tpe", "cmaes", "nsga2"]
 Direction = Literal["minimize", "maximize"]
-SchedulerKind = Literal["none", "asha", "hyperband", "median"]
+SchedulerKind = Literal["none", "asha", "hyperband", "median", "pbt"]
 RungUnit = Literal["steps", "images", "flops"]
 TUNE_SEARCHERS = {"bayesopt": "bayes_opt", "hyperopt": "hyperopt", "nevergrad": "nevergrad"}
 """Ray Tune's searchers that `searcher:` may name -> the module that each needs."""
@@ -21,6 +21,8 @@ TUNE_CALLBACKS = {"csv": "", "json": "", "tensorboard": "tensorboardX"}
 """Ray Tune's callbacks that `callbacks:` may name -> the module that each needs."""
 SEARCHERS_GROUP, CALLBACKS_GROUP = "dfm.searchers", "dfm.callbacks"
 """Entry points by which installed packages add to both; a sweep file never holds a path to code."""
+MOST_TOGETHER = 100
+"""Trials that Ray Tune may have at the same time; each is a process of about 240 MB on the driver's node."""
 COSTS = ("sampling_flops", "num_evaluations")
 """Costs of sampling a trial, known before it is computed: FLOPs of all samples of an evaluation, network evaluations of
 one."""
@@ -61,21 +63,36 @@ class PrunerConfig:
 
 @dataclass(frozen=True)
 class TrialSchedulerConfig:
-    """The trial scheduler of Ray Tune that decides after each rung what is trained on; its rungs are geometric."""
+    """The trial scheduler of Ray Tune that decides after each rung what is trained on, and with which settings."""
 
     kind: SchedulerKind = "none"
     first: Annotated[float, Interval(ge=0, le=1e30)] = 0.0
-    """First rung; each further one is `eta` times as far."""
+    """First rung; each further one is `eta` times as far, or with pbt `first` further."""
     num_rungs: Annotated[int, Interval(ge=1, le=10)] = 1
     eta: Annotated[int, Interval(ge=2, le=10)] = 3
     """Also the share that is kept: asha and hyperband train the best 1/eta on."""
     rungs_in: RungUnit = "steps"
     startup: Annotated[int, Ge(1)] = 3
     """median: number of trials that must have been at a rung before any is stopped there."""
+    quantile: Annotated[float, Interval(gt=0, le=0.5)] = 0.25
+    """pbt: share of the trials, the worst at a rung, that go on from one of as many best ones."""
+    resample: Annotated[float, Interval(ge=0, le=1)] = 0.25
+    """pbt: probability that a copied setting is drawn anew from the space instead of multiplied by 0.8 or 1.2."""
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        return tuple(self.first * self.eta**rung for rung in range(self.num_rungs)) if self.kind != "none" else ()
+        if self.kind == "none":
+            return ()
+        return tuple(self.first * self.time(rung) for rung in range(self.num_rungs))
+
+    def time(self, rung: int) -> int:
+        """Return how far a rung is, in units of the first; the one after the last rung is the end."""
+        return rung + 1 if self.kind in ("none", "pbt") else self.eta**rung
+
+    @property
+    def compares_all(self) -> bool:
+        """Return whether trials wait for others before it decides: they are proposed together."""
+        return self.kind in ("hyperband", "pbt")
 
 
 Ladder = PrunerConfig | TrialSchedulerConfig

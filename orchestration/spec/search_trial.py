@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 TrialState = Literal["running", "complete", "pruned", "failed", "valueless", "refused"]
 _BEHIND: tuple[TrialState, ...] = ("running", "pruned", "valueless", "failed")
+
+
+@dataclass(frozen=True)
+class Exploit:
+    """The step of a population's member, after a rung, to the state of a better one, with changed settings."""
+
+    donor: int
+    """Number of the better trial."""
+    past: tuple[Mapping[str, Any], ...]
+    """Settings of the training that it takes over, in each stretch up to this rung."""
+    settings: Mapping[str, Any]
+    """Settings from here on."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +40,31 @@ class SearchTrial:
     violations: tuple[float, ...] = ()
     """Excess over each constraint, 0 or less if it is met; of a complete trial."""
     reason: str = ""
+    exploits: Mapping[int, Exploit] = field(default_factory=dict)
+    """Number of a rung -> what a population's member does there, if it does not go on as it was."""
     name: str = ""
     """Shown instead of the number: "3.2" is the third sampling of the fourth training."""
 
     @property
     def is_feasible(self) -> bool:
         return all(excess <= 0 for excess in self.violations)
+
+    def stretches(self, rung: int) -> tuple[Mapping[str, Any], ...]:
+        """Return the settings of its training in each stretch up to a rung, that of the rung's own decision left out.
+
+        Stretch 0 leads to rung 0. After an exploit the past is that of the training that was taken over.
+        """
+        last = max((before for before in self.exploits if before < rung), default=None)
+        if last is None:
+            return (self.settings,) * (rung + 1)
+        exploit = self.exploits[last]
+        return (*exploit.past, *[exploit.settings] * (rung - last))
+
+    def at(self, rung: int) -> SearchTrial:
+        """Return the trial as it was on its way to a rung."""
+        passed = {before: value for before, value in self.at_rungs.items() if before < rung}
+        exploits = {before: one for before, one in self.exploits.items() if before < rung}
+        return replace(self, state="running", values=(), violations=(), at_rungs=passed, exploits=exploits)
 
     @property
     def label(self) -> str:
@@ -75,6 +106,9 @@ def pareto_front(trials: list[SearchTrial], directions: tuple[str, ...]) -> list
     one objective these are the best, ties included."""
     sound = [trial for trial in trials if trial.state == "complete" and trial.is_feasible]
     costs = {trial.number: _costs(trial, directions) for trial in sound}
+    if len(directions) == 1:
+        best = min(costs.values(), default=None)
+        return [trial for trial in sound if costs[trial.number] == best]
     return [trial for trial in sound if not any(_dominates(own, costs[trial.number]) for own in costs.values())]
 
 

@@ -130,6 +130,18 @@ class TrainTask(TrainingTask):
     """Steps whose weights are kept as they are, beside their average."""
     start_files: str = ""
     """Place of the user's files of the backbone that it starts from; "": there are none."""
+    continued: SnapshotRef | None = None
+    """Training, and its last step, whose whole state it takes over; its own steps are those after it."""
+
+    @property
+    def start_step(self) -> int:
+        """Number of steps before its first one."""
+        return self.continued[1] if self.continued is not None else 0
+
+    @property
+    def num_steps(self) -> int:
+        """Number of its own steps."""
+        return self.until_step - self.start_step
 
     @property
     def pyramid(self) -> str:

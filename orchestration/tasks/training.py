@@ -78,11 +78,15 @@ def draw_settings(config: ExperimentConfig) -> tuple[str, ...]:
     return DRAW_SETTINGS
 
 
-def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) -> dict[str, Any]:
+def train_payload(
+    config: ExperimentConfig, initial: SnapshotRef | None = None, continued: SnapshotRef | None = None
+) -> dict[str, Any]:
     """Return all that decides a training's trajectory.
 
     `steps` is left out: the learning rate is constant after the warm-up, so a longer run extends a shorter one. So are
     the settings of draws that the paradigm does not make.
+
+    Args: initial: snapshot whose weights it starts from. continued: training, and step, whose state it takes over.
     """
     training = as_plain(config.training)
     del training["steps"], training["first_stage_probability"]
@@ -98,6 +102,8 @@ def train_payload(config: ExperimentConfig, initial: SnapshotRef | None = None) 
         inputs["pyramid"] = pyramid_task(config).digest
     if initial is not None and config.model.described is None:  # else its identity says so
         inputs["initial"] = {"train": initial[0], "step": initial[1]}
+    if continued is not None:
+        inputs["continued"] = {"train": continued[0], "step": continued[1]}
     return {
         "kind": "train",
         **inputs,
@@ -119,14 +125,16 @@ def train_task(
     initial: SnapshotRef | None = None,
     raw_steps: tuple[int, ...] = (),
     start_files: str = "",
+    continued: SnapshotRef | None = None,
 ) -> TrainTask:
     """Return the task of one trajectory, at least up to `until_step`.
 
-    Args: start_files: place of the user's files that it starts from.
+    Args: start_files: place of the user's files that it starts from. continued: training, and its last step, whose
+        whole state it takes over.
     """
-    payload = train_payload(config, initial)
+    payload = train_payload(config, initial, continued)
     read = latents_digest(config.data), texts_digest(config.data)
-    inputs = (*read, payload.get("pyramid"), initial[0] if initial else None)
+    inputs = (*read, payload.get("pyramid"), *(ref[0] for ref in (initial, continued) if ref is not None))
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     states = _STATES_PER_PARAMETER if config.training.ema_decay else _STATES_PER_PARAMETER - 1
@@ -139,9 +147,10 @@ def train_task(
         config,
         num_bytes=_BYTES_PER_VALUE * (2 * checkpoint + snapshot * (len(snapshot_steps) + len(raw_steps))),
         until_step=until_step,
-        flops=training_flops(config, cost, until_step),
+        flops=training_flops(config, cost, until_step - (continued[1] if continued else 0)),
         snapshot_steps=snapshot_steps,
         initial=initial,
         raw_steps=raw_steps,
         start_files=start_files,
+        continued=continued,
     )

@@ -1,13 +1,16 @@
-"""Trainings behind one config: one, or a chain of networks of which each starts from the one before."""
+"""Trainings behind one config: one, or a chain: networks of which each starts from the one before, or the segments of
+a training whose settings change on its way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.experiment import expert_config
+from dfm_core.config.training import TrainingChange
 from orchestration.common.digests import digest_of
 from orchestration.data.backbone_recipe import BackboneRecipes, start_snapshot
 from orchestration.storage.layout import SnapshotRef
@@ -25,6 +28,12 @@ class ChainedTraining:
     snapshot_steps: tuple[int, ...]
     stage: int | None = None
     """The stage of an expert, or of a cascade's network; None: all."""
+    continued: SnapshotRef | None = None
+    """Training, and its last step, whose state it takes over with changed settings."""
+
+    @property
+    def start_step(self) -> int:
+        return self.continued[1] if self.continued is not None else 0
 
 
 def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
@@ -34,6 +43,8 @@ def trained_configs(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
 
 def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     """Return the trainings of a config, each after the one it starts from."""
+    if config.training.changes:
+        return _segments(config)
     if not config.experts.steps:
         initial = start_snapshot(config)
         digest = digest_of(train_payload(config, initial))
@@ -63,10 +74,32 @@ def trainings_before(config: ExperimentConfig, recipes: BackboneRecipes) -> tupl
     return (*trainings_before(recipe.config, recipes), (recipe.name, own))
 
 
+def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
+    """Return the stretches between the changes of a training's settings; each takes over the state of the one before.
+
+    Their digests are of the settings up to then alone, so that trainings with the same past share it; and of the step
+    at which they end by a change, since their last checkpoint is what the next ones begin with.
+    """
+    changes, training = config.training.changes, replace(config.training, changes=())
+    ends = sorted({*(change.after_step for change in changes), training.steps})
+    chain: list[ChainedTraining] = []
+    for number, end in enumerate(ends):
+        continued = None
+        if chain:
+            training = replace(training, **dict[str, Any](changes[number - 1].settings))
+            continued = (chain[-1].digest, chain[-1].until_step)
+        mark = (TrainingChange(end),) if number < len(changes) else ()
+        own = replace(config, training=replace(training, steps=end, changes=mark))
+        steps = tuple(step for step in config.evaluation_steps if (ends[number - 1] if number else 0) < step <= end)
+        digest = digest_of(train_payload(own, continued=continued))
+        chain.append(ChainedTraining(digest, own, None, end, steps, continued=continued))
+    return tuple(chain)
+
+
 def snapshots_at(config: ExperimentConfig, chain: tuple[ChainedTraining, ...], step: int) -> tuple[SnapshotRef, ...]:
     """Return the snapshots that are sampled at an evaluation step: the training's, or each expert's last."""
     if not config.experts.steps:
-        return ((chain[0].digest, step),)
+        return ((next(link.digest for link in chain if step <= link.until_step), step),)
     return tuple((link.digest, steps) for link, steps in zip(chain, config.experts.steps, strict=True))
 
 
@@ -77,7 +110,7 @@ def flops_per_step(config: ExperimentConfig) -> int:
 
 def whole_flops(config: ExperimentConfig) -> int:
     """Return the training FLOPs of a config's trainings to their ends."""
-    return sum(link.until_step * flops_per_step(link.config) for link in training_chain(config))
+    return sum((link.until_step - link.start_step) * flops_per_step(link.config) for link in training_chain(config))
 
 
 def spent_flops(config: ExperimentConfig) -> int:

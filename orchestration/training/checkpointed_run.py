@@ -22,6 +22,7 @@ from orchestration.artifacts.training_artifacts import StateArtifact, TrainingAr
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
 from orchestration.control.progress_board import find_progress_board
+from orchestration.storage.layout import SnapshotRef, TaskPaths
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import TrainTask
 from orchestration.training.checkpoint_upload import StateUploads
@@ -30,6 +31,7 @@ from orchestration.training.hang_watch import COMPILATION_SECONDS, StepWatch, en
 from orchestration.training.run_report import Pace, Throughput, report_checkpoint
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
+from orchestration.training.worker_setup import agreed_reason
 
 _PROGRESS_SECONDS = 0.5
 _LOG = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ class CheckpointedRun(Observer):
             return None
         start, self.rows = resumed
         self.batch_size, self.pace = batch_size, Pace(start)
-        flops = self.task.flops / max(1, self.task.until_step) if isinstance(self.task, TrainTask) else 0.0
+        flops = self.task.flops / max(1, self.task.num_steps) if isinstance(self.task, TrainTask) else 0.0
         self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, self.engine.device)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
@@ -160,15 +162,34 @@ class CheckpointedRun(Observer):
             if self.engine.rank == 0:
                 _LOG.warning("%s; falling back to the checkpoint before", problems[0])
         self.rows, self.cost_before = [], TrainingCost()
+        if isinstance(self.task, TrainTask) and self.task.continued is not None:
+            return self._take_over(self.task.continued)
         if not self.initialize():
             return None
         self.uploads.save(0, self._missing_artifacts(0))
         return 0, []
 
-    def _load(self, step: int) -> str:
-        """Read and verify this worker's slices of a checkpoint. Returns why that cannot be done, "" if it is."""
+    def _take_over(self, origin: SnapshotRef) -> tuple[int, list[CurveRow]] | None:
+        """Begin with the whole state of another training at its last step; its curve goes on, its cost is its own.
+
+        Returns: as `_resume`. Collective.
+        """
+        problem = self._load(origin[1], TrainingArtifacts(self.artifacts.store, origin[0]))
+        hint = f"remove {TaskPaths(origin[0]).result} and submit again to make it anew"
+        if agreed_reason(
+            self.request, f"the state it goes on from cannot be read: {problem}; {hint}" if problem else ""
+        ):
+            return None
+        self.cost_before = TrainingCost()
+        return origin[1], list(self.rows)
+
+    def _load(self, step: int, artifacts: TrainingArtifacts | None = None) -> str:
+        """Read and verify this worker's slices of a checkpoint. Returns why that cannot be done, "" if it is.
+
+        Args: artifacts: of the training that made it; None: its own.
+        """
         try:
-            with self.artifacts.opened_checkpoint(step) as point:
+            with (artifacts or self.artifacts).opened_checkpoint(step) as point:
                 self.engine.load(point.state, point.num_steps)
         except (DamagedArtifactError, FileNotFoundError) as error:
             return str(error)

@@ -122,6 +122,7 @@ class _TrainingWorker:
         use_kernels(deterministic=self.config.training.deterministic)
         engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
         if engine.has_frozen and not self._initialize(engine):  # no checkpoint holds what is frozen
+            engine.close()
             return
         run = CheckpointedRun(
             self.request,
@@ -152,7 +153,10 @@ class _TrainingWorker:
         """Return the standard deviation of each scale: what the newest checkpoint says, else measured. Collective."""
         own = ""
         if ray.train.get_context().get_world_rank() == 0:
-            own = json.dumps(self.artifacts.known_scale_std())
+            of = self.artifacts.known_scale_std()
+            if not of and self.task.continued is not None:
+                of = TrainingArtifacts(self.artifacts.store, self.task.continued[0]).known_scale_std()
+            own = json.dumps(of)
         known, *_ = gather_texts(own, worker_device())
         return tuple(json.loads(known)) or measure_scale_std(decomposition, dataset)
 
@@ -210,8 +214,8 @@ class _TrainingWorker:
             kind="train",
             metrics={
                 COST_METRIC: cost.accelerator_seconds,
-                "training_flops": float(training_flops(self.config, model, until)),
-                "training_images": float(until * self.config.training.batch_size),
+                "training_flops": float(training_flops(self.config, model, self.task.num_steps)),
+                "training_images": float(self.task.num_steps * self.config.training.batch_size),
                 "num_parameters": float(model.num_parameters),
             },
             seconds=cost.seconds,

@@ -114,5 +114,5 @@ def recorded_calls() -> Iterator[list[str]]:
     """The calls that the trial schedulers of explorations get that begin in the block."""
     calls: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exploration, "make_rules", lambda search: Recorded(make_rules(search), calls))
+        patch.setattr(exploration, "make_rules", lambda search, members: Recorded(make_rules(search, members), calls))
         yield calls

@@ -17,9 +17,15 @@ class GrowingBy:
     """Grows as the function says."""
 
     grow: Grow
+    decides: Callable[[], bool] = lambda: False
+    """Returns whether it decides just now."""
 
     def advance(self, outcome: Outcome, num_slots: int) -> Plan | None:
         return self.grow(outcome, num_slots)
+
+    @property
+    def is_undecided(self) -> bool:
+        return self.decides()
 
     def on_ray(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -32,8 +32,9 @@ from dfm_core.config.choices import (
     WaveletFamily,
 )
 from dfm_core.config.model import DECOMPOSITION_SETTINGS, PyramidFitConfig
-from dfm_core.config.plain import as_plain
+from dfm_core.config.plain import as_plain, from_plain
 from dfm_core.config.rules import broken_rules
+from dfm_core.config.training import TrainingChange
 from dfm_core.decompositions import DECOMPOSITIONS
 from dfm_core.training.state import build_model
 from tests.support.models import SHAPE, paradigm_of, random_batch, with_values
@@ -425,3 +426,9 @@ def test_configs_cannot_be_changed_and_compare_by_value() -> None:
     assert hash(ExperimentConfig()) == hash(ExperimentConfig())
     with pytest.raises(FrozenInstanceError):
         ExperimentConfig().seed = 1  # type: ignore[misc]
+
+
+def test_changes_of_a_training_come_back_from_json() -> None:
+    changes = (TrainingChange(8, (("learning_rate", 0.002), ("location", -1.0))), TrainingChange(16))
+    config = ExperimentConfig(training=TrainingConfig(changes=changes))
+    assert from_plain(ExperimentConfig, json.loads(json.dumps(as_plain(config)))) == config

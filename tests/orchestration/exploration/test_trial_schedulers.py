@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from orchestration.exploration.single_thread import SingleThreadExploration
 from orchestration.exploration.trainable import NUMBER, TIME
 from orchestration.exploration.trial_schedulers import make_hyperband, make_rules
+from orchestration.exploration.verdicts import NotedScheduler, Verdicts
 from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.search_section import TrialSchedulerConfig
 from orchestration.spec.search_trial import SearchTrial
@@ -97,13 +98,16 @@ class Controller:
 
     def stop_trial(self, trial: Trial) -> None:
         if not trial.is_finished():
-            self._rules.on_trial_remove(self, trial)
+            if trial.status == Trial.RUNNING:  # or on its way to a pause
+                self._rules.on_trial_complete(self, trial, {})
+            else:
+                self._rules.on_trial_remove(self, trial)
             trial.set_status(Trial.TERMINATED)
             self.stopped.append(trial.config[NUMBER])
 
 
 def test_a_trial_that_is_pausing_as_its_bracket_ends_is_not_forgotten() -> None:
-    rules = make_rules(search_with("hyperband", num_rungs=1))
+    rules = make_rules(search_with("hyperband", num_rungs=1), {})
     controller = Controller(rules)
     pair = [Trial("explore", stub=True, config={NUMBER: number}, trial_id=str(number)) for number in (0, 1)]
     for trial in pair:
@@ -120,3 +124,22 @@ def test_a_trial_that_is_pausing_as_its_bracket_ends_is_not_forgotten() -> None:
     pair[0].set_status(Trial.PAUSED)
     assert rules.choose_trial_to_run(controller) is None
     assert controller.stopped == [1, 0]
+
+
+def test_a_trial_that_is_halved_on_its_way_to_its_pause_is_not_trained_on() -> None:
+    verdicts = Verdicts()
+    rules = NotedScheduler(make_rules(search_with("hyperband", num_rungs=1), {}), verdicts, {})
+    controller = Controller(rules)
+    five = [Trial("explore", stub=True, config={NUMBER: number}, trial_id=str(number)) for number in range(5)]
+    for trial in five:
+        rules.on_trial_add(controller, trial)
+        trial.set_status(Trial.RUNNING)
+    last = five[2:]  # the bracket with a halving
+    for trial in last:
+        decision = rules.on_trial_result(
+            controller, trial, {METRIC: 9.0 - trial.config[NUMBER], TIME: 1.0, "config": {}}
+        )
+        trial.temporary_state.saving_to = True  # Tune saves it first, and then it is paused
+    assert decision == TrialScheduler.CONTINUE
+    assert controller.stopped == [2, 3]
+    assert [verdicts.get(number, 1.0) for number in (2, 3, 4)] == [False, False, True]

@@ -53,7 +53,9 @@ def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("kind", "count", "at_once"), [("none", 6, 6), ("asha", 8, 1), ("hyperband", 5, 5)])
+@pytest.mark.parametrize(
+    ("kind", "count", "at_once"), [("none", 6, 6), ("asha", 8, 1), ("hyperband", 5, 5), ("pbt", 5, 5)]
+)
 def test_tuner_and_single_thread_end_with_the_same_trials(store: Store, kind: Any, count: int, at_once: int) -> None:
     search = search_with(kind, num_rungs=1)
     num_rungs = 0 if kind == "none" else 1
@@ -65,7 +67,7 @@ def test_tuner_and_single_thread_end_with_the_same_trials(store: Store, kind: An
         assert not exploring._thread.is_alive(), "it ends by itself once all its trials have"
     if at_once == 1:
         assert by_tuner == in_thread
-    elif kind == "hyperband":  # the last that reports in a bracket goes on or ends, the others are paused before
+    elif kind in ("hyperband", "pbt"):  # the last that reports goes on or ends, the others are paused before
         assert {call for call in by_tuner if "add" in call} == {call for call in in_thread if "add" in call}
     else:
         assert sorted(by_tuner) == sorted(in_thread)
@@ -82,7 +84,7 @@ def test_the_order_of_calls_is_that_of_bare_tune(store: Store) -> None:
     tune.Tuner(
         tune.with_resources(train, {"CPU": 1}),
         param_space={NUMBER: tune.grid_search(list(range(4)))},
-        tune_config=tune.TuneConfig(scheduler=Recorded(make_rules(search), calls), max_concurrent_trials=1),
+        tune_config=tune.TuneConfig(scheduler=Recorded(make_rules(search, {}), calls), max_concurrent_trials=1),
         run_config=tune.RunConfig(storage_path=store.path("bare"), verbose=0),
     ).fit()
     with recorded_calls() as ours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -109,12 +109,32 @@ def hold_trainings(monkeypatch: pytest.MonkeyPatch, begun: list[tuple[str, int]]
 
 
 def launcher(
-    store: Store, plan: Plan, outcome: Outcome, num_cpus: int = 2, grow: Grow | None = None
+    store: Store,
+    plan: Plan,
+    outcome: Outcome,
+    num_cpus: int = 2,
+    grow: Grow | None = None,
+    decides: Callable[[], bool] = lambda: False,
 ) -> task_loop.Launcher:
     meter = BudgetMeter({}, plan.spec.runtime.workers)
     silent: Any = Silent()
-    context = LaunchContext(plan, store, outcome, silent, Display(), meter, GrowingBy(grow) if grow else None)
+    growing = GrowingBy(grow, decides) if grow else None
+    context = LaunchContext(plan, store, outcome, silent, Display(), meter, growing)
     return task_loop.Launcher(context, lambda: Capacity((NodeSize(num_cpus),)), lambda: None)
+
+
+def test_a_launch_waits_for_a_verdict_when_nothing_runs_meanwhile(store: Store, trained: list[tuple[str, int]]) -> None:
+    rows = "{DFM: {}, other: {training.learning_rate: 0.001}}"
+    first, other = tiny_plan(*SHORT), tiny_plan(*SHORT, f"parts={{p: {{rows: {rows}}}}}")
+    asked, plans = 0, [other]
+
+    def grown(seen: Outcome, num_slots: int) -> Plan | None:  # noqa: ARG001
+        nonlocal asked
+        asked += set(first.tasks) <= set(seen.done)
+        return plans.pop() if plans and asked > 20 else None
+
+    launcher(store, first, Outcome({}), grow=grown, decides=lambda: bool(plans)).run()
+    assert trained[-1] == ("dfm, learning_rate=0.001, seed=0", 4)
 
 
 def test_tasks_of_a_plan_that_has_grown_are_run_and_those_known_are_not(

@@ -27,10 +27,14 @@ def scheduled(kind: str) -> dict[str, str]:
     return {"trial_scheduler": f"{{kind: {kind}, first: 50, eta: 3, num_rungs: 2, startup: 2}}", "part": UNEQUAL}
 
 
+RATES = """
+        training.learning_rate: {log: [1.0e-4, 1.0e-2]}
+        training.location: {uniform: [-1.0, 1.0], step: 0.25}"""
 SEARCHES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "asha": ("8", scheduled("asha")),
     "median": ("8", scheduled("median")),
     "hyperband": ("20", scheduled("hyperband")),
+    "pbt": ("6", {"space": RATES, "sampler": "random", "trial_scheduler": "{kind: pbt, first: 100, num_rungs: 3}"}),
     "nevergrad": ("8", {"sampler": None, "searcher": "nevergrad"}),
     "both": ("8", {"sampler": None, "searcher": "nevergrad", **scheduled("asha")}),
 }
@@ -53,10 +57,10 @@ def test_a_killed_and_resumed_search_under_tune_is_the_uninterrupted_one(
     assert told(resumed.run()) == expected
     assert cut.computed + resumed.computed == whole.computed  # no rung twice, nothing else, in the same order
     states = {trial.state for trial in expected}
-    assert states == ({"complete", "pruned"} if name != "nevergrad" else {"complete"})
+    assert states == ({"complete"} if name in ("nevergrad", "pbt") else {"complete", "pruned"})
 
 
-@pytest.mark.parametrize("name", ["asha", "median", "hyperband"])
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband", "pbt"])
 def test_with_several_at_once_no_decision_changes_after_a_kill(tmp_path: Path, name: str) -> None:
     num_trials, keys = SEARCHES[name]
     spec = sweep(tmp_path, num_trials=num_trials, **keys)
@@ -162,7 +166,7 @@ class OnRay(Driver):
 
 
 @pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize("name", ["asha", "nevergrad"])
+@pytest.mark.parametrize("name", ["asha", "nevergrad", "pbt"])
 def test_a_search_on_ray_ends_as_one_in_a_single_thread(tmp_path: Path, name: str) -> None:
     num_trials, keys = SEARCHES[name]
     spec = sweep(tmp_path, num_trials=num_trials, **keys)
