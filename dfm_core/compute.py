@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dfm_core.catalog.datasets import DataShape
+from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config import EvaluationConfig, ExperimentConfig, SamplingConfig, TrainingConfig
 from dfm_core.config.model import MODEL_SIZES
 from dfm_core.flow.schedules import network_calls, sampling_legs
@@ -22,6 +23,8 @@ _STAGE_TOKEN_SHARE = 4
 """One in four of the parameter tokens that a sample attends to belongs to its stage (numerics 6)."""
 _TRAIN_PASSES = 3
 """Forward, gradient of activations, gradient of weights."""
+_FROZEN_PASSES = 2
+"""Forward and gradient of activations: nearly all weights stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ModelCost:
     stages that another network of a cascade serves."""
     num_tokens: tuple[int, ...]
     """Tokens of that sample, [S]."""
+    num_trained: int
+    """Parameters that a training moves."""
 
 
 def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
@@ -45,20 +50,46 @@ def model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """
     own = config.own_stages
     shares = tuple((stage in own) / len(own) for stage in range(config.num_stages))
-    training = replace(_USUAL_TRAINING, timesteps=config.training.timesteps, stage_probabilities=shares)
+    training = replace(_of_model(config.training), stage_probabilities=shares)
     same = replace(config, seed=0, training=training, evaluation=_USUAL_EVALUATION, sampling=_USUAL_SAMPLING)
     return _model_cost(same, shape)
+
+
+def _of_model(training: TrainingConfig) -> TrainingConfig:
+    """Return the usual training with the settings on which a model depends."""
+    usual = replace(_USUAL_TRAINING, timesteps=training.timesteps)
+    return replace(usual, trainable=training.trainable, adapter=training.adapter)
+
+
+def is_whole(training: TrainingConfig) -> bool:
+    """Return True if all weights are trained."""
+    return training.trainable == "all" and training.adapter is None
 
 
 @lru_cache(_KEPT_COSTS)
 def _model_cost(config: ExperimentConfig, shape: DataShape) -> ModelCost:
     """Return the cost for a config without the settings that no model depends on."""
+    if (backbone := config.model.described) is not None:
+        return _backbone_cost(config, backbone.architecture)
     values, wirings = patch_values(config, shape), networks(config)
     grids = [(shape.frames or 1) * side**2 for side in config.token_sides]
     num_parameters = sum(_num_parameters(config, shape, own) for own in wirings)
     wired = [_wiring_of(wirings, stage) for stage in range(config.num_stages)]
     macs = tuple(_stage_macs(config, stage, grids, values) for stage in wired)
-    return ModelCost(num_parameters, macs, tuple(_num_tokens(stage, grids) for stage in wired))
+    return ModelCost(num_parameters, macs, tuple(_num_tokens(stage, grids) for stage in wired), num_parameters)
+
+
+def _backbone_cost(config: ExperimentConfig, architecture: FluxArchitecture) -> ModelCost:
+    """Return the cost of a pretrained network over the scales of a config."""
+    tokens, stages = config.token_sides[-1] ** 2, config.num_stages
+    num_parameters = num_trained = architecture.num_parameters(stages)
+    if config.training.trainable == "projections":
+        num_trained = architecture.num_projections(stages)
+    elif (adapter := config.training.adapter) is not None:
+        added = architecture.num_adapter_weights(adapter.rank, adapter.targets)
+        num_trained, num_parameters = added + architecture.num_added(stages), num_parameters + added
+    macs = _backbone_macs(config, architecture, tokens)
+    return ModelCost(num_parameters, (macs,) * stages, (tokens,) * stages, num_trained)
 
 
 def _wiring_of(wirings: Sequence[Wiring], stage: int) -> StageWiring | None:
@@ -148,10 +179,35 @@ def _stored_tokens(attended: int, stages: int) -> int:
     return attended - own + stages * own
 
 
+def _backbone_macs(config: ExperimentConfig, architecture: FluxArchitecture, num_tokens: int) -> int:
+    """Return the multiply-accumulates of a forward pass of one sample of a pretrained network."""
+    text, adapter = config.data.text_length, config.training.adapter
+    macs = architecture.macs(num_tokens, text, config.num_stages)
+    if adapter is None:
+        return macs
+    return macs + architecture.adapter_macs(adapter.rank, adapter.targets, num_tokens, text)
+
+
 def training_flops(config: ExperimentConfig, cost: ModelCost, num_steps: int) -> int:
-    """Expected FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC, averaged over the drawn stages."""
+    """Expected FLOPs of `num_steps` optimiser steps: 3 passes of 2 FLOPs a MAC, averaged over the drawn stages; 2
+    passes where nearly all weights stay as they are."""
+    passes = _TRAIN_PASSES if is_whole(config.training) else _FROZEN_PASSES
+    if config.model.described is not None and (shares := config.data.step_shares):
+        mean = _mean_over_sides(config, config.model.described.architecture, shares)
+        return round(_FLOPS_PER_MAC * passes * mean * config.training.batch_size * num_steps)
     mean = sum(share * macs for share, macs in zip(config.stage_probabilities, cost.stage_macs, strict=True))
-    return round(_FLOPS_PER_MAC * _TRAIN_PASSES * mean * config.training.batch_size * num_steps)
+    return round(_FLOPS_PER_MAC * passes * mean * config.training.batch_size * num_steps)
+
+
+def _mean_over_sides(config: ExperimentConfig, architecture: FluxArchitecture, shares: Mapping[int, float]) -> float:
+    """Return the multiply-accumulates of one sample in training, the mean over the sides of its images; all shapes of a
+    side count as its square."""
+    described = config.data.described
+    assert described is not None, "captioned images are described when their sweep is read"
+    assert described.captions is not None, "sides are those of captioned images"
+    token = described.captions.token_pixels
+    cost = {side: _backbone_macs(config, architecture, (side // token) ** 2) for side in shares}
+    return sum(share * cost[side] for side, share in shares.items()) / sum(shares.values())
 
 
 def num_evaluations(config: ExperimentConfig) -> int:
@@ -177,7 +233,7 @@ def shared_sampling_flops(
 
 def _calls(config: ExperimentConfig) -> tuple[tuple[int, int], ...]:
     """(active scales, evaluations) of every call of the network in sampling."""
-    training = replace(_USUAL_TRAINING, timesteps=config.training.timesteps)  # all that sampling knows of it
+    training = _of_model(config.training)  # all that sampling knows of it
     return _calls_of(replace(config, seed=0, evaluation=_USUAL_EVALUATION, training=training))
 
 

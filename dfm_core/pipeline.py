@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -18,11 +18,16 @@ from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config.choices import Solver
 from dfm_core.config.data import IN_BF16, MADE
 from dfm_core.config.dataset_card import find_card
+from dfm_core.data.captions.caption import caption_number, plain_caption
 from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.schedules import sampling_legs
+from dfm_core.models.flux_text import MemoryTextTable
 from dfm_core.paradigms import build_paradigm
-from dfm_core.paradigms.base import SampleProgress
+from dfm_core.paradigms.base import SampleProgress, VelocityPredictor
 from dfm_core.training.state import Snapshot, load_snapshot, write_snapshot_files
+
+if TYPE_CHECKING:
+    from dfm_core.models.flux_text_encoders import TextEncoders
 
 OutputType = Literal["pil", "pt", "np"]
 Pictures = list[Any] | Tensor | np.ndarray
@@ -57,11 +62,17 @@ class DFMPipeline:
 
     >>> pipe = DFMPipeline.from_pretrained("snapshot").to("cuda")
     >>> pipe(["coat", "bag"], guidance_scale=2.0, generator=torch.Generator().manual_seed(0)).images
+
+    A model of captions takes prompts: `pipe("a rose", height=768, width=1344)`.
     """
 
-    def __init__(self, snapshot: Snapshot, autoencoder: Autoencoder | None = None) -> None:
-        """Raises: ValueError if the snapshot is of an expert, which knows one stage only, or the autoencoder is another
-        than the one whose latents it was trained on.
+    def __init__(
+        self, snapshot: Snapshot, autoencoder: Autoencoder | None = None, text_encoders: TextEncoders | None = None
+    ) -> None:
+        """Args: text_encoders: of a model of captions, from `dfm_core.models.flux_text_encoders.load_text_encoders`.
+
+        Raises: ValueError if the snapshot is of an expert, which knows one stage only, the autoencoder is another than
+        the one whose latents it was trained on, or a model of captions has no text encoders.
         """
         self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
         known, stages = self.config.own_stages, self.config.num_stages
@@ -76,18 +87,27 @@ class DFMPipeline:
         if autoencoder is not None and MADE not in trained and trained != autoencoder.identity:
             raise ValueError(f"this model was trained with {trained}, the autoencoder is {autoencoder.identity}")
         self.autoencoder = autoencoder
+        if self.model.reads_text and text_encoders is None:
+            raise ValueError("this model reads captions: give text_encoders")
+        self.text_encoders = text_encoders if self.model.reads_text else None
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, autoencoder: Autoencoder | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        autoencoder: Autoencoder | None = None,
+        text_encoders: TextEncoders | None = None,
+    ) -> Self:
         """Return the pipeline of a snapshot: snapshot.json, the weights, and with a learned pyramid its own.
 
         The weights are whole, ema.safetensors, or in the pieces of a training's workers, which manifest.json lists.
 
-        Args: autoencoder: decodes what a model of latents makes; without it the output is latents.
+        Args: autoencoder: decodes what a model of latents makes; without it the output is latents. text_encoders: as of
+            the constructor.
         Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, it is of
             an expert, or of another autoencoder's latents.
         """
-        return cls(load_snapshot(directory), autoencoder)
+        return cls(load_snapshot(directory), autoencoder, text_encoders)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes the files that `from_pretrained` reads; makes the directory."""
@@ -124,14 +144,18 @@ class DFMPipeline:
         return_trajectory: bool = False,
         solver: Solver | None = None,
         batch_size: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
     ) -> DFMPipelineOutput:
         """Return images, or videos, of the given classes; None stands for the value of the snapshot's config.
 
-        Args: labels: class of each image, by number or name, [B]. num_inference_steps: solver steps of each stage, or
-            their sum, which is then shared out as the config's steps are. tau: in (0, 1], the timestep at which a
-            stage hands over to the next; one for all, or one for each stage but the last. guidance_scale: 1 is the
-            conditional model alone. generator: gives the seed of the noise; image i depends on it and on i alone.
-            batch_size: images at a time; default all.
+        Args: labels: class of each image, by number or name, [B]; of a model of captions the prompt of each.
+            num_inference_steps: solver steps of each stage, or their sum, which is then shared out as the config's
+            steps are. tau: in (0, 1], the timestep at which a stage hands over to the next; one for all, or for each
+            stage but the last. guidance_scale: 1 is the conditional model alone. generator: gives the seed of the
+            noise; image i depends on it and on i alone. batch_size: images at a time; default all. height, width: in
+            pixels, of positions of the latent without an autoencoder, for a model that takes any size; default the
+            square that it was trained on.
         Raises: ValueError that lists everything wrong with the arguments.
         """
         arguments = _Arguments(self)
@@ -144,6 +168,7 @@ class DFMPipeline:
             solver=arguments.solver(solver),
         )
         size = arguments.batch_size(batch_size, len(classes))
+        predictor = arguments.predictor(height, width)
         arguments.check_output_type(output_type)
         arguments.finish()
 
@@ -155,7 +180,7 @@ class DFMPipeline:
             for chunk in chunks:
                 watcher = _Watcher(bar, return_previews, return_trajectory)
                 own = torch.tensor(classes[chunk.start : chunk.stop], device=self.device)
-                taken.append((self._paradigm.sample(self.model, own, chunk, seed, sampling, watcher), watcher))
+                taken.append((self._paradigm.sample(predictor, own, chunk, seed, sampling, watcher), watcher))
         return DFMPipelineOutput(
             images=_pictures([self._decoded(result.images) for result, _ in taken], output_type),
             previews=[
@@ -204,7 +229,42 @@ class _Arguments:
         if self._problems:
             raise ValueError("; ".join(self._problems))
 
+    def predictor(self, height: int | None, width: int | None) -> VelocityPredictor:
+        """Return the model for images of a size."""
+        model, autoencoder = self._pipe.model, self._pipe.autoencoder
+        if height is None and width is None:
+            return model
+        factor = 1 if autoencoder is None else autoencoder.card.spatial_factor
+        own = [factor * side for side in model.scale_shapes[-1][-2:]]
+        size = [given or usual for given, usual in zip((height, width), own, strict=True)]
+        ratio = self._pipe.config.decomposition.resolutions[-1] // self._pipe.config.decomposition.resolutions[0]
+        if wrong := [side for side in size if not _is_count(side) or side % (factor * ratio)]:
+            self._problems.append(f"height and width {wrong[0]!r}: give multiples of {factor * ratio}")
+            return model
+        try:
+            return model.sized(size[0] // factor, size[1] // factor)
+        except ValueError as error:
+            self._problems.append(f"height and width {size}: {error}")
+            return model
+
+    def prompts(self, labels: object) -> list[int]:
+        """Return the numbers of prompts, whose encodings the model is given."""
+        encoders = self._pipe.text_encoders
+        assert encoders is not None, "a model of captions has text encoders"
+        given = [labels] if isinstance(labels, str) else list(labels) if isinstance(labels, Sequence) else []
+        if not given or not all(isinstance(prompt, str) for prompt in given):
+            self._problems.append(f"labels {labels!r}: this model reads captions: give a prompt, or a list of them")
+            return []
+        prompts = [plain_caption(prompt) for prompt in given]
+        distinct = list(dict.fromkeys(["", *prompts]))
+        encoded = encoders.encode(distinct)
+        rows = zip(encoded.tokens, encoded.pooled, strict=True)
+        self._pipe.model.use_text(MemoryTextTable(dict(zip(map(caption_number, distinct), rows, strict=True))))
+        return [caption_number(prompt) for prompt in prompts]
+
     def classes(self, labels: Label | Sequence[Label] | Tensor) -> list[int]:
+        if self._pipe.text_encoders is not None:
+            return self.prompts(labels)
         plain: Any = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
         given = [plain] if isinstance(plain, str) or not isinstance(plain, Sequence) else list(plain)
         classes = [self._class(label) for label in given]

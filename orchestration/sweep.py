@@ -62,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
     modes.add_argument("--show", metavar="ROW", help="print a row's config, each value with its origin, and stop")
     parser.add_argument("--yes", action="store_true", help="with --gc: remove without asking")
+    parser.add_argument("--verbose", action="store_true", help="tables have a line for each task, not for each row")
     options = parser.parse_intermixed_args(arguments)
     if options.yes and options.mode != "gc":
         parser.error("--yes goes with --gc")
@@ -75,7 +76,15 @@ def main(arguments: Sequence[str]) -> int:
         from orchestration.spec.layers import find_layers
 
         layers = find_layers(options.sweep, os.environ, options.site, options.overlay)
-        return run_mode(options.mode, options.sweep, overrides, layers, confirmed=options.yes, row=options.show)
+        return run_mode(
+            options.mode,
+            options.sweep,
+            overrides,
+            layers,
+            confirmed=options.yes,
+            row=options.show,
+            verbose=options.verbose,
+        )
     except UserError as error:
         return tell_mistakes(error)
     except KeyboardInterrupt:

@@ -55,6 +55,8 @@ SCHEDULE = "tests/e2e/test_population.py::test_the_search_of_schedules_is_planne
 DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
 SITE = "tests/orchestration/spec/test_layers.py::test_every_sweep_of_the_paper_is_planned_with_the_example_of_a_site"
 PAPER = "tests/e2e/test_paper_sweeps.py::test_a_sweep_of_the_paper_runs_unedited_to_its_tables"
+EMOJI = "tests/test_examples.py::test_emoji_are_drawn_with_captions_and_the_small_table_3_is_planned_with_them"
+FLUX = "tests/e2e/test_flux.py::test_table_3_in_small_runs_from_drawn_emoji_to_its_table"
 SHOW = "tests/orchestration/test_sweep.py::test_a_row_is_shown_with_the_origin_of_each_value"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
@@ -87,6 +89,9 @@ RUN_BY = {
     ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --dry-run": SITE,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --with sweeps/layers/tiny.yaml": PAPER,
+    ".venv/bin/python examples/draw_emoji.py ~/emoji": EMOJI,
+    ".venv/bin/python orchestration/sweep.py sweeps/table3_small.yaml": FLUX,
+    ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[flux]'": EMOJI,
     f'.venv/bin/{SWEEP} --show "paradigm / DFM"': SHOW,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,

@@ -50,6 +50,30 @@ def test_the_snippets_of_the_page_run_one_after_the_other(folder: Path) -> None:
     assert Image.open(folder / "runs" / "example" / "coat.png").size == (32, 32)
 
 
+def test_emoji_are_drawn_with_captions_and_the_small_table_3_is_planned_with_them(tmp_path: Path) -> None:
+    done = python(str(ROOT / "examples" / "draw_emoji.py"), str(tmp_path / "emoji"), "--limit", "40", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pictures = sorted((tmp_path / "emoji").rglob("*.png"))
+    assert len(pictures) > 60
+    for path in pictures:
+        assert min(Image.open(path).size) >= 64
+        words = path.with_suffix(".txt").read_text()
+        assert words == f"{path.stem.replace('_', ' ')} on a {path.parent.name} background"
+    trained, compared = ({path.stem for path in pictures if split in path.parts} for split in ("train", "test"))
+    assert compared
+    assert not trained & compared
+    overrides = [
+        f"datasets.emoji.{key}={tmp_path}/emoji/{part}" for key, part in (("files", "train"), ("reference", "test"))
+    ]
+    overrides += [f"datasets.emoji_colours.files={tmp_path}/emoji/train", "evaluation.num_samples=4"]
+    overrides += [f"text_encoders.random.files={tmp_path}/emoji/text_encoders", "evaluation.kernel_subset_size=2"]
+    overrides += ["evaluation.bootstrap_replicates=0", "evaluation.num_neighbours=1", "evaluation.inception_splits=1"]
+    sweep = [str(ROOT / "orchestration" / "sweep.py"), str(ROOT / "sweeps" / "table3_small.yaml")]
+    done = python(*sweep, *overrides, f"storage.root={tmp_path}/runs", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cannot run here yet" not in done.stdout
+
+
 @pytest.mark.slow
 def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:
     size = ["--size", "nano", "--tokens", "16", "--batch", "2", "--threads", "1", "--rounds", "2"]

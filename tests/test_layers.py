@@ -45,6 +45,7 @@ LAYERS = {
         "plan",
         "tracking",
         "training",
+        "encoding",
         "evaluation",
         "exploration",
         "search",
@@ -69,7 +70,7 @@ LAYERS = {
     ),
 }
 """Lowest first. Not in it: `__init__`, and the entry points at the top of `orchestration`, which nothing imports."""
-ENTRY_POINTS = {"auth_token", "demo", "doctor", "measure", "reproduce", "sweep"}
+ENTRY_POINTS = {"auth_token", "demo", "doctor", "export", "measure", "reproduce", "sweep"}
 ENTRY_POINTS_FROM_ENTRY_POINTS = {("reproduce", "sweep")}  # it runs sweeps
 ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report", "results", "text"},
@@ -81,6 +82,7 @@ ANALYSIS_FOR = {
     "spec": {"contract"},
     "plan": {"contract"},
     "tracking": {"contract"},
+    "encoding": {"contract"},
     "evaluation": {"contract"},
 }
 """Which packages of `analysis` a package of `orchestration` may import; the others none."""

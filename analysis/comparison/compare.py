@@ -51,7 +51,7 @@ class PartComparison:
     @property
     def lacking(self) -> tuple[str, ...]:
         """Return the paper's rows that we have no row for."""
-        labels = [row.label for row in self.section.rows]
+        labels = [self.section.part.label_in_sweep(row.label) for row in self.section.rows]
         joined = {*labels, *map(_grid_value, labels)}
         return tuple(row for row in self.published.rows if row not in joined)
 
@@ -81,7 +81,15 @@ def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section
             standing = section.standings[index]
             rule = Judge(standing, table.margin, plan.num_families * max(1, len(section.rows)))
             rows = tuple(
-                _compare_row(row, index, rule, published, name, longest if table.same_setting else None)
+                _compare_row(
+                    row,
+                    section.part.label_in_sweep(row.label),
+                    index,
+                    rule,
+                    published,
+                    name,
+                    longest if table.same_setting else None,
+                )
                 for row in section.rows
             )
             comparable = section.comparability[index].comparable
@@ -92,16 +100,22 @@ def _compare_part(plan: PublishedPlan, table: TableCounterpart, section: Section
 
 
 def _compare_row(
-    row: Row, index: int, rule: Judge, published: PublishedPart, published_name: str, longest: int | None
+    row: Row,
+    label: str,
+    index: int,
+    rule: Judge,
+    published: PublishedPart,
+    published_name: str,
+    longest: int | None,
 ) -> ComparedRow:
     """Join a row by its name, or a point of a grid (`key=value`) by the value.
 
-    Args: index: index of the metric in the plan. longest: steps of the part's longest training; None if the setting is
-        another than the paper's anyway.
+    Args: label: of the row in the sweep. index: of the metric in the plan. longest: steps of the part's longest
+        training; None if the setting is another than the paper's anyway.
     """
     ours = row.cells[index]
-    named = published.values.get((row.label, published_name))
-    value = named or published.values.get((_grid_value(row.label), published_name))
+    named = published.values.get((label, published_name))
+    value = named or published.values.get((_grid_value(label), published_name))
     if value is None:
         return ComparedRow(row.label, ours, None, None)
     if longest is None:

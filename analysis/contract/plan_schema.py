@@ -70,6 +70,10 @@ class RowEntry(TypedDict):
     label: str
     settings: Mapping[str, Any]
     """Dotted key -> value."""
+    short: NotRequired[str]
+    """Label in few letters, which tables and figures show; absent: the label itself."""
+    long: NotRequired[str]
+    """In no file: the label, once `short` has taken its place (`analysis.plan.labels`)."""
 
 
 class PartEntry(TypedDict):

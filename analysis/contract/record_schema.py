@@ -18,6 +18,8 @@ NETWORK_EVALUATIONS = "network_evaluations"
 """Evaluations of the velocity network that the last attempt made, images times evaluations."""
 NUM_LEFT_OUT = "num_left_out"
 """Samples of a dataset that an encoding left out."""
+STARTUP_SECONDS = "startup_seconds"
+"""Key in `about` of a training's record: time from the begin of its last attempt to the end of its first step."""
 COST_PREFIX = "work/"
 """Prefix of the names of costs in MLflow, so that by the alphabet a run's results come first."""
 

@@ -125,6 +125,12 @@ class Part:
     search: Search | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Row -> value of each key that any row of the part sets, where the plan says it: its own, or else the default."""
+    long_labels: Mapping[str, str] = field(default_factory=dict)
+    """Row -> its label in the sweep, where tables show a shorter one."""
+
+    def label_in_sweep(self, row: str) -> str:
+        """Return the label by which the sweep and the paper's numbers name a row."""
+        return self.long_labels.get(row, row)
 
 
 @dataclass(frozen=True)

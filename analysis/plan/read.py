@@ -23,6 +23,7 @@ from analysis.contract.plan_schema import (
 )
 from analysis.contract.regular_files import read_file
 from analysis.errors import UserError
+from analysis.plan.labels import with_short_labels
 from analysis.plan.model import (
     EvaluateTask,
     FloorTask,
@@ -80,7 +81,8 @@ def parse_plan(text: str, where: str = "plan") -> PublishedPlan:
         raise UserError(f"{where}: not a sweep's plan ({detail}); submit the sweep again to publish it anew") from error
 
 
-def _parse_document(document: PlanDocument) -> PublishedPlan:
+def _parse_document(given: PlanDocument) -> PublishedPlan:
+    document = with_short_labels(given)
     tasks, table = document["tasks"], document.get("published")
     if not SWEEP_NAME.fullmatch(document["sweep"]):
         raise ValueError(f"{document['sweep'][:80]!r} is not a sweep's name")
@@ -141,7 +143,9 @@ def _parse_part(part: PartEntry, trials: Sequence[TrialEntry], tasks: Mapping[st
     counterpart = None if entry is None else PartCounterpart(entry["part"], entry["guidance"])
     search = _parse_search(part["search"]) if "search" in part else None
     rows = tuple(row["label"] for row in part["rows"])
-    return Part(part["name"], part["title"], rows, counterpart, search, resolved_settings(part, trials, tasks))
+    settings = resolved_settings(part, trials, tasks)
+    long = {row["label"]: row["long"] for row in part["rows"] if "long" in row}
+    return Part(part["name"], part["title"], rows, counterpart, search, settings, long)
 
 
 def _parse_search(entry: Mapping[str, Any]) -> Search:

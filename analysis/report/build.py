@@ -19,11 +19,12 @@ from analysis.report.paper_folder import paper_files
 from analysis.report.previous_drawings import DRAWINGS, PreviousDrawings, encode_drawings, read_previous
 from analysis.report.sample_grids import collect_sample_grids
 from analysis.report.summary import filled_cells
-from analysis.report.terminal import format_for_terminal
+from analysis.report.terminal import format_for_terminal, format_results
 from analysis.report.write_files import write_files
 from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.difference_tables import make_difference_table
 from analysis.text.text_tables import csv_table, make_text_tables
+from analysis.tracking.address import last_evaluations, runs_url
 
 _PAGE = "report.html"
 _TEXTS = (".csv", ".html", ".md", ".svg", ".tex")
@@ -42,6 +43,10 @@ class ReportFiles:
     """Table cells, and those that have a value."""
     alarm: str = ""
     """Source of the numbers, if it is not MLflow."""
+    results: str = ""
+    """The tables' metrics for a terminal."""
+    runs_url: str = ""
+    """Page of the last evaluations' runs in MLflow; "" where it could not be read."""
 
     @property
     def html(self) -> str:
@@ -68,10 +73,13 @@ def write_report(
     """
     read = read_records(plan, storage)
     joined_sweep = JoinedSweep.of(plan, read.records)
-    files = render_report(joined_sweep, read.notes, read_previous(output, storage_options), alarm=read.alarm)
+    previous = read_previous(output, storage_options)
+    files = render_report(joined_sweep, read.notes, previous, alarm=read.alarm, experiment_id=read.experiment_id)
     write_files(files, output, storage_options)
     cells = filled_cells(joined_sweep.sections)
-    return ReportFiles(output, tuple(files), len(cells), sum(cells), read.alarm)
+    link = runs_url(plan.tracking_uri, read.experiment_id, last_evaluations(plan))
+    results = format_results(make_text_tables(plan, joined_sweep.sections), len(plan.metrics)) if any(cells) else ""
+    return ReportFiles(output, tuple(files), len(cells), sum(cells), read.alarm, results, link)
 
 
 def comparison_with_paper(plan: PublishedPlan, storage: StorageRoot | None = None) -> str:
@@ -98,11 +106,12 @@ def render_report(
     previous_drawings: PreviousDrawings | None = None,
     *,
     alarm: str = "",
+    experiment_id: str = "",
 ) -> dict[str, bytes]:
     """Render every file of the report by its path, the page last; the same plan and records give the same bytes.
 
     Args: notes: remarks on the experiment as a whole. previous_drawings: drawings to use again for figures that did not
-        change. alarm: text above everything and above each table.
+        change. alarm: text above everything and above each table. experiment_id: MLflow's; "": not known.
     """
     plan = joined_sweep.plan
     tables = make_text_tables(plan, joined_sweep.sections)
@@ -124,7 +133,7 @@ def render_report(
     files[DRAWINGS] = encode_drawings(drawing_ids(galleries))
     files |= {grid.path: grid.image for grid in grids}
     files |= {grid.moving_path: grid.moving for grid in grids if grid.moving is not None}
-    files[_PAGE] = render_page(joined_sweep, tables, comparison, galleries, grids, notes, alarm).encode()
+    files[_PAGE] = render_page(joined_sweep, tables, comparison, galleries, grids, notes, alarm, experiment_id).encode()
     return {name: _printable(data) if name.endswith(_TEXTS) else data for name, data in files.items()}
 
 

@@ -19,7 +19,7 @@ from analysis.text.difference_tables import DIFFERENCE_LEGEND, make_difference_t
 from analysis.text.protocol_tables import make_plan_table, make_protocol_table, make_sampling_table
 from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import TextTable, uncertainty_legend
-from analysis.tracking.address import ui_command, without_password
+from analysis.tracking.address import last_evaluations, runs_url, ui_command, without_password
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_GRID_BYTES = 6_000_000
@@ -34,12 +34,13 @@ def render_page(
     grids: Sequence[SampleGrid],
     notes: Sequence[str] = (),
     alarm: str = "",
+    experiment_id: str = "",
 ) -> str:
     """Render the page; the same arguments give the same text.
 
     Args: tables: tables of the sections, in their order. comparison: None if the sweep has no published table.
         galleries: the figures. grids: whole sample grids, which also lie beside the page. notes: remarks on the
-        experiment as a whole. alarm: text above everything.
+        experiment as a whole. alarm: text above everything. experiment_id: MLflow's; "": not known.
     """
     plan, sections = joined_sweep.plan, joined_sweep.sections
     small = sum(len(grid.image) for grid in grids) <= _MOST_GRID_BYTES
@@ -48,7 +49,7 @@ def render_page(
         plan=plan,
         alarm=alarm,
         summary=summarize(plan, sections),
-        findings=list_findings(sections, tables),
+        findings=list_findings(plan, sections, tables),
         planned=make_plan_table(plan),
         tables=tables,
         differences=[make_difference_table(section) for section in sections],
@@ -70,6 +71,7 @@ def render_page(
         ],
         tracking=without_password(plan.tracking_uri),
         ui_command=ui_command(plan.tracking_uri),
+        runs_url=runs_url(plan.tracking_uri, experiment_id, last_evaluations(plan)),
     )
 
 

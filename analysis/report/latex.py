@@ -86,6 +86,8 @@ def _ending(width: int, notes: Iterable[str]) -> Iterator[str]:
 
 
 _RAISED, _LOWERED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+"), re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_SYMBOL = re.compile("(?<![A-Za-z])([A-Za-z])([₀₁₂₃₄₅₆₇₈₉]+)(?![A-Za-z])")
+"""A letter with an index, which is mathematics; not H₂O."""
 _ON_THE_LINE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉", "0123456789-0123456789")
 _GREEK = dict(zip("αβγδεζηθκλμνξπρστφχψω", (
     "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
@@ -101,8 +103,14 @@ _LATEX = {
 }  # fmt: skip
 
 
+def _index(lowered: str) -> str:
+    digits = lowered.translate(_ON_THE_LINE)
+    return digits if len(digits) == 1 else f"{{{digits}}}"
+
+
 def escape_latex(text: str) -> str:
     """Escape a text so that LaTeX prints it as it is; pdfTeX knows only Latin letters, so other signs are commands."""
     text = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
     text = _RAISED.sub(lambda match: rf"\textsuperscript{{{match[0].translate(_ON_THE_LINE)}}}", text)
+    text = _SYMBOL.sub(lambda match: f"${match[1]}_{_index(match[2])}$", text)
     return _LOWERED.sub(lambda match: rf"\textsubscript{{{match[0].translate(_ON_THE_LINE)}}}", text)

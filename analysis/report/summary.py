@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
-from analysis.plan.model import PublishedPlan
+from analysis.plan.model import Part, PublishedPlan
 from analysis.results.part_best import best_of_parts
 from analysis.results.sections import Section
 from analysis.text.text_tables import TextTable
+
+_MOST_OF_A_FRONT = 8
 
 
 def filled_cells(sections: Sequence[Section]) -> list[bool]:
@@ -34,20 +37,48 @@ def _counted(number: int, noun: str) -> tuple[str, str]:
     return str(number), noun if number == 1 else f"{noun}s"
 
 
-def list_findings(sections: Sequence[Section], tables: Sequence[TextTable]) -> list[tuple[str, str, str, str]]:
-    """List the best rows of each part by the primary metric: (part, metric, value, row)."""
+def list_findings(
+    plan: PublishedPlan, sections: Sequence[Section], tables: Sequence[TextTable]
+) -> list[tuple[str, str, str, str]]:
+    """List the best rows of each part: (part, metric, value, row). Of a search by its objectives, else by the primary
+    metric."""
     texts = {
-        (section.part.name, row.label, index): cell.text
+        (section.part.name, row.label, metric.name): cell.text
         for section, table in zip(sections, tables, strict=True)
         for row, cells in zip(section.rows, table.rows, strict=False)
-        for index, cell in enumerate(cells[1:])
+        for metric, cell in zip(plan.metrics, cells[1:], strict=False)
     }
-    return [
-        (
-            best.part.title,
-            f"{best.metric.title}{'' if best.is_complete else ' so far'}",
-            texts[best.part.name, best.row.label, best.index],
-            best.row.label,
-        )
-        for best in best_of_parts(sections)
-    ]
+    found = []
+    by_part = {part: list(of_part) for part, of_part in groupby(best_of_parts(sections), lambda one: one.part.name)}
+    for section in sections:
+        found += [
+            (
+                best.part.title,
+                f"{best.metric.title}{'' if best.is_complete else ' so far'}",
+                texts[best.part.name, best.row.label, best.metric.name],
+                best.row.label,
+            )
+            for best in by_part.get(section.part.name, [])
+        ]
+        found += _best_of_search(plan, section.part, texts)
+    return found
+
+
+def _best_of_search(
+    plan: PublishedPlan, part: Part, texts: Mapping[tuple[str, str, str], str]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a search's best trials with their objectives: one trial, or the Pareto front."""
+    search = part.search
+    if search is None:
+        return
+    titles = {metric.name: metric.title for metric in plan.metrics}
+    named = [titles.get(name, name.replace("_", " ")) for name in search.objectives]
+    ended = sum(count for state, count in search.states.items() if state not in ("running", "refused"))
+    so_far = "" if ended >= search.num_trials else " so far"
+    for trial in [one for one in search.trials if one.row in search.best and one.values][:_MOST_OF_A_FRONT]:
+        values = [
+            texts.get((part.name, trial.row, name), f"{value:.4g}")
+            for name, value in zip(search.objectives, trial.values, strict=True)
+        ]
+        what = "objective" if len(named) == 1 else "objectives"
+        yield part.title, f"{', '.join(named)} (the {what}){so_far}", ", ".join(values), trial.row

@@ -1,4 +1,4 @@
-"""The comparison with the paper on a terminal: aligned columns, long labels wrapped."""
+"""Results, and the comparison with the paper, on a terminal: aligned columns, long labels wrapped."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from analysis.contract.printable import printable
 from analysis.report.line_breaks import wrap_text
 from analysis.text.comparison_text import TextComparison
-from analysis.text.text_tables import TextCell
+from analysis.text.text_tables import TextCell, TextTable
 
 _LABEL_WIDTH = 40
+_MOST_ROWS = 30
+"""Rows of a part; the report has all."""
 
 
 def format_for_terminal(comparison: TextComparison) -> str:
@@ -21,6 +23,23 @@ def format_for_terminal(comparison: TextComparison) -> str:
         lines += _aligned([header, *([_starred(cell) for cell in row] for row in table.rows)])
         lines += [_one_line(text) for text in (*table.orders, *table.notes)]
     return printable("\n".join([*lines, "", "* best of its column, in our rows and in the paper's."]))
+
+
+def format_results(tables: Sequence[TextTable], num_metrics: int) -> str:
+    """Format the metrics of each part with aligned columns, a star at the best of each, and what can be claimed.
+
+    Args: num_metrics: columns after the label that hold metrics; costs stay in the report.
+    """
+    lines: list[str] = []
+    for table in tables:
+        header = [f"{title}  " for title in table.header[: num_metrics + 1]]
+        rows = [[_starred(cell) for cell in row[: num_metrics + 1]] for row in table.rows]
+        hidden = max(0, len(rows) - table.num_real_images - _MOST_ROWS)
+        shown = [*rows[:_MOST_ROWS], *rows[len(rows) - table.num_real_images :]] if hidden else rows
+        lines += ["", _one_line(table.title), *_aligned([header, *shown])]
+        lines += [f"  and {hidden} rows more, in the report"] if hidden else []
+        lines += [f"  {_one_line(note)}" for note in (*table.caveats, *table.notes)]
+    return printable("\n".join(lines[1:]))
 
 
 def _starred(cell: TextCell) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import socket
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from analysis.errors import TrackingUnreachableError
+from analysis.plan.model import PublishedPlan
 
 _SQLITE_SIGNATURE = b"SQLite format 3\x00"
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -73,6 +74,33 @@ def run_url(uri: str, experiment_id: str, run_id: str) -> str:
         return ""
     host = parts.netloc.rpartition("@")[2]  # a user's name and password are not for a link
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+SERVED_AT = "http://127.0.0.1:5000"
+"""Address at which `mlflow ui` serves a database."""
+
+
+def runs_url(uri: str, experiment_id: str, wanted: str = "") -> str:
+    """The page with the runs of an experiment, in MLflow's view for model training, which it does not open by itself.
+
+    Args: experiment_id: "" if nobody knows. wanted: filter in MLflow's language; "": all runs.
+    Returns: a link; where MLflow is a database, to the server that `ui_command` starts; "" without an experiment.
+    """
+    if not experiment_id:
+        return ""
+    parts = _parts(uri)
+    host = parts.netloc.rpartition("@")[2]
+    is_server = parts.scheme in {"http", "https"}
+    base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if is_server else SERVED_AT
+    query = {"workflowType": "machine_learning"} | ({"searchFilter": wanted} if wanted else {})
+    return f"{base}/#/experiments/{experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+
+
+def last_evaluations(plan: PublishedPlan) -> str:
+    """The filter for the last evaluation of each row; that for all evaluations where rows end at different steps."""
+    steps = {trial.evaluations[-1][0] for trial in plan.trials if trial.evaluations}
+    wanted = "tags.`dfm.kind` = 'evaluate'"
+    return f"{wanted} and params.step = '{steps.pop()}'" if len(steps) == 1 else wanted
 
 
 def ui_command(uri: str) -> str | None:

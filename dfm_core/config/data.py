@@ -15,6 +15,20 @@ _MAX_SIDE = 8192
 
 
 @dataclass(frozen=True)
+class CaptionsDescription:
+    """Facts of captioned images and of the encoders of their captions."""
+
+    token_pixels: int
+    """Side of a model's token in pixels: the autoencoder's factor times 2, the patches of every such model."""
+    encoders: str = ""
+    """Identity of the text encoders with their weights; empty: none are named."""
+    token_width: int = 0
+    """Width of the encodings of tokens."""
+    pooled_width: int = 0
+    """Width of the one vector of a caption."""
+
+
+@dataclass(frozen=True)
 class DataDescription:
     """Facts from a dataset's listing and an autoencoder's settings: all that planning needs beside the config."""
 
@@ -34,6 +48,8 @@ class DataDescription:
     """Channels of a latent."""
     latent_frames: int | None = None
     """None: images."""
+    captions: CaptionsDescription | None = None
+    """None: labels are classes."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,21 @@ class DataConfig:
     """Train on the horizontal flip of each sample too, encoded for itself."""
     window_shards: Annotated[int, Ge(1)] = 256
     """Shards of latents whose samples are shuffled together; all, if there are no more (numerics of the order)."""
+    sides: tuple[Annotated[int, Interval(ge=1, le=_MAX_SIDE)], ...] = ()
+    """Captioned images: sides in pixels of the squares that stand for their shapes; each image is used at every side
+    that it reaches (`data.captions.buckets`)."""
+    side_shares: tuple[Annotated[float, Interval(gt=0.0, le=1e6)], ...] = ()
+    """Captioned images: share of the steps at each of the sides, to scale; empty: equal."""
+    text: str = ""
+    """A name under the sweep's `text_encoders:`, by which captions are encoded; empty: labels are classes."""
+    text_length: Annotated[int, Interval(ge=1, le=4096)] = 512
+    """Tokens of a caption that are kept; shorter ones are padded to it."""
     standardize: bool = False
     """Divide every scale by its standard deviation on the training data before noising (numerics: optional)."""
     described: DataDescription | None = None
     """Found when a sweep is read, never given; None: the dataset is trained on as it is embedded."""
+
+    @property
+    def step_shares(self) -> dict[int, float]:
+        """Return the share of the steps at each side, to scale; empty unless images have captions."""
+        return dict(zip(self.sides, self.side_shares or (1.0,) * len(self.sides), strict=True))

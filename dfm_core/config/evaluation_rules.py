@@ -37,8 +37,20 @@ def _metric_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Ru
             yield "evaluation.metrics", f"{name} does not measure {card.kind}, which {data} has: {allowed}"
         elif frames is not None and frames < least:
             yield "evaluation.metrics", f"{name} needs clips of {least} frames or more, and {data}'s have {frames}"
+    if config.data.sides:
+        yield from _caption_problems(config, card)
     if "clip_similarity" in config.evaluation.metrics and not card.names_classes:
         yield "evaluation.metrics", f"clip_similarity needs captions, and {config.data.dataset}'s classes have no names"
+
+
+def _caption_problems(config: ExperimentConfig, card: DatasetCard) -> Iterator[Rule]:
+    count, there = config.evaluation.num_samples, card.num_reference_images
+    if count > there:
+        message = f"{count} samples, and each has the caption and the shape of one of the {there} test images"
+        yield "evaluation.num_samples", f"{message}: give at most {there}"
+    for name in config.evaluation.metrics:
+        if METRICS[name].needs_probe:
+            yield "evaluation.metrics", f"{name} reads classes, and {config.data.dataset} has captions"
 
 
 def _known_frames(config: ExperimentConfig, card: DatasetCard) -> int | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Interval, Len
 
+from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config import choices
 
 
@@ -33,6 +34,9 @@ class DecompositionConfig:
     """Side of each scale, coarsest first, in cells of the model's input; the last is the data's side."""
     upsampling: choices.Upsampling = "direct"
     """laplacian, ratio 4 and more: one bilinear resize, or one after the other by 2 (numerics 2.1)."""
+    held_at: choices.HeldAt = "own"
+    """laplacian: `full` holds both of two scales at the data's size, the coarse one upsampled before noise is added to
+    it, as a pretrained network of one patch size needs (paper, appendix E.1; numerics 2.8)."""
     wavelet: choices.WaveletFamily = "haar"
     """wavelet: the orthonormal family."""
     block_size: Literal[4, 8] = 8
@@ -44,10 +48,18 @@ class DecompositionConfig:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Side of each scale's tensor, [S]: its resolution, or in the frequency domain the number of blocks."""
+        """Side of each scale's tensor, [S]: its resolution, or in the frequency domain the number of blocks; where
+        scales are held at full size, the data's."""
+        return tuple(height for height, _ in self.scale_sizes(self.resolutions[-1], self.resolutions[-1]))
+
+    def scale_sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Return height and width of each scale's tensor for data of a size, [S]."""
+        finest = self.resolutions[-1]
+        if self.held_at == "full":
+            return ((height, width),) * len(self.resolutions)
         if self.name == "cosine" and self.domain == "frequency":
-            return (self.resolutions[-1] // self.block_size,) * len(self.resolutions)
-        return self.resolutions
+            return ((height // self.block_size, width // self.block_size),) * len(self.resolutions)
+        return tuple((height * side // finest, width * side // finest) for side in self.resolutions)
 
     def channels(self, data_channels: int) -> tuple[int, ...]:
         """Channels of each scale's tensor, [S]: the data's, times the band's coefficients in the frequency domain."""
@@ -60,7 +72,7 @@ class DecompositionConfig:
 DECOMPOSITION_SETTINGS: dict[choices.DecompositionName, tuple[str, ...]] = {
     "identity": (),
     "levels": (),
-    "laplacian": ("upsampling",),
+    "laplacian": ("upsampling", "held_at"),
     "wavelet": ("wavelet",),
     "cosine": ("block_size", "domain"),
     "fourier": (),
@@ -68,6 +80,19 @@ DECOMPOSITION_SETTINGS: dict[choices.DecompositionName, tuple[str, ...]] = {
 }
 """The settings that each decomposition reads beside its resolutions; the others change nothing and enter no digest."""
 assert set(DECOMPOSITION_SETTINGS) == set(get_args(choices.DecompositionName)), "every decomposition says what it reads"
+
+
+@dataclass(frozen=True)
+class BackboneDescription:
+    """A pretrained network, as planning knows it: a field for the architecture of each kind."""
+
+    identity: str
+    """Identity of its weights: a digest of the user's files, or the training that makes them."""
+    flux: FluxArchitecture
+
+    @property
+    def architecture(self) -> FluxArchitecture:
+        return self.flux
 
 
 @dataclass(frozen=True)
@@ -82,7 +107,13 @@ class ModelConfig:
     """`shared`: every scale gives the same number of tokens. `per_stage`: a stage has the tokens of its own scale, and
     earlier scales are spread over that finer grid, so that early stages are cheap (Table 1e; numerics 5.6)."""
     backbone: choices.Backbone = "dit"
-    """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own."""
+    """`tokenformer`: the blocks' linear maps are attention over parameter tokens, some of them a stage's own. `flux`:
+    FLUX, whose labels are captions; it starts from `start`, and `size` means nothing to it."""
+    start: str = ""
+    """flux: a name under the sweep's `backbones:`, whose architecture and weights it starts from."""
+    guidance_input: Annotated[float, Interval(ge=0.0, le=100.0)] = 1.0
+    """flux: guidance weight that its distilled network is told, in training and sampling; not classifier-free guidance,
+    which is `sampling.guidance`."""
     specialization: choices.Specialization = "none"
     """Weights that have a version per stage, averaged with the common one (Table 1d; numerics 6)."""
     lora_rank: Annotated[int, Interval(ge=0, le=4096)] = 0
@@ -99,6 +130,8 @@ class ModelConfig:
     """Add an embedding of the active stage to the conditioning vector."""
     timestep_scale: choices.Factor = 1000.0
     """Factor on t in [0, 1] before the sin-cos features."""
+    described: BackboneDescription | None = None
+    """The network that `start` names; found when a sweep is read, never given."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def weights_per_stage(model: ModelConfig, whom: str) -> Iterator[Rule]:
     """Yield the settings that give a network weights per stage."""
     default = ModelConfig()
     for setting in ("backbone", "specialization", "lora_rank"):
-        if getattr(model, setting) != getattr(default, setting):
+        if getattr(model, setting) not in (getattr(default, setting), "flux"):  # which has rules of its own
             yield f"model.{setting}", f"weights per stage mean nothing to {whom}"
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.catalog.metrics import METRICS
+from dfm_core.config.backbone_rules import backbone_problems
 from dfm_core.config.dataset_card import find_card
 from dfm_core.config.evaluation_rules import evaluation_problems
 from dfm_core.config.experiment import ExperimentConfig
@@ -24,6 +25,7 @@ def broken_rules(config: ExperimentConfig) -> list[Rule]:
         *_network_problems(config),
         *_stage_problems(config),
         *paradigm_problems(config),
+        *backbone_problems(config),
         *_expert_problems(config),
         *_step_problems(config),
         *evaluation_problems(config),
@@ -72,6 +74,8 @@ def _decomposition_problems(decomposition: DecompositionConfig) -> Iterator[Rule
         if setting.name not in always and getattr(decomposition, setting.name) != getattr(default, setting.name):
             reader = next(reader for reader, read in DECOMPOSITION_SETTINGS.items() if setting.name in read)
             yield f"decomposition.{setting.name}", f"is read by {reader} only, and the decomposition is {name}"
+    if decomposition.held_at == "full" and name == "laplacian" and len(resolutions) != 2:
+        yield "decomposition.held_at", f"full holds two scales at full size, got {len(resolutions)}: give own"
     if name == "cosine":
         block, side = decomposition.block_size, resolutions[-1]
         if side % block:

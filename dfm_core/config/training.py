@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, Len
 
+from dfm_core.catalog.flux import AdapterTarget
 from dfm_core.config import choices
 
 
@@ -30,6 +31,7 @@ class OptimizerSettings:
     gradient_clip: choices.PositiveFloat = 1.0
     """Largest global L2 norm of the gradient."""
     ema_decay: choices.DecayRate = 0.9999
+    """0: no average is kept, and what is sampled is the weights."""
     precision: choices.Precision = "fp32"
     """`bf16`: autocast around the network, fp32 weights; meant for CUDA (many CPUs are far slower in bf16)."""
 
@@ -59,9 +61,26 @@ CHANGEABLE = (
 
 
 @dataclass(frozen=True)
+class AdapterConfig:
+    """Low-rank additions to linear maps of a backbone, whose own weights stay as they are: W + B A."""
+
+    rank: Annotated[int, Interval(ge=1, le=4096)] = 16
+    targets: Annotated[tuple[AdapterTarget, ...], Len(1, 32)] = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
+    """Ends of the names of these maps, diffusers' own; in every block that has one."""
+
+
+@dataclass(frozen=True)
 class TrainingConfig(OptimizerSettings):
     """The training distribution, the optimiser and the weights average."""
 
+    steps: choices.NonNegativeSteps = 500
+    """Optimiser steps. Not part of a model's digest: with a constant learning rate a longer run extends a shorter one.
+    0: what it starts from is measured as it is."""
+    trainable: choices.Trainable = "all"
+    """flux: `projections` trains only what turns latents into tokens and back (paper, appendix E.1)."""
+    adapter: AdapterConfig | None = None
+    """flux: trains low-rank additions, and all of a second scale, and nothing else; another thing than
+    `model.lora_rank`, which is a stage's."""
     timesteps: choices.TimestepLaw = "independent"
     """`independent`: one draw per scale (numerics 3.1); `tied`: one timestep shared by all scales, none masked."""
     first_stage_probability: choices.Probability = 0.9

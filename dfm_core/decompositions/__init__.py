@@ -16,7 +16,7 @@ from dfm_core.decompositions.base import Decomposition
 from dfm_core.decompositions.cosine import CosineBands, CosinePyramid
 from dfm_core.decompositions.fourier import FourierPyramid
 from dfm_core.decompositions.identity import Identity
-from dfm_core.decompositions.laplacian import LaplacianPyramid
+from dfm_core.decompositions.laplacian import HeldLaplacianPyramid, LaplacianPyramid
 from dfm_core.decompositions.learned import load_pyramid
 from dfm_core.decompositions.levels import Levels
 from dfm_core.decompositions.wavelet import WaveletPyramid
@@ -27,6 +27,11 @@ Weights = Mapping[str, Tensor] | None
 """Weights of a decomposition that is fitted to data; None for all others."""
 
 
+def _laplacian(config: DecompositionConfig, _: Weights) -> Decomposition:
+    made = HeldLaplacianPyramid if config.held_at == "full" else LaplacianPyramid
+    return made(config.resolutions, config.upsampling)
+
+
 def _cosine(config: DecompositionConfig, _: Weights) -> Decomposition:
     made = CosineBands if config.domain == "frequency" else CosinePyramid
     return made(config.resolutions, config.block_size)
@@ -35,7 +40,7 @@ def _cosine(config: DecompositionConfig, _: Weights) -> Decomposition:
 DECOMPOSITIONS: dict[DecompositionName, Callable[[DecompositionConfig, Weights], Decomposition]] = {
     "identity": lambda config, _: Identity(config.resolutions),
     "levels": lambda config, _: Levels(config.resolutions),
-    "laplacian": lambda config, _: LaplacianPyramid(config.resolutions, config.upsampling),
+    "laplacian": _laplacian,
     "wavelet": lambda config, _: WaveletPyramid(config.resolutions, config.wavelet),
     "cosine": _cosine,
     "fourier": lambda config, _: FourierPyramid(config.resolutions),

@@ -20,8 +20,10 @@ class Decomposition(ABC):
     orthonormal: ClassVar[bool] = False
     """The scales' energies add up to the image's, each counted (resolutions[-1] / r_s)^2 times in the spatial
     domain."""
+    any_size: ClassVar[bool] = False
+    """Takes data of other sizes than resolutions[-1] too, also of unequal sides."""
     resolutions: tuple[int, ...]
-    """Side of each scale, coarsest first."""
+    """Side of each scale, coarsest first; where any size is taken, its ratios."""
 
     @abstractmethod
     def split(self, images: Tensor) -> list[Tensor]:
@@ -34,20 +36,28 @@ class Decomposition(ABC):
     def analyze(self, data: Tensor) -> list[Tensor]:
         """Return the scales of images or videos, coarsest first.
 
-        Args: data: [B, C, H, W] or [B, C, T, H, W] with H = W = resolutions[-1].
-        Returns: scale s is [B, C_s, r_s, r_s] or [B, C_s, T, r_s, r_s], with the side and channels that
-            `DecompositionConfig.sides` and `.channels` say.
-        Raises: ValueError if the side is not resolutions[-1].
+        Args: data: [B, C, H, W] or [B, C, T, H, W] of a size that `check_size` accepts.
+        Returns: scale s is [B, C_s, h_s, w_s] or [B, C_s, T, h_s, w_s], with the size and channels that
+            `DecompositionConfig.scale_sizes` and `.channels` say.
+        Raises: ValueError if the data has another size.
         """
-        images, frames = fold_frames(data, self.resolutions[-1], type(self).__name__)
+        images, frames = fold_frames(data)
+        self.check_size(data)
         return [unfold_frames(scale, frames) for scale in self.split(images)]
+
+    def check_size(self, data: Tensor) -> None:
+        """Raises: ValueError unless H = W = resolutions[-1]."""
+        side = self.resolutions[-1]
+        if data.shape[-2:] != (side, side):
+            raise ValueError(f"{type(self).__name__} was made for {_of_side(side)}, got {list(data.shape)}")
 
     def synthesize(self, scales: Sequence[Tensor]) -> Tensor:
         """Return the data of which `scales` are the scales; the inverse of `analyze`."""
         return self.partial(scales, len(self.resolutions))
 
     def partial(self, scales: Sequence[Tensor], num_scales: int) -> Tensor:
-        """Return the data seen by the first `num_scales` scales, at the side of the last of them, [B, C, (T,) r, r]."""
+        """Return the data seen by the first `num_scales` scales, at the resolution of the last of them,
+        [B, C, (T,) r, r]."""
         assert 1 <= num_scales <= len(scales), f"cannot use {num_scales} of {len(scales)} scales"
         folded = [fold_frames(scale) for scale in scales[:num_scales]]
         return unfold_frames(self.join([images for images, _ in folded]), folded[0][1])
@@ -111,14 +121,17 @@ def check_halvings(resolutions: Sequence[int], name: str) -> None:
             raise ValueError(f"{name} halves the side, but {fine} is {ratio} times {coarse}: give a power of 2")
 
 
-def fold_frames(data: Tensor, side: int | None = None, name: str = "") -> tuple[Tensor, int | None]:
+def _of_side(side: int) -> str:
+    return f"[B, C, {side}, {side}] images or [B, C, T, {side}, {side}] videos"
+
+
+def fold_frames(data: Tensor) -> tuple[Tensor, int | None]:
     """[B, C, T, H, W] -> [B T, C, H, W] and T; images are left alone, with None.
 
-    Raises: ValueError if a `side` is given and the data has another one.
+    Raises: ValueError if the data is neither.
     """
-    if data.ndim not in (4, 5) or (side is not None and data.shape[-2:] != (side, side)):
-        shapes = f"[B, C, {side}, {side}] images or [B, C, T, {side}, {side}] videos"
-        raise ValueError(f"{name} was made for {shapes}, got {list(data.shape)}")
+    if data.ndim not in (4, 5):
+        raise ValueError(f"a decomposition was made for [B, C, H, W] images or videos, got {list(data.shape)}")
     if data.ndim == 4:
         return data, None
     return data.transpose(1, 2).flatten(0, 1), data.shape[2]

@@ -16,11 +16,15 @@ class Identity(Decomposition):
     """The decomposition that does nothing."""
 
     orthonormal: ClassVar[bool] = True
+    any_size: ClassVar[bool] = True
     resolutions: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if len(self.resolutions) != 1:
             raise ValueError(f"the identity has one scale, got resolutions {self.resolutions}")
+
+    def check_size(self, data: Tensor) -> None:
+        """Accept every size."""
 
     def split(self, images: Tensor) -> list[Tensor]:
         return [images]

@@ -118,7 +118,8 @@ def fit_pyramid(
     done = 0
     for batch in islice(_batches(images, fit, seed), fit.steps):
         pyramid.networks.to(batch.device)
-        loss = _fit_loss(pyramid, fold_frames(batch, config.resolutions[-1], "the learned pyramid")[0], fit)
+        pyramid.check_size(batch)
+        loss = _fit_loss(pyramid, fold_frames(batch)[0], fit)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -1,6 +1,7 @@
-"""The diffusion transformer and its parts.
+"""The networks that are trained: the diffusion transformer and its parts, and FLUX over scales.
 
-Begin with `velocity.VelocityModel`, the network with its preconditioning, then `dit` and `blocks`. `linear` and
-`tokenformer` hold weights per stage, `experts` joins networks of one stage each. May import `catalog`, `config`,
-`wiring`, `flow` and `compute`.
+Begin with `network.VelocityNetwork`, the contract, and `registry`. `velocity.VelocityModel` is the diffusion
+transformer with its preconditioning, made of `dit` and `blocks`; `linear` and `tokenformer` hold weights per stage,
+`experts` joins networks of one stage each. `flux.FluxVelocity` is FLUX, around `flux_scales`. May import `catalog`,
+`config`, `wiring`, `flow` and `compute`.
 """

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
 
 
 class StageExperts(nn.Module):
     """Sends each sample to the network of its active stage."""
 
-    def __init__(self, experts: Sequence[VelocityModel]) -> None:
+    def __init__(self, experts: Sequence[VelocityNetwork]) -> None:
         """experts: of stage 0, 1, ..., S - 1; each maps all S scales."""
         super().__init__()
         self.experts = nn.ModuleList(experts)
@@ -28,7 +28,7 @@ class StageExperts(nn.Module):
         labels: Tensor,
         stage_counts: tuple[int, ...] | None = None,
     ) -> list[Tensor]:
-        """Run the stage's expert; arguments and result are those of `VelocityModel.forward`."""
+        """Run the stage's expert; arguments and result are those of `VelocityNetwork.forward`."""
         if stage_counts is not None and max(stage_counts) == len(labels):  # as in sampling
             only: list[Tensor] = self.experts[stage_counts.index(len(labels))](scales, t, mask, labels, stage_counts)
             return only

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.model import MODEL_SIZES
 from dfm_core.flow.jumps import pyramid_stages
 from dfm_core.flow.path import expand_like
+from dfm_core.models.blocks import Attention
 from dfm_core.models.dit import DiT
+from dfm_core.models.initialization import Whole, as_they_are
+from dfm_core.models.network import Attend, SizedNetwork, VelocityNetwork, mixed_precision, scale_shapes
 from dfm_core.models.preconditioning import (
     PreconditioningFactors,
     preconditioning_factors,
@@ -22,8 +25,8 @@ from dfm_core.models.preconditioning import (
 )
 
 
-class VelocityModel(nn.Module):
-    """Predicts the velocity of every scale from their noisy states."""
+class VelocityModel(VelocityNetwork):
+    """The diffusion transformer with its preconditioning."""
 
     def __init__(self, config: ExperimentConfig, shape: DataShape, *, data_std: Sequence[float]) -> None:
         """data_std: standard deviation of each clean scale as the model sees it, [S]; ones if standardised."""
@@ -45,21 +48,39 @@ class VelocityModel(nn.Module):
         self.stage_ends: Tensor | None
 
     def use_activation_checkpointing(self) -> None:
-        """Compute the blocks' activations anew in the backward pass: less memory, more time, the same numbers."""
         self.network.activation_checkpointing = True
 
     @property
     def has_one_graph(self) -> bool:
-        """True if compiled blocks see one kind of batch: no token grids or weights that differ between stages, whose
-        mixtures would be compiled one by one."""
+        """False if token grids or weights differ between stages."""
         return self.network.wiring.alike and not self.network.by_stage
 
     def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """`torch.compile` on every block, in place: names of weights stay, equal blocks share one compilation, which
-        serves batches of all sizes."""
         self.network.is_compiled = True
         for block in self.network.blocks:
             block.compile(backend=backend)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        return list(self.network.blocks)
+
+    def use_attention(self, attend: Attend) -> None:
+        for module in self.network.modules():
+            if isinstance(module, Attention):
+                module.attend = attend
+
+    def reset_parameters(
+        self,
+        generator: torch.Generator,
+        whole: Whole = as_they_are,
+        given: Collection[str] = (),  # noqa: ARG002  it starts from nothing pretrained
+    ) -> None:
+        self.network.reset_parameters(generator, whole)
+
+    def sized(self, height: int, width: int) -> SizedNetwork:
+        if (height, width) != (own := self.scale_shapes[-1][-2:]):
+            raise ValueError(f"this network was made for {list(own)} positions, got {[height, width]}")
+        return SizedNetwork(self, self.scale_shapes)
 
     def _factors(self, t: Tensor) -> PreconditioningFactors:
         if self.stage_ends is not None:
@@ -74,28 +95,13 @@ class VelocityModel(nn.Module):
         labels: Tensor,
         stage_counts: tuple[int, ...] | None = None,
     ) -> list[Tensor]:
-        """Return velocities of all scales; those that the active stage does not predict mean nothing.
-
-        Args: scales: noisy scales, scale s is [B, *scale_shapes[s]]. t: [B, S] in [0, 1]. mask: [B, S], 1 for active
-            scales. labels: [B] int64. stage_counts: samples of each active stage, [S]; None: the mask is read back
-            where they are needed, and an accelerator is waited for.
-        Returns: as scales, float32.
-        """
         factors = self._factors(t)
         c_in = factors.c_in * mask if self.input_masking else factors.c_in
         inputs = [expand_like(c_in[:, s], scale) * scale for s, scale in enumerate(scales)]
         stage = mask.sum(dim=1).long() - 1
-        # The meta device, on which models are only weighed, knows no autocast.
-        kind, mixed = labels.device.type, self.precision == "bf16" and not labels.is_meta
-        with torch.autocast("cpu" if kind == "meta" else kind, dtype=torch.bfloat16, enabled=mixed):
+        with mixed_precision(labels.device, self.precision):
             outputs = self.network(inputs, t, labels, stage, stage_counts)
         return [
             expand_like(factors.c_skip[:, s], scale) * scale + expand_like(factors.c_out[:, s], scale) * output.float()
             for s, (scale, output) in enumerate(zip(scales, outputs, strict=True))
         ]
-
-
-def scale_shapes(config: ExperimentConfig, shape: DataShape) -> tuple[tuple[int, ...], ...]:
-    """Return the shape of each scale of one sample, coarsest first: (C, r, r), or (C, T, r, r) for videos."""
-    channels, sides = config.decomposition.channels(shape.channels), config.decomposition.sides
-    return tuple(shape.of_scale(count, side) for count, side in zip(channels, sides, strict=True))

@@ -54,10 +54,8 @@ def scale_noises(
 ) -> tuple[Tensor, ...]:
     """Return independent standard normal noise for each scale of samples of a shape, (C, (T,) H, W)."""
     channels, *frames = sample_shape[:-2]
-    sizes = zip(decomposition.channels(channels), decomposition.sides, strict=True)
-    return tuple(
-        normal(seed, f"noise/{s}", indices, (count, *frames, side, side)) for s, (count, side) in enumerate(sizes)
-    )
+    sizes = zip(decomposition.channels(channels), decomposition.scale_sizes(*sample_shape[-2:]), strict=True)
+    return tuple(normal(seed, f"noise/{s}", indices, (count, *frames, *size)) for s, (count, size) in enumerate(sizes))
 
 
 def dropped_labels(indices: Sequence[int], seed: int, probability: float) -> Tensor:

@@ -58,13 +58,21 @@ class TrainingEngine(Protocol[Model_co]):
         """Averages the gradients over workers, clips, updates weights and average. Returns the norm before clipping; if
         that is not finite, nothing was changed, on all workers alike."""
 
-    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+    @property
+    def kinds(self) -> tuple[StateKind, ...]:
+        """The kinds of state that it has: no average if `ema_decay` is 0."""
+
+    def pieces(self, kind: StateKind, *, frozen: bool = False) -> Iterator[OwnedPiece]:
         """Yield the pieces that this worker owns, in the model's parameter order; together the workers own every
-        element once. Sends nothing."""
+        element once. Sends nothing.
+
+        Args: kind: "ema" without an average is the weights. frozen: of the weights that no step changes, instead of
+            those that are trained; they are their own average, and have no moments.
+        """
 
     def load(self, state: StateSource, num_steps: int) -> None:
-        """Continues from `state`, reached after `num_steps` steps that changed the weights. Reads what this worker
-        holds, no more, and sends nothing."""
+        """Continues from `state`, which holds what is trained, reached after `num_steps` steps that changed weights.
+        Reads what this worker holds, no more, and sends nothing."""
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the workers of a float64 CPU tensor, in rank order, bitwise equal on all. Collective."""
@@ -85,7 +93,8 @@ class PlainEngine(Generic[Model]):
         self._training = training
         self._num_micro_batches = num_micro_batches
         self._optimizer = build_optimizer(model, training)
-        self._ema = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self._ema = {name: p.detach().clone() for name, p in self._trained if training.ema_decay}
+        self.kinds = kinds_of(training)
         self.num_steps = 0
 
     def backward(self, loss: Tensor) -> None:
@@ -101,32 +110,39 @@ class PlainEngine(Generic[Model]):
             group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
-        weights = [parameter.detach() for parameter in self.model.parameters()]
-        torch._foreach_lerp_(list(self._ema.values()), weights, 1.0 - self._training.ema_decay)
+        if self._ema:
+            weights = [parameter.detach() for _, parameter in self._trained]
+            torch._foreach_lerp_(list(self._ema.values()), weights, 1.0 - self._training.ema_decay)
         return norm
 
-    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+    @property
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+
+    def pieces(self, kind: StateKind, *, frozen: bool = False) -> Iterator[OwnedPiece]:
+        trained = {name for name, _ in self._trained}
         for name, tensor in self.tensors(kind):
-            yield OwnedPiece(name, 0, tensor.reshape(-1))
+            if (name in trained) != frozen:
+                yield OwnedPiece(name, 0, tensor.reshape(-1))
 
     def tensors(self, kind: StateKind) -> Iterator[tuple[str, Tensor]]:
-        """Yield whole fp32 tensors in the model's parameter order, on the CPU."""
+        """Yield whole fp32 tensors in the model's parameter order, on the CPU; of moments only those there are."""
         for name, parameter in self.model.named_parameters():
-            if kind == "weight":
-                yield name, parameter.detach().cpu()
-            elif kind == "ema":
-                yield name, self._ema[name].cpu()
-            else:
+            if kind in ("weight", "ema"):
+                average = self._ema.get(name) if kind == "ema" else None
+                yield name, (parameter.detach() if average is None else average).cpu()
+            elif parameter.requires_grad:
                 state = self._optimizer.state[parameter]
                 yield name, state[kind].cpu() if state else torch.zeros(parameter.shape)
 
     def load(self, state: StateSource, num_steps: int) -> None:
         self.num_steps = num_steps
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in self._trained:
                 moments = {kind: torch.empty_like(parameter) for kind in MOMENTS}
-                whole = {"weight": parameter.data, "ema": self._ema[name], **moments}
-                for kind in STATE_KINDS:
+                average: dict[StateKind, Tensor] = {"ema": self._ema[name]} if self._ema else {}
+                whole: dict[StateKind, Tensor] = {"weight": parameter.data, **average, **moments}
+                for kind in self.kinds:
                     state.fill(whole[kind].view(-1), kind, name, 0)
                 step = torch.tensor(float(num_steps), device=self.device)
                 self._optimizer.state[parameter] = {"step": step, **moments}
@@ -138,10 +154,16 @@ class PlainEngine(Generic[Model]):
         pass
 
 
+def kinds_of(training: OptimizerSettings) -> tuple[StateKind, ...]:
+    """Return the kinds of state of a training: `ema_decay: 0` keeps no average."""
+    return tuple(kind for kind in STATE_KINDS if kind != "ema" or training.ema_decay)
+
+
 def build_optimizer(model: nn.Module, training: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over all parameters (numerics 3.3: decoupled decay); the learning rate is set at every step."""
+    """AdamW over all parameters that are trained (numerics 3.3: decoupled decay); the learning rate is set at every
+    step."""
     return torch.optim.AdamW(
-        model.parameters(),
+        [weight for weight in model.parameters() if weight.requires_grad],
         lr=training.learning_rate,
         betas=(training.adam_beta1, training.adam_beta2),
         eps=training.adam_epsilon,

@@ -15,20 +15,28 @@ class HostCopy:
     """Room on the host for a worker's pieces, kept from copy to copy; pinned where they come from a GPU."""
 
     def __init__(self) -> None:
-        self._rooms: dict[StateKind, Tensor] = {}
+        self._rooms: dict[tuple[StateKind, bool], Tensor] = {}
 
-    def take(self, engine: TrainingEngine[Any], kinds: Iterable[StateKind]) -> Mapping[StateKind, list[OwnedPiece]]:
-        """Return copies of the pieces of some kinds, valid until the next call. Sends nothing."""
-        copies = {kind: self._copy(kind, list(engine.pieces(kind)), engine.device) for kind in kinds}
+    def take(
+        self, engine: TrainingEngine[Any], kinds: Iterable[StateKind], *, frozen: bool = False
+    ) -> Mapping[StateKind, list[OwnedPiece]]:
+        """Return copies of the pieces of some kinds, valid until the next call. Sends nothing.
+
+        Args: frozen: of the weights that are not trained, instead of those that are.
+        """
+        copies = {kind: self._copy((kind, frozen), engine) for kind in kinds}
         if engine.device.type == "cuda":
             torch.cuda.current_stream(engine.device).synchronize()
         return copies
 
-    def _copy(self, kind: StateKind, pieces: list[OwnedPiece], device: torch.device) -> list[OwnedPiece]:
+    def _copy(self, part: tuple[StateKind, bool], engine: TrainingEngine[Any]) -> list[OwnedPiece]:
+        kind, frozen = part
+        pieces = list(engine.pieces(kind, frozen=frozen))
         num_elements = sum(piece.values.numel() for piece in pieces)
-        if kind not in self._rooms:
-            self._rooms[kind] = torch.empty(num_elements, dtype=torch.float32, pin_memory=device.type == "cuda")
-        rooms = torch.split(self._rooms[kind], [piece.values.numel() for piece in pieces])
+        if part not in self._rooms:
+            pinned = engine.device.type == "cuda"
+            self._rooms[part] = torch.empty(num_elements, dtype=torch.float32, pin_memory=pinned)
+        rooms = torch.split(self._rooms[part], [piece.values.numel() for piece in pieces])
         for piece, room in zip(pieces, rooms, strict=True):
             room.copy_(piece.values, non_blocking=True)
         return [piece._replace(values=room) for piece, room in zip(pieces, rooms, strict=True)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.data.training_data import TrainingData
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
 from dfm_core.paradigms import Batch, Paradigm
 from dfm_core.training.curve import CurveRow
 from dfm_core.training.engine import TrainingEngine
@@ -31,7 +31,7 @@ def _per_timestep(sums: Tensor) -> dict[str, float]:
 class _VelocityWork(Work[Batch]):
     """The loss of a paradigm."""
 
-    def __init__(self, paradigm: Paradigm, engine: TrainingEngine[VelocityModel]) -> None:
+    def __init__(self, paradigm: Paradigm, engine: TrainingEngine[VelocityNetwork]) -> None:
         super().__init__()
         self._paradigm, self._engine = paradigm, engine
         self._timestep_shape: tuple[int, ...] = (2, 0, 0)
@@ -67,7 +67,7 @@ def train(
     config: ExperimentConfig,
     paradigm: Paradigm,
     dataset: TrainingData,
-    engine: TrainingEngine[VelocityModel],
+    engine: TrainingEngine[VelocityNetwork],
     plan: LoopPlan,
     observer: Observer | None = None,
     *,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.empty_weights import give_weights, without_weights
 from dfm_core.models.initialization import Whole, as_they_are
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
+from dfm_core.models.registry import build_network
 from dfm_core.paradigms.standardization import scale_divisors
 from dfm_core.seeding import sample_generator
 from dfm_core.training.engine import PlainEngine, StateKind
@@ -52,7 +53,7 @@ class Snapshot:
 
     config: ExperimentConfig
     card: SnapshotCard
-    model: VelocityModel
+    model: VelocityNetwork
     """Model in evaluation mode."""
     decomposition: Decomposition
     pyramid: Mapping[str, Tensor] | None = None
@@ -100,20 +101,20 @@ def write_card(
     return [path, directory / PYRAMID_WEIGHTS]
 
 
-def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
+def build_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityNetwork:
     """Return a velocity model with initial weights that depend on the config's seed alone.
 
     Args: scale_std: standard deviation of each scale on the training data.
     """
-    model = VelocityModel(config, shape, data_std=_data_std(config, scale_std))
+    model = build_network(config, shape, _data_std(config, scale_std))
     initialize_model(model, config)
     return model
 
 
-def empty_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityModel:
+def empty_model(config: ExperimentConfig, shape: DataShape, scale_std: tuple[float, ...]) -> VelocityNetwork:
     """Return a velocity model whose weights take no memory yet, see `give_weights`. Args: as `build_model`."""
     with without_weights():
-        return VelocityModel(config, shape, data_std=_data_std(config, scale_std))
+        return build_network(config, shape, _data_std(config, scale_std))
 
 
 def _data_std(config: ExperimentConfig, scale_std: tuple[float, ...]) -> list[float]:
@@ -122,14 +123,17 @@ def _data_std(config: ExperimentConfig, scale_std: tuple[float, ...]) -> list[fl
     return [std / divisor for std, divisor in zip(scale_std, divisors, strict=True)]
 
 
-def initialize_model(model: VelocityModel, config: ExperimentConfig, whole: Whole = as_they_are) -> None:
+def initialize_model(
+    model: VelocityNetwork, config: ExperimentConfig, whole: Whole = as_they_are, given: Collection[str] = ()
+) -> None:
     """Set the initial weights, which depend on the config's seed alone.
 
-    Args: whole: makes weights that are dealt out over workers whole while they are set.
+    Args: whole: makes weights that are dealt out over workers whole while they are set. given: names of weights that
+        are set otherwise.
     """
     draw = sample_generator(config.seed, "initial_weights", 0)
     generator = torch.Generator().manual_seed(int(draw.integers(2**63)))
-    model.network.reset_parameters(generator, whole)
+    model.reset_parameters(generator, whole, given)
 
 
 def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> Snapshot:
@@ -165,7 +169,7 @@ def load_snapshot(directory: Path | str, weights: PieceState | None = None) -> S
     return Snapshot(config, card, model.eval(), decomposition, pyramid)
 
 
-def fill_weights(model: VelocityModel, state: PieceState, kind: StateKind) -> None:
+def fill_weights(model: VelocityNetwork, state: PieceState, kind: StateKind) -> None:
     """Set all weights of a model from pieces. Raises: DamagedStateError; ValueError if they are another model's."""
     weights = dict(model.named_parameters())
     own, given = {name: weight.numel() for name, weight in weights.items()}, state.sizes(kind)

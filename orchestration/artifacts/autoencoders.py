@@ -15,6 +15,7 @@ from dfm_core.autoencoders.registry import load_autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.config.data import IN_BF16
 from dfm_core.data.training_data import TrainingData
+from dfm_core.training.engine import StateKind
 from orchestration.artifacts.training_artifacts import TrainingArtifacts
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
@@ -85,21 +86,23 @@ def load_of_data(data: DataConfig, runtime: RuntimeConfig, store: Store, device:
 def publish_made_autoencoder(
     artifacts: TrainingArtifacts,
     step: int,
+    kind: StateKind,
     trained: DiffusersAutoencoder,
     data: TrainingData,
     device: torch.device,
     *,
     scaled: bool,
 ) -> None:
-    """Publish the average of the weights in a training's checkpoint, whole, as diffusers lays files out.
+    """Publish the weights in a training's checkpoint, whole, as diffusers lays files out.
 
-    Args: trained: an autoencoder with the settings of the trained one, whose weights are overwritten. scaled: with
-        latents of mean 0 and standard deviation 1 on the first samples of the data; else scale and shift stay.
+    Args: kind: of the state that is published: "ema" for the average. trained: an autoencoder with the settings of
+        the trained one, whose weights are overwritten. scaled: with latents of mean 0 and standard deviation 1 on the
+        first samples of the data; else scale and shift stay.
     Raises: FileNotFoundError, DamagedArtifactError if the checkpoint is not sound.
     """
     with artifacts.opened_checkpoint(step) as point:
         for name, weight in trained.network.named_parameters():
-            point.state.fill(weight.data.view(-1), "ema", WEIGHT_PREFIX + name, 0)
+            point.state.fill(weight.data.view(-1), kind, WEIGHT_PREFIX + name, 0)
     weights = {name: weight.detach().clone() for name, weight in trained.network.named_parameters()}
     scale = _measured_scale(trained, data, device) if scaled else None
     store, directory = artifacts.store, artifacts.paths.autoencoder

@@ -12,6 +12,7 @@ from dfm_core.autoencoders.base import MEAN
 from dfm_core.config import DataConfig
 from dfm_core.data.image_dataset import load_dataset, to_pixels
 from dfm_core.data.latents.shard_cache import ShardCache
+from orchestration.artifacts.captioned_images import open_captioned_images
 from orchestration.artifacts.latents import open_latents
 from orchestration.data.identity import pixels_digest
 from orchestration.storage.layout import TaskPaths
@@ -24,7 +25,9 @@ class RealSamples:
 
     count: int
     read: Callable[[range], tuple[Tensor, Tensor]]
-    """Pixels, [B, C, H, W] or [B, C, T, H, W] uint8, and classes, [B] int64, of a range of samples."""
+    """Pixels, [B, C, H, W] or [B, C, T, H, W] uint8, and labels, [B] int64, of a range of samples."""
+    borders: tuple[int, ...] = ()
+    """Indices over which no range may reach: other shapes begin."""
 
 
 def open_real(data: DataConfig, split: str, store: Store, cache: ShardCache) -> RealSamples:
@@ -34,11 +37,14 @@ def open_real(data: DataConfig, split: str, store: Store, cache: ShardCache) -> 
     """
     digest = pixels_digest(data)
     if not digest:
-        images = load_dataset(data.dataset, split)
+        known = load_dataset(data.dataset, split)
         return RealSamples(
-            len(images), lambda rows: (images.pixels[rows.start : rows.stop], images.labels[rows.start : rows.stop])
+            len(known), lambda rows: (known.pixels[rows.start : rows.stop], known.labels[rows.start : rows.stop])
         )
     assert split == "reference", "of the user's files only the reference is kept as pixels"
+    if data.sides:
+        images = open_captioned_images(data, store, cache)
+        return RealSamples(len(images), images.read, images.borders)
     pixels = open_latents(store, TaskPaths(digest).latents, cache)
 
     def read(rows: range) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from dfm_core.config.choices import SampledWeights
 from dfm_core.decompositions import Decomposition
 from dfm_core.models.experts import StageExperts
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
 from dfm_core.training.pieces import PieceState
 from dfm_core.training.state import PYRAMID_WEIGHTS, SNAPSHOT_CARD, Snapshot, fill_weights, load_snapshot
 from orchestration.artifacts.state_files import open_state
@@ -25,7 +25,7 @@ _BESIDE_WEIGHTS = (SNAPSHOT_CARD, PYRAMID_WEIGHTS)
 class Sampler:
     """The parts of a training that sampling needs."""
 
-    model: VelocityModel | StageExperts
+    model: VelocityNetwork | StageExperts
     decomposition: Decomposition
     scale_std: tuple[float, ...]
 
@@ -34,7 +34,7 @@ class SnapshotLoader:
     """Loads samplers, and keeps the last: evaluations of one snapshot come one after the other."""
 
     def __init__(
-        self, store: Store, device: torch.device, compiles: Callable[[VelocityModel], bool] = lambda _: False
+        self, store: Store, device: torch.device, compiles: Callable[[VelocityNetwork], bool] = lambda _: False
     ) -> None:
         """Args: compiles: whether the blocks of a model are compiled."""
         self._store, self._device, self._compiles = store, device, compiles

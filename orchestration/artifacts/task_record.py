@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.contract.record_schema import ACCELERATOR_SECONDS
+from analysis.contract.record_schema import ACCELERATOR_SECONDS, STARTUP_SECONDS
 from dfm_core.training.curve import CurveRow
 from orchestration.parsing.documents import parse_document
 from orchestration.storage.layout import TaskPaths
@@ -80,6 +80,10 @@ def _checksum_key(name: str) -> str:
 
 COST_METRIC = ACCELERATOR_SECONDS
 """Name under which records and checkpoints say what they cost, over all attempts that led to them."""
+
+
+STARTUP = STARTUP_SECONDS
+"""Key under which a training's record says how long its last attempt took to its first step."""
 
 
 def cost_in(spent: Any) -> float:

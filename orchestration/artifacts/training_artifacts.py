@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
 from dfm_core.training.curve import CurveRow
-from dfm_core.training.engine import STATE_KINDS, StateKind, TrainingEngine
+from dfm_core.training.engine import StateKind, TrainingEngine
 from dfm_core.training.pieces import PieceState
 from dfm_core.training.state import SnapshotCard, write_card
 from orchestration.artifacts.checkpoint_index import listed_steps
@@ -57,6 +57,8 @@ class StateArtifact:
     """Begin of the names of its files."""
     kinds: tuple[StateKind, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
+    frozen: bool = False
+    """With the weights that are not trained: all that sampling needs."""
     is_final: bool = True
     """Once published it stays: others may have read it."""
     write_more: Callable[[Path], Sequence[Path]] = lambda _folder: ()
@@ -99,7 +101,7 @@ class TrainingArtifacts:
             f"the checkpoint of step {step}",
             self.paths.checkpoint(step),
             "state",
-            STATE_KINDS,
+            tuple(engine.kinds),
             about,
             is_final=False,
             superseded=lambda: self.superseded(step, keep),
@@ -118,13 +120,15 @@ class TrainingArtifacts:
             self.paths.snapshot(card.step),
             "ema",
             ("ema",),
+            frozen=True,
             write_more=lambda folder: write_card(config, card, folder, pyramid),
             published=published,
         )
 
     def raw_weights(self, step: int) -> StateArtifact:
         """Return the weights as the optimiser has them, to be saved."""
-        return StateArtifact(f"the raw weights of step {step}", self.paths.raw_weights(step), "raw", ("weight",))
+        directory = self.paths.raw_weights(step)
+        return StateArtifact(f"the raw weights of step {step}", directory, "raw", ("weight",), frozen=True)
 
     def checkpoint_steps(self) -> list[int]:
         """Return the steps of all published checkpoints, ascending."""

@@ -19,8 +19,6 @@ _GIB = 2**30
 GPU_GIB = (40, 80, 141)
 """Memory of the GPUs for which the largest micro-batch is told."""
 _GPUS_PER_NODE = 8
-_STATE_BYTES = 16
-"""Bytes of a checkpoint for each parameter."""
 
 
 def check(plan: Plan) -> None:
@@ -65,7 +63,7 @@ def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersCo
     seconds = footprint.flops_per_step / (workers.num_workers * workers.assumed_flops_per_worker)
     share = task.config.training.batch_size / workers.num_workers
     cores = _GPUS_PER_NODE * footprint.draw_seconds * share / seconds
-    state = _STATE_BYTES * footprint.num_parameters * _GPUS_PER_NODE / max(workers.num_workers, _GPUS_PER_NODE) / _GIB
+    state = footprint.checkpoint_bytes * _GPUS_PER_NODE / max(workers.num_workers, _GPUS_PER_NODE) / _GIB
     return (
         f"A node of {_GPUS_PER_NODE} workers, {footprint.num_parameters:,} parameters, at "
         f"{workers.assumed_flops_per_worker:.2g} FLOP/s each (workers.assumed_flops_per_worker): draws take "
@@ -77,4 +75,4 @@ def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersCo
 def _name(plan: Plan, task: Task) -> str:
     users = plan.users(task.digest)
     shared = f" and {len(users) - 1} more" if len(users) > 1 else ""
-    return f"{users[0]}{shared}: {task.title}"
+    return f"{users[0]}{shared}: {task.title}" if users else task.title  # others start from it

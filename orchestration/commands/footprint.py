@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
-from dfm_core.models.blocks import Attention
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.flux_text import ZeroTextTable
+from dfm_core.models.network import VelocityNetwork
+from dfm_core.models.registry import build_network
 from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from orchestration.config.workers import WorkersConfig
 
@@ -29,6 +30,8 @@ stream the whole. Measured on small models
 _USABLE = 0.9
 """Share of a GPU's memory that tensors can fill: the rest is the driver's, the libraries' and lost between blocks."""
 _DRAWN_SAMPLES = 4
+_LIVE_PARAMETERS, _REDUCED_AT_ONCE = 10**9, 5 * 10**8
+"""DeepSpeed's defaults for `stage3_max_live_parameters` and `reduce_bucket_size`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class TrainingFootprint:
     micro_batch: int
     draw_seconds: float
     """Time of one CPU for the noise and the other draws of a sample."""
+    checkpoint_bytes: int
+    """Size of a checkpoint: weights that are trained, their moments and the average, if one is kept."""
 
     @property
     def activation_bytes(self) -> int:
@@ -91,54 +96,81 @@ def footprint_of(config: ExperimentConfig, workers: WorkersConfig) -> TrainingFo
     ones = (1.0,) * config.num_stages
     with torch.device("meta"):
         decomposition = build_decomposition(config.decomposition, weights)
-        model = VelocityModel(config, shape, data_std=ones)
-    fuse_attention(model)
+        model = build_network(config, shape, ones)
+    model.use_attention(FusedAttention.apply)  # which the meta device lacks
+    if config.model.described is not None:
+        model.use_text(ZeroTextTable(config.data.text_length, *config.model.described.architecture.text_widths))
     sample = shape.of_scale(shape.channels, config.decomposition.resolutions[-1])
     labels, images = torch.zeros(micro, dtype=torch.int64, device="meta"), torch.empty(micro, *sample, device="meta")
     paradigm = build_paradigm(config, decomposition, ones)
     mixed = config.training.precision == "bf16"
     kept, recomputed = _kept_bytes(paradigm, model, Batch(images, labels, range(micro)), mixed=mixed, frugal=frugal)
-    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    missing = [name for name, parameter in trained.items() if parameter.grad is None]
     assert not missing, f"no gradient reaches {', '.join(missing)}"
     cost = model_cost(config, shape)
     counted = sum(parameter.numel() for parameter in model.parameters())
     assert counted == cost.num_parameters, f"{counted} parameters, not {cost.num_parameters} as planned"
-    depth, block = len(model.network.blocks), sum(p.numel() for p in model.network.blocks[0].parameters())
+    moving = sum(parameter.numel() for parameter in trained.values())
+    assert moving == cost.num_trained, f"{moving} parameters are trained, not {cost.num_trained} as planned"
+    blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
     # Recomputed blocks let go of their copies.
-    copied = counted - (depth - 1) * block if frugal else counted
+    copied = counted - sum(blocks) + max(blocks) if frugal else counted
+    has_average = bool(config.training.ema_decay)
     return TrainingFootprint(
         counted,
         training_flops(config, cost, 1),
-        state_bytes(counted, workers),
-        2 * block * _FP32 if workers.zero_stage == 3 else 0,
+        state_bytes(counted, workers, moving, has_average=has_average),
+        _gathered_bytes(counted, max(blocks)) if workers.zero_stage == 3 else 0,
         _BF16 * copied if mixed else 0,
         kept // micro,
         recomputed // micro,
         micro,
         _draw_seconds(paradigm, sample),
+        _FP32 * moving * (4 if has_average else 3),
     )
 
 
+def _gathered_bytes(num_parameters: int, block: int) -> int:
+    """Return the bytes of weights that ZeRO-3 gathers at once, those of two blocks; of a model larger than its limits
+    as many as these allow, and a bucket of gradients."""
+    if num_parameters <= _LIVE_PARAMETERS:
+        return 2 * block * _FP32
+    return (_LIVE_PARAMETERS + _REDUCED_AT_ONCE) * _FP32
+
+
 def _kept_bytes(
-    paradigm: Paradigm, model: VelocityModel, batch: Batch, *, mixed: bool, frugal: bool
+    paradigm: Paradigm, model: VelocityNetwork, batch: Batch, *, mixed: bool, frugal: bool
 ) -> tuple[int, int]:
     """Return the bytes kept for the backward pass, and those of the one block that is computed anew at a time."""
-    with saved_bytes(model) as saved:
+    with saved_bytes(model) as saved, _by_block(model, saved) as per_block:
         paradigm.loss(model, batch).loss.backward()  # type: ignore[no-untyped-call]
-    whole = round((BF16_ACTIVATIONS if mixed else 1.0) * sum(saved))
+    factor = BF16_ACTIVATIONS if mixed else 1.0
+    whole = round(factor * sum(saved))
     if not frugal:
         return whole, 0
+    # Of equal blocks the mean, to which what surrounds them adds a little.
+    largest = max(round(factor * max(per_block)), whole // len(model.blocks))
     model.use_activation_checkpointing()
     with saved_bytes(model) as inputs:  # of the blocks, which are fp32
         paradigm.loss(model, batch)
-    return sum(inputs), whole // len(model.network.blocks)
+    # FLUX's tokens are bf16 under autocast, from its first map on; the diffusion transformer's stay fp32.
+    half = mixed and model.reads_text
+    return sum(inputs) // (2 if half else 1), largest
 
 
-def fuse_attention(model: VelocityModel) -> None:
-    """Weigh attention as flash kernels run it, which the meta device lacks."""
-    for module in model.network.modules():
-        if isinstance(module, Attention):
-            module.attend = FusedAttention.apply
+@contextmanager
+def _by_block(model: VelocityNetwork, saved: Sequence[int]) -> Iterator[list[int]]:
+    """Collect the sums of what is added to `saved` while each block runs forward."""
+    sums: list[int] = []
+    began: list[int] = []
+    hooks = [block.register_forward_pre_hook(lambda *_: began.append(len(saved))) for block in model.blocks]
+    hooks += [block.register_forward_hook(lambda *_: sums.append(sum(saved[began.pop() :]))) for block in model.blocks]
+    try:
+        yield sums
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _draw_seconds(paradigm: Paradigm, sample: tuple[int, ...]) -> float:
@@ -147,16 +179,22 @@ def _draw_seconds(paradigm: Paradigm, sample: tuple[int, ...]) -> float:
     return (time.process_time() - began) / _DRAWN_SAMPLES
 
 
-def state_bytes(num_parameters: int, workers: WorkersConfig) -> int:
-    """Return the bytes of fp32 weights and gradients, two moments and the average, sharded as the ZeRO stage says."""
+def state_bytes(
+    num_parameters: int, workers: WorkersConfig, num_trained: int | None = None, *, has_average: bool = True
+) -> int:
+    """Return the bytes of fp32 weights and gradients, two moments and the average, sharded as the ZeRO stage says.
+
+    Args: num_trained: parameters that have gradients and moments; None: all.
+    """
     size, shards = num_parameters * _FP32, workers.num_workers
+    moving = size if num_trained is None else num_trained * _FP32
     weights = size // shards if workers.zero_stage == 3 else size
-    gradients = size // shards if workers.zero_stage >= 2 else size
-    return weights + gradients + 3 * size // shards
+    gradients = moving // shards if workers.zero_stage >= 2 else moving
+    return weights + gradients + (3 if has_average else 2) * moving // shards
 
 
 @contextmanager
-def saved_bytes(model: VelocityModel) -> Iterator[list[int]]:
+def saved_bytes(model: VelocityNetwork) -> Iterator[list[int]]:
     """Collect the bytes of each storage that autograd keeps for the backward pass, weights left out."""
     seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  the storage's identity
     sizes: list[int] = []

@@ -63,10 +63,12 @@ def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
     )
 
 
-def print_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress) -> None:
-    """Print the status as a table and some lines."""
+def print_status(
+    plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, *, verbose: bool = False
+) -> None:
+    """Print the status as a table and some lines. Args: verbose: print every task."""
     console, status = make_console(), sweep_status(plan, done, store, progress)
-    console.print(status_table(plan, status.states))
+    console.print(status_table(plan, status.states, verbose=verbose))
     console.print(status.driver, markup=False)
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)

@@ -41,10 +41,12 @@ def run_mode(
     *,
     confirmed: bool,
     row: str | None = None,
+    verbose: bool = False,
 ) -> int:
     """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "stop" or "gc".
 
     Args: layers: files under and over the sweep. confirmed: "gc" removes without asking. row: only print it.
+        verbose: tables have a line a task, not a line a row.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
     """
     spec = load_sweep(path, overrides, layers, kept_listings=mode != "run")
@@ -54,7 +56,7 @@ def run_mode(
         return 0
     if mode in ("stop", "gc"):
         return _stop_or_collect(mode, spec, confirmed=confirmed)
-    return _plan_and_run(mode, spec)
+    return _plan_and_run(mode, spec, verbose=verbose)
 
 
 def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
@@ -69,7 +71,7 @@ def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
     return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
 
 
-def _plan_and_run(mode: str, spec: SweepSpec) -> int:
+def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool) -> int:
     storage = spec.runtime.storage
     patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
@@ -90,18 +92,18 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
         return 0
     with _readable(patient, StorageUnavailableError):
         if mode == "status":
-            print_status(plan, done, patient, progress)
+            print_status(plan, done, patient, progress, verbose=verbose)
             print_searches(plan, trials)
             return 0
         estimate = estimate_from(patient, plan, done, progress)
-        print_plan(plan, done, patient, progress, estimate)
+        print_plan(plan, done, patient, progress, estimate, verbose=verbose)
         print_searches(plan, trials)
     if mode == "check":
         from orchestration.commands.check_models import check  # needs torch
 
         check(plan)
     if mode != "run":
-        print_missing(missing)
+        print_missing(missing, spec.absent)
         if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
             _record_source(patient)
         return 0
@@ -113,7 +115,7 @@ def _plan_and_run(mode: str, spec: SweepSpec) -> int:
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
-    return run_sweep(spec, plan, done, store, progress, estimate)
+    return run_sweep(spec, plan, done, store, progress, estimate, verbose=verbose)
 
 
 def _record_source(store: Store) -> None:

@@ -12,10 +12,20 @@ from typing import Any
 
 _DIGEST_LENGTH = 20
 NEUTRAL: dict[str, Any] = {
-    "training.deterministic": False,
-    "training.changes": [],
     "search.trial_scheduler.quantile": 0.25,
     "search.trial_scheduler.resample": 0.25,
+    "data.side_shares": [],
+    "data.sides": [],
+    "data.text": "",
+    "data.text_length": 512,
+    "decomposition.held_at": "own",
+    "model.described": None,
+    "model.guidance_input": 1.0,
+    "model.start": "",
+    "training.adapter": None,
+    "training.changes": [],
+    "training.deterministic": False,
+    "training.trainable": "all",
 }
 """Config key added after version 0.1 -> the value that earlier versions had in effect, e.g. "model.qk_norm": False.
 

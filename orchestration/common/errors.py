@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from orchestration.common.counts import counted
 from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from orchestration.common.other_names import meant_by
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,17 @@ def tell_interruption(more: str = "") -> int:
     return EXIT_INTERRUPTED
 
 
-def nearest(name: object, known: Sequence[str]) -> str:
-    """Return "; did you mean 'x'?" if a known name is close, else nothing."""
-    matches = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+def nearest(name: object, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Return "; did you mean 'x'?" if a known name is meant or close, else nothing.
+
+    Another name for a key that people use (`OTHER_NAMES`), or the end of a dotted key, means it whatever is close.
+
+    Args: cutoff: similarity that counts as close, in [0, 1]; 1: none but these.
+    """
+    meant = meant_by(name)
+    ends = [one for one in known if one != str(name) and one.rpartition(".")[2] == meant]
+    matches = sorted(ends, key=lambda one: one.count("."))[:1]
+    matches = matches or difflib.get_close_matches(str(name), known, n=1, cutoff=cutoff)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
@@ -92,5 +101,6 @@ def known_names(name: object, known: Collection[str]) -> str:
     return f"{nearest(name, list(known)) or ';'} known: {', '.join(known) or 'none'}"
 
 
-def unknown_key(key: object, known: Sequence[str]) -> str:
-    return f"unknown key{nearest(key, known)}; known here: {', '.join(known)}"
+def unknown_key(key: object, known: Sequence[str], hint: str = "") -> str:
+    """Return the message about an unknown key. Args: hint: what is meant instead, if no known key is near."""
+    return f"unknown key{nearest(key, known) or hint}; known here: {', '.join(known)}"

@@ -59,6 +59,11 @@ def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], direct
         name: own if own.files is None else replace(own, files=absolute_place(f"autoencoders.{name}.files", own.files))
         for name, own in config.autoencoders.items()
     }
+    backbones = {
+        name: own if own.files is None else replace(own, files=absolute_place(f"backbones.{name}.files", own.files))
+        for name, own in config.backbones.items()
+    }
     if problems:
         raise UserError(problems)
-    return replace(config, networks=networks, references=references, datasets=datasets, autoencoders=autoencoders)
+    files = replace(config, networks=networks, references=references, datasets=datasets)
+    return replace(files, autoencoders=autoencoders, backbones=backbones)

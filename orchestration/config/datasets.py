@@ -31,7 +31,7 @@ def _place_of_files(path: str) -> str:
 
 Place = Annotated[str, AfterValidator(_place_of_files)]
 """A folder that every worker can read, or an fsspec URL."""
-Layout = Literal["class_folders", "list", "image_shards"]
+Layout = Literal["class_folders", "list", "image_shards", "captioned_folder"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,11 @@ class DatasetConfig:
 
     files: Place
     layout: Layout = "class_folders"
-    """`class_folders`: a folder for each class; `list`: a CSV beside the files; `image_shards`: tar, Parquet, Arrow."""
+    """`class_folders`: a folder for each class; `list`: a CSV beside the files; `image_shards`: tar, Parquet, Arrow;
+    `captioned_folder`: each image beside a `.txt` or `.json` of its name."""
+    caption_key: str = ""
+    """Key of the captions in `.json` files, "caption" by default. image_shards: labels are the captions in this column,
+    and not classes; in tars in `key.txt`, or under this key in `key.json`."""
     list_file: str = "list.csv"
     """list: name of the CSV with the columns path and label, under the files' place."""
     class_list: str = ""
@@ -56,6 +60,11 @@ class DatasetConfig:
     """image_shards: samples in the reference files."""
     max_bad_share: Annotated[float, Interval(ge=0.0, lt=1.0)] = 0.0
     """Share of unreadable training samples that may be left out; of the reference none may."""
+
+    @property
+    def has_captions(self) -> bool:
+        """Return whether labels are captions, not classes."""
+        return self.layout == "captioned_folder" or bool(self.layout == "image_shards" and self.caption_key)
 
     def place(self, *, reference: bool) -> str:
         """Return the place of the training or the reference files."""
@@ -80,6 +89,16 @@ class DatasetAlias:
         own = {key: getattr(data, key) for key in ("side", "frames", "stride", "autoencoder", "mirrored")}
         given = {key: value if value != getattr(default, key) else getattr(self, key) for key, value in own.items()}
         return replace(data, dataset=self.dataset, **given)
+
+
+@dataclass(frozen=True)
+class TextEncodersConfig:
+    """The encoders of captions: CLIP's text model and T5, with their tokenizers, as diffusers saves FLUX."""
+
+    files: Place
+    """Folder with `tokenizer`, `text_encoder`, `tokenizer_2` and `text_encoder_2`; that of a whole pipeline will do."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Precision in which they run, part of their identity. FLUX is used with bf16."""
 
 
 @dataclass(frozen=True)

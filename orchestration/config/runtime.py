@@ -9,7 +9,8 @@ from pydantic import AfterValidator
 
 from orchestration.common.redaction import credentials_in
 from orchestration.common.urls import is_url, with_lower_scheme
-from orchestration.config.datasets import AutoencoderConfig, DatasetAlias, DatasetConfig
+from orchestration.config.backbones import BackboneConfig
+from orchestration.config.datasets import AutoencoderConfig, DatasetAlias, DatasetConfig, TextEncodersConfig
 from orchestration.config.files import FileConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
@@ -56,3 +57,7 @@ class RuntimeConfig:
     """Name -> what it stands for in `data.dataset`; digests hold that, not the name."""
     autoencoders: dict[str, AutoencoderConfig] = field(default_factory=dict)
     """Name -> files of an autoencoder that `data.autoencoder` can name; digests hold its settings and weights."""
+    text_encoders: dict[str, TextEncodersConfig] = field(default_factory=dict)
+    """Name -> files of the encoders of captions that `data.text` can name; digests hold their content."""
+    backbones: dict[str, BackboneConfig] = field(default_factory=dict)
+    """Name -> a pretrained network that `model.start` can name; digests hold its settings and weights."""

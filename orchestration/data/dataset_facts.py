@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from dfm_core.data.captions.caption import CAPTIONED
 from dfm_core.data.files.folder_report import left_behind_text, shown_name
 from dfm_core.data.files.left_behind import left_behind
 
@@ -49,6 +50,9 @@ class DatasetFacts:
         """Args: listing: all files, those that `raw` does not name too."""
         named = {unit.name for unit in raw.units} | {one.file for one in raw.left_out}
         others = [file.name for file in listing.files if file.name not in named and not left_behind(file.name)]
+        if raw.class_names == CAPTIONED:
+            beside = {unit.name.rpartition(".")[0] for unit in raw.units}
+            others = [name for name in others if name.rpartition(".")[0] not in beside]
         left = [one.file for one in raw.left_out if not one.is_sample]
         bad = [str(one) for one in raw.left_out if one.is_sample]
         return cls(
@@ -79,6 +83,8 @@ class DatasetFacts:
     def text(self, name: str) -> str:
         """Return the facts in words."""
         line = f"{name}: {self.num_units:,} files, {len(self.class_names):,} classes: {self._classes()}."
+        if self.class_names == CAPTIONED:
+            line = f"{name}: {self.num_units:,} files, {CAPTIONED[0]}."
         if self.is_sorted and (pair := self._out_of_number()):
             line += f" Their order is that of text, {pair[0]} before {pair[1]}; a class_list gives another."
         if {name.lower() for name in self.class_names} <= _SPLITS:

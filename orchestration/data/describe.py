@@ -13,9 +13,11 @@ from orchestration.common.redaction import reason_of
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import PLANNING_SECONDS
+from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe
 from orchestration.data.dataset_facts import DatasetFacts
 from orchestration.data.describe_autoencoders import AutoencoderInspector, KeyProblem
+from orchestration.data.describe_captions import caption_problems, describe_captions
 from orchestration.data.identity import absent_identity, fingerprint_of
 from orchestration.storage.retry import StorageUnavailableError
 
@@ -66,8 +68,8 @@ class DatasetInspector:
 
     def _inspect(self, runtime: RuntimeConfig, data: DataConfig) -> _Described:
         problems = _unknown_names(runtime, data)
-        if data.dataset in runtime.datasets and not data.side:
-            problems.append(("data.side", f"is needed: the side in pixels that {data.dataset}'s files are cropped to"))
+        if data.dataset in runtime.datasets:
+            problems += caption_problems(runtime, data)
         if data.dataset not in runtime.datasets:
             problems += _user_settings_of_embedded(data)
         if problems:
@@ -122,9 +124,10 @@ class DatasetInspector:
             num_samples=num_samples,
             num_reference=num_reference,
             reference_fingerprint=reference.fingerprint,
-            resolution=card.latent_side(data.side),
+            resolution=card.latent_side(max(data.sides, default=data.side)),
             channels=card.channels,
             latent_frames=latent_frames,
+            captions=describe_captions(runtime, data, card, self.absent) if config.has_captions else None,
         )
 
     @property
@@ -143,14 +146,19 @@ class DatasetInspector:
         config = runtime.datasets[data.dataset]
         try:
             return self._listed_facts(runtime, data, reference=reference)
-        except FileNotFoundError as error:
-            if config.num_classes is None or config.num_samples is None:
-                how = f"to plan before they are there give datasets.{data.dataset}.num_classes and num_samples"
-                raise FileNotFoundError(f"{error}; {how}") from None
-            self.absent[f"datasets.{data.dataset}"] = str(error)
+        except Exception as error:
+            if not is_absence(error):
+                raise
+            reason = absence_text(error, config.place(reference=reference), runtime.storage.options)
+            num_classes = 1 if config.has_captions else config.num_classes
+            if num_classes is None or config.num_samples is None:
+                needed = "num_samples" if config.has_captions else "num_classes and num_samples"
+                how = f"to plan before they are there give datasets.{data.dataset}.{needed}"
+                raise FileNotFoundError(f"{reason}; {how}") from None
+            self.absent[f"datasets.{data.dataset}{'.reference' if reference else ''}"] = reason
             number = config.num_reference if reference else config.num_samples
             place = absent_identity(config.place(reference=reference))
-            return DatasetFacts.planned(place, config.num_classes, number or config.num_samples)
+            return DatasetFacts.planned(place, num_classes, number or config.num_samples)
 
     def _listed_facts(self, runtime: RuntimeConfig, data: DataConfig, *, reference: bool) -> DatasetFacts:
         key = (data.dataset, reference, bool(data.frames))
@@ -215,7 +223,8 @@ def _unknown_names(runtime: RuntimeConfig, data: DataConfig) -> list[KeyProblem]
 def _user_settings_of_embedded(data: DataConfig) -> list[KeyProblem]:
     """Return settings of an embedded dataset that only the user's files read."""
     default = DataConfig()
-    asked = [key for key in ("side", "frames", "stride") if getattr(data, key) != getattr(default, key)]
+    keys = ("side", "sides", "side_shares", "text", "frames", "stride")
+    asked = [key for key in keys if getattr(data, key) != getattr(default, key)]
     if data.mirrored and not data.autoencoder:
         asked.append("mirrored")
     card = DATASETS.get(data.dataset)

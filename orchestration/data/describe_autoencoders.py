@@ -15,6 +15,7 @@ from orchestration.common.home import expanded
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, InitialAutoencoder
 from orchestration.data.identity import PIXELS, absent_identity
 
@@ -53,10 +54,11 @@ class AutoencoderInspector:
         config = self._runtime.autoencoders[name]
         try:
             return self._given(config)
-        except FileNotFoundError as error:
-            if config.kind not in AUTOENCODERS:
+        except Exception as error:
+            if config.kind not in AUTOENCODERS or not is_absence(error):
                 raise
-            self._absent[f"autoencoders.{name}"] = str(error)
+            reason = absence_text(error, config.files or name, self._runtime.storage.options)
+            self._absent[f"autoencoders.{name}"] = reason
             return AUTOENCODERS[config.kind], f"{config.kind}:{absent_identity(config.files or name)}"
 
     def _given(self, config: AutoencoderConfig) -> tuple[AutoencoderCard, str]:

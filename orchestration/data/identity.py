@@ -10,7 +10,7 @@ from typing import Any
 from dfm_core.catalog.datasets import DATASETS, DataShape
 from dfm_core.catalog.weight_files import file_sha256
 from dfm_core.config import DataConfig
-from dfm_core.config.data import DataDescription
+from dfm_core.config.data import CaptionsDescription, DataDescription
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of
@@ -47,6 +47,9 @@ def latents_payload(data: DataConfig) -> dict[str, Any] | None:
     described = data.described
     if described is None:
         return None
+    if described.captions is not None:
+        per_shard = _per_shard(latents_bytes(data, described))
+        return _captioned_payload(described.fingerprint, described.encoder, described.captions, data.sides, per_shard)
     payload = _payload(described.fingerprint, described.encoder, data)
     payload["samples_per_shard"] = _per_shard(latents_bytes(data, described))
     return payload | {"mirrored": data.mirrored}
@@ -59,6 +62,9 @@ def pixels_payload(data: DataConfig) -> dict[str, Any] | None:
     if described is None or is_embedded(data):
         return None
     per_shard = _per_shard(pixels_bytes(data))
+    if (captions := described.captions) is not None:
+        largest = (max(data.sides),)
+        return _captioned_payload(described.reference_fingerprint, PIXELS, captions, largest, per_shard)
     return _payload(described.reference_fingerprint, PIXELS, data) | {"samples_per_shard": per_shard, "mirrored": False}
 
 
@@ -74,10 +80,41 @@ def pixels_digest(data: DataConfig) -> str:
     return digest_of(payload) if payload is not None else ""
 
 
+@cache
+def texts_payload(data: DataConfig) -> dict[str, Any] | None:
+    """Return all that decides the encodings of the captions of a dataset, its reference's too; None: it has none.
+
+    Which images have captions the sides decide, below which they are left out, and no autoencoder.
+    """
+    described = data.described
+    if described is None or described.captions is None or not described.captions.encoders:
+        return None
+    return {
+        "kind": "encode_text",
+        "fingerprints": [described.fingerprint, described.reference_fingerprint],
+        "sides": sorted(data.sides),
+        "token_pixels": described.captions.token_pixels,
+        "encoders": described.captions.encoders,
+        "length": data.text_length,
+        "numerics": NUMERICS_CHANGED_IN["encode"],
+    }
+
+
+def texts_digest(data: DataConfig) -> str:
+    """Return the digest of the task that encodes the captions of a dataset; "" if it has none."""
+    payload = texts_payload(data)
+    return digest_of(payload) if payload is not None else ""
+
+
 def training_identity(data: DataConfig) -> dict[str, Any]:
     """Return the identity of a training's data: the images, or latents in the order that their shards allow."""
     if latents := latents_digest(data):
-        return {"latents": latents, "window_shards": data.window_shards}
+        shared = {"latents": latents, "window_shards": data.window_shards}
+        if texts := texts_digest(data):
+            total = sum(data.step_shares.values())
+            shares = {str(side): share / total for side, share in sorted(data.step_shares.items())}
+            return shared | {"texts": texts, "shares": shares}
+        return shared
     return real_identity(data)
 
 
@@ -92,21 +129,41 @@ def real_identity(data: DataConfig) -> dict[str, Any]:
 
 
 def latents_bytes(data: DataConfig, described: DataDescription) -> int:
-    """Return the size of the latents of one file, with its flip if that is wanted."""
+    """Return the size of the latents of one file, with its flip if that is wanted, at every side."""
     values = prod(
         DataShape(described.channels, 1, described.latent_frames).of_scale(described.channels, described.resolution)
     )
+    values = sum(values * side**2 // max(data.sides) ** 2 for side in data.sides) or values
     return values * (2 if data.mirrored else 1) * (_PIXEL_BYTES if described.encoder == PIXELS else _LATENT_BYTES)
 
 
 def pixels_bytes(data: DataConfig) -> int:
     """Return the size of one of the user's files as pixels."""
-    return _PIXEL_BYTES * _COLOURS * max(1, data.frames) * data.side**2
+    return _PIXEL_BYTES * _COLOURS * max(1, data.frames) * max(data.sides, default=data.side) ** 2
 
 
 def _per_shard(sample_bytes: int) -> int:
     """Return the number of files that become one shard, of about 64 MB."""
     return min(_MOST_SHARD_SAMPLES, max(1, _SHARD_BYTES // sample_bytes))
+
+
+def _captioned_payload(
+    fingerprint: str,
+    encoder: str,
+    captions: CaptionsDescription,
+    sides: tuple[int, ...],
+    samples_per_shard: int,
+) -> dict[str, Any]:
+    # The factor of the autoencoder decides the shapes, also of the real images that are kept as pixels.
+    return {
+        "kind": "encode_captioned",
+        "fingerprint": fingerprint,
+        "encoder": encoder,
+        "sides": sorted(sides),
+        "token_pixels": captions.token_pixels,
+        "samples_per_shard": samples_per_shard,
+        "numerics": NUMERICS_CHANGED_IN["encode"],
+    }
 
 
 def _payload(fingerprint: str, encoder: str, data: DataConfig) -> dict[str, Any]:

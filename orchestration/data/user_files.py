@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dfm_core.autoencoders.identity import CONFIG, WEIGHTS
+from dfm_core.data.captions.caption import CAPTION_KEY
+from dfm_core.data.captions.captioned_folder import open_captioned_folder
+from dfm_core.data.captions.captioned_shards import open_captioned_shards
 from dfm_core.data.files.class_folders import open_class_folders, open_list
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS
@@ -59,6 +62,7 @@ class UserDataset:
         return digest_of(
             {"place": self.store.root, "options": options, "layout": self.config.layout, "clips": self.clips}
             | {"lists": self.lists}
+            | ({"captions": self.config.caption_key} if self.config.has_captions else {})
         )
 
     def open(self, listing: Listing | None = None) -> RawDataset:
@@ -69,6 +73,9 @@ class UserDataset:
         class_list, listed = self.lists
         names = None if class_list is None else [line.strip() for line in class_list.splitlines() if line.strip()]
         files, extensions = StoreFiles(self.store, listing), CLIP_EXTENSIONS if self.clips else EXTENSIONS
+        if self.config.has_captions:
+            is_folder, key = self.config.layout == "captioned_folder", self.config.caption_key or CAPTION_KEY
+            return open_captioned_folder(files, key) if is_folder else open_captioned_shards(files, key)
         if self.config.layout == "image_shards":
             return open_image_shards(files, names or ())
         if listed is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,8 +15,20 @@ from orchestration.evaluation.sample_grids import GRID_IMAGES
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 
+_WHITE = 255
 Features = Callable[[FeatureNetworkName, Tensor], Mapping[str, Tensor]]
 """Function (network, pixels) -> the network's outputs."""
+
+
+def on_white(parts: Sequence[Tensor]) -> Tensor:
+    """Return batches as one, [n, ..., H, W]; those of several shapes each in the middle of the largest, on white."""
+    height, width = (max(part.shape[axis] for part in parts) for axis in (-2, -1))
+    whole = []
+    for part in parts:
+        high, wide = height - part.shape[-2], width - part.shape[-1]
+        sides = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
+        whole.append(torch.nn.functional.pad(part, sides, value=_WHITE) if any(sides) else part)
+    return torch.cat(whole)
 
 
 class GroupWriter:
@@ -61,5 +73,5 @@ class GroupWriter:
 
     def _write_pixels(self, directory: str, group: Group) -> None:
         count = group.num_samples
-        tensors = {"pixels": torch.cat(self._pixels)[:count], "labels": torch.cat(self._labels)[:count]}
+        tensors = {"pixels": on_white(self._pixels)[:count], "labels": torch.cat(self._labels)[:count]}
         GroupFiles(self._store, directory).write(group, tensors)

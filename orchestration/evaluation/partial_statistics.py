@@ -102,6 +102,5 @@ def _batch(
     if output.name == CLASS_SCORES:
         targets = labels
     elif output.network == "clip":
-        captions = resources.captions(task.config.data, task.config.evaluation.caption)
-        targets = captions[labels]
+        targets = resources.text_targets(task.config.data, task.config.evaluation.caption, labels)
     return Batch(torch.arange(group.begin, group.end), output_rows(resources, task, output, tensors), targets)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.catalog.feature_networks import FEATURE_NETWORKS, FeatureNetworkName
-from dfm_core.config import DataConfig
+from dfm_core.config import DataConfig, ExperimentConfig
 from dfm_core.config.dataset_card import card_of
+from dfm_core.data.captions.caption import caption_number
 from dfm_core.data.image_dataset import to_pixels
 from dfm_core.fitting_batches import AUTOENCODER_BYTES, FittingBatches
 from dfm_core.metrics.features.base import FeatureNetwork
@@ -22,14 +23,21 @@ from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.probe import LinearProbe
+from dfm_core.models.flux_text_encoders import TextEncoders
 from orchestration.artifacts.autoencoders import load_of_data
+from orchestration.artifacts.captioned_images import open_captioned_images
+from orchestration.artifacts.captioned_latents import read_captions
 from orchestration.artifacts.latents import latent_cache
+from orchestration.artifacts.planned_text_encoders import load_planned_encoders
 from orchestration.artifacts.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import read_checked
+from orchestration.artifacts.text_encodings import open_texts
 from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache, given_files
-from orchestration.data.identity import PIXELS, is_embedded, pixels_digest
+from orchestration.data.identity import PIXELS, is_embedded, pixels_digest, texts_digest
+from orchestration.evaluation.sample_conditions import CaptionConditions, ClassConditions, SampleConditions
+from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 
 REFERENCE_FILE, PROBE_FILE = "reference.npz", "probe.npz"
@@ -98,6 +106,19 @@ class ResourceCache:
             ("autoencoder", encoder), lambda: load_of_data(data, self._runtime, self._store, self._device)
         )
 
+    def text_encoders(self, data: DataConfig) -> TextEncoders:
+        """Return the encoders of captions that a data section names, on the device.
+
+        Raises: ValueError if their files are not what they should be, or have changed; what the storage does.
+        """
+        captions = data.described and data.described.captions
+        assert captions, f"{data.dataset} has captions"
+        identity = captions.encoders
+        return self._keep(
+            ("text_encoders", identity, str(data.text_length)),
+            lambda: load_planned_encoders(data.text, identity, data.text_length, self._runtime, self._device),
+        )
+
     def decoder(self, data: DataConfig) -> Callable[[Tensor], Tensor]:
         """Return the function from a model's output to 8-bit pixels, with as many channels as the real images."""
         if not data.autoencoder:
@@ -106,7 +127,7 @@ class ResourceCache:
         fitting = self._keep(
             ("fitting", autoencoder.identity), lambda: FittingBatches(data.autoencoder, AUTOENCODER_BYTES)
         )
-        num_pixels = max(data.side, 1) ** 2 * (data.frames or 1)
+        num_pixels = max(data.side, 1, *data.sides) ** 2 * (data.frames or 1)
 
         def decode(latents: Tensor) -> Tensor:
             return torch.cat(fitting.map(decode_part, latents, num_pixels))
@@ -125,14 +146,41 @@ class ResourceCache:
             lambda: open_real(data, split, self._store, latent_cache(self._runtime.workers)),
         )
 
-    def captions(self, data: DataConfig, template: str) -> Tensor:
-        """Return CLIP's features of the captions of all classes, [K, D]."""
-        clip, names = self.network("clip"), card_of(data).class_names
+    def conditions(self, config: ExperimentConfig) -> SampleConditions:
+        """Return the labels and sizes of generated samples. Raises: as `open_real`."""
+        data = config.data
+        if not data.sides:
+            return ClassConditions(config.evaluation, card_of(data).num_classes)
+        assert data.described is not None, "captioned images are described"
+        cache = latent_cache(self._runtime.workers)
+        images = self._keep(("captioned", pixels_digest(data)), lambda: open_captioned_images(data, self._store, cache))
+        texts = texts_digest(data)
+        table = self._keep(("texts", texts), lambda: open_texts(self._store, TaskPaths(texts).latents, cache))
+        return CaptionConditions(images, table, max(data.sides) // data.described.resolution)
+
+    def text_targets(self, data: DataConfig, template: str, labels: Tensor) -> Tensor:
+        """Return CLIP's features of the captions of samples, [B, D]: a template's with the class, or their own."""
+        clip = self.network("clip")
         assert isinstance(clip, ClipNetwork), "captions are CLIP's"
-        return self._keep(
+        if data.sides:
+            digest = pixels_digest(data)
+            rows = self._keep(("captions", digest), lambda: _captions_by_number(self._store, digest, clip))
+            return torch.stack([rows[number] for number in labels.tolist()])
+        names = card_of(data).class_names
+        features = self._keep(
             ("captions", data.dataset, template),
             lambda: clip.text([template.replace("{}", name) for name in names]).cpu(),
         )
+        return features[labels]
+
+    def label_names(self, data: DataConfig, labels: Tensor) -> list[str]:
+        """Return the names of samples' labels, for people: classes, or captions."""
+        if data.sides:
+            captions = read_captions(self._store, TaskPaths(pixels_digest(data)).latents)
+            names = {caption_number(caption): caption for caption in captions}
+            return [names[number] for number in labels.tolist()]
+        classes = card_of(data).class_names
+        return [classes[number] for number in labels.tolist()]
 
     def _keep(self, key: tuple[str, ...], load: Callable[[], Resource]) -> Resource:
         """Return what is under a key, loaded at first use."""
@@ -144,3 +192,10 @@ class ResourceCache:
     def _arrays(self, digest: str, name: str) -> dict[str, Any]:
         with np.load(io.BytesIO(read_checked(self._store, digest, name))) as archive:
             return {key: archive[key] for key in archive.files}
+
+
+def _captions_by_number(store: Store, pixels: str, clip: ClipNetwork) -> dict[int, Tensor]:
+    """Return CLIP's features of the captions of test images, by number; CLIP sees their first 77 tokens."""
+    captions = read_captions(store, TaskPaths(pixels).latents)
+    rows = clip.text(captions, cut=True).cpu()
+    return {caption_number(caption): row for caption, row in zip(captions, rows, strict=True)}

@@ -26,13 +26,16 @@ from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
 from orchestration.artifacts.features import Group, GroupFiles, groups_of
+from orchestration.artifacts.real_images import RealSamples
 from orchestration.artifacts.recorded_errors import errors_of_scores
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, read_record, write_record
 from orchestration.config.files import FileConfig
 from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files
+from orchestration.evaluation.group_writer import on_white
 from orchestration.evaluation.messages import Cost
 from orchestration.evaluation.partial_statistics import REFERENCE, Statistics, output_rows, over_frames, suite_of
 from orchestration.evaluation.resource_cache import PROBE_FILE, REFERENCE_FILE, ResourceCache
+from orchestration.evaluation.sample_batches import batches
 from orchestration.evaluation.sample_grids import GRID_IMAGES, grid_png, moving_grid_gif, strips_png
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
@@ -110,7 +113,7 @@ class ResultWriter:
         about = self._write_arrays(task, REFERENCE_FILE, sums[REFERENCE].compute().arrays())
         (source,) = task.sources
         real = self._resources.real(task.config.data, source.split)
-        files = self._write_grids(task, REAL, *real.read(range(min(GRID_IMAGES, source.num_samples))))
+        files = self._write_grids(task, REAL, *_first(real, min(GRID_IMAGES, source.num_samples)))
         return _result(task, {}, files, about)
 
     def _probe(self, task: ProbeTask) -> TaskRecord:
@@ -188,8 +191,7 @@ class ResultWriter:
 
     def _write_grids(self, task: Task, name: str, pixels: Tensor, labels: Tensor) -> tuple[str, ...]:
         """Write the grids for people. Returns the names of the files."""
-        names = card_of(task.config.data).class_names
-        classes = [names[int(label)] for label in labels[: len(pixels)]]
+        classes = self._resources.label_names(task.config.data, labels[: len(pixels)])
         pictures = {f"{name}.png": grid_png(pixels.numpy(), classes)}
         if pixels.ndim == 5:
             pictures[f"{name}.gif"] = moving_grid_gif(pixels.numpy(), classes)
@@ -197,6 +199,12 @@ class ResultWriter:
         for file, content in pictures.items():
             self._store.write(TaskPaths(task.digest).result_file(file), content)
         return tuple(pictures)
+
+
+def _first(real: RealSamples, count: int) -> tuple[Tensor, Tensor]:
+    """Return pixels and labels of the first images; those of several shapes on white."""
+    parts = [real.read(indices) for indices in batches(Group(0, count), count, real.borders)]
+    return on_white([pixels for pixels, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
 def _result(task: Task, metrics: Mapping[str, float], files: tuple[str, ...], about: Mapping[str, Any]) -> TaskRecord:

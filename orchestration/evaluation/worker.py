@@ -23,7 +23,10 @@ from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.data.file_cache import FileCache
-from orchestration.evaluation.encoding import ShardEncoder
+from orchestration.encoding.caption_encoder import CaptionEncoder
+from orchestration.encoding.captioned_encoder import CaptionedEncoder
+from orchestration.encoding.part_encoder import PartEncoder
+from orchestration.encoding.shard_encoder import ShardEncoder
 from orchestration.evaluation.feature_files import feature_paths
 from orchestration.evaluation.group_writer import GroupWriter
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork
@@ -81,6 +84,8 @@ class Evaluator:
         )
         self._outside = outside
         self._encoder = ShardEncoder(self._store, runtime, self._device, self._resources.autoencoder)
+        self._captioned = CaptionedEncoder(self._store, runtime, self._device, self._resources.autoencoder)
+        self._captions = CaptionEncoder(self._store, self._resources.text_encoders)
         self._keeps, self._references = workers.keep_features, runtime.references
         self._results = ResultWriter(self._store, self._resources, self._device, keep_features=self._keeps)
 
@@ -147,17 +152,26 @@ class Evaluator:
 
     def num_parts(self, task: EncodeTask) -> int:
         """Return how many shards an encoding makes. Raises: ValueError if its dataset is not the planned one."""
-        return self._encoder.num_parts(task)
+        return self._encoder_of(task).num_parts(task)
 
     def encode(self, task: EncodeTask, number: int, num_parts: int) -> float:
-        """Encode a shard of latents into the store. Returns its seconds. Raises: as `ShardEncoder.encode`."""
-        seconds = self._encoder.encode(task, number, num_parts, self._batch_size)
+        """Encode a shard of latents into the store. Returns its seconds. Raises: as `PartEncoder.encode`."""
+        seconds = self._encoder_of(task).encode(task, number, num_parts, self._batch_size)
         self._reached(task, task.num_samples // num_parts, f"part {number}")
         return seconds
 
     def finish_encoding(self, task: EncodeTask, num_parts: int, seconds: float, accelerator_seconds: float) -> None:
-        """Publish the store of latents and its record. Raises: as `ShardEncoder.finish`."""
-        self._encoder.finish(task, num_parts, seconds, accelerator_seconds)
+        """Publish the store of latents and its record. Raises: as `PartEncoder.finish`."""
+        self._encoder_of(task).finish(task, num_parts, seconds, accelerator_seconds)
+
+    def _encoder_of(self, task: EncodeTask) -> PartEncoder:
+        match task.payload["kind"]:
+            case "encode_captioned":
+                return self._captioned
+            case "encode_text":
+                return self._captions
+            case _:
+                return self._encoder
 
     def fit_pyramid(self, task: PyramidTask) -> None:
         """Fit the weights of a learned decomposition."""
@@ -177,7 +191,8 @@ class Evaluator:
             return real_samples(real, work.group, self._batch_size)
         tasks = [missing.task for missing in work.missing if isinstance(missing.task, EvaluateTask)]
         decode = self._resources.decoder(first.task.config.data)
-        return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode)
+        conditions = self._resources.conditions(first.task.config)
+        return generated_samples(tasks, work.group, self._batch_size, self._snapshots, self._device, decode, conditions)
 
 
 def _part(source: Source, group: Group) -> str:

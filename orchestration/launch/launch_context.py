@@ -56,6 +56,10 @@ class LaunchContext:
     """Asked in every round; None: the plan stays as it is."""
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     """Measured speeds of trainings, by model size."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Steps of unfinished trainings that need not be made again, by digest."""
+    verbose: bool = False
+    """Print every task in the end, not a line a row."""
 
     @property
     def workers(self) -> WorkersConfig:

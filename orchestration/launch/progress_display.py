@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from orchestration.common.console import clock, make_console
 from orchestration.control.heartbeat import TaskProgress, Waiting
+from orchestration.launch.task_table import resume_text
 from orchestration.tasks.task import Task
 
 _LINE_SECONDS = 15.0
@@ -66,14 +67,16 @@ class Display:
     def say(self, text: str) -> None:
         self.console.print(text, markup=False)
 
-    def started(self, task: Task, total: int) -> None:
+    def started(self, task: Task, total: int, resume_step: int = 0) -> None:
+        """Tell of a task that starts. Args: resume_step: of a training that was cut off before; 0: it is new."""
+        how = resume_text(resume_step) if resume_step else "started"
         running = self._running[task.digest] = _Running(task, total, time.monotonic(), time.monotonic())
         if self._progress:
             self._progress.start()  # once; here, since a launch without a task shows no bars
             shown = self.console.render_str(f"{task.kind} {task.title}", markup=False).plain
             running.bar = self._progress.add_task(shown, total=total, rate="")
         else:
-            self.say(f"[{_now()}] {task.kind} {task.title}: started")
+            self.say(f"[{_now()}] {task.kind} {task.title}: {how}")
 
     def reached(self, digest: str, done: int) -> None:
         running = self._running.get(digest)

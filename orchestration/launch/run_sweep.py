@@ -23,7 +23,7 @@ from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
 from orchestration.launch.session import run_within_budget
-from orchestration.launch.summary import early_exit_text
+from orchestration.launch.summary import early_exit_text, snapshots_text
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.estimate import Estimate, estimate_from
 from orchestration.plan.plan import Plan
@@ -45,12 +45,19 @@ _MLFLOW_UI = ("-m", "mlflow", "ui", "--backend-store-uri")
 
 
 def run_sweep(
-    spec: SweepSpec, plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, estimate: Estimate
+    spec: SweepSpec,
+    plan: Plan,
+    done: dict[str, TaskRecord],
+    store: Store,
+    progress: Progress,
+    estimate: Estimate,
+    *,
+    verbose: bool = False,
 ) -> int:
     """Run what is missing and write the report. Return the exit code.
 
     Args: spec: without the trials of searches. plan: with those that were published last: Optuna knows what came after.
-    done, progress, estimate: of the plan.
+    done, progress, estimate: of the plan. verbose: print every task in the end, not a line a row.
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
     """
     started = time.monotonic()
@@ -75,7 +82,9 @@ def run_sweep(
     if tasks_to_run(plan, outcome.done):
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
-        context = LaunchContext(plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds)
+        context = LaunchContext(
+            plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds, progress.steps, verbose
+        )
         run_within_budget(context, estimate)
     else:
         print("Everything is done already; nothing is computed.")
@@ -89,8 +98,10 @@ def run_sweep(
     _tell_the_rest(tracker)
     if plan.spec.runtime.tracking.register_best:
         print(_registered(plan, outcome, uri, store))
-    print(_report(published.document, plan.spec, store))
-    print(f"Compare runs: {ui_command(uri)}")
+    report, link = _report(published.document, plan.spec, store)
+    print(report)
+    print(snapshots_text(plan, outcome, store))
+    print(compare_text(uri, link))
     if early_exit is not None:
         left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
         print(early_exit_text(early_exit, left))
@@ -154,8 +165,9 @@ def _searches(
     return open_searches(spec, plan, store, tracker, published.publish, os.environ)
 
 
-def _report(document: str, spec: SweepSpec, store: Store) -> str:
-    """Write the report. Return the line that says where it is, or why there is none, and how to make it."""
+def _report(document: str, spec: SweepSpec, store: Store) -> tuple[str, str]:
+    """Write the report. Return results and its place, or why there is none, and how to make it; and the link to the
+    runs in MLflow, "" if that was not read."""
     try:
         # The analysis pulls in matplotlib, which nothing before needs.
         from analysis.plan.read import parse_plan
@@ -166,8 +178,9 @@ def _report(document: str, spec: SweepSpec, store: Store) -> str:
         report = write_report(parse_plan(document), output, store.options, records)
     except Exception as error:  # noqa: BLE001  any library of the report: everything is computed by then
         reason = str(error) if isinstance(error, UserError) else reason_of(error, store.options)
-        return f"No report: {reason}. Nothing that was computed is lost; later: {_analysis_command(spec, store)}"
-    return "\n".join(filter(None, [report.alarm, f"Report: {report.html}"]))
+        again = _analysis_command(spec, store)
+        return f"No report: {reason}. Nothing that was computed is lost; later: {again}", ""
+    return "\n".join(filter(None, [report.results, report.alarm, f"Report: {report.html}"])), report.runs_url
 
 
 def _analysis_command(spec: SweepSpec, store: Store) -> str:
@@ -176,6 +189,14 @@ def _analysis_command(spec: SweepSpec, store: Store) -> str:
         return shlex.join(["python", "-m", "analysis", shown_path(spec.path), "--storage", store.root])
     command = [sys.executable, "-m", "analysis", str(Path(spec.path).resolve()), "--storage", store.root]
     return f"cd {shlex.quote(str(ROOT))} && {shlex.join(command)}"
+
+
+def compare_text(uri: str, link: str) -> str:
+    """Return where the runs are compared. Args: link: to the runs of the last evaluations, "" if it is not known."""
+    command = ui_command(uri)
+    if not link or command == uri:
+        return f"Compare runs: {link or command}"
+    return f"Compare runs: {command}\n  then open {link}"
 
 
 def ui_command(uri: str) -> str:

@@ -58,7 +58,7 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
             if limit is not None and outcome.early_exit and outcome.early_exit.exit_code == EXIT_BUDGET_SPENT:
                 outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
             heartbeat_writer.close(_describe(outcome))
-    display.console.print(status_table(plan, outcome.states))
+    display.console.print(status_table(plan, outcome.states, verbose=context.verbose))
     if context.searches is None:
         print(compared_text(estimate, meter))
     else:

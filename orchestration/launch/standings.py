@@ -48,7 +48,8 @@ def best_snapshots(plan: Plan, done: Mapping[str, TaskRecord], failed: Collectio
     first: dict[str, BestSnapshot] = {}
     for best in best_of_parts(sections):
         part, row = best.part.name, best.row
-        first.setdefault(part, BestSnapshot(part, row.label, row.step, best.metric.name, best.value))
+        label = best.part.label_in_sweep(row.label)
+        first.setdefault(part, BestSnapshot(part, label, row.step, best.metric.name, best.value))
     return tuple(first.values())
 
 

@@ -10,8 +10,8 @@ from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
 from orchestration.common.redaction import without_credentials
 from orchestration.control.budget_meter import BudgetMeter, hours
-from orchestration.control.outcome import EarlyExit
-from orchestration.launch.task_table import status_table
+from orchestration.control.outcome import EarlyExit, Outcome
+from orchestration.launch.task_table import resume_text, status_table
 from orchestration.plan.diff import changes_text
 from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
@@ -19,17 +19,27 @@ from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.search_trial import SearchTrial
+from orchestration.storage.layout import SNAPSHOTS, TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, TrainTask
 
 
-def print_plan(plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, left: Estimate) -> None:
-    """Print tasks, the user's data, sharing, what an edit changed, FLOPs, estimated hours and bytes.
+def print_plan(
+    plan: Plan,
+    done: dict[str, TaskRecord],
+    store: Store,
+    progress: Progress,
+    left: Estimate,
+    *,
+    verbose: bool = False,
+) -> None:
+    """Print rows, the user's data, sharing, what an edit changed, FLOPs, estimated hours and bytes.
 
-    Args: left: estimate of what is to do.
+    Args: left: estimate of what is to do. verbose: print every task.
     """
     console = make_console()
-    console.print(status_table(plan, dict.fromkeys(done, "done")))
+    continuing = {digest: resume_text(step) for digest, step in progress.steps.items() if step and digest not in done}
+    console.print(status_table(plan, dict.fromkeys(done, "done") | continuing, verbose=verbose))
     for line in (*_layers_text(plan.spec), *plan.spec.notices, *plan.spec.about_data):
         console.print(line, markup=False)
     trainings, evaluations = plan.of_kind(TrainTask), plan.of_kind(EvaluateTask)
@@ -87,13 +97,27 @@ def print_searches(plan: Plan, trials: Mapping[str, Sequence[SearchTrial]]) -> N
             console.print(line, markup=False)
 
 
-def print_missing(problems: Sequence[Problem]) -> None:
-    """Print what would stop the sweep here before it starts anything."""
+def print_missing(problems: Sequence[Problem], absent: Sequence[Problem]) -> None:
+    """Print what would stop the sweep here before it starts anything. Args: absent: those of files in digests."""
     if problems:
         console = make_console()
         console.print("It cannot run here yet:")
         for problem in problems:
             console.print(f"  {problem}", markup=False)
+        if absent:
+            console.print("Digests of the tasks that read these files are provisional until they are there.")
+
+
+def snapshots_text(plan: Plan, outcome: Outcome, store: Store) -> str:
+    """Return where snapshots are, and which is the best of each part."""
+    from orchestration.launch.standings import best_snapshots  # scipy comes with it
+
+    lines = [f"Snapshots: {store.uri(SNAPSHOTS)}/<digest>/step-<n>, for DFMPipeline.from_pretrained"]
+    trained = {(trial.part, trial.row): trial.trains[-1] for trial in reversed(plan.trials)}
+    for best in best_snapshots(plan, outcome.done, outcome.failed):
+        place = store.uri(TaskPaths(trained[best.part, best.row]).snapshot(best.step))
+        lines.append(f"  {best.part} / {best.row}: {place}")
+    return "\n".join(lines)
 
 
 def spent_text(seconds: float, limit_hours: float | None) -> str:

@@ -208,7 +208,7 @@ class Launcher:
     def _begin(self, task: Task) -> None:
         del self._waiting.tasks[task.digest]
         self._context.tracker.begin(task)
-        self._context.display.started(task, task.total_units)
+        self._context.display.started(task, task.total_units, self._context.steps.get(task.digest, 0))
 
     def _tick(self) -> None:
         running, context = self._running, self._context

@@ -15,9 +15,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from orchestration.common.errors import Problem, nearest, unknown_key
+from orchestration.common.other_names import meant_by
 from orchestration.common.redaction import is_secret_name
 from orchestration.common.redaction import shown as redacted
-from orchestration.parsing.config_types import compound_fields, field_types, keys_at, type_of_key
+from orchestration.parsing.config_types import all_keys, compound_fields, field_types, keys_at, type_of_key
 
 Config = TypeVar("Config")
 _MAX_SHOWN = 80
@@ -42,7 +43,7 @@ class Validated(NamedTuple, Generic[Config]):
 
 def validate(kind: type[Config], data: Mapping[str, Any], locate: Locate) -> Validated[Config]:
     """Build `kind` from nested plain data; `config` is None if there are problems."""
-    problems = [*_unknown_keys(kind, data, "", locate), *_non_finite(data, "", locate)]
+    problems = [*_unknown_keys(kind, data, "", locate, kind), *_non_finite(data, "", locate)]
     shaped = _tuples_from_scalars(kind, data)
     try:
         config = _adapter(kind).validate_json(json.dumps(shaped), strict=True)
@@ -60,17 +61,21 @@ def revive(kind: type[Config], data: Mapping[str, Any]) -> Config:
     return config
 
 
-def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate) -> Iterator[Problem]:
-    """Yield unknown keys of a config dataclass and of those in it, also as values of a mapping with free keys."""
+def _unknown_keys(hint: Any, data: Any, prefix: str, locate: Locate, root: type[Any]) -> Iterator[Problem]:
+    """Yield unknown keys of a config dataclass and of those in it, also as values of a mapping with free keys.
+
+    Args: root: the whole config, in another section of which a key may be at home.
+    """
     if not isinstance(data, Mapping):
         return
     for key, value in data.items():
         dotted, inner = f"{prefix}{key}", type_of_key(hint, key)
         if inner is not None:
-            yield from _unknown_keys(inner, value, f"{dotted}.", locate)
+            yield from _unknown_keys(inner, value, f"{dotted}.", locate, root)
         elif is_dataclass(hint):
             known = list(field_types(hint))  # type: ignore[arg-type]  # a type hint is a type, not an instance
-            yield Problem(locate(dotted), unknown_key(key, known))
+            elsewhere = "" if nearest(key, known) else nearest(meant_by(key), tuple(all_keys(root)), cutoff=1.0)
+            yield Problem(locate(dotted), unknown_key(key, known, elsewhere))
 
 
 def _non_finite(value: Any, key: str, locate: Locate) -> Iterator[Problem]:

@@ -11,14 +11,21 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.evaluation_families import family_flops, group_into_families
+from orchestration.plan.measuring_cost import looking_flops
 from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
-from orchestration.plan.throughput import Speed, measured_speeds
+from orchestration.plan.throughput import Speed, measured_sampling, measured_speeds
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 
 _EVALUATION_OVERHEAD = 1.3
-"""Measured on the quickstart: feature extraction and merging beside the sampling's own FLOPs."""
+"""Measured on the quickstart: reading, writing and merging beside the FLOPs of sampling and of feature networks."""
+_EVALUATION_SECONDS = 0.25
+"""Measured on evaluations of 8 samples: sums, errors, grids and record, whatever the number of samples."""
+_START_SECONDS = 15.0
+"""Measured on 2 CPU workers: from a cold start of Ray Train's workers to the first step."""
+_WARM_SECONDS = 1.2
+"""The same of a training on workers that are there already."""
 
 
 @dataclass(frozen=True)
@@ -30,41 +37,76 @@ class Estimate:
     sampling_flops: float
     num_bytes: int
     accelerator_seconds: float
+    """All of them, those of the start included."""
     basis: str
     """Origin of the speed, for people."""
     speeds: Mapping[str, Speed] = field(default_factory=dict)
-    """Measured speeds, by model size."""
+    """Measured speeds of trainings, by model size."""
+    startup_seconds: float = 0.0
+    """Accelerator-seconds in which workers of trainings start."""
 
     def __str__(self) -> str:
         return (
             f"To do: {self.training_flops:.3g} FLOPs of training, at most {self.sampling_flops:.3g} of sampling (kept "
             f"features are not sampled again), about {self.num_bytes / 1e6:,.0f} MB; "
-            f"about {hours(self.accelerator_seconds)} accelerator-hours {self.basis}."
+            f"about {hours(self.accelerator_seconds)} accelerator-hours {self.basis}"
+            f"{f', {hours(self.startup_seconds)} of them to start workers' if self.startup_seconds else ''}."
         )
 
 
 def estimate(
-    plan: Plan, done: dict[str, TaskRecord], steps: Mapping[str, int], speeds: Mapping[str, Speed]
+    plan: Plan,
+    done: dict[str, TaskRecord],
+    steps: Mapping[str, int],
+    speeds: Mapping[str, Speed],
+    sampling_speeds: Mapping[str, float] | None = None,
 ) -> Estimate:
     """Return what the unfinished tasks cost.
 
-    Args: steps: of unfinished trainings that are made already. speeds: measured, by model size.
+    Args: steps: of unfinished trainings that are made already. speeds: of trainings, measured, by model size.
+        sampling_speeds: FLOP/s of evaluations, likewise.
     """
     workers, todo = plan.spec.runtime.workers, tasks_to_run(plan, done)
-    training, sampling, seconds = 0.0, 0.0, 0.0
-    for task in todo:
-        if isinstance(task, TrainTask):
-            made = max(0, steps.get(task.digest, 0) - task.start_step)
-            flops = task.flops * (1 - made / task.num_steps)
-            training += flops
-            seconds += flops / _speed(task, workers, speeds)
+    training = {
+        task.digest: task.flops * (1 - max(0, steps.get(task.digest, 0) - task.start_step) / max(1, task.num_steps))
+        for task in todo
+        if isinstance(task, TrainTask)
+    }
+    seconds = sum(training[task.digest] / _speed(task, workers, speeds) for task in todo if task.digest in training)
+    startup = _startup_seconds([task for task in todo if isinstance(task, TrainTask)], workers, speeds)
+    sampling = 0.0
     for family in group_into_families([task for task in todo if isinstance(task, EvaluateTask)]):
         flops = family_flops(family)
         sampling += flops
-        seconds += _EVALUATION_OVERHEAD * flops / _speed(family[0], workers, speeds)
+        measured = (sampling_speeds or {}).get(family[0].config.model.size)
+        seconds += flops / measured if measured else _measuring_seconds(family, flops, workers, speeds)
+    looking = sum(looking_flops(task) for task in todo if not isinstance(task, EvaluateTask))
+    seconds += looking / workers.assumed_flops_per_worker
     num_bytes = sum(task.num_bytes for task in todo)
     basis = _basis(todo, speeds, workers.assumed_flops_per_worker)
-    return Estimate(len(todo), training, sampling, num_bytes, seconds, basis, speeds)
+    total = sum(training.values())
+    return Estimate(len(todo), total, sampling, num_bytes, seconds + startup, basis, speeds, startup)
+
+
+def _measuring_seconds(
+    family: Sequence[EvaluateTask], flops: float, workers: WorkersConfig, speeds: Mapping[str, Speed]
+) -> float:
+    """Return the seconds of evaluations that run together, without any record of such."""
+    looking = sum(looking_flops(task) for task in family) / workers.assumed_flops_per_worker
+    own = flops / _speed(family[0], workers, speeds)
+    return _EVALUATION_OVERHEAD * (own + looking) + _EVALUATION_SECONDS * len(family)
+
+
+def _startup_seconds(trainings: Sequence[TrainTask], workers: WorkersConfig, speeds: Mapping[str, Speed]) -> float:
+    """Return the accelerator-seconds in which workers start: measured, else cold once for all that share them."""
+    seconds, is_cold = 0.0, True
+    for task in trainings:
+        shares = is_short(task, workers, speeds)
+        measured = speeds.get(task.config.model.size)
+        assumed = _WARM_SECONDS if shares and not is_cold else _START_SECONDS
+        is_cold = is_cold and not shares
+        seconds += assumed if measured is None or measured.startup_seconds is None else measured.startup_seconds
+    return seconds * workers.num_workers
 
 
 def is_short(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> bool:
@@ -84,9 +126,10 @@ def _speed(task: Task, workers: WorkersConfig, speeds: Mapping[str, Speed]) -> f
 
 
 def estimate_from(store: Store, plan: Plan, done: dict[str, TaskRecord], progress: Progress) -> Estimate:
-    """Return the estimate at the speed of the storage root's finished trainings of the same model size, if any."""
-    speeds = measured_speeds(store, plan, done, _sizes(tasks_to_run(plan, done)))
-    return estimate(plan, done, progress.steps, speeds)
+    """Return the estimate at the speed of the storage root's finished tasks of the same model size, if any."""
+    sizes = _sizes(tasks_to_run(plan, done))
+    sampling_speeds = measured_sampling(store, plan, done, sizes)
+    return estimate(plan, done, progress.steps, measured_speeds(store, plan, done, sizes), sampling_speeds)
 
 
 def _sizes(todo: Sequence[Task]) -> list[str]:

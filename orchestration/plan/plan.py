@@ -13,16 +13,18 @@ from typing import Any, TypeVar
 
 from dfm_core.config import ExperimentConfig
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.data.backbone_recipe import starts_from_files
 from orchestration.spec.load import SweepSpec
 from orchestration.spec.rows import PartSpec, RowSpec
+from orchestration.spec.short_labels import setting_text
 from orchestration.storage.layout import SnapshotRef
-from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task
+from orchestration.tasks.encoding import autoencoder_tasks, latents_task, pixels_task, texts_task
 from orchestration.tasks.evaluation import evaluate_task
 from orchestration.tasks.measurement import MeasurementFiles
 from orchestration.tasks.metric_task import MeasurementInputs
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask
 from orchestration.tasks.training import pyramid_task, train_task
-from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain
+from orchestration.tasks.training_chain import ChainedTraining, snapshots_at, training_chain, trainings_before
 
 _TRAINING_SECTIONS = ("data", "decomposition", "model", "training")
 _Task = TypeVar("_Task", bound=Task)
@@ -113,7 +115,7 @@ class Planner:
             if cell.is_shown:
                 trials.append(cell.trial)
         raw = {ref for task in evaluations.values() if task.config.sampling.weights == "raw" for ref in task.snapshots}
-        shared = {digest: _shared_training(users, raw) for digest, users in trainings.items()}
+        shared = {digest: _shared_training(users, raw, spec.runtime) for digest, users in trainings.items()}
         tasks: dict[str, Task] = {**inputs, **shared, **evaluations}
         assert all(task.digest == digest for digest, task in tasks.items()), "a digest depends on the payload alone"
         return Plan(spec, tasks, tuple(trials), _used_by(users, shared))
@@ -128,9 +130,9 @@ class Planner:
 
     def _row_cells(self, spec: SweepSpec, part: PartSpec, row: RowSpec) -> Iterator[_Cell]:
         for config in (*row.configs, *row.left):
-            chain, inputs = training_chain(config), list[Task]()
-            if (latents := latents_task(config)) is not None:
-                inputs += [*autoencoder_tasks(config, spec.recipes), latents]
+            chain, before = training_chain(config), trainings_before(config, spec.backbones)
+            inputs = [task for _, link in before for task in _data_tasks(link.config, spec)]
+            inputs += _data_tasks(config, spec)
             if config.decomposition.name == "learned":
                 inputs.append(pyramid_task(config))
             measured = self._measured_with(config)
@@ -138,15 +140,19 @@ class Planner:
             if real is not None and any(real.digest in task.inputs for task in measured.tasks):
                 inputs.append(real)
             inputs += measured.tasks
+            seed = f", seed={config.seed}" if len(row.configs) > 1 else ""
             evaluations = {
-                step: evaluate_task(config, f"{row.label} @ {step}", step, snapshots_at(config, chain, step), measured)
+                step: evaluate_task(
+                    config, f"{row.short}{seed} @ {step}", step, snapshots_at(config, chain, step), measured
+                )
                 for step in config.evaluation_steps
             }
             ids = tuple((step, task.digest) for step, task in evaluations.items())
             trial = Trial(part.name, row.label, config.seed, tuple(link.digest for link in chain), ids)
-            titled = tuple((_training_title(row, link), link) for link in chain)
+            titled = tuple((_training_title(row, link, spec.short_names), link) for link in chain)
+            backbones = tuple((f"backbone {name}", link) for name, link in before)
             is_shown = any(config is own for own in row.configs)
-            yield _Cell(tuple(inputs), titled, tuple(evaluations.values()), trial, is_shown)
+            yield _Cell(tuple(inputs), (*backbones, *titled), tuple(evaluations.values()), trial, is_shown)
 
     def _measured_with(self, config: ExperimentConfig) -> MeasurementInputs:
         key = (config.data, config.evaluation)
@@ -160,20 +166,34 @@ def make_plan(spec: SweepSpec) -> Plan:
     return Planner(spec.runtime).make(spec)
 
 
-def _shared_training(users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef]) -> TrainTask:
+def _data_tasks(config: ExperimentConfig, spec: SweepSpec) -> list[Task]:
+    """Return what has to be made before a training can read its data, inputs before their readers."""
+    tasks: list[Task] = []
+    if (latents := latents_task(config)) is not None:
+        tasks += [*autoencoder_tasks(config, spec.recipes), latents]
+    if (texts := texts_task(config)) is not None:
+        tasks += [one for one in (pixels_task(config), texts) if one is not None]
+    return tasks
+
+
+def _shared_training(
+    users: list[tuple[str, ChainedTraining]], raw: set[SnapshotRef], runtime: RuntimeConfig
+) -> TrainTask:
     """Return one training that serves all who want something of it."""
     title, first = users[0]
     until = max(link.until_step for _, link in users)
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
     raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
-    return train_task(first.config, title, until, tuple(sorted(snapshots)), first.initial, raw_steps, first.continued)
+    files = runtime.backbones[first.config.model.start].files if starts_from_files(first.config) else None
+    wanted = tuple(sorted(snapshots))
+    return train_task(first.config, title, until, wanted, first.initial, raw_steps, files or "", first.continued)
 
 
 def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
         own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
-        own |= {digest for train in trial.trains for digest in (trainings[train].pyramid, trainings[train].latents)}
+        own |= {digest for train in trial.trains for digest in trainings[train].made_inputs}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
@@ -189,12 +209,12 @@ def _own_decomposition(config: ExperimentConfig) -> str:
     return {"dfm": "laplacian", "flow_matching": "identity"}.get(config.paradigm, "levels")
 
 
-def _training_title(row: RowSpec, link: ChainedTraining) -> str:
+def _training_title(row: RowSpec, link: ChainedTraining, names: Mapping[str, str]) -> str:
     """Return the row's settings that concern the training, for people."""
     network = "network" if link.config.paradigm == "cascaded" else "expert"
     stage = [] if link.stage is None else [f"{network} of stage {link.stage}"]
     own = [
-        str(value) if key == "decomposition.name" else f"{key.rsplit('.', 1)[-1]}={value}"
+        str(value) if key == "decomposition.name" else setting_text(key, value, names)
         for key, value in row.settings.items()
         if _is_shown(key) and not isinstance(value, list) and value != _own_decomposition(link.config)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, PrimaryEntry, TaskEntry
+from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, PrimaryEntry, RowEntry, TaskEntry
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config.dataset_card import card_of
@@ -20,7 +20,7 @@ from orchestration.config.primary_metric import PrimaryMetric
 from orchestration.config.published_table import PublishedPart
 from orchestration.plan.plan import Plan
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.rows import PartSpec
+from orchestration.spec.rows import PartSpec, RowSpec
 from orchestration.tasks.measurement import sampling_payload
 from orchestration.tasks.task import EvaluateTask, FinetuneAutoencoderTask, MeasuringTask, MetricTask, Task, TrainTask
 
@@ -86,10 +86,17 @@ def _part_entry(plan: Plan, part: PartSpec) -> PartEntry:
         "name": part.name,
         "title": part.title,
         "published": None if plan.spec.published is None else as_plain(part.published or PublishedPart()),
-        "rows": [{"label": row.label, "settings": dict(row.settings)} for row in part.rows],
+        "rows": [_row_entry(row) for row in part.rows],
     }
     if part.name in plan.searches:
         entry["search"] = plan.searches[part.name]
+    return entry
+
+
+def _row_entry(row: RowSpec) -> RowEntry:
+    entry: RowEntry = {"label": row.label, "settings": dict(row.settings)}
+    if row.short != row.label:
+        entry["short"] = row.short
     return entry
 
 

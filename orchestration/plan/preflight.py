@@ -81,7 +81,13 @@ def _missing_networks(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:
     for network in networks_of(asked):
         metrics = ", ".join(name for name in sorted(asked) if METRICS[name].output.network == network)
         for problem in file_problems(spec.runtime.networks, [network], cache):
-            yield Problem(f"{spec.path}: networks.{network}", f"{problem} (for {metrics})")
+            where = f"networks.{network}"
+            yield Problem(f"{_origin(spec, where)}: {where}", f"{problem} (for {metrics})")
+
+
+def _origin(spec: SweepSpec, key: str) -> str:
+    """Return the file that gives anything under a key; the sweep if none does."""
+    return next((place for given, place in spec.origins.items() if given.startswith(f"{key}.")), spec.path)
 
 
 def _missing_statistics(spec: SweepSpec, cache: FileCache) -> Iterator[Problem]:

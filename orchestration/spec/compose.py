@@ -17,7 +17,7 @@ from orchestration.parsing.yaml_file import INVALID_YAML, invalid_yaml, parse_ya
 from orchestration.parsing.yaml_readings import misread_values
 
 COMMAND_LINE = "command line"
-SWEEP_KEYS = ("name", "title", "base", "seeds", "primary", "compute", "published", "parts")
+SWEEP_KEYS = ("name", "title", "base", "seeds", "primary", "compute", "published", "labels", "parts")
 EXPERIMENT_SECTIONS = tuple(key for key in field_types(ExperimentConfig) if key != "seed")
 RUNTIME_SECTIONS = tuple(field_types(RuntimeConfig))
 TOP_LEVEL_KEYS = (*SWEEP_KEYS, *EXPERIMENT_SECTIONS, *RUNTIME_SECTIONS)

@@ -34,6 +34,10 @@ class DeclaredRow(NamedTuple):
     """Deviations from the sweep's shared sections, by dotted key."""
     where: str
     """The place of the row in the file."""
+    point: tuple[tuple[str, Any], ...] = ()
+    """Keys and values of a grid's point; empty for other rows."""
+    short: str = ""
+    """Label in few letters; "": the label itself, see `orchestration.spec.short_labels`."""
 
     def has(self, key: str) -> bool:
         """Return whether the row itself sets a key, a section around it or a key in it."""
@@ -167,13 +171,14 @@ def _grid_rows(grid: Mapping[Any, Any], where: str) -> tuple[list[DeclaredRow], 
     if size > MAX_TRIALS:
         return [], [Problem(where, f"{size} points, more than {MAX_TRIALS} trials; split the sweep")]
     axes = [[(str(key), value) for value in values] for key, values in grid.items()]
-    return [DeclaredRow(_grid_label(point), dict(point), where) for point in itertools.product(*axes)], []
+    return [DeclaredRow(_grid_label(point), dict(point), where, point) for point in itertools.product(*axes)], []
 
 
 def _grid_label(point: Sequence[tuple[str, Any]]) -> str:
     """Return the last part of each key with its value: "steps=100, patch_sizes=2+4"."""
-    return ", ".join(f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in point)
+    return ", ".join(f"{key.rsplit('.', 1)[-1]}={short_value(value)}" for key, value in point)
 
 
-def _short(value: Any) -> str:
+def short_value(value: Any) -> str:
+    """Return a value in few letters: lists as "30+10"."""
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)

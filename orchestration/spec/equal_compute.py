@@ -62,7 +62,7 @@ def find_budget(
 def unequal_compute(parts: Sequence[PartSpec], composed: ComposedFile, budget: Budget | None) -> Iterator[Problem]:
     """Yield a problem for every part whose rows differ by more than they may."""
     for part in parts:
-        rows = {row.label: row.configs[0] for row in part.rows}
+        rows = {row.label: row.configs[0] for row in part.rows if row.configs[0].training.steps}
         if len(rows) < 2:
             continue
         spread = compute_spread(rows)

@@ -16,10 +16,13 @@ from orchestration.config.published_table import PublishedTable, unknown_counter
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.data.autoencoder_recipe import AutoencoderRecipes
+from orchestration.data.backbone_recipe import BackboneRecipes
 from orchestration.data.describe import DatasetInspector
+from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import shown, validate
 from orchestration.parsing.yaml_file import read_yaml
+from orchestration.spec.backbones import BackboneInspector
 from orchestration.spec.compose import (
     COMMAND_LINE,
     EXPERIMENT_SECTIONS,
@@ -40,9 +43,10 @@ from orchestration.spec.rows import (
     resolve_part,
 )
 from orchestration.spec.search_rows import PartSearch, part_searches
+from orchestration.spec.short_labels import read_labels, with_short_labels
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"
-_ABOUT_FILES = ("storage", "datasets", "autoencoders")
+_ABOUT_FILES = ("storage", "datasets", "autoencoders", "backbones")
 """Sections that describe the user's data."""
 _NAMED_IN_PRIMARY = {"metric": "evaluation.metrics", "parts": "parts", "baseline": "parts"}
 """Key of `primary:` -> the key of the sweep that holds what it names."""
@@ -69,6 +73,8 @@ class SweepSpec:
     """Searches; their trials become rows of their parts as they are proposed."""
     recipes: AutoencoderRecipes = field(default_factory=dict)
     """Autoencoders that have to be trained."""
+    backbones: BackboneRecipes = field(default_factory=dict)
+    """Backbones that have to be trained."""
     about_data: tuple[str, ...] = ()
     """Classes and numbers of the user's files, in words."""
     absent: tuple[Problem, ...] = ()
@@ -83,6 +89,8 @@ class SweepSpec:
     """Dotted key of all rows -> the file, or the command line, that gave it last."""
     notices: tuple[str, ...] = ()
     """Overrides that some rows do not take."""
+    short_names: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key -> name in few letters, for labels and titles."""
 
     @property
     def configs(self) -> Iterator[ExperimentConfig]:
@@ -130,13 +138,15 @@ class SpecReader:
         is_sound &= self._keep(validate(ExperimentConfig, sections, self._locate)) is not None
         seeds = self._seeds()
         inspector = DatasetInspector(readable, self._kept_listings)
-        context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector)
+        backbones = BackboneInspector(readable, absent=inspector.absent)
+        context = SweepContext(self._composed, sections if is_sound else {}, is_sound, seeds, inspector, backbones)
         compute = self._section("compute", ComputeConfig)
         published = None
         if self._composed.data.get("published") is not None:
             published = self._section("published", PublishedTable)
         declared, form_problems = declared_parts(self._composed, len(seeds))
-        declared = [part.without(self._overlaid) for part in declared]
+        names = self._keep(read_labels(self._composed))
+        declared = [with_short_labels(part.without(self._overlaid), names) for part in declared]
         self._problems.extend(form_problems)
         self._check_counterparts(published, declared)
         budget = None
@@ -166,12 +176,14 @@ class SpecReader:
             primary=primary,
             searches=tuple(searches),
             recipes=inspector.recipes,
+            backbones=backbones.recipes,
             about_data=inspector.about,
             absent=tuple(Problem(self._locate(key), why) for key, why in inspector.absent.items()),
             overrides=self._overrides,
             layers=self._layers,
             dataset=str(self._composed.section("data").get("dataset", "")),
             origins=self._composed.origin,
+            short_names=names,
             notices=(*self._notices, *unheeded_overrides(self._overrides, declared)),
         )
 
@@ -212,7 +224,8 @@ class SpecReader:
         data, locate = self._composed.data, self._locate
         for key in data:
             if key not in TOP_LEVEL_KEYS:
-                hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, TOP_LEVEL_KEYS)
+                known = [*all_keys(ExperimentConfig), *TOP_LEVEL_KEYS]
+                hint = "; give `seeds: [0, 1, ...]`" if key == "seed" else nearest(key, known)
                 self._problem(locate(key), f"unknown key{hint}; known here: {', '.join(TOP_LEVEL_KEYS)}")
         if self._composed.origin.get(_COMMAND_LINE_ONLY, COMMAND_LINE) != COMMAND_LINE:
             message = "belongs on the command line: a file would turn authentication off for whoever runs it"
@@ -235,9 +248,10 @@ class SpecReader:
 
     def _experiment_sections(self) -> dict[str, Any]:
         sections = self._composed.sections(EXPERIMENT_SECTIONS)
-        if isinstance(sections.get("data"), Mapping) and "described" in sections["data"]:
-            self._problem(self._locate("data.described"), DESCRIBED_IS_DERIVED)
-            sections["data"] = {key: value for key, value in sections["data"].items() if key != "described"}
+        for name in ("data", "model"):
+            if isinstance(sections.get(name), Mapping) and "described" in sections[name]:
+                self._problem(self._locate(f"{name}.described"), DESCRIBED_IS_DERIVED)
+                sections[name] = {key: value for key, value in sections[name].items() if key != "described"}
         return sections
 
     def _seeds(self) -> tuple[int, ...]:

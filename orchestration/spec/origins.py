@@ -29,7 +29,7 @@ def row_text(spec: SweepSpec, wanted: str) -> str:
     Raises: UserError if there is none.
     """
     rows = {f"{part.name} / {row.label}": row for part in spec.parts for row in part.rows}
-    found = [name for name, row in rows.items() if wanted in (name, row.label, name.replace(" / ", "/"))]
+    found = [name for name, row in rows.items() if wanted in (name, row.label, row.short, name.replace(" / ", "/"))]
     if not found:
         known = ", ".join(rows)
         raise UserError([Problem("--show", f"{wanted!r} is no row{nearest(wanted, list(rows))}; rows: {known}")])

@@ -15,6 +15,7 @@ from orchestration.config.published_table import PublishedPart
 from orchestration.data.describe import DatasetInspector
 from orchestration.parsing.dotted_keys import set_dotted
 from orchestration.parsing.validation import validate
+from orchestration.spec.backbones import BackboneInspector
 from orchestration.spec.compose import ComposedFile
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
@@ -32,8 +33,15 @@ class RowSpec:
     """Deviations from the sweep's shared sections, by dotted key."""
     configs: tuple[ExperimentConfig, ...]
     """One per seed."""
+    given_short: str = ""
+    """Label in few letters, for tables, figures and MLflow; "": the label itself."""
     left: tuple[ExperimentConfig, ...] = ()
     """Trainings that a population's member was on before it took over others: planned with it, in no table."""
+
+    @property
+    def short(self) -> str:
+        """Label in few letters."""
+        return self.given_short or self.label
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,19 @@ class SweepContext:
     """Nothing in `sections` is wrong, so that rules which span fields can be trusted."""
     seeds: tuple[int, ...]
     inspector: DatasetInspector = field(default_factory=lambda: DatasetInspector(None))
+    backbones: BackboneInspector = field(default_factory=lambda: BackboneInspector(None))
 
     def place(self, row: DeclaredRow, key: str) -> str:
         """Return the place where a key of a row's config was written."""
         return f"{row.where}.{key}" if row.has(key) else self.composed.locate(key)
+
+    def locate(self, key: str) -> str:
+        """Return the place where a key of the sweep was written."""
+        return self.composed.locate(key)
+
+    def resolve(self, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
+        """Return `row_config`, for the trainings that make backbones."""
+        return row_config(self, row)
 
 
 def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfig | None, list[Problem]]:
@@ -77,6 +94,9 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     training = sections.get("training")
     if isinstance(training, Mapping) and "changes" in training:
         return None, [Problem(context.place(row, "training.changes"), CHANGES_ARE_DECIDED)]
+    model = sections.get("model")
+    if isinstance(model, Mapping) and "described" in model:
+        return None, [Problem(context.place(row, "model.described"), DESCRIBED_IS_DERIVED)]
     config, mistakes = validate(ExperimentConfig, sections, lambda key: context.place(row, key))
     if config is None:
         return None, list(mistakes)
@@ -88,7 +108,9 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
             why = won if key.startswith("data.") else ""  # files are the same for all
             told.append(Problem(context.place(row, key), f"{message}{why}", f"row {row.label!r}" if why else ""))
         return None, told
-    return replace(config, data=described), []
+    config = replace(config, data=described)
+    model, unusable = context.backbones.describe(context, config, context.place(row, "model.start"))
+    return (None, unusable) if unusable else (replace(config, model=model), [])
 
 
 def _won_over(context: SweepContext, row: DeclaredRow, dataset: str) -> str:
@@ -120,7 +142,8 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
         return None, [_unknown_dataset(config.data.dataset, context.place(row, "data.dataset"))]
     # The steps that a budget gives are held to the rules, not those that it replaces.
     broken = [rule for rule in broken_rules(config) if budget is None or rule[0] != "evaluation.at_steps"]
-    if budget is not None and not broken:
+    is_trained = config.training.steps > 0  # a pretrained network measured as it is takes no part in the budget
+    if budget is not None and is_trained and not broken:
         broken = budget.problems(row.label, row.settings)
         config = budget.applied(config)
         broken.extend([*budget.step_problems(config), *broken_rules(config)])
@@ -131,7 +154,9 @@ def resolve_row(context: SweepContext, row: DeclaredRow, budget: Budget | None) 
         broken.append(("training.stage_probabilities", f"{message}, and give experts.steps"))
     if broken:
         return None, [Problem(context.place(row, key), message, f"row {row.label!r}") for key, message in broken]
-    return RowSpec(row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds)), []
+    return RowSpec(
+        row.label, dict(row.settings), tuple(replace(config, seed=seed) for seed in context.seeds), row.short
+    ), []
 
 
 def _unknown_dataset(name: Any, where: str) -> Problem:

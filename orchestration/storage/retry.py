@@ -34,15 +34,16 @@ _LASTING: tuple[type[Exception], ...] = (
     TypeError,
     ValueError,
 )
-_LASTING_NAMES = (
+_NO_CREDENTIALS = (
     "NoCredentialsError",
     "PartialCredentialsError",
-    "ParamValidationError",
     "ProfileNotFound",
     "SSOTokenLoadError",
     "UnauthorizedSSOTokenError",
 )
 """Errors of botocore by name: they share no base class, and importing it would slow planning down."""
+_MISTAKEN_CALL = "ParamValidationError"
+"""Another, for arguments that no server is asked with."""
 _LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the local disk that a download goes to."""
 _PASSING_STATUS = (408, 409, 425, 429)
@@ -133,9 +134,16 @@ def _pause_seconds(num_tries: int) -> float:
 
 
 def _is_lasting(error: Exception) -> bool:
-    if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES or is_refusal(error):
+    if isinstance(error, _LASTING) or lacks_credentials(error) or is_refusal(error):
+        return True
+    if type(error).__name__ == _MISTAKEN_CALL:
         return True
     return isinstance(error, OSError) and error.errno in _LASTING_ERRNO
+
+
+def lacks_credentials(error: Exception) -> bool:
+    """Return whether a storage was not even asked, since no credentials for it were found here."""
+    return type(error).__name__ in _NO_CREDENTIALS
 
 
 def is_refusal(error: Exception) -> bool:

@@ -8,7 +8,16 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.data import IN_BF16
 from orchestration.common.digests import digest_of
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, AutoencoderRecipes, recipe_digest
-from orchestration.data.identity import PIXELS, latents_bytes, latents_payload, pixels_bytes, pixels_payload
+from orchestration.data.identity import (
+    PIXELS,
+    latents_bytes,
+    latents_digest,
+    latents_payload,
+    pixels_bytes,
+    pixels_digest,
+    pixels_payload,
+    texts_payload,
+)
 from orchestration.tasks.task import EncodeTask, FinetuneAutoencoderTask, Task
 
 _AUTOENCODER_BYTES = 350_000_000
@@ -32,6 +41,21 @@ def pixels_task(config: ExperimentConfig) -> EncodeTask | None:
         return None
     assert data.described is not None, "what is encoded was described"
     return _encode_task(config, payload, "real samples", data.described.num_reference, pixels_bytes(data))
+
+
+def texts_task(config: ExperimentConfig) -> EncodeTask | None:
+    """Return the task that encodes the captions of a config's images; None: their labels are classes."""
+    data, payload = config.data, texts_payload(config.data)
+    if payload is None:
+        return None
+    assert data.described is not None, "what is encoded was described"
+    assert data.described.captions is not None, "captions are encoded"
+    captions, number = data.described.captions, data.described.num_samples + data.described.num_reference
+    # Both networks run in two bytes a value or four; captions that occur twice are encoded once.
+    num_bytes = 2 * number * (data.text_length * captions.token_width + captions.pooled_width)
+    title = f"{data.dataset}, captions by {data.text}"
+    inputs = latents_digest(data), pixels_digest(data)
+    return EncodeTask(digest_of(payload), title, dict(payload), inputs, config, num_bytes, number)
 
 
 def _encode_task(

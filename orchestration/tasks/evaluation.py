@@ -10,6 +10,7 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from orchestration.common.digests import digest_of
+from orchestration.data.identity import pixels_digest, texts_digest
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.measurement import measured_metrics, sampling_payload
 from orchestration.tasks.metric_task import MeasurementInputs, metric_task
@@ -29,14 +30,18 @@ def evaluate_task(
         "seed": evaluation.seed,
         "numerics": NUMERICS_CHANGED_IN["generated"],
     }
+    # Sample i of captioned images has the caption and the shape of test image i.
+    conditions = [pixels_digest(config.data), texts_digest(config.data)] if config.data.sides else []
+    if conditions:
+        generated |= {"conditions": conditions}
     networks = inputs.files.looked_at_by(networks_of(metrics))
     source = Source(digest_of(generated), evaluation.num_samples, networks, metrics=metrics)
-    own = {"snapshots": generated["snapshots"]}
+    own = {"snapshots": generated["snapshots"], **({"conditions": conditions} if conditions else {})}
     task = metric_task(EvaluateTask, config, title, own, (source,), inputs, sampled=True)
     cost = model_cost(config, card_of(config.data).shape)
     return replace(
         task,
-        inputs=(*(train for train, _ in snapshots), *task.inputs),
+        inputs=(*(train for train, _ in snapshots), *filter(None, conditions), *task.inputs),
         flops=sampling_flops(config, cost, evaluation.num_samples),
         snapshots=snapshots,
         at_step=step,

@@ -140,6 +140,10 @@ def metric_task(
     )
 
 
+def _label_sampling(config: ExperimentConfig) -> str:
+    return "captions of the test images" if config.data.sides else config.evaluation.label_sampling
+
+
 def _protocol(
     metric: MetricName, config: ExperimentConfig, inputs: MeasurementInputs, num_samples: int, *, sampled: bool
 ) -> Protocol:
@@ -156,6 +160,6 @@ def _protocol(
         reference=inputs.probe_digest if card.needs_probe else reference,
         guidance=config.sampling.guidance if sampled else 1.0,
         ema_decay=config.training.ema_decay if averaged else 0.0,
-        label_sampling=config.evaluation.label_sampling if sampled else "of the images",
+        label_sampling=_label_sampling(config) if sampled else "of the images",
         settings=settings_text(metric, config.evaluation),
     )

@@ -96,6 +96,11 @@ class TrainingTask(Task):
         """Digest of the task that made the latents which it reads; "" if it reads images."""
         return str(self.payload["data"].get("latents", ""))
 
+    @property
+    def texts(self) -> str:
+        """Digest of the task that encoded the captions of its images; "" if their labels are classes."""
+        return str(self.payload["data"].get("texts", ""))
+
 
 @dataclass(frozen=True)
 class FinetuneAutoencoderTask(TrainingTask):
@@ -123,6 +128,8 @@ class TrainTask(TrainingTask):
     """Snapshot whose weights it starts from; None: from initial weights."""
     raw_steps: tuple[int, ...] = ()
     """Steps whose weights are kept as they are, beside their average."""
+    start_files: str = ""
+    """Place of the user's files of the backbone that it starts from; "": there are none."""
     continued: SnapshotRef | None = None
     """Training, and its last step, whose whole state it takes over; its own steps are those after it."""
 
@@ -140,6 +147,11 @@ class TrainTask(TrainingTask):
     def pyramid(self) -> str:
         """Digest of the task that fits its learned decomposition; "" if it has none."""
         return str(self.payload.get("pyramid", ""))
+
+    @property
+    def made_inputs(self) -> set[str]:
+        """Digests of the tasks that make what it reads of its data; "" among them for what it does not read."""
+        return {self.pyramid, self.latents, self.texts}
 
     @property
     def snapshot_directories(self) -> dict[tuple[int, bool], str]:

@@ -11,7 +11,7 @@ from dfm_core.config.experiment import NUMERICS_CHANGED_IN
 from dfm_core.config.model import DECOMPOSITION_SETTINGS, MODEL_SIZES
 from dfm_core.config.plain import as_plain
 from orchestration.common.digests import digest_of, without_neutral
-from orchestration.data.identity import latents_digest, training_identity
+from orchestration.data.identity import latents_digest, texts_digest, training_identity
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.task import PyramidTask, TrainTask
 
@@ -41,6 +41,11 @@ def _model_payload(config: ExperimentConfig) -> dict[str, Any]:
     plain: dict[str, Any] = as_plain(config.model)
     if not config.model.lora_rank:
         del plain["lora_alpha"]
+    del plain["start"]  # a name: what it stands for is described
+    if config.model.described is None:
+        plain["dimensions"] = as_plain(MODEL_SIZES[config.model.size])
+    else:
+        del plain["size"]  # the backbone's own dimensions are described
     return without_neutral("model", plain)
 
 
@@ -95,7 +100,7 @@ def train_payload(
         inputs["pyramidal_flow"] = without_neutral("pyramidal_flow", as_plain(config.pyramidal_flow))
     if config.decomposition.name == "learned":
         inputs["pyramid"] = pyramid_task(config).digest
-    if initial is not None:
+    if initial is not None and config.model.described is None:  # else its identity says so
         inputs["initial"] = {"train": initial[0], "step": initial[1]}
     if continued is not None:
         inputs["continued"] = {"train": continued[0], "step": continued[1]}
@@ -106,7 +111,7 @@ def train_payload(
         "seed": config.seed,
         "data": {**training_identity(config.data), "standardize": config.data.standardize},
         "decomposition": decomposition_payload(config),
-        "model": {**_model_payload(config), "dimensions": as_plain(MODEL_SIZES[config.model.size])},
+        "model": _model_payload(config),
         "training": without_neutral("training", training),
         "numerics": NUMERICS_CHANGED_IN["train"],
     }
@@ -119,26 +124,33 @@ def train_task(
     snapshot_steps: tuple[int, ...],
     initial: SnapshotRef | None = None,
     raw_steps: tuple[int, ...] = (),
+    start_files: str = "",
     continued: SnapshotRef | None = None,
 ) -> TrainTask:
-    """Return the task of one trajectory, at least up to `until_step`."""
+    """Return the task of one trajectory, at least up to `until_step`.
+
+    Args: start_files: place of the user's files that it starts from. continued: as of `train_payload`.
+    """
     payload = train_payload(config, initial, continued)
-    before = [ref[0] for ref in (initial, continued) if ref is not None]
-    inputs = (latents_digest(config.data), payload.get("pyramid"), *before)
+    read = latents_digest(config.data), texts_digest(config.data)
+    before = (ref[0] for ref in (initial, continued) if ref is not None)
+    inputs = (*read, payload.get("pyramid"), *before)
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
-    per_state = cost.num_parameters * _BYTES_PER_VALUE
+    states = _STATES_PER_PARAMETER if config.training.ema_decay else _STATES_PER_PARAMETER - 1
+    checkpoint, snapshot = states * cost.num_trained, cost.num_parameters
     return TrainTask(
         digest_of(payload),
         title,
         payload,
         tuple(digest for digest in inputs if digest),
         config,
-        num_bytes=per_state * (2 * _STATES_PER_PARAMETER + len(snapshot_steps) + len(raw_steps)),
+        num_bytes=_BYTES_PER_VALUE * (2 * checkpoint + snapshot * (len(snapshot_steps) + len(raw_steps))),
         until_step=until_step,
         flops=training_flops(config, cost, until_step - (continued[1] if continued else 0)),
         snapshot_steps=snapshot_steps,
         initial=initial,
         raw_steps=raw_steps,
         continued=continued,
+        start_files=start_files,
     )

@@ -12,6 +12,7 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.config.experiment import expert_config
 from dfm_core.config.training import TrainingChange
 from orchestration.common.digests import digest_of
+from orchestration.data.backbone_recipe import BackboneRecipes, start_snapshot
 from orchestration.storage.layout import SnapshotRef
 from orchestration.tasks.training import train_payload
 
@@ -45,8 +46,9 @@ def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     if config.training.changes:
         return _segments(config)
     if not config.experts.steps:
-        digest = digest_of(train_payload(config))
-        return (ChainedTraining(digest, config, None, config.training.steps, config.evaluation_steps),)
+        initial = start_snapshot(config)
+        digest = digest_of(train_payload(config, initial))
+        return (ChainedTraining(digest, config, initial, config.training.steps, config.evaluation_steps),)
     chain: list[ChainedTraining] = []
     for stage, (own, steps) in enumerate(zip(trained_configs(config), config.experts.steps, strict=True)):
         initial = None
@@ -71,16 +73,27 @@ def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     ends = sorted({*(change.after_step for change in changes), training.steps})
     chain: list[ChainedTraining] = []
     for number, end in enumerate(ends):
-        continued = None
+        continued, initial = None, None if chain else start_snapshot(config)
         if chain:
             training = replace(training, **dict[str, Any](changes[number - 1].settings))
             continued = (chain[-1].digest, chain[-1].until_step)
         mark = (TrainingChange(end),) if number < len(changes) else ()
         own = replace(config, training=replace(training, steps=end, changes=mark))
         steps = tuple(step for step in config.evaluation_steps if (ends[number - 1] if number else 0) < step <= end)
-        digest = digest_of(train_payload(own, continued=continued))
-        chain.append(ChainedTraining(digest, own, None, end, steps, continued=continued))
+        digest = digest_of(train_payload(own, initial, continued))
+        chain.append(ChainedTraining(digest, own, initial, end, steps, continued=continued))
     return tuple(chain)
+
+
+def trainings_before(config: ExperimentConfig, recipes: BackboneRecipes) -> tuple[tuple[str, ChainedTraining], ...]:
+    """Return (name, training) of each backbone that has to be trained before a config, the first one first."""
+    described = config.model.described
+    recipe = recipes.get(described.identity) if described is not None else None
+    if recipe is None:
+        return ()
+    (link,) = training_chain(recipe.config)
+    own = replace(link, until_step=recipe.steps, snapshot_steps=(recipe.steps,))
+    return (*trainings_before(recipe.config, recipes), (recipe.name, own))
 
 
 def snapshots_at(config: ExperimentConfig, chain: tuple[ChainedTraining, ...], step: int) -> tuple[SnapshotRef, ...]:

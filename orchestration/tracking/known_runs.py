@@ -12,6 +12,10 @@ from orchestration.tracking.uri import artifact_location
 
 DIGEST, KIND, STATUS, FAILURE = "dfm.digest", "dfm.kind", "dfm.status", "failure"
 """Names of tags."""
+NAME = "dfm.name"
+"""Tag with the name that a run was given by the launcher; people may rename it."""
+_KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's own tag: pages for model training, without which it opens those for traces of language models."""
 
 
 @dataclass
@@ -29,7 +33,8 @@ def open_experiment(client: MlflowClient, name: str, uri: str, store: Store) -> 
     """Return the id of an experiment, which is created or restored where needed."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return str(client.create_experiment(name, artifact_location=artifact_location(uri, store)))
+        location = artifact_location(uri, store)
+        return str(client.create_experiment(name, artifact_location=location, tags=_KIND_OF_EXPERIMENT))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)

@@ -23,8 +23,17 @@ from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.common.errors import UserError
 from orchestration.common.redaction import reason_of
 from orchestration.storage.store import Store
-from orchestration.tasks.task import MetricTask, Task, TrainingTask
-from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, STATUS, KnownRun, known_runs, open_experiment
+from orchestration.tasks.task import EvaluateTask, MetricTask, Task, TrainingTask
+from orchestration.tracking.known_runs import (
+    DIGEST,
+    FAILURE,
+    KIND,
+    NAME,
+    STATUS,
+    KnownRun,
+    known_runs,
+    open_experiment,
+)
 from orchestration.tracking.limits import (
     MAX_METRICS_AT_ONCE,
     MAX_NAME,
@@ -152,10 +161,10 @@ class Tracker:
         """Return the run of a task, which is created if it has none: with its digest, so that it is found again."""
         known = self._runs.get(task.digest)
         if known is None:
-            tags = {DIGEST: task.digest, KIND: task.kind, "git_commit": self._provenance["source"]["git_commit"]}
-            run = self._client.create_run(
-                self._experiment, tags=tags, run_name=storable(f"{task.kind}: {task.title}", MAX_NAME)
-            )
+            name = run_name(task)
+            tags = {DIGEST: task.digest, KIND: task.kind, NAME: name}
+            tags["git_commit"] = self._provenance["source"]["git_commit"]
+            run = self._client.create_run(self._experiment, tags=tags, run_name=name)
             known = self._runs[task.digest] = KnownRun(run.info.run_id, "", 0)
         return known
 
@@ -226,6 +235,12 @@ class Tracker:
             self._client.set_tag(known.run_id, key, value)
         self._client.set_terminated(known.run_id, status="FAILED")
         known.status = "failed"
+
+
+def run_name(task: Task) -> str:
+    """Return the name of a task's run: columns show its first 20 letters, so what differs comes first."""
+    title = task.title if isinstance(task, EvaluateTask) else f"{task.kind}: {task.title}"
+    return storable(title, MAX_NAME)
 
 
 def _tag(key: str, value: str) -> RunTag:

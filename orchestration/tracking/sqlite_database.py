@@ -19,7 +19,7 @@ from mlflow.entities import Experiment, Run, ViewType
 from orchestration.storage.layout import DATABASE, MLFLOW_ARTIFACTS
 from orchestration.storage.library_database import ensure_whole, is_complete, sqlite_file, sqlite_url
 from orchestration.storage.store import Store
-from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND
+from orchestration.tracking.known_runs import DIGEST, FAILURE, KIND, NAME
 
 _NOTE = "mlflow.note.content"
 _WRITTEN_BY_PROGRAMS = ("dfm.", "mlflow.")
@@ -75,8 +75,10 @@ def _carry_over(old: MlflowClient, new: MlflowClient, artifacts: Path) -> None:
         made = new.create_experiment(experiment.name, artifacts.as_uri(), _of_people(experiment.tags))
         for run in _runs(old, experiment):
             tags, kind = _of_people(run.data.tags), run.data.tags.get(KIND, "")
-            if DIGEST in run.data.tags and (tags or not run.info.run_name.startswith(f"{kind}: ")):
-                tags |= {DIGEST: run.data.tags[DIGEST], KIND: kind}
+            given = run.data.tags.get(NAME, "")
+            renamed = run.info.run_name != given if given else not run.info.run_name.startswith(f"{kind}: ")
+            if DIGEST in run.data.tags and (tags or renamed):
+                tags |= {DIGEST: run.data.tags[DIGEST], KIND: kind, **({NAME: given} if given else {})}
                 created = new.create_run(made, run.info.start_time, tags, run.info.run_name)
                 new.update_run(created.info.run_id, status="SCHEDULED")
 

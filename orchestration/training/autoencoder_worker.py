@@ -15,6 +15,7 @@ from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.training_data import TrainingData
 from dfm_core.metrics.features.lite0 import load_lite0_network
 from dfm_core.training.curve import CurveRow
+from dfm_core.training.engine import StateKind
 from dfm_core.training.pieces import TensorState
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.autoencoders import (
@@ -78,7 +79,8 @@ class _Finetuning:
             if self.store.manifest(artifacts.paths.autoencoder) is None:
                 scaled, device = self.initial.architecture is not None, engine.device
                 trained = self.read_initial()
-                publish_made_autoencoder(artifacts, config.steps, trained, dataset, device, scaled=scaled)
+                kind: StateKind = "ema" if config.ema_decay else "weight"
+                publish_made_autoencoder(artifacts, config.steps, kind, trained, dataset, device, scaled=scaled)
             self._write_result(run, rows, real)
         engine.close()
 

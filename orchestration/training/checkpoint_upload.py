@@ -69,8 +69,10 @@ class StateUploads:
         """
         self._wait(f"step {step}")
         copies = self._host.take(self._engine, {kind: None for one in artifacts for kind in one.kinds})
+        kinds = {kind: None for one in artifacts for kind in one.kinds if one.frozen}
+        frozen = self._host.take(self._engine, kinds, frozen=True)
         self._step, self._published = step, published
-        self._under_way = in_background(f"checkpoint-{step}", lambda: self._upload(artifacts, copies))
+        self._under_way = in_background(f"checkpoint-{step}", lambda: self._upload(artifacts, copies, frozen))
 
     def finish(self) -> None:
         """Return when the last upload is published. Collective. Raises: its error."""
@@ -90,14 +92,15 @@ class StateUploads:
                 _LOG.warning("%s waited %.1f s for the upload of step %d's checkpoint", who, waited, self._step)
             self._published()
 
-    def _upload(self, artifacts: Sequence[StateArtifact], copies: Copies) -> None:
+    def _upload(self, artifacts: Sequence[StateArtifact], copies: Copies, frozen: Copies) -> None:
         for artifact in artifacts:
-            entry = self._put_pieces(artifact, copies)
+            more = frozen if artifact.frozen else {}
+            pieces = {kind: [*copies[kind], *more.get(kind, [])] for kind in artifact.kinds}
+            entry = self._put_pieces(artifact, pieces)
             if self._rank == 0:
                 self._publish(artifact, entry)
 
-    def _put_pieces(self, artifact: StateArtifact, copies: Copies) -> FileEntry:
-        pieces = {kind: copies[kind] for kind in artifact.kinds}
+    def _put_pieces(self, artifact: StateArtifact, pieces: Copies) -> FileEntry:
         num_bytes = sum(piece.values.nbytes for owned in pieces.values() for piece in owned)
         name = f"{artifact.prefix}-{self._rank:05d}-of-{self._world_size:05d}.{self._attempt}.safetensors"
         with (

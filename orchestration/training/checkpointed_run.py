@@ -17,6 +17,7 @@ from dfm_core.training.divergence import TrainingDivergedError
 from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.steps import LoopPlan, Observer
 from orchestration.artifacts.provenance import environment
+from orchestration.artifacts.task_record import STARTUP
 from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts, TrainingCost
 from orchestration.control.budget_meter import over_limit
 from orchestration.control.failure_policy import failure_of
@@ -77,6 +78,7 @@ class CheckpointedRun(Observer):
         self.checkpoint_steps = {*range(every, self.task.until_step + 1, every), self.task.until_step}
         self.cost_before = TrainingCost()
         self.last_progress = 0.0
+        self.startup_seconds: float | None = None
         self.rows: list[CurveRow] = []
         """The curve so far."""
 
@@ -93,7 +95,7 @@ class CheckpointedRun(Observer):
             return None
         start, self.rows = resumed
         self.batch_size, self.pace = batch_size, Pace(start)
-        flops = self.task.flops / self.task.num_steps if isinstance(self.task, TrainTask) else 0.0
+        flops = self.task.flops / max(1, self.task.num_steps) if isinstance(self.task, TrainTask) else 0.0
         self.throughput = Throughput(start, batch_size, flops, self.engine.world_size, self.engine.device)
         limit = self.workers.max_accelerator_hours_per_training
         self.early_stop = EarlyStop(
@@ -126,7 +128,9 @@ class CheckpointedRun(Observer):
 
     def about(self) -> dict[str, Any]:
         """Return the part of the record that says where and how it ran."""
+        startup = {} if self.startup_seconds is None else {STARTUP: round(self.startup_seconds, 3)}
         return {
+            **startup,
             "skipped_steps": self.task.until_step - self.engine.num_steps,
             "world_size": self.engine.world_size,
             "zero_stage": self.workers.zero_stage,
@@ -160,7 +164,10 @@ class CheckpointedRun(Observer):
         self.rows, self.cost_before = [], TrainingCost()
         if isinstance(self.task, TrainTask) and self.task.continued is not None:
             return self._take_over(self.task.continued)
-        return (0, []) if self.initialize() else None
+        if not self.initialize():
+            return None
+        self.uploads.save(0, self._missing_artifacts(0))
+        return 0, []
 
     def _take_over(self, origin: SnapshotRef) -> tuple[int, list[CurveRow]] | None:
         """Begin with the whole state of another training at its last step; its curve goes on, its cost is its own.
@@ -201,6 +208,8 @@ class CheckpointedRun(Observer):
 
     def progress(self, step: int) -> None:
         self.watch.stepped()
+        if self.startup_seconds is None:
+            self.startup_seconds = time.monotonic() - self.started
         self.early_stop.look()
         if self.engine.rank == 0 and time.monotonic() - self.last_progress > _PROGRESS_SECONDS:
             self.last_progress = time.monotonic()

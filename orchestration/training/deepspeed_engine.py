@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dfm_core.config.training import OptimizerSettings
 from dfm_core.models.empty_weights import give_weights
-from dfm_core.training.engine import MOMENTS, STATE_KINDS, Model, OwnedPiece, StateKind, StateSource, build_optimizer
+from dfm_core.training.engine import MOMENTS, Model, OwnedPiece, StateKind, StateSource, build_optimizer, kinds_of
 from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.config.workers import WorkersConfig
 from orchestration.private.deepspeed import (
@@ -84,12 +84,19 @@ class DeepSpeedEngine(Generic[Model]):
         """Elements of each weight of the module, by name."""
         give_weights(model, device, deal_out)
         self.module = model.to(device)
-        self._parameters: dict[str, Any] = dict(self.module.named_parameters())
+        self._weights: dict[str, Any] = dict(self.module.named_parameters())
+        self._trained = {name: weight for name, weight in self._weights.items() if weight.requires_grad}
+        self.kinds = kinds_of(training)
         optimizer = build_optimizer(self.module, training)
         self._engine, *_ = deepspeed.initialize(model=self.module, optimizer=optimizer, config=config)
         self._zero_stage = zero_stage
         init_adam_state(self._engine.optimizer, zero_stage)
-        self._ema = {piece.name: piece.values.clone() for piece in self.pieces("weight")}
+        self._ema = {piece.name: piece.values.clone() for piece in self.pieces("weight") if training.ema_decay}
+
+    @property
+    def has_frozen(self) -> bool:
+        """True if some weights are not trained."""
+        return len(self._trained) < len(self._weights)
 
     @property
     def model(self) -> Model:
@@ -115,24 +122,39 @@ class DeepSpeedEngine(Generic[Model]):
         if not math.isfinite(norm):
             return norm
         self.num_steps += 1
-        pieces = list(self.pieces("weight"))
-        averages = [self._ema[piece.name] for piece in pieces]
-        torch._foreach_lerp_(averages, [piece.values for piece in pieces], 1.0 - self._training.ema_decay)
+        if self._ema:
+            pieces = list(self.pieces("weight"))
+            averages = [self._ema[piece.name] for piece in pieces]
+            torch._foreach_lerp_(averages, [piece.values for piece in pieces], 1.0 - self._training.ema_decay)
         return norm
 
-    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+    def pieces(self, kind: StateKind, *, frozen: bool = False) -> Iterator[OwnedPiece]:
+        if frozen:
+            yield from self._frozen_pieces()
+            return
         moment = kind if kind in MOMENTS else None
-        for name, parameter in self._parameters.items():
+        for name, parameter in self._trained.items():
             piece = local_piece(parameter, self.rank, moment)
             if piece is not None:
                 offset, values = piece
-                yield OwnedPiece(name, offset, self._ema[name] if kind == "ema" else values)
+                yield OwnedPiece(name, offset, self._ema.get(name, values) if kind == "ema" else values)
+
+    def _frozen_pieces(self) -> Iterator[OwnedPiece]:
+        for name, parameter in self._weights.items():
+            if parameter.requires_grad:
+                continue
+            offset, values = local_module_weight(parameter, self.rank)
+            if self._zero_stage < 3:  # every worker has all of it
+                values = values.tensor_split(self.world_size)[self.rank]
+                offset = sum(len(part) for part in parameter.view(-1).tensor_split(self.world_size)[: self.rank])
+            if values.numel():
+                yield OwnedPiece(name, offset, values.detach())
 
     def load(self, state: StateSource, num_steps: int) -> None:
         self.num_steps = num_steps
         set_adam_step(self._engine.optimizer, self._zero_stage, num_steps)
-        self.set_weights(state, "weight", {name: name for name in self._parameters})
-        for kind in STATE_KINDS:
+        self.set_weights(state, "weight", {name: name for name in self._trained})
+        for kind in self.kinds:
             for piece in self.pieces(kind):
                 state.fill(piece.values, kind, piece.name, piece.offset)
 
@@ -142,7 +164,7 @@ class DeepSpeedEngine(Generic[Model]):
         Args: names: a weight's name in the state by its name here.
         """
         for name, origin in names.items():
-            offset, values = local_module_weight(self._parameters[name], self.rank)
+            offset, values = local_module_weight(self._weights[name], self.rank)
             state.fill(values, kind, origin, offset)
 
     def restart(self) -> None:
@@ -153,9 +175,10 @@ class DeepSpeedEngine(Generic[Model]):
             for piece in self.pieces(kind):
                 piece.values.zero_()
         for name, offset, values in self.pieces("weight"):
-            first, whole = local_module_weight(self._parameters[name], self.rank)
+            first, whole = local_module_weight(self._trained[name], self.rank)
             values.copy_(whole[offset - first : offset - first + values.numel()])
-            self._ema[name].copy_(values)
+            if self._ema:
+                self._ema[name].copy_(values)
 
     def whole(self, weights: Iterable[Tensor]) -> AbstractContextManager[object]:
         """See `dfm_core.models.initialization.Whole`. Collective."""

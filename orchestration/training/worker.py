@@ -20,7 +20,7 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import Decomposition, build_decomposition
 from dfm_core.models.inheritance import inherited_names
-from dfm_core.models.velocity import VelocityModel
+from dfm_core.models.network import VelocityNetwork
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
 from dfm_core.training.curve import CurveRow
@@ -40,12 +40,19 @@ from orchestration.storage.layout import SnapshotRef
 from orchestration.storage.store import DamagedArtifactError
 from orchestration.tasks.task import FinetuneAutoencoderTask, TrainTask
 from orchestration.training.autoencoder_worker import finetune_autoencoder
+from orchestration.training.backbone_start import BackboneChangedError, opened_backbone
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
 from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
+from orchestration.training.worker_setup import (
+    agreed_reason,
+    open_text_table,
+    open_training_data,
+    use_kernels,
+    worker_device,
+)
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
@@ -93,13 +100,19 @@ class _TrainingWorker:
 
     def run(self) -> None:
         task, store = self.task, self.artifacts.store
-        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers)
+        batch_size = self.config.training.batch_size
+        dataset, reason = open_training_data(self.config.data, task.latents, store, self.workers, batch_size)
+        texts = None
+        if task.texts and not reason:
+            texts, reason = open_text_table(task.texts, store, self.workers)
         if agreed_reason(self.request, reason) or dataset is None:
             return
         pyramid = read_pyramid(store, task.pyramid) if task.pyramid else None
         decomposition = build_decomposition(self.config.decomposition, pyramid)
         scale_std = self._scale_std(decomposition, dataset)
         model = empty_model(self.config, self.shape, scale_std)
+        if texts is not None:
+            model.use_text(texts)
         if self.workers.activation_checkpointing:
             model.use_activation_checkpointing()
         on_gpu = self.workers.use_gpu and self.workers.zero_stage < 3  # which gathers between blocks
@@ -108,6 +121,8 @@ class _TrainingWorker:
         device = worker_device()
         use_kernels(deterministic=self.config.training.deterministic)
         engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
+        if engine.has_frozen and not self._initialize(engine):  # no checkpoint holds what is frozen
+            return
         run = CheckpointedRun(
             self.request,
             self.artifacts,
@@ -144,9 +159,11 @@ class _TrainingWorker:
         known, *_ = gather_texts(own, worker_device())
         return tuple(json.loads(known)) or measure_scale_std(decomposition, dataset)
 
-    def _initialize(self, engine: DeepSpeedEngine[VelocityModel]) -> bool:
+    def _initialize(self, engine: DeepSpeedEngine[VelocityNetwork]) -> bool:
         """Set initial weights, or those of a snapshot. Returns False if any worker cannot read them, which is reported
         to the progress board: a restart would read the same. Collective."""
+        if self.config.model.described is not None:
+            return self._start_from_backbone(engine)
         reason = ""
         if self.task.initial is None or self.config.paradigm == "cascaded":
             initialize_model(engine.module, self.config, engine.whole)
@@ -154,12 +171,33 @@ class _TrainingWorker:
             if self.task.initial is not None:
                 self._inherit(engine, self.task.initial)
         except (DamagedArtifactError, FileNotFoundError) as error:
-            hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
-            reason = f"the snapshot it starts from cannot be read: {error}{hint}"
+            reason = _unreadable(error)
         engine.restart()
         return not agreed_reason(self.request, reason)
 
-    def _inherit(self, engine: DeepSpeedEngine[VelocityModel], snapshot: SnapshotRef) -> None:
+    def _start_from_backbone(self, engine: DeepSpeedEngine[VelocityNetwork]) -> bool:
+        """Set the weights that a backbone gives, and the initial values of all others. Returns: as `_initialize`."""
+        unusable = (BackboneChangedError, DamagedArtifactError, FileNotFoundError)
+        with contextlib.ExitStack() as stack:
+            start, reason = None, ""
+            try:
+                given = opened_backbone(engine.module, self.task, self.artifacts.store, self.request.storage)
+                start = stack.enter_context(given)
+            except unusable as error:
+                reason = _unreadable(error)
+            if agreed_reason(self.request, reason) or start is None:  # before anybody waits for others' weights
+                return False
+            initialize_model(engine.module, self.config, engine.whole, start.origins)
+            try:
+                with stack.pop_all():
+                    if start.state is not None:
+                        engine.set_weights(start.state, start.kind, start.origins)
+            except unusable as error:
+                reason = _unreadable(error)
+        engine.restart()
+        return not agreed_reason(self.request, reason)
+
+    def _inherit(self, engine: DeepSpeedEngine[VelocityNetwork], snapshot: SnapshotRef) -> None:
         with opened_snapshot(self.artifacts.store, snapshot) as weights:
             engine.set_weights(weights, "ema", inherited_names(self.config, engine.sizes, weights.sizes("ema")))
 
@@ -185,6 +223,14 @@ class _TrainingWorker:
             about={"scale_std": list(run.scale_std), **run.about()},
         )
         write_record(self.artifacts.store, result)
+
+
+def _unreadable(error: Exception) -> str:
+    """Return why a training cannot start, as the progress board tells it."""
+    if isinstance(error, BackboneChangedError):
+        return str(error)
+    hint = "" if isinstance(error, DamagedArtifactError) else "; submit again to make it anew"
+    return f"the snapshot it starts from cannot be read: {error}{hint}"
 
 
 class _Snapshots:

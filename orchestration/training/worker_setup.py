@@ -9,12 +9,16 @@ import ray.train
 import torch
 
 from dfm_core.config import DataConfig
+from dfm_core.data.captions.bucketed_latents import BucketedLatents
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.latents.prefetch import Prefetch
 from dfm_core.data.training_data import TrainingData
+from dfm_core.models.flux_text import TextTable
+from orchestration.artifacts.captioned_latents import open_captioned
 from orchestration.artifacts.latents import latent_cache, open_latents
+from orchestration.artifacts.text_encodings import open_texts
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
@@ -48,18 +52,35 @@ def agreed_reason(request: TrainRequest, reason: str) -> str:
 
 
 def open_training_data(
-    data: DataConfig, latents: str, store: Store, workers: WorkersConfig
+    data: DataConfig, latents: str, store: Store, workers: WorkersConfig, batch_size: int = 0
 ) -> tuple[TrainingData | None, str]:
     """Open the data of a training.
 
-    Args: latents: digest of the task that encoded them; "": the training reads embedded images.
+    Args: latents: digest of the task that encoded them; "": the training reads embedded images. batch_size: of a step,
+        of all workers together; captioned images need it.
 
     Returns: the samples, or None and why they cannot be read; a restart would read the same.
     """
     if not latents:
         return load_dataset(data.dataset, "train"), ""
+    prefetch = Prefetch(draw_threads=workers.cpus_per_worker)
     try:
+        if data.sides:
+            assert batch_size, "the shape of captioned images is a step's"
+            stores = open_captioned(store, TaskPaths(latents).latents, latent_cache(workers))
+            return BucketedLatents(stores, data.step_shares, batch_size, data.window_shards, prefetch), ""
         opened = open_latents(store, TaskPaths(latents).latents, latent_cache(workers))
     except (FileNotFoundError, DamagedLatentsError) as error:
         return None, f"the latents it trains on cannot be read: {error}"
-    return LatentSamples(opened, data.window_shards, Prefetch(draw_threads=workers.cpus_per_worker)), ""
+    return LatentSamples(opened, data.window_shards, prefetch), ""
+
+
+def open_text_table(texts: str, store: Store, workers: WorkersConfig) -> tuple[TextTable | None, str]:
+    """Open the encodings of a training's captions.
+
+    Returns: the table, or None and why it cannot be read.
+    """
+    try:
+        return open_texts(store, TaskPaths(texts).latents, latent_cache(workers)), ""
+    except (FileNotFoundError, DamagedLatentsError) as error:
+        return None, f"the captions it trains on cannot be read: {error}"

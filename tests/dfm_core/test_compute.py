@@ -7,15 +7,21 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfm_core.catalog.datasets import DataShape
+from dfm_core.catalog.flux import AdapterTarget, FluxArchitecture
 from dfm_core.compute import model_cost, num_evaluations, sampling_flops, training_flops
-from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig
+from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig, TrainingConfig
 from dfm_core.config.choices import Backbone, ModelSize, Specialization
-from dfm_core.config.model import MODEL_SIZES
+from dfm_core.config.model import MODEL_SIZES, BackboneDescription
+from dfm_core.config.training import AdapterConfig
+from dfm_core.models.flux_text import ZeroTextTable
+from dfm_core.models.registry import build_network
 from dfm_core.models.velocity import VelocityModel
+from tests.support.flux import FLUX_SHAPE, TINY_FLUX, tiny_flux
 from tests.support.models import (
     SHAPE,
     golden_json,
@@ -224,10 +230,13 @@ def test_a_video_has_the_tokens_of_all_its_frames() -> None:
     assert image.num_parameters == video.num_parameters
 
 
+BLOCKS: tuple[Backbone, ...] = ("tokenformer", "dit")
+
+
 @pytest.mark.parametrize("size", ["S", "B", "L", "XL"])
 def test_a_tokenformer_costs_what_a_transformer_costs(size: ModelSize) -> None:
     tokens, maps = (
-        model_cost(latent_config(size, (32, 64), (1, 2), backbone=backbone), LATENTS) for backbone in get_args(Backbone)
+        model_cost(latent_config(size, (32, 64), (1, 2), backbone=backbone), LATENTS) for backbone in BLOCKS
     )
     assert tokens.stage_macs[0] == pytest.approx(maps.stage_macs[0], rel=0.01)
 
@@ -415,3 +424,67 @@ def test_the_plan_of_sampling_stage_after_stage_equals_what_sampling_does(
         result = paradigm_of(config).sample(sampler, labels, range(2), 0, config.sampling)
     assert result.num_evaluations == num_evaluations(config)
     assert counter.get_total_flops() == pytest.approx(sampling_flops(config, model_cost(config, SHAPE), 2), rel=0.01)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention as matrix products, which the counter knows."""
+    return (query @ key.transpose(-1, -2)) @ value
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize(
+    ("architecture", "side", "parameters", "tera_macs"),
+    [
+        (TINY_FLUX, 8, None, None),
+        (FluxArchitecture(), 128, 11_901_408_320, 37.19),
+        (FluxArchitecture(), 64, None, 10.75),
+    ],
+    ids=["tiny", "dev-1024", "dev-512"],
+)
+def test_flux_is_as_large_as_the_formula_says(
+    architecture: FluxArchitecture, side: int, parameters: int | None, tera_macs: float | None, stages: int
+) -> None:
+    """Also FLUX.1-dev itself, counted on the meta device (FLUX.md 3 and 4)."""
+    ladder = (side // 2, side) if stages == 2 else (side,)
+    described = BackboneDescription("flux", architecture)
+    values = {"decomposition.resolutions": ladder, "model.described": described, "data.text_length": 512}
+    config, shape = tiny_flux(stages, values), DataShape(architecture.latent_channels, 0)
+    cost = model_cost(config, shape)
+    with torch.device("meta"), torch.no_grad(), counting() as counter:
+        model = build_network(config, shape, (1.0,) * stages)
+        model.use_text(ZeroTextTable(512, *architecture.text_widths))
+        model.use_attention(attend)
+        scales = [torch.zeros(1, *sizes) for sizes in model.scale_shapes]
+        model(scales, torch.ones(1, stages), torch.ones(1, stages), torch.zeros(1, dtype=torch.int64))
+    assert sum(weight.numel() for weight in model.parameters()) == cost.num_parameters
+    assert counter.get_total_flops() // 2 == cost.stage_macs[-1]
+    if parameters is not None:
+        assert cost.num_parameters == parameters + (29_512_768 if stages == 2 else 0)
+    if tera_macs is not None:
+        assert cost.stage_macs[0] / 1e12 == pytest.approx(tera_macs, rel=5e-4)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize(
+    "training",
+    [
+        TrainingConfig(trainable="projections"),
+        TrainingConfig(adapter=AdapterConfig(rank=3)),
+        TrainingConfig(adapter=AdapterConfig(rank=2, targets=get_args(AdapterTarget))),
+    ],
+    ids=["projections", "few", "all"],
+)
+def test_what_is_trained_of_flux_is_as_large_as_the_formula_says(training: TrainingConfig, stages: int) -> None:
+    architecture = replace(TINY_FLUX, num_layers=2, num_single_layers=3)
+    config = tiny_flux(stages, {"training": training, "model.described": BackboneDescription("flux", architecture)})
+    cost = model_cost(config, FLUX_SHAPE)
+    with torch.device("meta"), torch.no_grad(), counting() as counter:
+        model = build_network(config, FLUX_SHAPE, (1.0,) * stages)
+        model.use_text(ZeroTextTable(config.data.text_length, *architecture.text_widths))
+        model.use_attention(attend)
+        scales = [torch.zeros(1, *sizes) for sizes in model.scale_shapes]
+        model(scales, torch.ones(1, stages), torch.ones(1, stages), torch.zeros(1, dtype=torch.int64))
+    assert sum(weight.numel() for weight in model.parameters()) == cost.num_parameters
+    assert sum(weight.numel() for weight in model.parameters() if weight.requires_grad) == cost.num_trained
+    assert counter.get_total_flops() // 2 == cost.stage_macs[-1]
+    assert training_flops(config, cost, 7) == 2 * 2 * cost.stage_macs[-1] * config.training.batch_size * 7

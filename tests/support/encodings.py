@@ -13,7 +13,7 @@ from orchestration.artifacts.latents import latent_cache, open_latents
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
-from orchestration.evaluation.encoding import ShardEncoder
+from orchestration.encoding.shard_encoder import ShardEncoder
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Task

@@ -82,7 +82,7 @@ def encode_units(
             pixels = torch.stack([square for square, _ in batch])
             if spec.mirrored:
                 pixels = with_mirror_images(pixels)
-            for stored in fitting.map(partial(_encoded, autoencoder), pixels.to(device)):
+            for stored in fitting.map(partial(encoded_pixels, autoencoder), pixels.to(device)):
                 for name, tensor in stored.items():
                     kept.setdefault(name, []).append(tensor)
             labels += [label for _, label in batch for _ in range(copies)]
@@ -95,7 +95,7 @@ def encode_units(
 
 
 @torch.no_grad()
-def _encoded(autoencoder: Autoencoder, pixels: Tensor) -> dict[str, Tensor]:
+def encoded_pixels(autoencoder: Autoencoder, pixels: Tensor) -> dict[str, Tensor]:
     """Return what is stored of 8-bit pixels, on the CPU."""
     stored = autoencoder.encode(pixels.float() / 127.5 - 1.0).stored()
     return {name: tensor.cpu() for name, tensor in stored.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +21,13 @@ def image_square(content: bytes, side: int) -> Tensor:
 
     Returns: uint8, [3, side, side]. Raises: UnusableImageError.
     """
-    pixels = centre_crop(decode_image(content, channels=3, max_pixels=MAX_SOURCE_PIXELS), side)
+    pixels = centre_crop(image_pixels(content), side)
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+
+
+def image_pixels(content: bytes) -> np.ndarray[Any, Any]:
+    """An image whole. Returns: uint8, [H, W, 3]. Raises: UnusableImageError."""
+    return decode_image(content, channels=3, max_pixels=MAX_SOURCE_PIXELS)
 
 
 def clip_square(content: bytes, spec: ClipSpec) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfm_core.data.encoding.channel_moments import ChannelMoments
 from dfm_core.data.files.folder_report import BadFile
-from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest, ShardEntry, TensorSpec
+from dfm_core.data.latents.manifest import DamagedLatentsError, LabelKind, LatentManifest, ShardEntry, TensorSpec
 from dfm_core.data.latents.shards import TORCH_DTYPES, write_shard
 
 _DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
@@ -57,13 +57,16 @@ def read_part(content: bytes, place: str) -> EncodedPart:
     """
     try:
         document = json.loads(content)
-        return EncodedPart(_card(document["card"]), tuple(BadFile(**one) for one in document["left_out"]))
+        return EncodedPart(card_from_plain(document["card"]), tuple(BadFile(**one) for one in document["left_out"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedLatentsError(f"{place}: is no card of a shard ({error})") from None
 
 
-def _card(document: Mapping[str, Any]) -> ShardCard:
-    """Raises: KeyError, TypeError, AttributeError or ValueError for what has another form."""
+def card_from_plain(document: Mapping[str, Any]) -> ShardCard:
+    """Return the inverse of `asdict`.
+
+    Raises: KeyError, TypeError, AttributeError or ValueError for what has another form.
+    """
     return ShardCard(
         number=document["number"],
         num_left_out=document["num_left_out"],
@@ -87,6 +90,7 @@ class StoreIdentity:
     class_names: tuple[str, ...]
     num_samples: int
     """Samples of the dataset, its flips counted where they are stored."""
+    labels: LabelKind = "label"
 
 
 def shard_name(number: int, num_shards: int) -> str:
@@ -94,17 +98,28 @@ def shard_name(number: int, num_shards: int) -> str:
 
 
 def encode_shard(
-    path: Path, number: int, tensors: Mapping[str, Tensor], labels: Tensor, *, num_classes: int, num_left_out: int = 0
+    path: Path,
+    number: int,
+    tensors: Mapping[str, Tensor],
+    labels: Tensor,
+    *,
+    num_classes: int | None,
+    num_left_out: int = 0,
 ) -> ShardCard:
     """Writes shard `number` of a store. Its samples are those that could be encoded, in the dataset's order.
 
-    Args: path: where to; see `shard_name`. tensors: by name, each [n, C, ...]. labels: classes, [n].
-        num_left_out: samples of this part of the dataset that could not be encoded, which the caller has counted.
+    Args: path: where to; see `shard_name`. tensors: by name, each [n, C, ...]. labels: [n].
+        num_classes: None: the labels are numbers of captions, which count as one class. num_left_out:
+        samples of this part of the dataset that could not be encoded, which the caller has counted.
     Raises: ValueError as `write_shard`, or for a label that is no class.
     """
-    if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
-        raise ValueError(f"labels {int(labels.min())} to {int(labels.max())}, but there are {num_classes} classes")
-    entry = write_shard(path, tensors, labels)
+    if num_classes is None:
+        entry, class_counts = write_shard(path, tensors, labels, "caption"), (len(labels),)
+    else:
+        if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
+            raise ValueError(f"labels {int(labels.min())} to {int(labels.max())}, but there are {num_classes} classes")
+        entry = write_shard(path, tensors, labels)
+        class_counts = tuple(torch.bincount(labels.long(), minlength=num_classes).tolist())
     specs = {name: TensorSpec(_DTYPE_NAMES[own.dtype], tuple(own.shape[1:])) for name, own in tensors.items()}
     return ShardCard(
         number=number,
@@ -112,7 +127,7 @@ def encode_shard(
         entry=entry,
         tensors=specs,
         moments={name: ChannelMoments.of(own) for name, own in tensors.items()},
-        class_counts=tuple(torch.bincount(labels.long(), minlength=num_classes).tolist()),
+        class_counts=class_counts,
     )
 
 
@@ -151,4 +166,5 @@ def assemble(identity: StoreIdentity, cards: Sequence[ShardCard], num_shards: in
         statistics={name: own.statistics() for name, own in moments.items()},
         num_left_out=left_out,
         shards=tuple(shards),
+        labels=identity.labels,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from dfm_core.data.files.class_list import spelling_of
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import without_left_behind
 from dfm_core.data.files.other_layouts import SHARD_EXTENSIONS, other_layout
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, RawSample, fingerprint_of, mixed
+from dfm_core.data.files.sample_labels import ClassLabels, SampleLabels
 from dfm_core.data.files.table_samples import TABLE_EXTENSIONS, table_samples
 from dfm_core.data.files.tar_samples import tar_samples
 
@@ -27,29 +27,16 @@ class ImageShards:
     class_names: tuple[str, ...]
     fingerprint: str
     left_out: tuple[BadFile, ...]
+    labels_of: Callable[[DataFile], SampleLabels]
+    """Reader of a unit's labels."""
 
     def samples(self, unit: DataFile) -> Iterator[RawSample | BadFile]:
+        read = table_samples if unit.name.lower().endswith(TABLE_EXTENSIONS) else tar_samples
         try:
             with self.files.opened(unit) as file:
-                if unit.name.lower().endswith(TABLE_EXTENSIONS):
-                    yield from table_samples(file, unit.name, len(self.class_names))
-                else:
-                    yield from tar_samples(file, unit.name, len(self.class_names), self._class_of(unit))
+                yield from read(file, unit.name, self.labels_of(unit))
         except FileNotFoundError:
             yield BadFile(unit.name, "unreadable", "has gone since the dataset was listed", holds_many=True)
-
-    def _class_of(self, unit: DataFile) -> int | None:
-        """Return the class of a tar that is named as one, as ImageNet's `n01440764.tar`."""
-        stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
-        return self._numbers.get(self._spelled(stem))
-
-    @cached_property
-    def _spelled(self) -> Callable[[str], str]:
-        return spelling_of(self.class_names)
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.class_names)}
 
 
 def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShards:
@@ -60,6 +47,28 @@ def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShar
     """
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"{files.place}: shards hold numbers of classes: give a class list without doubles")
+    numbers = {name: number for number, name in enumerate(class_names)}
+    spelled = spelling_of(tuple(class_names))
+
+    def labels_of(unit: DataFile) -> ClassLabels:
+        """A tar may be named as the class of all its images, as ImageNet's `n01440764.tar`."""
+        stem = unit.name.rsplit("/", 1)[-1].removesuffix(".tar")
+        return ClassLabels(len(class_names), numbers.get(spelled(stem)))
+
+    return open_shards(files, tuple(class_names), labels_of)
+
+
+def open_shards(
+    files: DataFiles,
+    class_names: tuple[str, ...],
+    labels_of: Callable[[DataFile], SampleLabels],
+    read_as: Sequence[str] | None = None,
+) -> ImageShards:
+    """Open every shard in a place.
+
+    Args: read_as: what the fingerprint covers beside the files; default: the classes.
+    Raises: ValueError if there is no shard; what `files` does.
+    """
     listing, left = without_left_behind(files.listing())
     shards = [file for file in listing.files if file.name.lower().endswith(SHARD_EXTENSIONS)]
     if not shards:
@@ -74,5 +83,5 @@ def open_image_shards(files: DataFiles, class_names: Sequence[str]) -> ImageShar
     sound = [file for file in shards if file.num_bytes]
     bad += [replace(one, holds_many=True) for one in listing.unusable_of(SHARD_EXTENSIONS)]
     units = tuple(sound[at] for at in mixed([file.name for file in sound]))
-    fingerprint = fingerprint_of(sound, [-1] * len(sound), class_names)
-    return ImageShards(files, units, tuple(class_names), fingerprint, (*bad, *left))
+    fingerprint = fingerprint_of(sound, [-1] * len(sound), class_names if read_as is None else read_as)
+    return ImageShards(files, units, class_names, fingerprint, (*bad, *left), labels_of)

@@ -63,7 +63,10 @@ class RawSample:
     name: str
     """Name of the file, and inside it."""
     label: int
+    """Number of its class, or of its caption (`data.captions.caption.caption_number`)."""
     content: bytes
+    caption: str | None = None
+    """None: its label is a class."""
 
 
 class RawDataset(Protocol):

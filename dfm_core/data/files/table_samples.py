@@ -1,4 +1,4 @@
-"""Images in Parquet and Arrow files as Hugging Face keeps them: `image` {bytes, path}, `label` an integer.
+"""Images in Parquet and Arrow files as Hugging Face keeps them: `image` {bytes, path}, `label` an integer or a caption.
 
 Arrow files are what `Dataset.save_to_disk` writes: a stream, whose end is marked. Those with a footer are read too.
 """
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.left_behind import as_left_behind, left_behind
 from dfm_core.data.files.raw_samples import RawSample
+from dfm_core.data.files.sample_labels import SampleLabels, UnusableLabelError
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
 
 TABLE_EXTENSIONS = (".parquet", ".arrow")
-_COLUMNS = ["image", "label"]
+_IMAGE = "image"
 _ROWS = 64
 """Made into Python's objects at a time."""
 _FOOTED = b"ARROW1"
@@ -27,33 +28,33 @@ class _CutOffError(OSError):
     pass
 
 
-def table_samples(file: BinaryIO, name: str, num_classes: int) -> Iterator[RawSample | BadFile]:
+def table_samples(file: BinaryIO, name: str, labels: SampleLabels) -> Iterator[RawSample | BadFile]:
     """Yield the images of a file in their order."""
     from pyarrow import ArrowException
 
-    row = 0
+    row, columns = 0, [_IMAGE, labels.column]
     try:
-        for batch in _parquet(file) if name.lower().endswith(".parquet") else _arrow(file):
-            if missing := sorted(set(_COLUMNS) - set(batch.schema.names)):
-                has = f"it has {', '.join(batch.schema.names)}; needed: {', '.join(_COLUMNS)}"
+        for batch in _parquet(file, columns) if name.lower().endswith(".parquet") else _arrow(file):
+            if missing := sorted(set(columns) - set(batch.schema.names)):
+                has = f"it has {', '.join(batch.schema.names)}; needed: {', '.join(columns)}"
                 yield BadFile(name, "of another kind", f"has no column {' and no '.join(missing)}; {has}", True)
                 return
             for start in range(0, batch.num_rows, _ROWS):
                 rows = batch.slice(start, _ROWS)
-                for image, label in zip(rows["image"].to_pylist(), rows["label"].to_pylist(), strict=True):
-                    yield _sample(f"{name}/{row}", image, label, num_classes)
+                for image, label in zip(rows[_IMAGE].to_pylist(), rows[labels.column].to_pylist(), strict=True):
+                    yield _sample(f"{name}/{row}", image, label, labels)
                     row += 1
     except (ArrowException, OSError) as error:
         reason = f"is no Parquet or Arrow file, or cut off ({' '.join(str(error).split())[:120]})"
         yield BadFile(name, "damaged", reason, holds_many=True)
 
 
-def _parquet(file: BinaryIO) -> Iterator[RecordBatch]:
+def _parquet(file: BinaryIO, wanted: list[str]) -> Iterator[RecordBatch]:
     from pyarrow.parquet import ParquetFile
 
     table = ParquetFile(file)
     names = table.schema_arrow.names
-    columns = _COLUMNS if set(_COLUMNS) <= set(names) else names
+    columns = wanted if set(wanted) <= set(names) else names
     yield from table.iter_batches(_ROWS, columns=columns)
 
 
@@ -72,12 +73,14 @@ def _arrow(file: BinaryIO) -> Iterator[RecordBatch]:
         raise _CutOffError("its end is not marked")
 
 
-def _sample(name: str, image: object, label: object, num_classes: int) -> RawSample | BadFile:
+def _sample(name: str, image: object, value: object, labels: SampleLabels) -> RawSample | BadFile:
     content, path = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
     if isinstance(path, str) and left_behind(path.rsplit("/", 1)[-1]):  # its folders are those of its maker's machine
         return as_left_behind(f"{name} ({path})")
     if not isinstance(content, bytes) or not content:
         return BadFile(name, "no image", "holds no bytes of an image")
-    if type(label) is not int or not 0 <= label < num_classes:
-        return BadFile(name, "of another kind", f"names no class: its label is {label!r}, there are {num_classes}")
-    return RawSample(name, label, content)
+    try:
+        number, caption = labels.of_value(value)
+    except UnusableLabelError as error:
+        return BadFile(name, labels.fault, str(error))
+    return RawSample(name, number, content, caption)

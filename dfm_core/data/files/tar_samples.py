@@ -1,4 +1,4 @@
-"""Images in tar files: WebDataset's shards (`key.jpg` beside `key.cls`), and ImageNet's own, one tar for each class.
+"""Images in tar files: WebDataset's shards (`key.jpg` beside `key.cls` or `key.txt`), and ImageNet's own, one a class.
 
 Nothing is unpacked: members are read as they come, and their names are names, not paths.
 """
@@ -15,20 +15,17 @@ from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
 from dfm_core.data.files.left_behind import as_left_behind, left_behind
 from dfm_core.data.files.raw_samples import RawSample
-
-_LABEL = "cls"
-_MAX_LABEL_BYTES = 32
+from dfm_core.data.files.sample_labels import SampleLabels, UnusableLabelError
 
 
-def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int | None) -> Iterator[RawSample | BadFile]:
+def tar_samples(file: BinaryIO, name: str, labels: SampleLabels) -> Iterator[RawSample | BadFile]:
     """Yield the images of a tar in their order.
 
-    Args: file: an uncompressed tar, seekable. name: for messages. class_of_all: of the tar's images, where they have
-        no `key.cls`.
+    Args: file: an uncompressed tar, seekable. name: for messages.
     """
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
-            yield from _grouped(tar, name, num_classes, class_of_all)
+            yield from _grouped(tar, name, labels)
             file.seek(tar.offset)
     except tarfile.TarError as error:
         yield BadFile(name, "damaged", f"is no uncompressed tar, or cut off ({error})", holds_many=True)
@@ -38,9 +35,7 @@ def tar_samples(file: BinaryIO, name: str, num_classes: int, class_of_all: int |
         yield BadFile(name, "damaged", "is cut off: its end is not marked", holds_many=True)
 
 
-def _grouped(
-    tar: tarfile.TarFile, name: str, num_classes: int, class_of_all: int | None
-) -> Iterator[RawSample | BadFile]:
+def _grouped(tar: tarfile.TarFile, name: str, labels: SampleLabels) -> Iterator[RawSample | BadFile]:
     """Members that follow each other and share the name before the first dot are one sample."""
     seen: set[str] = set()
     left: dict[str, None] = {}
@@ -50,14 +45,15 @@ def _grouped(
             yield BadFile(f"{name}/{key}", "given twice", "stands in the tar twice, with others in between")
             continue
         seen.add(key)
-        image, label = None, None
+        image: bytes | None = None
+        beside: dict[str, bytes] = {}
         for member in members:
             kind = _split(member.name)[1]
             if f".{kind}" in EXTENSIONS:
                 image = _content(tar, member) if image is None else b""
-            elif kind == _LABEL and member.size <= _MAX_LABEL_BYTES:
-                label = _content(tar, member)
-        yield _sample(f"{name}/{key}", image, label, num_classes, class_of_all)
+            elif member.size <= labels.member_kinds.get(kind, -1):
+                beside[kind] = _content(tar, member)
+        yield _sample(f"{name}/{key}", image, beside, labels)
     yield from (as_left_behind(f"{name}/{entry}") for entry in left)
 
 
@@ -84,18 +80,13 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
-def _sample(
-    name: str, image: bytes | None, label: bytes | None, num_classes: int, class_of_all: int | None
-) -> RawSample | BadFile:
+def _sample(name: str, image: bytes | None, beside: dict[str, bytes], labels: SampleLabels) -> RawSample | BadFile:
     if image is None:
         return BadFile(name, "no image", f"has no image ({', '.join(EXTENSIONS)})")
     if not image:
         return BadFile(name, "of another kind", f"is empty, has more than {MAX_FILE_BYTES} bytes, or two images")
-    number = class_of_all
-    if label is not None:
-        text = label.decode("ascii", "replace").strip()
-        number = int(text) if text.isdecimal() else -1
-    if number is None or not 0 <= number < num_classes:
-        shown = "nothing" if label is None else repr(label)
-        return BadFile(name, "of another kind", f"names no class: its .cls says {shown}, there are {num_classes}")
-    return RawSample(name, number, image)
+    try:
+        number, caption = labels.of_members(beside)
+    except UnusableLabelError as error:
+        return BadFile(name, labels.fault, str(error))
+    return RawSample(name, number, image, caption)

@@ -35,7 +35,7 @@ class LatentBatch:
     tensors: Mapping[str, Tensor]
     """Tensors that the manifest names, each [B, ...]."""
     labels: Tensor
-    """Classes, [B] int64."""
+    """Classes, or numbers of captions, [B] int64."""
 
 
 @dataclass
@@ -179,7 +179,7 @@ class LatentDataset:
             path = self.cache.get(self._source, entry)
             try:
                 inode, in_cache = path.stat().st_ino, path.parent == self.cache.folder
-                shard = open_shard(path, entry, self.manifest.tensors)
+                shard = open_shard(path, entry, self.manifest.tensors, self.manifest.labels)
                 return _Held(shard, path, inode, in_cache, time.monotonic())
             except FileNotFoundError:  # made room for another shard since
                 continue

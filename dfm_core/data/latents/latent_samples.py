@@ -18,7 +18,7 @@ from dfm_core.data.latents.shard_order import ShardOrder
 STATISTICS_SAMPLES = 16_384
 """The first of the store, whose order mixes the classes: all of a large one would be read before the first step."""
 _CHUNK = 256
-_STATISTICS_SEED = 0
+STATISTICS_SEED = 0
 """Seed of the draws for statistics, the same for all trainings: they belong to the data, as those of images do."""
 
 
@@ -54,4 +54,4 @@ class LatentSamples:
         count = min(len(self.store), STATISTICS_SAMPLES)
         for begin in range(0, count, _CHUNK):
             rows = range(begin, min(begin + _CHUNK, count))
-            yield draw(self.store.read(rows).tensors, _STATISTICS_SEED, rows)
+            yield draw(self.store.read(rows).tensors, STATISTICS_SEED, rows)

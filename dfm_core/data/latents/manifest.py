@@ -10,13 +10,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 """Raised when older readers would misread a store."""
-LABEL = "label"
-"""The tensor of a shard that holds its classes, [n] int32."""
+LabelKind = Literal["label", "caption"]
+LABELS: Mapping[LabelKind, str] = {"label": "int32", "caption": "int64"}
+"""Name of the tensor of a shard that holds its labels, [n] -> its type: classes, or numbers of captions."""
 DTYPE_BYTES: Mapping[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "uint8": 1}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -78,6 +79,8 @@ class LatentManifest:
     """Samples of the dataset that could not be encoded, within the limit that the user set."""
     shards: tuple[ShardEntry, ...]
     """Shards in the order of their samples."""
+    labels: LabelKind = "label"
+    """Kind of its samples' labels."""
 
     @property
     def num_samples(self) -> int:
@@ -101,6 +104,7 @@ class LatentManifest:
             "num_left_out": self.num_left_out,
             "num_samples": self.num_samples,
             "shard_samples": [shard.num_samples for shard in self.shards],
+            **({} if self.labels == "label" else {"labels": self.labels}),
         }
 
     def document(self) -> bytes:
@@ -152,6 +156,7 @@ def _parsed(files: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> Lat
         },
         num_left_out=_count(about["num_left_out"]),
         shards=tuple(shards),
+        labels=_label_kind(about.get("labels", "label")),
     )
 
 
@@ -173,12 +178,18 @@ def _dtype(value: Any) -> str:
     return str(value)
 
 
+def _label_kind(value: Any) -> LabelKind:
+    if value not in LABELS:
+        raise ValueError(f"{value!r} is none of {', '.join(LABELS)}")
+    return "caption" if value == "caption" else "label"
+
+
 def _contradiction(manifest: LatentManifest, about: Mapping[str, Any]) -> str:
     """Return a contradiction in the description of a store; empty if there is none."""
     names = [shard.name for shard in manifest.shards]
     if len(set(names)) != len(names):
         return "names a shard twice"
-    if manifest.num_samples == 0 or not manifest.tensors or LABEL in manifest.tensors:
+    if manifest.num_samples == 0 or not manifest.tensors or LABELS.keys() & manifest.tensors.keys():
         return "holds no samples" if manifest.num_samples == 0 else "names no tensors, or one as the labels"
     if manifest.num_samples != about["num_samples"]:
         return f"its shards hold {manifest.num_samples} samples of {about['num_samples']}: a part is missing"

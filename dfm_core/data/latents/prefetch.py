@@ -63,7 +63,7 @@ def latent_batches(
 
     def prepared() -> Generator[LatentBatch, None, None]:
         with (
-            closing(_ShardsAhead(dataset, order, prefetch)) as shards,
+            closing(ShardsAhead(dataset, order, prefetch)) as shards,
             ThreadPoolExecutor(1, thread_name_prefix="copying") as helper,
         ):
 
@@ -78,7 +78,7 @@ def latent_batches(
     return prepared()
 
 
-class _ShardsAhead:
+class ShardsAhead:
     """Fetches, or verifies in place, the shards of the windows to come."""
 
     def __init__(self, dataset: LatentDataset, order: ShardOrder, prefetch: Prefetch) -> None:

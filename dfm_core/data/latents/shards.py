@@ -1,7 +1,7 @@
 """One shard of latents: a safetensors file that is mapped into memory, not read.
 
-Its tensors are "label", [n] int32, and what the manifest names, each [n, ...]. A sample is a contiguous piece of the
-file, so reading one touches its pages and no others.
+Its tensors are "label", [n] int32, or "caption", [n] int64, and what the manifest names, each [n, ...]. A sample is a
+contiguous piece of the file, so reading one touches its pages and no others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfm_core.data.latents.manifest import LABEL, DamagedLatentsError, ShardEntry, TensorSpec
+from dfm_core.data.latents.manifest import LABELS, DamagedLatentsError, LabelKind, ShardEntry, TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TORCH_DTYPES: Mapping[str, torch.dtype] = {
@@ -29,6 +29,7 @@ TORCH_DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "uint8": torch.uint8,
 }
+_LABEL_DTYPES: Mapping[str, torch.dtype] = {"int32": torch.int32, "int64": torch.int64}
 _BITS: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
     "bfloat16": (torch.int16, np.int16),
     "float16": (torch.int16, np.int16),
@@ -41,10 +42,10 @@ _MADV_POPULATE_READ = 22
 """Constant of Linux; Python has no name for it, and no way to advise on a mapping that it did not create."""
 
 
-def write_shard(path: Path, tensors: Mapping[str, Tensor], labels: Tensor) -> ShardEntry:
+def write_shard(path: Path, tensors: Mapping[str, Tensor], labels: Tensor, kind: LabelKind = "label") -> ShardEntry:
     """Writes a shard; the file is whole when this returns, not before.
 
-    Args: tensors: by name, each [n, ...]. labels: classes, [n] int.
+    Args: tensors: by name, each [n, ...]. labels: of this kind, [n] int.
     Raises: ValueError if the numbers of samples differ, or for NaN and infinite values.
     """
     for name, tensor in tensors.items():
@@ -53,7 +54,8 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], labels: Tensor) -> Sh
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             bad = (~tensor.flatten(1).isfinite().all(dim=1)).nonzero().flatten().tolist()
             raise ValueError(f"{path.name}: NaN or infinite values of {name} in its samples {bad[:10]}")
-    save_file({LABEL: labels.to(torch.int32), **{name: t.contiguous() for name, t in tensors.items()}}, path)
+    own: dict[str, Tensor] = {kind: labels.to(_LABEL_DTYPES[LABELS[kind]])}
+    save_file({**own, **{name: tensor.contiguous() for name, tensor in tensors.items()}}, path)
     return ShardEntry(path.name, len(labels), path.stat().st_size, sha256_of(path))
 
 
@@ -67,7 +69,7 @@ class OpenShard:
     """A mapped shard. It stays readable when its file is removed."""
 
     labels: Array
-    """[n] int32."""
+    """[n], of the type of their kind."""
     bits: Mapping[str, Array]
     """Each tensor as numbers that numpy knows, [n, ...]; see `as_tensor`."""
 
@@ -81,7 +83,7 @@ class OpenShard:
             _LIBC.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(num_bytes), _MADV_POPULATE_READ)
 
 
-def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -> OpenShard:
+def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec], kind: LabelKind = "label") -> OpenShard:
     """Maps a shard that was verified.
 
     Raises: FileNotFoundError if it is not there (any more); DamagedLatentsError if it holds something else than the
@@ -90,7 +92,7 @@ def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -
     with path.open("rb"):  # safetensors has no error of its own for a missing file
         pass
     wanted = {name: (TORCH_DTYPES[spec.dtype], (entry.num_samples, *spec.shape)) for name, spec in specs.items()}
-    wanted[LABEL] = (torch.int32, (entry.num_samples,))
+    wanted[kind] = (_LABEL_DTYPES[LABELS[kind]], (entry.num_samples,))
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in wanted}
@@ -101,7 +103,7 @@ def open_shard(path: Path, entry: ShardEntry, specs: Mapping[str, TensorSpec]) -
             is_ = f"{tensors[name].dtype} {list(tensors[name].shape)}"
             raise DamagedLatentsError(f"{path}: {name} is {is_}, its manifest says {dtype} {list(shape)}")
     bits = {name: tensors[name].view(_BITS[spec.dtype][0]).numpy() for name, spec in specs.items()}
-    return OpenShard(tensors[LABEL].numpy(), bits)
+    return OpenShard(tensors[kind].numpy(), bits)
 
 
 def bits_type(spec: TensorSpec) -> type[np.generic]:

@@ -34,12 +34,14 @@ class ClipNetwork(MovableNetwork):
         return checked_features(self.card, {"image": self._model.visual_projection(pooled)}, len(pixels))
 
     @torch.no_grad()
-    def text(self, captions: Sequence[str]) -> Tensor:
+    def text(self, captions: Sequence[str], *, cut: bool = False) -> Tensor:
         """Return features of captions, [B, 512] float32, in the order given.
 
-        Raises: ValueError for captions of more than 77 tokens, start and end included: nothing is cut off.
+        Args: cut: of captions of more than 77 tokens, start and end included, the first 76 and the end are read.
+        Raises: ValueError for such captions unless they are cut.
         """
-        token_ids = [self._tokenizer(caption)["input_ids"] for caption in captions]
+        limits = {"truncation": True, "max_length": MAX_TOKENS} if cut else {}
+        token_ids = [self._tokenizer(caption, **limits)["input_ids"] for caption in captions]
         if too_long := [index for index, ids in enumerate(token_ids) if len(ids) > MAX_TOKENS]:
             raise ValueError(
                 f"{len(too_long)} of {len(captions)} captions have more than {MAX_TOKENS} tokens: {too_long}; "

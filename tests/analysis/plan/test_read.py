@@ -26,7 +26,8 @@ def test_the_plan_that_orchestration_publishes_is_read_whole() -> None:
     plan = parse_plan(plan_json(published, "sqlite:///x.db"))
     assert plan.sweep == "quickstart"
     assert set(plan.kinds) == set(published.tasks)
-    assert [(t.part, t.row, t.seed, t.train, t.evaluations) for t in plan.trials] == [
+    label = {part.name: part.label_in_sweep for part in plan.parts}
+    assert [(t.part, label[t.part](t.row), t.seed, t.train, t.evaluations) for t in plan.trials] == [
         (t.part, t.row, t.seed, t.trains[-1], t.evaluations) for t in published.trials
     ]
     assert all(task.metrics == {metric.name for metric in plan.metrics} for task in plan.evaluations.values())

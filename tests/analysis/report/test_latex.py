@@ -14,7 +14,7 @@ from analysis.comparison.compare import compare
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
-from analysis.report.latex import latex_comparison, latex_table
+from analysis.report.latex import escape_latex, latex_comparison, latex_table
 from analysis.results.measurements import measure
 from analysis.results.sections import make_sections
 from analysis.text.comparison_text import make_text_comparison
@@ -151,3 +151,16 @@ def test_ours_and_the_papers_stand_under_the_metric_they_are_of() -> None:
         r"dfm & 4.25 $\pm$ 0.20 & \textbf{4.28} & cannot tell ($\times$0.99, 0.93 to 1.06; one seed: the spread over "
         r"seeds is unknown) & 150.0 $\pm$ 2.0 & \textbf{196.8} & $\times$0.76, 0.75 to 0.78 \\"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("p₀ 0.7, τ 0.9", r"$p_0$ 0.7, $\tau$ 0.9"),
+        ("x₁₂", "$x_{12}$"),
+        ("H₂O", r"H\textsubscript{2}O"),
+        ("DFM₀", r"DFM\textsubscript{0}"),
+    ],
+)
+def test_a_letter_with_an_index_is_mathematics(text: str, expected: str) -> None:
+    assert escape_latex(text) == expected

@@ -236,7 +236,7 @@ def test_a_hostile_label_neither_adds_nor_removes_columns(label: str) -> None:
         (r"\input{x}", r"\\input{x}", r"\textbackslash{}input\{x\}"),
         ("$1^2$ ~ #3", r"\$1^2\$ \~ \#3", r"\$1\textasciicircum{}2\$ \textasciitilde{} \#3"),
         ("*[x]\ny", r"\*\[x\] y", "{*}{[}x] y"),
-        ("p₀ → τ ≥ 0.7…", "p₀ → τ ≥ 0.7…", r"p\textsubscript{0} $\rightarrow$ $\tau$ $\geq$ 0.7\ldots{}"),
+        ("p₀ → τ ≥ 0.7…", "p₀ → τ ≥ 0.7…", r"$p_0$ $\rightarrow$ $\tau$ $\geq$ 0.7\ldots{}"),
         ("Fréchet", "Fréchet", "Fréchet"),
         ("1 × 10⁻³ ± ↓", "1 × 10⁻³ ± ↓", r"1 $\times$ 10\textsuperscript{-3} $\pm$ $\downarrow$"),
     ],

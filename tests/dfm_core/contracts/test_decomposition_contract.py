@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import get_args
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import DataConfig, DecompositionConfig, ExperimentConfig
-from dfm_core.config.choices import Upsampling, WaveletFamily
+from dfm_core.config.choices import HeldAt, Upsampling, WaveletFamily
 from dfm_core.config.model import DECOMPOSITION_SETTINGS, PyramidFitConfig
 from dfm_core.config.rules import broken_rules
 from dfm_core.decompositions import DECOMPOSITIONS, Decomposition
@@ -23,6 +23,7 @@ ORTHONORMALITY = 1e-11
 LADDERS = ((16,), (8, 16), (4, 16), (4, 8, 16), (2, 4, 8, 16), (12, 24), (5, 15), (8, 8), (16, 8), (6, 16))
 VALUES = {
     "upsampling": get_args(Upsampling),
+    "held_at": get_args(HeldAt),
     "wavelet": get_args(WaveletFamily),
     "block_size": (4, 8),
     "domain": ("spatial", "frequency"),
@@ -31,8 +32,43 @@ VALUES = {
 """Of every setting in `DECOMPOSITION_SETTINGS`, all that there are, or one small one."""
 
 
+@dataclass(frozen=True)
+class OnBucket(DecompositionConfig):
+    """A decomposition that takes any size, on data of one bucket."""
+
+    bucket: tuple[int, int] = (0, 0)
+    """Height and width."""
+
+
+def buckets() -> list[tuple[int, int]]:
+    """All sizes of latents at 1024 px (FLUX.md: cells of 8 latents, at most 256, ratio up to 2), an eighth of a side:
+    11 of them."""
+    cells = [(a, b) for a in range(1, 33) for b in range(1, 33) if a * b <= 256 and max(a, b) <= 2 * min(a, b)]
+    return [(a, b) for a, b in cells if not {(a + 1, b), (a, b + 1)} & set(cells)]
+
+
+def on_every_bucket(config: DecompositionConfig) -> list[DecompositionConfig]:
+    """The config, and where any size is taken the same on each bucket."""
+    if (config.name, config.held_at, config.resolutions) not in (
+        ("identity", "own", (16,)),
+        ("laplacian", "full", (8, 16)),
+    ):
+        return [config]
+    settings = {field.name: getattr(config, field.name) for field in fields(config)}
+    return [config, *(OnBucket(**settings, bucket=(2 * a, 2 * b)) for a, b in buckets())]
+
+
+def size_of(config: DecompositionConfig) -> tuple[int, int]:
+    """Height and width of the data."""
+    return config.bucket if isinstance(config, OnBucket) else (config.resolutions[-1],) * 2
+
+
 def every_config() -> list[DecompositionConfig]:
     """Every decomposition with every combination of its settings and every ladder."""
+    return [each for config in every_setting() for each in on_every_bucket(config)]
+
+
+def every_setting() -> list[DecompositionConfig]:
     return [
         DecompositionConfig(name=name, resolutions=ladder, **dict(zip(settings, values, strict=True)))
         for name, settings in DECOMPOSITION_SETTINGS.items()
@@ -43,13 +79,16 @@ def every_config() -> list[DecompositionConfig]:
 
 def resolution_problems(config: DecompositionConfig) -> list[str]:
     """What the rules of configs have against a decomposition, wherever its data comes from."""
+    if isinstance(config, OnBucket):
+        return []  # what the rules know of it, they know of its squares
     experiment = ExperimentConfig(decomposition=config, data=DataConfig(dataset="of any side"))
     return [message for key, message in broken_rules(experiment) if key.startswith("decomposition")]
 
 
 def name_of(config: DecompositionConfig) -> str:
     settings = (getattr(config, setting) for setting in DECOMPOSITION_SETTINGS[config.name] if setting != "fit")
-    return "-".join(map(str, (config.name, *settings, *config.resolutions)))
+    bucket = size_of(config) if isinstance(config, OnBucket) else ()
+    return "-".join(map(str, (config.name, *settings, *config.resolutions, *bucket)))
 
 
 def decomposition_of(config: DecompositionConfig) -> Decomposition:
@@ -64,7 +103,7 @@ def decomposition_of(config: DecompositionConfig) -> Decomposition:
 def data_of(config: DecompositionConfig, frames: int | None = None, seed: int = 1) -> Tensor:
     """Three random images, or videos."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (3, CHANNELS, *([frames] if frames else []), *config.resolutions[-1:] * 2)
+    shape = (3, CHANNELS, *([frames] if frames else []), *size_of(config))
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
@@ -85,7 +124,8 @@ def test_the_registry_has_every_name_and_each_accepts_several_ladders() -> None:
 def test_ladders_that_the_rules_refuse_are_refused(config: DecompositionConfig) -> None:
     weights = {} if config.name == "learned" else None
     with pytest.raises(
-        ValueError, match=r"each resolution must be|identity has one scale|blocks of|keeps no|halves|nothing to learn"
+        ValueError,
+        match=r"each resolution must be|identity has one scale|blocks of|keeps no|halves|nothing to learn|two scales",
     ):
         DECOMPOSITIONS[config.name](config, weights)
 
@@ -104,9 +144,9 @@ def test_synthesis_inverts_analysis_in_float32(config: DecompositionConfig) -> N
 
 @for_every_config
 def test_scales_come_coarse_first_as_the_config_says(config: DecompositionConfig) -> None:
-    decomposition, expected = decomposition_of(config), zip(config.channels(CHANNELS), config.sides, strict=True)
-    scales = decomposition.analyze(data_of(config))
-    assert [tuple(scale.shape) for scale in scales] == [(3, channels, side, side) for channels, side in expected]
+    decomposition, sizes = decomposition_of(config), config.scale_sizes(*size_of(config))
+    scales, expected = decomposition.analyze(data_of(config)), zip(config.channels(CHANNELS), sizes, strict=True)
+    assert [tuple(scale.shape) for scale in scales] == [(3, channels, *size) for channels, size in expected]
     assert decomposition.resolutions == config.resolutions
 
 
@@ -129,9 +169,10 @@ def test_a_partial_image_has_the_side_of_its_last_scale_and_ignores_later_ones(c
     decomposition = decomposition_of(config)
     scales = decomposition.analyze(data_of(config))
     for count, side in enumerate(config.resolutions, start=1):
+        size = [length * side // config.resolutions[-1] for length in size_of(config)]
         disturbed = [*scales[:count], *(torch.randn_like(scale) for scale in scales[count:])]
         seen = decomposition.partial(disturbed, count)
-        assert seen.shape == (3, CHANNELS, side, side)
+        assert seen.shape == (3, CHANNELS, *size)
         assert torch.equal(seen, decomposition.partial(scales, count))
 
 
@@ -160,7 +201,8 @@ def test_a_frame_of_a_video_is_taken_as_the_image_alone(config: DecompositionCon
         for scale, alone in zip(scales, decomposition.analyze(video[:, :, frame]), strict=True):
             torch.testing.assert_close(scale[:, :, frame], alone, rtol=0, atol=5e-14)
     torch.testing.assert_close(decomposition.synthesize(scales), video, rtol=0, atol=5e-14)
-    assert decomposition.partial(scales, 1).shape == (3, CHANNELS, 2, *config.resolutions[:1] * 2)
+    size = (length * config.resolutions[0] // config.resolutions[-1] for length in size_of(config))
+    assert decomposition.partial(scales, 1).shape == (3, CHANNELS, 2, *size)
 
 
 @for_every_config
@@ -245,8 +287,18 @@ def test_analysis_and_synthesis_leave_their_inputs_alone(config: DecompositionCo
 @for_every_config
 def test_another_side_is_refused(config: DecompositionConfig) -> None:
     decomposition, side = decomposition_of(config), config.resolutions[-1]
-    for shape in [(side, side // 2), (side // 2, side), (side + 1, side + 1), (2 * side, 2 * side)]:
-        with pytest.raises(ValueError, match=rf"was made for \[B, C, {side}, {side}\] images or .* videos, got"):
+    shapes = [(side, side // 2), (side // 2, side), (side + 1, side + 1), (2 * side, 2 * side)]
+    made_for = rf"\[B, C, {side}, {side}\] images or .* videos"
+    if decomposition.any_size:
+        made_for = r"\[B, C, \(T,\) H, W\] with H and W multiples of \d"
+        shapes = [] if config.name == "identity" else [(side, side + 1), (side + 1, side)]
+    for shape in shapes:
+        with pytest.raises(ValueError, match=rf"was made for {made_for}, got"):
             decomposition.analyze(torch.zeros(1, CHANNELS, *shape))
     with pytest.raises(ValueError, match=rf"was made for .*, got \[{side}, {side}\]"):
         decomposition.analyze(torch.zeros(side, side))
+
+
+def test_there_are_eleven_buckets_between_half_and_twice_as_wide() -> None:
+    assert len(buckets()) == 11
+    assert {buckets()[0], buckets()[-1]} == {(11, 22), (22, 11)}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, interpolate
 
 from dfm_core.decompositions.identity import Identity
-from dfm_core.decompositions.laplacian import LaplacianPyramid, downsample, upsample
+from dfm_core.decompositions.laplacian import HeldLaplacianPyramid, LaplacianPyramid, downsample, upsample
 from tests.support.models import golden_json, golden_tensors
 
 RESIZE = golden_tensors("interpolate_torch")
@@ -83,3 +84,24 @@ def test_resolutions_that_are_not_multiples_are_refused(resolutions: tuple[int, 
 def test_the_identity_refuses_a_second_scale() -> None:
     with pytest.raises(ValueError, match="the identity has one scale"):
         Identity((4, 8))
+
+
+def test_held_scales_are_the_coarse_image_upsampled_and_what_it_does_not_explain() -> None:
+    image = torch.randn(2, 3, 12, 20, dtype=torch.float64)
+    held, detail = HeldLaplacianPyramid((8, 16)).analyze(image)
+    coarse = avg_pool2d(image, 2)
+    assert torch.equal(held, interpolate(coarse, scale_factor=2, mode="bilinear"))
+    explained = interpolate(avg_pool2d(held, 2), scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(detail, image - explained, rtol=0, atol=1e-14)
+    seen = HeldLaplacianPyramid((8, 16)).partial([held, detail], 1)
+    assert torch.equal(seen, avg_pool2d(held, 2))
+    assert (seen - coarse).abs().max() > 1e-2  # down(up(.)) is no identity, so the small image is not D_1
+
+
+def test_the_released_recomposition_of_held_scales_would_lose_a_tenth_of_an_image() -> None:
+    """Numerics 2.8: up(down(U)) + (x - U), with U = up(down(x)), is not x."""
+    image = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    held, _ = HeldLaplacianPyramid((32, 64)).analyze(image)
+    again = interpolate(avg_pool2d(held, 2), scale_factor=2, mode="bilinear")
+    lost = (again + image - held - image).norm() / image.norm()
+    assert 0.08 < float(lost) < 0.15

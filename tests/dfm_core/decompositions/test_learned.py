@@ -110,5 +110,5 @@ def test_too_few_batches_are_an_error() -> None:
 
 
 def test_images_of_another_side_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the learned pyramid was made for \[B, C, 32, 32\] images"):
+    with pytest.raises(ValueError, match=r"LearnedPyramid was made for \[B, C, 32, 32\] images"):
         fit_pyramid(CONFIG, random_images(side=16), 1, seed=0)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.datasets import DATASETS, DataShape
+from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.compute import model_cost
 from dfm_core.config import ExperimentConfig, ModelConfig, TrainingConfig
 from dfm_core.config.choices import ModelSize
+from dfm_core.config.data import DataDescription
+from dfm_core.config.model import BackboneDescription
+from dfm_core.config.training import AdapterConfig
 from dfm_core.data.image_dataset import load_dataset
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.paradigms import build_paradigm
 from dfm_core.training.state import build_model
-from orchestration.commands.footprint import footprint_of, fuse_attention, saved_bytes, state_bytes
+from orchestration.commands.footprint import FusedAttention, footprint_of, saved_bytes, state_bytes
 from orchestration.config.workers import WorkersConfig
 from tests.orchestration.conftest import ROOT
 from tests.orchestration.test_sweep import sweep
 from tests.support.fake_cuda import FakeCuda, HostWaits
-from tests.support.models import paradigm_of, random_dataset, training_batch
+from tests.support.flux import tiny_flux
+from tests.support.models import paradigm_of, random_dataset, training_batch, with_values
 
 CONFIG = ExperimentConfig(model=ModelConfig(size="micro"), training=TrainingConfig(batch_size=8))
 ONE_WORKER = WorkersConfig(num_workers=1)
@@ -57,7 +63,7 @@ def test_a_gpu_keeps_what_is_weighed(frugal: bool, fake_cuda: tuple[FakeCuda, Ho
     workers = replace(ONE_WORKER, activation_checkpointing=frugal)
     with torch.device("cuda"):
         model = VelocityModel(config, SHAPE, data_std=(1.0, 1.0))
-    fuse_attention(model)
+    model.use_attention(FusedAttention.apply)
     if frugal:
         model.use_activation_checkpointing()
     paradigm = paradigm_of(config)
@@ -114,3 +120,49 @@ def test_a_full_scale_sweep_is_checked_without_its_data_and_says_what_it_lacks()
     assert "imagenet512_flux" in refused.stderr
     assert "dinov2_vitl14_pretrain.pth from the project facebookresearch/dinov2" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def flux_config(stages: int, values: dict[str, Any] | None = None) -> ExperimentConfig:
+    """FLUX.1-dev at 1024 px as FLUX.md plans it, batch 192."""
+    own = {
+        "decomposition.resolutions": (64, 128) if stages == 2 else (128,),
+        "model.described": BackboneDescription("flux:dev", FluxArchitecture()),
+        "data.described": DataDescription("x", "flux:x", (), 10, 5, "y", 128, 16),
+        "data.text_length": 512,
+        "training.batch_size": 192,
+        "training.ema_decay": 0.0,
+        "training.precision": "bf16",
+    }
+    return tiny_flux(stages, {**own, **(values or {})})
+
+
+EIGHT_GPUS = WorkersConfig(num_workers=8, zero_stage=3, micro_batch_size=4, activation_checkpointing=True)
+
+
+def test_flux_dev_is_weighed_as_its_plan_says() -> None:
+    """FLUX.md 4: 22.2 GiB of state a GPU of 8, 1.6 GiB kept a sample, 143 GB a checkpoint."""
+    weighed = footprint_of(flux_config(1), EIGHT_GPUS)
+    assert weighed.state_bytes / 2**30 == pytest.approx(22.2, abs=0.05)
+    assert weighed.sample_bytes / 2**30 == pytest.approx(1.6, abs=0.05)
+    assert weighed.checkpoint_bytes / 1e9 == pytest.approx(143, abs=0.5)
+    assert weighed.gathered_bytes / 2**30 == pytest.approx(5.6, abs=0.05)
+    assert weighed.flops_per_step == 6 * 192 * FluxArchitecture().macs(4096, 512, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "trained"),
+    [
+        ({"training.trainable": "projections"}, 64 * 3072 + 3072 + 64 * 3073),
+        ({"training.adapter": AdapterConfig(rank=2)}, None),
+    ],
+    ids=["projections", "adapter"],
+)
+def test_what_is_frozen_has_neither_gradients_nor_moments(values: dict[str, Any], trained: int | None) -> None:
+    config = with_values(tiny_flux(1), {**values, "data.described": DataDescription("x", "k", (), 9, 5, "y", 8, 4)})
+    weighed = footprint_of(config, ONE_WORKER)
+    whole = footprint_of(replace(config, training=tiny_flux(1).training), ONE_WORKER)
+    assert weighed.state_bytes < whole.state_bytes / 2
+    assert weighed.checkpoint_bytes < whole.checkpoint_bytes / 2
+    if trained is not None:
+        cost = model_cost(flux_config(1, values), DataShape(16, 0))
+        assert cost.num_trained == trained

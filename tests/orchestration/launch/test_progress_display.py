@@ -58,9 +58,48 @@ def test_a_terminal_gets_a_bar_with_rate_and_remaining_time(plan: Plan) -> None:
 def test_the_status_table_names_every_task_once_and_who_shares_it(plan: Plan) -> None:
     output = io.StringIO()
     failing = plan.of_kind(EvaluateTask)[0].digest
-    Console(file=output, width=160).print(status_table(plan, {failing: "FAILED: out of luck"}))
+    Console(file=output, width=160).print(status_table(plan, {failing: "FAILED: out of luck"}, verbose=True))
     text = output.getvalue()
     assert "21 tasks for 6 trials" in text
     assert text.count("train ") == 3
     assert "FAILED: out of luck" in text
     assert "and 2 more" in text
+
+
+def test_the_plan_is_one_line_a_row_with_what_rows_share(plan: Plan) -> None:
+    done = dict.fromkeys(plan.trials[0].trains, "done")
+    lines = [" ".join(line.split()) for line in printed_table(plan, done).splitlines()]
+    assert "paradigm / flow matching train 1 seed · evaluate 3 steps 1 of 4 done" in lines
+    assert "paradigm / DFM train 1 seed · evaluate 3 steps to do" in lines
+    assert any(line.startswith("stages / ") and line.endswith("the same as paradigm / DFM to do") for line in lines)
+    assert any("trained as paradigm / DFM · evaluate 3 steps" in line for line in lines)
+    assert sum(line.startswith(("paradigm /", "stages /")) for line in lines) == len(plan.trials)
+
+
+def test_a_row_tells_how_its_tasks_differ() -> None:
+    plan = make_plan(load_sweep(QUICKSTART, ["seeds=[0,1]"]))
+    first, second = plan.trials[:2]
+    states = dict.fromkeys([*first.trains, *(digest for _, digest in first.evaluations)], "done")
+    states |= {second.trains[0]: "running: 3/700 steps", second.evaluations[0][1]: "FAILED: out of luck"}
+    lines = [" ".join(line.split()) for line in printed_table(plan, states).splitlines()]
+    told = "train 2 seeds · evaluate 3 steps 4 of 8 done, running: 3/700 steps, FAILED: out of luck"
+    assert f"paradigm / flow matching {told}" in lines
+
+
+def printed_table(plan: Plan, states: dict[str, str]) -> str:
+    output = io.StringIO()
+    Console(file=output, width=190).print(status_table(plan, states))
+    return output.getvalue()
+
+
+def test_titles_of_evaluations_name_the_seed_where_there_are_several(plan: Plan) -> None:
+    assert "DFM @ 700" in {task.title for task in plan.of_kind(EvaluateTask)}
+    titles = {task.title for task in make_plan(load_sweep(QUICKSTART, ["seeds=[0,3]"])).of_kind(EvaluateTask)}
+    assert {"DFM, seed=0 @ 700", "DFM, seed=3 @ 700"} <= titles
+
+
+def test_a_training_that_was_cut_off_tells_where_it_continues(plan: Plan) -> None:
+    output = io.StringIO()
+    display = Display(Console(file=output, width=120))
+    display.started(plan.of_kind(TrainTask)[0], 800, 200)
+    assert "train flow_matching, seed=0: continues at step 200" in output.getvalue()

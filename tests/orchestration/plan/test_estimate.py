@@ -7,16 +7,19 @@ from dataclasses import replace
 import pytest
 
 from orchestration.config.workers import WorkersConfig
-from orchestration.control.budget_meter import HOUR, BudgetMeter
+from orchestration.control.budget_meter import HOUR, BudgetMeter, hours
 from orchestration.control.outcome import stop_requested
 from orchestration.launch.summary import compared_text, early_exit_text
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import Estimate, estimate_from, is_short
-from orchestration.plan.plan import Plan
+from orchestration.plan.measuring_cost import looking_flops
+from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.progress import progress_of
 from orchestration.plan.throughput import Speed
+from orchestration.spec.load import load_sweep
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, TrainTask
+from tests.orchestration.conftest import QUICKSTART
 from tests.support.stored_sweeps import finish, publish, publish_checkpoint, tiny_plan
 
 OTHER = "training.learning_rate=0.001"
@@ -27,11 +30,11 @@ def estimated(store: Store, plan: Plan) -> Estimate:
     return estimate_from(store, plan, done, progress_of(store, plan, done))
 
 
-def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu", gpu: str = "") -> float:
+def train_of(plan: Plan, store: Store, seconds: float, device: str = "cpu", gpu: str = "", **about: float) -> float:
     """Finishes the plan's training. Returns its FLOPs."""
     (train,) = plan.of_kind(TrainTask)
     metrics = {"accelerator_seconds": seconds, "training_flops": float(train.flops)}
-    finish(store, train, metrics, device=device, worker={"gpu": gpu} if gpu else {})
+    finish(store, train, metrics, device=device, worker={"gpu": gpu} if gpu else {}, **about)
     return float(train.flops)
 
 
@@ -39,8 +42,15 @@ def test_without_a_finished_training_the_speed_is_assumed_and_said_to_be(store: 
     plan = tiny_plan()
     found = estimated(store, plan)
     assert "at an assumed 2.5e+10 FLOP/s a worker (workers.assumed_flops_per_worker)" in str(found)
-    expected = (plan.of_kind(TrainTask)[0].flops + 1.3 * found.sampling_flops) / 2.5e10
+    assert found.startup_seconds == 15.0 * plan.spec.runtime.workers.num_workers
+    assert f", {hours(found.startup_seconds)} of them to start workers." in str(found)
+    # Each image on each network of each task, and sampling with 30% for all beside it.
+    evaluations, looks = plan.of_kind(EvaluateTask), [looking_flops(task) for task in plan.tasks.values()]
+    measured = sum(map(looking_flops, evaluations))
+    flops = found.training_flops + 1.3 * (found.sampling_flops + measured) + sum(looks) - measured
+    expected = flops / 2.5e10 + 0.25 * len(evaluations) + found.startup_seconds
     assert found.accelerator_seconds == pytest.approx(expected)
+    assert measured == sum(task.config.evaluation.num_samples for task in evaluations) * 2.1e8
 
 
 def test_a_finished_training_of_another_sweep_and_the_same_size_gives_the_speed(store: Store) -> None:
@@ -51,7 +61,36 @@ def test_a_finished_training_of_another_sweep_and_the_same_size_gives_the_speed(
     found = estimated(store, plan)
     assert f"at {flops / 50:.2g} FLOP/s a worker, measured on 1 finished training of size nano" in str(found)
     assert "assumed" not in str(found)
-    assert found.accelerator_seconds == pytest.approx((found.training_flops + 1.3 * found.sampling_flops) / flops * 50)
+
+
+def test_the_start_of_workers_is_learned_and_does_not_slow_the_steps(store: Store) -> None:
+    # A training of seconds is mostly start: its steps are no slower for it.
+    other = tiny_plan(OTHER, "workers.num_workers=2")
+    publish(store, other, "other")
+    flops = train_of(other, store, seconds=50.0, startup_seconds=20.0, world_size=2)
+    found = estimated(store, tiny_plan("workers.num_workers=2"))
+    assert f"at {flops / 10:.2g} FLOP/s a worker" in str(found)
+    assert found.startup_seconds == 40.0
+
+
+def test_evaluations_cost_what_those_on_record_did(store: Store) -> None:
+    other = tiny_plan(OTHER)
+    publish(store, other, "other")
+    first = other.of_kind(EvaluateTask)[0]
+    finish(store, first, {"accelerator_seconds": 40.0, "sampling_flops": float(first.flops)})
+    plan = tiny_plan()
+    found, evaluations = estimated(store, plan), plan.of_kind(EvaluateTask)
+    beside = sum(looking_flops(task) for task in plan.tasks.values() if not isinstance(task, EvaluateTask))
+    rest = found.startup_seconds + (found.training_flops + beside) / 2.5e10
+    assert found.accelerator_seconds == pytest.approx(40.0 * len(evaluations) + rest)
+
+
+def test_workers_that_trainings_share_start_cold_once(store: Store) -> None:
+    plan = make_plan(load_sweep(QUICKSTART))
+    workers = plan.spec.runtime.workers
+    assert estimated(store, plan).startup_seconds == pytest.approx((15.0 + 2 * 1.2) * workers.num_workers)
+    alone = make_plan(load_sweep(QUICKSTART, ["workers.reuse_under_minutes=0"]))
+    assert estimated(store, alone).startup_seconds == 3 * 15.0 * workers.num_workers
 
 
 def test_a_long_training_counts_more_than_a_short_one(store: Store) -> None:

@@ -30,16 +30,16 @@ STEPS = "parts={p: {grid: {sampling.steps: [[9, 1], [9, 2], [6, 2]], sampling.ta
 
 def test_settings_of_one_snapshot_run_together_if_they_have_steps_in_common() -> None:
     assert titles(plan("evaluation.at_steps=[700]", STEPS)) == [
-        ["steps=9+1, tau=0.7 @ 700", "steps=9+2, tau=0.7 @ 700"],
-        ["steps=9+1, tau=0.9 @ 700", "steps=9+2, tau=0.9 @ 700"],
-        ["steps=6+2, tau=0.7 @ 700"],
-        ["steps=6+2, tau=0.9 @ 700"],
+        ["steps=9+1, τ 0.7 @ 700", "steps=9+2, τ 0.7 @ 700"],
+        ["steps=9+1, τ 0.9 @ 700", "steps=9+2, τ 0.9 @ 700"],
+        ["steps=6+2, τ 0.7 @ 700"],
+        ["steps=6+2, τ 0.9 @ 700"],
     ]
 
 
 def test_settings_that_part_at_the_first_step_can_run_side_by_side() -> None:
     assert ["DFM @ 700"] in titles(plan())
-    assert ["first_stage_probability=0.7, tau=0.9 @ 700"] in titles(plan())
+    assert ["p₀ 0.7, τ 0.9 @ 700"] in titles(plan())
 
 
 def test_trainings_and_snapshots_are_apart() -> None:

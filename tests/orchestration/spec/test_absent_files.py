@@ -12,6 +12,7 @@ from orchestration.common.errors import UserError
 from orchestration.plan.plan import make_plan
 from orchestration.plan.preflight import missing_inputs, resolve_paths
 from orchestration.spec.load import load_sweep
+from orchestration.storage.store import Store
 from tests.orchestration.conftest import ROOT
 from tests.support.sweeps import SHIPPED
 from tests.support.table4_files import table4_overrides
@@ -75,3 +76,28 @@ def test_files_of_unknown_size_or_shape_cannot_be_planned_and_the_message_says_h
     first, second = map(str, caught.value.problems)
     assert "/not/there: there is nothing; to plan before they are there give datasets.mine.num_classes" in first
     assert "autoencoders.any: cannot be used: FileNotFoundError: /no/config.json: is not there" in second
+
+
+def test_what_this_machine_may_not_read_is_planned_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A laptop without the cluster's credentials plans what the cluster runs.
+    def refuse(*_: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(Store, "exists", refuse)
+    spec = load_sweep(TABLE4, ["datasets.imagenet.files=memory://bucket/train", "autoencoders.flux.files=memory://vae"])
+    assert make_plan(spec).tasks
+    reasons = {problem.where.partition(": ")[2]: problem.message for problem in spec.absent}
+    assert reasons["datasets.imagenet"].startswith("memory://bucket/train: cannot be read from this machine (")
+
+
+def test_absent_files_and_their_absent_reference_are_both_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [f"storage.root={tmp_path}", "datasets.imagenet.reference=/not/val", "networks.dinov2.weights.path=/no"]
+    overrides.append("networks.dinov2.weights.sha256=" + "a" * 64)
+    assert run_mode("dry-run", TABLE4, overrides, confirmed=False) == 0
+    printed = capsys.readouterr().out
+    assert "datasets.imagenet: /data/imagenet/train: there is nothing" in printed
+    assert "datasets.imagenet.reference: /not/val: there is nothing" in printed
+    assert "command line: networks.dinov2: dinov2 (DINOv2 ViT-L/14 without registers): weights: there is no" in printed
+    assert "Digests of the tasks that read these files are provisional" in printed

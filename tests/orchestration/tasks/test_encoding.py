@@ -28,7 +28,7 @@ from orchestration.common.errors import UserError
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
-from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
+from orchestration.encoding.shard_encoder import LEFT_OUT, ShardEncoder
 from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store

@@ -35,8 +35,8 @@ class Worker(PlainEngine):
         super().__init__(build_model(CONFIG, DataShape(1, 10), STD), CONFIG.training)
         self.rank, self.world_size = rank, world_size
 
-    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
-        for name, offset, values in super().pieces(kind):
+    def pieces(self, kind: StateKind, *, frozen: bool = False) -> Iterator[OwnedPiece]:
+        for name, offset, values in super().pieces(kind, frozen=frozen):
             first, rest = divmod(values.numel(), self.world_size)
             begin = first * self.rank + min(self.rank, rest)
             yield OwnedPiece(name, offset + begin, values[begin : begin + first + (self.rank < rest)])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import torch
 
-from analysis.contract.printable import as_cell
 from dfm_core.autoencoders.base import Autoencoder
 from dfm_core.config import DataConfig
 from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
@@ -25,31 +21,20 @@ from dfm_core.data.encoding.store_assembly import (
     read_part,
     shard_name,
 )
-from dfm_core.data.files.folder_report import BadFile, UnusableFolderError
+from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.latents.manifest import LatentManifest
 from orchestration.artifacts.latents import publish_latents
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import PIXELS
-from orchestration.evaluation.encoding_source import EncodingSource, side_of
+from orchestration.encoding.encoding_source import EncodingSource, side_of
+from orchestration.encoding.excluded_files import LEFT_OUT, in_one_line, listed, write_left_out
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EncodeTask
-
-LEFT_OUT = "left_out.csv"
-_MAX_LISTED = 100
-
-
-@contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Turn a dataset's report of many lines into a ValueError of one, as a task's failure is shown."""
-    try:
-        yield
-    except (UnusableFolderError, ValueError) as error:
-        raise ValueError(" | ".join(line.strip() for line in str(error).splitlines())) from None
 
 
 def _copies(task: EncodeTask) -> int:
@@ -57,8 +42,17 @@ def _copies(task: EncodeTask) -> int:
     return 2 if task.payload["mirrored"] else 1
 
 
+def autoencoder_of(task: EncodeTask, load: Callable[[DataConfig], Autoencoder]) -> Autoencoder:
+    """Return the autoencoder that a task was planned with. Raises: ValueError if its files have changed since."""
+    data = task.config.data
+    autoencoder = load(replace(data, autoencoder="") if task.payload["encoder"] == PIXELS else data)
+    if autoencoder.identity != task.payload["encoder"]:
+        raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
+    return autoencoder
+
+
 class ShardEncoder:
-    """Encodes shards of a dataset, and publishes the store of latents when all are there."""
+    """`PartEncoder` of latents of one shape: a part is a shard."""
 
     def __init__(
         self,
@@ -86,9 +80,7 @@ class ShardEncoder:
         started, dataset, data = time.monotonic(), self._source.dataset(task), task.config.data
         size = self._source.units_per_part(task)
         units = dataset.units[number * size : (number + 1) * size]
-        autoencoder = self._autoencoder(replace(data, autoencoder="") if task.payload["encoder"] == PIXELS else data)
-        if autoencoder.identity != task.payload["encoder"]:
-            raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
+        autoencoder = autoencoder_of(task, self._autoencoder)
         mirrored = bool(task.payload["mirrored"])
         spec = EncodingSpec(side_of(task), data.frames or None, data.stride, mirrored)
         encoded = encode_units(
@@ -100,7 +92,7 @@ class ShardEncoder:
             device=self._device,
             num_threads=self._num_threads,
         )
-        with _in_one_line():
+        with in_one_line():
             ExcludedSamples(self._source.place(task), self._source.max_bad_share(task), task.num_samples).add(
                 encoded.left_out
             )
@@ -115,23 +107,24 @@ class ShardEncoder:
         """
         parts = [self._part(task, number) for number in range(num_parts)]
         bad = [*self._source.dataset(task).left_out, *(one for part in parts for one in part.left_out)]
-        num_lost = self._num_lost(task, [part.card for part in parts], bad)
+        there = sum(part.card.num_left_out + sum(part.card.class_counts) for part in parts) // _copies(task)
+        num_lost = self._source.num_lost(task, there, bad)
         manifest = self._manifest(task, [part.card for part in parts], bad, num_lost)
         publish_latents(self._store, TaskPaths(task.digest).latents, manifest)
-        self._write_left_out(task, bad)
+        write_left_out(self._store, task.digest, bad)
         metrics = {
             "num_samples": float(manifest.num_samples),
             "num_left_out": float(sum(one.is_sample for one in bad) + num_lost),
             "num_bytes": float(manifest.num_bytes),
             COST_METRIC: accelerator_seconds,
         }
-        listed = [str(one) for one in bad[:_MAX_LISTED]]
+        shown = listed(bad)
         if num_lost:
-            listed.append(f"{num_lost} more samples, which damaged shards should have held")
+            shown.append(f"{num_lost} more samples, which damaged shards should have held")
         about = {
             "class_counts": list(manifest.class_counts),
             "statistics": {name: asdict(statistics) for name, statistics in manifest.statistics.items()},
-            "left_out": listed,
+            "left_out": shown,
         }
         write_record(self._store, TaskRecord(task.digest, task.kind, metrics, seconds, files=(LEFT_OUT,), about=about))
 
@@ -159,23 +152,6 @@ class ShardEncoder:
         place = TaskPaths(task.digest).shard_card(number)
         return read_part(self._store.read(place), self._store.uri(place))
 
-    def _num_lost(self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile]) -> int:
-        """Return how many samples of image shards the user counts and no shard gives; flips are not counted.
-
-        Raises: ValueError if no damaged shard explains them, or there are more than the user counts.
-        """
-        if not self._source.has_image_shards(task):
-            return 0
-        there = sum(card.num_left_out + sum(card.class_counts) for card in cards) // _copies(task)
-        lost = task.num_samples - there
-        if lost < 0 or (lost and not any(one.holds_many for one in bad)):
-            key, place = self._source.key_of_count(task), self._source.place(task)
-            raise ValueError(
-                f"{key} says {task.num_samples} samples, and the shards at {place} hold {there}: give "
-                f"{there}, or see which shard is not the right one; what is encoded is kept"
-            )
-        return lost
-
     def _manifest(
         self, task: EncodeTask, cards: Sequence[ShardCard], bad: Sequence[BadFile], num_lost: int
     ) -> LatentManifest:
@@ -184,7 +160,7 @@ class ShardEncoder:
         class_counts = [sum(counts) for counts in zip(*(c.class_counts for c in cards if c.class_counts), strict=True)]
         left_out = ExcludedSamples(self._source.place(task), self._source.max_bad_share(task))
         left_out.bad += bad
-        with _in_one_line():
+        with in_one_line():
             counts = [count // copies for count in class_counts]
             left_out.finish(counts, class_names if class_counts else (), num_lost)
         identity = StoreIdentity(
@@ -199,12 +175,3 @@ class ShardEncoder:
         except ValueError as error:
             place = self._store.uri(TaskPaths(task.digest).latents)
             raise ValueError(f"{place}: {error}; remove it and submit again to encode all anew") from None
-
-    def _write_left_out(self, task: EncodeTask, bad: Sequence[BadFile]) -> None:
-        text = io.StringIO()
-        rows = csv.writer(text)
-        rows.writerow(("file", "fault", "reason"))
-        rows.writerows(map(as_cell, (one.file, one.fault, one.reason)) for one in bad)
-        self._store.write(
-            TaskPaths(task.digest).result_file(LEFT_OUT), text.getvalue().encode(errors="backslashreplace")
-        )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dfm_core.catalog.datasets import DATASETS
 from dfm_core.data.encoding.embedded_samples import EmbeddedSamples
+from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.raw_samples import RawDataset
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.identity import is_embedded, pixels_digest
@@ -49,6 +52,22 @@ class EncodingSource:
         name = task.config.data.dataset
         is_apart = _is_reference(task) and self._runtime.datasets[name].reference is not None
         return f"datasets.{name}.{'num_reference' if is_apart else 'num_samples'}"
+
+    def num_lost(self, task: EncodeTask, there: int, bad: Sequence[BadFile]) -> int:
+        """Return how many samples of image shards the user counts and no shard gives.
+
+        Args: there: samples that the shards gave, flips not counted, whether they could be encoded or not.
+        Raises: ValueError if no damaged shard explains them, or there are more than the user counts.
+        """
+        if not self.has_image_shards(task):
+            return 0
+        lost = task.num_samples - there
+        if lost < 0 or (lost and not any(one.holds_many for one in bad)):
+            raise ValueError(
+                f"{self.key_of_count(task)} says {task.num_samples} samples, and the shards at {self.place(task)} hold "
+                f"{there}: give {there}, or see which shard is not the right one; what is encoded is kept"
+            )
+        return lost
 
     def max_bad_share(self, task: EncodeTask) -> float:
         """Return the share of samples that may be left out."""

@@ -17,7 +17,7 @@ from orchestration.artifacts.task_record import read_record
 from orchestration.config.datasets import DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
-from orchestration.evaluation.encoding import LEFT_OUT, ShardEncoder
+from orchestration.encoding.shard_encoder import LEFT_OUT, ShardEncoder
 from orchestration.storage.disk_space import DiskFullError
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.retry import StorageUnavailableError
