@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def test_a_training_in_stretches_is_the_whole_one_and_copies_its_donor(with_refe
     for trial in trials:
         own, rates = entries[trial["row"]], rates_by_stretch(trial)
         plain = entries[f"rate {rates[0]}"]
-        constant = len(list(takewhile(lambda rate: rate == rates[0], rates)))
+        constant = next((number for number, rate in enumerate(rates) if rate != rates[0]), len(rates))
         shared, curve, whole = 8 * constant, losses(root, own["train"]), losses(root, plain["train"])
         assert [step for step, _ in curve] == list(range(1, 25))
         assert curve[:shared] == whole[:shared], "bit for bit, moments and data included"
