@@ -7,6 +7,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -41,6 +42,7 @@ def test_the_dashboard_shows_every_gauge_and_no_other() -> None:
 def test_ray_exports_what_the_driver_sees(store: Store) -> None:
     plan = tiny_plan()
     train, evaluate = plan.of_kind(TrainTask)[0], plan.of_kind(EvaluateTask)[0]
+    train = replace(train, title="dfm, p₀ 0.7, seed=0")  # Ray takes no tags but those in ASCII
     display = Display()
     for task in (train, evaluate):
         display.started(task, task.total_units)
@@ -62,7 +64,7 @@ def test_ray_exports_what_the_driver_sees(store: Store) -> None:
         f'ray_dfm_tasks {sweep} state="running"': 2,
         f'ray_dfm_tasks {sweep} state="done"': 3,
         f'ray_dfm_tasks {sweep} state="failed"': 1,
-        f'ray_dfm_loss {sweep} training="{train.title}"': 0.25,
+        f'ray_dfm_loss {sweep} training="dfm, p0 0.7, seed=0"': 0.25,
         f"ray_dfm_steps_per_second {sweep}": 0,
     }.items():
         assert _exported(line.split()) == value, line
