@@ -68,3 +68,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'dfm_core' has no attribute {name!r}; public names: {', '.join(__all__)}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Names for completion: the public ones too, which are not resolved yet."""
+    return sorted([*globals(), *__all__])

@@ -122,20 +122,31 @@ def _print(measured: MeasuredImages) -> None:
     for name, justify in (
         ("metric", "left"),
         ("value", "right"),
-        ("± standard error", "right"),
+        ("95% interval", "right"),
+        ("real images", "right"),
         ("without bias", "right"),
         ("network", "left"),
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name, value in measured.values.items():
-        error = measured.standard_errors.get(name)
-        shown = "" if error is None else f"{error:.4g}"
+        interval, real = measured.intervals.get(name), measured.real_images.get(name)
+        shown = "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+        beside = "" if real is None else f"{real:.6g}"
         corrected = f"{measured.corrected[name]:.6g}" if name in measured.corrected else ""
-        table.add_row(name, f"{value:.6g}", shown, corrected, str(measured.protocols[name]["network"]))
+        table.add_row(name, f"{value:.6g}", shown, beside, corrected, str(measured.protocols[name]["network"]))
     console.print(table)
+    for text in dict.fromkeys(_protocol_text(measured, name) for name in measured.values):
+        console.print(text, markup=False)
     for name, notes in measured.notes.items():
         for note in notes:
             console.print(f"{name}: {note}", markup=False)
+
+
+def _protocol_text(measured: MeasuredImages, name: str) -> str:
+    """Return how a number was measured, in a line that numbers of one protocol share."""
+    protocol = measured.protocols[name]
+    told = {key: value for key, value in protocol.items() if key not in ("metric", "network") and value is not None}
+    return f"Protocol on {protocol['network']}: {', '.join(f'{key} {value}' for key, value in sorted(told.items()))}"
 
 
 if __name__ == "__main__":

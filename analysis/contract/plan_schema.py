@@ -46,6 +46,14 @@ class PrimaryEntry(TypedDict):
     """False: the sweep declares none, and the metric is its first."""
 
 
+class PricesEntry(TypedDict):
+    """Prices of accelerators."""
+
+    currency: str
+    per_accelerator_hour: Mapping[str, float]
+    """By node type; empty: none is given."""
+
+
 class TableEntry(TypedDict):
     """The published table that a sweep stands beside."""
 
@@ -164,6 +172,7 @@ class PlanDocument(TypedDict):
     equal_compute: NotRequired[bool]
     published: NotRequired[TableEntry | None]
     primary: NotRequired[PrimaryEntry]
+    prices: NotRequired[PricesEntry]
     metrics: list[MetricEntry]
     parts: list[PartEntry]
     trials: list[TrialEntry]

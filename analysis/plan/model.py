@@ -234,6 +234,9 @@ class PublishedPlan:
     """Digest of each task -> exactly what decides its result, as its run's task.json has it."""
 
     primary: Primary = field(default_factory=lambda: Primary(""))
+    currency: str = ""
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """Node type -> price of an accelerator-hour; empty if the sweep gives none."""
 
     def claims_in(self, part: Part) -> bool:
         """Return True if the sweep makes claims of a part: a declared one that is no search, with rows to compare.

@@ -109,6 +109,11 @@ def _parse_document(given: PlanDocument) -> PublishedPlan:
         command=str(document.get("command") or f"python orchestration/sweep.py {document['file']}"),
         payloads={digest: task["payload"] for digest, task in tasks.items() if task.get("payload")},
         primary=_parse_primary(document),
+        currency=str(document.get("prices", {}).get("currency", "")),
+        prices={
+            str(name): float(price)
+            for name, price in document.get("prices", {}).get("per_accelerator_hour", {}).items()
+        },
     )
 
 

@@ -63,6 +63,7 @@ def render_page(
         num_grids=len(grids),
         training_ledger=cost_tables.training_ledger(plan, joined_sweep.records),
         evaluation_ledger=cost_tables.evaluation_ledger(plan, joined_sweep.records),
+        money=cost_tables.money_text(plan, joined_sweep.records),
         provenance=cost_tables.merge_provenance(joined_sweep.records),
         failures=notices.list_failures(plan, joined_sweep.records),
         warnings=[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
@@ -44,6 +45,36 @@ def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
     lines += [_ampersands(["", *named]), rules, _ampersands(["", *map(escape_latex, columns)]), r"\midrule"]
     lines += _rows(table.rows, table.runs)
     return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
+
+
+def latex_whole(comparison: TextComparison) -> str:
+    """Render all parts beside the paper as one table, without notes: a heading for each part.
+
+    A part with other columns than the first, since it lacks a metric, stands below with columns of its own.
+    """
+    lines = [_comment(comparison.title)]
+    for header, tables in groupby(comparison.tables, lambda table: (table.header, table.num_columns)):
+        titles, group = header
+        starts = range(1, len(titles), group)
+        named = [rf"\multicolumn{{{group}}}{{c}}{{{escape_latex(titles[start])}}}" for start in starts]
+        rules = " ".join(rf"\cmidrule(lr){{{start + 1}-{start + group}}}" for start in starts)
+        columns = [title for start in starts for title in (_OURS, *titles[start + 1 : start + group])]
+        lines += [rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", r"\toprule", _ampersands(["", *named]), rules]
+        lines.append(_ampersands(["", *map(escape_latex, columns)]))
+        for table in tables:
+            heading = rf"\multicolumn{{{len(titles)}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"
+            lines += [r"\midrule", heading, *_rows(table.rows, table.runs)]
+        lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*lines, ""])
+
+
+def latex_notes(comparison: TextComparison) -> str:
+    """Render what has to be said of the whole table, a paragraph for all parts and one for each."""
+    lines = [f"% Notes on: {' '.join(comparison.title.split())}", *map(escape_latex, comparison.notes)]
+    for table in comparison.tables:
+        own = " ".join(map(escape_latex, (table.beside, *table.orders, *table.notes)))
+        lines += ["", rf"\emph{{{escape_latex(table.title)}.}} {own}"]
+    return "\n".join([*lines, ""])
 
 
 def latex_differences(title: str, table: PlainTable) -> str:

@@ -10,7 +10,13 @@ from analysis.contract.published_numbers import published_parts
 from analysis.drawing.chart import slug
 from analysis.plan.model import PublishedPlan
 from analysis.report.cell_csv import cell_csv, published_csv
-from analysis.report.latex import latex_comparison, latex_differences, latex_table
+from analysis.report.latex import (
+    latex_comparison,
+    latex_differences,
+    latex_notes,
+    latex_table,
+    latex_whole,
+)
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
 from analysis.text.comparison_text import TextComparison
 from analysis.text.difference_tables import make_difference_table
@@ -43,6 +49,9 @@ def paper_files(
         files[f"{name}.csv"] = cell_csv(section, None if index is None else comparisons[index])
         files[f"{name}.tex"] = latex_table(plan, [table])
         guide.append(f"| {escape_markdown(section.part.title)} | {', '.join(_links(files, name))} |")
+    if comparison is not None and plan.published is not None:
+        files[f"{plan.published.table}.tex"] = latex_whole(comparison)
+        files[f"{plan.published.table}-notes.tex"] = latex_notes(comparison)
     files["published.md"] = markdown_published(published_parts())
     files["published.csv"] = published_csv()
     files["README.md"] = "\n".join([*guide, _REMARKS])
@@ -68,6 +77,8 @@ _REMARKS = r"""| all that the paper prints | [published.md](published.md), [publ
   verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
   `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
 - `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
+- `table1.tex` and the like, beside the paper's table of that name: all parts in one table, its notes apart in
+  `table1-notes.tex`.
 - `../table.csv`: every measurement at every step and seed.
 - Cells that are `missing`, `running` or `failed` have no number yet.
 """

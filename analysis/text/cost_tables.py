@@ -48,6 +48,15 @@ def training_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> Plain
     return PlainTable(header, tuple(rows), total, _runs(plan.trainings, records))
 
 
+def money_text(plan: PublishedPlan, records: Mapping[str, Record]) -> str:
+    """Say what the tasks on record cost by the plan's prices of node types; empty without prices."""
+    if not plan.prices:
+        return ""
+    seconds = math.fsum(record.metrics.get(ACCELERATOR_SECONDS, 0.0) for record in records.values())
+    costs = (f"{plan.currency} {seconds / 3600 * price:,.2f} on {name}" for name, price in sorted(plan.prices.items()))
+    return f"Tasks on record took {seconds / 3600:,.3g} accelerator-hours: {', '.join(costs)}; idle time is not in it."
+
+
 def evaluation_ledger(plan: PublishedPlan, records: Mapping[str, Record]) -> PlainTable:
     """List every evaluation once."""
     rows, busy, flops = [], [], []

@@ -37,6 +37,15 @@ class OptimizerSettings:
 
 
 @dataclass(frozen=True)
+class AdapterConfig:
+    """Low-rank additions to linear maps of a backbone, whose own weights stay as they are: W + B A."""
+
+    rank: Annotated[int, Interval(ge=1, le=4096)] = 16
+    targets: Annotated[tuple[AdapterTarget, ...], Len(1, 32)] = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
+    """Ends of the names of these maps, diffusers' own; in every block that has one."""
+
+
+@dataclass(frozen=True)
 class TrainingChange:
     """Settings that change while a training goes on: the state stays, moments of the optimiser included."""
 
@@ -58,15 +67,6 @@ CHANGEABLE = (
     "class_dropout",
 )
 """Settings that a training may change on its way: neither model, data nor the state's form depend on them."""
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """Low-rank additions to linear maps of a backbone, whose own weights stay as they are: W + B A."""
-
-    rank: Annotated[int, Interval(ge=1, le=4096)] = 16
-    targets: Annotated[tuple[AdapterTarget, ...], Len(1, 32)] = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
-    """Ends of the names of these maps, diffusers' own; in every block that has one."""
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,7 @@ class FluxScales(FluxTransformer2DModel):  # type: ignore[misc]  # diffusers has
         stage = mask.sum(dim=1).long() - 1
         for s, own in enumerate(self._others, start=1):
             features = self.time_text_embed.time_proj(noise[:, s]).to(pooled.dtype)
-            # An fp32 table must not lift the condition out of autocast's precision.
-            condition = condition + own.time(features) + own.stage_table(stage).to(condition.dtype)
+            condition = condition + own.time(features) + own.stage_table(stage)
         return condition
 
     def _blocks(self, x: Tensor, text: Tensor, condition: Tensor, rows: int, columns: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.contract.metric_errors import (
@@ -44,6 +44,25 @@ def has_current_errors(record: TaskRecord) -> bool:
     """Return whether a record's errors are those that would be computed now."""
     part: Any = record.about.get(ERRORS)
     return isinstance(part, Mapping) and part.get("version") == ERRORS_VERSION
+
+
+_NORMAL = 1.96
+"""Half width of a 95% interval in standard errors."""
+
+
+def intervals_of(record: TaskRecord, metrics: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the 95% intervals of a record's numbers by their finite samples, by metric, where the error is known."""
+    part: Any = record.about.get(ERRORS, {})
+    errors = {name: parse_metric_error(entry) for name, entry in part.get("metrics", {}).items()}
+    found = {}
+    for name in metrics:
+        error, width = errors.get(name), record.metrics.get(f"{name}_standard_error")
+        if error is not None and error.interval is not None:
+            found[name] = error.interval
+        elif width is not None:
+            value = record.metrics[name]
+            found[name] = (value - _NORMAL * width, value + _NORMAL * width)
+    return found
 
 
 def corrected_values(record: TaskRecord) -> dict[str, float]:

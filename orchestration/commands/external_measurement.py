@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.features import GROUP_IMAGES, Group, LostFeaturesError
-from orchestration.artifacts.recorded_errors import corrected_values
+from orchestration.artifacts.recorded_errors import corrected_values, intervals_of
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.commands.external_images import ExternalImages
 from orchestration.common.errors import UserError
@@ -27,7 +27,7 @@ from orchestration.storage.store import DamagedArtifactError, Store
 from orchestration.tasks.evaluation import images_task
 from orchestration.tasks.measurement import MeasurementFiles
 from orchestration.tasks.metric_task import MeasurementInputs
-from orchestration.tasks.task import ImagesTask, RealImagesTask, Task
+from orchestration.tasks.task import ImagesTask, Task
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class MeasuredImages:
     standard_errors: Mapping[str, float]
     corrected: Mapping[str, float]
     """Values without their estimated bias, where one is estimated."""
+    intervals: Mapping[str, tuple[float, float]]
+    """95% intervals of the error of finite samples."""
+    real_images: Mapping[str, float]
+    """Scores of as many real images of the dataset, or all if it has fewer; without metrics that have none."""
     notes: Mapping[str, list[str]]
     protocols: Mapping[str, Mapping[str, Any]]
 
@@ -52,7 +56,8 @@ class MeasuredImages:
 def measure_images(
     config: ExperimentConfig, images: ExternalImages, runtime: RuntimeConfig, store: Store, place: str
 ) -> MeasuredImages:
-    """Measure images; reference and label probe are made first if the store lacks them, and stay there.
+    """Measure images; reference, label probe and the scores of real images are made first if the store lacks them, and
+    stay there.
 
     Args: config: its evaluation names the metrics, and has as many samples as there are images. place: path of the
         images, for the record.
@@ -64,13 +69,14 @@ def measure_images(
     evaluator = Evaluator(
         store.root, store.options, runtime, "", lambda group, size: _batches_of(images, group, size, task.title)
     )
-    for needed in (*(one for one in measures.tasks if not isinstance(one, RealImagesTask)), task):
+    for needed in (*measures.tasks, task):
         if read_record(store, needed.digest) is None:
             print(f"{needed.kind} {needed.title}", flush=True)
             _run(needed, evaluator, runtime, store)
     result = read_record(store, task.digest)
     assert result is not None, "the task was run"
-    return _measured(result, task, place)
+    real = read_record(store, measures.real_images.digest) if measures.real_images is not None else None
+    return _measured(result, task, place, real)
 
 
 def content_digest(images: ExternalImages) -> str:
@@ -112,7 +118,8 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
         raise UserError.of(task.title, failed[0])
 
 
-def _measured(result: TaskRecord, task: ImagesTask, place: str) -> MeasuredImages:
+def _measured(result: TaskRecord, task: ImagesTask, place: str, real: TaskRecord | None) -> MeasuredImages:
+    real_metrics = {} if real is None else real.metrics
     errors = {name: result.metrics.get(f"{name}_standard_error") for name in task.protocols}
     return MeasuredImages(
         place,
@@ -122,6 +129,8 @@ def _measured(result: TaskRecord, task: ImagesTask, place: str) -> MeasuredImage
         {name: result.metrics[name] for name in task.protocols},
         {name: error for name, error in errors.items() if error is not None},
         corrected_values(result),
+        intervals_of(result, list(task.protocols)),
+        {name: real_metrics[name] for name in task.protocols if name in real_metrics},
         result.about["notes"],
         result.about["protocols"],
     )

@@ -83,10 +83,10 @@ def print_status(
         console.print(f"  {line}", markup=False)
     for line in power_text(plan, done):
         console.print(line, markup=False)
-    limit = plan.spec.runtime.workers.max_accelerator_hours
-    console.print(spent_text(status.accelerator_seconds, limit))
+    console.print(spent_text(status.accelerator_seconds, plan.spec.runtime), markup=False)
     if status.left.num_tasks:
-        planned = hours(status.accelerator_seconds + status.left.accelerator_seconds)
+        in_all = status.accelerator_seconds + status.left.accelerator_seconds
+        planned = f"{hours(in_all)}{plan.spec.runtime.prices.beside(in_all)}"
         console.print(f"{status.left} With what is spent: {planned} in all.", markup=False)
     console.print(f"Storage: {store.root}")
 

@@ -17,6 +17,9 @@ from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.control import single_driver
+from orchestration.control.heartbeat import find_driver
+from orchestration.control.notifier import Notifier
+from orchestration.launch.notices import notifications_of_end, tell_of_lost_driver
 from orchestration.launch.summary import print_missing, print_plan, print_searches
 from orchestration.plan.completed import completed_records
 from orchestration.plan.estimate import estimate_from
@@ -93,6 +96,10 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool) -> int:
     with _readable(patient, StorageUnavailableError):
         if mode == "status":
             print_status(plan, done, patient, progress, verbose=verbose)
+            notifier = Notifier(spec.runtime.notify, spec.name, os.environ)
+            if notifier.is_on:
+                tell_of_lost_driver(notifier, spec.name, find_driver(patient, spec.name), patient)
+            notifier.close()
             print_searches(plan, trials)
             return 0
         estimate = estimate_from(patient, plan, done, progress)
@@ -111,11 +118,15 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool) -> int:
 
     try:
         with _readable(patient, StorageUnavailableError):
-            single_driver.ensure_single_driver(patient, spec.name)
+            lost = single_driver.ensure_single_driver(patient, spec.name)
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
-    return run_sweep(spec, plan, done, store, progress, estimate, verbose=verbose)
+    notifier = Notifier(spec.runtime.notify, spec.name, os.environ)
+    with notifications_of_end(notifier, spec.name) as told:
+        tell_of_lost_driver(notifier, spec.name, lost, store)
+        told.exit_code = run_sweep(spec, plan, done, store, progress, estimate, notifier=notifier, verbose=verbose)
+    return told.exit_code
 
 
 def _record_source(store: Store) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 _DIGEST_LENGTH = 20
 NEUTRAL: dict[str, Any] = {
-    "search.trial_scheduler.quantile": 0.25,
-    "search.trial_scheduler.resample": 0.25,
     "data.side_shares": [],
     "data.sides": [],
     "data.text": "",
@@ -22,6 +20,8 @@ NEUTRAL: dict[str, Any] = {
     "model.described": None,
     "model.guidance_input": 1.0,
     "model.start": "",
+    "search.trial_scheduler.quantile": 0.25,
+    "search.trial_scheduler.resample": 0.25,
     "training.adapter": None,
     "training.changes": [],
     "training.deterministic": False,

@@ -12,6 +12,8 @@ from orchestration.common.urls import is_url, with_lower_scheme
 from orchestration.config.backbones import BackboneConfig
 from orchestration.config.datasets import AutoencoderConfig, DatasetAlias, DatasetConfig, TextEncodersConfig
 from orchestration.config.files import FileConfig
+from orchestration.config.notify import NotifyConfig
+from orchestration.config.prices import PricesConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
 
@@ -44,6 +46,8 @@ class RuntimeConfig:
     workers: WorkersConfig = field(default_factory=WorkersConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    prices: PricesConfig = field(default_factory=PricesConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
     search_storage: Annotated[str, AfterValidator(_database)] | None = None
     """URL of the database in which searches keep their trials, e.g. postgresql://host/name; default: sqlite under a
     local storage root."""

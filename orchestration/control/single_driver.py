@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER, EXIT_TASKS_FAILED
-from orchestration.control.heartbeat import find_driver
+from orchestration.control.heartbeat import Driver, find_driver
 from orchestration.control.outcome import EarlyExit
 from orchestration.storage.store import Store
 
@@ -19,8 +19,8 @@ class SecondDriverError(Exception):
     """Another driver runs the sweep."""
 
 
-def ensure_single_driver(store: Store, sweep: str, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Return if nobody runs the sweep. Takes seconds where the last driver, on another machine, left without a word.
+def ensure_single_driver(store: Store, sweep: str, sleep: Callable[[float], None] = time.sleep) -> Driver:
+    """Return the last driver if nobody runs the sweep. Takes seconds where it, on another machine, left without a word.
 
     A damaged heartbeat says nothing; the new driver's takes its place.
 
@@ -29,6 +29,7 @@ def ensure_single_driver(store: Store, sweep: str, sleep: Callable[[float], None
     driver = find_driver(store, sweep, sleep=sleep, trust_fresh=False)
     if driver.state == "running":
         raise SecondDriverError(f"{driver} Look at it with --status; end it with --stop.")
+    return driver
 
 
 def another_runs(other: str) -> EarlyExit:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import BudgetMeter
+from orchestration.control.notifier import Notifier
 from orchestration.control.outcome import Outcome
 from orchestration.launch.progress_display import Display
 from orchestration.plan.plan import Plan
@@ -58,6 +59,8 @@ class LaunchContext:
     """Measured speeds of trainings, by model size."""
     steps: Mapping[str, int] = field(default_factory=dict)
     """Steps of unfinished trainings that need not be made again, by digest."""
+    notifier: Notifier | None = None
+    """Told of tasks that fail; None: nobody is."""
     verbose: bool = False
     """Print every task in the end, not a line a row."""
 

@@ -19,6 +19,7 @@ from orchestration.common.project import ROOT
 from orchestration.common.redaction import reason_of
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.control.budget_meter import BudgetMeter
+from orchestration.control.notifier import Notifier
 from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
@@ -52,12 +53,14 @@ def run_sweep(
     progress: Progress,
     estimate: Estimate,
     *,
+    notifier: Notifier | None = None,
     verbose: bool = False,
 ) -> int:
     """Run what is missing and write the report. Return the exit code.
 
     Args: spec: without the trials of searches. plan: with those that were published last: Optuna knows what came after.
-    done, progress, estimate: of the plan. verbose: print every task in the end, not a line a row.
+        done, progress, estimate: of the plan. notifier: told of tasks that fail. verbose: print every task in the end,
+        not a line a row.
     Raises: UserError if tracking or the cluster cannot be used; nothing was started then.
     """
     started = time.monotonic()
@@ -83,7 +86,17 @@ def run_sweep(
         workers = plan.spec.runtime.workers
         meter = BudgetMeter(progress.seconds, workers, counted=progress.counted)
         context = LaunchContext(
-            plan, store, outcome, tracker, Display(), meter, searches, estimate.speeds, progress.steps, verbose
+            plan,
+            store,
+            outcome,
+            tracker,
+            Display(),
+            meter,
+            searches,
+            estimate.speeds,
+            progress.steps,
+            notifier,
+            verbose,
         )
         run_within_budget(context, estimate)
     else:

@@ -62,7 +62,7 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
     if context.searches is None:
         print(compared_text(estimate, meter))
     else:
-        print(f"{cost_text(meter)}, trials that were proposed meanwhile among them.")
+        print(f"{cost_text(meter, estimate.prices)}, trials that were proposed meanwhile among them.")
 
 
 def _launch(

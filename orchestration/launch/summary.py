@@ -9,6 +9,8 @@ from orchestration.common.console import make_console
 from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
 from orchestration.common.redaction import without_credentials
+from orchestration.config.prices import PricesConfig
+from orchestration.config.runtime import RuntimeConfig
 from orchestration.control.budget_meter import BudgetMeter, hours
 from orchestration.control.outcome import EarlyExit, Outcome
 from orchestration.launch.task_table import resume_text, status_table
@@ -57,7 +59,7 @@ def print_plan(
     console.print(f"{_are(count, 'task')} done or not needed, {left.num_tasks} to do.")
     if left.num_tasks:
         console.print(str(left), markup=False)
-    console.print(spent_text(progress.spent, plan.spec.runtime.workers.max_accelerator_hours))
+    console.print(spent_text(progress.spent, plan.spec.runtime))
     console.print(f"Storage: {store.root}")
 
 
@@ -120,21 +122,22 @@ def snapshots_text(plan: Plan, outcome: Outcome, store: Store) -> str:
     return "\n".join(lines)
 
 
-def spent_text(seconds: float, limit_hours: float | None) -> str:
+def spent_text(seconds: float, runtime: RuntimeConfig) -> str:
     """Return what the sweep's tasks have cost, and may cost."""
+    limit_hours = runtime.workers.max_accelerator_hours
     allowed = "" if limit_hours is None else f" of {limit_hours:g} (workers.max_accelerator_hours)"
-    return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours."
+    return f"Spent so far: {hours(seconds)}{allowed} accelerator-hours{runtime.prices.beside(seconds)}."
 
 
-def cost_text(meter: BudgetMeter) -> str:
+def cost_text(meter: BudgetMeter, prices: PricesConfig) -> str:
     """Return the cost of a launch in words."""
     held, busy = meter.held_in_this_launch, meter.busy_in_this_launch
-    return f"This run held {hours(held)} accelerator-hours and was busy for {hours(busy)}"
+    return f"This run held {hours(held)} accelerator-hours{prices.beside(held)} and was busy for {hours(busy)}"
 
 
 def compared_text(estimated: Estimate, meter: BudgetMeter) -> str:
     """Return the estimate of a launch beside what it cost."""
-    text = cost_text(meter)
+    text = cost_text(meter, estimated.prices)
     if estimated.accelerator_seconds <= 0:
         return f"{text}."
     share = meter.busy_in_this_launch / estimated.accelerator_seconds
@@ -148,6 +151,6 @@ def early_exit_text(early_exit: EarlyExit, left: Estimate) -> str:
     """Return why a launch ended early, what is left to do, and how to resume."""
     return (
         f"Stopped: {early_exit.reason}. {_are(left.num_tasks, 'task')} left, "
-        f"about {hours(left.accelerator_seconds)} accelerator-hours "
+        f"about {hours(left.accelerator_seconds)} accelerator-hours{left.prices.beside(left.accelerator_seconds)} "
         f"{left.basis}. To go on: {early_exit.how_to_go_on}."
     )

@@ -255,6 +255,8 @@ class Launcher:
         else:
             reason = reason or "it ended without a complete result"
             context.outcome.failed[task.digest] = reason
+            if context.notifier is not None:
+                context.notifier.tell("task_failed", f"{task.kind} {task.title} failed: {reason}")
             context.tracker.fail(task, reason)
             context.display.ended(task, f"FAILED: {reason}")
 

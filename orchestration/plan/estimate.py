@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.counts import counted
+from orchestration.config.prices import PricesConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours
 from orchestration.plan.completed import tasks_to_run
@@ -44,12 +45,14 @@ class Estimate:
     """Measured speeds of trainings, by model size."""
     startup_seconds: float = 0.0
     """Accelerator-seconds in which workers of trainings start."""
+    prices: PricesConfig = field(default_factory=PricesConfig)
 
     def __str__(self) -> str:
         return (
             f"To do: {self.training_flops:.3g} FLOPs of training, at most {self.sampling_flops:.3g} of sampling (kept "
             f"features are not sampled again), about {self.num_bytes / 1e6:,.0f} MB; "
-            f"about {hours(self.accelerator_seconds)} accelerator-hours {self.basis}"
+            f"about {hours(self.accelerator_seconds)} accelerator-hours"
+            f"{self.prices.beside(self.accelerator_seconds)} {self.basis}"
             f"{f', {hours(self.startup_seconds)} of them to start workers' if self.startup_seconds else ''}."
         )
 
@@ -85,7 +88,8 @@ def estimate(
     num_bytes = sum(task.num_bytes for task in todo)
     basis = _basis(todo, speeds, workers.assumed_flops_per_worker)
     total = sum(training.values())
-    return Estimate(len(todo), total, sampling, num_bytes, seconds + startup, basis, speeds, startup)
+    prices = plan.spec.runtime.prices
+    return Estimate(len(todo), total, sampling, num_bytes, seconds + startup, basis, speeds, startup, prices)
 
 
 def _measuring_seconds(

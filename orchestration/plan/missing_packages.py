@@ -22,7 +22,9 @@ _DRIVERS = {
 def missing_packages(spec: SweepSpec) -> Iterator[Problem]:
     """Yield a problem for each package that the sweep needs and this Python lacks."""
     data = [config.data for config in spec.configs]
-    if any(one.autoencoder for one in data) or spec.recipes:
+    if any(config.model.backbone == "flux" for config in spec.configs):
+        yield from _missing(f"{spec.path}: model.backbone", "diffusers", _EXTRA.format("flux"))
+    elif any(one.autoencoder for one in data) or spec.recipes:
         yield from _missing(f"{spec.path}: autoencoders", "diffusers", _EXTRA.format("autoencoders"))
     if any(one.frames and one.dataset in spec.runtime.datasets for one in data):
         yield from _missing(f"{spec.path}: datasets", "av", _EXTRA.format("video"))

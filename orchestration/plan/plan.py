@@ -185,18 +185,26 @@ def _shared_training(
     snapshots = {step for _, link in users for step in link.snapshot_steps} | {until}
     raw_steps = tuple(sorted(step for train, step in raw if train == first.digest))
     files = runtime.backbones[first.config.model.start].files if starts_from_files(first.config) else None
-    wanted = tuple(sorted(snapshots))
-    return train_task(first.config, title, until, wanted, first.initial, raw_steps, files or "", first.continued)
+    started = first.initial, raw_steps, files or "", first.continued
+    return train_task(first.config, title, until, tuple(sorted(snapshots)), *started)
 
 
 def _used_by(trials: list[Trial], trainings: Mapping[str, TrainTask]) -> dict[str, list[str]]:
     users: dict[str, dict[str, None]] = defaultdict(dict)
     for trial in trials:
         own = {*trial.trains, *(digest for _, digest in trial.evaluations)}
-        own |= {digest for train in trial.trains for digest in trainings[train].made_inputs}
+        needed = [one for train in trial.trains for one in _with_those_before(train, trainings)]
+        own |= {digest for train in needed for digest in (train, *trainings[train].made_inputs)}
         for digest in own - {""}:
             users[digest][f"{trial.part} / {trial.row}"] = None
     return {digest: list(names) for digest, names in users.items()}
+
+
+def _with_those_before(train: str, trainings: Mapping[str, TrainTask]) -> Iterator[str]:
+    """Yield a training and those that it starts from, one after the other."""
+    yield train
+    if (initial := trainings[train].initial) is not None:
+        yield from _with_those_before(initial[0], trainings)
 
 
 def _is_shown(key: str) -> bool:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.contract.plan_schema import PLAN_FORMAT, PartEntry, PlanDocument, PrimaryEntry, RowEntry, TaskEntry
+from analysis.contract.plan_schema import (
+    PLAN_FORMAT,
+    PartEntry,
+    PlanDocument,
+    PricesEntry,
+    PrimaryEntry,
+    RowEntry,
+    TaskEntry,
+)
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config.dataset_card import card_of
@@ -16,6 +24,7 @@ from dfm_core.config.evaluation import EvaluationConfig
 from dfm_core.config.plain import as_plain
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import without_credentials
+from orchestration.config.prices import PricesConfig
 from orchestration.config.primary_metric import PrimaryMetric
 from orchestration.config.published_table import PublishedPart
 from orchestration.plan.plan import Plan
@@ -44,6 +53,7 @@ def plan_json(plan: Plan, tracking_uri: str) -> str:
         "equal_compute": not spec.compute.allow_unequal,
         "published": None if spec.published is None else as_plain(spec.published),
         "primary": _primary_entry(plan),
+        "prices": _prices_entry(spec.runtime.prices),
         "metrics": [
             {"name": card.name, "title": card.title, "better": card.better, "about": card.about, "scale": card.scale}
             for card in METRICS.values()
@@ -79,6 +89,11 @@ def _primary_entry(plan: Plan) -> PrimaryEntry:
         "targets": list(primary.targets),
         "declared": declared is not None,
     }
+
+
+def _prices_entry(prices: PricesConfig) -> PricesEntry:
+    by_type = {name: price.per_accelerator_hour for name, price in prices.node_types.items()}
+    return {"currency": prices.currency, "per_accelerator_hour": by_type}
 
 
 def _part_entry(plan: Plan, part: PartSpec) -> PartEntry:

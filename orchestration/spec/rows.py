@@ -91,12 +91,12 @@ def row_config(context: SweepContext, row: DeclaredRow) -> tuple[ExperimentConfi
     data = sections.get("data")
     if isinstance(data, Mapping) and "described" in data:
         return None, [Problem(context.place(row, "data.described"), DESCRIBED_IS_DERIVED)]
-    training = sections.get("training")
-    if isinstance(training, Mapping) and "changes" in training:
-        return None, [Problem(context.place(row, "training.changes"), CHANGES_ARE_DECIDED)]
     model = sections.get("model")
     if isinstance(model, Mapping) and "described" in model:
         return None, [Problem(context.place(row, "model.described"), DESCRIBED_IS_DERIVED)]
+    training = sections.get("training")
+    if isinstance(training, Mapping) and "changes" in training:
+        return None, [Problem(context.place(row, "training.changes"), CHANGES_ARE_DECIDED)]
     config, mistakes = validate(ExperimentConfig, sections, lambda key: context.place(row, key))
     if config is None:
         return None, list(mistakes)

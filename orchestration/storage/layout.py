@@ -106,6 +106,11 @@ def heartbeat_file(sweep: str) -> str:
     return f"{STATUS}/{sweep}.json"
 
 
+def lost_file(sweep: str) -> str:
+    """Name of the last driver whose loss was told, so that it is told once."""
+    return f"{STATUS}/{sweep}.lost"
+
+
 def stop_file(sweep: str) -> str:
     """Request that a driver stops; it names the driver, so that no other obeys it."""
     return f"{STATUS}/{sweep}.stop"

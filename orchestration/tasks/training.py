@@ -129,12 +129,12 @@ def train_task(
 ) -> TrainTask:
     """Return the task of one trajectory, at least up to `until_step`.
 
-    Args: start_files: place of the user's files that it starts from. continued: as of `train_payload`.
+    Args: start_files: place of the user's files that it starts from. continued: training, and its last step, whose
+        whole state it takes over.
     """
     payload = train_payload(config, initial, continued)
     read = latents_digest(config.data), texts_digest(config.data)
-    before = (ref[0] for ref in (initial, continued) if ref is not None)
-    inputs = (*read, payload.get("pyramid"), *before)
+    inputs = (*read, payload.get("pyramid"), *(ref[0] for ref in (initial, continued) if ref is not None))
     card = card_of(config.data)
     cost = model_cost(config, card.shape)
     states = _STATES_PER_PARAMETER if config.training.ema_decay else _STATES_PER_PARAMETER - 1
@@ -151,6 +151,6 @@ def train_task(
         snapshot_steps=snapshot_steps,
         initial=initial,
         raw_steps=raw_steps,
-        continued=continued,
         start_files=start_files,
+        continued=continued,
     )

@@ -63,6 +63,17 @@ def training_chain(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     return tuple(chain)
 
 
+def trainings_before(config: ExperimentConfig, recipes: BackboneRecipes) -> tuple[tuple[str, ChainedTraining], ...]:
+    """Return (name, training) of each backbone that has to be trained before a config, the first one first."""
+    described = config.model.described
+    recipe = recipes.get(described.identity) if described is not None else None
+    if recipe is None:
+        return ()
+    (link,) = training_chain(recipe.config)
+    own = replace(link, until_step=recipe.steps, snapshot_steps=(recipe.steps,))
+    return (*trainings_before(recipe.config, recipes), (recipe.name, own))
+
+
 def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     """Return the stretches between the changes of a training's settings; each takes over the state of the one before.
 
@@ -73,27 +84,16 @@ def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     ends = sorted({*(change.after_step for change in changes), training.steps})
     chain: list[ChainedTraining] = []
     for number, end in enumerate(ends):
-        continued, initial = None, None if chain else start_snapshot(config)
+        continued = None
         if chain:
             training = replace(training, **dict[str, Any](changes[number - 1].settings))
             continued = (chain[-1].digest, chain[-1].until_step)
         mark = (TrainingChange(end),) if number < len(changes) else ()
         own = replace(config, training=replace(training, steps=end, changes=mark))
         steps = tuple(step for step in config.evaluation_steps if (ends[number - 1] if number else 0) < step <= end)
-        digest = digest_of(train_payload(own, initial, continued))
-        chain.append(ChainedTraining(digest, own, initial, end, steps, continued=continued))
+        digest = digest_of(train_payload(own, continued=continued))
+        chain.append(ChainedTraining(digest, own, None, end, steps, continued=continued))
     return tuple(chain)
-
-
-def trainings_before(config: ExperimentConfig, recipes: BackboneRecipes) -> tuple[tuple[str, ChainedTraining], ...]:
-    """Return (name, training) of each backbone that has to be trained before a config, the first one first."""
-    described = config.model.described
-    recipe = recipes.get(described.identity) if described is not None else None
-    if recipe is None:
-        return ()
-    (link,) = training_chain(recipe.config)
-    own = replace(link, until_step=recipe.steps, snapshot_steps=(recipe.steps,))
-    return (*trainings_before(recipe.config, recipes), (recipe.name, own))
 
 
 def snapshots_at(config: ExperimentConfig, chain: tuple[ChainedTraining, ...], step: int) -> tuple[SnapshotRef, ...]:

@@ -122,6 +122,7 @@ class _TrainingWorker:
         use_kernels(deterministic=self.config.training.deterministic)
         engine = DeepSpeedEngine(model, self.config.training, self.workers, device)
         if engine.has_frozen and not self._initialize(engine):  # no checkpoint holds what is frozen
+            engine.close()
             return
         run = CheckpointedRun(
             self.request,

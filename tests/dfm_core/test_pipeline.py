@@ -409,6 +409,7 @@ def test_to_moves_the_model_and_returns_the_pipeline() -> None:
 
 def test_every_public_name_resolves() -> None:
     assert {name for name in dfm_core.__all__ if getattr(dfm_core, name).__name__ != name} == set()
+    assert set(dfm_core.__all__) <= set(dir(dfm_core))
     assert dfm_core.DFMPipeline is DFMPipeline
     with pytest.raises(AttributeError, match="public names: DFMPipeline, "):
         dfm_core.__getattr__("DFMPipelin")

@@ -60,12 +60,18 @@ def test_a_folder_of_real_images_scores_what_the_floor_scores(
     (expected,) = Bench(Store(str(root))).run(floor)
     assert found["values"]["fd_lite0_block10"] == pytest.approx(metric(expected, "fd_lite0_block10"), rel=1e-6)
     assert found["standard_errors"]["fd_lite0_block10"] > 0
+    low, high = found["intervals"]["fd_lite0_block10"]
+    assert high - low == pytest.approx(2 * 1.96 * found["standard_errors"]["fd_lite0_block10"])
+    assert 0.0 <= found["intervals"]["label_accuracy"][0] < found["values"]["label_accuracy"]  # Wilson's
+    assert found["real_images"]["fd_lite0_block10"] == pytest.approx(found["values"]["fd_lite0_block10"], rel=1e-6)
     assert found["values"]["label_accuracy"] > 0.6
     assert found["protocols"]["fd_lite0_block10"]["num_samples"] == COUNT
     assert found["protocols"]["fd_lite0_block10"]["label_sampling"] == "of the images"
     output = capsys.readouterr().out
     assert f"all {COUNT} images can be used" in output
     assert "60 for 112 dimensions" in output
+    assert "95% interval" in output
+    assert "Protocol on EfficientNet-Lite0" in output
 
 
 def test_an_archive_of_the_same_images_scores_the_same(root: Path, folder: Path, tmp_path: Path) -> None:

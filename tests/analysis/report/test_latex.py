@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 from pylatexenc.latexwalker import LatexCharsNode, LatexEnvironmentNode, LatexMacroNode, LatexNode, LatexWalker
@@ -14,10 +15,10 @@ from analysis.comparison.compare import compare
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
-from analysis.report.latex import escape_latex, latex_comparison, latex_table
+from analysis.report.latex import escape_latex, latex_comparison, latex_notes, latex_table, latex_whole
 from analysis.results.measurements import measure
 from analysis.results.sections import make_sections
-from analysis.text.comparison_text import make_text_comparison
+from analysis.text.comparison_text import TextComparison, make_text_comparison
 from analysis.text.text_tables import make_text_tables
 from tests.support.plans import beside_table2, evaluate_digest, make_plan, plan_document
 
@@ -87,11 +88,16 @@ def whole(plan: PublishedPlan) -> str:
     return latex_table(plan, make_text_tables(plan, make_sections(plan, measure(plan, records), records)))
 
 
-def beside(plan: PublishedPlan) -> str:
+def comparison_of(plan: PublishedPlan) -> TextComparison:
     records = records_of(plan)
     sections = make_sections(plan, measure(plan, records), records)
     comparison = make_text_comparison(plan, sections, compare(plan, sections))
     assert comparison is not None
+    return comparison
+
+
+def beside(plan: PublishedPlan) -> str:
+    comparison = comparison_of(plan)
     return latex_comparison(comparison.tables[0], comparison)
 
 
@@ -114,8 +120,18 @@ def hostile_plan() -> PublishedPlan:
         beside(beside_table2()),
         beside(beside_table2(same_setting=True)),
         beside(hostile_plan()),
+        latex_whole(comparison_of(beside_table2(same_setting=True))),
+        latex_whole(comparison_of(hostile_plan())),
     ],
-    ids=["whole", "whole, hostile", "beside", "beside, same setting", "beside, hostile"],
+    ids=[
+        "whole",
+        "whole, hostile",
+        "beside",
+        "beside, same setting",
+        "beside, hostile",
+        "all parts beside",
+        "all parts beside, hostile",
+    ],
 )
 def test_a_parser_reads_the_table_and_every_line_has_all_its_columns(text: str) -> None:
     found = list(widths(parsed(text)))
@@ -164,3 +180,23 @@ def test_ours_and_the_papers_stand_under_the_metric_they_are_of() -> None:
 )
 def test_a_letter_with_an_index_is_mathematics(text: str, expected: str) -> None:
     assert escape_latex(text) == expected
+
+
+def test_all_parts_stand_in_one_table_and_its_notes_apart() -> None:
+    comparison = comparison_of(beside_table2(same_setting=True))
+    twice = replace(comparison, tables=comparison.tables * 2)
+    text, notes = latex_whole(twice), latex_notes(twice)
+    assert text.count(r"\begin{tabular}") == 1
+    assert text.count(rf"\emph{{{escape_latex(comparison.tables[0].title)}}}") == 2
+    assert comparison.notes
+    for note in (*comparison.notes, comparison.tables[0].beside):
+        assert escape_latex(note) in notes
+        assert escape_latex(note) not in text
+
+
+def test_a_part_with_other_columns_has_a_table_of_its_own() -> None:
+    comparison = comparison_of(beside_table2(same_setting=True))
+    (table,) = comparison.tables
+    width = 1 + table.num_columns
+    narrow = replace(table, header=table.header[:width], rows=tuple(row[:width] for row in table.rows))
+    assert latex_whole(replace(comparison, tables=(table, narrow))).count(r"\begin{tabular}") == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.commands.check_models import check
 from orchestration.common.errors import UserError
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
@@ -52,6 +53,18 @@ def test_a_chain_of_trainings_follows_from_what_rows_start_from(tmp_path: Path, 
     for task in tasks:
         assert all(order.index(needed) < order.index(task.digest) for needed in task.inputs)
     assert len(tasks) == 5
+    users = {task.title: plan.users(task.digest) for task in tasks}
+    assert users["backbone projections"] == users["backbone adapted"] == ["main / ft", "main / dfm"]
+    assert all(users.values())
+
+
+def test_every_training_of_the_chain_is_weighed(
+    tmp_path: Path, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(plan_of(tmp_path, files))
+    printed = capsys.readouterr().out
+    counts = [f"{FLUX_OF_FILES.num_parameters(stages):,}" for stages in (1, 2)]
+    assert [printed.count(f" {count} ") for count in counts] == [4, 2]  # in its line, the largest below the table too
 
 
 def test_weights_settings_and_the_chain_are_in_the_digests_and_places_are_not(tmp_path: Path, files: Path) -> None:

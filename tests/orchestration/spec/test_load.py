@@ -237,9 +237,9 @@ def test_a_row_cannot_set_what_concerns_the_whole_sweep(tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_the_common_part_hides_none_in_the_rows(tmp_path: Path) -> None:
-    text = "name: a\ntraining: {stepz: 1}\nparts: {p: {rows: {x: {modle.size: B}}, grid: {training.steps: [0]}}}\n"
+    text = "name: a\ntraining: {stepz: 1}\nparts: {p: {rows: {x: {modle.size: B}}, grid: {training.steps: [-1]}}}\n"
     message = mistakes(write(tmp_path, text))
-    for expected in ("training.stepz: unknown key", "rows.x.modle: unknown key", "grid.training.steps: 0 should be"):
+    for expected in ("training.stepz: unknown key", "rows.x.modle: unknown key", "grid.training.steps: -1 should be"):
         assert expected in message
 
 
