@@ -15,7 +15,7 @@ class NodePrice:
     """Price of one type of node."""
 
     per_hour: Annotated[float, Interval(ge=0.0, le=1e6)]
-    """Of the whole node."""
+    """Price of the whole node."""
     accelerators: Annotated[int, Interval(ge=1, le=10_000)] = 1
     """GPUs of a node; on nodes without any, the CPU workers that one holds."""
 

@@ -10,6 +10,7 @@ import time
 
 from ray.util.metrics import Gauge
 
+from orchestration.common.ascii_text import ascii_text
 from orchestration.control.budget_meter import HOUR
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.running_tasks import RunningTasks
@@ -50,7 +51,7 @@ class SweepGauges:
         for task, rate, loss in context.display.rates():
             rates["dfm_steps_per_second" if isinstance(task, TrainingTask) else "dfm_images_per_second"] += rate
             if loss is not None:
-                self._gauges["dfm_loss"].set(loss, {"training": task.title})
+                self._gauges["dfm_loss"].set(loss, {"training": ascii_text(task.title)})  # Ray takes no others
         held, idle = running.accelerators(context.workers)
         outcome = context.outcome
         values = {

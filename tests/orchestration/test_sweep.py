@@ -42,7 +42,7 @@ def test_a_dry_run_prints_the_plan_and_creates_nothing(tmp_path: Path) -> None:
     done = sweep(str(QUICKSTART), "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "6 trials share 3 trainings; 18 cells share 15 evaluations." in done.stdout
-    for word in ("FLOPs", "accelerator-hours at an assumed", "MB", "DFM and 2 more"):
+    for word in ("FLOPs", "accelerator-hours at an assumed", "MB", "trained as paradigm / DFM"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []
 

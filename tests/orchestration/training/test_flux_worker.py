@@ -1,4 +1,4 @@
-"""A chain of trainings of FLUX from the user's files, on two Ray Train workers under ZeRO-3."""
+"""A chain of trainings of FLUX from the user's files, on one Ray Train worker; `test_flux_engine` has two."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.measuring import Bench
 
 pytestmark = pytest.mark.slow
 SECONDS = 240
-WORKERS = WorkersConfig(num_workers=2, zero_stage=3, checkpoint_every=2, log_every=1, max_failures=0)
+WORKERS = WorkersConfig(num_workers=1, zero_stage=3, checkpoint_every=2, log_every=1, max_failures=0)
 
 
 @dataclass(frozen=True)
