@@ -84,15 +84,15 @@ def _segments(config: ExperimentConfig) -> tuple[ChainedTraining, ...]:
     ends = sorted({*(change.after_step for change in changes), training.steps})
     chain: list[ChainedTraining] = []
     for number, end in enumerate(ends):
-        continued = None
+        continued, initial = None, None if chain else start_snapshot(config)
         if chain:
             training = replace(training, **dict[str, Any](changes[number - 1].settings))
             continued = (chain[-1].digest, chain[-1].until_step)
         mark = (TrainingChange(end),) if number < len(changes) else ()
         own = replace(config, training=replace(training, steps=end, changes=mark))
         steps = tuple(step for step in config.evaluation_steps if (ends[number - 1] if number else 0) < step <= end)
-        digest = digest_of(train_payload(own, continued=continued))
-        chain.append(ChainedTraining(digest, own, None, end, steps, continued=continued))
+        digest = digest_of(train_payload(own, initial, continued))
+        chain.append(ChainedTraining(digest, own, initial, end, steps, continued=continued))
     return tuple(chain)
 
 
