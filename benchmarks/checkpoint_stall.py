@@ -73,6 +73,7 @@ class Worker:
     """The part of a training engine that a checkpoint needs, with steps of a given cost."""
 
     rank, world_size, num_steps, device = 0, 1, 0, torch.device("cpu")
+    kinds = STATE_KINDS
 
     def __init__(self, megabytes: int, step_seconds: float) -> None:
         num_tensors = max(1, megabytes * 1_000_000 // (_TENSOR_BYTES * len(STATE_KINDS)))
@@ -83,7 +84,8 @@ class Worker:
         self._products(20)
         self._num_products = max(1, round(100 * step_seconds / self._products(100)))
 
-    def pieces(self, kind: StateKind) -> Iterator[OwnedPiece]:
+    def pieces(self, kind: StateKind, *, frozen: bool = False) -> Iterator[OwnedPiece]:
+        assert not frozen, "all weights are trained"
         for number, tensor in enumerate(self._state):
             yield OwnedPiece(f"{kind}-{number}", 0, tensor)
 
