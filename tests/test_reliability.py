@@ -45,6 +45,7 @@ def test_the_clock_on_the_wall_is_read_only_to_be_shown() -> None:
         "orchestration/diagnosis/check_nodes.py",  # how far the clocks of nodes are apart, for people
         "orchestration/control/heartbeat_writer.py",  # when a beat was written, for people
         "orchestration/data/kept_listings.py",  # when a dataset was listed, for people
+        "orchestration/search/draft_storage.py",  # when a trial was proposed, as Optuna shows it
         "orchestration/launch/waiting_notice.py",  # since when something waits, for people
         "orchestration/tracking/mlflow_tracker.py",  # MLflow wants a time for each point; its readers go by step
     }
