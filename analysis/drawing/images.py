@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,18 +18,19 @@ _GAP = 0.03
 """Gap between images, as a share of their width."""
 _LINE_INCHES, _EDGE_INCHES = 0.17, 0.1
 _WIDEST_NAME, _LARGEST_IMAGE_INCHES = 24, 1.1
+_SMALL_LETTER_INCHES, _NARROWEST, _MOST_LINES = 0.075, 10, 4
 
 
 def draw_images(panel: ImagePanel, caption: str, theme: Theme, width_inches: float) -> Figure:
     """Draw images with names on the left and above, every pixel as a square of one colour."""
     names = ["\n".join(textwrap.wrap(shorten_label(name), _WIDEST_NAME)) for name in panel.rows]
     left = max(_inches(line) for name in names for line in [*name.splitlines(), ""]) + 2 * _EDGE_INCHES
-    above = [shorten_label(name) for name in panel.columns]
     notes = textwrap.wrap(escape_dollars(caption), 120)
-    top = _LINE_INCHES * (len(notes) + any(above)) + _EDGE_INCHES
     canvas = make_mosaic(panel)
     rows, columns, height, width, _ = panel.pixels.shape
     wide = min(width_inches - left - _EDGE_INCHES, _LARGEST_IMAGE_INCHES * columns)
+    above = _wrapped(panel.columns, wide / columns)
+    top = _LINE_INCHES * (len(notes) + max(len(name.splitlines()) for name in above or [""])) + _EDGE_INCHES
     high = wide * canvas.shape[0] / canvas.shape[1]
     full_width, full_height = left + wide + _EDGE_INCHES, top + high + _EDGE_INCHES
     figure = Figure(figsize=(full_width, full_height))
@@ -57,6 +59,12 @@ def make_mosaic(panel: ImagePanel) -> np.ndarray:
             canvas[top : top + height, left : left + width, :3] = panel.pixels[row, column]
             canvas[top : top + height, left : left + width, 3] = 255
     return canvas
+
+
+def _wrapped(names: Sequence[str], inches: float) -> list[str]:
+    """Return names in lines as wide as an image; captions have many words."""
+    width = max(_NARROWEST, int(inches / _SMALL_LETTER_INCHES))
+    return ["\n".join(textwrap.wrap(shorten_label(name), width)[:_MOST_LINES]) for name in names]
 
 
 def _inches(line: str) -> float:

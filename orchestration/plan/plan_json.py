@@ -194,11 +194,15 @@ def task_json(task: Task, tasks: Mapping[str, Task]) -> TaskEntry:
 
 
 def _steps_spent(task: EvaluateTask, tasks: Mapping[str, Task]) -> dict[str, int]:
-    """Return the training steps behind an evaluation, by training: to its snapshots, and to those they started from."""
+    """Return the training steps behind an evaluation, by training: to its snapshots, and to those they started from.
+
+    A backbone is no part of them: rows are compared from where they start.
+    """
     spent = dict(task.snapshots)
     for train, _ in task.snapshots:
         training = tasks[train]
-        if isinstance(training, TrainTask) and training.initial is not None:
+        own_start = isinstance(training, TrainTask) and training.config.model.described is None
+        if isinstance(training, TrainTask) and training.initial is not None and own_start:
             digest, step = training.initial
             spent[digest] = max(spent.get(digest, 0), step)
         while isinstance(training, TrainTask) and training.continued is not None:
