@@ -1,4 +1,4 @@
-"""Entry point: python orchestration/reproduce.py [table1 table2 ...] [--scale small|full] [key=value ...] [--dry-run]
+"""Entry point: python orchestration/reproduce.py [table1 figure3 ...] [--scale small|full] [key=value ...] [--dry-run]
 
 Runs the sweeps of the paper's tables, then prints each cell beside the published value, and whether both put the rows
 in the same order. Like every sweep it computes only what is missing: resuming is running the same command again.
@@ -42,8 +42,17 @@ SWEEPS = {
     ("table1", "full"): ("table1.yaml",),
     ("table2", "small"): ("table2_small.yaml",),
     ("table2", "full"): ("table2_imagenet512.yaml", "table2_imagenet1024.yaml", "table2_kinetics512.yaml"),
+    ("table3", "small"): ("table3_small.yaml",),
+    ("table3", "full"): ("table3.yaml",),
+    ("table4", "small"): ("table4_small.yaml",),
+    ("table4", "full"): ("table4.yaml",),
+    ("figure3", "small"): ("figure3_small.yaml",),
+    ("figure3", "full"): ("figure3.yaml",),
 }
 """(table, scale) -> files in sweeps/; small ones run on any machine, with other data, model and metrics."""
+_ONLY_IF_NAMED = {("table3", "small")}
+"""They read images that examples/draw_emoji.py draws first."""
+_DEFAULT = "default: all, of the small ones those that need no files"
 _FOLDER = _HERE.parent / "sweeps"
 _ENDS_ALL = (EXIT_STOPPED, EXIT_CLUSTER_LOST, EXIT_HANGUP, EXIT_INTERRUPTED, EXIT_TERMINATED)
 """Exit codes of a sweep after which the others are not started."""
@@ -52,12 +61,13 @@ _ENDS_ALL = (EXIT_STOPPED, EXIT_CLUSTER_LOST, EXIT_HANGUP, EXIT_INTERRUPTED, EXI
 def main(arguments: Sequence[str]) -> int:
     """Run the sweeps of some tables. Return the worst of their exit codes, see sweep.py."""
     parser = argparse.ArgumentParser(prog="reproduce.py", description="Reproduce published tables.", allow_abbrev=False)
-    parser.add_argument("given", nargs="*", metavar="TABLE|key=value", help=f"{', '.join(_tables())}; default: all")
+    parser.add_argument("given", nargs="*", metavar="TABLE|key=value", help=f"{', '.join(_tables())}; {_DEFAULT}")
     parser.add_argument("--scale", default="small", help=f"{' or '.join(_scales())}; default: small")
     parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
     options = parser.parse_intermixed_args(arguments)
     overrides = [text for text in options.given if "=" in text]
-    tables = [text for text in options.given if "=" not in text] or _tables()
+    tables = [text for text in options.given if "=" not in text]
+    tables = tables or [table for table in _tables() if (table, options.scale) not in _ONLY_IF_NAMED]
     try:
         return _reproduce(_sweep_files(tables, options.scale), overrides, dry_run=options.dry_run)
     except UserError as error:

@@ -55,7 +55,8 @@ def test_a_dry_run_prints_the_plan_from_any_folder_and_creates_nothing(tmp_path:
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     done = command("--help", cwd=tmp_path, python=("-X", "importtime"))
     assert done.returncode == 0
-    assert "table1, table2; default: all" in done.stdout
+    shown = " ".join(done.stdout.split())
+    assert "table1, table2, table3, table4, figure3; default: all, of the small ones those that need no files" in shown
     loaded = [line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line]
     assert not {name.split(".")[0] for name in loaded} & set(HEAVY)
     assert len(loaded) < 250
@@ -75,8 +76,8 @@ def test_mistakes_end_with_code_2_all_listed_with_the_nearest_and_no_traceback(t
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "3 mistakes; nothing was started:",
-        "  table: 'tabel2' is not one of table1, table2; did you mean 'table2'?",
-        "  table: 'table7' is not one of table1, table2; did you mean 'table2'?",
+        "  table: 'tabel2' is not one of table1, table2, table3, table4, figure3; did you mean 'table2'?",
+        "  table: 'table7' is not one of table1, table2, table3, table4, figure3; did you mean 'table4'?",
         "  --scale: 'smal' is not one of small, full; did you mean 'small'?",
     ]
 
@@ -105,6 +106,13 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[str]]]:
         return calls
 
     return pretend
+
+
+def test_every_table_has_sweeps_at_both_scales_and_they_are_there() -> None:
+    tables = {"table1", "table2", "table3", "table4", "figure3"}
+    assert set(reproduce.SWEEPS) == {(table, scale) for table in tables for scale in ("small", "full")}
+    for names in reproduce.SWEEPS.values():
+        assert all((ROOT / "sweeps" / name).is_file() for name in names)
 
 
 def test_without_a_table_all_run_at_the_small_scale_with_the_overrides(
