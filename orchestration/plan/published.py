@@ -104,7 +104,7 @@ def _task(task: TaskEntry) -> PublishedTask:
         payload=dict(task["payload"]),
         until_step=int(task["until_step"]) if is_training else 0,
         snapshot_steps=tuple(map(int, task["snapshot_steps"])) if is_training else (),
-        train=str(task["train"]) if task["kind"] == "evaluate" else "",
+        train=str(task.get("train", "")) if task["kind"] == "evaluate" else "",
         sources=None if sources is None else tuple(_source(source) for source in sources),
     )
 

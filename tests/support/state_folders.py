@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfm_core.training.engine import STATE_KINDS, TrainingEngine
+from dfm_core.training.engine import TrainingEngine
 from dfm_core.training.piece_index import index_from_plain, merge_indexes
 from dfm_core.training.pieces import PieceState, read_local, write_pieces
 
@@ -14,7 +14,7 @@ from dfm_core.training.pieces import PieceState, read_local, write_pieces
 def write_state_pieces(engine: TrainingEngine, directory: Path) -> Path:
     """Write this worker's pieces and their index beside them. Returns the file of pieces."""
     path = directory / f"state-{engine.rank:05d}-of-{engine.world_size:05d}.safetensors"
-    index = write_pieces({kind: list(engine.pieces(kind)) for kind in STATE_KINDS}, path)
+    index = write_pieces({kind: list(engine.pieces(kind)) for kind in engine.kinds}, path)
     path.with_suffix(".json").write_text(json.dumps(index))
     return path
 
