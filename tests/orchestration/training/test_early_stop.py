@@ -150,6 +150,7 @@ class Worker(CheckpointedRun):
         self.rows, self.saved, self.last_progress = [], list[int](), time.monotonic()
         self.throughput = Throughput(0, 1, 0.0, 2, torch.device("cpu"))
         self.started, self.cost_before = time.monotonic(), TrainingCost(0.0, 2 * HOUR)
+        self.startup_seconds: float | None = None
         published = SimpleNamespace(finish=lambda: self.progress_board.calls.append(("published", ())))
         self.uploads = cast("StateUploads", published)
         monkeypatch.setattr("orchestration.training.checkpointed_run.ray.get", lambda answer: answer)
