@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-import torch
-
-from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.config import DataConfig
 from dfm_core.data.captions.caption import CAPTIONED
 from dfm_core.data.encoding.captioned import CaptionedUnits, encode_captioned
 from dfm_core.data.encoding.captioned_parts import (
@@ -21,52 +16,31 @@ from dfm_core.data.encoding.excluded_samples import ExcludedSamples
 from dfm_core.data.encoding.store_assembly import encode_shard, shard_name
 from orchestration.artifacts.captioned_latents import publish_captioned, shape_directory
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
-from orchestration.config.runtime import RuntimeConfig
-from orchestration.encoding.encoding_source import EncodingSource
 from orchestration.encoding.excluded_files import LEFT_OUT, in_one_line, listed, write_left_out
-from orchestration.encoding.shard_encoder import autoencoder_of
+from orchestration.encoding.file_encoder import FileEncoder
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
-from orchestration.storage.store import Store
 from orchestration.tasks.task import EncodeTask
 
 
-class CaptionedEncoder:
+class CaptionedEncoder(FileEncoder):
     """`PartEncoder` of captioned images."""
-
-    def __init__(
-        self,
-        store: Store,
-        runtime: RuntimeConfig,
-        device: torch.device,
-        autoencoder: Callable[[DataConfig], Autoencoder],
-    ) -> None:
-        """Args: autoencoder: loads that of a data section; pixels where it names none."""
-        self._store, self._device, self._autoencoder = store, device, autoencoder
-        self._source, self._num_threads = EncodingSource(runtime), runtime.workers.cpus_per_worker
-
-    def num_parts(self, task: EncodeTask) -> int:
-        """See `PartEncoder`."""
-        return -(-len(self._source.dataset(task).units) // self._source.units_per_part(task))
 
     def encode(self, task: EncodeTask, number: int, num_parts: int, batch_samples: int) -> float:
         """See `PartEncoder`."""
-        started, dataset = time.monotonic(), self._source.dataset(task)
-        size = self._source.units_per_part(task)
+        started = time.monotonic()
         encoded = encode_captioned(
-            dataset,
-            dataset.units[number * size : (number + 1) * size],
-            autoencoder_of(task, self._autoencoder),
+            self._source.dataset(task),
+            self._units(task, number),
+            self._autoencoder(task),
             task.payload["sides"],
             task.payload["token_pixels"],
             batch_samples=batch_samples,
             device=self._device,
             num_threads=self._num_threads,
         )
-        with in_one_line():
-            share = self._source.max_bad_share(task)
-            ExcludedSamples(self._source.place(task), share, task.num_samples).add(encoded.left_out)
+        self._check_left_out(task, encoded.left_out)
         self._write(task, number, num_parts, encoded)
         return time.monotonic() - started
 

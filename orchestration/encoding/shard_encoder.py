@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 
-import torch
-
-from dfm_core.autoencoders.base import Autoencoder
-from dfm_core.config import DataConfig
 from dfm_core.data.encoding.encode import EncodedUnits, EncodingSpec, encode_units
 from dfm_core.data.encoding.excluded_samples import ExcludedSamples
 from dfm_core.data.encoding.store_assembly import (
@@ -26,14 +22,12 @@ from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.latents.manifest import LatentManifest
 from orchestration.artifacts.latents import publish_latents
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
-from orchestration.config.runtime import RuntimeConfig
-from orchestration.data.identity import PIXELS
-from orchestration.encoding.encoding_source import EncodingSource, side_of
+from orchestration.encoding.encoding_source import side_of
 from orchestration.encoding.excluded_files import LEFT_OUT, in_one_line, listed, write_left_out
+from orchestration.encoding.file_encoder import FileEncoder
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder
-from orchestration.storage.store import Store
 from orchestration.tasks.task import EncodeTask
 
 
@@ -42,35 +36,8 @@ def _copies(task: EncodeTask) -> int:
     return 2 if task.payload["mirrored"] else 1
 
 
-def autoencoder_of(task: EncodeTask, load: Callable[[DataConfig], Autoencoder]) -> Autoencoder:
-    """Return the autoencoder that a task was planned with. Raises: ValueError if its files have changed since."""
-    data = task.config.data
-    autoencoder = load(replace(data, autoencoder="") if task.payload["encoder"] == PIXELS else data)
-    if autoencoder.identity != task.payload["encoder"]:
-        raise ValueError(f"autoencoders.{data.autoencoder}: its files have changed since the sweep was planned")
-    return autoencoder
-
-
-class ShardEncoder:
+class ShardEncoder(FileEncoder):
     """`PartEncoder` of latents of one shape: a part is a shard."""
-
-    def __init__(
-        self,
-        store: Store,
-        runtime: RuntimeConfig,
-        device: torch.device,
-        autoencoder: Callable[[DataConfig], Autoencoder],
-    ) -> None:
-        """Args: autoencoder: loads that of a data section; pixels where it names none."""
-        self._store, self._device, self._autoencoder = store, device, autoencoder
-        self._source, self._num_threads = EncodingSource(runtime), runtime.workers.cpus_per_worker
-
-    def num_parts(self, task: EncodeTask) -> int:
-        """Return how many shards a task makes.
-
-        Raises: ValueError if the dataset is not the one that was planned with; what reading its files raises.
-        """
-        return -(-len(self._source.dataset(task).units) // self._source.units_per_part(task))
 
     def encode(self, task: EncodeTask, number: int, num_parts: int, batch_samples: int) -> float:
         """Write a shard and its card. Returns the seconds that it took.
@@ -78,24 +45,18 @@ class ShardEncoder:
         Raises: as `num_parts`; ValueError for what the autoencoder cannot take; DiskFullError.
         """
         started, dataset, data = time.monotonic(), self._source.dataset(task), task.config.data
-        size = self._source.units_per_part(task)
-        units = dataset.units[number * size : (number + 1) * size]
-        autoencoder = autoencoder_of(task, self._autoencoder)
         mirrored = bool(task.payload["mirrored"])
         spec = EncodingSpec(side_of(task), data.frames or None, data.stride, mirrored)
         encoded = encode_units(
             dataset,
-            units,
-            autoencoder,
+            self._units(task, number),
+            self._autoencoder(task),
             spec,
             batch_samples=batch_samples,
             device=self._device,
             num_threads=self._num_threads,
         )
-        with in_one_line():
-            ExcludedSamples(self._source.place(task), self._source.max_bad_share(task), task.num_samples).add(
-                encoded.left_out
-            )
+        self._check_left_out(task, encoded.left_out)
         self._write(task, number, num_parts, dataset, encoded)
         return time.monotonic() - started
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -164,7 +164,7 @@ class ResourceCache:
         assert isinstance(clip, ClipNetwork), "captions are CLIP's"
         if data.sides:
             digest = pixels_digest(data)
-            rows = self._keep(("captions", digest), lambda: _captions_by_number(self._store, digest, clip))
+            rows = self._keep(("caption features", digest), lambda: _features_by_number(self._captions(digest), clip))
             return torch.stack([rows[number] for number in labels.tolist()])
         names = card_of(data).class_names
         features = self._keep(
@@ -176,11 +176,19 @@ class ResourceCache:
     def label_names(self, data: DataConfig, labels: Tensor) -> list[str]:
         """Return the names of samples' labels, for people: classes, or captions."""
         if data.sides:
-            captions = read_captions(self._store, TaskPaths(pixels_digest(data)).latents)
-            names = {caption_number(caption): caption for caption in captions}
+            names = self._captions(pixels_digest(data))
             return [names[number] for number in labels.tolist()]
         classes = card_of(data).class_names
         return [classes[number] for number in labels.tolist()]
+
+    def _captions(self, pixels: str) -> dict[int, str]:
+        """Return the captions of test images by number. Args: pixels: digest of the task that stores the images."""
+
+        def load() -> dict[int, str]:
+            captions = read_captions(self._store, TaskPaths(pixels).latents)
+            return {caption_number(caption): caption for caption in captions}
+
+        return self._keep(("captions by number", pixels), load)
 
     def _keep(self, key: tuple[str, ...], load: Callable[[], Resource]) -> Resource:
         """Return what is under a key, loaded at first use."""
@@ -194,8 +202,6 @@ class ResourceCache:
             return {key: archive[key] for key in archive.files}
 
 
-def _captions_by_number(store: Store, pixels: str, clip: ClipNetwork) -> dict[int, Tensor]:
-    """Return CLIP's features of the captions of test images, by number; CLIP sees their first 77 tokens."""
-    captions = read_captions(store, TaskPaths(pixels).latents)
-    rows = clip.text(captions, cut=True).cpu()
-    return {caption_number(caption): row for caption, row in zip(captions, rows, strict=True)}
+def _features_by_number(captions: Mapping[int, str], clip: ClipNetwork) -> dict[int, Tensor]:
+    """Return CLIP's features of captions, by number; CLIP sees their first 77 tokens."""
+    return dict(zip(captions, clip.text([*captions.values()], cut=True).cpu(), strict=True))

@@ -61,6 +61,8 @@ class BucketOrder:
         self._ends = np.cumsum(self.shares)
         self._before: list[Array] = [np.zeros(len(groups), np.int64)]
         """Steps of each group before each block that was reached."""
+        self._latest: tuple[int, Array] = (-1, np.empty(0, np.int64))
+        """Block that was drawn last, and the groups of its steps."""
 
     def place(self, step: int) -> StepPlace:
         """Return where a step reads. Steps begin with 0."""
@@ -74,6 +76,11 @@ class BucketOrder:
 
     def _drawn(self, block: int) -> Array:
         """Return the groups of a block's steps, [_BLOCK]."""
+        if self._latest[0] != block:
+            self._latest = block, self._draw(block)
+        return self._latest[1]
+
+    def _draw(self, block: int) -> Array:
         draws = sample_generator(self._seed, "bucket_order", block).random(_BLOCK)
         # A draw next to 1 may lie past the last end, which rounding leaves below 1.
         last = int(np.flatnonzero(self.shares)[-1])

@@ -33,9 +33,6 @@ def caption_number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(plain_caption(text).encode()).digest()[:8]) >> 1
 
 
-NULL_CAPTION = caption_number("")
-
-
 def caption_in_text(content: bytes) -> str:
     """Return the caption that a `.txt` file holds. Raises: UnusableLabelError."""
     try:

@@ -1,4 +1,4 @@
-"""What a pretrained backbone needs of the other settings: each broken rule is found, with what to give."""
+"""Rules of pretrained backbones about other settings: each broken one is found, with what to give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network promises; run over the registry, so that a new backbone is tested by being registered."""
+"""The promises of every network; run over the registry, so that a new backbone is tested by being registered."""
 
 from __future__ import annotations
 

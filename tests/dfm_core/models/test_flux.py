@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config.choices import Precision
-from dfm_core.data.captions.caption import NULL_CAPTION as NULL_OF_DATA
+from dfm_core.data.captions.caption import caption_number
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.empty_weights import give_weights
 from dfm_core.models.flux import FluxVelocity, starting_weights
@@ -245,8 +245,8 @@ def test_activation_checkpointing_changes_no_gradient() -> None:
 
 
 def test_the_null_caption_is_the_one_of_captioned_data() -> None:
-    assert NULL_CAPTION == NULL_OF_DATA
-    assert flux_network(1).null_class == NULL_OF_DATA
+    assert caption_number("") == NULL_CAPTION
+    assert flux_network(1).null_class == caption_number("")
 
 
 def test_a_table_has_the_rows_of_its_captions_and_names_one_that_it_lacks() -> None:

@@ -19,10 +19,10 @@ from dfm_core.config import SamplingConfig
 from dfm_core.config.data import CaptionsDescription, DataDescription
 from dfm_core.config.model import BackboneDescription
 from dfm_core.config.training import AdapterConfig
-from dfm_core.data.captions.caption import NULL_CAPTION, caption_number
+from dfm_core.data.captions.caption import caption_number
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.flux import FluxVelocity
-from dfm_core.models.flux_text import MemoryTextTable
+from dfm_core.models.flux_text import NULL_CAPTION, MemoryTextTable
 from dfm_core.models.flux_text_encoders import load_text_encoders
 from dfm_core.paradigms import build_paradigm
 from dfm_core.pipeline import DFMPipeline
@@ -119,7 +119,7 @@ def ours(config: Any, network: FluxVelocity) -> Tensor:
 
 
 def theirs(config: Any, folder: Path) -> dict[str, Any]:
-    """What a fresh process makes of the same noise."""
+    """Return the samples that a fresh process makes of the same noise."""
     shapes = [(4, HEIGHT, WIDTH)] * config.num_stages
     inputs = {
         "stages": config.num_stages,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.data.captions.caption import NULL_CAPTION, caption_number
+from dfm_core.data.captions.caption import caption_number
+from dfm_core.models.flux_text import NULL_CAPTION
 from dfm_core.models.flux_text_encoders import load_text_encoders
 from orchestration.artifacts.latents import latent_cache
 from orchestration.artifacts.task_record import read_record

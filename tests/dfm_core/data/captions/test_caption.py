@@ -8,7 +8,6 @@ import json
 import pytest
 
 from dfm_core.data.captions.caption import (
-    NULL_CAPTION,
     caption_in_json,
     caption_in_text,
     caption_in_value,
@@ -16,7 +15,7 @@ from dfm_core.data.captions.caption import (
     plain_caption,
 )
 from dfm_core.data.files.sample_labels import UnusableLabelError
-from dfm_core.models import flux_text
+from dfm_core.models.flux_text import NULL_CAPTION
 
 
 def test_number_is_the_first_63_bits_of_the_sha256() -> None:
@@ -27,7 +26,6 @@ def test_number_is_the_first_63_bits_of_the_sha256() -> None:
 def test_null_caption_is_the_number_of_the_empty_text() -> None:
     # sha256("") begins with e3b0c44298fc1c14
     assert caption_number("") == NULL_CAPTION == 0xE3B0C44298FC1C14 >> 1
-    assert flux_text.NULL_CAPTION == NULL_CAPTION
 
 
 def test_numbers_fit_into_int64() -> None:
