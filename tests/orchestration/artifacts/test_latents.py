@@ -47,7 +47,7 @@ def upload(store: Store, folder: Path) -> LatentManifest:
 @pytest.fixture
 def store(proxy: FaultyProxy, s3_endpoint: str) -> Store:
     del proxy
-    return Store(f"s3://{make_bucket(s3_endpoint)}/dfm", retry_policy=RetryPolicy(call_seconds=0.7, retry_seconds=15.0))
+    return Store(f"s3://{make_bucket(s3_endpoint)}/dfm", retry_policy=RetryPolicy(call_seconds=0.7, retry_seconds=60.0))
 
 
 def impatient(store: Store) -> Store:

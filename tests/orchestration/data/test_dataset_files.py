@@ -22,7 +22,7 @@ from tests.support.encodings import make_files
 from tests.support.s3 import FaultyProxy, environment, make_bucket, variables
 
 FILES = {f"{name}/deep/{at}.png": png(at) for at in range(3) for name in ("ant", "bee")} | {"ant/empty.png": b""}
-PATIENCE = RetryPolicy(call_seconds=0.7, retry_seconds=10.0)
+PATIENCE = RetryPolicy(call_seconds=0.7, retry_seconds=60.0)
 
 
 @pytest.fixture

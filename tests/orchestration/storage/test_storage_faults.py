@@ -42,7 +42,7 @@ def store_in_new_bucket(endpoint: str, retry_policy: RetryPolicy) -> Store:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_passing_fault_is_survived(proxy: FaultyProxy, s3_endpoint: str, fault: str, tmp_path: Path) -> None:
-    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=0.7, retry_seconds=15.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=0.7, retry_seconds=60.0))
     local = tmp_path / "a.bin"
     local.write_bytes(b"weights" * 1000)
     proxy.fault, proxy.faults_left = fault, 4
@@ -85,7 +85,7 @@ def test_a_server_that_comes_back_is_found_again(s3_endpoint: str) -> None:
     proxies: list[FaultyProxy] = []
     port = free_port()
     with environment(variables(f"http://127.0.0.1:{port}")):
-        store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=1.0, retry_seconds=15.0))
+        store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=1.0, retry_seconds=60.0))
         threading.Timer(1.0, lambda: proxies.append(FaultyProxy(s3_endpoint, port=port))).start()
         store.write("a", b"x")  # refused at first
         assert store.read("a") == b"x"
@@ -93,7 +93,7 @@ def test_a_server_that_comes_back_is_found_again(s3_endpoint: str) -> None:
 
 
 def test_a_body_that_is_cut_off_is_read_again(proxy: FaultyProxy, s3_endpoint: str, tmp_path: Path) -> None:
-    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=2.0, retry_seconds=15.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=2.0, retry_seconds=60.0))
     local = tmp_path / "a.bin"
     local.write_bytes(bytes(range(256)) * 400)
     store.put(local, "art/a.bin")
@@ -158,7 +158,7 @@ def test_credentials_that_expired_are_told_at_once_by_every_call(
 
 
 def test_a_head_that_is_refused_without_a_reason_is_asked_again(proxy: FaultyProxy, s3_endpoint: str) -> None:
-    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=5.0, retry_seconds=15.0))
+    store = store_in_new_bucket(s3_endpoint, RetryPolicy(call_seconds=5.0, retry_seconds=60.0))
     store.write("a", b"x")
     fsspec.filesystem("s3").clear_instance_cache()
     again = Store(store.root, retry_policy=store.retry_policy)  # with connections of its own

@@ -74,7 +74,9 @@ def best(plan: Plan, values: Mapping[float, float]) -> tuple[BestSnapshot, ...]:
     return best_snapshots(plan, found, ())
 
 
-def test_the_best_snapshot_is_a_version_that_samples_what_the_snapshot_does(plan: Plan, tracked: Store) -> None:
+def test_the_best_snapshot_is_a_version_that_samples_what_the_snapshot_does(
+    plan: Plan, tracked: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = resolve_uri(None, tracked, {})
     registry, client = ModelRegistry(uri, tracked), MlflowClient(tracking_uri=uri, registry_uri=uri)
     (line,) = registry.register(plan, best(plan, {0.7: 20.0, 0.9: 30.0}))
@@ -89,8 +91,8 @@ def test_the_best_snapshot_is_a_version_that_samples_what_the_snapshot_does(plan
     assert (str(version.version), version.tags[METRIC], version.tags["step"]) == ("2", "10", "12")
     assert client.get_run(version.run_id).data.tags["dfm.digest"] == task.digest
 
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # `set_tracking_uri` would stay for the tests after this one
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
     model = mlflow.pyfunc.load_model("models:/quickstart p@best")
     images = model.predict(LABELS, params={"seed": 5})
     pipe = DFMPipeline.from_pretrained(tracked.path(TaskPaths(task.snapshots[0][0]).snapshot(task.snapshots[0][1])))
