@@ -49,7 +49,7 @@ from dfm_core.data.latents.manifest import MANIFEST
 from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from orchestration.artifacts.latents import open_latents
+from orchestration.artifacts.samples.latents import open_latents
 from orchestration.storage.store import Store
 
 SHAPE = (16, 64, 64)

@@ -21,13 +21,13 @@ from dfm_core.config.dataset_card import find_card
 from dfm_core.data.captions.caption import caption_number, plain_caption
 from dfm_core.data.image_dataset import to_pixels
 from dfm_core.flow.schedules import sampling_legs
-from dfm_core.models.flux_text import MemoryTextTable
+from dfm_core.models.text_tables import MemoryTextTable
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress, VelocityPredictor
 from dfm_core.training.state import Snapshot, load_snapshot, write_snapshot_files
 
 if TYPE_CHECKING:
-    from dfm_core.models.flux_text_encoders import TextEncoders
+    from dfm_core.models.flux.text_encoders import TextEncoders
 
 OutputType = Literal["pil", "pt", "np"]
 Pictures = list[Any] | Tensor | np.ndarray
@@ -69,7 +69,7 @@ class DFMPipeline:
     def __init__(
         self, snapshot: Snapshot, autoencoder: Autoencoder | None = None, text_encoders: TextEncoders | None = None
     ) -> None:
-        """Args: text_encoders: of a model of captions, from `dfm_core.models.flux_text_encoders.load_text_encoders`.
+        """Args: text_encoders: of a model of captions, from `dfm_core.models.flux.text_encoders.load_text_encoders`.
 
         Raises: ValueError if the snapshot is of an expert, which knows one stage only, the autoencoder is another than
         the one whose latents it was trained on, or a model of captions has no text encoders.

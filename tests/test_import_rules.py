@@ -44,7 +44,7 @@ PRIVATE_NAMES = re.compile(
     r"|ds_tensor|fp32_partitioned_groups_flat|single_partition_of_fp32_groups)\b"
 )
 """Private names of libraries: their underscore modules and attributes, and DeepSpeed's undocumented ones."""
-HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux")
+HUGGING_FACE_HOMES = ("dfm_core/autoencoders/", "dfm_core/metrics/features/", "dfm_core/models/flux/")
 
 
 def imported_packages(source: str) -> set[str]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.choices import Precision
-from dfm_core.models.flux_text import TextTable
 from dfm_core.models.initialization import Whole, as_they_are
+from dfm_core.models.text_tables import TextTable
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention of queries, keys and values, [B, heads, N, D] each."""

@@ -8,7 +8,7 @@ from typing import get_args
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.choices import Backbone
-from dfm_core.models.flux import FluxVelocity
+from dfm_core.models.flux.velocity import FluxVelocity
 from dfm_core.models.network import VelocityNetwork
 from dfm_core.models.velocity import VelocityModel
 

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.models.adapters import DOWN, UP
-from dfm_core.models.flux import PREFIX
+from dfm_core.models.flux.adapters import DOWN, UP
+from dfm_core.models.flux.velocity import PREFIX
 from dfm_core.training.pieces import PieceState
 from dfm_core.training.state import empty_model
 from orchestration.data.describe_text_encoders import PARTS
@@ -77,9 +77,9 @@ def write_pipeline(parts: PipelineParts, folder: Path, dtype: torch.dtype) -> No
     for part in PARTS:
         shutil.copytree(parts.text_encoders / part, folder / part)
     if two:
-        sources = files("dfm_core.models")
-        (folder / f"{_PIPELINE}.py").write_text(sources.joinpath("flux_pipeline.py").read_text("utf-8"), "utf-8")
-        (transformer / f"{_SCALES}.py").write_text(sources.joinpath("flux_scales.py").read_text("utf-8"), "utf-8")
+        sources = files("dfm_core.models.flux")
+        (folder / f"{_PIPELINE}.py").write_text(sources.joinpath("pipeline.py").read_text("utf-8"), "utf-8")
+        (transformer / f"{_SCALES}.py").write_text(sources.joinpath("scales.py").read_text("utf-8"), "utf-8")
     _write_json(folder / "model_index.json", _model_index(parts.config, folder))
     (folder / "README.md").write_text(_readme(parts.config), encoding="utf-8")
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from orchestration.common.counts import counted
+from orchestration.common.wording import counted
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.heartbeat import Waiting
 

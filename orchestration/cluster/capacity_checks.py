@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestration.cluster.capacity import Capacity, NodeSize, evaluator_size, total, worker_size
-from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
+from orchestration.common.wording import counted
 from orchestration.config.workers import WorkersConfig
 
 

@@ -12,7 +12,7 @@ import ray
 from orchestration.cluster.address import starts_its_own, through_client
 from orchestration.cluster.capacity import Capacity, NodeSize, evaluator_size, total, worker_size
 from orchestration.cluster.node_types import NodeTypes, node_types_of_cluster
-from orchestration.common.counts import counted
+from orchestration.common.wording import counted
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.heartbeat import Waiting
 from orchestration.private.ray import Claim, claims_of_job, draining_nodes, free_resources

@@ -13,8 +13,8 @@ import ray
 import yaml
 
 from orchestration.cluster.capacity import NodeSize, worker_size
-from orchestration.common.counts import counted
 from orchestration.common.redaction import reason_of
+from orchestration.common.wording import counted
 from orchestration.config.workers import WorkersConfig
 from orchestration.private.ray import autoscaler_config_file
 

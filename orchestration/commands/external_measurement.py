@@ -13,8 +13,8 @@ import torch
 from tqdm import tqdm
 
 from dfm_core.config import ExperimentConfig
-from orchestration.artifacts.features import GROUP_IMAGES, Group, LostFeaturesError
 from orchestration.artifacts.recorded_errors import corrected_values, intervals_of
+from orchestration.artifacts.samples.features import GROUP_IMAGES, Group, LostFeaturesError
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.commands.external_images import ExternalImages
 from orchestration.common.errors import UserError

@@ -16,9 +16,9 @@ from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
 from dfm_core.decompositions import build_decomposition
 from dfm_core.decompositions.learned import initial_pyramid
-from dfm_core.models.flux_text import ZeroTextTable
 from dfm_core.models.network import VelocityNetwork
 from dfm_core.models.registry import build_network
+from dfm_core.models.text_tables import ZeroTextTable
 from dfm_core.paradigms import Batch, Paradigm, build_paradigm
 from orchestration.config.workers import WorkersConfig
 

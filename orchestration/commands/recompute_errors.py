@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from orchestration.artifacts.features import LostFeaturesError
 from orchestration.artifacts.recorded_errors import has_current_errors
+from orchestration.artifacts.samples.features import LostFeaturesError
 from orchestration.artifacts.task_record import TaskRecord
-from orchestration.common.counts import counted
+from orchestration.common.wording import counted
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.evaluation.jobs import errors_job, run_job
 from orchestration.evaluation.messages import JobContext

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from orchestration.common.counts import counted
 from orchestration.common.exit_codes import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from orchestration.common.other_names import meant_by
+from orchestration.common.wording import counted
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config.model import BackboneDescription
-from dfm_core.models.pretrained_files import PretrainedFiles
+from dfm_core.models.flux.pretrained_files import PretrainedFiles
 from orchestration.config.storage import StorageConfig
 from orchestration.data.user_files import open_place
 

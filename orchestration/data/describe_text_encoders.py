@@ -38,7 +38,7 @@ def describe_text_encoders(
     Args: absent: receives, by key, why files that are not there yet cannot be used.
     Raises: ValueError if they are not what they should be; errors of the storage.
     """
-    from dfm_core.models.flux_text_encoders import read_text_encoder_card
+    from dfm_core.models.flux.text_encoders import read_text_encoder_card
     from orchestration.data.user_files import open_place
 
     store = open_place(config.files, runtime.storage)

@@ -19,10 +19,10 @@ from dfm_core.data.encoding.store_assembly import (
     read_part,
     shard_name,
 )
-from dfm_core.models.flux_text_encoders import TextEncoders
-from orchestration.artifacts.captioned_latents import read_captions
+from dfm_core.models.flux.text_encoders import TextEncoders
+from orchestration.artifacts.samples.captioned_latents import read_captions
+from orchestration.artifacts.samples.text_encodings import publish_texts
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
-from orchestration.artifacts.text_encodings import publish_texts
 from orchestration.storage.disk_space import require_disk_space
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.scratch import scratch_folder

@@ -14,7 +14,7 @@ from dfm_core.data.encoding.captioned_parts import (
 )
 from dfm_core.data.encoding.excluded_samples import ExcludedSamples
 from dfm_core.data.encoding.store_assembly import encode_shard, shard_name
-from orchestration.artifacts.captioned_latents import publish_captioned, shape_directory
+from orchestration.artifacts.samples.captioned_latents import publish_captioned, shape_directory
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.encoding.excluded_files import LEFT_OUT, in_one_line, listed, write_left_out
 from orchestration.encoding.file_encoder import FileEncoder

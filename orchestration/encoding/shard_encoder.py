@@ -20,7 +20,7 @@ from dfm_core.data.encoding.store_assembly import (
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.raw_samples import RawDataset
 from dfm_core.data.latents.manifest import LatentManifest
-from orchestration.artifacts.latents import publish_latents
+from orchestration.artifacts.samples.latents import publish_latents
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.encoding.encoding_source import side_of
 from orchestration.encoding.excluded_files import LEFT_OUT, in_one_line, listed, write_left_out

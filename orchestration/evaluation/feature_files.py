@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from orchestration.artifacts.features import Group, GroupFiles
+from orchestration.artifacts.samples.features import Group, GroupFiles
 from orchestration.storage.layout import FeaturePaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import Source, Task

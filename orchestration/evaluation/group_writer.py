@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from orchestration.artifacts.features import Group, GroupFiles
+from orchestration.artifacts.samples.features import Group, GroupFiles
 from orchestration.evaluation.messages import MissingFeatures
 from orchestration.evaluation.sample_batches import SampleBatch
 from orchestration.evaluation.sample_grids import GRID_IMAGES

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from orchestration.artifacts.features import groups_of
+from orchestration.artifacts.samples.features import groups_of
 from orchestration.evaluation.messages import Call, Cost, GroupReport, GroupWork, Job, JobContext
 from orchestration.evaluation.missing_work import missing_work
 from orchestration.storage.layout import TaskPaths

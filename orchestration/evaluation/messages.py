@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from orchestration.artifacts.features import Group
+from orchestration.artifacts.samples.features import Group
 from orchestration.storage.store import Store
 from orchestration.tasks.task import MeasuringTask, Source, Task
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from dfm_core.catalog.feature_networks import FeatureNetworkName
-from orchestration.artifacts.features import Group, GroupFiles, groups_of
+from orchestration.artifacts.samples.features import Group, GroupFiles, groups_of
 from orchestration.evaluation.feature_files import feature_paths, source_files
 from orchestration.evaluation.messages import GroupWork, JobContext, MissingFeatures
 from orchestration.evaluation.sample_grids import GRID_IMAGES

@@ -14,7 +14,7 @@ from dfm_core.config.dataset_card import card_of
 from dfm_core.metrics.reference import ReferenceAccumulator
 from dfm_core.metrics.scores.accumulator import Batch
 from dfm_core.metrics.suite import MetricSuite
-from orchestration.artifacts.features import Group
+from orchestration.artifacts.samples.features import Group
 from orchestration.evaluation.feature_files import read_groups, source_files
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.storage.store import Store

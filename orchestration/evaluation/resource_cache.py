@@ -23,15 +23,15 @@ from dfm_core.metrics.features.clip import ClipNetwork
 from dfm_core.metrics.features.loaders import load_feature_network
 from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.probe import LinearProbe
-from dfm_core.models.flux_text_encoders import TextEncoders
+from dfm_core.models.flux.text_encoders import TextEncoders
 from orchestration.artifacts.autoencoders import load_of_data
-from orchestration.artifacts.captioned_images import open_captioned_images
-from orchestration.artifacts.captioned_latents import read_captions
-from orchestration.artifacts.latents import latent_cache
-from orchestration.artifacts.planned_text_encoders import load_planned_encoders
-from orchestration.artifacts.real_images import RealSamples, open_real
+from orchestration.artifacts.samples.captioned_images import open_captioned_images
+from orchestration.artifacts.samples.captioned_latents import read_captions
+from orchestration.artifacts.samples.latents import latent_cache
+from orchestration.artifacts.samples.planned_text_encoders import load_planned_encoders
+from orchestration.artifacts.samples.real_images import RealSamples, open_real
+from orchestration.artifacts.samples.text_encodings import open_texts
 from orchestration.artifacts.task_record import read_checked
-from orchestration.artifacts.text_encodings import open_texts
 from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache, given_files

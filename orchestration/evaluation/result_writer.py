@@ -25,9 +25,9 @@ from dfm_core.metrics.reference import Reference
 from dfm_core.metrics.scores.accumulator import Batch, Score
 from dfm_core.metrics.scores.feature_store import FeatureStore
 from dfm_core.metrics.scores.probe import fit_linear_probe
-from orchestration.artifacts.features import Group, GroupFiles, groups_of
-from orchestration.artifacts.real_images import RealSamples
 from orchestration.artifacts.recorded_errors import errors_of_scores
+from orchestration.artifacts.samples.features import Group, GroupFiles, groups_of
+from orchestration.artifacts.samples.real_images import RealSamples
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, checksum, read_record, write_record
 from orchestration.config.files import FileConfig
 from orchestration.evaluation.feature_files import feature_paths, read_groups, source_files

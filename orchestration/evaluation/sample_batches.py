@@ -15,8 +15,8 @@ from dfm_core.fitting_batches import halved
 from dfm_core.flow.step_tree import StepTree
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.shared_steps import SharedSteps
-from orchestration.artifacts.features import Group
-from orchestration.artifacts.real_images import RealSamples
+from orchestration.artifacts.samples.features import Group
+from orchestration.artifacts.samples.real_images import RealSamples
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
 from orchestration.evaluation.sample_conditions import SampleConditions
 from orchestration.tasks.task import EvaluateTask

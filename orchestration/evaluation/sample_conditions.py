@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dfm_core.config import EvaluationConfig
 from dfm_core.models.experts import StageExperts
-from dfm_core.models.flux_text import TextTable
 from dfm_core.models.network import SizedNetwork, VelocityNetwork
+from dfm_core.models.text_tables import TextTable
 from dfm_core.seeding import sample_generator
-from orchestration.artifacts.captioned_images import CaptionedImages
+from orchestration.artifacts.samples.captioned_images import CaptionedImages
 
 Sampled = VelocityNetwork | StageExperts | SizedNetwork
 

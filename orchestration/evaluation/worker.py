@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from dfm_core.metrics.suite import MetricSuite
-from orchestration.artifacts.features import Group
 from orchestration.artifacts.learned_pyramid import make_pyramid
+from orchestration.artifacts.samples.features import Group
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
 from orchestration.cluster.address import reach_nodes_directly
 from orchestration.config.runtime import RuntimeConfig

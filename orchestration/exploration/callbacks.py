@@ -8,7 +8,7 @@ from ray.tune import Callback
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 
 from orchestration.exploration.entry_points import load_entry_point
-from orchestration.spec.search_section import CALLBACKS_GROUP
+from orchestration.spec.search.section import CALLBACKS_GROUP
 
 _CALLBACKS: dict[str, Callable[[], Callback]] = {
     "csv": CSVLoggerCallback,

@@ -15,8 +15,8 @@ from ray.tune.schedulers import TrialScheduler
 from orchestration.exploration.trainable import NUMBER, TIME, RungAnswer
 from orchestration.exploration.trial_schedulers import goal_of, make_rules
 from orchestration.exploration.verdicts import NotedScheduler, Verdicts, tell_passed
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import Exploit, SearchTrial
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import Exploit, SearchTrial
 
 
 class Exploration(ABC):

@@ -16,9 +16,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from orchestration.exploration.trainable import NUMBER, TIME
-from orchestration.spec.population import exploits_at
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.population import exploits_at
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial
 
 
 class Population(TrialScheduler):  # type: ignore[misc]  # Ray has no types

@@ -14,9 +14,9 @@ from ray.tune.search import Searcher
 
 from orchestration.exploration.entry_points import load_entry_point
 from orchestration.exploration.trial_schedulers import goal_of
-from orchestration.spec.search_section import SEARCHERS_GROUP, SearchSpec
-from orchestration.spec.search_space import Parameter
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.section import SEARCHERS_GROUP, SearchSpec
+from orchestration.spec.search.space import Parameter
+from orchestration.spec.search.trial import SearchTrial
 
 MakeSearcher = Callable[[Mapping[str, Any], str, str, int], Searcher]
 """(space in Tune's terms, metric, "min" or "max", seed) -> a searcher; an entry point of `dfm.searchers` is one."""

@@ -9,7 +9,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestration.exploration.exploration import Exploration
 from orchestration.exploration.trainable import NUMBER, RungAnswer
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.trial import SearchTrial
 
 
 class SingleThreadExploration(Exploration):

@@ -16,9 +16,9 @@ from ray.tune.schedulers import (
 
 from orchestration.exploration.population import Population
 from orchestration.exploration.trainable import TIME
-from orchestration.spec.pruning import bracket_sizes
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.pruning import bracket_sizes
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial
 
 
 def make_rules(search: SearchSpec, members: MutableMapping[int, SearchTrial]) -> TrialScheduler:

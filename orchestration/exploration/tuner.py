@@ -19,8 +19,8 @@ from orchestration.exploration.callbacks import make_callbacks
 from orchestration.exploration.exploration import Exploration
 from orchestration.exploration.proposals import Proposals
 from orchestration.exploration.trainable import DESK, NUMBER, TIME, RungAnswer, explore, start_rung_desk
-from orchestration.spec.search_section import MOST_TOGETHER, SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.section import MOST_TOGETHER, SearchSpec
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import TUNE_RUNS
 from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import Store

@@ -10,7 +10,7 @@ import time
 
 from ray.util.metrics import Gauge
 
-from orchestration.common.ascii_text import ascii_text
+from orchestration.common.wording import ascii_text
 from orchestration.control.budget_meter import HOUR
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.running_tasks import RunningTasks

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 
 from orchestration.common.cleanup import always
-from orchestration.common.counts import counted
 from orchestration.common.exit_codes import EXIT_BUDGET_SPENT
+from orchestration.common.wording import counted
 from orchestration.control.end_signals import EndSignals
 from orchestration.control.heartbeat_writer import DriverState, HeartbeatWriter
 from orchestration.control.outcome import EarlyExit, Outcome, budget_spent, stop_requested

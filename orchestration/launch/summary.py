@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import make_console
-from orchestration.common.counts import counted
 from orchestration.common.errors import Problem
 from orchestration.common.redaction import without_credentials
+from orchestration.common.wording import counted
 from orchestration.config.prices import PricesConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.control.budget_meter import BudgetMeter, hours
@@ -20,7 +20,7 @@ from orchestration.plan.plan import Plan
 from orchestration.plan.progress import Progress
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import SNAPSHOTS, TaskPaths
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, TrainTask

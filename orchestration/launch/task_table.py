@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
-from orchestration.common.counts import counted
+from orchestration.common.wording import counted
 from orchestration.plan.plan import Plan, Trial
 
 _MAX_TABLE_ROWS = 200

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestration.artifacts.task_record import TaskRecord
-from orchestration.common.counts import counted
+from orchestration.common.wording import counted
 from orchestration.config.prices import PricesConfig
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.budget_meter import hours

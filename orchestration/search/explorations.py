@@ -13,7 +13,7 @@ from orchestration.cluster.address import through_client
 from orchestration.search.single_level import SingleLevelSearch
 from orchestration.search.tune_link import Explore
 from orchestration.search.two_level import TwoLevelSearch
-from orchestration.spec.search_rows import PartSearch
+from orchestration.spec.search.rows import PartSearch
 from orchestration.storage.store import Store
 
 _LOG = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import Trial
 
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_space import Parameter
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.space import Parameter
 
 
 def sampler_of(search: SearchSpec, number: int) -> BaseSampler:

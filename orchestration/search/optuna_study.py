@@ -40,10 +40,10 @@ from orchestration.search.study_storage import (
     StudyGoneError,
     unavailable,
 )
-from orchestration.spec.population import exploits_as_plain
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_space import grid_points
-from orchestration.spec.search_trial import Exploit, SearchTrial, TrialState
+from orchestration.spec.search.population import exploits_as_plain
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.space import grid_points
+from orchestration.spec.search.trial import Exploit, SearchTrial, TrialState
 
 if TYPE_CHECKING:
     from orchestration.exploration.searchers import TuneSearcher

@@ -9,12 +9,12 @@ from typing import Any
 
 from orchestration.parsing.documents import parse_document
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.population import exploits_as_plain, read_exploits
-from orchestration.spec.pruning import bracket_sizes
 from orchestration.spec.rows import PartSpec, RowSpec
-from orchestration.spec.search_rows import PartSearch
-from orchestration.spec.search_section import TrialSchedulerConfig
-from orchestration.spec.search_trial import SearchTrial, pareto_front
+from orchestration.spec.search.population import exploits_as_plain, read_exploits
+from orchestration.spec.search.pruning import bracket_sizes
+from orchestration.spec.search.rows import PartSearch
+from orchestration.spec.search.section import TrialSchedulerConfig
+from orchestration.spec.search.trial import SearchTrial, pareto_front
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 

@@ -35,9 +35,9 @@ from orchestration.search.summary import search_text
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.two_level import TwoLevelSearch
 from orchestration.spec.load import SweepSpec
-from orchestration.spec.search_rows import PartSearch
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.rows import PartSearch
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task
 from orchestration.tracking.tracker import TaskTracker

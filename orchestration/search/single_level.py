@@ -11,10 +11,10 @@ from orchestration.control.outcome import Outcome
 from orchestration.search.optuna_study import Study
 from orchestration.search.trial_values import TrialTasks, violations
 from orchestration.search.tune_link import TuneLink
-from orchestration.spec.pruning import bracket_sizes, keep_training
 from orchestration.spec.rows import RowSpec
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.pruning import bracket_sizes, keep_training
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial
 
 MOST_REFUSED = 200
 """Number of refused proposals in a row after which a search ends: its space is not what it should be."""

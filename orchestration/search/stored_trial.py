@@ -6,10 +6,10 @@ import math
 
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestration.spec.population import read_exploits
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
-from orchestration.spec.search_trial import TrialState as State
+from orchestration.spec.search.population import read_exploits
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial
+from orchestration.spec.search.trial import TrialState as State
 
 SETTINGS, NUMBER, REASON, KIND, LIMITS, PRUNED_AT, EXPLOITS = (
     "settings",

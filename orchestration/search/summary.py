@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from dfm_core.config import ExperimentConfig
-from orchestration.common.counts import counted
-from orchestration.spec.search_rows import PartSearch, sampling_costs
-from orchestration.spec.search_space import Parameter
-from orchestration.spec.search_trial import SearchTrial, pareto_front
+from orchestration.common.wording import counted
+from orchestration.spec.search.rows import PartSearch, sampling_costs
+from orchestration.spec.search.space import Parameter
+from orchestration.spec.search.trial import SearchTrial, pareto_front
 from orchestration.tasks.training_chain import training_chain, whole_flops
 
 _MOST_CORNERS = 512

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.plan.plan import Plan, Trial
-from orchestration.spec.search_rows import sampling_costs
-from orchestration.spec.search_section import COSTS, SearchConfig
+from orchestration.spec.search.rows import sampling_costs
+from orchestration.spec.search.section import COSTS, SearchConfig
 
 _NO_VALUE = 1e300
 """Largest violation: no other is greater, and every database stores it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import Exploit, SearchTrial
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import Exploit, SearchTrial
 
 if TYPE_CHECKING:
     from orchestration.exploration.exploration import Exploration

@@ -17,9 +17,9 @@ from orchestration.search.single_level import SingleLevelSearch, lacks_trials, o
 from orchestration.search.trial_values import TrialTasks
 from orchestration.search.tune_link import TuneLink
 from orchestration.spec.rows import RowSpec
-from orchestration.spec.search_rows import PartSearch
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial, best_first
+from orchestration.spec.search.rows import PartSearch
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial, best_first
 
 OpenStudy = Callable[[str, SearchSpec, Mapping[str, Any]], Study]
 """(digest, what is searched, data of which it is the digest)."""

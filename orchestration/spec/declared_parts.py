@@ -17,8 +17,8 @@ from orchestration.parsing.config_types import all_keys
 from orchestration.parsing.dotted_keys import flatten
 from orchestration.parsing.validation import validate
 from orchestration.spec.compose import ComposedFile
-from orchestration.spec.search_reader import read_search
-from orchestration.spec.search_section import SearchSpec
+from orchestration.spec.search.reader import read_search
+from orchestration.spec.search.section import SearchSpec
 
 MAX_TRIALS = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

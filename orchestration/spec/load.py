@@ -42,7 +42,7 @@ from orchestration.spec.rows import (
     SweepContext,
     resolve_part,
 )
-from orchestration.spec.search_rows import PartSearch, part_searches
+from orchestration.spec.search.rows import PartSearch, part_searches
 from orchestration.spec.short_labels import read_labels, with_short_labels
 
 _COMMAND_LINE_ONLY = "workers.insecure_no_auth"

@@ -71,7 +71,7 @@ class TaskPaths(NamedTuple):
 
 
 class FeaturePaths(NamedTuple):
-    """The directories of a source's features; see `orchestration.artifacts.features`."""
+    """The directories of a source's features; see `orchestration.artifacts.samples.features`."""
 
     source: str
     """Digest of the samples' identity."""

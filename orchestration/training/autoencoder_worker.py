@@ -24,8 +24,8 @@ from orchestration.artifacts.autoencoders import (
     read_initial,
     read_made_autoencoder,
 )
-from orchestration.artifacts.latents import latent_cache
-from orchestration.artifacts.real_images import RealSamples, open_real
+from orchestration.artifacts.samples.latents import latent_cache
+from orchestration.artifacts.samples.real_images import RealSamples, open_real
 from orchestration.artifacts.task_record import COST_METRIC, TaskRecord, write_record
 from orchestration.artifacts.training_artifacts import StateArtifact, TrainingArtifacts
 from orchestration.storage.store import DamagedArtifactError

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from dfm_core.models.flux.pretrained_files import PretrainedFiles
 from dfm_core.models.network import VelocityNetwork
-from dfm_core.models.pretrained_files import PretrainedFiles
 from dfm_core.training.engine import StateKind, StateSource
 from orchestration.artifacts.snapshot_loader import opened_snapshot
 from orchestration.config.storage import StorageConfig

@@ -15,10 +15,10 @@ from dfm_core.data.latents.latent_samples import LatentSamples
 from dfm_core.data.latents.manifest import DamagedLatentsError
 from dfm_core.data.latents.prefetch import Prefetch
 from dfm_core.data.training_data import TrainingData
-from dfm_core.models.flux_text import TextTable
-from orchestration.artifacts.captioned_latents import open_captioned
-from orchestration.artifacts.latents import latent_cache, open_latents
-from orchestration.artifacts.text_encodings import open_texts
+from dfm_core.models.text_tables import TextTable
+from orchestration.artifacts.samples.captioned_latents import open_captioned
+from orchestration.artifacts.samples.latents import latent_cache, open_latents
+from orchestration.artifacts.samples.text_encodings import open_texts
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths

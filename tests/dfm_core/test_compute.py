@@ -18,8 +18,8 @@ from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfi
 from dfm_core.config.choices import Backbone, ModelSize, Specialization
 from dfm_core.config.model import MODEL_SIZES, BackboneDescription
 from dfm_core.config.training import AdapterConfig
-from dfm_core.models.flux_text import ZeroTextTable
 from dfm_core.models.registry import build_network
+from dfm_core.models.text_tables import ZeroTextTable
 from dfm_core.models.velocity import VelocityModel
 from tests.support.flux import FLUX_SHAPE, TINY_FLUX, tiny_flux
 from tests.support.models import (

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dfm_core.config import ExperimentConfig
-from orchestration.artifacts.latents import latent_cache, open_latents
+from orchestration.artifacts.samples.latents import latent_cache, open_latents
 from orchestration.config.datasets import AutoencoderConfig, DatasetConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector

@@ -14,8 +14,8 @@ from orchestration.exploration import exploration
 from orchestration.exploration.exploration import Exploration
 from orchestration.exploration.trainable import NUMBER, TIME
 from orchestration.exploration.trial_schedulers import make_rules
-from orchestration.spec.search_section import SchedulerKind, SearchConfig, SearchSpec, TrialSchedulerConfig
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.section import SchedulerKind, SearchConfig, SearchSpec, TrialSchedulerConfig
+from orchestration.spec.search.trial import SearchTrial
 
 METRIC = "fd_lite0_block10"
 Values = Callable[[int, int], float]

@@ -12,9 +12,9 @@ from dfm_core.catalog.datasets import DataShape
 from dfm_core.catalog.flux import FluxArchitecture
 from dfm_core.config import DecompositionConfig, ExperimentConfig, SamplingConfig
 from dfm_core.config.model import BackboneDescription
-from dfm_core.models.flux import FluxVelocity
-from dfm_core.models.flux_text import NULL_CAPTION, MemoryTextTable
+from dfm_core.models.flux.velocity import FluxVelocity
 from dfm_core.models.registry import build_network
+from dfm_core.models.text_tables import NULL_CAPTION, MemoryTextTable
 from tests.support.models import tiny_dfm, tiny_flow_matching, with_values
 
 TINY_FLUX = FluxArchitecture(

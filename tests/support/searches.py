@@ -21,7 +21,7 @@ from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.plan_json import plan_json
 from orchestration.search.searches import Searches, open_searches
 from orchestration.spec.load import SweepSpec, load_sweep
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.tasks.task import EvaluateTask, Task, TrainTask

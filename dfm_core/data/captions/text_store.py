@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.data.latents.latent_dataset import LatentDataset
-from dfm_core.models.flux_text import TextRows
+from dfm_core.models.text_tables import TextRows
 
 TOKENS, POOLED = "tokens", "pooled"
 

@@ -21,9 +21,9 @@ from dfm_core.config.model import BackboneDescription
 from dfm_core.config.training import AdapterConfig
 from dfm_core.data.captions.caption import caption_number
 from dfm_core.decompositions import build_decomposition
-from dfm_core.models.flux import FluxVelocity
-from dfm_core.models.flux_text import NULL_CAPTION, MemoryTextTable
-from dfm_core.models.flux_text_encoders import load_text_encoders
+from dfm_core.models.flux.text_encoders import load_text_encoders
+from dfm_core.models.flux.velocity import FluxVelocity
+from dfm_core.models.text_tables import NULL_CAPTION, MemoryTextTable
 from dfm_core.paradigms import build_paradigm
 from dfm_core.pipeline import DFMPipeline
 from dfm_core.seeding import normal
@@ -202,7 +202,7 @@ def test_what_diffusers_cannot_do_is_told(values: dict[str, Any], key: str) -> N
 
 def test_the_schedule_is_that_of_our_sampler() -> None:
     from dfm_core.flow.schedules import stage_schedule
-    from dfm_core.models.flux_pipeline import timesteps
+    from dfm_core.models.flux.pipeline import timesteps
 
     schedule = stage_schedule((3, 2), (0.7,), 1.0)
     mine = [(before, after) for (before, after), _ in timesteps((3, 2), (0.7,))]

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from dfm_core.catalog.weight_files import NeededFile
-from orchestration.artifacts.latents import latent_cache
+from orchestration.artifacts.samples.latents import latent_cache
 from orchestration.cluster.token_file import ensure_token, read_token
 from orchestration.common.errors import UserError
 from orchestration.config.files import FileConfig

@@ -17,7 +17,7 @@ from ray.train.v2.api.exceptions import PreemptionError, WorkerGroupError
 from ray.train.v2.api.preemption import PreemptionInfo
 
 from dfm_core.training.divergence import NotFiniteError, TrainingDivergedError
-from orchestration.artifacts.features import LostFeaturesError
+from orchestration.artifacts.samples.features import LostFeaturesError
 from orchestration.common.errors import UserError
 from orchestration.control import failure_policy as failures
 from orchestration.control.failure_policy import Failure, FailureKind, FirstMistakes, failure_of

@@ -27,7 +27,7 @@ from dfm_core.data.files.image_files import EXTENSIONS
 from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from orchestration.artifacts.latents import open_latents, publish_latents
+from orchestration.artifacts.samples.latents import open_latents, publish_latents
 from orchestration.data.user_files import StoreFiles
 from orchestration.storage.store import Store
 from tests.support.dataset_files import png

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dfm_core.data.captions.caption import caption_number
-from dfm_core.models.flux_text import NULL_CAPTION
-from dfm_core.models.flux_text_encoders import load_text_encoders
-from orchestration.artifacts.latents import latent_cache
+from dfm_core.models.flux.text_encoders import load_text_encoders
+from dfm_core.models.text_tables import NULL_CAPTION
+from orchestration.artifacts.samples.latents import latent_cache
+from orchestration.artifacts.samples.text_encodings import open_texts
 from orchestration.artifacts.task_record import read_record
-from orchestration.artifacts.text_encodings import open_texts
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe import DatasetInspector
 from orchestration.encoding import caption_encoder

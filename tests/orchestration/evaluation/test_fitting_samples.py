@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from orchestration.artifacts.features import Group
+from orchestration.artifacts.samples.features import Group
 from orchestration.evaluation.sample_batches import SampleBatch, fitting_samples
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from orchestration.artifacts.features import Group, groups_of
+from orchestration.artifacts.samples.features import Group, groups_of
 from orchestration.evaluation.feature_files import source_files
 from orchestration.evaluation.jobs import job_of, run_job
 from orchestration.evaluation.messages import Cost, GroupReport, GroupWork, JobContext

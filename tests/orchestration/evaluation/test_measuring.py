@@ -17,8 +17,8 @@ from dfm_core.flow.step_tree import StepTree
 from dfm_core.metrics.features.lite0 import load_lite0
 from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
-from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
 from orchestration.artifacts.recorded_errors import has_current_errors
+from orchestration.artifacts.samples.features import Group, GroupFiles, LostFeaturesError, groups_of
 from orchestration.artifacts.task_record import TaskRecord, read_record, write_record
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.file_cache import FileCache

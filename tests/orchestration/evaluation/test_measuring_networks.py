@@ -22,7 +22,7 @@ from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.inception_score import InceptionScoreAccumulator, equal_splits
 from dfm_core.metrics.scores.mean_score import cosines
 from dfm_core.metrics.scores.moments import Moments
-from orchestration.artifacts.features import GroupFiles, groups_of
+from orchestration.artifacts.samples.features import GroupFiles, groups_of
 from orchestration.common.errors import UserError
 from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig

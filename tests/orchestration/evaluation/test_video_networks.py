@@ -14,7 +14,7 @@ from dfm_core.metrics.features.i3d import load_i3d
 from dfm_core.metrics.features.inception import load_inception
 from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.moments import Moments
-from orchestration.artifacts.features import GroupFiles, groups_of
+from orchestration.artifacts.samples.features import GroupFiles, groups_of
 from orchestration.config.files import FileConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.storage.layout import FeaturePaths

@@ -22,7 +22,7 @@ from dfm_core.metrics.scores.frechet import frechet_distance
 from dfm_core.metrics.scores.inception_score import InceptionScoreAccumulator, equal_splits
 from dfm_core.metrics.scores.moments import Moments
 from dfm_core.metrics.scores.probe import fit_linear_probe
-from orchestration.artifacts.features import GroupFiles, groups_of
+from orchestration.artifacts.samples.features import GroupFiles, groups_of
 from orchestration.artifacts.task_record import TaskRecord, read_record
 from orchestration.commands.external_images import open_images
 from orchestration.commands.external_measurement import measure_images

@@ -9,9 +9,9 @@ from ray.tune.search import Searcher
 
 from orchestration.exploration import searchers
 from orchestration.exploration.searchers import TuneSearcher
-from orchestration.spec.search_section import SearchConfig, SearchSpec
-from orchestration.spec.search_space import Parameter
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.section import SearchConfig, SearchSpec
+from orchestration.spec.search.space import Parameter
+from orchestration.spec.search.trial import SearchTrial
 from tests.support.exploring import METRIC
 
 RANGES = (Parameter("sampling.tau", "uniform", 0.0, 1.0), Parameter("training.ema_decay", "uniform", 0.9, 0.999))

@@ -12,9 +12,9 @@ from orchestration.exploration.single_thread import SingleThreadExploration
 from orchestration.exploration.trainable import NUMBER, TIME
 from orchestration.exploration.trial_schedulers import make_hyperband, make_rules
 from orchestration.exploration.verdicts import NotedScheduler, Verdicts
-from orchestration.spec.pruning import bracket_sizes
-from orchestration.spec.search_section import TrialSchedulerConfig
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.pruning import bracket_sizes
+from orchestration.spec.search.section import TrialSchedulerConfig
+from orchestration.spec.search.trial import SearchTrial
 from tests.support.exploring import METRIC, explored, search_with, trials
 
 

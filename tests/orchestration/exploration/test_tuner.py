@@ -25,8 +25,8 @@ from orchestration.exploration.single_thread import SingleThreadExploration
 from orchestration.exploration.trainable import NUMBER, TIME
 from orchestration.exploration.trial_schedulers import make_rules
 from orchestration.exploration.tuner import TunerExploration
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.store import Store
 from tests.support.exploring import METRIC, Recorded, explored, recorded_calls, search_with, trials
 

@@ -16,7 +16,7 @@ from orchestration.exploration.single_thread import SingleThreadExploration
 from orchestration.exploration.trainable import RungAnswer
 from orchestration.exploration.tuner import TunerExploration
 from orchestration.search.searches import Searches
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.store import Store
 from tests.support.searches import Driver, Killed, sweep, told
 

@@ -21,10 +21,10 @@ from orchestration.common.errors import UserError
 from orchestration.search.optuna_samplers import encode
 from orchestration.search.optuna_study import Study
 from orchestration.search.study_storage import StudyDatabase, StudyGoneError, StudyUnavailableError
-from orchestration.spec.search_reader import read_search
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_space import grid_points
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.reader import read_search
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.space import grid_points
+from orchestration.spec.search.trial import SearchTrial
 
 RANGES: dict[str, Any] = {
     "training.learning_rate": {"log": [1e-4, 1e-2]},

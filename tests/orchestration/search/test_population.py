@@ -15,7 +15,7 @@ from analysis.text.schedule_text import schedule_notes
 from dfm_core.config import ExperimentConfig
 from orchestration.plan.plan import make_plan
 from orchestration.search.plan_rows import published_trials, with_published_trials
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask

@@ -25,8 +25,8 @@ from orchestration.search.single_level import MOST_REFUSED
 from orchestration.search.study_storage import StudyDatabase, StudyUnavailableError, search_storage
 from orchestration.search.summary import most_flops_text, search_text
 from orchestration.spec.load import load_sweep
-from orchestration.spec.search_space import Parameter
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.space import Parameter
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import plan_file
 from orchestration.storage.store import Store
 from orchestration.tasks.training_chain import whole_flops

@@ -14,8 +14,8 @@ from orchestration.search.optuna_study import Study
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.search.study_storage import StudyUnavailableError
 from orchestration.search.summary import most_flops_text, search_text
-from orchestration.spec.pruning import rung_steps
-from orchestration.spec.search_section import PrunerConfig
+from orchestration.spec.search.pruning import rung_steps
+from orchestration.spec.search.section import PrunerConfig
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
 from tests.orchestration.search.test_searches import PRUNED, document, kinds

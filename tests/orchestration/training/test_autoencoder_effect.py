@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from orchestration.artifacts.real_images import RealSamples
+from orchestration.artifacts.samples.real_images import RealSamples
 from orchestration.training import autoencoder_worker
 from orchestration.training.autoencoder_worker import MEASURED_SAMPLES
 

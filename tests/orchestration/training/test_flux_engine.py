@@ -18,8 +18,8 @@ from torch import Tensor
 from dfm_core.config.training import AdapterConfig
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.empty_weights import give_weights
-from dfm_core.models.flux import FluxVelocity
-from dfm_core.models.pretrained_files import open_pretrained
+from dfm_core.models.flux.pretrained_files import open_pretrained
+from dfm_core.models.flux.velocity import FluxVelocity
 from dfm_core.paradigms import Batch, build_paradigm
 from dfm_core.training.engine import PlainEngine
 from dfm_core.training.state import empty_model, initialize_model

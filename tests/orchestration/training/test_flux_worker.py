@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfm_core.models.pretrained_files import open_pretrained
+from dfm_core.models.flux.pretrained_files import open_pretrained
 from orchestration.artifacts.snapshot_loader import read_snapshot
 from orchestration.artifacts.state_files import open_state
 from orchestration.artifacts.task_record import read_record

@@ -15,7 +15,7 @@ from dfm_core.data.captions.caption import (
     plain_caption,
 )
 from dfm_core.data.files.sample_labels import UnusableLabelError
-from dfm_core.models.flux_text import NULL_CAPTION
+from dfm_core.models.text_tables import NULL_CAPTION
 
 
 def test_number_is_the_first_63_bits_of_the_sha256() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dfm_core.config.training import AdapterConfig
-from dfm_core.models.adapters import AdaptedLinear, add_adapters
-from dfm_core.models.flux_weights import starting_names
+from dfm_core.models.flux.adapters import AdaptedLinear, add_adapters
+from dfm_core.models.flux.weights import starting_names
 from tests.support.flux import flux_network, labels
 
 ADAPTER = AdapterConfig(rank=2, targets=("attn.to_q", "proj_mlp"))

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from dfm_core.config import TrainingConfig
-from dfm_core.models.adapters import DOWN, UP, AdaptedLinear
 from dfm_core.models.empty_weights import draw_on_host
+from dfm_core.models.flux.adapters import DOWN, UP, AdaptedLinear
 from dfm_core.models.initialization import Whole, as_they_are
 
 _SECOND = "scales.1."

@@ -13,7 +13,7 @@ from statistics import median
 from dfm_core.compute import model_cost, training_flops
 from dfm_core.config import ExperimentConfig
 from dfm_core.config.dataset_card import card_of
-from orchestration.spec.search_section import Direction, Ladder, PrunerConfig, TrialSchedulerConfig
+from orchestration.spec.search.section import Direction, Ladder, PrunerConfig, TrialSchedulerConfig
 
 
 def rung_steps(ladder: Ladder, config: ExperimentConfig) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestration.spec.search_trial import SearchTrial, best_first, pareto_front
+from orchestration.spec.search.trial import SearchTrial, best_first, pareto_front
 
 
 def trial(number: int, *values: float, **more: object) -> SearchTrial:

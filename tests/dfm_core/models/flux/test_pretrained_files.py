@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfm_core.models.pretrained_files import CONFIG, PretrainedFiles, open_pretrained
+from dfm_core.models.flux.pretrained_files import CONFIG, PretrainedFiles, open_pretrained
 from tests.support.flux import pretrained
 
 SINGLE = "diffusion_pytorch_model.safetensors"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from orchestration.spec.population import exploits_as_plain, exploits_at, read_exploits
-from orchestration.spec.search_reader import read_search
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_trial import Exploit, SearchTrial
+from orchestration.spec.search.population import exploits_as_plain, exploits_at, read_exploits
+from orchestration.spec.search.reader import read_search
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.trial import Exploit, SearchTrial
 from tests.support.searches import METRIC, search_mistakes
 
 RATE, LOCATION = "training.learning_rate", "training.location"

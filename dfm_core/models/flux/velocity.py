@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from dfm_core.catalog.datasets import DataShape
 from dfm_core.config import ExperimentConfig
-from dfm_core.models.adapters import add_adapters
-from dfm_core.models.flux_text import NULL_CAPTION, TextTable
-from dfm_core.models.flux_weights import initialize_flux, is_trained, starting_names
+from dfm_core.models.flux.adapters import add_adapters
+from dfm_core.models.flux.weights import initialize_flux, is_trained, starting_names
 from dfm_core.models.initialization import Whole, as_they_are
 from dfm_core.models.network import Attend, SizedNetwork, VelocityNetwork, mixed_precision, scale_shapes
+from dfm_core.models.text_tables import NULL_CAPTION, TextTable
 
 if TYPE_CHECKING:
-    from dfm_core.models.flux_scales import FluxScales
+    from dfm_core.models.flux.scales import FluxScales
 
 PREFIX = "network."
 """Begin of the names of weights here; after it they are diffusers' own, and the second scale's."""
@@ -30,7 +30,7 @@ class FluxVelocity(VelocityNetwork):
 
     def __init__(self, config: ExperimentConfig, shape: DataShape, *, data_std: Sequence[float]) -> None:
         """data_std: standard deviation of each clean scale, [S], which nothing here reads."""
-        from dfm_core.models.flux_scales import FluxScales
+        from dfm_core.models.flux.scales import FluxScales
 
         super().__init__()
         assert len(data_std) == config.num_stages, f"{len(data_std)} data_std for {config.num_stages} scales"
@@ -82,7 +82,7 @@ class FluxVelocity(VelocityNetwork):
         return [*self.network.transformer_blocks, *self.network.single_transformer_blocks]
 
     def use_attention(self, attend: Attend) -> None:
-        from dfm_core.models.flux_attention import AttentionBy
+        from dfm_core.models.flux.attention import AttentionBy
 
         self.network.set_attn_processor(AttentionBy(attend))
 

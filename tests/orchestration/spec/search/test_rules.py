@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.spec.search_section import TUNE_SEARCHERS
-from orchestration.spec.search_trial import SearchTrial
+from orchestration.spec.search.section import TUNE_SEARCHERS
+from orchestration.spec.search.trial import SearchTrial
 from tests.support.searches import METRIC, SPACE, sweep
 from tests.support.searches import search_mistakes as mistakes
 

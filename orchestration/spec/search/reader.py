@@ -7,9 +7,9 @@ from typing import Any
 
 from orchestration.common.errors import Problem
 from orchestration.parsing.validation import validate
-from orchestration.spec.search_rules import broken_search_rules, sampler_rules
-from orchestration.spec.search_section import SearchConfig, SearchSpec
-from orchestration.spec.search_space import read_space
+from orchestration.spec.search.rules import broken_search_rules, sampler_rules
+from orchestration.spec.search.section import SearchConfig, SearchSpec
+from orchestration.spec.search.space import read_space
 
 _EMPTY_SPACE = "must be a mapping of at least one key to its values"
 

@@ -1,10 +1,10 @@
-"""Titles for interfaces that take ASCII alone, as Ray's metrics do."""
+"""Counts in words, and titles for interfaces that take ASCII alone, as Ray's metrics do."""
 
 from __future__ import annotations
 
 import pytest
 
-from orchestration.common.ascii_text import ascii_text
+from orchestration.common.wording import ascii_text, counted
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,8 @@ def test_what_ascii_lacks_is_named_or_marked(text: str, expected: str) -> None:
     found = ascii_text(text)
     assert found.isascii()
     assert found == expected
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks"), (1200, "1,200 tasks")])
+def test_one_is_singular_and_all_else_plural(number: int, words: str) -> None:
+    assert counted(number, "task") == words

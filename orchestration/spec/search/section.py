@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Len
 
-from orchestration.spec.search_space import Parameter
+from orchestration.spec.search.space import Parameter
 
 SamplerName = Literal["random", "grid", "tpe", "cmaes", "nsga2"]
 Direction = Literal["minimize", "maximize"]

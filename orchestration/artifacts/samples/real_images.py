@@ -12,8 +12,8 @@ from dfm_core.autoencoders.base import MEAN
 from dfm_core.config import DataConfig
 from dfm_core.data.image_dataset import load_dataset, to_pixels
 from dfm_core.data.latents.shard_cache import ShardCache
-from orchestration.artifacts.captioned_images import open_captioned_images
-from orchestration.artifacts.latents import open_latents
+from orchestration.artifacts.samples.captioned_images import open_captioned_images
+from orchestration.artifacts.samples.latents import open_latents
 from orchestration.data.identity import pixels_digest
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store

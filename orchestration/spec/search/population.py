@@ -12,9 +12,9 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from orchestration.spec.search_section import SearchSpec
-from orchestration.spec.search_space import Parameter
-from orchestration.spec.search_trial import Exploit, SearchTrial
+from orchestration.spec.search.section import SearchSpec
+from orchestration.spec.search.space import Parameter
+from orchestration.spec.search.trial import Exploit, SearchTrial
 
 _FACTORS = (0.8, 1.2)
 

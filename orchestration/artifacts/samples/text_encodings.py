@@ -9,7 +9,7 @@ import numpy as np
 from dfm_core.data.captions.text_store import TextStore
 from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest
 from dfm_core.data.latents.shard_cache import ShardCache
-from orchestration.artifacts.latents import open_latents, publish_latents
+from orchestration.artifacts.samples.latents import open_latents, publish_latents
 from orchestration.storage.store import Store
 
 _NUMBERS = "numbers.i64"

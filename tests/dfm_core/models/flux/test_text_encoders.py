@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfm_core.models.flux_text_encoders import TextEncoderCard, load_text_encoders, read_text_encoder_card
+from dfm_core.models.flux.text_encoders import TextEncoderCard, load_text_encoders, read_text_encoder_card
 from tests.support.tiny_text_encoders import POOLED_WIDTH, TOKEN_WIDTH, make_text_encoders
 
 CAPTIONS = ["rose on a blue background", "", "a red tree", "rose " * 40 + "on a blue background" * 30]

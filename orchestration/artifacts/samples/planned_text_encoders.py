@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dfm_core.models.flux_text_encoders import TextEncoders, load_text_encoders
+from dfm_core.models.flux.text_encoders import TextEncoders, load_text_encoders
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.describe_text_encoders import describe_text_encoders, encoder_folder
 from orchestration.data.user_files import open_place

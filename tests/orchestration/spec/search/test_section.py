@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestration.spec.search_section import LimitConfig
+from orchestration.spec.search.section import LimitConfig
 
 
 def test_a_limit_says_by_how_much_it_is_broken() -> None:

@@ -15,7 +15,7 @@ from dfm_core.data.captions.buckets import Bucket
 from dfm_core.data.image_dataset import to_pixels
 from dfm_core.data.latents.latent_dataset import LatentBatch
 from dfm_core.data.latents.shard_cache import ShardCache
-from orchestration.artifacts.captioned_latents import open_captioned
+from orchestration.artifacts.samples.captioned_latents import open_captioned
 from orchestration.data.identity import pixels_digest
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store

@@ -13,7 +13,7 @@ from dfm_core.data.latents.manifest import MANIFEST, DamagedLatentsError, Latent
 from dfm_core.data.latents.prefetch import Prefetch, latent_batches
 from dfm_core.data.latents.shard_cache import ShardCache
 from dfm_core.data.latents.shard_order import ShardOrder
-from orchestration.artifacts.latents import open_latents, publish_latents
+from orchestration.artifacts.samples.latents import open_latents, publish_latents
 from orchestration.storage.retry import RetryPolicy, StorageUnavailableError
 from orchestration.storage.store import Store
 from tests.support.latent_stores import flip_a_bit, make_store, sample

@@ -10,7 +10,7 @@ from dfm_core.data.encoding.captioned import Shape
 from dfm_core.data.encoding.captioned_parts import shape_of
 from dfm_core.data.latents.manifest import DamagedLatentsError, LatentManifest
 from dfm_core.data.latents.shard_cache import ShardCache
-from orchestration.artifacts.latents import open_latents, publish_latents
+from orchestration.artifacts.samples.latents import open_latents, publish_latents
 from orchestration.storage.scratch import scratch_folder
 from orchestration.storage.store import DamagedArtifactError, FileEntry, Store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestration.artifacts.features import Group, GroupFiles, LostFeaturesError, groups_of
+from orchestration.artifacts.samples.features import Group, GroupFiles, LostFeaturesError, groups_of
 from orchestration.storage.store import Store
 
 TENSORS = {"a": torch.arange(10.0).reshape(5, 2), "labels": torch.arange(5)}

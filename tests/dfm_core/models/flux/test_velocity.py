@@ -11,10 +11,10 @@ from dfm_core.config.choices import Precision
 from dfm_core.data.captions.caption import caption_number
 from dfm_core.decompositions import build_decomposition
 from dfm_core.models.empty_weights import give_weights
-from dfm_core.models.flux import FluxVelocity, starting_weights
-from dfm_core.models.flux_scales import FluxScales, pack, position_ids, unpack
-from dfm_core.models.flux_text import NULL_CAPTION, MemoryTextTable
-from dfm_core.models.flux_weights import starting_names
+from dfm_core.models.flux.scales import FluxScales, pack, position_ids, unpack
+from dfm_core.models.flux.velocity import FluxVelocity, starting_weights
+from dfm_core.models.flux.weights import starting_names
+from dfm_core.models.text_tables import NULL_CAPTION, MemoryTextTable
 from dfm_core.paradigms import Batch, build_paradigm
 from dfm_core.training.state import empty_model, initialize_model
 from tests.support.flux import (

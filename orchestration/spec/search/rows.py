@@ -21,10 +21,10 @@ from orchestration.data.identity import training_identity
 from orchestration.spec.compute_budget import Budget
 from orchestration.spec.declared_parts import DeclaredPart, DeclaredRow
 from orchestration.spec.equal_compute import TOLERANCE, compute_spread
-from orchestration.spec.pruning import rung_steps
 from orchestration.spec.rows import RowSpec, SweepContext, resolve_row, row_config
-from orchestration.spec.search_section import COSTS, SearchSpec
-from orchestration.spec.search_trial import SearchTrial, best_first
+from orchestration.spec.search.pruning import rung_steps
+from orchestration.spec.search.section import COSTS, SearchSpec
+from orchestration.spec.search.trial import SearchTrial, best_first
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from dfm_core.catalog.metrics import METRICS
 from dfm_core.config.training import CHANGEABLE
 from orchestration.common.errors import nearest
-from orchestration.spec.pruning import bracket_sizes
-from orchestration.spec.search_section import (
+from orchestration.spec.search.pruning import bracket_sizes
+from orchestration.spec.search.section import (
     CALLBACKS_GROUP,
     COSTS,
     MOST_TOGETHER,
