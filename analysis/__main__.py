@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import argcomplete
+
 from analysis.contract.output import make_output_unfailing
 from analysis.contract.printable import printable
 from analysis.contract.proxies import bypass_proxies
@@ -37,7 +39,9 @@ in Python, the same numbers as pandas frames: frames = analysis.load("sweeps/qui
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and print its path. Returns the exit code."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    argcomplete.autocomplete(parser)
+    given = parser.parse_args(arguments)
     try:
         return _report(given)
     except UserError as error:
@@ -50,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis",
+        prog=None if sys.argv[0] == "dfm report" else "python -m analysis",
         description=_ABOUT,
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -6,7 +6,6 @@ Token authentication is on. Only the head that was started here is stopped.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shlex
@@ -32,9 +31,10 @@ from orchestration.cluster.token_file import (
     TOKEN_VARIABLE,
     write_token,
 )
+from orchestration.common.command_line import make_parser, parse
 from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes
 from orchestration.common.program_start import end_program, prepare_program
-from orchestration.common.project import ROOT
+from orchestration.common.project import IS_CHECKOUT, ROOT, SWEEPS_FOLDER
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.plan.preflight import open_store
@@ -48,12 +48,12 @@ _LOOPBACK = "127.0.0.1"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the demo. Return the job's exit code, 2 for a mistake in the arguments, 8 if Ray did not start, or 130."""
-    parser = argparse.ArgumentParser(prog="demo", description="Run a sweep as a Ray job on a head of its own.")
+    parser = make_parser("Run a sweep as a Ray job on a head of its own.")
     parser.add_argument("--sweep", default="sweeps/quickstart.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the Ray head; default: any free one")
     parser.add_argument("--dashboard-port", type=int, default=0, help="of the jobs API; default: any free one")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    options = parser.parse_intermixed_args(arguments)
+    options = parse(parser, arguments)
     try:
         return _demo(options.sweep, options.overrides, options.port, options.dashboard_port)
     except UserError as error:
@@ -63,30 +63,50 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
-    default = StorageConfig().root
-    store = open_store(StorageConfig(resolve_root(default, default, os.environ, ROOT)), writable=True)
+    default, home = StorageConfig().root, ROOT if IS_CHECKOUT else Path.cwd()
+    store = open_store(StorageConfig(resolve_root(default, default, os.environ, home)), writable=True)
     record_source(store)  # the job runs in a copy without .git and looks its commit up here
-    if problems := [*interpreter_problems(sys.executable), *upload_problems(ROOT)]:
+    uploads = upload_problems(ROOT) if IS_CHECKOUT else ()
+    if problems := [*interpreter_problems(sys.executable), *uploads]:
         raise UserError(problems)
+    if not IS_CHECKOUT:
+        _copy_sweeps(home / "sweeps")
     # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
     ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})
-    command = ["python", "orchestration/sweep.py", sweep, *overrides]
+    program = ["orchestration/sweep.py"] if IS_CHECKOUT else ["-m", "orchestration.sweep"]
+    command = ["python", *program, sweep, *overrides]
     with tempfile.TemporaryDirectory(prefix="dfm-ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
         environment = _environment(Path(scratch), store.root, ports["--dashboard-port"])
         print(f"Starting a Ray head (jobs API on {environment['RAY_API_SERVER_ADDRESS']}, token authentication on).")
         with _ray_head(ports, Path(scratch), environment):
             submit = ["ray", "job", "submit", "--working-dir", ".", "--", *command]
             print(f"$ {shlex.join(submit)}", flush=True)
-            code = _copied_output(submit, environment)
+            code = _copied_output(submit, _working_folder(home, Path(scratch)), environment)
         print("The Ray head is stopped.")
     return code
 
 
-def _copied_output(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command and print what it prints: it does not end where our reader is lost. Return its exit code."""
+def _copy_sweeps(folder: Path) -> None:
+    """Copy the shipped sweeps to a folder of the user, where they can be read and edited; one that is there stays."""
+    if not folder.exists():
+        shutil.copytree(SWEEPS_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+        print(f"The shipped sweeps are copied to {folder}.")
+
+
+def _working_folder(home: Path, scratch: Path) -> Path:
+    """Return the folder that goes with the job: the checkout, or beside an installed project the sweeps alone."""
+    if IS_CHECKOUT:
+        return home
+    folder = scratch / "job"
+    shutil.copytree(home / "sweeps", folder / "sweeps")
+    return folder
+
+
+def _copied_output(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
+    """Run a command in a folder, print what it prints, and return its exit code; a lost reader does not end it."""
     with subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=folder,
         env={**environment, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.common.command_line import make_parser, parse
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
 from orchestration.common.program_start import end_program, prepare_program
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code: 0 all is well, 1 a check failed, 2 a mistake in the arguments, or no cluster, 130."""
-    parser = argparse.ArgumentParser(prog="doctor", description="Check a cluster before money is spent on it.")
+    parser = make_parser("Check a cluster before money is spent on it.")
     parser.add_argument("--storage", metavar="ROOT", default=StorageConfig().root, help="the storage root of the sweep")
     parser.add_argument("--tracking", metavar="URI", help="of MLflow; default: as a sweep finds it")
     parser.add_argument("--num-gpus", type=int, default=0, help="wait for so many, which an autoscaler may start")
     parser.add_argument("--megabytes", type=int, default=64, help="that each worker adds up; default: 64")
     parser.add_argument("--redacted", action="store_true", help="name no host, address or path: to show to others")
     parser.add_argument("--insecure-no-auth", action="store_true", help="look at a cluster that lets strangers in too")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     if options.num_gpus < 0 or options.megabytes < 1:
         parser.error("--num-gpus is 0 or more, --megabytes 1 or more")
     try:

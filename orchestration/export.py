@@ -13,24 +13,24 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
-import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
+from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
 from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:
     """Export a row. Return the exit code: 0 done, 2 a mistake, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="export.py", description="Write a trained FLUX as a pipeline of diffusers.")
+    parser = make_parser("Write a trained FLUX as a pipeline of diffusers.")
     parser.add_argument("sweep", type=Path, help="YAML file of the sweep that trained it")
     parser.add_argument("row", help='label of the row, or "part / label"')
     parser.add_argument("folder", type=Path, help="new or empty")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="those that the sweep was run with")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="of the network's weights")
     parser.add_argument("--seed", type=int, help="one of the sweep's; default: the first")
-    options = parser.parse_intermixed_args(arguments)
+    options = parse(parser, arguments)
     try:
         # Imported late, so that --help is instant.
         from orchestration.commands.export import export

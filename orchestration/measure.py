@@ -14,13 +14,13 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
-import argparse  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from dataclasses import asdict, replace  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes  # noqa: E402
 from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 
@@ -35,13 +35,13 @@ _ANY = 10**7
 
 def main(arguments: Sequence[str]) -> int:
     """Measure images. Return the exit code: 0 done, 2 a mistake, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="measure.py", description="Measure images as a sweep does its samples.")
+    parser = make_parser("Measure images as a sweep does its samples.")
     parser.add_argument("sweep", type=Path, help="YAML file whose dataset, metrics and storage are used")
     parser.add_argument("images", type=Path, help="folder of images, or .npz of images or videos")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.metrics=[fid,kid]")
     parser.add_argument("--allow-bad", type=float, default=0.0, metavar="SHARE", help="of files that may be left out")
     parser.add_argument("--json", type=Path, help="write numbers, errors, notes and protocols here")
-    options = parser.parse_intermixed_args(arguments)
+    options = parse(parser, arguments)
     try:
         if options.json is not None and not options.json.absolute().parent.is_dir():
             raise UserError.of("--json", f"there is no folder {options.json.absolute().parent}")

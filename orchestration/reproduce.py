@@ -13,13 +13,13 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
-import argparse  # noqa: E402
 import os  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from analysis.errors import UserError as AnalysisError  # noqa: E402
+from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import Problem, UserError, nearest, tell_interruption, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_CLUSTER_LOST,
@@ -31,6 +31,7 @@ from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_TRACKING_INCOMPLETE,
 )
 from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
+from orchestration.common.project import SWEEPS_FOLDER  # noqa: E402
 from orchestration.common.redaction import reason_of  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
@@ -53,18 +54,17 @@ SWEEPS = {
 _ONLY_IF_NAMED = {("table3", "small")}
 """They read images that examples/draw_emoji.py draws first."""
 _DEFAULT = "default: all, of the small ones those that need no files"
-_FOLDER = _HERE.parent / "sweeps"
 _ENDS_ALL = (EXIT_STOPPED, EXIT_CLUSTER_LOST, EXIT_HANGUP, EXIT_INTERRUPTED, EXIT_TERMINATED)
 """Exit codes of a sweep after which the others are not started."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the sweeps of some tables. Return the worst of their exit codes, see sweep.py."""
-    parser = argparse.ArgumentParser(prog="reproduce.py", description="Reproduce published tables.", allow_abbrev=False)
+    parser = make_parser("Reproduce published tables.")
     parser.add_argument("given", nargs="*", metavar="TABLE|key=value", help=f"{', '.join(_tables())}; {_DEFAULT}")
     parser.add_argument("--scale", default="small", help=f"{' or '.join(_scales())}; default: small")
     parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
-    options = parser.parse_intermixed_args(arguments)
+    options = parse(parser, arguments)
     overrides = [text for text in options.given if "=" in text]
     tables = [text for text in options.given if "=" not in text]
     tables = tables or [table for table in _tables() if (table, options.scale) not in _ONLY_IF_NAMED]
@@ -109,7 +109,7 @@ def _sweep_files(tables: Sequence[str], scale: str) -> list[Path]:
         problems = [Problem(table, f"has no scale {scale!r}") for table in tables if (table, scale) not in SWEEPS]
     if problems:
         raise UserError(problems)
-    folder = _FOLDER.relative_to(Path.cwd()) if _FOLDER.is_relative_to(Path.cwd()) else _FOLDER
+    folder = SWEEPS_FOLDER.relative_to(Path.cwd()) if SWEEPS_FOLDER.is_relative_to(Path.cwd()) else SWEEPS_FOLDER
     return [folder / name for table in dict.fromkeys(tables) for name in SWEEPS[table, scale]]
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
-import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
+from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
 from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 
@@ -32,7 +32,7 @@ _MODES = {
 def main(arguments: Sequence[str]) -> int:
     """Run a sweep. Return the exit code: 0 done, 1 some tasks failed, 2 a mistake, 4 its budget is spent, 5 stopped,
     6 the cluster was lost, 7 MLflow lacks some of it, 129 its terminal closed, 130 interrupted, 143 told to end."""
-    parser = argparse.ArgumentParser(prog="sweep.py", description="Plan and run a sweep.", allow_abbrev=False)
+    parser = make_parser("Plan and run a sweep.")
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. sweeps/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=100 storage.root=/data")
     parser.add_argument(
@@ -62,10 +62,13 @@ def main(arguments: Sequence[str]) -> int:
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
     modes.add_argument("--show", metavar="ROW", help="print a row's config, each value with its origin, and stop")
     parser.add_argument("--yes", action="store_true", help="with --gc: remove without asking")
+    parser.add_argument("--json", action="store_true", help="with --dry-run or --status: print JSON, for programs")
     parser.add_argument("--verbose", action="store_true", help="tables have a line for each task, not for each row")
-    options = parser.parse_intermixed_args(arguments)
+    options = parse(parser, arguments)
     if options.yes and options.mode != "gc":
         parser.error("--yes goes with --gc")
+    if options.json and options.mode not in ("dry-run", "status"):
+        parser.error("--json goes with --dry-run or --status")
     overrides = list(options.overrides)
     if options.max_accelerator_hours is not None:
         overrides.append(f"workers.max_accelerator_hours={options.max_accelerator_hours}")
@@ -84,6 +87,7 @@ def main(arguments: Sequence[str]) -> int:
             confirmed=options.yes,
             row=options.show,
             verbose=options.verbose,
+            as_json=options.json,
         )
     except UserError as error:
         return tell_mistakes(error)

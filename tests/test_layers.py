@@ -70,7 +70,7 @@ LAYERS = {
     ),
 }
 """Lowest first. Not in it: `__init__`, and the entry points at the top of `orchestration`, which nothing imports."""
-ENTRY_POINTS = {"auth_token", "demo", "doctor", "export", "measure", "reproduce", "sweep"}
+ENTRY_POINTS = {"auth_token", "cli", "demo", "doctor", "export", "measure", "reproduce", "sweep"}
 ENTRY_POINTS_FROM_ENTRY_POINTS = {("reproduce", "sweep")}  # it runs sweeps
 ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report", "results", "text"},

@@ -22,7 +22,7 @@ from orchestration.cluster.start_checks import RayDidNotStartError, upload_probl
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.exit_codes import EXIT_HANGUP, EXIT_TERMINATED
-from orchestration.common.project import ROOT
+from orchestration.common.project import IS_CHECKOUT, ROOT
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.end_signals import EndSignals
@@ -115,10 +115,12 @@ def _join(*, insecure: bool, signals: EndSignals) -> Any:
             refuse_wrong_token(address)
     elif ":" in address:
         is_refused(address)  # or does not answer, which Ray would not notice
-    if problems := list(upload_problems(ROOT)):
+    if IS_CHECKOUT and (problems := list(upload_problems(ROOT))):
         raise UserError(problems)
+    # An installed project lies among all other packages of its Python; the nodes have it installed, too.
+    runtime_env = {"working_dir": str(ROOT)} if IS_CHECKOUT else {}
     try:
-        return _let_in(lambda: ray.init(runtime_env={"working_dir": str(ROOT)}, **QUIET), signals)
+        return _let_in(lambda: ray.init(runtime_env=runtime_env, **QUIET), signals)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError.of("RAY_ADDRESS", f"no Ray cluster at {address}: {reason}") from None

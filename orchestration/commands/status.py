@@ -64,10 +64,10 @@ def sweep_status(plan: Plan, done: dict[str, TaskRecord], store: Store, progress
 
 
 def print_status(
-    plan: Plan, done: dict[str, TaskRecord], store: Store, progress: Progress, *, verbose: bool = False
+    plan: Plan, done: dict[str, TaskRecord], store: Store, status: SweepStatus, *, verbose: bool = False
 ) -> None:
     """Print the status as a table and some lines. Args: verbose: print every task."""
-    console, status = make_console(), sweep_status(plan, done, store, progress)
+    console = make_console()
     console.print(status_table(plan, status.states, verbose=verbose))
     console.print(status.driver, markup=False)
     if changes := changes_text(plan, store):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.artifacts.provenance import record_source
+from orchestration.artifacts.task_record import TaskRecord
 from orchestration.commands.garbage import ask_on_terminal, collect_garbage
-from orchestration.commands.status import print_status
+from orchestration.commands.json_documents import plan_document, status_document
+from orchestration.commands.status import print_status, sweep_status
 from orchestration.commands.stop import stop
-from orchestration.common.errors import UserError
+from orchestration.common.errors import Problem, UserError
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import PLANNING_SECONDS
@@ -22,14 +25,15 @@ from orchestration.control.notifier import Notifier
 from orchestration.launch.notices import notifications_of_end, tell_of_lost_driver
 from orchestration.launch.summary import print_missing, print_plan, print_searches
 from orchestration.plan.completed import completed_records
-from orchestration.plan.estimate import estimate_from
-from orchestration.plan.plan import make_plan
+from orchestration.plan.estimate import Estimate, estimate_from
+from orchestration.plan.plan import Plan, make_plan
 from orchestration.plan.preflight import missing_inputs, open_store, resolve_paths
-from orchestration.plan.progress import progress_of
+from orchestration.plan.progress import Progress, progress_of
 from orchestration.search.plan_rows import published_trials, with_published_trials
 from orchestration.spec.layers import NO_LAYERS, Layers
 from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.origins import row_text
+from orchestration.spec.search.trial import SearchTrial
 from orchestration.storage.layout import PLANS
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
@@ -45,11 +49,12 @@ def run_mode(
     confirmed: bool,
     row: str | None = None,
     verbose: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "stop" or "gc".
 
     Args: layers: files under and over the sweep. confirmed: "gc" removes without asking. row: only print it.
-        verbose: tables have a line a task, not a line a row.
+        verbose: tables have a line a task, not a line a row. as_json: "dry-run" and "status" print JSON alone.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
     """
     spec = load_sweep(path, overrides, layers, kept_listings=mode != "run")
@@ -59,7 +64,7 @@ def run_mode(
         return 0
     if mode in ("stop", "gc"):
         return _stop_or_collect(mode, spec, confirmed=confirmed)
-    return _plan_and_run(mode, spec, verbose=verbose)
+    return _plan_and_run(mode, spec, verbose=verbose, as_json=as_json)
 
 
 def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
@@ -74,7 +79,22 @@ def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
     return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
 
 
-def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool) -> int:
+@dataclass(frozen=True)
+class _PlannedSweep:
+    """A plan, and what the store holds of it."""
+
+    spec: SweepSpec
+    """The sweep without the trials of its searches."""
+    plan: Plan
+    trials: Mapping[str, Sequence[SearchTrial]]
+    done: dict[str, TaskRecord]
+    progress: Progress
+    missing: Sequence[Problem]
+    store: Store
+    """It is asked for no longer than planning may take."""
+
+
+def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool, as_json: bool) -> int:
     storage = spec.runtime.storage
     patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
@@ -82,50 +102,83 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool) -> int:
     if missing and mode in ("run", "status", "errors"):
         raise UserError(missing)
     store = open_store(storage, writable=True) if mode in ("run", "errors") else patient
-    with _readable(patient):
-        trials = published_trials(spec, patient) if spec.searches else {}
-        plan = make_plan(with_published_trials(spec, trials))
-        done = completed_records(patient, plan)
-        progress = progress_of(patient, plan, done)
+    planned = _planned(spec, patient, missing)
     if mode == "errors":
         from orchestration.commands.recompute_errors import recompute_errors  # needs torch
 
         with _readable(patient, StorageUnavailableError):
-            print(recompute_errors(plan, done, store))
+            print(recompute_errors(planned.plan, planned.done, store))
         return 0
-    with _readable(patient, StorageUnavailableError):
-        if mode == "status":
-            print_status(plan, done, patient, progress, verbose=verbose)
-            notifier = Notifier(spec.runtime.notify, spec.name, os.environ)
-            if notifier.is_on:
-                tell_of_lost_driver(notifier, spec.name, find_driver(patient, spec.name), patient)
-            notifier.close()
-            print_searches(plan, trials)
-            return 0
-        estimate = estimate_from(patient, plan, done, progress)
-        print_plan(plan, done, patient, progress, estimate, verbose=verbose)
-        print_searches(plan, trials)
+    if mode == "status":
+        _print_status(planned, verbose=verbose, as_json=as_json)
+        return 0
+    estimate = _print_plan(planned, verbose=verbose, as_json=as_json)
     if mode == "check":
         from orchestration.commands.check_models import check  # needs torch
 
-        check(plan)
-    if mode != "run":
+        check(planned.plan)
+    if mode == "run":
+        return _run(planned, store, estimate, verbose=verbose)
+    if not as_json:
         print_missing(missing, spec.absent)
-        if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
-            _record_source(patient)
-        return 0
+    if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
+        _record_source(patient)
+    return 0
+
+
+def _planned(spec: SweepSpec, store: Store, missing: Sequence[Problem]) -> _PlannedSweep:
+    with _readable(store):
+        trials = published_trials(spec, store) if spec.searches else {}
+        plan = make_plan(with_published_trials(spec, trials))
+        done = completed_records(store, plan)
+        return _PlannedSweep(spec, plan, trials, done, progress_of(store, plan, done), missing, store)
+
+
+def _print_status(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> None:
+    plan, store = planned.plan, planned.store
+    with _readable(store, StorageUnavailableError):
+        status = sweep_status(plan, planned.done, store, planned.progress)
+        if as_json:
+            print(status_document(plan, status))
+        else:
+            print_status(plan, planned.done, store, status, verbose=verbose)
+            print_searches(plan, planned.trials)
+        notifier = Notifier(plan.spec.runtime.notify, plan.spec.name, os.environ)
+        if notifier.is_on:
+            tell_of_lost_driver(notifier, plan.spec.name, find_driver(store, plan.spec.name), store)
+        notifier.close()
+
+
+def _print_plan(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> Estimate:
+    """Print the plan; return what is left to do."""
+    plan, store = planned.plan, planned.store
+    with _readable(store, StorageUnavailableError):
+        estimate = estimate_from(store, plan, planned.done, planned.progress)
+        if as_json:
+            print(plan_document(plan, planned.done, estimate, planned.missing))
+        else:
+            print_plan(plan, planned.done, store, planned.progress, estimate, verbose=verbose)
+            print_searches(plan, planned.trials)
+    return estimate
+
+
+def _run(planned: _PlannedSweep, store: Store, estimate: Estimate, *, verbose: bool) -> int:
+    """Run a sweep that no other driver has. Args: store: with the patience of a run. Return the exit code."""
     from orchestration.launch.run_sweep import run_sweep  # needs MLflow
 
+    spec = planned.spec
     try:
-        with _readable(patient, StorageUnavailableError):
-            lost = single_driver.ensure_single_driver(patient, spec.name)
+        with _readable(planned.store, StorageUnavailableError):
+            lost = single_driver.ensure_single_driver(planned.store, spec.name)
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
     notifier = Notifier(spec.runtime.notify, spec.name, os.environ)
     with notifications_of_end(notifier, spec.name) as told:
         tell_of_lost_driver(notifier, spec.name, lost, store)
-        told.exit_code = run_sweep(spec, plan, done, store, progress, estimate, notifier=notifier, verbose=verbose)
+        told.exit_code = run_sweep(
+            spec, planned.plan, planned.done, store, planned.progress, estimate, notifier=notifier, verbose=verbose
+        )
     return told.exit_code
 
 

@@ -14,11 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from orchestration.common.errors import Problem, UserError
-from orchestration.common.project import ROOT
+from orchestration.common.project import SWEEPS_FOLDER
 from orchestration.parsing.yaml_limits import MAX_YAML_BYTES, check_yaml
 from orchestration.parsing.yaml_readings import misread_values
 
-_SWEEPS = ROOT / "sweeps"
 INVALID_YAML = (OmegaConfBaseException, YAMLError, OSError, RecursionError, ValueError)
 """Exceptions that `parse_yaml` raises for text that is not valid YAML."""
 
@@ -52,13 +51,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError.of(f"{str(path)[:80]}...", f"cannot be read ({error.strerror})") from None
     if is_folder:
-        example = next(iter(sorted(path.glob("*.yaml"))), _SWEEPS / "quickstart.yaml").absolute()
+        example = next(iter(sorted(path.glob("*.yaml"))), SWEEPS_FOLDER / "quickstart.yaml").absolute()
         raise UserError.of(str(path), f"is a directory; give one YAML file, e.g. {example}")
     if path.exists() and not is_file:
         raise UserError.of(str(path), "is no regular file; a sweep file is read again by whoever submits it again")
     if not is_file:
         # Whole paths, since a name alone cannot be typed in their place.
-        known = {file.name: file.absolute() for place in (_SWEEPS, path.parent) for file in place.glob("*.yaml")}
+        known = {file.name: file.absolute() for place in (SWEEPS_FOLDER, path.parent) for file in place.glob("*.yaml")}
         close = get_close_matches(path.name, list(known), n=1)
         raise UserError.of(str(path), f"no such file{f'; did you mean {str(known[close[0]])!r}?' if close else ''}")
     if path.stat().st_size > MAX_YAML_BYTES:

@@ -22,7 +22,7 @@ from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.evaluation import EvaluationConfig
 from dfm_core.config.plain import as_plain
-from orchestration.common.project import ROOT
+from orchestration.common.project import IS_CHECKOUT, ROOT
 from orchestration.common.redaction import without_credentials
 from orchestration.config.prices import PricesConfig
 from orchestration.config.primary_metric import PrimaryMetric
@@ -129,25 +129,29 @@ def _text(document: PlanDocument) -> str:
 
 
 def shown_path(path: str) -> str:
-    """Return a sweep file's name for people: relative to the project if it lies in it, from any directory."""
-    resolved = Path(path).resolve()
-    return resolved.relative_to(ROOT).as_posix() if resolved.is_relative_to(ROOT) else resolved.name
+    """Return a sweep file's name for people: relative to the project if it lies in it, from any directory.
+
+    Where the project is installed, relative to the working directory, that of the job in a job.
+    """
+    resolved, home = Path(path).resolve(), ROOT if IS_CHECKOUT else Path.cwd()
+    return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else resolved.name
 
 
 def submit_command(spec: SweepSpec) -> str:
-    """Return the command that submits a sweep again from a checkout, the same however it was submitted.
+    """Return the command that submits a sweep again from a checkout, or with an installed project, however it was.
 
     Overrides are as they were given. An absolute storage root is in it wherever it came from; options of the storage,
     which may be secret, and credentials in URLs are not.
     """
     resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
-    path = shown_path(spec.path) if resolved.is_relative_to(ROOT) else str(resolved)
+    program = ["python", "orchestration/sweep.py"] if IS_CHECKOUT else ["dfm", "sweep"]
+    path = shown_path(spec.path) if resolved.is_relative_to(ROOT if IS_CHECKOUT else Path.cwd()) else str(resolved)
     shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
     layers = {"--site": spec.layers.site, "--with": spec.layers.overlay}
     shown += [text for option, place in layers.items() if place for text in (option, place)]
     if "://" in root or Path(root).is_absolute():
         shown.append(f"storage.root={root}")
-    return shlex.join(["python", "orchestration/sweep.py", path, *map(without_credentials, shown)])
+    return shlex.join([*program, path, *map(without_credentials, shown)])
 
 
 def task_json(task: Task, tasks: Mapping[str, Task]) -> TaskEntry:
