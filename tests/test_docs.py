@@ -55,12 +55,15 @@ SCHEDULE = "tests/e2e/test_population.py::test_the_search_of_schedules_is_planne
 DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_nothing_is_left"
 SITE = "tests/orchestration/spec/test_layers.py::test_every_sweep_of_the_paper_is_planned_with_the_example_of_a_site"
 PAPER = "tests/e2e/test_paper_sweeps.py::test_a_sweep_of_the_paper_runs_unedited_to_its_tables"
+COMMAND = "tests/orchestration/test_cli.py::test_each_command_is_an_entry_point_under_its_name"
+REFERENCE = "tests/test_docs.py::test_the_reference_is_what_the_code_says_and_no_key_lacks_its_meaning"
 EMOJI = "tests/test_examples.py::test_emoji_are_drawn_with_captions_and_the_small_table_3_is_planned_with_them"
 FLUX = "tests/e2e/test_flux.py::test_table_3_in_small_runs_from_drawn_emoji_to_its_table"
 SHOW = "tests/orchestration/test_sweep.py::test_a_row_is_shown_with_the_origin_of_each_value"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
 RUN_BY = {
+    "python docs/make_reference.py": REFERENCE,
     "make demo": HERE,
     "make test": HERE,
     "make setup": HERE,
@@ -181,6 +184,21 @@ def test_the_gpu_command_is_a_valid_sweep(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_is_what_the_code_says_and_no_key_lacks_its_meaning() -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", "import make_reference; print(make_reference.page(), end='')"],
+        cwd=ROOT / "docs",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    written = (ROOT / "docs" / "reference.md").read_text()
+    if sys.version_info[:2] != (3, 11):  # argparse words its help anew in each version of Python
+        made, written = (text.partition("## Commands")[0] for text in (made, written))
+    assert made == written, "run: python docs/make_reference.py"
+    assert "|  |\n" not in written
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

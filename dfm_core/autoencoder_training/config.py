@@ -42,6 +42,7 @@ class FinetuningConfig(OptimizerSettings):
     ema_decay: DecayRate = 0.0
     """Decay of the weights' average, which is the result; 0: the last weights themselves."""
     seed: NonNegativeInt = 0
+    """Seed of weights, batches and draws."""
 
 
 def finetuning_problems(

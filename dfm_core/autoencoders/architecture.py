@@ -17,9 +17,11 @@ class KlArchitecture:
     """An `AutoencoderKL` of diffusers that is trained from random weights: for small sweeps."""
 
     latent_channels: Annotated[int, Interval(ge=1, le=256)] = 4
+    """Channels of a latent."""
     widths: Annotated[tuple[PositiveInt, ...], Len(1, 8)] = (32, 64, 64)
     """Channels of each block; every one but the last halves the side."""
     layers_per_block: Annotated[int, Interval(ge=1, le=8)] = 1
+    """Residual blocks at each resolution."""
     norm_groups: PositiveInt = 8
     """Groups of the group normalisation; divides every width."""
 

@@ -75,7 +75,9 @@ class FluxArchitecture:
     num_single_layers: _Count = 38
     """Blocks with common weights."""
     attention_head_dim: _Width = 128
+    """Width of one attention head."""
     num_attention_heads: _Width = 24
+    """Their product with the width of a head is the width of a token."""
     joint_attention_dim: _Width = 4096
     """Width of the text's tokens, T5's."""
     pooled_projection_dim: _Width = 768
@@ -83,6 +85,7 @@ class FluxArchitecture:
     guidance_embeds: bool = True
     """The distilled guidance weight is an input."""
     axes_dims_rope: Annotated[tuple[_Width, ...], Len(3, 3)] = (16, 56, 56)
+    """Parts of a head's width that tell text, row and column."""
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:

@@ -40,7 +40,9 @@ class EvaluationConfig:
     at_steps: tuple[choices.PositiveInt, ...] = ()
     """Training steps whose snapshots are evaluated; empty means the last step only."""
     num_samples: Annotated[int, Interval(ge=2, le=10**7)] = 10_000
+    """Samples that are generated and measured."""
     metrics: Annotated[tuple[MetricName, ...], Len(1, 16)] = ("fd_lite0_block10", "fd_lite0_head", "label_accuracy")
+    """Metrics of the samples, see [Metrics](#metrics)."""
     label_sampling: choices.LabelSampling = "uniform"
     """`uniform`: classes drawn at random (DiT); `balanced`: sample i has class i mod num_classes."""
     seed: choices.NonNegativeInt = 0
@@ -53,6 +55,7 @@ class EvaluationConfig:
     kernel_subsets: choices.PositiveInt = 100
     """kid, kd_lite0: subsets whose distances are averaged."""
     kernel_subset_size: choices.PositiveInt = 1000
+    """Samples of one subset of a kernel distance; its value is the mean over subsets."""
     num_neighbours: choices.PositiveInt = 5
     """precision, recall, density, coverage: balls reach to this nearest neighbour."""
     caption: str = "a photo of a {}"

@@ -47,7 +47,9 @@ class ExperimentConfig:
     """One fully resolved experiment. Construct freely; `config.rules` says what does not fit together."""
 
     paradigm: Paradigm = "dfm"
+    """The method: a generative process over scales and how its network is trained."""
     seed: NonNegativeInt = 0
+    """Seed of weights, batches, noise and samples; a sweep gives `seeds` instead."""
     data: DataConfig = field(default_factory=DataConfig)
     decomposition: DecompositionConfig = field(default_factory=DecompositionConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -19,8 +19,11 @@ class PyramidFitConfig:
     width: choices.PositiveInt = 32
     """Channels of its hidden convolutions."""
     steps: choices.PositiveInt = 400
+    """Optimiser steps."""
     batch_size: choices.PositiveInt = 32
+    """Images of a step."""
     learning_rate: choices.PositiveFloat = 2e-3
+    """Adam's."""
     coarse_weight: Annotated[float, Ge(0.0)] = 0.1
     """Weight of staying close to the mean over cells; keeps the coarse scale an image, and its variance from 0."""
 
@@ -30,6 +33,7 @@ class DecompositionConfig:
     """The multi-scale representation (DFM, Eq. 2)."""
 
     name: choices.DecompositionName = "laplacian"
+    """The way in which an image is split into scales (paper, section 3.1)."""
     resolutions: Annotated[tuple[choices.PositiveInt, ...], Len(1, 6)] = (16, 32)
     """Side of each scale, coarsest first, in cells of the model's input; the last is the data's side."""
     upsampling: choices.Upsampling = "direct"

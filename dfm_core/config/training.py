@@ -21,11 +21,15 @@ class OptimizerSettings:
     batch_size: choices.PositiveInt = 256
     """Images per optimiser step, over all workers."""
     learning_rate: choices.PositiveFloat = 1e-4
+    """AdamW's, after the warm-up."""
     warmup_steps: choices.NonNegativeInt = 10_000
     """Linear warm-up from 0; constant afterwards."""
     adam_beta1: choices.DecayRate = 0.9
+    """AdamW's decay rate of the first moment."""
     adam_beta2: choices.DecayRate = 0.99
+    """AdamW's decay rate of the second moment."""
     adam_epsilon: choices.PositiveFloat = 1e-8
+    """AdamW's term in the denominator."""
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
     """Decoupled (AdamW)."""
     gradient_clip: choices.PositiveFloat = 1.0
@@ -41,6 +45,7 @@ class AdapterConfig:
     """Low-rank additions to linear maps of a backbone, whose own weights stay as they are: W + B A."""
 
     rank: Annotated[int, Interval(ge=1, le=4096)] = 16
+    """Columns of B, and rows of A."""
     targets: Annotated[tuple[AdapterTarget, ...], Len(1, 32)] = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
     """Ends of the names of these maps, diffusers' own; in every block that has one."""
 

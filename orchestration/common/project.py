@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IS_CHECKOUT = (ROOT / "pyproject.toml").is_file()
-"""Whether the project lies there by itself, not among other packages: only then it can go with a Ray job."""
+"""True if the project lies there by itself, not among other packages: only then it can go with a Ray job."""
 SWEEPS_FOLDER = ROOT / "sweeps" if IS_CHECKOUT else ROOT / "orchestration" / "shipped_sweeps"
 """Folder of the sweeps that are shipped."""
 _DISTRIBUTION = "dfm-experiments"

@@ -30,3 +30,4 @@ class BackboneConfig:
     files: Place | None = None
     """The folder with `config.json` and safetensors, in one file or with an index; `transformer/` of a FLUX."""
     made: BackboneTrainingConfig | None = None
+    """A training of this sweep that makes it, in the place of files."""

@@ -39,6 +39,7 @@ class DatasetConfig:
     """The user's files, encoded before anything is trained on them."""
 
     files: Place
+    """Folder, file or pattern: a path or a URL of fsspec."""
     layout: Layout = "class_folders"
     """`class_folders`: a folder for each class; `list`: a CSV beside the files; `image_shards`: tar, Parquet, Arrow;
     `captioned_folder`: each image beside a `.txt` or `.json` of its name."""
@@ -78,10 +79,15 @@ class DatasetAlias:
     dataset: str
     """A name under `datasets:`, or an embedded dataset."""
     side: Annotated[int, Interval(ge=0, le=65_536)] = 0
+    """As `data.side`."""
     frames: Annotated[int, Interval(ge=0, le=100_000)] = 0
+    """As `data.frames`."""
     stride: Annotated[int, Interval(ge=1, le=100_000)] = 1
+    """As `data.stride`."""
     autoencoder: str = ""
+    """As `data.autoencoder`."""
     mirrored: bool = False
+    """As `data.mirrored`."""
 
     def applied(self, data: DataConfig) -> DataConfig:
         """Return a data section that names the alias with what it stands for; what the section sets itself stays."""
@@ -122,6 +128,7 @@ class AutoencoderConfig:
     """`flux`: AutoencoderKL with 16 channels and 1/8 of each side; `cogvideox`: AutoencoderKLCogVideoX; `kl`:
     AutoencoderKL of any shape."""
     files: Place | None = None
+    """Folder as diffusers saves it: a path or a URL of fsspec."""
     made: AutoencoderTrainingConfig | None = None
     """The training that makes it, if no files are given."""
     precision: Literal["fp32", "bf16"] | None = None

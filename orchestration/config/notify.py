@@ -29,6 +29,7 @@ class NotifyConfig:
     by: Literal["webhook", "apprise"] = "webhook"
     """webhook: JSON is posted to the URL. apprise: the URL is one of apprise's (slack://, mailto://, ...)."""
     events: tuple[Event, ...] = EVENTS
+    """Events that are told."""
 
     @property
     def is_wanted(self) -> bool:

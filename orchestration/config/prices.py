@@ -29,6 +29,7 @@ class PricesConfig:
     """Prices by node type; the site file is their place."""
 
     currency: Annotated[str, Len(1, 8)] = "USD"
+    """Shown beside amounts."""
     node_types: dict[str, NodePrice] = field(default_factory=dict)
     """Name of a node type, as the cluster's file has it -> its price."""
 

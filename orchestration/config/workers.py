@@ -32,11 +32,13 @@ class WorkersConfig:
     checkpoint_every: Annotated[int, Gt(0)] = 100
     """Steps between checkpoints."""
     keep_checkpoints: Annotated[int, Gt(0)] = 2
+    """Latest checkpoints of a training that stay; snapshots stay all."""
     log_every: Annotated[int, Gt(0)] = 10
     """Steps between points of the training curve."""
     num_evaluators: Annotated[int, Gt(0)] = 2
     """Warm actors that sample and measure snapshots."""
     gpus_per_evaluator: Annotated[float, Ge(0.0)] = 0.0
+    """GPUs of each evaluator; less than 1 shares one. 0: it computes on the CPU."""
     evaluation_batch_size: Annotated[int, Gt(0)] = 50
     """Images that an evaluator generates at a time."""
     keep_features: bool = True

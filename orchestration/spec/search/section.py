@@ -33,7 +33,9 @@ class LimitConfig:
     """A limit that a trial has to keep to."""
 
     at_most: float | None = None
+    """In the metric's own unit."""
     at_least: float | None = None
+    """In the metric's own unit."""
 
     def excess(self, value: float) -> float:
         """Return how far a value is beyond the limit; 0 or less if it is within."""
@@ -57,6 +59,7 @@ class PrunerConfig:
     rungs_in: RungUnit = "steps"
     """Unit of the rungs; images or FLOPs compare like with like if steps of trials differ in cost."""
     eta: Annotated[int, Interval(ge=2, le=100)] = 3
+    """asha: one in so many is trained on."""
     startup: Annotated[int, Ge(1)] = 3
     """Number of first trials at a rung that are always trained on: there is nothing yet to compare them with."""
 
@@ -66,12 +69,15 @@ class TrialSchedulerConfig:
     """The trial scheduler of Ray Tune that decides after each rung what is trained on, and with which settings."""
 
     kind: SchedulerKind = "none"
+    """asha and median stop trials at rungs; hyperband pauses them and goes on with the best; pbt replaces the worst."""
     first: Annotated[float, Interval(ge=0, le=1e30)] = 0.0
     """First rung; each further one is `eta` times as far, or with pbt `first` further."""
     num_rungs: Annotated[int, Interval(ge=1, le=10)] = 1
+    """Rungs before the end of a training."""
     eta: Annotated[int, Interval(ge=2, le=10)] = 3
     """Also the share that is kept: asha and hyperband train the best 1/eta on."""
     rungs_in: RungUnit = "steps"
+    """Unit of `first`."""
     startup: Annotated[int, Ge(1)] = 3
     """median: number of trials that must have been at a rung before any is stopped there."""
     quantile: Annotated[float, Interval(gt=0, le=0.5)] = 0.25
@@ -106,7 +112,9 @@ class InnerConfig:
     num_trials: Annotated[int, Interval(ge=1, le=10_000)]
     """Trials of each training."""
     space: dict[str, Any] = field(default_factory=dict)
+    """Keys of `sampling` -> their distributions."""
     sampler: SamplerName = "tpe"
+    """Optuna's sampler that proposes."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,11 @@ class SearchConfig:
     num_trials: Annotated[int, Interval(ge=1, le=10_000)]
     """Trials that are computed or known; proposals that break a rule do not count. A higher number goes on."""
     space: dict[str, Any] = field(default_factory=dict)
+    """Key of a setting -> its distribution, see [search](search.md)."""
     sampler: SamplerName = "tpe"
+    """Optuna's sampler that proposes."""
     constraints: dict[str, LimitConfig] = field(default_factory=dict)
+    """Metric, or one of `COSTS` -> the limit that a trial has to keep to."""
     searcher: str | None = None
     """Instead of `sampler`: a searcher of Ray Tune, or one that an installed package adds."""
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
