@@ -12,6 +12,7 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolute() or Path(p).resolve() != _HERE)]
 
+import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     modes = parser.add_mutually_exclusive_group()
     for name, about in _MODES.items():
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
+    modes.add_argument("--export-records", metavar="FOLDER", help="write the records of finished tasks there, and stop")
+    modes.add_argument("--import-records", metavar="FOLDER", help="make records from there known here, and stop")
     modes.add_argument("--show", metavar="ROW", help="print a row's config, each value with its origin, and stop")
     parser.add_argument("--yes", action="store_true", help="with --gc: remove without asking")
     parser.add_argument("--json", action="store_true", help="with --dry-run or --status: print JSON, for programs")
@@ -80,12 +83,13 @@ def main(arguments: Sequence[str]) -> int:
 
         layers = find_layers(options.sweep, os.environ, options.site, options.overlay)
         return run_mode(
-            options.mode,
+            _mode(options),
             options.sweep,
             overrides,
             layers,
             confirmed=options.yes,
             row=options.show,
+            folder=options.export_records or options.import_records,
             verbose=options.verbose,
             as_json=options.json,
         )
@@ -93,6 +97,12 @@ def main(arguments: Sequence[str]) -> int:
         return tell_mistakes(error)
     except KeyboardInterrupt:
         return tell_interruption(" Nothing published is lost; the same command goes on from there.")
+
+
+def _mode(options: argparse.Namespace) -> str:
+    if options.export_records is not None:
+        return "export-records"
+    return "import-records" if options.import_records is not None else str(options.mode)
 
 
 if __name__ == "__main__":

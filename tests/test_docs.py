@@ -56,6 +56,7 @@ DOCTOR = "tests/orchestration/test_doctor.py::test_this_machine_is_examined_and_
 SITE = "tests/orchestration/spec/test_layers.py::test_every_sweep_of_the_paper_is_planned_with_the_example_of_a_site"
 PAPER = "tests/e2e/test_paper_sweeps.py::test_a_sweep_of_the_paper_runs_unedited_to_its_tables"
 COMMAND = "tests/orchestration/test_cli.py::test_each_command_is_an_entry_point_under_its_name"
+RECORDS = "tests/orchestration/commands/test_record_files.py::test_from_the_command_line"
 REFERENCE = "tests/test_docs.py::test_the_reference_is_what_the_code_says_and_no_key_lacks_its_meaning"
 EMOJI = "tests/test_examples.py::test_emoji_are_drawn_with_captions_and_the_small_table_3_is_planned_with_them"
 FLUX = "tests/e2e/test_flux.py::test_table_3_in_small_runs_from_drawn_emoji_to_its_table"
@@ -75,6 +76,8 @@ RUN_BY = {
     f".venv/bin/{SWEEP} --status": STATUS,
     f".venv/bin/{SWEEP} --stop": STATUS,
     f".venv/bin/{SWEEP} --gc": GC,
+    f".venv/bin/{SWEEP} --export-records records": RECORDS,
+    f".venv/bin/{SWEEP} --import-records records": RECORDS,
     f".venv/bin/{SWEEP} --max-accelerator-hours 2": BUDGET,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --check": CHECK,
     ".venv/bin/python orchestration/reproduce.py table2 --scale small": REPRODUCE,

@@ -13,6 +13,7 @@ from orchestration.artifacts.provenance import record_source
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.commands.garbage import ask_on_terminal, collect_garbage
 from orchestration.commands.json_documents import plan_document, status_document
+from orchestration.commands.record_files import export_records, import_records
 from orchestration.commands.status import print_status, sweep_status
 from orchestration.commands.stop import stop
 from orchestration.common.errors import Problem, UserError
@@ -48,12 +49,15 @@ def run_mode(
     *,
     confirmed: bool,
     row: str | None = None,
+    folder: str | None = None,
     verbose: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "stop" or "gc".
+    """Return the exit code of one mode: "run", "dry-run", "check", "status", "errors", "export-records",
+    "import-records", "stop" or "gc".
 
     Args: layers: files under and over the sweep. confirmed: "gc" removes without asking. row: only print it.
+        folder: of records.
         verbose: tables have a line a task, not a line a row. as_json: "dry-run" and "status" print JSON alone.
     Raises: UserError with all mistakes in the file, or if its storage root cannot be used.
     """
@@ -64,7 +68,7 @@ def run_mode(
         return 0
     if mode in ("stop", "gc"):
         return _stop_or_collect(mode, spec, confirmed=confirmed)
-    return _plan_and_run(mode, spec, verbose=verbose, as_json=as_json)
+    return _plan_and_run(mode, spec, folder=folder, verbose=verbose, as_json=as_json)
 
 
 def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
@@ -77,6 +81,11 @@ def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
             return stop(patient, spec.name)
     store = Store(storage.root, storage.options, storage.retry_policy)
     return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
+
+
+_NEED_FILES = ("run", "status", "errors", "export-records", "import-records")
+"""Modes that ask for stored results by digests, which absent files do not have yet."""
+_WRITING = ("run", "errors", "import-records")
 
 
 @dataclass(frozen=True)
@@ -94,20 +103,18 @@ class _PlannedSweep:
     """It is asked for no longer than planning may take."""
 
 
-def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool, as_json: bool) -> int:
+def _plan_and_run(mode: str, spec: SweepSpec, *, folder: str | None, verbose: bool, as_json: bool) -> int:
     storage = spec.runtime.storage
     patient = open_store(storage.at_most(PLANNING_SECONDS), writable=False)
     # The digests of a sweep with absent files are no real ones: --status would call what is done undone.
     missing = [*missing_inputs(spec), *fault_problems(os.environ)] if mode != "status" else spec.absent
-    if missing and mode in ("run", "status", "errors"):
+    if missing and mode in _NEED_FILES:
         raise UserError(missing)
-    store = open_store(storage, writable=True) if mode in ("run", "errors") else patient
+    store = open_store(storage, writable=True) if mode in _WRITING else patient
     planned = _planned(spec, patient, missing)
-    if mode == "errors":
-        from orchestration.commands.recompute_errors import recompute_errors  # needs torch
-
+    if mode in ("errors", "export-records", "import-records"):
         with _readable(patient, StorageUnavailableError):
-            print(recompute_errors(planned.plan, planned.done, store))
+            print(_changed_records(mode, planned, store, folder))
         return 0
     if mode == "status":
         _print_status(planned, verbose=verbose, as_json=as_json)
@@ -124,6 +131,18 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, verbose: bool, as_json: bool) -
     if mode == "dry-run" and (not patient.is_local or Path(patient.root).is_dir()):
         _record_source(patient)
     return 0
+
+
+def _changed_records(mode: str, planned: _PlannedSweep, store: Store, folder: str | None) -> str:
+    """Compute, export or import records; return what was done."""
+    if mode == "errors":
+        from orchestration.commands.recompute_errors import recompute_errors  # needs torch
+
+        return recompute_errors(planned.plan, planned.done, store)
+    assert folder is not None, "sweep.py gives a folder with these modes"
+    if mode == "export-records":
+        return export_records(planned.plan, planned.done, store, folder)
+    return import_records(planned.plan, store, folder)
 
 
 def _planned(spec: SweepSpec, store: Store, missing: Sequence[Problem]) -> _PlannedSweep:

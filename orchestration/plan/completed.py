@@ -37,7 +37,20 @@ def finished_record(store: Store, digest: str, until_step: int, artifacts: Itera
 def completed_records(store: Store, plan: Plan) -> dict[str, TaskRecord]:
     """Return the records of all finished tasks by digest, see `completed_record`."""
     records = {digest: completed_record(store, task) for digest, task in plan.tasks.items()}
-    return {digest: record for digest, record in records.items() if record is not None}
+    done = {digest: record for digest, record in records.items() if record is not None}
+    read_by_others = {digest for task in plan.tasks.values() if task.digest not in done for digest in task.inputs}
+    for digest in plan.tasks.keys() - done.keys() - read_by_others:
+        if (record := _imported_record(store, plan.tasks[digest])) is not None:
+            done[digest] = record
+    return done
+
+
+def _imported_record(store: Store, task: Task) -> TaskRecord | None:
+    """Return the record of a training that was made elsewhere, where its snapshots are; nothing here reads them."""
+    if not isinstance(task, TrainTask) or not store.exists(TaskPaths(task.digest).imported):
+        return None
+    record = finished_record(store, task.digest, task.until_step, ())
+    return None if record is None else replace(record, curve=())
 
 
 def tasks_to_run(plan: Plan, done: dict[str, TaskRecord]) -> list[Task]:

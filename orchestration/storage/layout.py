@@ -34,6 +34,11 @@ class TaskPaths(NamedTuple):
         """The record of the finished task; it exists only when the task is done."""
         return f"{RESULTS}/{self.digest}/result.json"
 
+    @property
+    def imported(self) -> str:
+        """A note that the record was made elsewhere, so that the task's artifacts are not here."""
+        return f"{RESULTS}/{self.digest}/imported.json"
+
     def result_file(self, name: str) -> str:
         return f"{RESULTS}/{self.digest}/{name}"
 
