@@ -53,7 +53,7 @@ def _completed_command(line: str) -> list[str]:
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    parser = make_parser("Experiments with Decomposable Flow Matching. `dfm COMMAND --help` tells more.")
+    parser = make_parser("Experiments with Decomposable Flow Matching. Each command has a help of its own.")
     parser.prog = "dfm"
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for name, (_, about) in COMMANDS.items():

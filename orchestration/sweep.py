@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, about in _MODES.items():
         modes.add_argument(f"--{name}", dest="mode", action="store_const", const=name, default="run", help=about)
     modes.add_argument("--export-records", metavar="FOLDER", help="write the records of finished tasks there, and stop")
-    modes.add_argument("--import-records", metavar="FOLDER", help="make records from there known here, and stop")
+    modes.add_argument("--import-records", metavar="FOLDER", help="take over records from there, and stop")
     modes.add_argument("--show", metavar="ROW", help="print a row's config, each value with its origin, and stop")
     parser.add_argument("--yes", action="store_true", help="with --gc: remove without asking")
     parser.add_argument("--json", action="store_true", help="with --dry-run or --status: print JSON, for programs")
