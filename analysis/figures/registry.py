@@ -38,6 +38,19 @@ _INTERVALS = (
 )
 
 FIGURES: Mapping[str, FigureKind] = {
+    "samples": FigureKind(
+        "Samples",
+        "A column is one sample index: the same class and the same random draw. Scales of different shapes cannot have "
+        "the same noise.",
+        collect_qualitative,
+        "No sample grid has been logged yet.",
+    ),
+    "videos": FigureKind(
+        "Videos",
+        "Frames of a clip in a row; all rows have the same class and the same random draw. Whole grids in motion are "
+        "GIFs beside this page, in samples/.",
+        collect_clip_frames,
+    ),
     "convergence": FigureKind(
         "Convergence",
         f"{_INTERVALS} A line is of the same seeds at all its points and ends where one drops out. Accelerator-hours "
@@ -87,18 +100,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "than real images, below it less. The pictures are few: read it as a hint.",
         collect_spectra,
     ),
-    "samples": FigureKind(
-        "Samples",
-        "A column is one sample index: the same class and the same random draw. Scales of different shapes cannot have "
-        "the same noise.",
-        collect_qualitative,
-        "No sample grid has been logged yet.",
-    ),
-    "videos": FigureKind(
-        "Videos",
-        "Frames of a clip in a row; all rows have the same class and the same random draw. Whole grids in motion are "
-        "GIFs beside this page, in samples/.",
-        collect_clip_frames,
-    ),
 }
-"""Kinds by the id of their section."""
+"""Kinds by the id of their section, in the order of the page."""
+LOOKED_AT_FIRST = ("samples", "videos")
+"""Kinds that stand beside the main table."""

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.figures.gallery import Gallery
+from analysis.figures.registry import LOOKED_AT_FIRST
 from analysis.report.line_breaks import breakable
 from analysis.report.sample_grids import SampleGrid
 from analysis.report.summary import list_findings, summarize
@@ -59,6 +60,7 @@ def render_page(
         samplings=make_sampling_table(plan),
         comparison=comparison,
         galleries=galleries,
+        looked_at_first=LOOKED_AT_FIRST,
         grids=grids if small else (),
         num_grids=len(grids),
         training_ledger=cost_tables.training_ledger(plan, joined_sweep.records),
