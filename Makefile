@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types test-slow test-multihost test-gpu chaos hashes clean
+.PHONY: help setup demo test lint types docs test-slow test-multihost test-gpu chaos hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
 	@echo "make test       set up, then lint, type check and run the test suite"
 	@echo "make setup      only set up"
+	@echo "make docs       the documentation as a site with search, in build/docs, for a browser without network"
 	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
 	@echo "make test-multihost  the sweep on two hosts made of Linux namespaces, one of which is cut off"
 	@echo "make test-gpu   the paths of a GPU, on one"
@@ -56,6 +57,11 @@ lint: $(VENV)/.test-ready
 
 types: $(VENV)/.test-ready
 	$(BIN)/mypy
+
+docs: $(VENV)/.test-ready
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "build/docs/index.html"
 
 # Two processes, each with the tests of whole files, in order: what waits for a process leaves its core to the other.
 TEST_PROCESSES ?= 2

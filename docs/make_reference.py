@@ -94,7 +94,7 @@ def page() -> str:
 def _print_page() -> None:
     print("# Reference\n")
     print("Made from the code by `python docs/make_reference.py`; a test fails where it differs. The guides say how")
-    print("things are used: [running](running.md), [data](data.md), [search](search.md), [clusters](clusters.md).\n")
+    print("things are used: [running](running.md), [data](data.md), [search](searches.md), [clusters](clusters.md).\n")
     print("A key is written nested or dotted (`training.steps`), in a file or as `key=value` on the command line.\n")
     print("## A sweep file\n")
     _print_table(("key", "meaning"), [(f"`{key}`", text) for key, text in TOP.items()])

@@ -155,6 +155,7 @@ def test_every_shipped_sweep_is_in_the_list() -> None:
         "setup",
         "lint",
         "types",
+        "docs",
         "test-slow",
         "test-multihost",
         "test-gpu",
@@ -202,6 +203,20 @@ def test_the_reference_is_what_the_code_says_and_no_key_lacks_its_meaning() -> N
         made, written = (text.partition("## Commands")[0] for text in (made, written))
     assert made == written, "run: python docs/make_reference.py"
     assert "|  |\n" not in written
+
+
+def test_the_site_is_built_with_search_and_asks_no_other_host(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {path.stem for path in tmp_path.glob("*.html")}
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} <= pages
+    assert '"first_stage_prob' in (tmp_path / "searchindex.js").read_text()  # its words are stemmed
+    for page in tmp_path.glob("*.html"):
+        loaded = re.findall(
+            r"""<(?:script|img|link rel="(?:stylesheet|icon)")[^>]*(?:src|href)="([^"]+)""", page.read_text()
+        )
+        assert [address for address in loaded if address.startswith(("http", "//"))] == []
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

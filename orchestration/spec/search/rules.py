@@ -135,7 +135,7 @@ def _named_rules(key: str, name: str, known: Mapping[str, str], group: str) -> I
     """Yield why a searcher or callback cannot be used. Args: known: name -> the module that it needs."""
     if name in known:
         if known[name] and find_spec(known[name]) is None:
-            yield key, f"{name} needs the module {known[name]}, which is not installed (docs/search.md)"
+            yield key, f"{name} needs the module {known[name]}, which is not installed (docs/searches.md)"
         return
     installed = sorted(point.name for point in entry_points(group=group))
     if name not in installed:

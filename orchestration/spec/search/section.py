@@ -136,7 +136,7 @@ class SearchConfig:
     num_trials: Annotated[int, Interval(ge=1, le=10_000)]
     """Trials that are computed or known; proposals that break a rule do not count. A higher number goes on."""
     space: dict[str, Any] = field(default_factory=dict)
-    """Key of a setting -> its distribution, see [search](search.md)."""
+    """Key of a setting -> its distribution, see [search](searches.md)."""
     sampler: SamplerName = "tpe"
     """Optuna's sampler that proposes."""
     constraints: dict[str, LimitConfig] = field(default_factory=dict)
