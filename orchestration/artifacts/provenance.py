@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dfm_core.data.files.left_behind import left_behind
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import one_line, without_secrets
 from orchestration.parsing.documents import DamagedDocumentError, parse_document
@@ -28,6 +29,27 @@ _PACKAGES = ("torch", "numpy", "scipy", "ray", "deepspeed", "optuna", "mlflow", 
 _MAX_DIFF_CHARACTERS = 2_000_000
 _GIT_SECONDS = 30
 _MOST_NEW_FILES = 200
+_OTHER_REPOSITORY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+)
+"""Variables that make git answer for another repository, or a part of one."""
+_DIFF = (
+    "diff",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    f"-O{os.devnull}",
+)
+"""A patch that `git apply` takes, whatever its user's configuration makes of diffs for people."""
 _NO_COMMIT = "unknown: no git here"
 _LOG = logging.getLogger(__name__)
 
@@ -45,12 +67,19 @@ def _source_files(root: Path) -> list[Path]:
     files: list[Path] = []
     for name in _SOURCES:
         place = root / name
-        files.extend([place] if place.is_file() else (p for p in place.rglob("*") if p.suffix in _SUFFIXES))
+        files.extend([place] if place.is_file() else (p for p in place.rglob("*") if _is_source(p, root)))
     return sorted(files)
 
 
+def _is_source(path: Path, root: Path) -> bool:
+    """Return whether a file is code, and none of an editor's: Emacs locks what it edits by a link that leads nowhere,
+    Jupyter copies what it opens."""
+    return path.suffix in _SUFFIXES and not left_behind(path.relative_to(root).as_posix()) and path.is_file()
+
+
 def _git(root: Path, *arguments: str, differs: int = 0) -> str:
-    """Return the output of git. What runs this code trusts it, whoever owns the checkout; no program of its is run.
+    """Return the output of git on this checkout, whatever repository a hook or a shell names in the environment. What
+    runs this code trusts it, whoever owns the checkout; no program of its is run.
 
     Args: differs: exit code besides 0 that is no failure.
     Raises: OSError with git's own reason.
@@ -59,6 +88,7 @@ def _git(root: Path, *arguments: str, differs: int = 0) -> str:
     try:
         completed = subprocess.run(
             ["git", *trust, "-C", str(root), *arguments],
+            env={name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY},
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -74,11 +104,10 @@ def _git(root: Path, *arguments: str, differs: int = 0) -> str:
 
 def _uncommitted(root: Path) -> str:
     """Return how the code differs from its commit, files that git does not track yet included."""
-    diff = ("diff", "--no-ext-diff", "--no-textconv")
     new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *_SOURCES).split("\0")
-    new = [name for name in new if Path(name).suffix in _SUFFIXES][:_MOST_NEW_FILES]
-    return _git(root, *diff, "HEAD", "--", *_SOURCES) + "".join(
-        _git(root, *diff, "--no-index", "--", os.devnull, name, differs=1) for name in new
+    new = [name for name in new if _is_source(root / name, root)][:_MOST_NEW_FILES]
+    return _git(root, *_DIFF, "HEAD", "--", *_SOURCES) + "".join(
+        _git(root, *_DIFF, "--no-index", "--", os.devnull, name, differs=1) for name in new
     )
 
 

@@ -22,8 +22,9 @@ from orchestration.cluster.start_checks import RayDidNotStartError, upload_probl
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.exit_codes import EXIT_HANGUP, EXIT_TERMINATED
+from orchestration.common.full_precision import ONEDNN_STRICT
 from orchestration.common.project import IS_CHECKOUT, ROOT
-from orchestration.config.ray_job import JOB_VARIABLE
+from orchestration.config.ray_job import JOB_VARIABLE, variables_of_job
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.end_signals import EndSignals
 from orchestration.private.ray import never_start_alone
@@ -105,7 +106,9 @@ def _connect(*, insecure: bool, wait_seconds: float) -> str:
 
 def _join(*, insecure: bool, signals: EndSignals) -> Any:
     if JOB_VARIABLE in os.environ:
-        return _let_in(lambda: ray.init(**QUIET), signals)
+        of_job = variables_of_job(os.environ)  # of which Ray lets a driver set none again
+        strict = {name: value for name, value in ONEDNN_STRICT.items() if name not in of_job}
+        return _let_in(lambda: ray.init(runtime_env={"env_vars": strict}, **QUIET), signals)
     address = os.environ["RAY_ADDRESS"]
     if not insecure:
         if ":" in address:  # before our files and our token go there
@@ -118,7 +121,8 @@ def _join(*, insecure: bool, signals: EndSignals) -> Any:
     if IS_CHECKOUT and (problems := list(upload_problems(ROOT))):
         raise UserError(problems)
     # An installed project lies among all other packages of its Python; the nodes have it installed, too.
-    runtime_env = {"working_dir": str(ROOT)} if IS_CHECKOUT else {}
+    project = {"working_dir": str(ROOT)} if IS_CHECKOUT else {}
+    runtime_env = {**project, "env_vars": ONEDNN_STRICT}
     try:
         return _let_in(lambda: ray.init(runtime_env=runtime_env, **QUIET), signals)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:

@@ -28,7 +28,7 @@ from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import reason_of, shown
 from orchestration.control.end_signals import EndSignals
-from orchestration.private.ray import listen_on_loopback
+from orchestration.private.ray import listen_on_loopback, start_workers_with_this_python
 
 QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _LEAST_CPUS = 2
@@ -56,6 +56,7 @@ def start_here(*, insecure: bool) -> Any:
     drop_other_launchers(os.environ)
     os.environ.update({LOOPBACK_VARIABLE: "0", **_ON_DEMAND})  # the processes that Ray starts inherit all this
     listen_on_loopback()
+    start_workers_with_this_python()
     for tries_left in reversed(range(_TRIES)):
         try:
             return ray.init(

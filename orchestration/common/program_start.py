@@ -11,12 +11,18 @@ from typing import NoReturn
 from analysis.contract.proxies import bypass_proxies
 from orchestration.common.errors import UserError, tell_mistakes
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED, EXIT_USER_ERROR
+from orchestration.common.full_precision import ONEDNN_STRICT
 from orchestration.common.redaction import guard_output
 
 _AT_ONCE = (EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_CLUSTER_LOST)
 """Exit codes after which exit handlers have nothing to do but harm: they wait for threads that ask a silent name server
 for a minute, and Ray's call a lost cluster and end the process with a signal."""
-_WARNINGS, _TRAIN_V2 = "PYTHONWARNINGS", "RAY_TRAIN_V2_ENABLED"
+_WARNINGS = "PYTHONWARNINGS"
+_OF_RAY = (
+    "RAY_TRAIN_V2_ENABLED",  # the trainings are written for version 2, Ray's default
+    "TUNE_RESULT_DIR",  # Tune refuses to start with what it does not read any more
+    "RAY_AIR_LOCAL_CACHE_DIR",
+)
 
 
 def prepare_program() -> None:
@@ -30,7 +36,9 @@ def prepare_program() -> None:
     if "error" in os.environ.get(_WARNINGS, ""):  # MLflow's and SQLAlchemy's warnings of their own would end them
         del os.environ[_WARNINGS]
         warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error"]  # type: ignore[index]
-    os.environ.pop(_TRAIN_V2, None)  # the trainings are written for version 2, Ray's default
+    for name in _OF_RAY:
+        os.environ.pop(name, None)
+    os.environ.update(ONEDNN_STRICT)
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestration.common.background import in_background
@@ -19,6 +21,10 @@ from orchestration.storage.store import Store
 _ASK_SECONDS = 12.0
 """Less than `PLANNING_SECONDS`, so that the reason of a server that refuses comes in time."""
 ROOT_VARIABLE = "DFM_STORAGE_ROOT"
+_AUTHORITIES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_OF_ONE_PROCESS = ("memory",)
+_UNFINISHED_URL = re.compile(r"[A-Za-z][\w+.-]*:(?!//|:)")
+"""Begins `s3:/bucket`, `file:/data`, `C:\\runs`, `host:/export`: as paths they would be folders of odd names here."""
 
 
 def check_usable(config: StorageConfig, *, writable: bool) -> None:
@@ -34,10 +40,18 @@ def check_usable(config: StorageConfig, *, writable: bool) -> None:
         is_sound = answer_within(asked, PLANNING_SECONDS)
     except Exception as error:  # noqa: BLE001  any storage library, any reason: all mean "cannot be used"
         what = "write to" if writable else "read"
-        reason = reason_of(error, config.options)
+        reason = "; ".join([reason_of(error, config.options), *absent_authorities(os.environ)])
         raise UserError.of("storage.root", f"cannot {what} {config.root} ({reason})") from None
     if not is_sound:
         raise UserError.of("storage.root", f"{config.root} does not give back what was written")
+
+
+def absent_authorities(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield each variable that names certificates which are not there: clients over https then say that some file is
+    missing, and not which."""
+    for name in _AUTHORITIES:
+        if (value := environment.get(name)) and not Path(value).exists():
+            yield f"{name}={value} is not there: correct it, or unset it"
 
 
 def _ask(config: StorageConfig, *, writable: bool) -> bool:
@@ -54,14 +68,18 @@ def _ask(config: StorageConfig, *, writable: bool) -> bool:
 
 
 def resolve_root(configured: str, default: str, environment: Mapping[str, str], working_directory: Path) -> str:
-    """Return the absolute storage root: the environment's if the config has the default one, else the config's.
+    """Return the absolute storage root: the environment's, unless empty, if the config has the default one, else the
+    config's.
 
     Inside a Ray job the working directory is a copy that is thrown away, so a relative root is refused there.
 
-    Raises: UserError for a relative root inside a Ray job, for one that holds credentials, and for one in a home
-        that is not there.
+    Raises: UserError for a relative root inside a Ray job, for one that holds credentials, for one in a home that is
+        not there, and for what is most likely a slip of the pen.
     """
-    root = environment.get(ROOT_VARIABLE, configured) if configured == default else configured
+    from_environment = environment.get(ROOT_VARIABLE, "") if configured == default else ""
+    root = from_environment or configured
+    if problem := _slip_of_the_pen(root):
+        raise UserError.of(ROOT_VARIABLE if from_environment else "storage.root", f"{root!r} {problem}")
     if credentials := credentials_in(root):
         raise UserError.of(
             "storage.root",
@@ -78,6 +96,10 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
         raise UserError.of(
             "storage.root", f"{root!r} names no place; give a directory or a URL such as s3://bucket/dfm"
         )
+    if protocol.lower() in _OF_ONE_PROCESS and separator:
+        raise UserError.of(
+            "storage.root", f"{root!r} is the memory of one process: workers would not find what the driver writes"
+        )
     if separator:
         return with_lower_scheme(root).rstrip("/")
     root = str(expanded(root, "storage.root"))
@@ -90,3 +112,15 @@ def resolve_root(configured: str, default: str, environment: Mapping[str, str], 
             f"directory or a URL (storage.root=s3://bucket/prefix), or start the cluster with {ROOT_VARIABLE} set",
         )
     return str((working_directory / root).resolve())
+
+
+def _slip_of_the_pen(root: str) -> str:
+    """Return why a root is hardly what was meant, to follow it; "" if it may be. Results would lie somewhere in the
+    working directory, and be missed later."""
+    if root != root.strip():
+        return "begins or ends with a space or line break: give it without"
+    if root[:1] in ("'", '"'):
+        return "begins with a quote, as env files leave it: give it without"
+    if _UNFINISHED_URL.match(root):
+        return f"is no URL: those have '://', as s3://bucket/dfm; a folder of this name is {'./' + root!r}"
+    return ""

@@ -18,6 +18,7 @@ from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.samples.features import Group
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
 from orchestration.cluster.address import reach_nodes_directly
+from orchestration.common.full_precision import multiply_in_fp32
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
@@ -66,6 +67,7 @@ class Evaluator:
         torch.set_num_threads(workers.cpus_per_worker)
         # TF32 would give a GPU's evaluators other features than a CPU's, under one digest.
         torch.backends.cudnn.allow_tf32 = False
+        multiply_in_fp32()
         self._store = Store(store_root, store_options, runtime.storage.retry_policy)
         self._progress_board = find_progress_board(progress_board) if progress_board else None
         self._batch_size = workers.evaluation_batch_size

@@ -23,6 +23,17 @@ def listen_on_loopback() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
+def start_workers_with_this_python() -> None:
+    """Make the workers of a cluster on this machine run in this process's environment under `uv run`, too.
+
+    Ray 2.60 would copy the working directory and start each worker by another `uv run`, which makes an environment of
+    its own there. The public variable RAY_ENABLE_UV_RUN_RUNTIME_ENV is read once, when ray is imported.
+    """
+    from ray._private import ray_constants
+
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+
+
 def never_start_alone() -> None:
     """Make calls fail once Ray was left, instead of starting a cluster in the ending process.
 

@@ -42,8 +42,17 @@ _NO_CREDENTIALS = (
     "UnauthorizedSSOTokenError",
 )
 """Errors of botocore by name: they share no base class, and importing it would slow planning down."""
-_MISTAKEN_CALL = "ParamValidationError"
-"""Another, for arguments that no server is asked with."""
+_NOT_ASKED = (
+    "ParamValidationError",  # of a call's arguments
+    "ConfigParseError",  # of the client's own settings: AWS_CONFIG_FILE, AWS_RETRY_MODE, ...
+    "ConfigNotFound",
+    "InvalidConfigError",
+    "InvalidRetryModeError",
+    "InvalidRetryConfigurationError",
+    "InvalidMaxRetryAttemptsError",
+    "InvalidDefaultsMode",
+)
+"""Others, with which no server is asked."""
 _LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the local disk that a download goes to."""
 _PASSING_STATUS = (408, 409, 425, 429)
@@ -136,7 +145,7 @@ def _pause_seconds(num_tries: int) -> float:
 def _is_lasting(error: Exception) -> bool:
     if isinstance(error, _LASTING) or lacks_credentials(error) or is_refusal(error):
         return True
-    if type(error).__name__ == _MISTAKEN_CALL:
+    if type(error).__name__ in _NOT_ASKED:
         return True
     return isinstance(error, OSError) and error.errno in _LASTING_ERRNO
 

@@ -33,7 +33,7 @@ from orchestration.tasks.task import FinetuneAutoencoderTask
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason, open_training_data, worker_device
+from orchestration.training.worker_setup import agreed_reason, open_training_data, use_kernels, worker_device
 
 
 def finetune_autoencoder(request: TrainRequest, task: FinetuneAutoencoderTask) -> None:
@@ -62,7 +62,9 @@ class _Finetuning:
         model = FinetuningLoss(autoencoder, config)
         if workers.activation_checkpointing:
             model.use_activation_checkpointing()
-        engine = DeepSpeedEngine(model, config, workers, worker_device())
+        device = worker_device()
+        use_kernels(deterministic=False)
+        engine = DeepSpeedEngine(model, config, workers, device)
         artifacts = TrainingArtifacts(self.store, self.task.digest)
 
         def initialize() -> bool:

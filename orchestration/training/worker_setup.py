@@ -19,6 +19,7 @@ from dfm_core.models.text_tables import TextTable
 from orchestration.artifacts.samples.captioned_latents import open_captioned
 from orchestration.artifacts.samples.latents import latent_cache, open_latents
 from orchestration.artifacts.samples.text_encodings import open_texts
+from orchestration.common.full_precision import multiply_in_fp32
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
 from orchestration.storage.layout import TaskPaths
@@ -37,6 +38,7 @@ def worker_device() -> torch.device:
 
 def use_kernels(*, deterministic: bool) -> None:
     """Choose the kernels of this worker's next training."""
+    multiply_in_fp32()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has no other way
     torch.use_deterministic_algorithms(deterministic)

@@ -16,7 +16,7 @@ from dfm_core.data.captions.caption import (
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS, MAX_FILE_BYTES
 from dfm_core.data.files.left_behind import without_left_behind
-from dfm_core.data.files.other_layouts import other_layout
+from dfm_core.data.files.other_layouts import other_layout, unread_samples
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, RawSample, fingerprint_of, mixed
 from dfm_core.data.files.sample_labels import UnusableLabelError
 
@@ -71,7 +71,7 @@ def open_captioned_folder(files: DataFiles, caption_key: str = CAPTION_KEY) -> C
     listing, left = without_left_behind(files.listing())
     texts = {_stem(file): file for file in listing.files if _kind(file) == _JSON}
     texts |= {_stem(file): file for file in listing.files if _kind(file) == _TEXT}
-    bad = [*listing.unusable_of(EXTENSIONS), *left]
+    bad = [*listing.unusable_of(EXTENSIONS), *unread_samples(listing.names, EXTENSIONS), *left]
     captions: dict[str, DataFile] = {}
     sound: list[DataFile] = []
     first: dict[str, str] = {}
@@ -83,7 +83,7 @@ def open_captioned_folder(files: DataFiles, caption_key: str = CAPTION_KEY) -> C
             captions[file.name] = texts[_stem(file)]
             sound.append(file)
     if not sound:
-        such = f"; {bad[0]}" if bad else other_layout((file.name for file in listing.files), EXTENSIONS)
+        such = f"; {bad[0]}" if bad else other_layout(listing.names, EXTENSIONS)
         raise ValueError(f"{files.place}: holds no image beside a caption ({_TEXT} or {_JSON} of the same name){such}")
     units = tuple(sound[at] for at in mixed([file.name for file in sound]))
     # The sizes of the captions stand where the class would: a listing knows no more of them.

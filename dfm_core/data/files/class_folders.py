@@ -11,7 +11,7 @@ from dfm_core.data.files.class_list import agreed_classes, spelling_of
 from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import MAX_FILE_BYTES
 from dfm_core.data.files.left_behind import as_left_behind, left_behind, without_left_behind
-from dfm_core.data.files.other_layouts import other_layout
+from dfm_core.data.files.other_layouts import other_layout, unread_samples
 from dfm_core.data.files.raw_samples import DataFile, DataFiles, Listing, RawSample, fingerprint_of, mixed
 
 
@@ -53,10 +53,10 @@ def open_class_folders(
     listing, left = without_left_behind(files.listing())
     samples = [file for file in listing.files if file.name.lower().endswith(tuple(extensions))]
     sound, bad = _sorted_out(samples)
-    bad += listing.unusable_of(extensions)
+    bad += [*listing.unusable_of(extensions), *unread_samples(listing.names, extensions)]
     if not sound:
         such = f", and {len(bad)} that cannot be used, such as {bad[0]}" if bad else ""
-        hint = such or other_layout((file.name for file in listing.files), tuple(extensions))
+        hint = such or other_layout(listing.names, tuple(extensions))
         raise ValueError(f"{files.place}: holds no file {', '.join(extensions)} in a folder of its class{hint}")
     classes = {file.name.partition("/")[0] for file in sound}
     bad += _empty_classes(listing, classes)
@@ -74,6 +74,7 @@ def open_list(
     Args: listed: the CSV's content. Raises: as `open_class_folders`; ValueError for a CSV of another form.
     """
     rows = csv.DictReader(io.StringIO(listed), strict=True)
+    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
     if not {"path", "label"} <= set(rows.fieldnames or ()):
         raise ValueError(f"the list has the columns {', '.join(rows.fieldnames or ()) or 'none'}; needed: path, label")
     listing = files.listing()
@@ -81,7 +82,7 @@ def open_list(
     classes, spelled = dict[str, str](), spelling_of(there)
     bad: list[BadFile] = []
     for row in _read(rows):
-        path, label = spelled(row["path"] or ""), row["label"] or ""
+        path, label = spelled(row["path"] or ""), (row["label"] or "").strip()
         if entry := left_behind(path):
             bad.append(as_left_behind(entry))
         elif path in classes:
@@ -105,7 +106,11 @@ def open_list(
 
 def _read(rows: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:
     try:
-        yield from rows
+        for row in rows:
+            if None in row:  # values without a column: part of a label would be lost
+                num_columns, text = len(rows.fieldnames or ()), "put texts with commas in quotes"
+                raise ValueError(f"line {rows.line_num} of the list has more values than {num_columns} columns: {text}")
+            yield row
     except csv.Error as error:
         raise ValueError(f"line {rows.line_num} of the list is no CSV ({error})") from None
 

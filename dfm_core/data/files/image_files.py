@@ -26,6 +26,7 @@ MAX_FILE_BYTES = 2**28
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _8_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_WHITE = 255
 _MAX_REASON = 120
 
 Channels = Literal[1, 3]
@@ -121,9 +122,20 @@ def _check_header(image: Image.Image, size: Size | None, max_pixels: int) -> Non
     frames = getattr(image, "n_frames", 1)
     if frames != 1 and image.format != "MPO":  # a JPEG with previews or a depth map behind the picture
         raise UnusableImageError("of another kind", f"holds {frames} frames")
-    # 16-bit RGB has mode RGB, too, since Pillow cuts it to 8 bits; only its reader's name tells.
-    if image.mode not in _8_BIT_MODES or ";16" in str(getattr(image, "tile", "")):
+    if image.mode not in _8_BIT_MODES or _is_cut(image):
         raise UnusableImageError("of another kind", f"has no 8-bit channels (Pillow's mode {image.mode})")
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Return whether Pillow would cut the image to 8 bits.
+
+    16-bit RGB has mode RGB, too; only its reader tells, by a name or, of a PPM, by the value of white.
+    """
+    tiles = getattr(image, "tile", ())
+    whites = [
+        arguments[1] for codec, *_, arguments in tiles if codec.startswith("ppm") and isinstance(arguments, tuple)
+    ]
+    return ";16" in str(tiles) or any(white > _WHITE for white in whites)
 
 
 def another_size(found: Size, wanted: Size) -> UnusableImageError:

@@ -16,6 +16,7 @@ from torch import Tensor
 from dfm_core.data.files.folder_report import BadFile, FolderReport, UnusableFolderError
 from dfm_core.data.files.image_files import EXTENSIONS, Channels, Size, UnusableImageError, another_size, read_image
 from dfm_core.data.files.left_behind import left_behind
+from dfm_core.data.files.other_layouts import unread_samples
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def open_image_folder(
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
     names, others, bad, left = _listing(folder)
+    unread = unread_samples([*names, *others], EXTENSIONS)
+    bad += unread
+    others = sorted(set(others) - {file.file for file in unread})
     if not names and not bad:
         raise ValueError(f"{folder}: holds no image ({', '.join(EXTENSIONS)}) and {len(others)} other files")
     class_names, placed, misplaced = _classes(folder, names, {*left, *(file.file for file in bad)})
@@ -87,7 +91,7 @@ def open_image_folder(
     bad += [*misplaced, *broken, *(BadFile(name, error.fault, error.reason) for name, error in odd.items())]
     used = tuple(name for name in sizes if name not in odd)
     named = tuple(sorted(bad, key=lambda file: file.file))
-    report = FolderReport(folder, len(used), named, tuple(sorted(others)), tuple(sorted(left)))
+    report = FolderReport(folder, len(used), named, tuple(others), tuple(sorted(left)))
     if not used or len(bad) > max_bad_share * report.num_found:
         allowed = f"a share of {max_bad_share:g} may be left out (max_bad_share)"
         raise UnusableFolderError(report, f"mend or remove them; {allowed}")

@@ -72,7 +72,7 @@ def open_shards(
     listing, left = without_left_behind(files.listing())
     shards = [file for file in listing.files if file.name.lower().endswith(SHARD_EXTENSIONS)]
     if not shards:
-        hint = other_layout((file.name for file in listing.files), SHARD_EXTENSIONS)
+        hint = other_layout(listing.names, SHARD_EXTENSIONS)
         raise ValueError(f"{files.place}: holds no shard ({', '.join(SHARD_EXTENSIONS)}){hint}")
     if any(file.name == _SPLITS for file in listing.files):
         splits = sorted({file.name.partition("/")[0] for file in shards})

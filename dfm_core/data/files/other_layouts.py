@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import PurePosixPath
 
+from dfm_core.data.files.folder_report import BadFile
 from dfm_core.data.files.image_files import EXTENSIONS
 
 CLIP_EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
+_UNREAD = {
+    EXTENSIONS: (
+        *(".heic", ".heif", ".avif", ".jxl"),  # what phones and browsers save
+        *(".jfif", ".jpe", ".jp2", ".j2k", ".jpx"),
+        *(".apng", ".pnm", ".pbm", ".tga"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),  # of cameras
+    ),
+    CLIP_EXTENSIONS: (".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".m2ts", ".mts", ".vob", ".divx", ".rmvb"),
+}
+"""Kinds of samples that are read -> kinds of the same that are not."""
 SHARD_EXTENSIONS = (".tar", ".parquet", ".arrow")
 _TO_PARQUET = "write it as Parquet, with Hugging Face's `load_dataset(...)[split].to_parquet(file)`"
 _AS_SHARDS = "write it as tar (WebDataset) or Parquet files"
@@ -37,3 +49,23 @@ def other_layout(names: Iterable[str], wanted: tuple[str, ...]) -> str:
         if such and ends != wanted:
             return f"; it holds {kind} ({len(such):,}, such as {such[0]!r}): {remedy}"
     return ""
+
+
+def unread_samples(files: Collection[str], extensions: Sequence[str]) -> list[BadFile]:
+    """Return pictures, or clips, of kinds that are not read: to leave them out silently would be another dataset. What
+    has the name of one that is read, as a camera's raw file beside its JPEG, is none.
+
+    Args: files: all names. extensions: of those that are read.
+    """
+    unread = _UNREAD.get(tuple(extensions), ())
+    such = [name for name in files if name.lower().endswith(unread)] if unread else []
+    read = {_stem(name) for name in files if name.lower().endswith(tuple(extensions))} if such else set()
+    return [
+        BadFile(name, "of another kind", f"is a file {PurePosixPath(name).suffix}, which is not read: convert it")
+        for name in such
+        if _stem(name) not in read
+    ]
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0].lower()

@@ -35,6 +35,11 @@ class Listing:
     unusable: tuple[BadFile, ...] = ()
     """Entries that are neither, or cannot be read."""
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the files."""
+        return [file.name for file in self.files]
+
     def unusable_of(self, extensions: Sequence[str]) -> list[BadFile]:
         """Return those that may stand for samples: folders, and files with one of the extensions or none."""
         kinds = ("", *extensions)

@@ -35,9 +35,8 @@ def table_samples(file: BinaryIO, name: str, labels: SampleLabels) -> Iterator[R
     row, columns = 0, [_IMAGE, labels.column]
     try:
         for batch in _parquet(file, columns) if name.lower().endswith(".parquet") else _arrow(file):
-            if missing := sorted(set(columns) - set(batch.schema.names)):
-                has = f"it has {', '.join(batch.schema.names)}; needed: {', '.join(columns)}"
-                yield BadFile(name, "of another kind", f"has no column {' and no '.join(missing)}; {has}", True)
+            if problem := _columns_problem(batch.schema.names, columns):
+                yield BadFile(name, "of another kind", problem, holds_many=True)
                 return
             for start in range(0, batch.num_rows, _ROWS):
                 rows = batch.slice(start, _ROWS)
@@ -47,6 +46,15 @@ def table_samples(file: BinaryIO, name: str, labels: SampleLabels) -> Iterator[R
     except (ArrowException, OSError) as error:
         reason = f"is no Parquet or Arrow file, or cut off ({' '.join(str(error).split())[:120]})"
         yield BadFile(name, "damaged", reason, holds_many=True)
+
+
+def _columns_problem(names: list[str], wanted: list[str]) -> str:
+    """Return why a table of these columns cannot be read; "" if it can."""
+    has = f"it has {', '.join(names)}; needed: {', '.join(wanted)}"
+    if missing := sorted(set(wanted) - set(names)):
+        return f"has no column {' and no '.join(missing)}; {has}"
+    twice = [name for name in wanted if names.count(name) > 1]
+    return f"has the column {' and the column '.join(twice)} more than once; {has}" if twice else ""
 
 
 def _parquet(file: BinaryIO, wanted: list[str]) -> Iterator[RecordBatch]:

@@ -17,6 +17,9 @@ from dfm_core.data.files.left_behind import as_left_behind, left_behind
 from dfm_core.data.files.raw_samples import RawSample
 from dfm_core.data.files.sample_labels import SampleLabels, UnusableLabelError
 
+_REST_BYTES = 2**20
+_LINKED = "is a link, which is not followed: pack files with `tar --dereference --hard-dereference`"
+
 
 def tar_samples(file: BinaryIO, name: str, labels: SampleLabels) -> Iterator[RawSample | BadFile]:
     """Yield the images of a tar in their order.
@@ -30,16 +33,32 @@ def tar_samples(file: BinaryIO, name: str, labels: SampleLabels) -> Iterator[Raw
     except tarfile.TarError as error:
         yield BadFile(name, "damaged", f"is no uncompressed tar, or cut off ({error})", holds_many=True)
         return
-    # Python takes the end of the file for the end of the archive, which two blocks of zeros mark.
+    if problem := _end_problem(file):
+        yield BadFile(name, "damaged", problem, holds_many=True)
+
+
+def _end_problem(file: BinaryIO) -> str:
+    """Return what is wrong with the end of an archive, "" if it is whole. Args: file: at what should be the end.
+
+    Python takes the end of the file for the end of the archive, which two blocks of zeros mark, and the first such mark
+    for the last.
+    """
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        yield BadFile(name, "damaged", "is cut off: its end is not marked", holds_many=True)
+        return "is cut off: its end is not marked"
+    while rest := file.read(_REST_BYTES):
+        if any(rest):
+            return (
+                "holds more behind its end, as archives do that were joined by `cat`: join them with "
+                "`tar --concatenate`, or give each for itself"
+            )
+    return ""
 
 
 def _grouped(tar: tarfile.TarFile, name: str, labels: SampleLabels) -> Iterator[RawSample | BadFile]:
     """Members that follow each other and share the name before the first dot are one sample."""
     seen: set[str] = set()
     left: dict[str, None] = {}
-    files = (member for member in tar if member.isfile() and not _noted(member.name, left))
+    files = (member for member in tar if _is_file(member) and not _noted(member.name, left))
     for key, members in groupby(files, key=lambda member: _split(member.name)[0]):
         if key in seen:
             yield BadFile(f"{name}/{key}", "given twice", "stands in the tar twice, with others in between")
@@ -47,14 +66,25 @@ def _grouped(tar: tarfile.TarFile, name: str, labels: SampleLabels) -> Iterator[
         seen.add(key)
         image: bytes | None = None
         beside: dict[str, bytes] = {}
+        links: list[str] = []
         for member in members:
             kind = _split(member.name)[1]
-            if f".{kind}" in EXTENSIONS:
+            if not member.isfile():
+                links.append(member.name)
+            elif f".{kind}" in EXTENSIONS:
                 image = _content(tar, member) if image is None else b""
             elif member.size <= labels.member_kinds.get(kind, -1):
                 beside[kind] = _content(tar, member)
+        if links:
+            yield BadFile(f"{name}/{key}", "of another kind", _LINKED)
+            continue
         yield _sample(f"{name}/{key}", image, beside, labels)
     yield from (as_left_behind(f"{name}/{entry}") for entry in left)
+
+
+def _is_file(member: tarfile.TarInfo) -> bool:
+    """Return whether a member is a file, or a link in the place of one, which tar writes for a second name of it."""
+    return member.isfile() or ((member.islnk() or member.issym()) and "." in PurePosixPath(member.name).name)
 
 
 def _noted(member: str, left: dict[str, None]) -> bool:

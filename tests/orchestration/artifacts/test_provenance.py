@@ -56,6 +56,53 @@ def test_the_diff_has_changed_and_new_files_of_the_code(project: Path, store: St
     assert (project / "dfm_core" / "flow.py").read_text(encoding="utf-8") == "two ü\n"
 
 
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY"])
+def test_a_hooks_variables_name_no_other_repository(
+    project: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    (project / "dfm_core" / "flow.py").write_text("two\n", encoding="utf-8")
+    right = record_source(store, project)
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    git(other, "commit", "-qam", "second")
+    (other / "dfm_core" / "flow.py").write_text("three\n", encoding="utf-8")
+    places = {"GIT_DIR": ".git", "GIT_WORK_TREE": ".", "GIT_OBJECT_DIRECTORY": "none"}
+    monkeypatch.setenv(variable, str(other / places[variable]))
+    assert record_source(Store(str(tmp_path / "elsewhere")), project) == right
+    assert "+two\n" in right["uncommitted_diff"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("color.ui", "always"),
+        ("diff.noprefix", "true"),
+        ("diff.mnemonicPrefix", "true"),
+        ("diff.external", "/bin/echo"),
+        ("diff.orderFile", "/nonexistent"),
+    ],
+)
+def test_the_diff_is_a_patch_whatever_git_is_configured_to_show(
+    project: Path, store: Store, tmp_path: Path, key: str, value: str
+) -> None:
+    (project / "dfm_core" / "flow.py").write_text("two\n", encoding="utf-8")
+    (project / "dfm_core" / "new.py").write_text("new\n", encoding="utf-8")
+    right = record_source(store, project)["uncommitted_diff"]
+    git(project, "config", key, value)
+    assert record_source(Store(str(tmp_path / "elsewhere")), project)["uncommitted_diff"] == right
+    assert right.startswith("diff --git a/dfm_core/flow.py b/dfm_core/flow.py\n")
+
+
+def test_an_open_editor_is_no_other_version(project: Path, store: Store) -> None:
+    before = record_source(store, project)
+    (project / "dfm_core" / ".#flow.py").symlink_to("me@host.4711:1700000000")
+    (project / "dfm_core" / ".ipynb_checkpoints").mkdir()
+    (project / "dfm_core" / ".ipynb_checkpoints" / "flow-checkpoint.py").write_text("one\n", encoding="utf-8")
+    (project / "dfm_core" / "moved.py").symlink_to("gone.py")
+    assert record_source(store, project) == before
+    assert before["uncommitted_diff"] == ""
+
+
 def test_a_sweep_or_a_page_that_is_edited_is_no_other_version(project: Path, store: Store) -> None:
     before = record_source(store, project)
     (project / "sweeps" / "a.yaml").write_text("num_trials: 9\n", encoding="utf-8")

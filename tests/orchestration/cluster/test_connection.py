@@ -145,3 +145,32 @@ def test_sigterm_is_heard_while_a_cluster_is_joined(monkeypatch: pytest.MonkeyPa
         pass
     joined.set()
     assert caught.value.code == EXIT_TERMINATED
+
+
+@pytest.mark.parametrize(
+    ("job", "names"),
+    [
+        ("", {"ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"}),
+        ("{}", {"ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"}),
+        ('{"runtime_env": {"env_vars": {"DNNL_DEFAULT_FPMATH_MODE": "ANY"}}}', {"ONEDNN_DEFAULT_FPMATH_MODE"}),
+    ],
+)
+def test_workers_of_a_cluster_compute_in_fp32_and_no_variable_of_a_job_is_set_twice(
+    monkeypatch: pytest.MonkeyPatch, job: str, names: set[str]
+) -> None:
+    given: dict[str, Any] = {}
+
+    def init(**arguments: Any) -> None:
+        given.update(arguments)
+        raise RuntimeError("enough")
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setenv(JOB_VARIABLE, job)
+    if not job:
+        monkeypatch.delenv(JOB_VARIABLE)
+    monkeypatch.setattr(connection, "upload_problems", lambda _: [])
+    monkeypatch.setattr(connection.ray, "init", init)
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+    with pytest.raises((UserError, RuntimeError), match="enough"), connection.connection(insecure=True, wait_seconds=1):
+        pass
+    assert given["runtime_env"]["env_vars"] == dict.fromkeys(names, "STRICT")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray._private import ray_constants
 
 from orchestration.cluster import authentication, ray_start, start_checks
 from orchestration.cluster.ray_start import await_workers, start_here
@@ -51,6 +52,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Ray's folder, with a log that this process's cluster left. Nothing of the real Ray is touched."""
     monkeypatch.setattr(ray_start, "folder_problems", lambda *_: [])  # the folder's path is long
     monkeypatch.setattr(ray_start, "listen_on_loopback", lambda: None)
+    monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
     monkeypatch.setattr(authentication, "_set_mode", lambda _: None)
     for name in (ray_start.LOOPBACK_VARIABLE, *ray_start._ON_DEMAND):
         monkeypatch.setenv(name, "0")
@@ -128,6 +130,12 @@ def test_the_users_python_path_stays_behind_the_project(monkeypatch: pytest.Monk
     start_here(insecure=False)
     expected = os.pathsep.join([str(ROOT), "/opt/modules/ray", str(tmp_path / "own")])
     assert faulty.given["runtime_env"] == {"env_vars": {"PYTHONPATH": expected}}
+
+
+def test_workers_are_started_with_this_python_under_uv_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_ray(monkeypatch)
+    start_here(insecure=False)
+    assert not ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
 
 
 def test_workers_that_do_not_answer_in_time_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,22 @@ def test_trainings_have_the_version_of_ray_train_that_they_are_written_for() -> 
     assert python(ask, RAY_TRAIN_V2_ENABLED="0").stdout == "True\n"
 
 
+def test_tune_starts_whatever_it_does_not_read_any_more() -> None:
+    start = "from ray import tune; tune.run(None)"  # it looks at its variables first
+    done = python(start, TUNE_RESULT_DIR="/results", RAY_AIR_LOCAL_CACHE_DIR="/results")
+    assert "DeprecationWarning" not in done.stderr
+    assert "is deprecated" not in done.stderr
+
+
+def test_convolutions_have_the_digits_of_fp32_whatever_onednn_is_told() -> None:
+    ask = (
+        "import torch; torch.manual_seed(0); x, w = torch.randn(2, 64, 32, 32), torch.randn(64, 64, 3, 3); "
+        "f = torch.nn.functional.conv2d; print((f(x, w) - f(x.double(), w.double())).abs().max().item())"
+    )
+    done = python(ask, ONEDNN_DEFAULT_FPMATH_MODE="BF16", DNNL_DEFAULT_FPMATH_MODE="ANY")
+    assert float(done.stdout) < 1e-3, done.stderr  # 0.28 in bf16, on processors that have it
+
+
 @pytest.mark.parametrize(
     "program", ["orchestration/sweep.py", "orchestration/measure.py", "orchestration/reproduce.py"]
 )

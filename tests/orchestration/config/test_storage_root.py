@@ -18,6 +18,15 @@ def test_storage_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> No
         check_usable(StorageConfig(str(blocked / "store")), writable=True)
 
 
+def test_certificates_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/gone/ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(blocked))
+    with pytest.raises(UserError, match=r"; AWS_CA_BUNDLE=/gone/ca.pem is not there: correct it, or unset it\)$"):
+        check_usable(StorageConfig(str(blocked / "store")), writable=True)
+
+
 def test_a_relative_root_is_taken_from_where_the_user_is(tmp_path: Path) -> None:
     assert resolve_root("runs", "runs", {}, tmp_path) == str(tmp_path / "runs")
 
@@ -53,3 +62,32 @@ def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_root_that_fsspec_would_take_for_several_is_refused(tmp_path: Path, root: str) -> None:
     with pytest.raises(UserError, match=r"storage\.root: .* holds '::', by which fsspec chains file systems"):
         resolve_root(root, "runs", {}, tmp_path)
+
+
+def test_an_empty_variable_is_none(tmp_path: Path) -> None:
+    assert resolve_root("runs", "runs", {"DFM_STORAGE_ROOT": ""}, tmp_path) == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        (" ", "begins or ends with a space"),
+        ("/data/runs\n", "begins or ends with a space or line break"),
+        ('"/data/runs"', "begins with a quote, as env files leave it"),
+        ("s3:/bucket/dfm", r"is no URL: those have '://'.*a folder of this name is './s3:/bucket/dfm'"),
+        ("file:/data/runs", "is no URL"),
+        ("host:/export/runs", "is no URL"),
+        ("C:\\runs", "is no URL"),
+    ],
+)
+def test_a_slip_of_the_pen_makes_no_folder_here(tmp_path: Path, root: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"(?s)DFM_STORAGE_ROOT: .* {message}"):
+        resolve_root("runs", "runs", {"DFM_STORAGE_ROOT": root}, tmp_path)
+    with pytest.raises(UserError, match=rf"(?s)storage\.root: .* {message}"):
+        resolve_root(root, "runs", {}, tmp_path)
+    assert resolve_root("./a:b", "runs", {}, tmp_path) == str(tmp_path / "a:b")
+
+
+def test_the_memory_of_one_process_is_no_storage(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is the memory of one process"):
+        resolve_root("memory://runs", "runs", {}, tmp_path)

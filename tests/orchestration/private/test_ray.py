@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import ray
 from ray._private import ray_constants, services
+from ray._private.runtime_env import uv_runtime_env_hook
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -21,6 +22,7 @@ from orchestration.private.ray import (
     free_resources,
     listen_on_loopback,
     placement_groups_of_dead_actors,
+    start_workers_with_this_python,
 )
 
 
@@ -29,6 +31,15 @@ def test_a_cluster_can_be_made_to_listen_on_loopback_alone(monkeypatch: pytest.M
     monkeypatch.setattr(ray._private.worker, "_global_node", None)
     listen_on_loopback()
     assert services.get_node_ip_address() == "127.0.0.1"
+
+
+def test_workers_can_be_kept_from_an_environment_of_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
+    monkeypatch.setattr(uv_runtime_env_hook, "_get_uv_run_cmdline", lambda: ["uv", "run", "python", "sweep.py"])
+    given = {"env_vars": {"PYTHONPATH": "/project"}}
+    assert "py_executable" in ray._private.worker._maybe_modify_runtime_env(dict(given), False)
+    start_workers_with_this_python()
+    assert ray._private.worker._maybe_modify_runtime_env(dict(given), False) == given
 
 
 def test_ray_reads_its_environment_again() -> None:

@@ -92,6 +92,23 @@ def test_missing_credentials_are_told_at_once(clock: Clock) -> None:
     assert clock.pauses == []
 
 
+@pytest.mark.parametrize("name", ["ConfigParseError", "InvalidRetryModeError", "InvalidMaxRetryAttemptsError"])
+def test_mistaken_settings_of_the_client_are_told_at_once(clock: Clock, name: str) -> None:
+    from botocore import exceptions
+
+    known = {
+        "path": "/etc/aws",
+        "provided_retry_mode": "foo",
+        "valid_modes": "",
+        "provided_max_attempts": -1,
+        "min_value": 0,
+    }
+    error: Exception = getattr(exceptions, name)(**known)
+    with pytest.raises(type(error)):
+        RetryPolicy().call(failing_until(clock, 1.0, error), "s3://bucket/file", {})
+    assert clock.pauses == []
+
+
 class AnsweredError(Exception):
     """An error that keeps its answer as botocore's do."""
 

@@ -60,6 +60,8 @@ def test_folder_names_everything_that_it_leaves_out() -> None:
         "novel.txt": b"x" * (MAX_CAPTION_BYTES + 1),
         ".DS_Store": b"x",
         "readme.md": b"not a sample",
+        "phone.HEIC": ROSE,
+        "phone.txt": b"rose",
     }
     samples, bad = everything(open_captioned_folder(MemoryFiles(files)))
     assert sorted(one.name for one in samples) == ["ok.png", "twice.jpg"]
@@ -70,6 +72,7 @@ def test_folder_names_everything_that_it_leaves_out() -> None:
         "novel.png": "has a caption of 1048577 bytes; at most 1048576 are read",
         "twice.png": "has the name, and so the caption, of twice.jpg",
         "nothing.png": "is empty (0 bytes)",
+        "phone.HEIC": "is a file .HEIC, which is not read: convert it",
         ".DS_Store": "is what operating systems, archivers or editors leave behind",
     }
 

@@ -195,3 +195,28 @@ def test_no_file_is_compared_with_every_class(layout: str) -> None:
     else:
         open_class_folders(files, EXTENSIONS, classes)
     assert CountedName.num_compared <= 5 * len(names)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "name"), [(EXTENSIONS, "ant/IMG_1.HEIC"), (EXTENSIONS, "ant/a.jfif"), (CLIP_EXTENSIONS, "ant/a.mpg")]
+)
+def test_what_is_a_picture_or_clip_of_a_kind_that_is_not_read_is_named(extensions: tuple[str, ...], name: str) -> None:
+    sample = f"ant/one{extensions[0]}"
+    contents = {sample: b"x", f"bee/two{extensions[0]}": b"x", "ant/one.cr2": b"x", "ant/one.3gp": b"x", name: b"x"}
+    dataset = open_class_folders(MemoryFiles(contents), extensions)
+    assert {one.file: one.is_sample for one in dataset.left_out} == {name: True}
+    assert "which is not read: convert it" in dataset.left_out[0].reason
+
+
+def test_spaces_around_the_names_of_a_list_make_no_other_class() -> None:
+    listed = " path , label\nv/one.mp4, run\nv/two.mp4,run \nv/three.avi,\tjump\n"
+    dataset = open_list(MemoryFiles(CLIPS), listed, CLIP_EXTENSIONS)
+    assert dataset.class_names == ("jump", "run")
+    assert dataset.labels == {"v/one.mp4": 1, "v/two.mp4": 1, "v/three.avi": 0}
+
+
+def test_a_label_with_a_comma_is_never_cut() -> None:
+    quoted = open_list(MemoryFiles(CLIPS), 'path,label\nv/one.mp4,"shark, great white"\n', CLIP_EXTENSIONS)
+    assert quoted.class_names == ("shark, great white",)
+    with pytest.raises(ValueError, match="line 2 of the list has more values than 2 columns: put texts with commas"):
+        open_list(MemoryFiles(CLIPS), "path,label\nv/one.mp4,shark, great white\n", CLIP_EXTENSIONS)

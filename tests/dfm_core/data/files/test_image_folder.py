@@ -166,6 +166,9 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "cut.jpg": (JPEG[: len(JPEG) // 2], "damaged", "is damaged or cut off ("),
     "deep_grey.png": (encoded(GREY.astype(np.uint16) * 200, "PNG"), "of another kind", f"{NO_8_BITS} I;16)"),
     "deep.png": (png(SIDE, SIDE, 16, 2, bytes(SIDE * (6 * SIDE + 1))), "of another kind", f"{NO_8_BITS} RGB)"),
+    "deep.ppm": (b"P6\n16 16\n65535\n" + bytes(6 * 16 * 16), "of another kind", f"{NO_8_BITS} RGB)"),
+    "deep_text.ppm": (b"P3\n16 16\n1023\n" + b"9 " * (3 * 16 * 16), "of another kind", f"{NO_8_BITS} RGB)"),
+    "phone.heic": (b"ftypheic", "of another kind", "is a file .heic, which is not read: convert it"),
     "float.tiff": (encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "of another kind", f"{NO_8_BITS} F)"),
     "clear.png": (encoded(CLEAR, "PNG"), "of another kind", "has transparent pixels, and no background was given"),
     "clear.gif": (encoded(TRANSPARENT_PALETTE, "GIF", transparency=7), "of another kind", "has transparent pixels"),
@@ -204,7 +207,7 @@ def test_all_kinds_of_bad_files_are_counted_and_ten_are_named(tmp_path: Path) ->
     report, message = caught.value.report, str(caught.value)
     assert {bad.file for bad in report.bad} == set(BAD)
     assert (report.num_used, report.num_found) == (4, 4 + len(BAD))
-    assert message.startswith(f"{tmp_path}: {len(BAD)} of {len(BAD) + 4} images cannot be used (6 of another kind, ")
+    assert message.startswith(f"{tmp_path}: {len(BAD)} of {len(BAD) + 4} images cannot be used (9 of another kind, ")
     assert sum(f"\n  {name}: " in message for name in BAD) == 10
     assert f"and {len(BAD) - 10} more" in message
     assert "a share of 0.5 may be left out (max_bad_share)" in message

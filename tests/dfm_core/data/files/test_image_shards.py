@@ -81,13 +81,26 @@ def test_members_that_are_no_sample_are_named() -> None:
     }
 
 
-def test_links_in_a_tar_are_not_followed() -> None:
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_a_tar_are_not_followed_and_named(kind: bytes) -> None:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
-        link = tarfile.TarInfo("a.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
-    assert everything(opened({"n01.tar": content.getvalue()})) == ([], {})
+        for name in ("a.png", "b.cls", "latest"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, "/etc/passwd"
+            archive.addfile(link)
+    sound, bad = everything(opened({"n01.tar": content.getvalue()}))
+    assert sound == []
+    assert set(bad) == {"n01.tar/a", "n01.tar/b"}
+    assert "is a link, which is not followed: pack files with `tar --dereference --hard-" in bad["n01.tar/a"]
+
+
+def test_archives_that_were_joined_by_cat_are_told_and_not_read_in_part() -> None:
+    first, second = (tar([(f"{at}.png", IMAGES[at]), (f"{at}.cls", b"1")]) for at in range(2))
+    sound, bad = everything(opened({"x.tar": first + second}))
+    assert [sample.name for sample in sound] == ["x.tar/0"]
+    assert bad["x.tar"].startswith("holds more behind its end, as archives do that were joined by `cat`")
+    assert everything(opened({"x.tar": first + bytes(3 * 2**20)}))[1] == {}
 
 
 @pytest.mark.parametrize(("listed", "named"), [("t\u00fcr", "tu\u0308r"), ("tu\u0308r", "t\u00fcr")])
@@ -182,3 +195,13 @@ def test_a_table_of_other_columns_says_which_it_has() -> None:
     pq.write_table(pa.table({"img": [b"x"], "fine_label": [1]}), table)
     reason = everything(opened({"x.parquet": table.getvalue()}))[1]["x.parquet"]
     assert reason == "has no column image and no label; it has img, fine_label; needed: image, label"
+
+
+@pytest.mark.parametrize("double", ["image", "label"])
+def test_a_table_with_a_column_twice_is_told(double: str) -> None:
+    names = ["image", "label", double]
+    columns = {"image": pa.array([IMAGES[0]]), "label": pa.array([1])}
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([columns[name] for name in names], names=names), content)
+    _, bad = everything(opened({"x.parquet": content.getvalue()}))
+    assert bad["x.parquet"].startswith(f"has the column {double} more than once; it has image, ")
