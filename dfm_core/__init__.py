@@ -14,6 +14,7 @@ In reading order:
     autoencoders          pixels to latents; `autoencoder_training` trains and measures them
     compute               FLOPs and parameters of a config, without building it
     pipeline, video_files sampling a snapshot as diffusers' pipelines do
+    sweep_rows            the parts of a sweep's row, from the package that knows sweeps
 
 tests/test_layers.py holds the order of imports. Public names are resolved on first use, so that `dfm_core.config` and
 `dfm_core.compute` can be used without torch.
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig as ExperimentConfig
     from dfm_core.data.image_dataset import load_dataset as load_dataset
+    from dfm_core.data.image_dataset import load_image_folder as load_image_folder
     from dfm_core.decompositions import build_decomposition as build_decomposition
     from dfm_core.flow.schedules import stage_schedule as stage_schedule
     from dfm_core.paradigms import build_paradigm as build_paradigm
@@ -54,6 +56,7 @@ _PUBLIC = {
     "export_to_gif": "dfm_core.video_files",
     "export_to_video": "dfm_core.video_files",
     "load_dataset": "dfm_core.data.image_dataset",
+    "load_image_folder": "dfm_core.data.image_dataset",
     "load_snapshot": "dfm_core.training.state",
     "measure_scale_std": "dfm_core.paradigms.standardization",
     "stage_schedule": "dfm_core.flow.schedules",

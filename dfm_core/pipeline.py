@@ -24,6 +24,7 @@ from dfm_core.flow.schedules import sampling_legs
 from dfm_core.models.text_tables import MemoryTextTable
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.base import SampleProgress, VelocityPredictor
+from dfm_core.sweep_rows import load_sweep_row
 from dfm_core.training.state import Snapshot, load_snapshot, write_snapshot_files
 
 if TYPE_CHECKING:
@@ -67,14 +68,26 @@ class DFMPipeline:
     """
 
     def __init__(
-        self, snapshot: Snapshot, autoencoder: Autoencoder | None = None, text_encoders: TextEncoders | None = None
+        self,
+        snapshot: Snapshot,
+        autoencoder: Autoencoder | None = None,
+        text_encoders: TextEncoders | None = None,
+        class_names: Sequence[str] = (),
     ) -> None:
         """Args: text_encoders: of a model of captions, from `dfm_core.models.flux.text_encoders.load_text_encoders`.
+            class_names: names for the labels, instead of those that the snapshot knows; one for each class.
 
         Raises: ValueError if the snapshot is of an expert, which knows one stage only, the autoencoder is another than
-        the one whose latents it was trained on, or a model of captions has no text encoders.
+        the one whose latents it was trained on, a model of captions has no text encoders, or there are not as many
+        different names as classes.
         """
         self.config, self.card, self.model = snapshot.config, snapshot.card, snapshot.model
+        if class_names:
+            distinct, needed = len(set(class_names)), self.card.shape.num_classes
+            if not distinct == len(class_names) == needed:
+                given = f"{len(class_names)} names, {distinct} of them different"
+                raise ValueError(f"class_names: {given}; this model has {needed} classes: give each a name of its own")
+            self.card = replace(self.card, class_names=tuple(class_names))
         known, stages = self.config.own_stages, self.config.num_stages
         if len(known) < stages and self.config.training.timesteps != "tied":
             combine = "sample all networks of the cascade, or all experts, through dfm_core.models.experts.StageExperts"
@@ -97,17 +110,34 @@ class DFMPipeline:
         directory: str | Path,
         autoencoder: Autoencoder | None = None,
         text_encoders: TextEncoders | None = None,
+        class_names: Sequence[str] = (),
     ) -> Self:
         """Return the pipeline of a snapshot: snapshot.json, the weights, and with a learned pyramid its own.
 
         The weights are whole, ema.safetensors, or in the pieces of a training's workers, which manifest.json lists.
 
-        Args: autoencoder: decodes what a model of latents makes; without it the output is latents. text_encoders: as of
-            the constructor.
+        Args: autoencoder: decodes what a model of latents makes; without it the output is latents. text_encoders,
+            class_names: as of the constructor.
         Raises: FileNotFoundError if a file is missing; ValueError if one is damaged, another version wrote it, it is of
             an expert, or of another autoencoder's latents.
         """
-        return cls(load_snapshot(directory), autoencoder, text_encoders)
+        return cls(load_snapshot(directory), autoencoder, text_encoders, class_names)
+
+    @classmethod
+    def from_sweep(
+        cls, sweep: str | Path, row: str, seed: int | None = None, overrides: Sequence[str] = (), device: str = "cpu"
+    ) -> Self:
+        """Return the pipeline of a sweep's trained row, as it was measured last: its weights, sampling, autoencoder.
+
+        This library knows nothing of sweeps: the package that does says so by the entry point `dfm_core.sweeps`, and is
+        asked for the parts. Nothing is trained or changed.
+
+        Args: sweep: its YAML file, read with the site file that a run would take. row: its label, or "part / label".
+            seed: one of the sweep's; default: the first. overrides: "key=value", those that the sweep was run with.
+        Raises: ValueError that lists every mistake, or says that the row is not trained yet; what the storage raises.
+        """
+        parts = load_sweep_row(Path(sweep), row, seed, overrides, device)
+        return cls(parts.snapshot, parts.autoencoder, parts.text_encoders).to(device)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes the files that `from_pretrained` reads; makes the directory."""
@@ -124,7 +154,9 @@ class DFMPipeline:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names that labels may have; none if the dataset is not in the catalog."""
+        """Names that labels may have: those that the snapshot keeps, else the dataset's; none if it has none."""
+        if self.card.class_names:
+            return self.card.class_names
         card = find_card(self.config.data)
         return card.class_names if card and card.num_classes == self.card.shape.num_classes else ()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from PIL import Image
 
 import dfm_core as dfm
-from dfm_core.catalog.datasets import DATASETS
 from dfm_core.config import DecompositionConfig, ModelConfig, SamplingConfig, TrainingConfig
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -22,14 +21,16 @@ config = dfm.ExperimentConfig(
     ),
     sampling=SamplingConfig(steps=(9, 3), tau=(0.7,), guidance=2.0),
 )
-dataset, shape = dfm.load_dataset("fashion_mnist", "train"), DATASETS["fashion_mnist"].shape
+dataset = dfm.load_dataset("fashion_mnist", "train")  # or dfm.load_image_folder("folder of class folders", side=32)
+shape = dataset.shape
 decomposition = dfm.build_decomposition(config.decomposition)
 scale_std = dfm.measure_scale_std(decomposition, dataset)
 engine = dfm.PlainEngine(dfm.build_model(config, shape, scale_std), config.training)
 plan = dfm.LoopPlan(options.steps, micro_batch_size=32, log_every=10, save_at=frozenset())
 curve = dfm.train(config, dfm.build_paradigm(config, decomposition, scale_std), dataset, engine, plan)
 print(*(f"step {row['step']}: loss {row['loss']:.3f}" for row in curve), sep="\n")
-dfm.write_snapshot(engine, config, dfm.SnapshotCard(options.steps, shape, scale_std), options.output)
+card = dfm.SnapshotCard(options.steps, shape, scale_std, dataset.class_names)
+dfm.write_snapshot(engine, config, card, options.output)
 
 pipe = dfm.DFMPipeline.from_pretrained(options.output)
 images = pipe(4 * list(pipe.class_names)).images  # one class a column

@@ -26,6 +26,7 @@ LAYERS = {
         "training",
         "metrics",
         "autoencoder_training",
+        "sweep_rows",
         "video_files",
         "pipeline",
     ),

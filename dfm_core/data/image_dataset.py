@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfm_core.catalog.datasets import DATASETS
+from dfm_core.catalog.datasets import DATASETS, DataShape
+from dfm_core.data.files.image_files import Channels
+from dfm_core.data.files.image_folder import open_image_folder
 from dfm_core.data.latents.read_ahead import ahead
 from dfm_core.data.moving_images import moving_clips
 from dfm_core.data.pixels import check_pixels
@@ -26,9 +29,17 @@ class ImageDataset:
     """[N, C, H, W] or [N, C, T, H, W] uint8."""
     labels: Tensor
     """Class indices, [N] int64."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes, in the order of their indices; none if they have none."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
+
+    @property
+    def shape(self) -> DataShape:
+        """Shape of the data, as a model needs it; without names there are as many classes as the highest label says."""
+        frames = None if self.pixels.ndim == 4 else self.pixels.shape[2]
+        return DataShape(self.pixels.shape[1], len(self.class_names) or int(self.labels.max()) + 1, frames)
 
     def images(self, rows: Sequence[int] | np.ndarray | slice) -> Tensor:
         """Return selected images as the model sees them, [B, C, (T,) H, W] float32 in [-1, 1]."""
@@ -75,7 +86,28 @@ def load_dataset(name: str, split: str) -> ImageDataset:
         pixels = moving_clips(pixels, card.motion, card.frames, card.resolution, split)
     else:
         pixels = _padded(pixels, card.resolution)
-    return ImageDataset(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64)))
+    return ImageDataset(torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64)), card.class_names)
+
+
+def load_image_folder(
+    folder: Path | str, side: int, *, channels: Channels = 3, max_bad_share: float = 0.0
+) -> ImageDataset:
+    """Return the images of a folder with a sub-folder for each class, in memory, in the order of their names.
+
+    Images of any size are resized and cropped to a square as those that a sweep trains on. A folder without sub-folders
+    is one class without a name.
+
+    Args: side: of the square, in pixels. channels: 3 repeats grey, 1 refuses colours. max_bad_share: of files that may
+        be left out; 0: every one must be sound.
+    Raises: ValueError that names every file that cannot be used; ValueError if there is no folder, or no image in it.
+    """
+    if side < 1:
+        raise ValueError(f"side {side}: give the side of the images in pixels, 1 or more")
+    images = open_image_folder(
+        Path(folder), channels=channels, size=(side, side), cropped=True, max_bad_share=max_bad_share
+    )
+    labels = torch.zeros(len(images), dtype=torch.int64) if images.labels is None else torch.tensor(images.labels)
+    return ImageDataset(images.pixels(range(len(images))), labels, images.class_names)
 
 
 def _padded(pixels: np.ndarray, side: int) -> np.ndarray:

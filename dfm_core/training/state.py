@@ -45,6 +45,8 @@ class SnapshotCard:
     shape: DataShape
     scale_std: tuple[float, ...]
     """Standard deviation of each scale on the training data."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes, in the order of their labels; empty: those of the config's dataset, if it has any."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,8 @@ def _read_card(directory: Path) -> tuple[ExperimentConfig, SnapshotCard]:
     broken = broken_rules(replace(config, data=replace(config.data, dataset="", described=None)))
     if broken:
         raise ValueError("; ".join(f"{key}: {message}" for key, message in broken))
+    if card.class_names and not len(card.class_names) == len(set(card.class_names)) == card.shape.num_classes:
+        raise ValueError(f"it has {card.shape.num_classes} classes and the names {', '.join(card.class_names)}")
     if len(card.scale_std) != config.num_stages or not all(map(math.isfinite, card.scale_std)):
         raise ValueError(f"scale_std {card.scale_std} is not {config.num_stages} finite number(s)")
     return config, card

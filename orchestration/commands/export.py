@@ -10,15 +10,15 @@ from pathlib import Path
 from dfm_core.config import ExperimentConfig
 from orchestration.artifacts.exported_pipeline import DTYPES, PipelineParts, export_problems, write_pipeline
 from orchestration.artifacts.state_files import open_state
-from orchestration.common.errors import Problem, UserError, known_names
+from orchestration.commands.trained_row import find_row
+from orchestration.common.errors import Problem, UserError
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.autoencoder_recipe import recipe_digest
 from orchestration.data.describe_text_encoders import encoder_folder
 from orchestration.data.user_files import autoencoder_folder, open_place
-from orchestration.plan.plan import make_plan
 from orchestration.plan.preflight import open_store, resolve_paths
 from orchestration.spec.layers import Layers
-from orchestration.spec.load import SweepSpec, load_sweep
+from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import DamagedArtifactError, Store
 
@@ -35,12 +35,12 @@ def export(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError.of(str(folder), "is there already; give a folder that is new or empty")
     spec = resolve_paths(load_sweep(sweep, overrides, layers), os.environ, Path.cwd())
-    part, config = _row(spec, row, seed)
+    found = find_row(spec, row, seed)
+    config = found.config
     if problems := [Problem(f"{spec.path}: {row}: {key}", message) for key, message in export_problems(config)]:
         raise UserError(problems)
-    store, step = open_store(spec.runtime.storage, writable=False), config.evaluation_steps[-1]
-    trial = next(t for t in make_plan(spec).trials if (t.part, t.row, t.seed) == (part, row_label(row), config.seed))
-    directory = TaskPaths(trial.trains[-1]).snapshot(step)
+    store, step = open_store(spec.runtime.storage, writable=False), found.step
+    directory = TaskPaths(found.snapshots(spec)[0][0]).snapshot(step)
     try:
         with (
             open_state(store, directory) as (state, _),
@@ -52,31 +52,7 @@ def export(
         raise UserError.of(row, f"its snapshot of step {step} cannot be read ({error}); run the sweep first") from None
     except DamagedArtifactError as error:
         raise UserError.of(row, f"{error}; run the sweep again to make it anew") from None
-    return f"{part} / {row_label(row)}, seed {config.seed}, step {step}: written to {folder} in {dtype}"
-
-
-def row_label(row: str) -> str:
-    """Return the label in a row as it is given on the command line."""
-    return row.rpartition(" / ")[2]
-
-
-def _row(spec: SweepSpec, given: str, seed: int | None) -> tuple[str, ExperimentConfig]:
-    """Return part and config of a row. Raises: UserError if there is none, or several parts have one."""
-    found = [
-        (part.name, own)
-        for part in spec.parts
-        for own in part.rows
-        if given in (own.label, f"{part.name} / {own.label}")
-    ]
-    if len(found) != 1:
-        labels = [f"{part.name} / {row.label}" for part in spec.parts for row in part.rows]
-        why = "is the label of several rows" if found else "is no row of the sweep"
-        raise UserError.of(spec.path, f"{given!r} {why}{known_names(given, labels)}")
-    ((part_name, row),) = found
-    config = next((one for one in row.configs if seed in (None, one.seed)), None)
-    if config is None:
-        raise UserError.of(spec.path, f"{seed} is no seed of the sweep; it has {', '.join(map(str, spec.seeds))}")
-    return part_name, config
+    return f"{found.part} / {found.label}, seed {config.seed}, step {step}: written to {folder} in {dtype}"
 
 
 @contextmanager

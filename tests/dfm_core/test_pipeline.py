@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -317,6 +318,51 @@ def test_a_dataset_outside_the_catalog_has_no_names() -> None:
     assert pipe.class_names == pipeline(shape=DataShape(channels=1, num_classes=3)).class_names == ()
     with pytest.raises(ValueError, match="no class 'coat'; known: 0 to 9; 'mine' has no names"):
         pipe("coat")
+
+
+def named(names: tuple[str, ...], **given: Any) -> Any:
+    """A pipeline of two classes whose snapshot knows these names."""
+    plain = pipeline({"data.dataset": "mine"}, shape=DataShape(channels=1, num_classes=2))
+    snapshot = Snapshot(plain.config, replace(plain.card, class_names=names), plain.model, plain.decomposition, None)
+    pipe = DFMPipeline(snapshot, **given)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_names_of_classes_are_kept_with_the_snapshot(tmp_path: Path) -> None:
+    pipe = named(("cock", "tench"))
+    pipe.save_pretrained(tmp_path)
+    loaded: Any = DFMPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded.class_names == ("cock", "tench")
+    by_number = pipe([1, 0], generator=seeded(), output_type="pt").images
+    assert torch.equal(loaded(["tench", "cock"], generator=seeded(), output_type="pt").images, by_number)
+    with pytest.raises(ValueError, match="no class 'tensh'; did you mean 'tench'"):
+        loaded("tensh")
+
+
+def test_names_can_be_given_to_classes_that_are_called_otherwise(tmp_path: Path) -> None:
+    named(("n01514668", "n01440764")).save_pretrained(tmp_path / "synsets")
+    pipe: Any = DFMPipeline.from_pretrained(tmp_path / "synsets", class_names=["cock", "tench"])
+    pipe.save_pretrained(tmp_path / "words")
+    assert DFMPipeline.from_pretrained(tmp_path / "words").class_names == pipe.class_names == ("cock", "tench")
+
+
+@pytest.mark.parametrize("names", [("cock",), ("cock", "cock"), ("cock", "hen", "tench")])
+def test_names_that_are_not_one_for_each_class_are_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"class_names: {len(names)} names, .*this model has 2 classes"):
+        named((), class_names=names)
+    named(names).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"is damaged, .*it has 2 classes and"):
+        DFMPipeline.from_pretrained(tmp_path)
+
+
+def test_a_snapshot_from_before_names_were_kept_is_read(tmp_path: Path) -> None:
+    pipeline().save_pretrained(tmp_path)
+    document = json.loads((tmp_path / "snapshot.json").read_text())
+    assert document["card"].pop("class_names") == []
+    (tmp_path / "snapshot.json").write_text(json.dumps(document))
+    assert DFMPipeline.from_pretrained(tmp_path).class_names == FASHION_CLASSES
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,7 @@ from torch import Tensor
 
 from dfm_core.data.files.centre_crop import centre_crop
 from dfm_core.data.files.clips import ClipSpec, decode_clip
-from dfm_core.data.files.image_files import decode_image
-
-MAX_SOURCE_PIXELS = 2**26
-"""Largest image that is cropped; ImageNet has some of 60 million pixels."""
+from dfm_core.data.files.image_files import MAX_SOURCE_PIXELS, decode_image
 
 
 def image_square(content: bytes, side: int) -> Tensor:

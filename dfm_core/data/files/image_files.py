@@ -22,6 +22,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # notes of over 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_PIXELS = 2**25
 """Largest image that is decoded; 8K video has 33 million pixels."""
+MAX_SOURCE_PIXELS = 2**26
+"""Largest image that is cropped to a square; ImageNet has some of 60 million pixels."""
 MAX_FILE_BYTES = 2**28
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -66,7 +68,7 @@ def read_image(path: Path, channels: Channels, size: Size | None = None) -> np.n
     Args: channels: 3 repeats grey; 1 refuses colours. size: refuses any other, before decoding.
     Returns: uint8, [H, W, C]. Raises: UnusableImageError.
     """
-    return decode_image(_content(path), channels, size)
+    return decode_image(file_content(path), channels, size)
 
 
 def decode_image(
@@ -93,7 +95,8 @@ def decode_image(
         raise UnusableImageError("damaged", f"is damaged or cut off ({reason})") from None
 
 
-def _content(path: Path) -> bytes:
+def file_content(path: Path) -> bytes:
+    """Return the bytes of a regular file of a sane size. Raises: UnusableImageError."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever
             raise UnusableImageError("unreadable", "is no regular file")

@@ -13,8 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfm_core.data.files.centre_crop import centre_crop
 from dfm_core.data.files.folder_report import BadFile, FolderReport, UnusableFolderError
-from dfm_core.data.files.image_files import EXTENSIONS, Channels, Size, UnusableImageError, another_size, read_image
+from dfm_core.data.files.image_files import (
+    EXTENSIONS,
+    MAX_SOURCE_PIXELS,
+    Channels,
+    Size,
+    UnusableImageError,
+    another_size,
+    decode_image,
+    file_content,
+    read_image,
+)
 from dfm_core.data.files.left_behind import left_behind
 
 
@@ -32,6 +43,8 @@ class ImageFolder:
     size: Size
     channels: Channels
     report: FolderReport
+    cropped: bool = False
+    """Images of any size are resized and cropped to the square of `size`, as those that networks are trained on."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -44,7 +57,7 @@ class ImageFolder:
         images = []
         for row in rows:
             try:
-                images.append(read_image(self.folder / self.files[row], self.channels, self.size))
+                images.append(_read(self.folder / self.files[row], self.channels, self.size, self.cropped))
             except UnusableImageError as error:
                 changed = f"has changed since the folder was opened: it {error.reason}"
                 raise ValueError(f"{self.folder / self.files[row]}: {changed}") from None
@@ -62,6 +75,7 @@ def open_image_folder(
     *,
     channels: Channels = 3,
     size: Size | None = None,
+    cropped: bool = False,
     max_bad_share: float = 0.0,
     num_threads: int = 4,
 ) -> ImageFolder:
@@ -70,9 +84,11 @@ def open_image_folder(
     If there are sub-folders with images, each on the first level is a class, and every image must be in one.
 
     Args: channels: of the pixels given; 3 repeats grey, 1 refuses colours. size: height and width of every image;
-    default: the most frequent. max_bad_share: 0 allows no bad file; 0.01 leaves up to 1% out, named in the report.
+    default: the most frequent. cropped: images of any size become the square of `size`, resized and cropped as those
+    that networks are trained on. max_bad_share: 0 allows no bad file; 0.01 leaves up to 1% out, named in the report.
     Raises: UnusableFolderError if too many files, or all, are bad; ValueError if there is no folder, or no image in it.
     """
+    assert not cropped or (size is not None and size[0] == size[1]), "images are cropped to a square that is given"
     if not 0.0 <= max_bad_share < 1.0:
         raise ValueError(f"max_bad_share is {max_bad_share}; allowed is 0 or more, and less than 1")
     if not folder.is_dir():
@@ -81,7 +97,7 @@ def open_image_folder(
     if not names and not bad:
         raise ValueError(f"{folder}: holds no image ({', '.join(EXTENSIONS)}) and {len(others)} other files")
     class_names, placed, misplaced = _classes(folder, names, {*left, *(file.file for file in bad)})
-    sizes, broken = _examine(folder, placed, channels, size, num_threads)
+    sizes, broken = _examine(folder, placed, channels, size, cropped, num_threads)
     common = size or next((most for most, _ in Counter(sizes.values()).most_common(1)), (0, 0))
     odd = {name: another_size(own, common) for name, own in sizes.items() if own != common}
     bad += [*misplaced, *broken, *(BadFile(name, error.fault, error.reason) for name, error in odd.items())]
@@ -93,17 +109,25 @@ def open_image_folder(
         raise UnusableFolderError(report, f"mend or remove them; {allowed}")
     positions = {name: position for position, name in enumerate(class_names)}
     labels = tuple(positions[name.split("/")[0]] for name in used) if class_names else None
-    return ImageFolder(folder, used, labels, tuple(class_names), common, channels, report)
+    return ImageFolder(folder, used, labels, tuple(class_names), common, channels, report, cropped)
+
+
+def _read(path: Path, channels: Channels, size: Size | None, cropped: bool) -> np.ndarray:
+    """Return the pixels of a file, [H, W, C]. Raises: UnusableImageError."""
+    if not cropped or size is None:
+        return read_image(path, channels, size)
+    pixels = decode_image(file_content(path), channels, max_pixels=MAX_SOURCE_PIXELS)
+    return centre_crop(np.repeat(pixels, 3 // channels, axis=-1), size[0])[..., :channels]
 
 
 def _examine(
-    folder: Path, names: Sequence[str], channels: Channels, size: Size | None, num_threads: int
+    folder: Path, names: Sequence[str], channels: Channels, size: Size | None, cropped: bool, num_threads: int
 ) -> tuple[dict[str, Size], list[BadFile]]:
     """Decodes every file once. Returns: sizes of the sound ones, in the order of their names, and the others."""
 
     def examine(name: str) -> Size | BadFile:
         try:
-            height, width, _ = read_image(folder / name, channels, size).shape
+            height, width, _ = _read(folder / name, channels, size, cropped).shape
         except UnusableImageError as error:
             return BadFile(name, error.fault, error.reason)
         return height, width
