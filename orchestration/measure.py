@@ -2,7 +2,7 @@
 
 Measures images that were made elsewhere as a sweep measures its samples: same reference, networks and metrics.
 IMAGES is a folder, with a sub-folder for each class or without, or an .npz with `arr_0` and perhaps `arr_1`. Videos
-are an .npz.
+are an .npz. Images of other sizes than the dataset's are refused, or with --crop resized and cropped as in training.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("images", type=Path, help="folder of images, or .npz of images or videos")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.metrics=[fid,kid]")
     parser.add_argument("--allow-bad", type=float, default=0.0, metavar="SHARE", help="of files that may be left out")
+    parser.add_argument("--crop", action="store_true", help="crop images of any size as those that are trained on")
     parser.add_argument("--json", type=Path, help="write numbers, errors, notes and protocols here")
     options = parse(parser, arguments)
     try:
         if options.json is not None and not options.json.absolute().parent.is_dir():
             raise UserError.of("--json", f"there is no folder {options.json.absolute().parent}")
-        measured = _measure(options.sweep, options.images, options.overrides, options.allow_bad)
+        measured = _measure(options.sweep, options.images, options.overrides, options.allow_bad, crop=options.crop)
         _print(measured)
         if options.json is not None:
             _write(measured, options.json)
@@ -63,7 +64,7 @@ def _write(measured: MeasuredImages, path: Path) -> None:
         raise UserError.of("--json", f"{path} cannot be written ({error.strerror})") from None
 
 
-def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float) -> MeasuredImages:
+def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: float, *, crop: bool) -> MeasuredImages:
     # Imported late, so that --help is instant.
     from dfm_core.config.dataset_card import pixels_card_of
     from orchestration.commands.external_images import open_images
@@ -79,7 +80,7 @@ def _measure(sweep: Path, images: Path, overrides: Sequence[str], allow_bad: flo
     config = next(spec.configs)
     if problems := missing_inputs(spec):
         raise UserError(problems)
-    given = open_images(images, pixels_card_of(config.data), allow_bad)
+    given = open_images(images, pixels_card_of(config.data), allow_bad, crop=crop)
     print(given.about)
     config = _of_images(config, given.count, labelled=given.labels is not None)
     store = open_store(spec.runtime.storage, writable=True)

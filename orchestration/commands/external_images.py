@@ -32,12 +32,15 @@ class ExternalImages:
     """Positions in the dataset's class names, [N] int64; None if the classes are not known."""
     about: str
     """Description for people."""
+    cropped: bool = False
+    """Images of any size were resized and cropped as those that networks are trained on."""
 
 
-def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
+def open_images(path: Path, card: DatasetCard, max_bad_share: float, *, crop: bool = False) -> ExternalImages:
     """Open images, each of which is checked before the first is measured.
 
     Args: card: that of the dataset to compare with. max_bad_share: share of a folder's files that may be left out.
+        crop: images of any size are resized and cropped as those that networks are trained on.
     Raises: UserError with every file that cannot be used, by name.
     """
     if path.is_file() and path.suffix != ".npz":
@@ -46,10 +49,14 @@ def open_images(path: Path, card: DatasetCard, max_bad_share: float) -> External
         layout = f"[N, {card.frames}, {card.resolution}, {card.resolution}, {card.channels}]"
         message = f"is a folder, and the dataset holds videos: give an .npz with arr_0 of shape {layout}, uint8"
         raise UserError.of(str(path), message)
+    if crop and path.suffix == ".npz":
+        raise UserError.of("--crop", f"{path} holds pixels of one size; only a folder's images are cropped")
     try:
-        images = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share)
+        images = _archive(path) if path.suffix == ".npz" else _folder(path, card, max_bad_share, crop)
     except UnusableFolderError as error:
         hint = "fix or remove them; --allow-bad SHARE lets some be left out"
+        if any(bad.fault == "of another size" for bad in error.report.bad):
+            hint += f"; --crop makes images of any size {card.resolution} x {card.resolution}, as in training"
         raise UserError.of(str(path), f"{str(error.report).removeprefix(f'{path}: ')}\n  {hint}") from None
     except ValueError as error:
         raise UserError([Problem(str(path), str(error).removeprefix(f"{path}: "))]) from None
@@ -78,16 +85,18 @@ def _archive(path: Path) -> ExternalImages:
     )
 
 
-def _folder(path: Path, card: DatasetCard, max_bad_share: float) -> ExternalImages:
+def _folder(path: Path, card: DatasetCard, max_bad_share: float, crop: bool) -> ExternalImages:
     channels: Channels = 1 if card.channels == 1 else 3
     size = (card.resolution, card.resolution)
-    folder = open_image_folder(path, channels=channels, size=size, max_bad_share=max_bad_share)
+    folder = open_image_folder(path, channels=channels, size=size, cropped=crop, max_bad_share=max_bad_share)
     labels = None
     names = list(map(spelling_of(card.class_names), folder.class_names))
     if folder.labels is not None and set(names) <= set(card.class_names):
         numbers = {name: number for number, name in enumerate(card.class_names)}
         labels = torch.tensor([numbers[names[label]] for label in folder.labels])
     about = str(folder.report)
+    if crop:
+        about += f"\n  each resized and cropped at its centre to {size[1]} x {size[0]}, as images are in training"
     if folder.labels is not None and labels is None:
         about += "\n  its sub-folders are not named as the dataset's classes; labels are not known"
-    return ExternalImages(len(folder), lambda rows: folder.pixels(rows), labels, about)
+    return ExternalImages(len(folder), lambda rows: folder.pixels(rows), labels, about, crop)

@@ -50,6 +50,8 @@ class MeasuredImages:
     real_images: Mapping[str, float]
     """Scores of as many real images of the dataset, or all if it has fewer; without metrics that have none."""
     notes: Mapping[str, list[str]]
+    cropped: bool
+    """They were resized and cropped as images are in training."""
     protocols: Mapping[str, Mapping[str, Any]]
 
 
@@ -76,7 +78,7 @@ def measure_images(
     result = read_record(store, task.digest)
     assert result is not None, "the task was run"
     real = read_record(store, measures.real_images.digest) if measures.real_images is not None else None
-    return _measured(result, task, place, real)
+    return _measured(result, task, place, real, cropped=images.cropped)
 
 
 def content_digest(images: ExternalImages) -> str:
@@ -118,7 +120,9 @@ def _run(task: Task, evaluator: Evaluator, runtime: RuntimeConfig, store: Store)
         raise UserError.of(task.title, failed[0])
 
 
-def _measured(result: TaskRecord, task: ImagesTask, place: str, real: TaskRecord | None) -> MeasuredImages:
+def _measured(
+    result: TaskRecord, task: ImagesTask, place: str, real: TaskRecord | None, *, cropped: bool
+) -> MeasuredImages:
     real_metrics = {} if real is None else real.metrics
     errors = {name: result.metrics.get(f"{name}_standard_error") for name in task.protocols}
     return MeasuredImages(
@@ -132,5 +136,6 @@ def _measured(result: TaskRecord, task: ImagesTask, place: str, real: TaskRecord
         intervals_of(result, list(task.protocols)),
         {name: real_metrics[name] for name in task.protocols if name in real_metrics},
         result.about["notes"],
+        cropped,
         result.about["protocols"],
     )

@@ -74,6 +74,33 @@ def test_a_folder_of_real_images_scores_what_the_floor_scores(
     assert "Protocol on EfficientNet-Lite0" in output
 
 
+def test_images_of_any_size_are_cropped_as_in_training_where_that_is_asked_for(
+    root: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wide images whose centres, halved by boxes as the crop does, are exactly those of the folder."""
+    for path in folder.glob("*/*.png"):
+        centre = np.asarray(Image.open(path)).repeat(2, 0).repeat(2, 1)
+        place = tmp_path / "wide" / path.parent.name
+        place.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(np.pad(centre, ((0, 0), (16, 16)))).save(place / path.name)
+    found = []
+    for given, more in ((folder, []), (tmp_path / "wide", ["--crop"])):
+        assert run(root, given, *more, "--json", str(tmp_path / "found.json")) == 0
+        found.append(json.loads((tmp_path / "found.json").read_text()))
+    assert [one["cropped"] for one in found] == [False, True]
+    assert found[0]["content"] == found[1]["content"]
+    assert found[0]["values"] == found[1]["values"]
+    assert "each resized and cropped at its centre to 32 x 32, as images are in training" in capsys.readouterr().out
+    assert run(root, tmp_path / "wide") == 2
+    assert "--crop makes images of any size 32 x 32, as in training" in capsys.readouterr().err
+
+
+def test_an_archive_is_not_cropped(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "images.npz", np.zeros((4, 48, 48, 1), np.uint8))
+    assert run(root, tmp_path / "images.npz", "--crop") == 2
+    assert "holds pixels of one size; only a folder's images are cropped" in capsys.readouterr().err
+
+
 def test_an_archive_of_the_same_images_scores_the_same(root: Path, folder: Path, tmp_path: Path) -> None:
     images = load_dataset("fashion_mnist", "train")
     pixels, labels = images.pixels[:COUNT].permute(0, 2, 3, 1).numpy(), images.labels[:COUNT].numpy()
