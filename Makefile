@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types docs test-slow test-multihost test-gpu chaos hashes clean
+.PHONY: help setup demo test lint types docs test-slow test-multihost test-gpu test-tex chaos hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
@@ -14,6 +14,7 @@ help:
 	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
 	@echo "make test-multihost  the sweep on two hosts made of Linux namespaces, one of which is cut off"
 	@echo "make test-gpu   the paths of a GPU, on one"
+	@echo "make test-tex   the tables of reports, compiled by TeX, which is installed with apt if it is not there"
 	@echo "make lint types test-slow hashes clean"
 
 setup: $(VENV)/.ready
@@ -74,6 +75,16 @@ test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
 
 test-gpu: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m gpu
+
+# TeX and a reader of PDFs, Debian's: the tables of a report are compiled as a paper would.
+TEX_PACKAGES := texlive-latex-base texlive-latex-recommended poppler-utils
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+test-tex: $(VENV)/.test-ready
+	@command -v pdflatex >/dev/null && command -v pdftotext >/dev/null && kpsewhich booktabs.sty >/dev/null || \
+		{ echo "Installing $(TEX_PACKAGES)"; $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEX_PACKAGES); }
+	$(BIN)/python -m pytest -m tex
 
 # Root, or a user who may make user namespaces; without them it fails and says so.
 test-multihost: $(VENV)/.test-ready

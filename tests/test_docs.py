@@ -159,6 +159,7 @@ def test_every_shipped_sweep_is_in_the_list() -> None:
         "test-slow",
         "test-multihost",
         "test-gpu",
+        "test-tex",
         "chaos",
         "hashes",
         "clean",

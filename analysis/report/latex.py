@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 
 from analysis.plan.model import PublishedPlan
 from analysis.results.run_links import RunLink
@@ -14,19 +13,19 @@ from analysis.text.significance_text import claims_legend
 from analysis.text.text_tables import PlainTable, TextCell, TextTable, uncertainty_legend
 
 _WRAPPED = r"p{0.95\linewidth}"
-_OURS = "ours"
+OURS = "ours"
 
 
 def latex_table(plan: PublishedPlan, tables: Sequence[TextTable]) -> str:
     """Render the whole table, one part below the other."""
     width = len(tables[0].header) if tables else 1
-    lines = [_comment(plan.title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines = [latex_comment(plan.title), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
     if tables:
-        lines.append(_ampersands(map(escape_latex, tables[0].header)))
+        lines.append(latex_line(map(escape_latex, tables[0].header)))
     for table in tables:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"]
         lines += [_across(width, rf"\textbf{{{escape_latex(caveat)}}}") for caveat in table.caveats]
-        lines += _rows(table.rows, table.runs)
+        lines += latex_rows(table.rows, table.runs)
     notes = [note for table in tables for note in table.notes] + [uncertainty_legend(plan), claims_legend(plan)]
     return "\n".join([*lines, *_ending(width, notes)])
 
@@ -40,69 +39,43 @@ def latex_comparison(table: ComparisonTable, comparison: TextComparison) -> str:
     starts = range(1, width, group)
     named = [rf"\multicolumn{{{group}}}{{c}}{{{escape_latex(table.header[start])}}}" for start in starts]
     rules = " ".join(rf"\cmidrule(lr){{{start + 1}-{start + group}}}" for start in starts)
-    columns = [title for start in starts for title in (_OURS, *table.header[start + 1 : start + group])]
-    lines = [_comment(f"{table.title}. {table.beside}"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
-    lines += [_ampersands(["", *named]), rules, _ampersands(["", *map(escape_latex, columns)]), r"\midrule"]
-    lines += _rows(table.rows, table.runs)
+    columns = [title for start in starts for title in (OURS, *table.header[start + 1 : start + group])]
+    lines = [
+        latex_comment(f"{table.title}. {table.beside}"),
+        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        r"\toprule",
+    ]
+    lines += [latex_line(["", *named]), rules, latex_line(["", *map(escape_latex, columns)]), r"\midrule"]
+    lines += latex_rows(table.rows, table.runs)
     return "\n".join([*lines, *_ending(width, (table.beside, *comparison.notes, *table.orders, *table.notes))])
-
-
-def latex_whole(comparison: TextComparison) -> str:
-    """Render all parts beside the paper as one table, without notes: a heading for each part.
-
-    A part with other columns than the first, since it lacks a metric, stands below with columns of its own.
-    """
-    lines = [_comment(comparison.title)]
-    for header, tables in groupby(comparison.tables, lambda table: (table.header, table.num_columns)):
-        titles, group = header
-        starts = range(1, len(titles), group)
-        named = [rf"\multicolumn{{{group}}}{{c}}{{{escape_latex(titles[start])}}}" for start in starts]
-        rules = " ".join(rf"\cmidrule(lr){{{start + 1}-{start + group}}}" for start in starts)
-        columns = [title for start in starts for title in (_OURS, *titles[start + 1 : start + group])]
-        lines += [rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}", r"\toprule", _ampersands(["", *named]), rules]
-        lines.append(_ampersands(["", *map(escape_latex, columns)]))
-        for table in tables:
-            heading = rf"\multicolumn{{{len(titles)}}}{{l}}{{\emph{{{escape_latex(table.title)}}}}} \\"
-            lines += [r"\midrule", heading, *_rows(table.rows, table.runs)]
-        lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*lines, ""])
-
-
-def latex_notes(comparison: TextComparison) -> str:
-    """Render what has to be said of the whole table, a paragraph for all parts and one for each."""
-    lines = [f"% Notes on: {' '.join(comparison.title.split())}", *map(escape_latex, comparison.notes)]
-    for table in comparison.tables:
-        own = " ".join(map(escape_latex, (table.beside, *table.orders, *table.notes)))
-        lines += ["", rf"\emph{{{escape_latex(table.title)}.}} {own}"]
-    return "\n".join([*lines, ""])
 
 
 def latex_differences(title: str, table: PlainTable) -> str:
     """Render the differences of a part's rows from a reference row."""
     width = len(table.header)
-    lines = [_comment(f"{title}, differences"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
-    lines += [_ampersands(map(escape_latex, table.header)), r"\midrule"]
-    lines += [_ampersands(map(escape_latex, row)) for row in table.rows]
+    lines = [latex_comment(f"{title}, differences"), rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule"]
+    lines += [latex_line(map(escape_latex, table.header)), r"\midrule"]
+    lines += [latex_line(map(escape_latex, row)) for row in table.rows]
     return "\n".join([*lines, *_ending(width, [DIFFERENCE_LEGEND])])
 
 
-def _comment(text: str) -> str:
+def latex_comment(text: str) -> str:
     return f"% {' '.join(text.split()).rstrip('.')}; needs \\usepackage{{booktabs}}"
 
 
-def _rows(rows: Iterable[Sequence[TextCell]], runs: Iterable[Sequence[RunLink]]) -> Iterator[str]:
+def latex_rows(rows: Iterable[Sequence[TextCell]], runs: Iterable[Sequence[RunLink]]) -> Iterator[str]:
     """Render rows, each under a comment with the runs that its numbers come from."""
     for row, links in zip(rows, runs, strict=True):
         if links:
             yield f"% {' '.join(link.url or link.label for link in links)}"
-        yield _ampersands(_decorated(cell) for cell in row)
+        yield latex_line(_decorated(cell) for cell in row)
 
 
 def _decorated(cell: TextCell) -> str:
     return rf"\textbf{{{escape_latex(cell.text)}}}" if cell.best else escape_latex(cell.text)
 
 
-def _ampersands(cells: Iterable[str]) -> str:
+def latex_line(cells: Iterable[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
@@ -116,10 +89,10 @@ def _ending(width: int, notes: Iterable[str]) -> Iterator[str]:
     yield from (r"\end{tabular}", "")
 
 
-_RAISED, _LOWERED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+"), re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_RAISED, _LOWERED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵇᵉʷˣ]+"), re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _SYMBOL = re.compile("(?<![A-Za-z])([A-Za-z])([₀₁₂₃₄₅₆₇₈₉]+)(?![A-Za-z])")
 """A letter with an index, which is mathematics; not H₂O."""
-_ON_THE_LINE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉", "0123456789-0123456789")
+_ON_THE_LINE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵇᵉʷˣ₀₁₂₃₄₅₆₇₈₉", "0123456789-bewx0123456789")
 _GREEK = dict(zip("αβγδεζηθκλμνξπρστφχψω", (
     "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
     "rho", "sigma", "tau", "varphi", "chi", "psi", "omega",

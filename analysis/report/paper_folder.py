@@ -13,10 +13,9 @@ from analysis.report.cell_csv import cell_csv, published_csv
 from analysis.report.latex import (
     latex_comparison,
     latex_differences,
-    latex_notes,
     latex_table,
-    latex_whole,
 )
+from analysis.report.latex_whole import latex_notes, latex_whole
 from analysis.report.markdown import escape_markdown, markdown_of_part, markdown_published
 from analysis.text.comparison_text import TextComparison
 from analysis.text.difference_tables import make_difference_table
@@ -77,8 +76,8 @@ _REMARKS = r"""| all that the paper prints | [published.md](published.md), [publ
   verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
   `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
 - `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
-- `table1.tex` and the like, beside the paper's table of that name: all parts in one table, its notes apart in
-  `table1-notes.tex`.
+- `table1.tex` and the like, beside the paper's table of that name: all parts in one table of a page, verdicts as marks on
+  our numbers; its notes apart in `table1-notes.tex`, with the verdicts in words.
 - `../table.csv`: every measurement at every step and seed.
 - Cells that are `missing`, `running` or `failed` have no number yet.
 """

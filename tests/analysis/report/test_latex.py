@@ -15,7 +15,8 @@ from analysis.comparison.compare import compare
 from analysis.plan.model import PublishedPlan
 from analysis.plan.read import parse_plan
 from analysis.records.record import Record
-from analysis.report.latex import escape_latex, latex_comparison, latex_notes, latex_table, latex_whole
+from analysis.report.latex import escape_latex, latex_comparison, latex_table
+from analysis.report.latex_whole import latex_notes, latex_whole
 from analysis.results.measurements import measure
 from analysis.results.sections import make_sections
 from analysis.text.comparison_text import TextComparison, make_text_comparison
@@ -192,6 +193,51 @@ def test_all_parts_stand_in_one_table_and_its_notes_apart() -> None:
     for note in (*comparison.notes, comparison.tables[0].beside):
         assert escape_latex(note) in notes
         assert escape_latex(note) not in text
+
+
+def test_a_verdict_is_a_mark_in_the_whole_table_and_words_in_its_notes() -> None:
+    plan = beside_table2(same_setting=True)
+    numbers = {"fd": 4.25, "fd_standard_error": 0.1, "accuracy": 150.0, "accuracy_standard_error": 1.0}
+    records = {evaluate_digest("dfm", 200): Record("done", numbers)}
+    sections = make_sections(plan, measure(plan, records), records)
+    comparison = make_text_comparison(plan, sections, compare(plan, sections))
+    assert comparison is not None
+    lines = latex_whole(comparison).splitlines()
+    assert lines[4:8] == [
+        r" & \multicolumn{2}{c}{FD-Lite0 $\downarrow$} & \multicolumn{2}{c}{label accuracy $\uparrow$} \\",
+        r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}",
+        r" & ours & paper & ours & paper \\",
+        r" &  & FID 50K &  & IS \\",
+    ]
+    assert r"dfm & 4.25 $\pm$ 0.20\textsuperscript{x} & \textbf{4.28} & 150.0 $\pm$ 2.0 & \textbf{196.8} \\" in lines
+    notes = latex_notes(comparison)
+    assert r"FD-Lite0 $\downarrow$, ours beside the paper's: dfm: cannot tell ($\times$0.99, 0.93 to 1.06; one" in notes
+    assert r"label accuracy $\uparrow$, ours beside the paper's: dfm: $\times$0.76, 0.75 to 0.78." in notes
+    assert r"\textsuperscript{x} cannot tell" in notes
+
+
+@pytest.mark.parametrize(("last", "shown"), [("4.0 ± 0.1 (n=2)", False), ("4.0 ± 0.1 (n=1)", True), ("missing", False)])
+def test_a_number_of_seeds_that_all_have_is_said_in_the_notes(last: str, shown: bool) -> None:
+    comparison = comparison_of(beside_table2(same_setting=True))
+    table = comparison.tables[0]
+    own = [replace(row[0], text=text) for row, text in zip(table.rows, ["3.5 ± 0.2 (n=2)"] * 9, strict=False)]
+    own[-1] = replace(own[-1], text=last)
+    counted = tuple(
+        tuple(own[index] if (place - 1) % table.num_columns == 0 and place else cell for place, cell in enumerate(row))
+        for index, row in enumerate(table.rows)
+    )
+    changed = replace(comparison, tables=(replace(table, rows=counted),))
+    assert ("(n=2)" in latex_whole(changed)) == shown
+    assert ("of so many seeds: n=2" in latex_notes(changed)) == (not shown)
+
+
+def test_a_remark_in_a_parts_title_stands_in_the_notes_alone() -> None:
+    comparison = comparison_of(beside_table2(same_setting=True))
+    titled = replace(comparison.tables[0], title="(d) Parameters (the default is specialised)")
+    titled_comparison = replace(comparison, tables=(titled,))
+    assert r"\emph{(d) Parameters} \\" not in latex_whole(titled_comparison)
+    assert r"{\emph{(d) Parameters}} \\" in latex_whole(titled_comparison)
+    assert "(the default is specialised)" in latex_notes(titled_comparison)
 
 
 def test_a_part_with_other_columns_has_a_table_of_its_own() -> None:
