@@ -76,8 +76,8 @@ _REMARKS = r"""| all that the paper prints | [published.md](published.md), [publ
   verdict and reason. `sources`: pages or ids of the MLflow runs; `evaluate_digests`: their tag
   `dfm.digest`, whose first digits the other tables show. Rows with the status `not in the sweep` are the paper's alone.
 - `.tex`: for `\input`, needs `\usepackage{booktabs}`; best in bold, runs in comments.
-- `table1.tex` and the like, beside the paper's table of that name: all parts in one table of a page, verdicts as marks on
-  our numbers; its notes apart in `table1-notes.tex`, with the verdicts in words.
+- `table1.tex` and the like, beside the paper's table of that name: all parts in one table of a page, verdicts as marks
+  on our numbers; its notes apart in `table1-notes.tex`, with the verdicts in words.
 - `../table.csv`: every measurement at every step and seed.
 - Cells that are `missing`, `running` or `failed` have no number yet.
 """
