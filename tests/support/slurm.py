@@ -74,10 +74,23 @@ def running_slurm(folder: Path, nodes: Sequence[str], cpus: int) -> Iterator[Slu
         _await(lambda: _idle(slurm) == len(nodes), slurm)
         yield slurm
     finally:
+        _end_jobs(slurm)
         for process in reversed(started):
             process.terminate()
         for process in started:
             process.wait(timeout=30)
+
+
+def _end_jobs(slurm: Slurm) -> None:
+    """End all jobs, whose processes would outlive the daemons."""
+
+    def told(*command: str) -> bytes:
+        return subprocess.run(command, env=slurm.environment, capture_output=True, check=False).stdout.strip()
+
+    told("scancel", f"--user={getpass.getuser()}")
+    deadline = time.monotonic() + _START_SECONDS
+    while told("squeue", "--noheader") and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def _configuration(folder: Path, nodes: Sequence[str], cpus: int, ports: Sequence[int]) -> str:
