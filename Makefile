@@ -70,20 +70,32 @@ TEST_PROCESSES ?= 2
 test: lint types
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
+# Debian's Slurm, for the script of deploy/slurm: its daemons are started by a test, on loopback, and end with it.
+SLURM_PACKAGES := slurmctld slurmd slurm-client munge
+
 test-slow: $(VENV)/.test-ready $(VENV)/.rclone-ready
+	@command -v sbatch >/dev/null && PATH="$$PATH:/usr/sbin" command -v slurmd >/dev/null || \
+		$(MAKE) --no-print-directory install PACKAGES="$(SLURM_PACKAGES)"
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m gpu
 
+# What only some tests need, from Debian.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: install
+install:
+	@echo "Installing $(PACKAGES)"
+	@$(AS_ROOT) apt-get update -qq
+	@$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
+
 # TeX and a reader of PDFs, Debian's: the tables of a report are compiled as a paper would.
 TEX_PACKAGES := texlive-latex-base texlive-latex-recommended poppler-utils
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 test-tex: $(VENV)/.test-ready
 	@command -v pdflatex >/dev/null && command -v pdftotext >/dev/null && kpsewhich booktabs.sty >/dev/null || \
-		{ echo "Installing $(TEX_PACKAGES)"; $(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEX_PACKAGES); }
+		$(MAKE) --no-print-directory install PACKAGES="$(TEX_PACKAGES)"
 	$(BIN)/python -m pytest -m tex
 
 # Root, or a user who may make user namespaces; without them it fails and says so.

@@ -47,7 +47,7 @@ def load_sweep_row(sweep: Path, row: str, seed: int | None, overrides: Sequence[
     offered = sorted(entry_points(group=ENTRY_POINT))
     if len(offered) != 1:
         found = ", ".join(point.value for point in offered) or "none"
-        install = "install the project as `make setup` does (pip install --editable .)"
+        install = "install the project as `make setup` does"
         raise ValueError(
             f"one package is needed that reads sweeps (entry point {ENTRY_POINT!r}), found: {found}; {install}"
         )

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for name in ("dfm_core", "orchestration", "analysis") for path in (ROOT / name).rglob("*.py"))
 KEYS = {*all_keys(ExperimentConfig), *all_keys(RuntimeConfig), *all_keys(ComputeConfig, "compute.")}
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
-FOREIGN = {"--backend-store-uri", "--artifacts-destination", "--force-reinstall", "--app-name", "--editable", "--concatenate"}
-FOREIGN |= {"--dereference", "--hard-dereference"}
+FOREIGN = {"--backend-store-uri", "--artifacts-destination", "--force-reinstall", "--app-name"}
+FOREIGN |= {"--concatenate", "--dereference", "--hard-dereference"}
 """Options of other programs."""
 
 
