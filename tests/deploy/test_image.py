@@ -58,7 +58,7 @@ def test_both_builds_take_the_pinned_packages_with_all_extras_of_a_run() -> None
     assert re.search(r"(?m)^FROM \$\{DEVICE\}$", TEXT)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (installed,) = re.findall(r"'\.\[([a-z,]+)\]'", TEXT)
-    assert set(installed.split(",")) == set(extras) - {"test", "benchmark"}
+    assert set(installed.split(",")) == set(extras) - {"test", "benchmark", "docs"}
     assert "--no-require-hashes --constraint hashes.txt --constraint constraints.txt" in TEXT
 
 
