@@ -20,6 +20,7 @@ from orchestration.common.errors import Problem, UserError
 from orchestration.common.exit_codes import EXIT_SECOND_DRIVER
 from orchestration.common.redaction import reason_of
 from orchestration.config.storage import PLANNING_SECONDS
+from orchestration.config.storage_root import refuse_closed_folders
 from orchestration.control import single_driver
 from orchestration.control.heartbeat import find_driver
 from orchestration.control.notifier import Notifier
@@ -35,10 +36,13 @@ from orchestration.spec.layers import NO_LAYERS, Layers
 from orchestration.spec.load import SweepSpec, load_sweep
 from orchestration.spec.origins import row_text
 from orchestration.spec.search.trial import SearchTrial
-from orchestration.storage.layout import PLANS
+from orchestration.storage.layout import FOLDERS, PLANS, lease_directory, report_directory
 from orchestration.storage.retry import StorageUnavailableError
 from orchestration.storage.store import Store
 from orchestration.training.fault_hook import fault_problems
+
+_UNREADABLE = (OSError, StorageUnavailableError)
+"""Errors of a storage, where others would be ours. Folders of a colleague's root may be closed one by one."""
 
 
 def run_mode(
@@ -77,10 +81,11 @@ def _stop_or_collect(mode: str, spec: SweepSpec, *, confirmed: bool) -> int:
     with _readable(patient):
         patient.names(PLANS)
     if mode == "stop":
-        with _readable(patient, StorageUnavailableError):
+        with _readable(patient, _UNREADABLE):
             return stop(patient, spec.name)
     store = Store(storage.root, storage.options, storage.retry_policy)
-    return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
+    with _readable(store, _UNREADABLE):
+        return collect_garbage(store, confirmed=confirmed, ask=ask_on_terminal)
 
 
 _NEED_FILES = ("run", "status", "errors", "export-records", "import-records")
@@ -111,9 +116,11 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, folder: str | None, verbose: bo
     if missing and mode in _NEED_FILES:
         raise UserError(missing)
     store = open_store(storage, writable=True) if mode in _WRITING else patient
+    if store is not patient:
+        refuse_closed_folders(store, [*FOLDERS, lease_directory(spec.name), report_directory(spec.name)])
     planned = _planned(spec, patient, missing)
     if mode in ("errors", "export-records", "import-records"):
-        with _readable(patient, StorageUnavailableError):
+        with _readable(patient, (StorageUnavailableError,)):  # a folder of records is none of the root
             print(_changed_records(mode, planned, store, folder))
         return 0
     if mode == "status":
@@ -155,7 +162,7 @@ def _planned(spec: SweepSpec, store: Store, missing: Sequence[Problem]) -> _Plan
 
 def _print_status(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> None:
     plan, store = planned.plan, planned.store
-    with _readable(store, StorageUnavailableError):
+    with _readable(store, _UNREADABLE):
         status = sweep_status(plan, planned.done, store, planned.progress)
         if as_json:
             print(status_document(plan, status))
@@ -171,7 +178,7 @@ def _print_status(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> No
 def _print_plan(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> Estimate:
     """Print the plan; return what is left to do."""
     plan, store = planned.plan, planned.store
-    with _readable(store, StorageUnavailableError):
+    with _readable(store, _UNREADABLE):
         estimate = estimate_from(store, plan, planned.done, planned.progress)
         if as_json:
             print(plan_document(plan, planned.done, estimate, planned.missing))
@@ -187,7 +194,7 @@ def _run(planned: _PlannedSweep, store: Store, estimate: Estimate, *, verbose: b
 
     spec = planned.spec
     try:
-        with _readable(planned.store, StorageUnavailableError):
+        with _readable(planned.store, _UNREADABLE):
             lost = single_driver.ensure_single_driver(planned.store, spec.name)
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
@@ -210,7 +217,7 @@ def _record_source(store: Store) -> None:
 
 
 @contextmanager
-def _readable(store: Store, kind: type[Exception] = Exception) -> Iterator[None]:
+def _readable(store: Store, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
     """Translate errors, by default any of any storage library: this root cannot be used.
 
     Raises: UserError.
@@ -219,5 +226,5 @@ def _readable(store: Store, kind: type[Exception] = Exception) -> Iterator[None]
         yield
     except UserError:
         raise
-    except kind as error:
+    except kinds as error:
         raise UserError.of("storage.root", f"cannot read {store.root} ({reason_of(error, store.options)})") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from orchestration.common.background import in_background
@@ -44,6 +44,21 @@ def check_usable(config: StorageConfig, *, writable: bool) -> None:
         raise UserError.of("storage.root", f"cannot {what} {config.root} ({reason})") from None
     if not is_sound:
         raise UserError.of("storage.root", f"{config.root} does not give back what was written")
+
+
+def refuse_closed_folders(store: Store, folders: Iterable[str]) -> None:
+    """Check that this user may write to folders of a root, as far as they are there: a root that several share may have
+    some that only their owner writes to, which would end a sweep in its middle.
+
+    Raises: UserError naming them.
+    """
+    places = {folder: root / folder for root in store.local_directories() for folder in folders}
+    needed = os.R_OK | os.W_OK | os.X_OK
+    there = (folder for folder, place in places.items() if os.path.isdir(place))  # noqa: PTH112  False in a closed one
+    closed = [folder for folder in there if not os.access(places[folder], needed)]
+    if closed:
+        remedy = f"have their owner open them (chmod -R g+rwX {store.root}), or give a root of your own"
+        raise UserError.of("storage.root", f"{store.root}: you cannot write to its {', '.join(closed)}: {remedy}")
 
 
 def absent_authorities(environment: Mapping[str, str]) -> Iterator[str]:

@@ -22,6 +22,26 @@ TUNE_RUNS = "ray-tune"
 """Files of the Ray Tune callbacks that searches name."""
 TRAIN_RUNS = "ray-train"
 """Files that Ray Train itself writes while it runs."""
+REPORTS = "reports"
+PROVENANCE = "provenance"
+FOLDERS = (
+    AUTOENCODERS,
+    CHECKPOINTS,
+    MLFLOW_ARTIFACTS,
+    PLANS,
+    RESULTS,
+    SNAPSHOTS,
+    FEATURES,
+    LATENTS,
+    STATUS,
+    LEASES,
+    FAULTS,
+    TUNE_RUNS,
+    TRAIN_RUNS,
+    REPORTS,
+    PROVENANCE,
+)
+"""All folders under the root."""
 
 
 class TaskPaths(NamedTuple):
@@ -137,12 +157,12 @@ def lease_file(sweep: str, epoch: int) -> str:
 
 
 def report_directory(sweep: str) -> str:
-    return f"reports/{sweep}"
+    return f"{REPORTS}/{sweep}"
 
 
 def source_record(source_digest: str) -> str:
     """Provenance of a source tree, written where git can be asked."""
-    return f"provenance/{source_digest}.json"
+    return f"{PROVENANCE}/{source_digest}.json"
 
 
 def step_of(name: str) -> int | None:

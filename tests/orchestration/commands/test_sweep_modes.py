@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -166,3 +168,48 @@ def test_faults_that_cannot_be_injected_are_told_before_anything_runs(
     assert main([str(QUICKSTART), f"storage.root={tmp_path}/runs"]) == 2
     assert "DFM_FAULT: 'explode' is no action" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "mode"),
+    [
+        *[("status", mode) for mode in ("--status", "--stop", "--dry-run", "--gc")],
+        *[("plans", mode) for mode in ("--status", "--stop", "--dry-run", "--gc")],
+        *[("features", "--gc"), ("snapshots", "--gc"), ("leases", "run"), ("plans", "run")],
+    ],
+)
+def test_a_closed_folder_of_a_root_is_one_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str, mode: str
+) -> None:
+    """As on a root that a colleague made, of which some folders are theirs alone."""
+    closed, listdir, scandir, stat, access = tmp_path / folder, os.listdir, os.scandir, os.stat, os.access
+    closed.mkdir()
+
+    def is_closed(path: object) -> bool:
+        return isinstance(path, (str, Path)) and str(path).startswith(str(closed))
+
+    def refuse(path: object) -> None:
+        if is_closed(path) and Path(str(path)) != closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def closed_stat(path: Any, **more: Any) -> os.stat_result:
+        refuse(path)
+        return stat(path, **more)
+
+    def closed_scandir(path: Any = ".") -> Any:
+        refuse(f"{path}/x")
+        return scandir(path)
+
+    def closed_listdir(path: Any = ".") -> list[str]:
+        refuse(f"{path}/x")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "stat", closed_stat)
+    monkeypatch.setattr(os, "listdir", closed_listdir)
+    monkeypatch.setattr(os, "scandir", closed_scandir)
+    monkeypatch.setattr(os, "access", lambda path, needed: access(path, needed) and not is_closed(path))
+    assert main([str(QUICKSTART), f"storage.root={tmp_path}", *([] if mode == "run" else [mode])]) == 2
+    (headline, mistake) = capsys.readouterr().err.strip().splitlines()
+    assert headline == "1 mistake; nothing was started:"
+    assert mistake.startswith("  storage.root: ")
+    assert folder in mistake

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from orchestration.common.errors import UserError
+from orchestration.config import storage_root
 from orchestration.config.storage import StorageConfig
-from orchestration.config.storage_root import check_usable, resolve_root
+from orchestration.config.storage_root import check_usable, refuse_closed_folders, resolve_root
+from orchestration.storage.layout import FOLDERS
+from orchestration.storage.store import Store
 
 
 def test_storage_that_cannot_be_written_is_a_users_mistake(tmp_path: Path) -> None:
@@ -91,3 +94,15 @@ def test_a_slip_of_the_pen_makes_no_folder_here(tmp_path: Path, root: str, messa
 def test_the_memory_of_one_process_is_no_storage(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is the memory of one process"):
         resolve_root("memory://runs", "runs", {}, tmp_path)
+
+
+def test_folders_that_only_their_owner_writes_to_are_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in FOLDERS[:-1]:
+        store.write(f"{name}/x", b"")
+    refuse_closed_folders(store, FOLDERS)
+    of_others = {Path(store.root) / name for name in ("plans", "results", "provenance")}
+    monkeypatch.setattr(storage_root.os, "access", lambda place, _: place not in of_others)
+    with pytest.raises(
+        UserError, match=r": you cannot write to its plans, results: have their owner open them \(chmod"
+    ):
+        refuse_closed_folders(store, FOLDERS)
