@@ -206,7 +206,7 @@ def test_the_page_lists_protocols_samplings_and_the_notes_of_runs() -> None:
     assert protocols.count("<td>lite0 block10</td>") == 4
     assert '<tr><th scope="row">paradigm / flow matching, paradigm / DFM</th><td>20, 20</td>' in protocols
     assert '<a href="#protocols">' in page
-    assert "<li><b>FD-Lite0: paradigm / DFM</b>: &lt;few&gt; samples</li>" in section_of(page, "notes")
+    assert "<li><b>FD-Lite0: paradigm / DFM</b>: &lt;few&gt; samples</li>" in section_of(page, "warnings")
     results = section_of(page, "results")
     assert "<td>2.00 ± 0.49</td>" in results
     assert "±: 95% interval of the error of finite samples, of one seed" in results
@@ -228,7 +228,7 @@ def test_a_failed_floor_leaves_the_table_and_is_among_the_failures(database: Dat
     assert "| DFM | **2.000** | 0.500 |" in table
     assert "| real images | failed | failed |" in table
     page = (tmp_path / "report.html").read_text()
-    assert "<li><b>floor 500 real images</b>: no images</li>" in section_of(page, "notes")
+    assert "<li><b>floor 500 real images</b>: no images</li>" in section_of(page, "failures")
 
 
 def test_a_sweep_without_floors_does_not_speak_of_real_images() -> None:
@@ -251,7 +251,7 @@ def test_a_database_of_broken_about_files_gives_a_report_that_says_so(database: 
         )
     write_report(plan, str(tmp_path))
     assert "| DFM | **3.00** | 0.500 |" in (tmp_path / "table.md").read_text()
-    notes = section_of((tmp_path / "report.html").read_text(), "notes")
+    notes = section_of((tmp_path / "report.html").read_text(), "warnings")
     assert notes.count("about.json") == 3
     assert notes.count("it is not shown") == 4
 
