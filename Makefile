@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types docs test-slow test-multihost test-gpu test-tex chaos hashes clean
+.PHONY: help setup demo test lint types docs test-slow test-multihost test-gpu test-tex chaos simulate simulate-mutants hashes clean
 
 help:
 	@echo "make demo       set up, then run the quickstart sweep as a Ray job (first time about 16 minutes on 2 cores)"
@@ -12,6 +12,8 @@ help:
 	@echo "make setup      only set up"
 	@echo "make docs       the documentation as a site with search, in build/docs, for a browser without network"
 	@echo "make chaos      kill random processes of small sweeps for CHAOS_SECONDS (600), from CHAOS_SEED (0)"
+	@echo "make simulate   SEEDS (2000) worlds of simulated time with faults at every call, from seed FIRST_SEED (0)"
+	@echo "make simulate-mutants  break the product on purpose, one way each: a simulation must notice every one"
 	@echo "make test-multihost  the sweep on two hosts made of Linux namespaces, one of which is cut off"
 	@echo "make test-gpu   the paths of a GPU, on one"
 	@echo "make test-tex   the tables of reports, compiled by TeX, which is installed with apt if it is not there"
@@ -115,6 +117,15 @@ CHAOS_SEED ?= 0
 
 chaos: $(VENV)/.test-ready
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
+
+SEEDS ?= 2000
+FIRST_SEED ?= 0
+
+simulate: $(VENV)/.test-ready
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST_SEED)
+
+simulate-mutants: $(VENV)/.test-ready
+	$(BIN)/python -m tests.simulation --mutants --seeds $(SEEDS)
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache

@@ -59,7 +59,7 @@ def _ask(
         return beat if beat is not None and beat.driver == request.driver else None
 
     def has_answered(beat: Heartbeat | None) -> bool:
-        return beat is None or beat.phase == "ended" or beat.stop_request == request.request
+        return beat is None or beat.phase == "ended" or bool(beat.stop_request)  # perhaps another's, that came after
 
     def has_ended(beat: Heartbeat | None) -> bool:
         return beat is None or beat.phase == "ended"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from orchestration.common.redaction import reason_of
 from orchestration.config.storage import PLANNING_SECONDS
 from orchestration.config.storage_root import refuse_closed_folders
 from orchestration.control import single_driver
-from orchestration.control.heartbeat import find_driver
+from orchestration.control.heartbeat import BEAT_SECONDS, Driver, find_driver
 from orchestration.control.notifier import Notifier
 from orchestration.launch.notices import notifications_of_end, tell_of_lost_driver
 from orchestration.launch.summary import print_missing, print_plan, print_searches
@@ -94,7 +95,7 @@ _WRITING = ("run", "errors", "import-records")
 
 
 @dataclass(frozen=True)
-class _PlannedSweep:
+class PlannedSweep:
     """A plan, and what the store holds of it."""
 
     spec: SweepSpec
@@ -118,7 +119,7 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, folder: str | None, verbose: bo
     store = open_store(storage, writable=True) if mode in _WRITING else patient
     if store is not patient:
         refuse_closed_folders(store, [*FOLDERS, lease_directory(spec.name), report_directory(spec.name)])
-    planned = _planned(spec, patient, missing)
+    planned = read_sweep(spec, patient, missing)
     if mode in ("errors", "export-records", "import-records"):
         with _readable(patient, (StorageUnavailableError,)):  # a folder of records is none of the root
             print(_changed_records(mode, planned, store, folder))
@@ -140,7 +141,7 @@ def _plan_and_run(mode: str, spec: SweepSpec, *, folder: str | None, verbose: bo
     return 0
 
 
-def _changed_records(mode: str, planned: _PlannedSweep, store: Store, folder: str | None) -> str:
+def _changed_records(mode: str, planned: PlannedSweep, store: Store, folder: str | None) -> str:
     """Compute, export or import records; return what was done."""
     if mode == "errors":
         from orchestration.commands.recompute_errors import recompute_errors  # needs torch
@@ -152,15 +153,16 @@ def _changed_records(mode: str, planned: _PlannedSweep, store: Store, folder: st
     return import_records(planned.plan, store, folder)
 
 
-def _planned(spec: SweepSpec, store: Store, missing: Sequence[Problem]) -> _PlannedSweep:
+def read_sweep(spec: SweepSpec, store: Store, missing: Sequence[Problem] = ()) -> PlannedSweep:
+    """Plan a sweep, and read how far it is. Raises: UserError."""
     with _readable(store):
         trials = published_trials(spec, store) if spec.searches else {}
-        plan = make_plan(with_published_trials(spec, trials))
+        plan = make_plan(with_published_trials(spec, trials) if spec.searches else spec)
         done = completed_records(store, plan)
-        return _PlannedSweep(spec, plan, trials, done, progress_of(store, plan, done), missing, store)
+        return PlannedSweep(spec, plan, trials, done, progress_of(store, plan, done), missing, store)
 
 
-def _print_status(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> None:
+def _print_status(planned: PlannedSweep, *, verbose: bool, as_json: bool) -> None:
     plan, store = planned.plan, planned.store
     with _readable(store, _UNREADABLE):
         status = sweep_status(plan, planned.done, store, planned.progress)
@@ -175,7 +177,7 @@ def _print_status(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> No
         notifier.close()
 
 
-def _print_plan(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> Estimate:
+def _print_plan(planned: PlannedSweep, *, verbose: bool, as_json: bool) -> Estimate:
     """Print the plan; return what is left to do."""
     plan, store = planned.plan, planned.store
     with _readable(store, _UNREADABLE):
@@ -188,14 +190,13 @@ def _print_plan(planned: _PlannedSweep, *, verbose: bool, as_json: bool) -> Esti
     return estimate
 
 
-def _run(planned: _PlannedSweep, store: Store, estimate: Estimate, *, verbose: bool) -> int:
+def _run(planned: PlannedSweep, store: Store, estimate: Estimate, *, verbose: bool) -> int:
     """Run a sweep that no other driver has. Args: store: with the patience of a run. Return the exit code."""
     from orchestration.launch.run_sweep import run_sweep  # needs MLflow
 
     spec = planned.spec
     try:
-        with _readable(planned.store, _UNREADABLE):
-            lost = single_driver.ensure_single_driver(planned.store, spec.name)
+        planned, lost = take_over(planned)
     except single_driver.SecondDriverError as error:
         print(error, file=sys.stderr)
         return EXIT_SECOND_DRIVER
@@ -206,6 +207,19 @@ def _run(planned: _PlannedSweep, store: Store, estimate: Estimate, *, verbose: b
             spec, planned.plan, planned.done, store, planned.progress, estimate, notifier=notifier, verbose=verbose
         )
     return told.exit_code
+
+
+def take_over(planned: PlannedSweep) -> tuple[PlannedSweep, Driver]:
+    """Return the sweep as it is once nobody runs it, and its last driver. Args: planned: as it was read before.
+
+    Raises: SecondDriverError; UserError.
+    """
+    began = time.monotonic()
+    with _readable(planned.store, _UNREADABLE):
+        last = single_driver.ensure_single_driver(planned.store, planned.spec.name)
+    if time.monotonic() - began > BEAT_SECONDS / 2:  # its beats were watched: what it had begun may be done by now
+        planned = read_sweep(planned.spec, planned.store, planned.missing)
+    return planned, last
 
 
 def _record_source(store: Store) -> None:

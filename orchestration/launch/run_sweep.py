@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from orchestration.control.notifier import Notifier
 from orchestration.control.outcome import Outcome
 from orchestration.launch.launch_context import LaunchContext
 from orchestration.launch.progress_display import Display
-from orchestration.launch.session import run_within_budget
+from orchestration.launch.session import Launch, launch_on_ray, run_within_budget
 from orchestration.launch.summary import early_exit_text, snapshots_text
 from orchestration.plan.completed import tasks_to_run
 from orchestration.plan.estimate import Estimate, estimate_from
@@ -40,6 +41,7 @@ from orchestration.tracking.uri import resolve_uri, uri_source
 
 if TYPE_CHECKING:
     from orchestration.search.searches import Searches
+    from orchestration.tracking.tracker import TaskTracker
 
 _MANY_CALLS = 100
 _MLFLOW_UI = ("-m", "mlflow", "ui", "--backend-store-uri")
@@ -72,8 +74,51 @@ def run_sweep(
     tracker = TrackingQueue(Tracker(uri, plan.spec.name, store, provenance, varying_settings(plan), where))
     published = _Published(store, uri)
     searches = _searches(spec, plan, store, tracker, published)
+    plan, outcome = compute_missing(
+        plan, done, store, progress, estimate, tracker, published.publish, searches, notifier=notifier, verbose=verbose
+    )
+    early_exit = outcome.early_exit
+    if early_exit is not None and early_exit.is_fenced:
+        print(f"{early_exit.reason}: {early_exit.how_to_go_on}.")  # MLflow and the report are another's
+        return early_exit.exit_code
+    if searches is not None:
+        print("\n".join(searches.texts()))
+    _tell_the_rest(tracker)
+    if plan.spec.runtime.tracking.register_best:
+        print(_registered(plan, outcome, uri, store))
+    report, link = _report(published.document, plan.spec, store)
+    print(report)
+    print(snapshots_text(plan, outcome, store))
+    print(compare_text(uri, link))
+    if early_exit is not None:
+        left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
+        print(early_exit_text(early_exit, left))
+    print(f"Took {time.monotonic() - started:.0f} s.")
+    return exit_code_of(outcome, searches, tracker)
+
+
+def compute_missing(
+    plan: Plan,
+    done: dict[str, TaskRecord],
+    store: Store,
+    progress: Progress,
+    estimate: Estimate,
+    tracker: TaskTracker,
+    publish: Callable[[Plan], None],
+    searches: Searches | None,
+    *,
+    notifier: Notifier | None = None,
+    verbose: bool = False,
+    display: Display | None = None,
+    launch: Launch = launch_on_ray,
+) -> tuple[Plan, Outcome]:
+    """Publish the plan, run what is missing, and return the plan as it is then, and the outcome.
+
+    Args: plan, done, progress, estimate, notifier, verbose: as of `run_sweep`. publish: is given every plan. display:
+        None: one on the standard output. launch: runs the tasks on a cluster.
+    """
     if searches is None:
-        published.publish(plan)
+        publish(plan)
     else:
         done = {digest: record for digest, record in done.items() if digest in searches.plan.tasks}
     _fill(tracker, plan, done)
@@ -90,7 +135,7 @@ def run_sweep(
             store,
             outcome,
             tracker,
-            Display(),
+            display or Display(),
             meter,
             searches,
             estimate.speeds,
@@ -98,29 +143,16 @@ def run_sweep(
             notifier,
             verbose,
         )
-        run_within_budget(context, estimate)
+        run_within_budget(context, estimate, launch)
     else:
         print("Everything is done already; nothing is computed.")
-    early_exit = outcome.early_exit
-    if early_exit is not None and early_exit.is_fenced:
-        print(f"{early_exit.reason}: {early_exit.how_to_go_on}.")  # MLflow and the report are another's
-        return early_exit.exit_code
-    if searches is not None:
-        plan = searches.plan
-        print("\n".join(searches.texts()))
-    _tell_the_rest(tracker)
-    if plan.spec.runtime.tracking.register_best:
-        print(_registered(plan, outcome, uri, store))
-    report, link = _report(published.document, plan.spec, store)
-    print(report)
-    print(snapshots_text(plan, outcome, store))
-    print(compare_text(uri, link))
-    if early_exit is not None:
-        left = estimate_from(store, plan, outcome.done, progress_of(store, plan, outcome.done))
-        print(early_exit_text(early_exit, left))
-    print(f"Took {time.monotonic() - started:.0f} s.")
-    if early_exit is not None:
-        return early_exit.exit_code
+    return plan if searches is None else searches.plan, outcome
+
+
+def exit_code_of(outcome: Outcome, searches: Searches | None, tracker: TaskTracker) -> int:
+    """Return the exit code of a submission that has told its tracker everything."""
+    if outcome.early_exit is not None:
+        return outcome.early_exit.exit_code
     if outcome.failed or (searches is not None and searches.problems):
         return EXIT_TASKS_FAILED
     return EXIT_TRACKING_INCOMPLETE if tracker.num_lacking else 0
@@ -138,7 +170,7 @@ def _tell_the_rest(tracker: TrackingQueue) -> None:
         )
 
 
-def _fill(tracker: TrackingQueue, plan: Plan, done: dict[str, TaskRecord]) -> None:
+def _fill(tracker: TaskTracker, plan: Plan, done: dict[str, TaskRecord]) -> None:
     """Tell MLflow what it lacks of the tasks that are done."""
     for digest, result in done.items():
         task = plan.tasks[digest]

@@ -19,11 +19,14 @@ from orchestration.launch.task_table import status_table
 from orchestration.plan.estimate import Estimate
 from orchestration.plan.plan import Plan
 
+Launch = Callable[[LaunchContext, HeartbeatWriter, EndSignals, Callable[[], EarlyExit | None]], Plan]
+"""Runs the tasks of a launch on a cluster, and returns the plan as it is in the end; see `launch_on_ray`."""
 
-def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
+
+def run_within_budget(context: LaunchContext, estimate: Estimate, launch: Launch) -> None:
     """Run what is missing until it is done, its budget is spent, or somebody wants it to stop; fill in the outcome.
 
-    Args: estimate: of the plan as it is at the start.
+    Args: estimate: of the plan as it is at the start. launch: runs the tasks on a cluster.
     """
     limit, meter = context.workers.max_accelerator_hours, context.meter
     outcome, display = context.outcome, context.display
@@ -53,7 +56,7 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
         heartbeat_writer.start()
         try:
             with always(display.close):
-                plan = _launch(context, heartbeat_writer, signals, early_exit)
+                plan = launch(context, heartbeat_writer, signals, early_exit)
         finally:
             if limit is not None and outcome.early_exit and outcome.early_exit.exit_code == EXIT_BUDGET_SPENT:
                 outcome.early_exit = budget_spent(meter, limit)  # with what stopping took
@@ -65,13 +68,13 @@ def run_within_budget(context: LaunchContext, estimate: Estimate) -> None:
         print(f"{cost_text(meter, estimate.prices)}, trials that were proposed meanwhile among them.")
 
 
-def _launch(
+def launch_on_ray(
     context: LaunchContext,
     heartbeat_writer: HeartbeatWriter,
     signals: EndSignals,
     early_exit: Callable[[], EarlyExit | None],
 ) -> Plan:
-    """Connect and run. Return the plan as it is in the end."""
+    """Connect to Ray and run. Return the plan as it is in the end."""
     # Only here is Ray needed: a sweep that is done, or has spent its budget, ends without it.
     from orchestration.cluster.connection import cluster
     from orchestration.cluster.watch import ClusterWatch, places_of_this_driver

@@ -240,8 +240,10 @@ class Launcher:
         context, stopped_at = self._context, self._progress.stopped.get(begun.digest)
         task = self._waiting.plan.tasks[begun.digest]  # as it is wanted by now
         record, reason = self._record_of(task, shown(reason, context.store.options))  # goes into records and the report
-        if record is None and not reason and stopped_at is not None:
-            context.mark_stopped(task, f"stopped at step {stopped_at}")
+        if record is None and not reason and (stopped_at is not None or context.outcome.early_exit is not None):
+            # A progress board that is lost while trainings stop cannot say where.
+            where = "goes on from its last checkpoint" if stopped_at is None else f"at step {stopped_at}"
+            context.mark_stopped(task, f"stopped, {where}" if stopped_at is None else f"stopped {where}")
             return
         context.meter.ended(task.digest, record.metrics.get(COST_METRIC) if record is not None else None)
         if record is not None:

@@ -94,7 +94,10 @@ class Study:
     def trials(self) -> list[SearchTrial]:
         """Return all proposals by number; of a retried one the last attempt. Raises: StudyUnavailableError."""
         with self._translated_errors():
-            return [trial for _, (_, trial) in sorted(self._newest().items())]
+            newest = self._newest()
+            for number, (frozen, _) in newest.items():  # another driver may have added some since this one opened it
+                self._keys.setdefault(number, self._key(frozen))
+            return [trial for _, (_, trial) in sorted(newest.items())]
 
     @property
     def most_trials(self) -> float:

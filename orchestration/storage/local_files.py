@@ -56,6 +56,7 @@ class LocalFiles:
         try:
             with always(lambda: partial.unlink(missing_ok=True)):
                 partial.write_bytes(content)
+                _sync(partial)
                 try:
                     place.hardlink_to(partial)  # whole, and unlike a rename never in the place of another
                 except FileExistsError:
@@ -140,6 +141,11 @@ def _replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     with always(lambda: partial.unlink(missing_ok=True)):
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(partial)
         partial.replace(path)
+
+
+def _sync(path: Path) -> None:
+    """Return when a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -206,11 +206,29 @@ class Store:
         """Remove a file, a link or a directory with everything in it; nothing if it is gone already."""
         self._files.remove(self.path(relative))
 
-    def publish(self, directory: str, entries: Sequence[FileEntry], about: Mapping[str, Any] | None = None) -> None:
-        """Make an artifact visible, whose files are in place, by writing its manifest."""
+    def publish(
+        self,
+        directory: str,
+        entries: Sequence[FileEntry],
+        about: Mapping[str, Any] | None = None,
+        *,
+        may_replace: bool = True,
+    ) -> bool:
+        """Make an artifact visible, whose files are in place, by writing its manifest.
+
+        Args: may_replace: if not, one that is published already stays. Returns: whether this one is published.
+        """
         document: dict[str, Any] = {"files": [vars(entry) for entry in entries], "about": dict(about or {})}
         document["sha256"] = _digest_of(document)
-        self.write(f"{directory}/{MANIFEST}", json.dumps(document, indent=1, sort_keys=True).encode())
+        content = json.dumps(document, indent=1, sort_keys=True).encode()
+        place = f"{directory}/{MANIFEST}"
+        if not may_replace:
+            if self.create(place, content):
+                return True
+            if self.manifest(directory) is not None:
+                return False
+        self.write(place, content)  # also in the place of one that was cut off
+        return True
 
     def remove_artifact(self, directory: str) -> None:
         """Remove an artifact, its manifest first: a removal that is cut off leaves no damaged artifact."""

@@ -117,20 +117,27 @@ class StateUploads:
 
     def _publish(self, artifact: StateArtifact, own: FileEntry) -> None:
         receipts = self._receipts(artifact.directory, own.num_bytes)
-        earlier = self._store.manifest(artifact.directory) if artifact.is_final else None
-        entries = self._write_manifest(artifact, receipts) if earlier is None else earlier["files"]
+        entries = self._earlier(artifact) or self._write_manifest(artifact, receipts)
         self._clean(artifact, entries)
         artifact.published()
 
+    def _earlier(self, artifact: StateArtifact) -> list[FileEntry]:
+        """Return the files of a final artifact that is published already; none if it is not."""
+        earlier = self._store.manifest(artifact.directory) if artifact.is_final else None
+        return [] if earlier is None else list(earlier["files"])
+
     def _write_manifest(self, artifact: StateArtifact, receipts: Sequence[Mapping[str, Any]]) -> list[FileEntry]:
+        """Publish an artifact. Return its files: those of another attempt, which lives on although this one was begun
+        in its place, if that has just published it."""
         entries = [FileEntry(**receipt["file"]) for receipt in receipts]
         with scratch_folder("checkpoint") as scratch:
             for path in artifact.write_more(scratch):
                 self._store.put(path, f"{artifact.directory}/{path.name}")
                 entries.append(FileEntry.of(path))
         pieces = merge_indexes(index_from_plain(receipt["pieces"]) for receipt in receipts)
-        self._store.publish(artifact.directory, entries, {**artifact.about, "pieces": pieces})
-        return entries
+        about = {**artifact.about, "pieces": pieces}
+        is_ours = self._store.publish(artifact.directory, entries, about, may_replace=not artifact.is_final)
+        return entries if is_ours else self._earlier(artifact)
 
     def _receipt(self, rank: int) -> str:
         return f"receipt-{rank:05d}.{self._attempt}.json"

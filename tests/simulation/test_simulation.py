@@ -1,0 +1,96 @@
+"""Worlds of simulated time, many from seeds and some from Hypothesis; those that once went wrong are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.simulation.__main__ import Report, run_all
+from tests.simulation.outside import replaced
+from tests.simulation.run import simulate
+from tests.simulation.scenario import KINDS, Fault, Scenario, draw
+from tests.simulation.shrink import scenarios
+
+NUM_SEEDS = 2000
+
+
+@pytest.fixture
+def outside() -> Iterator[None]:
+    with replaced():
+        yield
+
+
+@pytest.mark.timeout(600)
+def test_two_thousand_worlds_keep_every_invariant(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run_all(0, NUM_SEEDS, min(2, os.cpu_count() or 1))
+    with capsys.disabled():
+        print(f"\n{report}")
+    assert not report.violations, str(report)
+    assert report.struck.total() >= 5 * report.num_worlds
+    assert min(report.struck[kind] for kind in KINDS) >= 100
+
+
+@pytest.mark.usefixtures("outside")
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(scenarios())
+def test_whatever_world_hypothesis_draws_keeps_every_invariant(scenario: Scenario) -> None:
+    assert simulate(scenario).violation == ""
+
+
+@pytest.mark.usefixtures("outside")
+def test_an_undisturbed_world_takes_one_submission_and_makes_every_step_once() -> None:
+    verdict = simulate(Scenario(0, ("two rows",), ()))
+    assert (verdict.violation, verdict.exit_codes, verdict.steps) == ("", [0], 24)
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_world_is_the_same_again() -> None:
+    first, second = simulate(draw(7)), simulate(draw(7))
+    assert first == second
+    assert first.turns > 100
+
+
+FOUND: dict[str, Scenario] = {
+    "two drivers open one search in the same moment": Scenario(
+        13, ("search, asha",), (Fault("second driver", 2),), num_cpus=(2,)
+    ),
+    "two requests to stop at once": Scenario(
+        352, ("own runs",), (Fault("worker hangs", 30), Fault("stop", 40), Fault("stop", 41))
+    ),
+    "a driver reads what is done, then waits for another that goes on": Scenario(
+        887,
+        ("features removed",),
+        (Fault("bit flipped", 182, 8, 71), Fault("driver frozen", 93, 0, 297), Fault("second driver", 51, 0, 10)),
+        num_cpus=(4,),
+    ),
+    "the board is lost while trainings stop": Scenario(
+        850, ("budget", "longer"), (Fault("board lost", 153, 5, 23),), num_cpus=(1, 1)
+    ),
+    "an attempt lives on beside the one in its place": Scenario(
+        129,
+        ("one checkpoint",),
+        (
+            Fault("storage 503", 3, 1, 186),
+            Fault("queue lost", 35, 7, 191),
+            Fault("tracker slow", 34, 1, 71),
+            Fault("second driver", 0),
+        ),
+        num_cpus=(3, 1),
+    ),
+}
+"""Worlds that went wrong before the product was mended, as they were shrunk."""
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("name", FOUND)
+def test_a_world_that_went_wrong_once_keeps_every_invariant(name: str) -> None:
+    assert simulate(FOUND[name]).violation == ""
+
+
+def test_reports_add_up() -> None:
+    one, other = Report(num_worlds=2, violations={1: "a"}), Report(num_worlds=3, violations={5: "b"})
+    one.add(other)
+    assert (one.num_worlds, one.violations) == (5, {1: "a", 5: "b"})
