@@ -138,7 +138,8 @@ class Invariants:
         if before is not None:
             self.check(record["step"] >= before["step"], f"the record of {task.title} goes back")
         self.check_record(task, record)
-        self._complete_since.setdefault(digest, self._world.now)
+        if before is None or record["step"] > before["step"]:  # else it was complete before, or is written anew
+            self._complete_since[digest] = self._world.now
 
     def check_record(self, task: Task, record: Mapping[str, Any]) -> None:
         """Check that a record has the numbers of an undisturbed sweep."""

@@ -184,7 +184,8 @@ class Simulation:
         self.invariants.failures(
             driver.failed, may_fail=bool(self.store.spells or struck["bit flipped"] or num_lost > _MOST_LOST)
         )
-        if driver.spec.runtime.workers.max_accelerator_hours is not None:
+        is_late = self.store.spells or struck["worker hangs"] or struck["driver frozen"]  # to end takes minutes then
+        if driver.spec.runtime.workers.max_accelerator_hours is not None and not is_late:
             self._check_budget(driver.spec.runtime.workers.max_accelerator_hours)
         if driver.exit_code == EXIT_SECOND_DRIVER:
             began: float = driver.process.began_at  # type: ignore[attr-defined]
