@@ -20,12 +20,11 @@ class StudyStorage(InMemoryStorage):
         self._is_inside = False
         super().__init__()
 
-    def ended(self) -> list[int]:
-        """Return the number of every trial that is complete or pruned, in all studies."""
-        trials = [trial for study in self._studies.values() for trial in study.trials]
-        return [
-            trial.user_attrs["number"] for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        ]
+    def ended(self) -> list[tuple[int, int]]:
+        """Return (study, number) of every trial that is complete or pruned."""
+        trials = [(key, trial) for key, study in self._studies.items() for trial in study.trials]
+        well = (TrialState.COMPLETE, TrialState.PRUNED)
+        return [(key, trial.user_attrs["number"]) for key, trial in trials if trial.state in well]
 
 
 def _outside(name: str) -> Callable[..., Any]:

@@ -241,10 +241,10 @@ class Invariants:
         """Check that tasks failed for a reason that the world has given them."""
         self.check(may_fail or not failed, f"tasks fail: {sorted(set(failed.values()))}")
 
-    def trials_at_end(self, trials: Sequence[SearchTrial], told: Iterable[int], num_wanted: int) -> None:
+    def trials_at_end(self, trials: Sequence[SearchTrial], told: Iterable[tuple[int, int]], num_wanted: int) -> None:
         """Check that a search has all its trials, and that each was told its end once.
 
-        Args: told: number of each trial that its study holds as ended well.
+        Args: told: study and number of each trial that ended well there.
         """
         self.check(len(trials) == num_wanted, f"{len(trials)} trials of {num_wanted}")
         for trial in trials:

@@ -160,6 +160,7 @@ class Simulation:
     def _submit(self, sweep: str, host: str) -> tuple[Driver, Event]:
         process = self.world.add_process(self.cluster.named("driver"), host)
         process.clock_offset, process.began_at = self._offset, self.world.now  # type: ignore[attr-defined]
+        process.held_before = self.cluster.held_seconds  # type: ignore[attr-defined]
         process.at_end.append(lambda: setattr(process, "ended_at", self.world.now))
         driver, ended = Driver(spec_of(sweep), process), Event()
         process.at_end.append(ended.set)
@@ -186,7 +187,7 @@ class Simulation:
         )
         is_late = self.store.spells or struck["worker hangs"] or struck["driver frozen"]  # to end takes minutes then
         if driver.spec.runtime.workers.max_accelerator_hours is not None and not is_late:
-            self._check_budget(driver.spec.runtime.workers.max_accelerator_hours)
+            self._check_budget(driver.process, driver.spec.runtime.workers.max_accelerator_hours)
         if driver.exit_code == EXIT_SECOND_DRIVER:
             began: float = driver.process.began_at  # type: ignore[attr-defined]
             others = [one.process for one, _ in self.drivers if one is not driver]
@@ -195,10 +196,10 @@ class Simulation:
             is_there = is_there or any(one.trouble in _LIKE_ANOTHER for one in self.store.spells)
             self.invariants.check(is_there, f"{driver.process.name} gives way to a driver that is not there")
 
-    def _check_budget(self, hours: float) -> None:
-        """Check that no more was spent than the limit and what stopping takes."""
+    def _check_budget(self, driver: Process, hours: float) -> None:
+        """Check that a submission spent no more than the limit and what stopping takes."""
         slack = _SLACK_SECONDS + _SLACK_OF_A_FAULT * self.verdict.struck.total()
-        spent = self.cluster.held_seconds
+        spent = self.cluster.held_seconds - driver.held_before  # type: ignore[attr-defined]
         self.invariants.check(
             spent <= 3600 * hours + slack, f"{spent:.0f} CPU-seconds are held, {3600 * hours:.0f} allowed"
         )
