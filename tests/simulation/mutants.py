@@ -10,7 +10,7 @@ import pytest
 
 from orchestration.artifacts import task_record, training_artifacts
 from orchestration.commands import unreferenced
-from orchestration.control import budget_meter, failure_policy, heartbeat, heartbeat_writer, single_driver
+from orchestration.control import failure_policy, heartbeat, heartbeat_writer, single_driver
 from orchestration.control.outcome import Outcome
 from orchestration.launch import run_sweep, shutdown, task_loop, waiting_tasks
 from orchestration.plan import completed
@@ -183,10 +183,6 @@ def _lost_worker_is_final(patch: Patch) -> None:
     patch.setattr(failure_policy, "_TABLE", table)
 
 
-def _budget_not_read_again(patch: Patch) -> None:
-    patch.setattr(budget_meter.BudgetMeter, "is_spent", property(lambda _self: False))
-
-
 def _no_watch_before_start(patch: Patch) -> None:
     patch.setattr(single_driver, "find_driver", lambda *_a, **_o: heartbeat.Driver("none"))
     patch.setattr(heartbeat_writer.HeartbeatWriter, "_look_at_lease", lambda _self: None)
@@ -336,7 +332,6 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "preemption counted": Mutant("a training that is preempted fails", _preemption_counts),
     "lost worker final": Mutant("a training whose worker is lost fails", _lost_worker_is_final),
-    "budget not looked at": Mutant("the budget is never spent", _budget_not_read_again),
     "gc forgets snapshots": Mutant("--gc takes no snapshot for one that is needed", _gc_forgets_evaluations),
     "gc removes a record": Mutant("--gc removes a record that a plan names", _gc_keeps_no_newest),
     "trial told twice": Mutant("a trial that had ended is run and told again by the next driver", _trial_told_twice),
