@@ -63,7 +63,7 @@ FLUX = "tests/e2e/test_flux.py::test_table_3_in_small_runs_from_drawn_emoji_to_i
 SHOW = "tests/orchestration/test_sweep.py::test_a_row_is_shown_with_the_origin_of_each_value"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
-SIMULATION = "tests/simulation/test_simulation.py::test_two_thousand_worlds_keep_every_invariant"
+SIMULATION = "tests/simulation/test_simulation.py::test_worlds_from_seeds_keep_every_invariant"
 RUN_BY = {
     "python docs/make_reference.py": REFERENCE,
     "make demo": HERE,

@@ -14,7 +14,8 @@ from tests.simulation.run import simulate
 from tests.simulation.scenario import KINDS, Fault, Scenario, draw
 from tests.simulation.shrink import scenarios
 
-NUM_SEEDS = 2000
+NUM_SEEDS = 700
+"""As many as take less than a minute of one core; `make simulate` runs more."""
 
 
 @pytest.fixture
@@ -24,13 +25,13 @@ def outside() -> Iterator[None]:
 
 
 @pytest.mark.timeout(600)
-def test_two_thousand_worlds_keep_every_invariant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_worlds_from_seeds_keep_every_invariant(capsys: pytest.CaptureFixture[str]) -> None:
     report = run_all(0, NUM_SEEDS, min(2, os.cpu_count() or 1))
     with capsys.disabled():
         print(f"\n{report}")
     assert not report.violations, str(report)
     assert report.struck.total() >= 5 * report.num_worlds
-    assert min(report.struck[kind] for kind in KINDS) >= 100
+    assert min(report.struck[kind] for kind in KINDS) >= 40
 
 
 @pytest.mark.usefixtures("outside")
