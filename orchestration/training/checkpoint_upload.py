@@ -163,7 +163,8 @@ class StateUploads:
         It is published: a storage that refuses to remove ends no training. The next one tries again.
         """
         try:
-            for name in set(self._store.names(artifact.directory)) - {MANIFEST, *(entry.name for entry in entries)}:
+            kept = {MANIFEST, *(entry.name for entry in entries)}
+            for name in sorted(set(self._store.names(artifact.directory)) - kept):  # the same order in a simulation
                 self._store.remove(f"{artifact.directory}/{name}")
             for old in artifact.superseded():
                 self._store.remove_artifact(old)
