@@ -17,7 +17,7 @@ _START = "from orchestration.common.program_start import prepare_program; prepar
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(
-        [sys.executable, "-c", _START + code], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", _START + code], env=environment, capture_output=True, text=True, check=False, timeout=240
     )
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -314,13 +314,13 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
-    assert held() == ["CREATED"]
+    wait_until(lambda: held() == ["CREATED"])  # an earlier test's may take a moment to go
     deadline = time.monotonic() + SECONDS
     while groups.num_open:  # a minute in a launch
         assert time.monotonic() < deadline
         groups.close_idle(for_seconds=0.5)
         time.sleep(0.1)
-    assert held() == []
+    wait_until(lambda: held() == [])
     there = other.submit(second)
     while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
         assert not there.done()
@@ -348,13 +348,20 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(sto
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
         assert not ended.done()
         time.sleep(0.02)
-    assert held() == ["CREATED"]
+    wait_until(lambda: held() == ["CREATED"])  # an earlier test's may take a moment to go
     for process in psutil.Process().children(recursive=True):
         if any(part in " ".join(process.cmdline()) for part in ("PlacementGroupCleaner", "TrainController")):
             process.kill()
     assert ended.exception(SECONDS) is not None
     deadline = time.monotonic() + 10
     while held():
+        assert time.monotonic() < deadline, held()
+        time.sleep(0.1)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not holds():
         assert time.monotonic() < deadline, held()
         time.sleep(0.1)
 
