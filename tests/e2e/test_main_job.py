@@ -31,7 +31,6 @@ from tests.support.sweeps import (
     wait_until,
 )
 
-
 XDIST = "PYTEST_XDIST_WORKER"
 """Variable that tells apart the processes of tests which run side by side; descendants have it, too."""
 
