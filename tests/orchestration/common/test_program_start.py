@@ -38,8 +38,9 @@ def test_trainings_have_the_version_of_ray_train_that_they_are_written_for() -> 
 
 
 def test_tune_starts_whatever_it_does_not_read_any_more() -> None:
-    start = "from ray import tune; tune.run(None)"  # it looks at its variables first
-    done = python(start, TUNE_RESULT_DIR="/results", RAY_AIR_LOCAL_CACHE_DIR="/results")
+    start = "from ray import tune; tune.run(None, mode='neither')"  # it looks at its variables first, then at the mode
+    done = python(start, TUNE_RESULT_DIR="/results", RAY_AIR_LOCAL_CACHE_DIR="/results", RAY_ADDRESS="local")
+    assert "ValueError: The `mode` parameter" in done.stderr
     assert "DeprecationWarning" not in done.stderr
     assert "is deprecated" not in done.stderr
 

@@ -33,7 +33,7 @@ SECONDS = 180
 def runs_in_the_dashboard() -> list[dict[str, Any]]:
     address = f"http://{ray._private.worker.get_dashboard_url()}/api/train/v2/runs/v1"
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {read_token(os.environ)}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         runs: list[dict[str, Any]] = json.load(answer)["train_runs"]
         return runs
 
