@@ -34,7 +34,7 @@ from orchestration.cluster.token_file import (
 from orchestration.common.command_line import make_parser, parse
 from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes
 from orchestration.common.program_start import end_program, prepare_program
-from orchestration.common.project import IS_CHECKOUT, ROOT, SWEEPS_FOLDER
+from orchestration.common.project import IS_CHECKOUT, ROOT, SWEEPS_FOLDER, home
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.plan.preflight import open_store
@@ -63,14 +63,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) -> int:
-    default, home = StorageConfig().root, ROOT if IS_CHECKOUT else Path.cwd()
-    store = open_store(StorageConfig(resolve_root(default, default, os.environ, home)), writable=True)
+    default = StorageConfig().root
+    store = open_store(StorageConfig(resolve_root(default, default, os.environ, home())), writable=True)
     record_source(store)  # the job runs in a copy without .git and looks its commit up here
     uploads = upload_problems(ROOT) if IS_CHECKOUT else ()
     if problems := [*interpreter_problems(sys.executable), *uploads]:
         raise UserError(problems)
     if not IS_CHECKOUT:
-        _copy_sweeps(home / "sweeps")
+        _copy_sweeps(home() / "sweeps")
     # The agent, which starts jobs, has a fixed port by default, that of any other Ray on this machine.
     ports = _free_ports({"--port": port, "--dashboard-port": dashboard_port, _AGENT_PORT: 0})
     program = ["orchestration/sweep.py"] if IS_CHECKOUT else ["-m", "orchestration.sweep"]
@@ -81,7 +81,7 @@ def _demo(sweep: str, overrides: Sequence[str], port: int, dashboard_port: int) 
         with _ray_head(ports, Path(scratch), environment):
             submit = ["ray", "job", "submit", "--working-dir", ".", "--", *command]
             print(f"$ {shlex.join(submit)}", flush=True)
-            code = _copied_output(submit, _working_folder(home, Path(scratch)), environment)
+            code = _copied_output(submit, _working_folder(Path(scratch)), environment)
         print("The Ray head is stopped.")
     return code
 
@@ -93,12 +93,12 @@ def _copy_sweeps(folder: Path) -> None:
         print(f"The shipped sweeps are copied to {folder}.")
 
 
-def _working_folder(home: Path, scratch: Path) -> Path:
+def _working_folder(scratch: Path) -> Path:
     """Return the folder that goes with the job: the checkout, or beside an installed project the sweeps alone."""
     if IS_CHECKOUT:
-        return home
+        return ROOT
     folder = scratch / "job"
-    shutil.copytree(home / "sweeps", folder / "sweeps")
+    shutil.copytree(home() / "sweeps", folder / "sweeps")
     return folder
 
 

@@ -14,6 +14,11 @@ SWEEPS_FOLDER = ROOT / "sweeps" if IS_CHECKOUT else ROOT / "orchestration" / "sh
 _DISTRIBUTION = "dfm-experiments"
 
 
+def home() -> Path:
+    """Return the directory that sweep files and results are named from: the checkout, else the working directory."""
+    return ROOT if IS_CHECKOUT else Path.cwd()
+
+
 def version() -> str:
     """Return the version of the installed package; "unknown" in a job's copy on a node where it is not installed."""
     try:

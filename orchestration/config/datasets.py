@@ -79,15 +79,15 @@ class DatasetAlias:
     dataset: str
     """A name under `datasets:`, or an embedded dataset."""
     side: Annotated[int, Interval(ge=0, le=65_536)] = 0
-    """As `data.side`."""
+    """The `data.side` that it stands for."""
     frames: Annotated[int, Interval(ge=0, le=100_000)] = 0
-    """As `data.frames`."""
+    """The `data.frames` that it stands for."""
     stride: Annotated[int, Interval(ge=1, le=100_000)] = 1
-    """As `data.stride`."""
+    """The `data.stride` that it stands for."""
     autoencoder: str = ""
-    """As `data.autoencoder`."""
+    """The `data.autoencoder` that it stands for."""
     mirrored: bool = False
-    """As `data.mirrored`."""
+    """The `data.mirrored` that it stands for."""
 
     def applied(self, data: DataConfig) -> DataConfig:
         """Return a data section that names the alias with what it stands for; what the section sets itself stays."""

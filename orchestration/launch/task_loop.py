@@ -242,8 +242,8 @@ class Launcher:
         record, reason = self._record_of(task, shown(reason, context.store.options))  # goes into records and the report
         if record is None and not reason and (stopped_at is not None or context.outcome.early_exit is not None):
             # A progress board that is lost while trainings stop cannot say where.
-            where = "goes on from its last checkpoint" if stopped_at is None else f"at step {stopped_at}"
-            context.mark_stopped(task, f"stopped, {where}" if stopped_at is None else f"stopped {where}")
+            where = ", goes on from its last checkpoint" if stopped_at is None else f" at step {stopped_at}"
+            context.mark_stopped(task, f"stopped{where}")
             return
         context.meter.ended(task.digest, record.metrics.get(COST_METRIC) if record is not None else None)
         if record is not None:

@@ -22,7 +22,7 @@ from dfm_core.compute import model_cost, num_evaluations, training_flops
 from dfm_core.config.dataset_card import card_of
 from dfm_core.config.evaluation import EvaluationConfig
 from dfm_core.config.plain import as_plain
-from orchestration.common.project import IS_CHECKOUT, ROOT
+from orchestration.common.project import IS_CHECKOUT, home
 from orchestration.common.redaction import without_credentials
 from orchestration.config.prices import PricesConfig
 from orchestration.config.primary_metric import PrimaryMetric
@@ -133,8 +133,8 @@ def shown_path(path: str) -> str:
 
     Where the project is installed, relative to the working directory, that of the job in a job.
     """
-    resolved, home = Path(path).resolve(), ROOT if IS_CHECKOUT else Path.cwd()
-    return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else resolved.name
+    resolved = Path(path).resolve()
+    return resolved.relative_to(home()).as_posix() if resolved.is_relative_to(home()) else resolved.name
 
 
 def submit_command(spec: SweepSpec) -> str:
@@ -145,7 +145,7 @@ def submit_command(spec: SweepSpec) -> str:
     """
     resolved, root = Path(spec.path).resolve(), spec.runtime.storage.root
     program = ["python", "orchestration/sweep.py"] if IS_CHECKOUT else ["dfm", "sweep"]
-    path = shown_path(spec.path) if resolved.is_relative_to(ROOT if IS_CHECKOUT else Path.cwd()) else str(resolved)
+    path = shown_path(spec.path) if resolved.is_relative_to(home()) else str(resolved)
     shown = [text for text in spec.overrides if not text.startswith(_STORAGE_OVERRIDES)]
     layers = {"--site": spec.layers.site, "--with": spec.layers.overlay}
     shown += [text for option, place in layers.items() if place for text in (option, place)]

@@ -63,7 +63,7 @@ def document(name: str) -> dict[str, Any]:
 
 
 def problems(value: Any, wanted: object, place: str) -> Iterator[str]:
-    """What of a value KubeRay's reference does not have, or has otherwise."""
+    """Fields of a value that KubeRay's reference does not have, or has otherwise."""
     match wanted:
         case str() if wanted == POD:
             yield from pod_problems(value, place)

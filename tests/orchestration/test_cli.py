@@ -23,7 +23,7 @@ def dfm(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def completions(line: str, folder: Path) -> set[str]:
-    """What a shell is offered at the end of a line."""
+    """Words that a shell is offered at the end of a line."""
     found = folder / "completions"
     dfm(
         _ARGCOMPLETE="1",

@@ -28,7 +28,7 @@ class Report:
     struck: Counter[str] = field(default_factory=Counter)
     exit_codes: Counter[int | None] = field(default_factory=Counter)
     seconds: float = 0.0
-    """Of simulated time."""
+    """Seconds of simulated time."""
     violations: dict[int, str] = field(default_factory=dict)
     """By seed."""
 

@@ -47,9 +47,9 @@ class Driver:
         """Last words, for exit code 2."""
         self.signals: EndSignals | None = None
         self.plan: Plan | None = None
-        """As it was in the end."""
+        """Plan in the end."""
         self.trials: list[SearchTrial] = []
-        """Of searches, in the end."""
+        """Trials of searches in the end."""
         self.failed: dict[str, str] = {}
         """Reasons of tasks that failed, by digest."""
 

@@ -50,7 +50,7 @@ def tables_of(plan: PublishedPlan) -> Mapping[str, str]:
 
 
 def compiled(folder: Path, files: Mapping[str, str]) -> tuple[str, str]:
-    """What TeX logged and what the pages say, of a document that reads the files as a paper of 5.5 inches would."""
+    """TeX's log and the text of the pages, of a document that reads the files as a paper of 5.5 inches would."""
     assert shutil.which("pdflatex"), "there is no TeX here: `make test-tex` installs Debian's"
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

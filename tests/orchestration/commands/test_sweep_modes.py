@@ -181,7 +181,7 @@ def test_faults_that_cannot_be_injected_are_told_before_anything_runs(
 def test_a_closed_folder_of_a_root_is_one_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str, mode: str
 ) -> None:
-    """As on a root that a colleague made, of which some folders are theirs alone."""
+    """Folders closed as on a root that a colleague made, some of them theirs alone."""
     closed, listdir, scandir, stat, access = tmp_path / folder, os.listdir, os.scandir, os.stat, os.access
     closed.mkdir()
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from orchestration.training.worker_group import WorkerGroup, WorkersEndedError
 from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
 from tests.support.checkpoints import read_checkpoint
+from tests.support.sweeps import wait_until
 from tests.support.train_processes import train_processes
 
 SECONDS = 120
@@ -314,13 +315,15 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     workers = WorkersConfig(num_workers=2, checkpoint_every=4, log_every=1, max_failures=1)
     board, _ = start_progress_board()
     other = groups_in(alone, workers, board)
-    wait_until(lambda: held() == ["CREATED"])  # an earlier test's may take a moment to go
+    wait_until(
+        lambda: held() == ["CREATED"], "one placement group", seconds=SECONDS
+    )  # an earlier test's may take a moment to go
     deadline = time.monotonic() + SECONDS
     while groups.num_open:  # a minute in a launch
         assert time.monotonic() < deadline
         groups.close_idle(for_seconds=0.5)
         time.sleep(0.1)
-    wait_until(lambda: held() == [])
+    wait_until(lambda: not held(), "no placement group", seconds=SECONDS)
     there = other.submit(second)
     while not alone.exists(f"checkpoints/{second.digest}/step-{4:09d}/manifest.json"):
         assert not there.done()
@@ -348,22 +351,14 @@ def test_what_workers_held_is_free_also_if_all_that_would_free_it_was_killed(sto
     while not store.exists(f"checkpoints/{task.digest}/step-{1:09d}/manifest.json"):
         assert not ended.done()
         time.sleep(0.02)
-    wait_until(lambda: held() == ["CREATED"])  # an earlier test's may take a moment to go
+    wait_until(
+        lambda: held() == ["CREATED"], "one placement group", seconds=SECONDS
+    )  # an earlier test's may take a moment to go
     for process in psutil.Process().children(recursive=True):
         if any(part in " ".join(process.cmdline()) for part in ("PlacementGroupCleaner", "TrainController")):
             process.kill()
     assert ended.exception(SECONDS) is not None
-    deadline = time.monotonic() + 10
-    while held():
-        assert time.monotonic() < deadline, held()
-        time.sleep(0.1)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, held()
-        time.sleep(0.1)
+    wait_until(lambda: not held(), "no placement group", seconds=10)
 
 
 def held() -> list[str]:
