@@ -7,10 +7,28 @@ Its public `deepspeed.utils.safe_*` functions give whole tensors at any ZeRO sta
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def import_deepspeed() -> ModuleType:
+    """Import DeepSpeed without MLflow, which only its autotuner asks for and does without.
+
+    Every worker imports DeepSpeed, and none talks to MLflow: this saves each 1.1 s of a core and 33 MB.
+    """
+    if "deepspeed" not in sys.modules and "mlflow" not in sys.modules:
+        sys.modules["mlflow"] = None  # type: ignore[assignment]  # Python's own way to say that it cannot be imported
+        try:
+            import deepspeed
+        finally:
+            del sys.modules["mlflow"]
+    import deepspeed
+
+    return deepspeed
 
 
 def skip_shared_memory_op() -> None:
@@ -19,9 +37,7 @@ def skip_shared_memory_op() -> None:
     DeepSpeed 0.19 compiles it with g++ at first use, for over a minute, wherever a compiler is, and has no setting
     against that (deepspeedai/DeepSpeed#7625); gloo serves as well at our sizes.
     """
-    import deepspeed
-
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    import_deepspeed().ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def local_piece(parameter: Any, rank: int, optimizer_state: str | None = None) -> tuple[int, Tensor] | None:

@@ -24,6 +24,7 @@ from dfm_core.training.engine import MOMENTS, Model, OwnedPiece, StateKind, Stat
 from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.config.workers import WorkersConfig
 from orchestration.private.deepspeed import (
+    import_deepspeed,
     init_adam_state,
     local_module_weight,
     local_piece,
@@ -37,8 +38,7 @@ def _import_deepspeed(device: torch.device) -> Any:
     if device.type == "cpu":  # also on a machine that has a GPU which was not given to us
         os.environ["DS_ACCELERATOR"] = "cpu"
     drop_other_launchers(os.environ)
-    import deepspeed
-
+    deepspeed = import_deepspeed()
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     skip_shared_memory_op()
     return deepspeed
@@ -182,11 +182,11 @@ class DeepSpeedEngine(Generic[Model]):
 
     def whole(self, weights: Iterable[Tensor]) -> AbstractContextManager[object]:
         """See `dfm_core.models.initialization.Whole`. Collective."""
-        import deepspeed
-
         if self._zero_stage < 3:
             return nullcontext()
-        gathered: AbstractContextManager[object] = deepspeed.zero.GatheredParameters(list(weights), modifier_rank=0)
+        gathered: AbstractContextManager[object] = import_deepspeed().zero.GatheredParameters(
+            list(weights), modifier_rank=0
+        )
         return gathered
 
     def mean(self, values: Tensor) -> Tensor:

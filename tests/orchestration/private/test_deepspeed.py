@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 import torch.multiprocessing
 
 from orchestration.private.deepspeed import (
+    import_deepspeed,
     init_adam_state,
     local_module_weight,
     local_piece,
@@ -28,7 +30,12 @@ def test_deepspeeds_private_interfaces_are_as_they_were(tmp_path: Path) -> None:
 def _check(rank: int, meeting: str) -> None:
     join(rank, 1, meeting)
     os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
+    assert not {"deepspeed", "mlflow"} & set(sys.modules), "imported before it was asked for"
+    deepspeed = import_deepspeed()
+    assert "mlflow" not in sys.modules, "DeepSpeed's autotuner brought MLflow into a worker"
+    import mlflow  # it can still be imported afterwards
+
+    assert mlflow.__version__
     from deepspeed.comm.torch import build_shm_op
 
     skip_shared_memory_op()
