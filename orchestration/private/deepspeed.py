@@ -28,7 +28,7 @@ def import_deepspeed() -> ModuleType:
             del sys.modules["mlflow"]
     import deepspeed
 
-    return deepspeed
+    return sys.modules["deepspeed"]
 
 
 def skip_shared_memory_op() -> None:
