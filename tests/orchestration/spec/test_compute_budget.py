@@ -237,7 +237,7 @@ def test_the_plan_says_beside_which_published_values_it_stands() -> None:
     table, first, second = published_keys(document)
     assert table["table"] == "table2"
     assert table["same_setting"] is False
-    assert (first, second) == tuple({"part": "imagenet_512", "guidance": guidance} for guidance in (1.0, 1.5))
+    assert (first, second) == tuple({"part": "imagenet_512", "guidance": guidance} for guidance in (1.5, 1.0))
     assert published_keys(json.loads(plan_json(make_plan(load_sweep(QUICKSTART)), "x"))) == [None, None, None]
 
 
