@@ -9,9 +9,15 @@ from __future__ import annotations
 from rich.box import SIMPLE
 from rich.table import Table
 
+from dfm_core.catalog.datasets import DATASETS
+from dfm_core.config.model import DecompositionConfig
+from dfm_core.data.image_dataset import load_dataset
+from dfm_core.decompositions import build_decomposition
+from dfm_core.paradigms.standardization import measure_scale_std
 from orchestration.commands.footprint import TrainingFootprint, footprint_of
 from orchestration.common.console import make_console
 from orchestration.config.workers import WorkersConfig
+from orchestration.launch.summary import balance_text
 from orchestration.plan.plan import Plan
 from orchestration.tasks.task import Task, TrainTask
 
@@ -56,6 +62,22 @@ def check(plan: Plan) -> None:
     if weighed:
         largest_model = max(weighed, key=lambda one: one[0].num_parameters)
         console.print(_of_a_node(*largest_model, workers), markup=False)
+    for line in balance_text(plan, embedded_stds(plan)):
+        console.print(line, markup=False)
+
+
+def embedded_stds(plan: Plan) -> dict[str, tuple[float, ...]]:
+    """Measure the scales of trainings on embedded images, by digest; what others train on may not be here yet."""
+    measured: dict[tuple[str, DecompositionConfig], tuple[float, ...]] = {}
+    stds = {}
+    for task in plan.of_kind(TrainTask):
+        data, decomposition = task.config.data, task.config.decomposition
+        if task.latents or task.pyramid or data.dataset not in DATASETS:
+            continue
+        if (key := (data.dataset, decomposition)) not in measured:
+            measured[key] = measure_scale_std(build_decomposition(decomposition), load_dataset(data.dataset, "train"))
+        stds[task.digest] = measured[key]
+    return stds
 
 
 def _of_a_node(footprint: TrainingFootprint, task: TrainTask, workers: WorkersConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from dfm_core.flow.scale_balance import FEWEST_NEAR_NOISE, weak_scales
 from orchestration.artifacts.task_record import TaskRecord
 from orchestration.common.console import make_console
 from orchestration.common.errors import Problem
@@ -53,7 +54,7 @@ def print_plan(
     )
     if changes := changes_text(plan, store):
         console.print(changes, markup=False)
-    for line in power_text(plan, done):
+    for line in (*power_text(plan, done), *balance_text(plan, recorded_stds(done))):
         console.print(line, markup=False)
     count = len(plan.tasks) - left.num_tasks
     console.print(f"{_are(count, 'task')} done or not needed, {left.num_tasks} to do.")
@@ -79,6 +80,30 @@ def power_text(plan: Plan, done: Mapping[str, TaskRecord]) -> Sequence[str]:
     from orchestration.launch.standings import power_lines  # scipy comes with it
 
     return tuple(power_lines(plan, done))
+
+
+def balance_text(plan: Plan, scale_stds: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """Yield a warning for each scale that trainings hardly see where signal and noise are about equal in power.
+
+    Args: scale_stds: standard deviations of the scales of trainings, by digest; other trainings are left out.
+    """
+    rows: dict[tuple[int, str, str], list[str]] = {}
+    for task in plan.of_kind(TrainTask):
+        for weak in weak_scales(task.config, scale_stds.get(task.digest, ())):
+            key = weak.stage, f"{weak.std:.2g}, {weak.share:.0%}", f"{weak.equal_location:.2g}"
+            rows.setdefault(key, []).extend(plan.users(task.digest)[:1] or [task.title])
+    for (stage, measured, location), names in rows.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield (
+            f"Scale {stage + 1} of {names[0]}{more}: standard deviation {measured} of its timesteps are drawn where "
+            f"signal and noise are about equal in power, {FEWEST_NEAR_NOISE:.0%} should be; "
+            f"set data.standardize: true, or training.location near {location}."
+        )
+
+
+def recorded_stds(done: Mapping[str, TaskRecord]) -> dict[str, Sequence[float]]:
+    """Return the standard deviations of scales that trainings measured, by digest."""
+    return {digest: record.about["scale_std"] for digest, record in done.items() if "scale_std" in record.about}
 
 
 def _shared(num_users: int, user: str, num_shared: int, shared: str) -> str:

@@ -7,6 +7,7 @@ Its public `deepspeed.utils.safe_*` functions give whole tensors at any ZeRO sta
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -23,12 +24,10 @@ def import_deepspeed() -> ModuleType:
     if "deepspeed" not in sys.modules and "mlflow" not in sys.modules:
         sys.modules["mlflow"] = None  # type: ignore[assignment]  # Python's own way to say that it cannot be imported
         try:
-            import deepspeed
+            return importlib.import_module("deepspeed")
         finally:
             del sys.modules["mlflow"]
-    import deepspeed
-
-    return sys.modules["deepspeed"]
+    return importlib.import_module("deepspeed")
 
 
 def skip_shared_memory_op() -> None:
