@@ -10,7 +10,7 @@ import sys
 
 from orchestration.cluster.token_file import TOKEN_VARIABLE, ensure_token, token_file
 from orchestration.common.errors import UserError, tell_mistakes
-from orchestration.common.program_start import prepare_program
+from orchestration.startup.program_start import prepare_program
 
 
 def main() -> int:

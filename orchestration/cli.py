@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import argcomplete
 
-from orchestration.common.command_line import make_parser
 from orchestration.common.errors import nearest
+from orchestration.startup.command_line import make_parser
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("orchestration.sweep", "plan and run a sweep, look at it, stop it, remove what nobody needs"),

@@ -31,13 +31,13 @@ from orchestration.cluster.token_file import (
     TOKEN_VARIABLE,
     write_token,
 )
-from orchestration.common.command_line import make_parser, parse
 from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes
-from orchestration.common.program_start import end_program, prepare_program
 from orchestration.common.project import IS_CHECKOUT, ROOT, SWEEPS_FOLDER, home
 from orchestration.config.storage import StorageConfig
 from orchestration.config.storage_root import ROOT_VARIABLE, resolve_root
 from orchestration.plan.preflight import open_store
+from orchestration.startup.command_line import make_parser, parse
+from orchestration.startup.program_start import end_program, prepare_program
 
 _START_SECONDS = 120
 _STOP_SECONDS = 30

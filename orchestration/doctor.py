@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.common.command_line import make_parser, parse
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes
 from orchestration.common.exit_codes import EXIT_TASKS_FAILED
-from orchestration.common.program_start import end_program, prepare_program
 from orchestration.config.storage import StorageConfig
+from orchestration.startup.command_line import make_parser, parse
+from orchestration.startup.program_start import end_program, prepare_program
 
 if TYPE_CHECKING:
     from orchestration.diagnosis.check_report import CheckResult

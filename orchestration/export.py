@@ -16,9 +16,9 @@ sys.path[:] = [str(_HERE.parent), *(p for p in sys.path if not Path(p).is_absolu
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
-from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
-from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
+from orchestration.startup.command_line import make_parser, parse  # noqa: E402
+from orchestration.startup.program_start import end_program, prepare_program  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -20,9 +20,9 @@ from collections.abc import Sequence  # noqa: E402
 from dataclasses import asdict, replace  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import Problem, UserError, tell_interruption, tell_mistakes  # noqa: E402
-from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
+from orchestration.startup.command_line import make_parser, parse  # noqa: E402
+from orchestration.startup.program_start import end_program, prepare_program  # noqa: E402
 
 if TYPE_CHECKING:
     from dfm_core.config import ExperimentConfig

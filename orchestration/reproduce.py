@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from analysis.errors import UserError as AnalysisError  # noqa: E402
-from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import Problem, UserError, nearest, tell_interruption, tell_mistakes  # noqa: E402
 from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_CLUSTER_LOST,
@@ -30,9 +29,10 @@ from orchestration.common.exit_codes import (  # noqa: E402
     EXIT_TERMINATED,
     EXIT_TRACKING_INCOMPLETE,
 )
-from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
 from orchestration.common.project import SWEEPS_FOLDER  # noqa: E402
 from orchestration.common.redaction import reason_of  # noqa: E402
+from orchestration.startup.command_line import make_parser, parse  # noqa: E402
+from orchestration.startup.program_start import end_program, prepare_program  # noqa: E402
 from orchestration.sweep import main as run_sweep  # noqa: E402
 
 if TYPE_CHECKING:

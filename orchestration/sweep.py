@@ -16,9 +16,9 @@ import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
-from orchestration.common.command_line import make_parser, parse  # noqa: E402
 from orchestration.common.errors import UserError, tell_interruption, tell_mistakes  # noqa: E402
-from orchestration.common.program_start import end_program, prepare_program  # noqa: E402
+from orchestration.startup.command_line import make_parser, parse  # noqa: E402
+from orchestration.startup.program_start import end_program, prepare_program  # noqa: E402
 
 _MODES = {
     "dry-run": "print the plan, and what an edit changed in it, and stop",

@@ -32,6 +32,7 @@ LAYERS = {
     ),
     "orchestration": (
         "common",
+        "startup",
         "parsing",
         "private",
         "storage",
@@ -77,6 +78,7 @@ ANALYSIS_FOR = {
     "launch": {"errors", "plan", "records", "report", "results", "text"},
     "reproduce": {"errors", "plan", "records", "report"},
     "common": {"contract"},
+    "startup": {"contract"},
     "config": {"contract"},
     "storage": {"contract"},
     "artifacts": {"contract"},

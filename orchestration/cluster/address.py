@@ -8,8 +8,8 @@ import os
 import ray
 
 from orchestration.cluster.authentication import CLIENT_SCHEME
-from orchestration.common.program_start import reach_directly
 from orchestration.config.ray_job import JOB_VARIABLE
+from orchestration.startup.program_start import reach_directly
 
 
 def starts_its_own() -> bool:

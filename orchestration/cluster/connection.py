@@ -22,12 +22,12 @@ from orchestration.cluster.start_checks import RayDidNotStartError, upload_probl
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
 from orchestration.common.exit_codes import EXIT_HANGUP, EXIT_TERMINATED
-from orchestration.common.full_precision import ONEDNN_STRICT
 from orchestration.common.project import IS_CHECKOUT, ROOT
 from orchestration.config.ray_job import JOB_VARIABLE, variables_of_job
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.end_signals import EndSignals
 from orchestration.private.ray import never_start_alone
+from orchestration.startup.full_precision import ONEDNN_STRICT
 
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 600
 """Time without a head after which Ray aborts this process; its default of 60 s is too soon for a report."""

@@ -24,11 +24,11 @@ from orchestration.cluster.start_checks import (
 )
 from orchestration.cluster.token_file import LOOPBACK_VARIABLE
 from orchestration.common.errors import UserError
-from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.common.project import ROOT
 from orchestration.common.redaction import reason_of, shown
 from orchestration.control.end_signals import EndSignals
 from orchestration.private.ray import listen_on_loopback, start_workers_with_this_python
+from orchestration.startup.other_launchers import drop_other_launchers
 
 QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _LEAST_CPUS = 2

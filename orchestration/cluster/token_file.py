@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestration.common.cleanup import always
 from orchestration.common.errors import UserError
-from orchestration.common.home import place_of
+from orchestration.startup.home import place_of
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"  # noqa: S105  a variable's name
 PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"

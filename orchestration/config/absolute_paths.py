@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestration.common.errors import Problem, UserError
-from orchestration.common.home import expanded
 from orchestration.common.urls import is_url
 from orchestration.config.files import FileConfig, FileTable
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.runtime import RuntimeConfig
+from orchestration.startup.home import expanded
 
 
 def absolute_files(config: RuntimeConfig, environment: Mapping[str, str], directory: Path) -> RuntimeConfig:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from orchestration.common.background import in_background
 from orchestration.common.errors import UserError
-from orchestration.common.home import expanded
 from orchestration.common.redaction import credentials_in, reason_of
 from orchestration.common.urls import with_lower_scheme
 from orchestration.config.ray_job import JOB_VARIABLE
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
+from orchestration.startup.home import expanded
 from orchestration.storage.retry import answer_within
 from orchestration.storage.store import Store
 

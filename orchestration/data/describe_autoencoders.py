@@ -11,13 +11,13 @@ from dfm_core.catalog.autoencoders import ANY_KL, AUTOENCODERS, AutoencoderCard,
 from dfm_core.config import DataConfig
 from dfm_core.config.dataset_card import find_card, pixels_card_of
 from orchestration.common.errors import nearest
-from orchestration.common.home import expanded
 from orchestration.common.urls import is_url
 from orchestration.config.datasets import AutoencoderConfig, AutoencoderTrainingConfig
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.data.absence import absence_text, is_absence
 from orchestration.data.autoencoder_recipe import AutoencoderRecipe, InitialAutoencoder
 from orchestration.data.identity import PIXELS, absent_identity
+from orchestration.startup.home import expanded
 
 KeyProblem = tuple[str, str]
 """(key, message)."""

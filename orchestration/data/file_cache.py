@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from dfm_core.catalog.feature_networks import FeatureNetworkName
 from dfm_core.catalog.weight_files import GivenFile, NeededFile, file_sha256
 from orchestration.common.errors import Problem, UserError
-from orchestration.common.home import place_of
 from orchestration.common.redaction import without_credentials
 from orchestration.common.urls import is_url
 from orchestration.config.files import FileConfig, FileTable
 from orchestration.config.storage import PLANNING_SECONDS, StorageConfig
+from orchestration.startup.home import place_of
 from orchestration.storage.url_reader import UrlReader
 
 CACHE_VARIABLE = "DFM_CACHE_DIR"

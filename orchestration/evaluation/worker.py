@@ -18,7 +18,6 @@ from orchestration.artifacts.learned_pyramid import make_pyramid
 from orchestration.artifacts.samples.features import Group
 from orchestration.artifacts.snapshot_loader import SnapshotLoader
 from orchestration.cluster.address import reach_nodes_directly
-from orchestration.common.full_precision import multiply_in_fp32
 from orchestration.config.runtime import RuntimeConfig
 from orchestration.config.storage import StorageConfig
 from orchestration.config.workers import WorkersConfig
@@ -35,6 +34,7 @@ from orchestration.evaluation.partial_statistics import Statistics, sum_groups
 from orchestration.evaluation.resource_cache import ResourceCache
 from orchestration.evaluation.result_writer import ResultWriter
 from orchestration.evaluation.sample_batches import SampleBatch, generated_samples, real_samples
+from orchestration.startup.full_precision import multiply_in_fp32
 from orchestration.storage.store import Store
 from orchestration.tasks.task import (
     EXTERNAL,

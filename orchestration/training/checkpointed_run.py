@@ -29,9 +29,8 @@ from orchestration.training.checkpoint_upload import StateUploads
 from orchestration.training.early_stop import EarlyStop, PreemptedError, StoppedEarlyError
 from orchestration.training.hang_watch import COMPILATION_SECONDS, StepWatch, end_hung
 from orchestration.training.run_report import Pace, Throughput, report_checkpoint
-from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
-from orchestration.training.worker_setup import agreed_reason
+from orchestration.training.worker_setup import agreed_reason, gather_texts
 
 _PROGRESS_SECONDS = 0.5
 _LOG = logging.getLogger(__name__)

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from dfm_core.config.training import OptimizerSettings
 from dfm_core.models.empty_weights import give_weights
 from dfm_core.training.engine import MOMENTS, Model, OwnedPiece, StateKind, StateSource, build_optimizer, kinds_of
-from orchestration.common.other_launchers import drop_other_launchers
 from orchestration.config.workers import WorkersConfig
 from orchestration.private.deepspeed import (
     import_deepspeed,
@@ -31,6 +30,7 @@ from orchestration.private.deepspeed import (
     set_adam_step,
     skip_shared_memory_op,
 )
+from orchestration.startup.other_launchers import drop_other_launchers
 
 
 def _import_deepspeed(device: torch.device) -> Any:

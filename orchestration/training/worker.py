@@ -19,7 +19,7 @@ from dfm_core.compute import model_cost, training_flops
 from dfm_core.config.dataset_card import card_of
 from dfm_core.data.training_data import TrainingData
 from dfm_core.decompositions import Decomposition, build_decomposition
-from dfm_core.models.inheritance import inherited_names
+from dfm_core.models.initialization import inherited_names
 from dfm_core.models.network import VelocityNetwork
 from dfm_core.paradigms import build_paradigm
 from dfm_core.paradigms.standardization import measure_scale_std
@@ -44,10 +44,10 @@ from orchestration.training.backbone_start import BackboneChangedError, opened_b
 from orchestration.training.checkpointed_run import CheckpointedRun
 from orchestration.training.deepspeed_engine import DeepSpeedEngine
 from orchestration.training.fault_hook import with_faults
-from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 from orchestration.training.worker_setup import (
     agreed_reason,
+    gather_texts,
     open_text_table,
     open_training_data,
     use_kernels,

@@ -7,6 +7,7 @@ import os
 import ray
 import ray.train
 import torch
+import torch.distributed as dist
 
 from dfm_core.config import DataConfig
 from dfm_core.data.captions.bucketed_latents import BucketedLatents
@@ -19,12 +20,11 @@ from dfm_core.models.text_tables import TextTable
 from orchestration.artifacts.samples.captioned_latents import open_captioned
 from orchestration.artifacts.samples.latents import latent_cache, open_latents
 from orchestration.artifacts.samples.text_encodings import open_texts
-from orchestration.common.full_precision import multiply_in_fp32
 from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import find_progress_board
+from orchestration.startup.full_precision import multiply_in_fp32
 from orchestration.storage.layout import TaskPaths
 from orchestration.storage.store import Store
-from orchestration.training.text_exchange import gather_texts
 from orchestration.training.train_request import TrainRequest
 
 
@@ -42,6 +42,21 @@ def use_kernels(*, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has no other way
     torch.use_deterministic_algorithms(deterministic)
+
+
+def gather_texts(text: str, device: torch.device) -> list[str]:
+    """Return the texts of all workers, by rank. Collective.
+
+    They travel as bytes: torch's own calls for objects unpickle what arrives. Args: device: one that the group's
+    backend sends from."""
+    own = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device)
+    lengths = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([own.numel()], dtype=torch.int64, device=device))
+    longest = max(int(length) for length in lengths)
+    padded = torch.nn.functional.pad(own, (0, longest - own.numel()))
+    gathered = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded)
+    return [bytes(one[: int(length)].tolist()).decode() for one, length in zip(gathered, lengths, strict=True)]
 
 
 def agreed_reason(request: TrainRequest, reason: str) -> str:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from orchestration.cluster.loopback_group import Meeting
-from orchestration.training.text_exchange import gather_texts
+from orchestration.training.worker_setup import gather_texts
 
 TEXTS = ["", "the latents cannot be read: größer\n", "x"]
 Found = tuple[int, float, list[str], list[str]]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfm_core.config import ExperimentConfig
-from dfm_core.models.inheritance import inherited_names
+from dfm_core.models.initialization import inherited_names
 from dfm_core.models.velocity import VelocityModel
 from dfm_core.training.state import build_model
 from tests.support.models import SHAPE, one_network, random_model, tiny_cascade, tiny_dfm

@@ -11,7 +11,7 @@ import pytest
 
 from tests.orchestration.conftest import QUICKSTART, ROOT
 
-_START = "from orchestration.common.program_start import prepare_program; prepare_program(); "
+_START = "from orchestration.startup.program_start import prepare_program; prepare_program(); "
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:

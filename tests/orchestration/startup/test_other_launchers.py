@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestration.common.other_launchers import drop_other_launchers
+from orchestration.startup.other_launchers import drop_other_launchers
 
 
 def test_variables_of_other_launchers_go_and_rays_stay() -> None:

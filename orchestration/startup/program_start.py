@@ -11,8 +11,8 @@ from typing import NoReturn
 from analysis.contract.proxies import bypass_proxies
 from orchestration.common.errors import UserError, tell_mistakes
 from orchestration.common.exit_codes import EXIT_CLUSTER_LOST, EXIT_INTERRUPTED, EXIT_USER_ERROR
-from orchestration.common.full_precision import ONEDNN_STRICT
 from orchestration.common.redaction import guard_output
+from orchestration.startup.full_precision import ONEDNN_STRICT
 
 _AT_ONCE = (EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_CLUSTER_LOST)
 """Exit codes after which exit handlers have nothing to do but harm: they wait for threads that ask a silent name server
