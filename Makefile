@@ -69,7 +69,9 @@ docs: $(VENV)/.test-ready
 # Two processes, each with the tests of whole files, in order: what waits for a process leaves its core to the other.
 TEST_PROCESSES ?= 2
 
+# Compiled ahead: each of the hundreds of processes that tests start would compile it, where PYTHONDONTWRITEBYTECODE is set.
 test: lint types
+	$(BIN)/python -m compileall -q -j $(TEST_PROCESSES) dfm_core orchestration analysis tests
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # Debian's Slurm, for the script of deploy/slurm: its daemons are started by a test, on loopback, and end with it.
