@@ -103,6 +103,8 @@ class Chart:
     """Other remarks, e.g. that it does not show all; empty if none."""
     columns: int = 2
     """Most panels in a row."""
+    has_choice: bool = False
+    """Its panels are the same lines on other axes: a page shows one of them, by choice of the reader."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import math
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +62,15 @@ def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
             engine.execute(figure)
             figure.set_layout_engine("none")  # or each format would lay it out anew
         return Drawing(_save(figure, "svg", theme), _save(figure, "png", theme))
+
+
+def draw_panels(chart: Chart) -> tuple[bytes, ...]:
+    """Draw each panel of a chart by itself, as SVG, without caption and note."""
+    alone = replace(chart, caption="", note="", columns=1)
+    return tuple(
+        draw(replace(alone, name=f"{chart.name}-{number}", panels=(panel,))).svg
+        for number, panel in enumerate(chart.panels)
+    )
 
 
 def _save(figure: Figure, file_format: Literal["png", "svg"], theme: Theme) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart, Group, Line, Panel, slug, wants_log
@@ -21,11 +22,21 @@ Axis = Callable[[Measurement], float | None]
 def collect_convergence(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
     """Make, for each part, a chart per metric, with a panel per measure of effort; accelerator-hours once known.
 
-    Parts whose rows are measured only once have none.
+    Parts whose rows are measured only once have none. Metrics other than the primary one are folded.
     """
-    metrics = joined_sweep.plan.metrics
-    return group_by_part(
+    primary = joined_sweep.plan.primary.metric
+    metrics = sorted(joined_sweep.plan.metrics, key=lambda metric: metric.name != primary)  # the primary one first
+    groups = group_by_part(
         joined_sweep.plan, lambda part, number: (_convergence(joined_sweep, part, number, metric) for metric in metrics)
+    )
+    return tuple(
+        group
+        for all_metrics in groups
+        for group in (
+            replace(all_metrics, charts=all_metrics.charts[:1]),
+            Group(f"Other metrics: {all_metrics.title}", all_metrics.charts[1:], folded=True),
+        )
+        if group.charts
     )
 
 
@@ -71,6 +82,7 @@ def _convergence(joined_sweep: JoinedSweep, part: Part, number: int, metric: Met
         panels=tuple(panels),
         caption=caption,
         note=selection.note,
+        has_choice=True,
     )
 
 

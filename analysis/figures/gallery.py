@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from analysis.comparison.joined_sweep import JoinedSweep
-from analysis.drawing.chart import Chart, Group, ImagePanel, chart_csv, chart_rows
-from analysis.drawing.render import Drawing, draw, drawing_id
+from analysis.drawing.chart import Chart, Group, ImagePanel, Panel, chart_csv, chart_rows
+from analysis.drawing.render import Drawing, draw, draw_panels, drawing_id
 from analysis.drawing.theme import DARK, LIGHT, recolor
 from analysis.figures.registry import FIGURES, FigureKind
 
@@ -18,14 +18,24 @@ FindDrawing = Callable[[str, str], Drawing | None]
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A chart, or one of its panels, as the page shows it."""
+
+    title: str
+    """Axis of the panel; "" for the whole chart."""
+    light: bytes
+    dark: bytes
+    """SVG."""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A chart as the page shows it."""
 
     number: int
     chart: Chart
-    light: bytes
-    dark: bytes
-    """SVG."""
+    pictures: tuple[Picture, ...]
+    """One, or the panels among which the reader chooses."""
     drawing: Drawing
     """Drawing as files, with its caption in it."""
     identity: str
@@ -77,11 +87,18 @@ def make_galleries(joined_sweep: JoinedSweep, find_drawing: FindDrawing) -> tupl
 def _figure(chart: Chart, number: int, find_drawing: FindDrawing) -> Figure:
     identity = drawing_id(chart)
     drawing = find_drawing(chart.name, identity) or draw(chart)
-    # The page has caption and note beside the image, a file has to carry them.
-    shown = draw(replace(chart, caption="", note="")).svg if chart.caption or chart.note else drawing.svg
     rows = tuple(chart_rows(chart))
     on_page = rows if len(rows) <= _MOST_ROWS_ON_PAGE else ()
-    return Figure(number, chart, shown, recolor(shown, LIGHT, DARK), drawing, identity, on_page, len(rows))
+    return Figure(number, chart, _pictures(chart, drawing), drawing, identity, on_page, len(rows))
+
+
+def _pictures(chart: Chart, drawing: Drawing) -> tuple[Picture, ...]:
+    titles = [panel.x_label for panel in chart.panels if isinstance(panel, Panel)]
+    if chart.has_choice and len(titles) > 1:
+        shown = dict(zip(titles, draw_panels(chart), strict=True))
+    else:  # the page has caption and note beside the image, a file has to carry them
+        shown = {"": draw(replace(chart, caption="", note="")).svg if chart.caption or chart.note else drawing.svg}
+    return tuple(Picture(title, svg, recolor(svg, LIGHT, DARK)) for title, svg in shown.items())
 
 
 def figure_files(galleries: tuple[Gallery, ...]) -> dict[str, bytes]:

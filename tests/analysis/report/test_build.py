@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -417,11 +418,23 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
     assert files_in(folder) == before
 
 
+def test_convergence_is_one_panel_with_a_choice_of_axis_and_other_metrics_are_folded() -> None:
+    records = {evaluate_digest("DFM", 200): Record("done", {"fd": 1.0, "accuracy": 0.5})}
+    section = section_of(render_report(JoinedSweep.of(make_plan(), records))["report.html"].decode(), "convergence")
+    primary, others = section.split("<details><summary>Other metrics: ", 1)
+    assert primary.count("<figure") == others.count("<figure") == 1
+    titles = re.findall(r'<input type="radio" name="axis-\d+" value="(\d)"( checked)?> (.*?)</label>', primary)
+    assert titles == [("1", " checked", "training steps"), ("2", "", "training images"), ("3", "", "training FLOPs")]
+    assert re.findall(r'<picture class="axis axis-(\d)">', primary) == ["1", "2", "3"]
+    assert "FD-Lite0 against training steps, images, FLOPs and accelerator-hours" in primary
+    assert "label accuracy against" in others
+
+
 def test_the_page_follows_the_readers_colour_scheme() -> None:
     records = {evaluate_digest("DFM", 200): Record("done", {"fd": 1.0})}
     text = render_report(JoinedSweep.of(make_plan(), records))["report.html"].decode()
     assert "@media screen and (prefers-color-scheme: dark)" in text
-    assert text.count('<source media="screen and (prefers-color-scheme: dark)"') == text.count("<picture>") == 1
+    assert text.count('<source media="screen and (prefers-color-scheme: dark)"') == text.count("<picture") == 3
 
 
 def test_the_lead_says_so_while_the_best_is_not_yet_settled() -> None:
