@@ -44,7 +44,10 @@ def cluster(workers: WorkersConfig, cluster_lost: Event | None = None) -> Iterat
     Raises: UserError as `connection`, and if the cluster is, and stays, too small for one training.
     """
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(workers.wait_for_workers_seconds))
-    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # the dashboard shows runs
+    # The dashboard shows runs, and nodes get notice of their end, where somebody has started the cluster for us.
+    is_given = "0" if starts_its_own() else "1"
+    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", is_given)
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", is_given)
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how soon a report is taken, a death seen
     os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")  # a notice may come a few seconds before the end
     # A process that is frozen whole says nothing itself; one that hangs in a step has ended itself before.

@@ -62,7 +62,7 @@ def start_here(*, insecure: bool) -> Any:
             return ray.init(
                 address="local",
                 num_cpus=_LEAST_CPUS if os.cpu_count() == 1 else None,  # else Ray counts, container limits included
-                dashboard_host="127.0.0.1",
+                include_dashboard=False,  # whose port nobody knows: 5 s of a core, and a tenth of one from then on
                 runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
                 **QUIET,
             )
