@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 from mlflow import MlflowClient
 
-from tests.support.sweeps import descendants, numbers, published_steps, started
+from tests.support.sweeps import TWO_EVALUATORS, descendants, numbers, published_steps, started
 
 VICTIMS: dict[str, tuple[str, ...]] = {
     "driver": (),
@@ -134,7 +134,7 @@ def _one_round(root: Path, undisturbed: Path, draw: random.Random) -> Round:
 def _to_its_end(root: Path) -> tuple[int, str]:
     """A submission that nobody disturbs. Returns its exit code and what it said."""
     log = root.with_name(f"{root.name}.log")
-    with started(root, log, SEARCHED) as driver:
+    with started(root, log, SEARCHED, TWO_EVALUATORS) as driver:
         code = driver.wait(MOST_SECONDS)
     return code, log.read_text()
 
@@ -218,7 +218,7 @@ def _made(root: Path) -> tuple[int, int]:
 def _all_ended(root: Path, log: Path) -> Iterator[Any]:
     """A submission; after the block nothing that it started is left, also what outlived its parent."""
     ours = set[int]()
-    with started(root, log, SEARCHED) as driver:
+    with started(root, log, SEARCHED, TWO_EVALUATORS) as driver:
 
         class Watched:
             pid = driver.pid

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.support.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment
 
@@ -44,10 +45,20 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
     return FinishedSweep(root, done.stdout + done.stderr, done.returncode)
 
 
+@pytest.fixture(scope="session")
+def empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database before its first run, which takes a core two seconds to make."""
+    path = tmp_path_factory.mktemp("tracking") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def with_reference(undisturbed: FinishedSweep, tmp_path: Path) -> Path:
+def with_reference(undisturbed: FinishedSweep, empty_tracking: Path, tmp_path: Path) -> Path:
     """A root in which real images are measured already: that takes longest and is not what is tested."""
     root = tmp_path / "runs"
+    root.mkdir()
+    shutil.copy(empty_tracking, root / "mlflow.db")
     for record in undisturbed.root.glob("results/*/result.json"):
         if json.loads(record.read_text())["kind"] in ("reference", "probe", "floor"):
             shutil.copytree(record.parent, root / "results" / record.parent.name)

@@ -19,6 +19,7 @@ from tests.support.ray_nodes import NodePlan, RayCluster, RayNode, ray_cluster
 from tests.support.sweeps import (
     ONLY_DFM,
     ROOT,
+    TWO_EVALUATORS,
     Where,
     children_called,
     descendants,
@@ -31,6 +32,7 @@ from tests.support.sweeps import (
     wait_until,
 )
 
+DFM_AND_TWO_EVALUATORS = (ONLY_DFM, TWO_EVALUATORS)
 SLOWLY = {"DFM_FAULT": ",".join(f"{step % 2}:{step}:slow" for step in range(22, 34))}
 """Holds a training between its second and third checkpoints: without it, it ends within two seconds."""
 
@@ -68,7 +70,7 @@ def test_a_driver_whose_raylet_or_head_is_killed_reports_it_soon_and_resumes(
     undisturbed: FinishedSweep, with_reference: Path, tmp_path: Path, program: str
 ) -> None:
     log = tmp_path / "log"
-    with started(with_reference, log, ONLY_DFM, where=Where(environment=SLOWLY)) as driver:
+    with started(with_reference, log, *DFM_AND_TWO_EVALUATORS, where=Where(environment=SLOWLY)) as driver:
         has_checkpoints(with_reference)
         (process,) = children_called(driver.pid, program)
         os.kill(process, signal.SIGKILL)
@@ -87,7 +89,9 @@ def test_a_head_that_dies_ends_the_driver_before_ray_does_and_another_head_goes_
     log = tmp_path / "log"
     with (
         cluster_of(NodePlan(2)) as cluster,
-        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment | SLOWLY)) as driver,
+        started(
+            with_reference, log, *DFM_AND_TWO_EVALUATORS, where=Where(environment=cluster.environment | SLOWLY)
+        ) as driver,
     ):
         has_checkpoints(with_reference)
         cluster.nodes[0].kill("gcs_server")
@@ -106,7 +110,9 @@ def test_a_node_whose_raylet_is_killed_is_done_without(
     log = tmp_path / "log"
     with (
         cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster,
-        started(with_reference, log, ONLY_DFM, where=Where(environment=cluster.environment | SLOWLY)) as driver,
+        started(
+            with_reference, log, *DFM_AND_TWO_EVALUATORS, where=Where(environment=cluster.environment | SLOWLY)
+        ) as driver,
     ):
         has_checkpoints(with_reference)
         node = next(filter(trains, cluster.nodes[1:]))
@@ -127,7 +133,7 @@ def test_a_training_leaves_a_drained_node_without_a_lost_step_or_counted_failure
     with cluster_of(NodePlan(0), NodePlan(2), NodePlan(2)) as cluster:
         where = Where(environment=cluster.environment | SLOWLY)
         strict = (
-            ONLY_DFM,
+            *DFM_AND_TWO_EVALUATORS,
             run_of,
             "workers.max_failures=0",
             "workers.checkpoint_every=20",
@@ -177,7 +183,7 @@ def test_a_training_that_rays_memory_monitor_ends_is_tried_again(
     if threshold > 0.95:
         pytest.fail("this machine has too little free memory to fill 7 GiB of it")
     where = Where(environment={"DFM_FAULT": "1:17:memory", "RAY_memory_usage_threshold": f"{threshold:.3f}"})
-    with started(with_reference, log, ONLY_DFM, where=where) as driver:
+    with started(with_reference, log, *DFM_AND_TWO_EVALUATORS, where=where) as driver:
         has_ended(driver, 0, log)
     assert "starting again" in log.read_text()
     assert "out of memory" in log.read_text()

@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.conftest import FinishedSweep
 from tests.support.hosts import Host, hosts_on_a_switch
 from tests.support.ray_nodes import NodePlan, RayCluster, ray_cluster
-from tests.support.sweeps import ONLY_DFM, Where, has_ended, numbers, started, wait_until
+from tests.support.sweeps import ONLY_DFM, TWO_EVALUATORS, Where, has_ended, numbers, started, wait_until
 
 pytestmark = pytest.mark.timeout(1200)
 PORT = 6379
@@ -61,7 +61,7 @@ def test_a_training_and_its_evaluations_run_on_both_hosts_to_the_same_table(
 ) -> None:
     """One CPU each, so that the two workers of a training, and the two evaluators, are on different hosts."""
     log, seen = tmp_path / "log", {"north": set[str](), "south": set[str]()}
-    with joined(1, 1) as pair, started(with_reference, log, ONLY_DFM, where=pair.driver) as driver:
+    with joined(1, 1) as pair, started(with_reference, log, ONLY_DFM, TWO_EVALUATORS, where=pair.driver) as driver:
 
         def is_over() -> bool:
             for host in (pair.head, pair.other):
@@ -84,7 +84,7 @@ def test_a_host_that_is_cut_off_takes_nothing_with_it(
     slowly = ("workers.checkpoint_every=1", "workers.keep_checkpoints=99")
     with joined(0, 2) as pair:
         where = replace(pair.driver, environment=pair.driver.environment | {"DFM_FAULT": "0:12:slow,1:13:slow"})
-        with started(with_reference, log, ONLY_DFM, *slowly, where=where) as driver:
+        with started(with_reference, log, ONLY_DFM, TWO_EVALUATORS, *slowly, where=where) as driver:
             wait_until(lambda: "RayTrainWorker" in at_work(pair.other) or driver.poll() is not None, "a training")
             pair.cluster.add(plan(pair.head, 2))
             wait_until(lambda: len(checkpoints(with_reference)) > 2 or driver.poll() is not None, "three checkpoints")

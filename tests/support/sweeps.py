@@ -36,8 +36,11 @@ TINY = (
     _PARTS,
     "compute.allow_unequal=true",  # at this size the second patchify is more than 1%
     "sampling.steps=[3, 1]",
+    "workers.num_evaluators=1",  # one starts in a core's five seconds, and measures all this in two
 )
 """Overrides that shrink the quickstart to two trainings of seconds; what the tasks do, and how, stays."""
+TWO_EVALUATORS = "workers.num_evaluators=2"
+"""Override for tests in which another evaluator has to be there, on another node or beside one that is killed."""
 ONLY_DFM = "parts={paradigm: {rows: {DFM: {}}}}"
 """Override for tests that disturb a training: one is enough, and has the same digest."""
 TIMEOUT_SECONDS = 420

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
