@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from analysis.drawing.images import draw_images
 from analysis.drawing.lines import Entries, draw_lines, escape_dollars
 from analysis.drawing.theme import LIGHT, Theme
 
+_Format = Literal["png", "svg"]
 _WIDTH_INCHES = 9.2
 _PANEL_INCHES = {1: 3.5, 2: 2.75, 3: 2.6}
 """Height, by the number of panels in a row."""
@@ -42,6 +44,18 @@ class Drawing:
 
 def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
     """Draw a chart as image files; the same chart gives the same bytes, whatever a matplotlibrc or style says."""
+    svg, png = _draw(chart, theme, ("svg", "png"))
+    return Drawing(svg, png)
+
+
+def draw_panels(chart: Chart) -> tuple[bytes, ...]:
+    """Draw each panel of a chart by itself, as SVG, without caption and note."""
+    alone = replace(chart, caption="", note="", columns=1)
+    panels = (replace(alone, name=f"{chart.name}-{at}", panels=(panel,)) for at, panel in enumerate(chart.panels))
+    return tuple(svg for panel in panels for svg in _draw(panel, LIGHT, ("svg",)))
+
+
+def _draw(chart: Chart, theme: Theme, formats: Sequence[_Format]) -> list[bytes]:
     settings = {
         **_DEFAULTS,
         "svg.hashsalt": chart.name,
@@ -61,19 +75,10 @@ def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
         if engine is not None:
             engine.execute(figure)
             figure.set_layout_engine("none")  # or each format would lay it out anew
-        return Drawing(_save(figure, "svg", theme), _save(figure, "png", theme))
+        return [_save(figure, file_format, theme) for file_format in formats]
 
 
-def draw_panels(chart: Chart) -> tuple[bytes, ...]:
-    """Draw each panel of a chart by itself, as SVG, without caption and note."""
-    alone = replace(chart, caption="", note="", columns=1)
-    return tuple(
-        draw(replace(alone, name=f"{chart.name}-{number}", panels=(panel,))).svg
-        for number, panel in enumerate(chart.panels)
-    )
-
-
-def _save(figure: Figure, file_format: Literal["png", "svg"], theme: Theme) -> bytes:
+def _save(figure: Figure, file_format: _Format, theme: Theme) -> bytes:
     metadata = {"Date": None, "Creator": None} if file_format == "svg" else {"Software": None}
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file_format, dpi=_PNG_DPI, metadata=metadata, facecolor=theme.background)
