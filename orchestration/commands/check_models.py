@@ -72,7 +72,8 @@ def embedded_stds(plan: Plan) -> dict[str, tuple[float, ...]]:
     stds = {}
     for task in plan.of_kind(TrainTask):
         data, decomposition = task.config.data, task.config.decomposition
-        if task.latents or task.pyramid or data.dataset not in DATASETS:
+        card = DATASETS.get(data.dataset)
+        if card is None or card.path is None or data.autoencoder or task.pyramid:
             continue
         if (key := (data.dataset, decomposition)) not in measured:
             measured[key] = measure_scale_std(build_decomposition(decomposition), load_dataset(data.dataset, "train"))

@@ -90,7 +90,7 @@ def balance_text(plan: Plan, scale_stds: Mapping[str, Sequence[float]]) -> Itera
     rows: dict[tuple[int, str, str], list[str]] = {}
     for task in plan.of_kind(TrainTask):
         for weak in weak_scales(task.config, scale_stds.get(task.digest, ())):
-            key = weak.stage, f"{weak.std:.2g}, {weak.share:.0%}", f"{weak.equal_location:.2g}"
+            key = weak.stage, f"{weak.std:.2g}, {weak.share:.1%}", f"{weak.equal_location:.2g}"
             rows.setdefault(key, []).extend(plan.users(task.digest)[:1] or [task.title])
     for (stage, measured, location), names in rows.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

@@ -418,7 +418,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
     assert files_in(folder) == before
 
 
-def test_convergence_is_one_panel_with_a_choice_of_axis_and_other_metrics_are_folded() -> None:
+def test_convergence_is_one_panel_with_a_choice_of_axis_other_metrics_folded() -> None:
     records = {evaluate_digest("DFM", 200): Record("done", {"fd": 1.0, "accuracy": 0.5})}
     section = section_of(render_report(JoinedSweep.of(make_plan(), records))["report.html"].decode(), "convergence")
     primary, others = section.split("<details><summary>Other metrics: ", 1)
