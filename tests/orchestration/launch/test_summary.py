@@ -16,7 +16,7 @@ def test_a_scale_without_power_is_warned_of_once_with_the_remedy() -> None:
     plan = make_plan(load_sweep(QUICKSTART, ["data.standardize=false", "seeds=[0, 1]"]))
     lines = list(balance_text(plan, embedded_stds(plan)))
     (line,) = [line for line in lines if line.startswith("Scale 2 of paradigm / DFM and 3 more: ")]
-    assert "standard deviation 0.21, 8.4% of its timesteps" in line
+    assert "standard deviation 0.21, 8.5% of its timesteps" in line
     assert line.endswith("set data.standardize: true, or training.location near 1.6.")
     assert len(lines) == 1  # Flow Matching has one scale, of 0.66
 
