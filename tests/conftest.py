@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 cuda_hooks.load(Path(__file__).parents[1] / ".pytest_cache" / "d" / "fake-cuda")  # before other files import torch
 
 os.environ["DFM_SITE"] = os.environ["DFM_WITH"] = ""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Replace the scheduler of `--dist loadfile`."""
-    from tests.support.parallel import SharedSweepScheduling
-
-    return SharedSweepScheduling(config, log)
+# Ray's workers run at niceness 15, and would starve beside the other test process.
+os.environ["RAY_worker_niceness"] = "0"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 
+from tests.support.own_processes import commands
 from tests.support.sweeps import ROOT, TIMEOUT_SECONDS, TINY, environment
 
 SECRETS = {
@@ -27,13 +30,31 @@ class FinishedSweep:
     root: Path
     output: str
     code: int
+    left: list[str]
+    """Command lines of its processes that were still there after it."""
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
-    """The sweep submitted as a Ray job with token authentication, by the code behind `make demo`."""
-    root = tmp_path_factory.mktemp("undisturbed") / "runs"
-    done = subprocess.run(
+    """The sweep submitted as a Ray job with token authentication, by the code behind `make demo`.
+
+    It takes minutes: the first test process that asks makes it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    outcome = folder / "outcome.json"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not outcome.exists():
+            done = _run_demo(folder / "runs")
+            left = [command for command in commands() if "dfm-ray-" in command]
+            output = done.stdout + done.stderr
+            outcome.write_text(json.dumps({"output": output, "code": done.returncode, "left": left}))
+    return FinishedSweep(folder / "runs", **json.loads(outcome.read_text()))
+
+
+def _run_demo(root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "orchestration.demo", *TINY],
         cwd=ROOT,
         env=environment() | SECRETS | {"DFM_STORAGE_ROOT": str(root)},
@@ -42,7 +63,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FinishedSweep:
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    return FinishedSweep(root, done.stdout + done.stderr, done.returncode)
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.e2e.conftest import SECRETS, FinishedSweep
+from tests.support.own_processes import ray_processes
 from tests.support.sweeps import (
     ONLY_DFM,
     ROOT,
@@ -31,29 +30,6 @@ from tests.support.sweeps import (
     wait_until,
 )
 
-XDIST = "PYTEST_XDIST_WORKER"
-"""Variable that tells apart the processes of tests which run side by side; descendants have it, too."""
-
-
-def ray_processes() -> set[int]:
-    """Ids of the servers of Ray that descend from this process's tests, or were there before them."""
-    return {process.pid for process in own_processes() if process.name() in ("raylet", "gcs_server")}
-
-
-def own_processes() -> Iterator[psutil.Process]:
-    """Every process but those of the tests that run beside these, and what is about to end."""
-    worker = os.environ.get(XDIST)
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(XDIST) == worker:
-                yield process
-
-
-def commands() -> Iterator[str]:
-    for process in own_processes():
-        with suppress(psutil.NoSuchProcess):
-            yield " ".join(process.cmdline())
-
 
 def test_a_submitted_job_leaves_records_report_and_no_process(undisturbed: FinishedSweep) -> None:
     assert undisturbed.code == 0, undisturbed.output
@@ -65,7 +41,7 @@ def test_a_submitted_job_leaves_records_report_and_no_process(undisturbed: Finis
     assert {row for row, _, _ in values} == {"flow matching", "DFM"}
     assert all(float(value) >= 0 for value in values.values())
     assert (undisturbed.root / "mlflow.db").is_file()
-    assert not [command for command in commands() if "dfm-ray-" in command]
+    assert not undisturbed.left
 
 
 def test_no_secret_of_the_environment_is_in_anything_that_it_left(undisturbed: FinishedSweep) -> None:
