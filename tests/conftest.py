@@ -19,7 +19,7 @@ cuda_hooks.load(Path(__file__).parents[1] / ".pytest_cache" / "d" / "fake-cuda")
 
 os.environ["DFM_SITE"] = os.environ["DFM_WITH"] = ""
 # Ray's workers run at niceness 15, and would starve beside the other test process.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  Ray spells it so
 
 
 @pytest.fixture
