@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tests.support.fake_cuda import FakeCuda, HostWaits
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; two processes of two threads wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 cuda_hooks.load(Path(__file__).parents[1] / ".pytest_cache" / "d" / "fake-cuda")  # before other files import torch
 
 os.environ["DFM_SITE"] = os.environ["DFM_WITH"] = ""
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; two processes of two threads wait for each other
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray's workers run at niceness 15, and would starve beside the other test process.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  Ray spells it so
 
