@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from dfm_core.config import ExperimentConfig
 
@@ -44,8 +45,8 @@ def share_near_noise(std: float, location: float, scale: float) -> float:
     Args: std: standard deviation d of the scale, > 0. location, scale: of the normal logit of t; scale > 0.
     """
     half_width = 0.5 * math.log(_POWER_RATIO)
-    mean = math.log(std) + location
-    return _normal_cdf((half_width - mean) / scale) - _normal_cdf((-half_width - mean) / scale)
+    log_ratio = NormalDist(math.log(std) + location, scale)
+    return log_ratio.cdf(half_width) - log_ratio.cdf(-half_width)
 
 
 def weak_scales(config: ExperimentConfig, scale_std: Sequence[float]) -> Iterator[WeakScale]:
@@ -62,7 +63,3 @@ def weak_scales(config: ExperimentConfig, scale_std: Sequence[float]) -> Iterato
             share = share_near_noise(std, config.training.location, config.training.scale)
             if share < FEWEST_NEAR_NOISE:
                 yield WeakScale(stage, std, share)
-
-
-def _normal_cdf(z: float) -> float:
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
