@@ -76,7 +76,8 @@ def run_all(first: int, num_seeds: int, num_processes: int) -> Report:
         for block in blocks:
             report.add(report_of(block))
         return report
-    with ProcessPoolExecutor(num_processes, get_context("fork")) as processes:
+    # Spawned: a fork waits for ever for a lock that another thread held, of Ray or gRPC, say, in a long test session.
+    with ProcessPoolExecutor(num_processes, get_context("spawn")) as processes:
         for part in processes.map(report_of, blocks):
             report.add(part)
     return report

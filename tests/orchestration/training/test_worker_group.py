@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import urllib.request
 from typing import Any
 
@@ -19,15 +18,24 @@ from orchestration.config.workers import WorkersConfig
 from orchestration.control.progress_board import start_progress_board
 from orchestration.plan.plan import make_plan
 from orchestration.spec.load import load_sweep
+from orchestration.storage.layout import FAULTS
 from orchestration.storage.store import Store
 from orchestration.tasks.task import TrainTask
 from orchestration.training.train_request import TrainRequest, request_of
 from orchestration.training.worker_group import WorkerGroup, run_name
 from orchestration.training.worker_group_pool import WorkerGroupPool
 from tests.orchestration.conftest import QUICKSTART, TINY
+from tests.support.sweeps import wait_until
 from tests.support.train_processes import train_processes
 
 SECONDS = 180
+FROZEN = "1:3:freeze"
+
+
+def frozen_worker(store: Store) -> int:
+    """Return the process that stands still, and 0 as long as none does."""
+    place = f"{FAULTS}/{FROZEN.replace(':', '-')}.json"
+    return int(json.loads(store.read(place))["pid"]) if store.exists(place) else 0
 
 
 def runs_in_the_dashboard() -> list[dict[str, Any]]:
@@ -44,11 +52,11 @@ def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
 ) -> None:
     monkeypatch.setenv("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    # Long enough not to end while the dashboard is asked.
-    long = ("training.steps=40", "evaluation.at_steps=[4, 40]", "compute.allow_unequal=true")
-    spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", *long])
+    monkeypatch.setenv("DFM_FAULT", FROZEN)  # so that it does not end while the dashboard is asked
+    spec = load_sweep(QUICKSTART, [*TINY, f"storage.root={store.root}", "compute.allow_unequal=true"])
     (task, *_) = make_plan(spec).of_kind(TrainTask)
-    workers = WorkersConfig(num_workers=2, checkpoint_every=2, log_every=1, max_failures=1)
+    workers = WorkersConfig(num_workers=2, checkpoint_every=2, log_every=1, max_failures=1, hung_after_seconds=600)
+    wait_until(lambda: not train_processes(), "workers of an earlier test to end", seconds=SECONDS)
     name, board = start_progress_board()
     started: list[WorkerGroup] = []
 
@@ -60,20 +68,18 @@ def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
         workers, lambda task: request_of(task, store, workers, name), start, is_short=lambda _task: False
     )
     training = groups.submit(task)
-    while not store.exists(f"checkpoints/{task.digest}/step-{2:09d}/manifest.json"):
-        assert not training.done()
-        time.sleep(0.02)
+    wait_until(lambda: training.done() or bool(frozen_worker(store)), "a worker to freeze", seconds=SECONDS)
     (own,) = [run for run in runs_in_the_dashboard() if run["name"] == run_name(task)]
     assert own["status"] == "RUNNING"
     assert own["run_settings"]["train_loop_config"]["digest"] == task.digest
-    os.kill(min(train_processes()), signal.SIGKILL)
+    os.kill(frozen_worker(store), signal.SIGKILL)
     training.result(SECONDS)
 
     (own,) = [run for run in runs_in_the_dashboard() if run["name"] == run_name(task)]
     assert own["status"] == "FINISHED"
     assert [attempt["status"] for attempt in own["attempts"]] == ["ERRORED", "FINISHED"]
     assert groups.num_open == 0
-    assert train_processes() == set()
+    wait_until(lambda: not train_processes(), "its workers to end", seconds=SECONDS)
     (group,) = started
     record, result = read_record(store, task.digest), group._run.result()
     assert isinstance(result, Result)

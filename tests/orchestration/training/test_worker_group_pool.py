@@ -304,6 +304,7 @@ def test_warm_new_and_killed_workers_train_alike_and_idle_ones_end(
     groups: WorkerGroupPool, store: Store, tmp_path: Path
 ) -> None:
     first, second = trainings(store)
+    wait_until(lambda: not train_processes(), "workers of an earlier test to end", seconds=SECONDS)
     groups.submit(first).result(SECONDS)
     processes = train_processes()
     assert len(processes) == 2
