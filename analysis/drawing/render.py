@@ -7,7 +7,7 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -48,11 +48,10 @@ def draw(chart: Chart, theme: Theme = LIGHT) -> Drawing:
     return Drawing(svg, png)
 
 
-def draw_panels(chart: Chart) -> tuple[bytes, ...]:
-    """Draw each panel of a chart by itself, as SVG, without caption and note."""
-    alone = replace(chart, caption="", note="", columns=1)
-    panels = (replace(alone, name=f"{chart.name}-{at}", panels=(panel,)) for at, panel in enumerate(chart.panels))
-    return tuple(svg for panel in panels for svg in _draw(panel, LIGHT, ("svg",)))
+def draw_svg(chart: Chart) -> bytes:
+    """Draw a chart as an SVG alone, for a page."""
+    (svg,) = _draw(chart, LIGHT, ("svg",))
+    return svg
 
 
 def _draw(chart: Chart, theme: Theme, formats: Sequence[_Format]) -> list[bytes]:

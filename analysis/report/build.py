@@ -119,7 +119,7 @@ def render_report(
     if alarm:
         tables = tuple(replace(table, caveats=(alarm, *table.caveats)) for table in tables)
     differences = [make_difference_table(section) for section in joined_sweep.sections]
-    galleries = make_galleries(joined_sweep, (previous_drawings or PreviousDrawings()).drawing)
+    galleries = make_galleries(joined_sweep, previous_drawings or PreviousDrawings())
     grids = collect_sample_grids(plan, joined_sweep.records)
     files = {
         "table.md": markdown_table(plan, tables, differences).encode(),

@@ -24,7 +24,7 @@ class PreviousDrawings:
     """The drawings of a previous report; empty if there is none, or none that can be read."""
 
     ids: Mapping[str, str] = field(default_factory=dict)
-    """Drawing id by the name of the figure."""
+    """Drawing id by the name of the figure or picture."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Sha256 by path inside the folder."""
     filesystem: AbstractFileSystem | None = None
@@ -32,10 +32,13 @@ class PreviousDrawings:
 
     def drawing(self, name: str, identity: str) -> Drawing | None:
         """Return the drawing of a figure, if its files are there, whole, and of the same id."""
-        if self.ids.get(name) != identity:
-            return None
-        svg, png = (self.read(f"figures/{name}.{ending}") for ending in ("svg", "png"))
+        svg = self.svg(name, identity)
+        png = None if svg is None else self.read(f"figures/{name}.png")
         return None if svg is None or png is None else Drawing(svg, png)
+
+    def svg(self, name: str, identity: str) -> bytes | None:
+        """Return the SVG alone of a figure or of a picture of the page."""
+        return self.read(f"figures/{name}.svg") if self.ids.get(name) == identity else None
 
     def read(self, path: str) -> bytes | None:
         """Read a file as the report wrote it; None if it is gone or changed since."""

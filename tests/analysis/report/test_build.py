@@ -15,7 +15,7 @@ import pytest
 
 from analysis.comparison.joined_sweep import JoinedSweep
 from analysis.drawing.chart import Chart
-from analysis.drawing.render import Drawing, draw
+from analysis.drawing.render import Drawing, draw, draw_svg
 from analysis.errors import UserError
 from analysis.figures import gallery
 from analysis.plan.read import parse_plan
@@ -64,11 +64,10 @@ def test_a_finished_sweep_gives_the_whole_report(database: Database, tmp_path: P
     assert set(files) == {*written.names, "files.json"}
     assert (written.num_filled, written.num_cells) == (4, 4)
     assert written.html == str(tmp_path / "report/report.html")
+    convergence = ("convergence-1-paradigm-fd", "convergence-1-paradigm-accuracy")
     assert {name for name in files if name.startswith("figures/")} == {
-        f"figures/{name}.{ending}"
-        for name in ("convergence-1-paradigm-fd", "convergence-1-paradigm-accuracy", "training-loss")
-        for ending in ("png", "svg", "csv")
-    } | {"figures/drawings.json"}
+        f"figures/{name}.{ending}" for name in (*convergence, "training-loss") for ending in ("png", "svg", "csv")
+    } | {f"figures/page/{name}-{at}.svg" for name in convergence for at in range(3)} | {"figures/drawings.json"}
     assert files[f"samples/DFM-step200-{evaluate_digest('DFM', 200)[:8]}.png"] == png(200)
     assert "| DFM | **20.00 ± 0.78** | 0.200 |".encode() in files["table.md"]
 
@@ -330,13 +329,21 @@ def test_pictures_that_did_not_change_are_not_drawn_again(
         drawn.append(chart.name)
         return draw(chart)
 
+    def picture(chart: Chart) -> bytes:
+        drawn.append(f"page/{chart.name}")
+        return draw_svg(chart)
+
     monkeypatch.setattr(gallery, "draw", drawing)
+    monkeypatch.setattr(gallery, "draw_svg", picture)
     write_report(plan, str(tmp_path))
     assert (files_in(tmp_path), drawn) == (before, [])
     database.run(evaluate_digest("DFM", 200), {"fd": 5.0, "accuracy": 0.2})
     (tmp_path / "figures/training-loss.png").write_bytes(b"damaged")
+    (tmp_path / "figures/page/convergence-1-paradigm-accuracy-1.svg").unlink()
     write_report(plan, str(tmp_path))
-    assert drawn == ["convergence-1-paradigm-fd", "training-loss"]
+    panels = [f"page/convergence-1-paradigm-fd-{at}" for at in range(3)]
+    lost = "page/convergence-1-paradigm-accuracy-1"
+    assert drawn == ["convergence-1-paradigm-fd", *panels, lost, "training-loss"]
     assert files_in(tmp_path)["figures/training-loss.png"] == before["figures/training-loss.png"]
 
 
