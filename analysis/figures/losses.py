@@ -1,4 +1,4 @@
-"""Training losses: all stages together, each stage, and each over its timesteps."""
+"""Training losses: all stages together, each stage, and each over its timesteps, beside how often these are drawn."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from analysis.records.record import Curve
 from analysis.results.cells import mean
 
 _MOST_POINTS = 400
-_BIN = re.compile(r"(loss_stage_\d+)_t(\d+)of(\d+)")
-"""Name of a stage's loss over samples whose timestep is in one of equal bins of [0, 1]."""
+_BIN = re.compile(r"((?:loss|draws)_stage_\d+)_t(\d+)of(\d+)")
+"""Name of a stage's loss over samples whose timestep is in one of equal bins of [0, 1], and of their share."""
 
 
 def collect_losses(joined_sweep: JoinedSweep) -> tuple[Group, ...]:
@@ -58,7 +58,7 @@ def thin(curve: Curve) -> Curve:
 
 
 def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
-    """Make a panel for each stage; a bin that no sample of the last quarter fell into is left out."""
+    """Make two panels for each stage; a bin that no sample of the last quarter fell into is left out."""
     stages: dict[str, list[Line]] = {}
     for color, (label, losses) in enumerate(curves.items()):
         points: dict[str, list[tuple[float, float]]] = {}
@@ -70,15 +70,21 @@ def _over_timesteps(curves: Mapping[str, Mapping[str, Curve]]) -> Chart | None:
         for stage, pairs in points.items():
             xs, ys = zip(*sorted(pairs), strict=True)
             stages.setdefault(stage, []).append(Line(label, xs, ys, color=color))
-    lasts = {line.label: line.y[-1] for lines in reversed(stages.values()) for line in lines}
+    # Most is drawn where signal and noise are about equal, if scales and timesteps fit each other.
+    order = sorted(stages, key=lambda name: (name.rpartition("_")[2], not name.startswith("loss")))
+    losses_alone = [stages[name] for name in order if name.startswith("loss")]
+    lasts = {line.label: line.y[-1] for lines in reversed(losses_alone) for line in lines}
     selection = select_lines(list(lasts.items()), "lower")
     panels = [
-        Panel("timestep (0 noise, 1 data)", stage.replace("_", " "), selection.shown(lines))
-        for stage, lines in sorted(stages.items())
+        Panel("timestep (0 noise, 1 data)", _timestep_label(name), selection.shown(stages[name])) for name in order
     ]
-    about = "Training losses against the timestep, means over the last quarter of each training"
+    about = "Training losses against the timestep, and the share of samples drawn there: last quarter of each training"
     chart = _chart("loss-per-timestep", "Training loss per timestep", about, panels, selection)
-    return replace(chart, markers=True) if chart else None
+    return replace(chart, markers=True, columns=2 if len(order) > len(losses_alone) else 3) if chart else None
+
+
+def _timestep_label(name: str) -> str:
+    return name.replace("_", " ") if name.startswith("loss") else f"share of samples, {name[6:].replace('_', ' ')}"
 
 
 def _at_the_end(curve: Curve) -> float | None:
@@ -90,8 +96,9 @@ def _at_the_end(curve: Curve) -> float | None:
 def _chart(name: str, title: str, about: str, panels: Sequence[Panel], selection: LineSelection) -> Chart | None:
     if not panels:
         return None
-    log_y = wants_log([y for panel in panels for line in panel.lines for y in line.y])
-    drawn = tuple(replace(panel, log_y=log_y) for panel in panels)
+    losses = [panel for panel in panels if panel.y_label.startswith("loss")]
+    log_y = wants_log([y for panel in losses for line in panel.lines for y in line.y])
+    drawn = tuple(replace(panel, log_y=log_y) if panel in losses else panel for panel in panels)
     last = ", ".join(f"{line.label}: {line.y[-1]:.4g}" for line in drawn[0].lines if not line.faint)
     text = f"{about}. Last values of the {drawn[0].y_label}: {last}.{selection.note and f' {selection.note}'}"
     return Chart(name, title, text, drawn, markers=False, note=selection.note, columns=3)

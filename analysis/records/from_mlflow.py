@@ -30,7 +30,7 @@ from analysis.records.choose_run import (
     strangers_note,
 )
 from analysis.records.code_versions import versions_note
-from analysis.records.record import MEASURING, MISSING, Reading, Record, is_loss
+from analysis.records.record import MEASURING, MISSING, Reading, Record, has_history
 from analysis.records.sample_images import image_names, images_in
 from analysis.records.sound_numbers import sound_curves, sound_metrics
 from analysis.tracking.address import check_reachable, run_url, unreachable
@@ -137,7 +137,7 @@ class _Join:
             for digest, (run, _) in chosen.items()
             if self._plan.kinds[digest] == "train" and digest not in self._complete
             for key in sorted(run.metrics)
-            if is_loss(key)
+            if has_history(key)
         ]
         curves: dict[str, dict[str, MetricHistory]] = defaultdict(dict)
         for request, history in self._data.histories(requests):

@@ -72,6 +72,6 @@ class Reading:
     """Text above everything: where the numbers come from, if MLflow is away."""
 
 
-def is_loss(key: str) -> bool:
-    """Return whether a metric of a training is a loss, whose history is read."""
-    return key == "loss" or key.startswith("loss_")
+def has_history(key: str) -> bool:
+    """Return whether a metric of a training is read with its history: losses, and shares of samples by timestep."""
+    return key == "loss" or key.startswith(("loss_", "draws_"))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow.json import ReadOptions, read_json
 
 from analysis.records.about import json_object
-from analysis.records.record import is_loss
+from analysis.records.record import has_history
 from analysis.tracking.history import MetricHistory
 
 _BEGIN, _END, _BETWEEN = b'"curve": [', b"]", b"}, {"
@@ -86,7 +86,7 @@ def _curves_by_arrow(rows: bytes) -> Curves | None:
         return None
     steps = table["step"].to_numpy().astype(np.int64)
     curves = {}
-    for name in sorted(filter(is_loss, table.column_names)):
+    for name in sorted(filter(has_history, table.column_names)):
         column = table[name]
         present = column.is_valid().to_numpy()
         curves[name] = MetricHistory(steps[present], column.to_numpy()[present].astype(np.float64))
@@ -95,7 +95,7 @@ def _curves_by_arrow(rows: bytes) -> Curves | None:
 
 def _curves(rows: Iterable[Mapping[str, float]]) -> Curves:
     rows = list(rows)
-    names = sorted({name for row in rows for name in row if is_loss(name)})
+    names = sorted({name for row in rows for name in row if has_history(name)})
     return {
         name: MetricHistory.of((int(row["step"]), float(row[name])) for row in rows if name in row) for name in names
     }

@@ -41,8 +41,9 @@ def _latents_problems(config: ExperimentConfig) -> Iterator[Rule]:
         yield "decomposition.name", "learned is fitted to embedded images, not to latents"
     probed = [name for name in config.evaluation.metrics if METRICS[name].needs_probe]
     if probed and config.data.dataset not in DATASETS:
-        message = "need a label probe of training images, which are kept as latents only"
-        yield "evaluation.metrics", f"{', '.join(probed)} {message}"
+        message = "a label probe of training images, which are kept as latents only; leave it out: give, e.g."
+        rest = [name for name in config.evaluation.metrics if name not in probed] or ["fd_lite0_block10"]
+        yield "evaluation.metrics", f"{', '.join(probed)} needs {message} [{', '.join(rest)}]"
 
 
 def _resolution_problems(config: ExperimentConfig) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -17,15 +18,18 @@ from dfm_core.training.steps import LoopPlan, Observer, Work, run_steps
 
 
 def _per_timestep(sums: Tensor) -> dict[str, float]:
-    """Return the mean loss by stage and bin of the timestep, [2, S, bins]; bins without a sample are left out."""
-    losses, counts = sums
+    """Return the mean loss by stage and bin of the timestep, and the share of the stage's samples that fell into it.
+
+    Bins without a sample are left out. Args: sums: losses and counts, [2, S, bins].
+    """
+    (losses, counts), numbers = sums, dict[str, float]()
     stages, bins = losses.shape
-    return {
-        f"loss_stage_{stage}_t{index}of{bins}": float(losses[stage, index] / counts[stage, index])
-        for stage in range(stages)
-        for index in range(bins)
-        if counts[stage, index] > 0
-    }
+    for stage, index in itertools.product(range(stages), range(bins)):
+        if counts[stage, index] > 0:
+            place = f"stage_{stage}_t{index}of{bins}"
+            numbers[f"loss_{place}"] = float(losses[stage, index] / counts[stage, index])
+            numbers[f"draws_{place}"] = float(counts[stage, index] / counts[stage].sum())
+    return numbers
 
 
 class _VelocityWork(Work[Batch]):

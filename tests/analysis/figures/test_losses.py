@@ -35,6 +35,22 @@ def test_losses_per_timestep_average_the_last_quarter_and_stand_mid_bin() -> Non
     assert [panel.y_label for panel in panels["training-loss"]] == ["loss"]
 
 
+def test_the_share_of_samples_drawn_at_a_timestep_stands_beside_its_loss() -> None:
+    panels = panels_of(
+        loss=((100, 1.0),),
+        loss_stage_0_t0of4=((100, 3.0),),
+        loss_stage_1_t3of4=((100, 200.0),),
+        draws_stage_0_t0of4=((10, 0.9), (80, 0.25), (100, 0.75)),
+        draws_stage_1_t3of4=((100, 1.0),),
+    )["loss-per-timestep"]
+    assert [(panel.y_label, panel.lines[0].x, panel.lines[0].y, panel.log_y) for panel in panels] == [
+        ("loss stage 0", (0.125,), (3.0,), True),
+        ("share of samples, stage 0", (0.125,), (0.5,), False),
+        ("loss stage 1", (0.875,), (200.0,), True),
+        ("share of samples, stage 1", (0.875,), (1.0,), False),
+    ]
+
+
 def test_nothing_recorded_draws_nothing() -> None:
     (group,) = collect_losses(JoinedSweep.of(PLAN, {}))
     assert group.charts == ()

@@ -128,11 +128,10 @@ def test_losses_by_timestep_stand_in_saved_rows_and_average_to_the_stages_losses
     paradigm, model = paradigm_of(config, STD), build_model(config, SHAPE, STD)
     batches = [training_batch(config, random_dataset(), range(8 * k, 8 * k + 8)) for k in (2, 3)]
     losses, counts = sum(paradigm.loss(model, batch).timestep_sums for batch in batches)  # type: ignore[misc]
-    expected = {
-        f"loss_stage_{s}_t{b}of8": pytest.approx(float(losses[s, b] / counts[s, b]), rel=1e-5)
-        for s, b in counts.nonzero().tolist()
-    }
-    assert by_time[1] == expected
+    bins = counts.nonzero().tolist()
+    expected = {f"loss_stage_{s}_t{b}of8": float(losses[s, b] / counts[s, b]) for s, b in bins}
+    shares = {f"draws_stage_{s}_t{b}of8": float(counts[s, b] / counts[s].sum()) for s, b in bins}
+    assert by_time[1] == pytest.approx(expected | shares, rel=1e-5)
     for stage in range(2):
         mean = float(losses[stage].sum() / counts[stage].sum())
         assert rows[1][f"loss_stage_{stage}"] == pytest.approx(mean, rel=1e-5)

@@ -315,7 +315,7 @@ SWEEP = (
         ("autoencoders.tiny.kind=flux", "makes other latents"),
         ("datasets.insects.files=s3://user:secret@bucket/x", "should hold no password"),
         ("data.described={fingerprint: x}", "is found when a sweep is read, never given"),
-        ("evaluation.metrics=[label_accuracy]", "need a label probe of training images"),
+        ("evaluation.metrics=[label_accuracy]", "needs a label probe of training images"),
         ("datasets.fashion_mnist={files: /data}", "'fashion_mnist' is embedded; give yours another name"),
         ("datasets.insects.layout=image_shards", "give a class list"),
     ],

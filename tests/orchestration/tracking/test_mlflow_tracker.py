@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.plan.read import parse_plan
 from analysis.records.from_storage import read_record_files
-from analysis.records.record import is_loss
+from analysis.records.record import has_history
 from analysis.records.stored_files import StorageRoot
 from dfm_core.config import SamplingConfig
 from orchestration.artifacts.task_record import TaskRecord, write_record
@@ -99,7 +99,7 @@ def test_the_records_alone_say_of_a_task_what_mlflow_says(database: Store) -> No
     for digest, record in records.items():
         run = runs[digest]
         assert record.metrics.items() <= run.metrics.items()
-        assert {name for name in run.metrics if not is_loss(name)} == record.metrics.keys()
+        assert {name for name in run.metrics if not has_history(name)} == record.metrics.keys()
         assert (record.status, record.curves, record.image) == (run.status, run.curves, run.image)
         assert record.about == run.about
 
