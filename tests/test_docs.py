@@ -12,7 +12,12 @@ import pytest
 from tests.support.sweeps import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/tutorials").glob("*.md")),
+]
 _PROGRAMS = ("make ", "ray ", "python ", "pip ", ".venv/bin/", "export ", "DFM_STORAGE_ROOT=")
 
 JOB = "tests/e2e/test_main_job.py::test_a_submitted_job_leaves_records_report_and_no_process"
@@ -60,6 +65,7 @@ RECORDS = "tests/orchestration/commands/test_record_files.py::test_from_the_comm
 REFERENCE = "tests/test_docs.py::test_the_reference_is_what_the_code_says_and_no_key_lacks_its_meaning"
 EMOJI = "tests/test_examples.py::test_emoji_are_drawn_with_captions_and_the_small_table_3_is_planned_with_them"
 FLUX = "tests/e2e/test_flux.py::test_table_3_in_small_runs_from_drawn_emoji_to_its_table"
+OWN = "tests/e2e/test_own_images.py::test_a_folder_of_images_becomes_a_table_as_the_page_says"
 SHOW = "tests/orchestration/test_sweep.py::test_a_row_is_shown_with_the_origin_of_each_value"
 SWEEP = "python orchestration/sweep.py sweeps/quickstart.yaml"
 
@@ -100,6 +106,9 @@ RUN_BY = {
     ".venv/bin/python examples/draw_emoji.py ~/emoji": EMOJI,
     ".venv/bin/python orchestration/sweep.py sweeps/table3_small.yaml": FLUX,
     ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[flux]'": EMOJI,
+    ".venv/bin/python orchestration/sweep.py sweeps/own_images.yaml --dry-run": EMOJI,
+    ".venv/bin/python orchestration/sweep.py sweeps/own_images.yaml": OWN,
+    "ray job submit --working-dir . -- python orchestration/sweep.py sweeps/table1.yaml workers.use_gpu=true": PAPER,
     f'.venv/bin/{SWEEP} --show "paradigm / DFM"': SHOW,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml --dry-run": SEARCH,
     ".venv/bin/python orchestration/sweep.py sweeps/search_small.yaml": SEARCH,
@@ -215,7 +224,10 @@ def test_the_site_is_built_with_search_and_asks_no_other_host(tmp_path: Path) ->
     pages = {path.stem for path in tmp_path.glob("*.html")}
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} <= pages
     assert '"first_stage_prob' in (tmp_path / "searchindex.js").read_text()  # its words are stemmed
-    for page in tmp_path.glob("*.html"):
+    assert {page.stem for page in PAGES if page.parent.name == "tutorials"} <= {
+        p.stem for p in tmp_path.rglob("*.html")
+    }
+    for page in tmp_path.rglob("*.html"):
         loaded = re.findall(
             r"""<(?:script|img|link rel="(?:stylesheet|icon)")[^>]*(?:src|href)="([^"]+)""", page.read_text()
         )

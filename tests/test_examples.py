@@ -73,6 +73,14 @@ def test_emoji_are_drawn_with_captions_and_the_small_table_3_is_planned_with_the
     assert done.returncode == 0, done.stdout + done.stderr
     assert "cannot run here yet" not in done.stdout
 
+    own = [f"datasets.mine.{key}={tmp_path}/emoji/train" for key in ("files", "reference")]
+    counts = [f"datasets.mine.{key}=null" for key in ("num_samples", "num_reference")]
+    sweep = [str(ROOT / "orchestration" / "sweep.py"), str(ROOT / "sweeps" / "own_images.yaml")]
+    options = [*own, *counts, "evaluation.num_samples=4", f"storage.root={tmp_path}/runs", "--dry-run"]
+    done = python(*sweep, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cannot run here yet" not in done.stdout
+
 
 @pytest.mark.slow
 def test_the_benchmark_prints_a_row_for_each_contender(tmp_path: Path) -> None:

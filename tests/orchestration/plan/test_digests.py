@@ -37,7 +37,9 @@ SWEEPS = [path.stem for path in SHIPPED]
 
 def plan_of(sweep: str, folder: Path) -> Plan:
     overrides = table4_overrides(folder) if sweep == "table4" else ()  # it names files that are not here
-    if sweep == "table3_small":  # whose files may be here
+    if sweep == "own_images":  # files of these two may be here
+        overrides = ("datasets.mine.files=/nowhere", "datasets.mine.reference=/nowhere")
+    if sweep == "table3_small":
         emoji = ("emoji.files", "emoji.reference", "emoji_colours.files")
         overrides = (*(f"datasets.{key}=/nowhere" for key in emoji), "text_encoders.random.files=/nowhere")
     return make_plan(load_sweep(ROOT / "sweeps" / f"{sweep}.yaml", overrides))
