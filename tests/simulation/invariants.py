@@ -45,6 +45,7 @@ class Invariants:
         self._writers: dict[str, set[Process]] = defaultdict(set)
         """Directory of a checkpoint -> who has written there."""
         self._complete_since: dict[str, float] = {}
+        self._made_again: set[str] = set()
         self._resuming: dict[Process, tuple[int, int]] = {}
         self.damaged: set[str] = set()
         """Keys of files in which a bit was flipped."""
@@ -189,6 +190,10 @@ class Invariants:
         self.check(step <= max(self.tasks[task.digest].step, task.until_step), f"train {task.title} goes too far")
         self._not_again(task)
 
+    def made_again(self, digest: str) -> None:
+        """Allow a task whose artifact was removed to be done once more, beyond the step of that artifact."""
+        self._made_again.add(digest)
+
     def measured(self, task: Task) -> None:
         self._not_again(task)
 
@@ -197,7 +202,7 @@ class Invariants:
         driver = getattr(self._world.thread.process, "driver", None)
         began = max([time for time, process in self.leases if process is driver], default=None)
         since = self._complete_since.get(task.digest)
-        if began is None or since is None or since > began - _KNOWN_SECONDS:
+        if began is None or since is None or since > began - _KNOWN_SECONDS or task.digest in self._made_again:
             return
         record = _parsed(self._store.objects.get(key_of(TaskPaths(task.digest).result)))
         is_done = record is not None and record["step"] >= task.step and all(map(self._is_published, task.artifacts))

@@ -10,8 +10,9 @@ import pytest
 
 from orchestration.artifacts import task_record, training_artifacts
 from orchestration.commands import unreferenced
-from orchestration.control import failure_policy, heartbeat, heartbeat_writer, single_driver
+from orchestration.control import budget_meter, failure_policy, heartbeat, heartbeat_writer, single_driver
 from orchestration.control.outcome import Outcome
+from orchestration.evaluation import pool
 from orchestration.launch import run_sweep, shutdown, task_loop, waiting_tasks
 from orchestration.plan import completed
 from orchestration.storage import remote_files, retry, store
@@ -278,6 +279,30 @@ def _stop_unknown_is_failure(patch: Patch) -> None:
     patch.setattr(task_loop.Launcher, "_end", strictly)
 
 
+def _budget_not_looked_at(patch: Patch) -> None:
+    patch.setattr(budget_meter.BudgetMeter, "is_spent", False)
+
+
+def _stop_not_heard(patch: Patch) -> None:
+    patch.setattr(heartbeat_writer.HeartbeatWriter, "stop_requested", False)
+
+
+def _evaluator_not_replaced(patch: Patch) -> None:
+    def remove(self: Any, actor: Any, _reason: str) -> None:
+        self._actors.remove(actor)
+
+    patch.setattr(pool.EvaluationPool, "_replace", remove)
+
+
+def _artifacts_not_looked_for(patch: Patch) -> None:
+    finished = completed.finished_record
+    patch.setattr(
+        completed,
+        "finished_record",
+        lambda store, digest, until_step, _artifacts: finished(store, digest, until_step, ()),
+    )
+
+
 def _trial_told_twice(patch: Patch) -> None:
     from orchestration.search import optuna_study
 
@@ -340,6 +365,12 @@ MUTANTS: dict[str, Mutant] = {
     "told is believed": Mutant("a call that MLflow did not take counts as taken", _done_before_it_is_told),
     "failed is done": Mutant("failed tasks end a submission with code 0", _failed_is_done),
     "stopped is done": Mutant("a task that ended counts as done without its record", _stopped_is_done),
+    "budget not looked at": Mutant("a budget that is spent ends nothing", _budget_not_looked_at),
+    "--stop not heard": Mutant("a driver goes on although --stop asked it to end", _stop_not_heard),
+    "evaluator not replaced": Mutant("an evaluator that ended has no successor", _evaluator_not_replaced),
+    "artifacts not looked for": Mutant(
+        "a record counts although the artifacts beside it are gone", _artifacts_not_looked_for
+    ),
     "evaluated early": Mutant("an evaluation starts before its snapshot is published", _evaluated_early),
     "room never freed": Mutant("the room of workers that ended is not free for others", _room_never_freed),
 }

@@ -50,6 +50,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "own runs": (_ONE_ROW, _OWN_RUNS),
     "features removed": (_ONE_ROW, _OWN_RUNS, "workers.keep_features=false"),
     "one checkpoint": (_ONE_ROW, "workers.keep_checkpoints=1"),
+    "one evaluator": (_TWO_ROWS, "workers.num_evaluators=1"),
     "edited": (_EDITED,),
     "longer": (_ONE_ROW, "training.steps=16", "evaluation.at_steps=[4, 12, 16]"),
     "shorter": (_ONE_ROW, "training.steps=8", "evaluation.at_steps=[4, 8]"),
@@ -65,7 +66,16 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     },
 }
 """Overrides by name."""
-_FIRST = ("two rows", "shared workers", "own runs", "features removed", "one checkpoint", "shorter", "budget")
+_FIRST = (
+    "two rows",
+    "shared workers",
+    "own runs",
+    "features removed",
+    "one checkpoint",
+    "one evaluator",
+    "shorter",
+    "budget",
+)
 _NEXT = ("shared workers", "own runs", "edited", "longer")
 
 FaultKind = Literal[
@@ -87,6 +97,7 @@ FaultKind = Literal[
     "storage partial",
     "storage stale listing",
     "bit flipped",
+    "snapshot removed",
     "tracker away",
     "tracker slow",
     "tracker lost answer",
