@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter
 
-from analysis.drawing.chart import BarPanel
+from analysis.drawing.chart import Bar, BarPanel
 from analysis.drawing.lines import axis_unit, escape_dollars, wrap_label
 from analysis.drawing.theme import Theme, color_of
 
 _BAR_INCHES, _AXIS_INCHES = 0.33, 0.75
 _LABEL_CHARACTERS, _AXIS_CHARACTERS = 34, 100
+_MARGIN_INCHES = 0.5
+"""Around plot and labels, and between them."""
+_MOST_TEXT = 0.75
+"""Share of the plot that a text may take; a longer one is cut off."""
 
 
 def bars_height(panel: BarPanel) -> float:
@@ -19,10 +25,15 @@ def bars_height(panel: BarPanel) -> float:
     return _AXIS_INCHES + _BAR_INCHES * len(panel.bars)
 
 
-def draw_bars(axes: Any, panel: BarPanel, theme: Theme) -> None:
-    """Draw a panel; each bar has its text at its end, so that nothing depends on its colour."""
+def draw_bars(axes: Any, panel: BarPanel, theme: Theme, width_inches: float) -> None:
+    """Draw a panel; each bar has its text at its end, so that nothing depends on its colour.
+
+    Args: width_inches: of the whole panel, labels at the left included.
+    """
     largest = max((bar.value for bar in panel.bars), default=1.0) or 1.0
-    for place, bar in enumerate(panel.bars):
+    texts = [_text(bar) for bar in panel.bars]
+    labels = [wrap_label(bar.label, _LABEL_CHARACTERS) for bar in panel.bars]
+    for place, (bar, text) in enumerate(zip(panel.bars, texts, strict=True)):
         color = color_of(theme, bar.color)
         is_open = bar.end != "exact"
         axes.barh(
@@ -33,12 +44,16 @@ def draw_bars(axes: Any, panel: BarPanel, theme: Theme) -> None:
             edgecolor=color,
             hatch="////" if is_open else None,
         )
-        arrow = {"exact": "", "at least": "→ ", "at most": "← "}[bar.end]
-        text = escape_dollars(f"{arrow}{bar.text}")
         axes.text(bar.value + 0.012 * largest, place, text, va="center", fontsize="small", in_layout=False)
-    axes.set_yticks(range(len(panel.bars)), [wrap_label(bar.label, _LABEL_CHARACTERS) for bar in panel.bars])
+    axes.set_yticks(range(len(panel.bars)), labels)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.42 * largest)  # room for the texts at their ends
+    label_inches = max((_inches(line, "medium") for label in labels for line in label.splitlines()), default=0.0)
+    plot_inches = width_inches - label_inches - _MARGIN_INCHES
+    ends = [
+        (bar.value, min(_inches(text, "small") / plot_inches, _MOST_TEXT))
+        for bar, text in zip(panel.bars, texts, strict=True)
+    ]
+    axes.set_xlim(0, max((value / (1 - share) for value, share in ends), default=1.0) or 1.0)  # texts end inside
     size, unit = axis_unit(largest)
     axes.set_xlabel(wrap_label(f"{panel.x_label}{unit}", _AXIS_CHARACTERS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.4g}"))
@@ -47,3 +62,13 @@ def draw_bars(axes: Any, panel: BarPanel, theme: Theme) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=0)
+
+
+def _text(bar: Bar) -> str:
+    arrow = {"exact": "", "at least": "→ ", "at most": "← "}[bar.end]
+    return escape_dollars(f"{arrow}{bar.text}")
+
+
+def _inches(text: str, size: str) -> float:
+    """Return the width of a text as it is drawn."""
+    return float(TextPath((0, 0), text, prop=FontProperties(size=size)).get_extents().width) / 72 if text else 0.0

@@ -116,7 +116,7 @@ def _plot(panels: list[Panel | BarPanel], chart: Chart, theme: Theme) -> Figure:
     entries: Entries = {}
     for index, (place, panel) in enumerate(zip(axes, panels, strict=False)):
         if isinstance(panel, BarPanel):
-            draw_bars(place, panel, theme)
+            draw_bars(place, panel, theme, _WIDTH_INCHES / columns)
             continue
         left = panels[index - 1] if index % columns else None
         repeats = isinstance(left, Panel) and left.y_label == panel.y_label

@@ -287,11 +287,14 @@ def _stop_not_heard(patch: Patch) -> None:
     patch.setattr(heartbeat_writer.HeartbeatWriter, "stop_requested", False)
 
 
-def _evaluator_not_replaced(patch: Patch) -> None:
-    def remove(self: Any, actor: Any, _reason: str) -> None:
-        self._actors.remove(actor)
+def _calls_of_an_evaluator_lost(patch: Patch) -> None:
+    replace = pool.EvaluationPool._replace
 
-    patch.setattr(pool.EvaluationPool, "_replace", remove)
+    def replace_alone(self: Any, actor: Any, reason: str) -> None:
+        actor.calls.clear()
+        replace(self, actor, reason)
+
+    patch.setattr(pool.EvaluationPool, "_replace", replace_alone)
 
 
 def _artifacts_not_looked_for(patch: Patch) -> None:
@@ -367,7 +370,9 @@ MUTANTS: dict[str, Mutant] = {
     "stopped is done": Mutant("a task that ended counts as done without its record", _stopped_is_done),
     "budget not looked at": Mutant("a budget that is spent ends nothing", _budget_not_looked_at),
     "--stop not heard": Mutant("a driver goes on although --stop asked it to end", _stop_not_heard),
-    "evaluator not replaced": Mutant("an evaluator that ended has no successor", _evaluator_not_replaced),
+    "evaluator's calls lost": Mutant(
+        "the successor of an evaluator that ended is not asked what that one was", _calls_of_an_evaluator_lost
+    ),
     "artifacts not looked for": Mutant(
         "a record counts although the artifacts beside it are gone", _artifacts_not_looked_for
     ),

@@ -169,3 +169,13 @@ def test_the_csv_holds_every_point_at_full_precision_and_what_it_is() -> None:
         "cost,,three,,0.0,,exact",
         "fd,steps,c,3+9,5.0,,",
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["1.20 × 10¹³", "not reached by 1.20 × 10¹³, 1.00 × (from 1.00; reached in 47%) of all draws"]
+)
+def test_the_text_at_the_end_of_a_bar_is_inside_the_picture(text: str) -> None:
+    panel = BarPanel("FLOPs", (Bar("pyramidal_flow", 1.2e13, text, "at least"), Bar("dfm", 8.0e12, "0.66 ×")))
+    drawn = np.asarray(Image.open(io.BytesIO(draw(Chart("x", "t", "a", (panel,), columns=1)).png)).convert("L"))
+    dark = np.flatnonzero((drawn[: drawn.shape[0] // 4] < 128).any(axis=0))  # the upper bar
+    assert drawn.shape[1] - 150 < dark.max() < drawn.shape[1] - 6
