@@ -16,6 +16,8 @@ _BAR_INCHES, _AXIS_INCHES = 0.33, 0.75
 _LABEL_CHARACTERS, _AXIS_CHARACTERS = 34, 100
 _MARGIN_INCHES = 0.5
 """Around plot and labels, and between them."""
+_GAP_INCHES = 0.2
+"""Before and behind a text."""
 _MOST_TEXT = 0.75
 """Share of the plot that a text may take; a longer one is cut off."""
 
@@ -50,7 +52,7 @@ def draw_bars(axes: Any, panel: BarPanel, theme: Theme, width_inches: float) -> 
     label_inches = max((_inches(line, "medium") for label in labels for line in label.splitlines()), default=0.0)
     plot_inches = width_inches - label_inches - _MARGIN_INCHES
     ends = [
-        (bar.value, min(_inches(text, "small") / plot_inches, _MOST_TEXT))
+        (bar.value, min((_inches(text, "small") + _GAP_INCHES) / plot_inches, _MOST_TEXT))
         for bar, text in zip(panel.bars, texts, strict=True)
     ]
     axes.set_xlim(0, max((value / (1 - share) for value, share in ends), default=1.0) or 1.0)  # texts end inside
