@@ -158,10 +158,11 @@ class Launcher:
         if running.pool is not None and not running.pool.wants_work:
             return
         ready = self._waiting.ready()
-        trainings_wait = bool(running.trainings) or bool(self._waiting.ready_trainings())
-        if not self._fits_both and trainings_wait:
-            # The machine is too small for both: references, then all trainings, then all evaluations.
-            ready = [] if running.trainings else [task for task in ready if not isinstance(task, EvaluateTask)]
+        if not self._fits_both and running.trainings:
+            ready = []
+        elif not self._fits_both and self._short_training_waits():
+            # References, then all trainings, then all evaluations: to change places takes as long as a short training.
+            ready = [task for task in ready if not isinstance(task, EvaluateTask)]
         if not ready:
             return
         if not self._fits_both:
@@ -181,6 +182,10 @@ class Launcher:
             for task in family:
                 self._begin(task)
                 running.measured[task.digest] = task
+
+    def _short_training_waits(self) -> bool:
+        workers, speeds = self._context.workers, self._context.speeds
+        return any(is_short(task, workers, speeds) for task in self._waiting.ready_trainings())
 
     def _start_trainings(self) -> None:
         running = self._running

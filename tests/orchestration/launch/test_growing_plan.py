@@ -268,6 +268,31 @@ def test_evaluators_make_room_for_a_training_where_a_node_went_and_measure_after
     assert not outcome.failed
 
 
+@pytest.mark.parametrize(("minutes", "expected"), [(5, "rrrttee"), (0, "rrrtete")])
+def test_where_both_have_no_room_evaluators_take_turns_with_long_trainings_alone(
+    store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, minutes: int, expected: str
+) -> None:
+    """With short ones, of which none takes 5 minutes, changing places would cost as much as they do."""
+    order: list[str] = []
+    train, measure = task_loop.WorkerGroupPool.submit, Pool.submit
+
+    def submit(groups: Any, task: Task) -> Future[None]:
+        order.append("t")
+        return train(groups, task)
+
+    def submit_family(pool: Pool, tasks: list[Task]) -> None:
+        order.extend("e" if isinstance(task, EvaluateTask) else "r" for task in tasks)
+        measure(pool, tasks)
+
+    monkeypatch.setattr(task_loop.WorkerGroupPool, "submit", submit)
+    monkeypatch.setattr(Pool, "submit", submit_family)
+    rows = "{DFM: {}, other: {training.learning_rate: 0.001}}"
+    plan = tiny_plan(*SHORT, f"parts={{p: {{rows: {rows}}}}}", f"workers.reuse_under_minutes={minutes}")
+    launcher(store, plan, Outcome({})).run()
+    assert "".join(order) == expected
+    assert len(trained) == 2
+
+
 @pytest.mark.parametrize("look", [0, 1])
 def test_a_driver_without_its_cluster_waits_for_nobody(
     store: Store, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, look: int
