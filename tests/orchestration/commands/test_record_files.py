@@ -10,12 +10,13 @@ import pytest
 from orchestration.commands.record_files import export_records, import_records
 from orchestration.common.errors import UserError
 from orchestration.plan.completed import completed_records, tasks_to_run
-from orchestration.plan.plan import Plan
+from orchestration.plan.plan import Plan, make_plan
+from orchestration.spec.load import load_sweep
 from orchestration.storage.layout import RESULTS, TaskPaths
 from orchestration.storage.store import Store
 from orchestration.sweep import main
 from orchestration.tasks.task import EvaluateTask, TrainTask
-from tests.orchestration.conftest import QUICKSTART, TINY
+from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
 from tests.support.stored_sweeps import ONE_ROW, finish, finish_all, tiny_plan
 
 
@@ -48,6 +49,22 @@ def test_imported_records_leave_nothing_to_compute(plan: Plan, exported: Path, e
     for digest in plan.tasks:
         path = TaskPaths(digest).result
         assert elsewhere.read(path) == (exported / path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "row", "value"),
+    [("table2_small", "guidance_1.5 dfm", 277.3018964090624), ("convergence_small", "paradigm dfm", 319.575949428767)],
+)
+def test_the_committed_results_are_those_of_the_shipped_sweeps(
+    elsewhere: Store, sweep: str, row: str, value: float
+) -> None:
+    plan = make_plan(load_sweep(ROOT / "sweeps" / f"{sweep}.yaml", [f"storage.root={elsewhere.root}"]))
+    import_records(plan, elsewhere, str(ROOT / "docs" / "results" / "records"))
+    done = completed_records(elsewhere, plan)
+    assert tasks_to_run(plan, done) == []
+    trials = [trial for trial in plan.trials if f"{trial.part} {trial.row}" == row]
+    values = [done[trial.evaluations[-1][1]].metrics["fd_lite0_block10"] for trial in trials]
+    assert sum(values) / len(values) == pytest.approx(value, rel=1e-12)
 
 
 def test_only_records_travel_and_no_weights(exported: Path) -> None:
