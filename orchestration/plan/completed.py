@@ -38,10 +38,12 @@ def completed_records(store: Store, plan: Plan) -> dict[str, TaskRecord]:
     """Return the records of all finished tasks by digest, see `completed_record`."""
     records = {digest: completed_record(store, task) for digest, task in plan.tasks.items()}
     done = {digest: record for digest, record in records.items() if record is not None}
-    read_by_others = {digest for task in plan.tasks.values() if task.digest not in done for digest in task.inputs}
-    for digest in plan.tasks.keys() - done.keys() - read_by_others:
-        if (record := _imported_record(store, plan.tasks[digest])) is not None:
+    read_here: set[str] = set()
+    for digest, task in reversed(plan.tasks.items()):  # readers before their inputs, which may be trainings themselves
+        if digest not in done and digest not in read_here and (record := _imported_record(store, task)) is not None:
             done[digest] = record
+        if digest not in done:
+            read_here.update(task.inputs)
     return done
 
 
