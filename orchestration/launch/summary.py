@@ -142,8 +142,9 @@ def snapshots_text(plan: Plan, outcome: Outcome, store: Store) -> str:
     lines = [f"Snapshots: {store.uri(SNAPSHOTS)}/<digest>/step-<n>, for DFMPipeline.from_pretrained"]
     trained = {(trial.part, trial.row): trial.trains[-1] for trial in reversed(plan.trials)}
     for best in best_snapshots(plan, outcome.done, outcome.failed):
-        place = store.uri(TaskPaths(trained[best.part, best.row]).snapshot(best.step))
-        lines.append(f"  {best.part} / {best.row}: {place}")
+        place = TaskPaths(trained[best.part, best.row]).snapshot(best.step)
+        is_here = store.manifest(place) is not None  # an imported record comes without
+        lines.append(f"  {best.part} / {best.row}: {store.uri(place) if is_here else 'where its record was made'}")
     return "\n".join(lines)
 
 

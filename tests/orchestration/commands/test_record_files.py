@@ -9,6 +9,9 @@ import pytest
 
 from orchestration.commands.record_files import export_records, import_records
 from orchestration.common.errors import UserError
+from orchestration.control.outcome import Outcome
+from orchestration.launch.standings import best_snapshots
+from orchestration.launch.summary import snapshots_text
 from orchestration.plan.completed import completed_records, tasks_to_run
 from orchestration.plan.plan import Plan, make_plan
 from orchestration.spec.load import load_sweep
@@ -17,7 +20,7 @@ from orchestration.storage.store import Store
 from orchestration.sweep import main
 from orchestration.tasks.task import EvaluateTask, TrainTask
 from tests.orchestration.conftest import QUICKSTART, ROOT, TINY
-from tests.support.stored_sweeps import ONE_ROW, finish, finish_all, tiny_plan
+from tests.support.stored_sweeps import ONE_ROW, finish, finish_all, publish_snapshot, tiny_plan
 
 
 @pytest.fixture
@@ -70,6 +73,19 @@ def test_the_committed_results_are_those_of_the_shipped_sweeps(
 def test_only_records_travel_and_no_weights(exported: Path) -> None:
     kinds = {path.relative_to(exported).parts[0] for path in exported.rglob("*") if path.is_file()}
     assert kinds == {RESULTS, "records.json"}
+
+
+def test_a_snapshot_that_did_not_travel_is_not_named_as_if_it_were_here(elsewhere: Store) -> None:
+    plan = make_plan(load_sweep(ROOT / "sweeps" / "convergence_small.yaml", [f"storage.root={elsewhere.root}"]))
+    import_records(plan, elsewhere, str(ROOT / "docs" / "results" / "records"))
+    outcome = Outcome(completed_records(elsewhere, plan))
+    assert snapshots_text(plan, outcome, elsewhere).splitlines()[1:] == ["  paradigm / dfm: where its record was made"]
+    (best,) = best_snapshots(plan, outcome.done, ())
+    trial = next(trial for trial in plan.trials if trial.row == best.row)
+    place = TaskPaths(trial.trains[-1]).snapshot(best.step)
+    publish_snapshot(elsewhere, place)
+    (line,) = snapshots_text(plan, outcome, elsewhere).splitlines()[1:]
+    assert line == f"  paradigm / dfm: {elsewhere.uri(place)}"
 
 
 def test_what_needs_the_snapshots_trains_them_here(plan: Plan, exported: Path, elsewhere: Store) -> None:
