@@ -39,4 +39,4 @@ def test_a_folder_of_images_becomes_a_table_as_the_page_says(tmp_path: Path) -> 
         cells = list(csv.DictReader(file))
     assert {cell["row"] for cell in cells} == {"flow_matching", "dfm"}
     assert {cell["status"] for cell in cells} == {"done"}
-    assert Image.open(report / "figures" / "qualitative-1-paradigm.png").width > 1000
+    assert Image.open(report / "figures" / "samples-1-paradigm.png").width > 1000
