@@ -93,12 +93,25 @@ def _chart(
     columns = min(_COLUMNS, *(len(images.pixels) for images in same.values()))
     pixels = {row: images.pixels[:columns] for row, images in same.items()}
     if real is not None and real.pixels.shape[1:] == shape and len(real.pixels) >= columns:
-        pixels["real images"] = real.pixels[:columns]
+        title, places = _beside(real.labels, first.labels[:columns])
+        pixels[title] = real.pixels[places]
     panel = ImagePanel(tuple(pixels), first.labels[:columns], shrink_images(np.stack(list(pixels.values()))))
     classes = ", ".join(dict.fromkeys(filter(None, first.labels[:columns])))
     listed = f" Classes: {classes}." if classes else ""
     text = f"{about}: {', '.join(pixels)}.{listed} {_FIXED}{note and f' {note}'}"
     return Chart(name, title, text, (panel,), note=note, columns=1)
+
+
+def _beside(real: Sequence[str], wanted: Sequence[str]) -> tuple[str, list[int]]:
+    """Return a title and the places of a real image for each column: of its class, or the first where one has none."""
+    left, places = dict(enumerate(real)), list[int]()
+    for label in wanted:
+        same = next((place for place, own in left.items() if own == label), None)
+        if same is None:
+            return "real images of any class", list(range(len(wanted)))
+        places.append(same)
+        del left[same]
+    return "real images", places
 
 
 def shrink_images(pixels: np.ndarray) -> np.ndarray:

@@ -110,6 +110,22 @@ def test_rows_and_steps_stand_beside_each_other_by_sample_index() -> None:
     assert np.array_equal(panel_of(along).pixels[0], grids[100][:8].transpose(0, 2, 3, 1))
 
 
+def test_real_images_are_of_the_class_above_them_or_say_that_they_are_of_any() -> None:
+    samples, real = pixels(), pixels()
+    for labels, title, places in [
+        (LABELS[::-1], "real images", [9, 8, 7, 6, 5, 4, 3, 2]),
+        (["class 1", *LABELS[1:]], "real images", [10, 0, 2, 3, 4, 5, 6, 7]),
+        (["class 0"] * 40, "real images of any class", list(range(8))),
+    ]:
+        records = {
+            evaluate_digest("DFM", 200): Record("done", image=grid_png(samples, LABELS)),
+            "reference": Record("done", image=grid_png(real, labels)),
+        }
+        (across,) = chart_of(records)
+        assert panel_of(across).rows == ("DFM", title)
+        assert np.array_equal(panel_of(across).pixels[1], real[places].transpose(0, 2, 3, 1))
+
+
 def test_samples_of_another_draw_or_size_are_not_set_beside_each_other() -> None:
     document = plan_document(parts={"p": ("a", "b", "c")})
     document["tasks"][evaluate_digest("b", 200)]["payload"]["evaluation"]["seed"] = 5
