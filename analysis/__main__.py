@@ -9,7 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import argcomplete
+try:
+    import argcomplete
+except ModuleNotFoundError:  # the machine's Python in the place of the project's
+    print(
+        f"python -m analysis: {sys.executable} lacks the packages of this project: `make setup` installs them into "
+        ".venv; use .venv/bin/python, or `source .venv/bin/activate` first",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 from analysis.contract.output import make_output_unfailing
 from analysis.contract.printable import printable

@@ -29,3 +29,14 @@ sweep through them.
     launch       one submission, from its plan to the report
     commands     the work of the entry points: modes of `sweep.py`, measurements of `measure.py`
 """
+
+import sys
+from importlib.util import find_spec
+
+if find_spec("argcomplete") is None:  # the machine's Python in the place of the project's
+    print(
+        f"1 mistake; nothing was started:\n  {sys.executable} lacks the packages of this project: `make setup` "
+        "installs them into .venv; use .venv/bin/python, or `source .venv/bin/activate` first",
+        file=sys.stderr,
+    )
+    sys.exit(2)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.plan.plan import make_plan
+from orchestration.spec.load import load_sweep
 from tests.support.sweeps import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +105,8 @@ RUN_BY = {
     ".venv/bin/python orchestration/sweep.py sweeps/video_small.yaml": VIDEO,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --dry-run": SITE,
     ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --with sweeps/layers/tiny.yaml": PAPER,
+    ".venv/bin/python orchestration/sweep.py sweeps/table1.yaml --site rehearsal.yaml --with sweeps/layers/tiny.yaml"
+    " storage.root=s3://bucket/rehearsal": PAPER,
     ".venv/bin/python examples/draw_emoji.py ~/emoji": EMOJI,
     ".venv/bin/python orchestration/sweep.py sweeps/table3_small.yaml": FLUX,
     ".venv/bin/python -m pip install --constraint constraints.txt --editable '.[flux]'": EMOJI,
@@ -232,6 +236,16 @@ def test_the_site_is_built_with_search_and_asks_no_other_host(tmp_path: Path) ->
             r"""<(?:script|img|link rel="(?:stylesheet|icon)")[^>]*(?:src|href)="([^"]+)""", page.read_text()
         )
         assert [address for address in loaded if address.startswith(("http", "//"))] == []
+
+
+def test_whole_sweep_files_on_pages_are_planned(tmp_path: Path) -> None:
+    files = [text for page in PAGES for text in re.findall(r"```yaml\n(name: .*?)```", page.read_text(), re.DOTALL)]
+    assert len(files) >= 2
+    for number, text in enumerate(files):
+        sweep = tmp_path / f"{number}.yaml"
+        sweep.write_text(text.replace("base: base/", f"base: {ROOT}/sweeps/base/"))
+        spec = load_sweep(sweep, [f"storage.root={tmp_path}"])
+        assert make_plan(spec).tasks or spec.searches
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

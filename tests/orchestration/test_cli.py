@@ -109,3 +109,12 @@ def test_a_wheel_holds_all_data_files_and_the_shipped_sweeps(tmp_path: Path) -> 
     assert {name for name in tracked if name.startswith(tops)} <= held
     sweeps = {name.removeprefix("sweeps/") for name in tracked if name.startswith("sweeps/")}
     assert {f"orchestration/shipped_sweeps/{name}" for name in sweeps} <= held
+
+
+@pytest.mark.parametrize("program", [["orchestration/sweep.py"], ["-m", "analysis"], ["-m", "orchestration.doctor"]])
+def test_a_python_without_the_packages_is_told_in_one_message(program: list[str]) -> None:
+    bare = [sys.executable, "-S", "-E", *program, "sweeps/quickstart.yaml"]  # without site-packages
+    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "lacks the packages of this project" in done.stderr
+    assert "Traceback" not in done.stderr
