@@ -13,8 +13,8 @@ from multiprocessing import get_context
 
 from tests.simulation.mutants import MUTANTS, broken
 from tests.simulation.outside import replaced
-from tests.simulation.run import simulate
-from tests.simulation.scenario import KINDS, draw
+from tests.simulation.run import Verdict, simulate
+from tests.simulation.scenario import KINDS, Scenario, draw
 from tests.simulation.shrink import shrunk
 
 _AT_ONCE = 50
@@ -49,6 +49,12 @@ class Report:
         )
         lines += [f"seed {seed}: {violation}" for seed, violation in sorted(self.violations.items())]
         return "\n".join(lines)
+
+
+def verdict_of(scenario: Scenario) -> Verdict:
+    """Run one world."""
+    with replaced():
+        return simulate(scenario)
 
 
 def report_of(seeds: Sequence[int]) -> Report:

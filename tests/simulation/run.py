@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from orchestration.commands.garbage import collect_garbage
@@ -23,7 +24,7 @@ from tests.simulation.fake_ray import Cluster
 from tests.simulation.invariants import Invariants
 from tests.simulation.kernel import Event, Process, ViolationError, World
 from tests.simulation.scenario import BY_CALL, Fault, Scenario, plan_of, spec_of
-from tests.simulation.stored_objects import ROOT, Spell, StoredObjects
+from tests.simulation.stored_objects import ROOT, Spell, StoredObjects, key_of
 
 _SPELLED = {
     "storage 503": "503",
@@ -126,6 +127,7 @@ class Simulation:
             if calm > MOST_SUBMISSIONS:
                 raise ViolationError(f"not done {MOST_SUBMISSIONS} submissions later: {self.verdict.exit_codes}")
             driver = self._ended(*self._submit(sweeps[min(number, len(sweeps) - 1)], HOSTS[number % len(HOSTS)]))
+            self._follow(driver.failed.values())
             code, is_last = driver.exit_code, number >= len(sweeps) - 1
             self.verdict.exit_codes.append(code)
             self._check_end(driver)
@@ -157,6 +159,13 @@ class Simulation:
             told = self.world.studies.ended() if is_single else ()  # type: ignore[attr-defined]  # two propose the same
             self.invariants.trials_at_end(driver.trials, told, search.spec.config.num_trials)
         self.invariants.at_end(driver.plan or plan_of(last), self.mlflow.runs.values(), most_runs=1 if is_alone else 3)
+
+    def _follow(self, reasons: Iterable[str]) -> None:
+        """Do what the reasons of failed tasks ask a person to do."""
+        for reason in reasons:
+            for path in re.findall(r"remove (results/\w+/result\.json) and submit again", reason):
+                self.store.objects.pop(key_of(path), None)
+                self.invariants.made_again(path.split("/")[1])
 
     def _ended(self, driver: Driver, ended: Event) -> Driver:
         """Return a driver once it has ended."""
