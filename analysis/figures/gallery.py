@@ -105,17 +105,18 @@ def _figure(chart: Chart, number: int, earlier: EarlierDrawings) -> Figure:
 
 def _pictures(chart: Chart, drawing: Drawing, identity: str, earlier: EarlierDrawings) -> Iterator[Picture]:
     for title, shown in _shown(chart).items():
-        if shown == chart:
-            name, svg = "", drawing.svg
-        else:
-            name, identity = f"page/{shown.name}", drawing_id(shown)
-            svg = earlier.svg(name, identity) or draw_svg(shown)
-        yield Picture(title, name, identity, svg, recolor(svg, LIGHT, DARK))
+        if shown is chart:
+            yield Picture(title, "", identity, drawing.svg, recolor(drawing.svg, LIGHT, DARK))
+            continue
+        name, own_identity = f"page/{shown.name}", drawing_id(shown)
+        svg = earlier.svg(name, own_identity) or draw_svg(shown)
+        yield Picture(title, name, own_identity, svg, recolor(svg, LIGHT, DARK))
 
 
 def _shown(chart: Chart) -> dict[str, Chart]:
     """Return the charts among which a reader chooses, by title."""
-    bare = replace(chart, caption="", note="")  # the page has them beside the image, a file has to carry them
+    # The page has caption and note beside the image, a file has to carry them.
+    bare = replace(chart, caption="", note="") if chart.caption or chart.note else chart
     panels = [panel for panel in chart.panels if isinstance(panel, Panel)]
     if not chart.has_choice or len(panels) == 1:
         return {"": bare}

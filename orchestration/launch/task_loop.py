@@ -157,10 +157,10 @@ class Launcher:
         running = self._running
         if running.pool is not None and not running.pool.wants_work:
             return
-        ready = self._waiting.ready()
         if not self._fits_both and running.trainings:
-            ready = []
-        elif not self._fits_both and self._short_training_waits():
+            return
+        ready = self._waiting.ready()
+        if ready and not self._fits_both and self._short_training_waits():
             # References, then all trainings, then all evaluations: to change places takes as long as a short training.
             ready = [task for task in ready if not isinstance(task, EvaluateTask)]
         if not ready:

@@ -8,7 +8,6 @@ any more: whatever its threads do on their way out, `World.enter` ends it.
 from __future__ import annotations
 
 import heapq
-import os
 import random
 import threading
 from collections import deque
@@ -106,10 +105,6 @@ class _Crew:
         hand.call(call)
         return lambda: self._idle.append(hand)
 
-    def forget(self) -> None:
-        """Forget the threads of the process that this one was forked from."""
-        self._idle.clear()
-
 
 class _Hand:
     def __init__(self) -> None:
@@ -128,7 +123,6 @@ class _Hand:
 
 
 _CREW = _Crew()
-os.register_at_fork(after_in_child=_CREW.forget)
 
 
 class World:

@@ -69,6 +69,7 @@ def test_a_training_of_its_own_run_is_seen_by_name_and_goes_on_after_a_kill(
     )
     training = groups.submit(task)
     wait_until(lambda: training.done() or bool(frozen_worker(store)), "a worker to freeze", seconds=SECONDS)
+    assert not training.done()
     (own,) = [run for run in runs_in_the_dashboard() if run["name"] == run_name(task)]
     assert own["status"] == "RUNNING"
     assert own["run_settings"]["train_loop_config"]["digest"] == task.digest
